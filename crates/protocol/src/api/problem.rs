@@ -1,0 +1,18 @@
+//! Errors over HTTP: `application/problem+json` (RFC 9457).
+
+use serde::{Deserialize, Serialize};
+
+use crate::ErrorCode;
+
+/// What an HTTP call answers that went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// The HTTP status, again.
+    pub status: u16,
+    /// The status in words.
+    pub title: String,
+    /// What to do about it, for people.
+    pub detail: String,
+    /// What went wrong, for programs.
+    pub code: ErrorCode,
+}

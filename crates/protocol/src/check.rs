@@ -1,0 +1,115 @@
+//! What both codecs ask of a message beyond its form.
+
+use serde::Deserialize;
+
+use crate::{
+    ClientMessage, DecodeError, DeviceId, ErrorCode, Payload, SignalSignature, Target, UserRef,
+    limits::{
+        MAX_ENCRYPTED_CONTENT_BYTES, MAX_IDS_PER_RECEIPT, MAX_NOTE_CHARS, MAX_USERS_PER_SUBSCRIBE, SEQUENCE_LIMIT,
+    },
+};
+
+/// Passes on a client's message that keeps to the limits of its fields.
+pub(crate) fn client_message(message: ClientMessage<'_>) -> Result<ClientMessage<'_>, DecodeError> {
+    match &message {
+        ClientMessage::ChatMessage(chat) => chat_content(&chat.payload)?,
+        ClientMessage::Message(encrypted) if encrypted.encrypted_content.len() > MAX_ENCRYPTED_CONTENT_BYTES => {
+            return Err(content_too_large());
+        }
+        ClientMessage::History(history) => page(history.since_seq, history.limit)?,
+        ClientMessage::Sync(sync) => page(sync.since_seq, sync.limit)?,
+        ClientMessage::Received(received) => sequence("count", received.count)?,
+        ClientMessage::Delivered(delivered) => at_most("message_ids", delivered.message_ids.len(), MAX_IDS_PER_RECEIPT)?,
+        ClientMessage::Read(read) => at_most("message_ids", read.message_ids.len(), MAX_IDS_PER_RECEIPT)?,
+        ClientMessage::PresenceSubscribe(watch) => at_most("user_ids", watch.user_ids.len(), MAX_USERS_PER_SUBSCRIBE)?,
+        ClientMessage::PresenceUnsubscribe(watch) => at_most("user_ids", watch.user_ids.len(), MAX_USERS_PER_SUBSCRIBE)?,
+        ClientMessage::Presence(presence) => note(presence.note.as_deref())?,
+        ClientMessage::AuthResponse(_)
+        | ClientMessage::Auth(_)
+        | ClientMessage::Signal(_)
+        | ClientMessage::IceServers
+        | ClientMessage::Join(_)
+        | ClientMessage::Leave(_)
+        | ClientMessage::Broadcast(_)
+        | ClientMessage::Message(_)
+        | ClientMessage::Ping => {}
+    }
+    Ok(message)
+}
+
+/// A signal goes to a device or to a user.
+pub(crate) fn target(device: Option<DeviceId>, user: Option<UserRef>) -> Result<Target, DecodeError> {
+    match (device, user) {
+        (Some(device), None) => Ok(Target::Device(device)),
+        (None, Some(user)) => Ok(Target::User(user)),
+        (Some(_), Some(_)) => {
+            Err(DecodeError::bad_request("`target_device_id` and `target_user_id` cannot both be given"))
+        }
+        (None, None) => Err(DecodeError::bad_request("missing field `target_device_id` or `target_user_id`")),
+    }
+}
+
+/// A signature names its time.
+pub(crate) fn signature(
+    signature: Option<[u8; 64]>,
+    created_at_ms: Option<u64>,
+) -> Result<Option<SignalSignature>, DecodeError> {
+    match (signature, created_at_ms) {
+        (Some(signature), Some(created_at_ms)) => {
+            sequence("created_at_ms", created_at_ms)?;
+            Ok(Some(SignalSignature { signature, created_at_ms }))
+        }
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(DecodeError::bad_request("missing field `created_at_ms` beside `signature`")),
+        (None, Some(_)) => Err(DecodeError::bad_request("missing field `signature` beside `created_at_ms`")),
+    }
+}
+
+pub(crate) fn content_too_large() -> DecodeError {
+    DecodeError {
+        id: None,
+        code: ErrorCode::TooLarge,
+        message: format!("`encrypted_content` is over {MAX_ENCRYPTED_CONTENT_BYTES} bytes"),
+    }
+}
+
+#[derive(Deserialize)]
+struct ChatPayload<'a> {
+    #[serde(borrow, rename = "content")]
+    _content: std::borrow::Cow<'a, str>,
+}
+
+fn chat_content(payload: &Payload<'_>) -> Result<(), DecodeError> {
+    payload
+        .parse::<ChatPayload<'_>>()
+        .map(|_| ())
+        .map_err(|error| DecodeError::bad_request(format!("`payload` is {{\"content\": \"…\"}}: {error}")))
+}
+
+fn page(since_seq: u64, limit: Option<u32>) -> Result<(), DecodeError> {
+    sequence("since_seq", since_seq)?;
+    if limit == Some(0) { Err(DecodeError::bad_request("`limit` is at least 1")) } else { Ok(()) }
+}
+
+fn sequence(field: &str, value: u64) -> Result<(), DecodeError> {
+    if value < SEQUENCE_LIMIT {
+        Ok(())
+    } else {
+        Err(DecodeError::bad_request(format!("`{field}` is below {SEQUENCE_LIMIT}")))
+    }
+}
+
+fn at_most(field: &str, count: usize, limit: usize) -> Result<(), DecodeError> {
+    if count <= limit { Ok(()) } else { Err(DecodeError::bad_request(format!("`{field}` has at most {limit} entries"))) }
+}
+
+fn note(note: Option<&str>) -> Result<(), DecodeError> {
+    let note = note.unwrap_or_default();
+    if note.contains('\0') {
+        return Err(DecodeError::bad_request("`note` has U+0000"));
+    }
+    if note.chars().count() > MAX_NOTE_CHARS {
+        return Err(DecodeError::bad_request(format!("`note` has at most {MAX_NOTE_CHARS} characters")));
+    }
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! Frames as bytes. A codec is four functions and one error, and knows nothing about sessions.
+
+mod json;
+mod proto;
+
+use bytes::Bytes;
+
+use crate::{ClientFrame, ErrorCode, RequestId, ServerFrame};
+
+pub use proto::schema;
+
+/// The two wire formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// Text frames, one JSON object each.
+    Json,
+    /// Binary frames, one `aldis.v1.Envelope` each.
+    Proto,
+}
+
+/// Why a frame was not understood. The connection stays; this becomes an `error`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct DecodeError {
+    /// The request's id, where that much was understood.
+    pub id: Option<RequestId>,
+    /// `bad_request`, `unknown_type` or `too_large`.
+    pub code: ErrorCode,
+    /// What is wrong, naming the field.
+    pub message: String,
+}
+
+impl DecodeError {
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Self { id: None, code: ErrorCode::BadRequest, message: message.into() }
+    }
+
+    fn unknown_type(name: &str) -> Self {
+        let message = format!("there is no message type {name:?}");
+        Self { id: None, code: ErrorCode::UnknownType, message }
+    }
+
+    fn with_id(self, id: Option<RequestId>) -> Self {
+        Self { id, ..self }
+    }
+}
+
+impl Codec {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Json, Self::Proto];
+
+    /// The name by which `Sec-WebSocket-Protocol` picks it.
+    #[must_use]
+    pub const fn subprotocol(self) -> &'static str {
+        match self {
+            Self::Json => "aldis.v1.json",
+            Self::Proto => "aldis.v1.proto",
+        }
+    }
+
+    /// The codec of that name.
+    #[must_use]
+    pub fn from_subprotocol(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|codec| codec.subprotocol() == name)
+    }
+
+    /// Reads a client's frame. JSON borrows from it; protobuf shares its bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError`] where the frame is malformed; it holds the request's id as far as that was understood.
+    ///
+    /// ```
+    /// use aldis_protocol::{ClientMessage, Codec};
+    /// let frame = br#"{"type":"ping","id":"p-1"}"#.as_slice().into();
+    /// assert_eq!(Codec::Json.decode_client(&frame).unwrap().message, ClientMessage::Ping);
+    /// ```
+    pub fn decode_client(self, frame: &Bytes) -> Result<ClientFrame<'_>, DecodeError> {
+        match self {
+            Self::Json => json::decode_client(frame),
+            Self::Proto => proto::decode_client(frame),
+        }
+    }
+
+    /// Writes a client's frame.
+    #[must_use]
+    pub fn encode_client(self, frame: &ClientFrame<'_>) -> Bytes {
+        match self {
+            Self::Json => json::encode_client(frame),
+            Self::Proto => proto::encode_client(frame),
+        }
+    }
+
+    /// Reads a server's frame.
+    ///
+    /// # Errors
+    /// [`DecodeError`] where the frame is malformed, or of a kind that only clients send.
+    pub fn decode_server(self, frame: &Bytes) -> Result<ServerFrame<'_>, DecodeError> {
+        match self {
+            Self::Json => json::decode_server(frame),
+            Self::Proto => proto::decode_server(frame),
+        }
+    }
+
+    /// Writes a server's frame.
+    #[must_use]
+    pub fn encode_server(self, frame: &ServerFrame<'_>) -> Bytes {
+        match self {
+            Self::Json => json::encode_server(frame),
+            Self::Proto => proto::encode_server(frame),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What clients send, as JSON.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{Head, InPayload, NoMembers, parse, read_head, text_of, write};
+use crate::{
+    Auth, ClientFrame, ClientMessage, DecodeError, DeviceId, EncryptedMessage, MessageKind, Payload, Signal,
+    SignalKind, Target, UserRef, binary, check, limits::MAX_ENCRYPTED_CONTENT_BYTES,
+};
+
+pub(in crate::codec) fn decode_client(frame: &Bytes) -> Result<ClientFrame<'_>, DecodeError> {
+    let text = text_of(frame)?;
+    let head = read_head(text, true)?;
+    match read_message(head.kind, text).and_then(check::client_message) {
+        Ok(message) => Ok(ClientFrame { id: head.id, message }),
+        Err(error) => Err(error.with_id(head.id)),
+    }
+}
+
+fn read_message(kind: MessageKind, text: &str) -> Result<ClientMessage<'_>, DecodeError> {
+    Ok(match kind {
+        MessageKind::AuthResponse => ClientMessage::AuthResponse(parse(text)?),
+        MessageKind::Auth => ClientMessage::Auth(parse::<InPayload<Auth<'_>>>(text)?.payload),
+        MessageKind::Offer => ClientMessage::Signal(read_signal(SignalKind::Offer, text)?),
+        MessageKind::Answer => ClientMessage::Signal(read_signal(SignalKind::Answer, text)?),
+        MessageKind::IceCandidate => ClientMessage::Signal(read_signal(SignalKind::IceCandidate, text)?),
+        MessageKind::Signal => ClientMessage::Signal(read_signal(SignalKind::Signal, text)?),
+        MessageKind::IceServers => ClientMessage::IceServers,
+        MessageKind::Join => ClientMessage::Join(parse(text)?),
+        MessageKind::Leave => ClientMessage::Leave(parse(text)?),
+        MessageKind::ChatMessage => ClientMessage::ChatMessage(parse(text)?),
+        MessageKind::Broadcast => ClientMessage::Broadcast(parse(text)?),
+        MessageKind::History => ClientMessage::History(parse(text)?),
+        MessageKind::Message => ClientMessage::Message(read_encrypted(text)?),
+        MessageKind::Sync => ClientMessage::Sync(parse(text)?),
+        MessageKind::Delivered => ClientMessage::Delivered(parse(text)?),
+        MessageKind::Read => ClientMessage::Read(parse(text)?),
+        MessageKind::Presence => ClientMessage::Presence(parse(text)?),
+        MessageKind::PresenceSubscribe => ClientMessage::PresenceSubscribe(parse(text)?),
+        MessageKind::PresenceUnsubscribe => ClientMessage::PresenceUnsubscribe(parse(text)?),
+        MessageKind::Received => ClientMessage::Received(parse(text)?),
+        MessageKind::Ping => ClientMessage::Ping,
+        MessageKind::AuthChallenge
+        | MessageKind::AuthSuccess
+        | MessageKind::AuthFailure
+        | MessageKind::Connected
+        | MessageKind::AuthRequired
+        | MessageKind::Ack
+        | MessageKind::Error
+        | MessageKind::RoomMembers
+        | MessageKind::MemberJoined
+        | MessageKind::MemberLeft
+        | MessageKind::RoomUpdate
+        | MessageKind::Synced
+        | MessageKind::Receipt
+        | MessageKind::Alert
+        | MessageKind::ContactRequest
+        | MessageKind::ServerDraining
+        | MessageKind::Pong => return Err(DecodeError::unknown_type(kind.as_str())),
+    })
+}
+
+#[derive(Serialize, Deserialize)]
+struct SignalFields<'a> {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    target_device_id: Option<DeviceId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    target_user_id: Option<UserRef>,
+    #[serde(with = "binary::array::option", default, skip_serializing_if = "Option::is_none")]
+    signature: Option<[u8; 64]>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    created_at_ms: Option<u64>,
+    #[serde(borrow, skip_serializing)]
+    payload: Payload<'a>,
+}
+
+fn read_signal(kind: SignalKind, text: &str) -> Result<Signal<'_>, DecodeError> {
+    let fields: SignalFields<'_> = parse(text)?;
+    Ok(Signal {
+        kind,
+        target: check::target(fields.target_device_id, fields.target_user_id)?,
+        signature: check::signature(fields.signature, fields.created_at_ms)?,
+        payload: fields.payload,
+    })
+}
+
+#[derive(Serialize, Deserialize)]
+struct EncryptedFields<'a> {
+    recipient_id: UserRef,
+    #[serde(borrow)]
+    encrypted_content: Cow<'a, str>,
+}
+
+fn read_encrypted(text: &str) -> Result<EncryptedMessage<'_>, DecodeError> {
+    let fields: EncryptedFields<'_> = parse(text)?;
+    if fields.encrypted_content.len() > MAX_ENCRYPTED_CONTENT_BYTES.div_ceil(3) * 4 {
+        return Err(check::content_too_large());
+    }
+    let content = binary::decode(&fields.encrypted_content)
+        .map_err(|error| DecodeError::bad_request(format!("`encrypted_content`: {error}")))?;
+    Ok(EncryptedMessage { recipient: fields.recipient_id, encrypted_content: content.into() })
+}
+
+pub(in crate::codec) fn encode_client(frame: &ClientFrame<'_>) -> Bytes {
+    let head = Head { kind: frame.message.kind(), id: frame.id.clone(), timestamp: None };
+    match &frame.message {
+        ClientMessage::AuthResponse(message) => write(&head, message, None),
+        ClientMessage::Auth(message) => write(&head, &InPayload { payload: message }, None),
+        ClientMessage::Signal(signal) => {
+            write(&head, &signal_fields(signal), Some(signal.payload.as_bytes()))
+        }
+        ClientMessage::IceServers | ClientMessage::Ping => write(&head, &NoMembers {}, None),
+        ClientMessage::Join(message) => write(&head, message, None),
+        ClientMessage::Leave(message) => write(&head, message, None),
+        ClientMessage::ChatMessage(message) => write(&head, message, Some(message.payload.as_bytes())),
+        ClientMessage::Broadcast(message) => write(&head, message, Some(message.payload.as_bytes())),
+        ClientMessage::History(message) => write(&head, message, None),
+        ClientMessage::Message(message) => write(&head, &encrypted_fields(message), None),
+        ClientMessage::Sync(message) => write(&head, message, None),
+        ClientMessage::Delivered(message) => write(&head, message, None),
+        ClientMessage::Read(message) => write(&head, message, None),
+        ClientMessage::Presence(message) => write(&head, message, None),
+        ClientMessage::PresenceSubscribe(message) => write(&head, message, None),
+        ClientMessage::PresenceUnsubscribe(message) => write(&head, message, None),
+        ClientMessage::Received(message) => write(&head, message, None),
+    }
+    .into()
+}
+
+fn signal_fields<'a>(signal: &Signal<'a>) -> SignalFields<'a> {
+    let (target_device_id, target_user_id) = match &signal.target {
+        Target::Device(device) => (Some(device.clone()), None),
+        Target::User(user) => (None, Some(*user)),
+    };
+    SignalFields {
+        target_device_id,
+        target_user_id,
+        signature: signal.signature.map(|signature| signature.signature),
+        created_at_ms: signal.signature.map(|signature| signature.created_at_ms),
+        payload: signal.payload.clone(),
+    }
+}
+
+fn encrypted_fields(message: &EncryptedMessage<'_>) -> EncryptedFields<'static> {
+    EncryptedFields {
+        recipient_id: message.recipient,
+        encrypted_content: binary::encode(&message.encrypted_content).into(),
+    }
+}

@@ -1,0 +1,317 @@
+//! What servers send, as JSON.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{Head, InPayload, NoMembers, parse, read_head, text_of, write, write_members};
+use crate::{
+    Alert, AuthRequired, DecodeError, DeviceId, ErrorReply, Fingerprint, History, HistoryMessage, MailboxMessage,
+    MessageId, MessageKind, Payload, RelayedBroadcast, RelayedSignal, RequestId, RoomId, RoomUpdate, Sender,
+    ServerFrame, ServerMessage, SignalKind, StoredChatMessage, Timestamp, UserId, binary, check,
+};
+
+pub(in crate::codec) fn decode_server(frame: &Bytes) -> Result<ServerFrame<'_>, DecodeError> {
+    let text = text_of(frame)?;
+    let head = read_head(text, false)?;
+    let Some(timestamp) = head.timestamp else {
+        return Err(DecodeError::bad_request("missing field `timestamp`").with_id(head.id));
+    };
+    match read_message(head.kind, text) {
+        Ok(message) => Ok(ServerFrame { id: head.id, timestamp, message }),
+        Err(error) => Err(error.with_id(head.id)),
+    }
+}
+
+fn read_message(kind: MessageKind, text: &str) -> Result<ServerMessage<'_>, DecodeError> {
+    Ok(match kind {
+        MessageKind::AuthChallenge => ServerMessage::AuthChallenge(parse(text)?),
+        MessageKind::AuthSuccess => ServerMessage::AuthSuccess(parse(text)?),
+        MessageKind::AuthFailure => ServerMessage::AuthFailure(parse(text)?),
+        MessageKind::Connected => ServerMessage::Connected(parse(text)?),
+        MessageKind::AuthRequired => ServerMessage::AuthRequired(parse::<InPayload<AuthRequired<'_>>>(text)?.payload),
+        MessageKind::Ack => ServerMessage::Ack(parse(text)?),
+        MessageKind::Error => ServerMessage::Error(parse::<InPayload<ErrorReply<'_>>>(text)?.payload),
+        MessageKind::Offer => ServerMessage::Signal(read_signal(SignalKind::Offer, text)?),
+        MessageKind::Answer => ServerMessage::Signal(read_signal(SignalKind::Answer, text)?),
+        MessageKind::IceCandidate => ServerMessage::Signal(read_signal(SignalKind::IceCandidate, text)?),
+        MessageKind::Signal => ServerMessage::Signal(read_signal(SignalKind::Signal, text)?),
+        MessageKind::IceServers => ServerMessage::IceServers(parse(text)?),
+        MessageKind::RoomMembers => ServerMessage::RoomMembers(parse(text)?),
+        MessageKind::MemberJoined => ServerMessage::MemberJoined(parse(text)?),
+        MessageKind::MemberLeft => ServerMessage::MemberLeft(parse(text)?),
+        MessageKind::ChatMessage => ServerMessage::ChatMessage(read_chat(text)?),
+        MessageKind::Broadcast => ServerMessage::Broadcast(read_broadcast(text)?),
+        MessageKind::History => ServerMessage::History(read_history(text)?),
+        MessageKind::RoomUpdate => ServerMessage::RoomUpdate(read_room_update(text)?),
+        MessageKind::Message => ServerMessage::Message(read_mailbox_message(text)?),
+        MessageKind::Synced => ServerMessage::Synced(parse(text)?),
+        MessageKind::Receipt => ServerMessage::Receipt(parse(text)?),
+        MessageKind::Presence => ServerMessage::Presence(parse(text)?),
+        MessageKind::Alert => ServerMessage::Alert(parse::<InPayload<Alert>>(text)?.payload),
+        MessageKind::ContactRequest => ServerMessage::ContactRequest(parse(text)?),
+        MessageKind::ServerDraining => ServerMessage::ServerDraining(parse(text)?),
+        MessageKind::Pong => ServerMessage::Pong,
+        MessageKind::AuthResponse
+        | MessageKind::Auth
+        | MessageKind::Join
+        | MessageKind::Leave
+        | MessageKind::Sync
+        | MessageKind::Delivered
+        | MessageKind::Read
+        | MessageKind::PresenceSubscribe
+        | MessageKind::PresenceUnsubscribe
+        | MessageKind::Received
+        | MessageKind::Ping => return Err(DecodeError::unknown_type(kind.as_str())),
+    })
+}
+
+/// A [`Sender`]'s members. They are spelled out in each message because `flatten` cannot pass a payload on unparsed.
+macro_rules! with_sender {
+    (struct $name:ident<'a> { $($(#[$attribute:meta])* $field:ident: $type:ty,)* }) => {
+        #[derive(Deserialize)]
+        struct $name<'a> {
+            sender_device_id: DeviceId,
+            sender_user_id: UserId,
+            sender_fingerprint: Option<Fingerprint>,
+            #[serde(borrow)]
+            payload: Payload<'a>,
+            $($(#[$attribute])* $field: $type,)*
+        }
+
+        impl $name<'_> {
+            fn sender(&self) -> Sender {
+                Sender {
+                    device_id: self.sender_device_id.clone(),
+                    user_id: self.sender_user_id,
+                    fingerprint: self.sender_fingerprint,
+                }
+            }
+        }
+    };
+}
+
+with_sender! {
+    struct SignalFields<'a> {
+        #[serde(with = "binary::array::option", default)]
+        signature: Option<[u8; 64]>,
+        created_at_ms: Option<u64>,
+    }
+}
+
+fn read_signal(kind: SignalKind, text: &str) -> Result<RelayedSignal<'_>, DecodeError> {
+    let fields: SignalFields<'_> = parse(text)?;
+    Ok(RelayedSignal {
+        kind,
+        sender: fields.sender(),
+        signature: check::signature(fields.signature, fields.created_at_ms)?,
+        payload: fields.payload,
+    })
+}
+
+with_sender! {
+    struct ChatFields<'a> {
+        id: Option<RequestId>,
+        timestamp: Timestamp,
+        room: RoomId,
+        seq: u64,
+    }
+}
+
+fn read_chat(text: &str) -> Result<StoredChatMessage<'_>, DecodeError> {
+    read_history_message(text).map(|entry| entry.message)
+}
+
+fn read_history_message(text: &str) -> Result<HistoryMessage<'_>, DecodeError> {
+    let fields: ChatFields<'_> = parse(text)?;
+    let sender = fields.sender();
+    let message = StoredChatMessage { room: fields.room, seq: fields.seq, sender, payload: fields.payload };
+    Ok(HistoryMessage { id: fields.id, timestamp: fields.timestamp, message })
+}
+
+with_sender! {
+    struct BroadcastFields<'a> {
+        room: RoomId,
+    }
+}
+
+fn read_broadcast(text: &str) -> Result<RelayedBroadcast<'_>, DecodeError> {
+    let fields: BroadcastFields<'_> = parse(text)?;
+    Ok(RelayedBroadcast { sender: fields.sender(), room: fields.room, payload: fields.payload })
+}
+
+#[derive(Deserialize)]
+struct HistoryFields<'a> {
+    room: RoomId,
+    complete: bool,
+    first_seq: u64,
+    #[serde(borrow)]
+    messages: Vec<&'a RawValue>,
+}
+
+fn read_history(text: &str) -> Result<History<'_>, DecodeError> {
+    let fields: HistoryFields<'_> = parse(text)?;
+    let messages = fields.messages.into_iter().map(|frame| read_history_message(frame.get())).collect::<Result<_, _>>()?;
+    Ok(History { room: fields.room, messages, complete: fields.complete, first_seq: fields.first_seq })
+}
+
+#[derive(Deserialize)]
+struct RoomUpdateFields<'a> {
+    room: RoomId,
+    #[serde(borrow)]
+    payload: RoomState<'a>,
+}
+
+#[derive(Deserialize)]
+struct RoomState<'a> {
+    revision: u64,
+    #[serde(borrow)]
+    state: Payload<'a>,
+}
+
+fn read_room_update(text: &str) -> Result<RoomUpdate<'_>, DecodeError> {
+    let RoomUpdateFields { room, payload } = parse(text)?;
+    Ok(RoomUpdate { room, revision: payload.revision, state: payload.state })
+}
+
+#[derive(Serialize, Deserialize)]
+struct MailboxFields<'a> {
+    message_id: MessageId,
+    seq: u64,
+    sender_user_id: UserId,
+    sender_device_id: DeviceId,
+    recipient_id: UserId,
+    #[serde(borrow)]
+    encrypted_content: Cow<'a, str>,
+    created_at: Timestamp,
+    delivered_at: Option<Timestamp>,
+    read_at: Option<Timestamp>,
+}
+
+fn read_mailbox_message(text: &str) -> Result<MailboxMessage<'_>, DecodeError> {
+    let fields: MailboxFields<'_> = parse(text)?;
+    let content = binary::decode(&fields.encrypted_content)
+        .map_err(|error| DecodeError::bad_request(format!("`encrypted_content`: {error}")))?;
+    Ok(MailboxMessage {
+        message_id: fields.message_id,
+        seq: fields.seq,
+        sender_user_id: fields.sender_user_id,
+        sender_device_id: fields.sender_device_id,
+        recipient_id: fields.recipient_id,
+        encrypted_content: content.into(),
+        created_at: fields.created_at,
+        delivered_at: fields.delivered_at,
+        read_at: fields.read_at,
+    })
+}
+
+pub(in crate::codec) fn encode_server(frame: &ServerFrame<'_>) -> Bytes {
+    let head = Head { kind: frame.message.kind(), id: frame.id.clone(), timestamp: Some(frame.timestamp) };
+    match &frame.message {
+        ServerMessage::AuthChallenge(message) => write(&head, message, None),
+        ServerMessage::AuthSuccess(message) => write(&head, message, None),
+        ServerMessage::AuthFailure(message) => write(&head, message, None),
+        ServerMessage::Connected(message) => write(&head, message, None),
+        ServerMessage::AuthRequired(message) => write(&head, &InPayload { payload: message }, None),
+        ServerMessage::Ack(message) => write(&head, message, None),
+        ServerMessage::Error(message) => write(&head, &InPayload { payload: message }, None),
+        ServerMessage::Signal(signal) => {
+            write(&head, &RelayedFields::of(signal), Some(signal.payload.as_bytes()))
+        }
+        ServerMessage::IceServers(message) => write(&head, message, None),
+        ServerMessage::RoomMembers(message) => write(&head, message, None),
+        ServerMessage::MemberJoined(message) => write(&head, message, None),
+        ServerMessage::MemberLeft(message) => write(&head, message, None),
+        ServerMessage::ChatMessage(message) => write(&head, message, Some(message.payload.as_bytes())),
+        ServerMessage::Broadcast(message) => write(&head, message, Some(message.payload.as_bytes())),
+        ServerMessage::History(history) => write_history(&head, history),
+        ServerMessage::RoomUpdate(update) => write_room_update(&head, update),
+        ServerMessage::Message(message) => write(&head, &mailbox_fields(message), None),
+        ServerMessage::Synced(message) => write(&head, message, None),
+        ServerMessage::Receipt(message) => write(&head, message, None),
+        ServerMessage::Presence(message) => write(&head, message, None),
+        ServerMessage::Alert(message) => write(&head, &InPayload { payload: message }, None),
+        ServerMessage::ContactRequest(message) => write(&head, message, None),
+        ServerMessage::ServerDraining(message) => write(&head, message, None),
+        ServerMessage::Pong => write(&head, &NoMembers {}, None),
+    }
+    .into()
+}
+
+#[derive(Serialize)]
+struct RelayedFields<'a> {
+    #[serde(flatten)]
+    sender: &'a Sender,
+    #[serde(with = "binary::array::option", skip_serializing_if = "Option::is_none")]
+    signature: Option<[u8; 64]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_at_ms: Option<u64>,
+}
+
+impl<'a> RelayedFields<'a> {
+    fn of(signal: &'a RelayedSignal<'_>) -> Self {
+        Self {
+            sender: &signal.sender,
+            signature: signal.signature.map(|signature| signature.signature),
+            created_at_ms: signal.signature.map(|signature| signature.created_at_ms),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct HistoryHead<'a> {
+    room: &'a RoomId,
+    complete: bool,
+    first_seq: u64,
+}
+
+fn write_history(head: &Head, history: &History<'_>) -> Vec<u8> {
+    let fields = HistoryHead { room: &history.room, complete: history.complete, first_seq: history.first_seq };
+    let mut frame = write(head, &fields, None);
+    frame.pop();
+    frame.extend_from_slice(b",\"messages\":[");
+    for (index, entry) in history.messages.iter().enumerate() {
+        if index > 0 {
+            frame.push(b',');
+        }
+        let head =
+            Head { kind: MessageKind::ChatMessage, id: entry.id.clone(), timestamp: Some(entry.timestamp) };
+        frame.extend_from_slice(&write(&head, &entry.message, Some(entry.message.payload.as_bytes())));
+    }
+    frame.extend_from_slice(b"]}");
+    frame
+}
+
+fn write_room_update(head: &Head, update: &RoomUpdate<'_>) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Room<'a> {
+        room: &'a RoomId,
+    }
+    #[derive(Serialize)]
+    struct Revision {
+        revision: u64,
+    }
+    let mut frame = write(head, &Room { room: &update.room }, None);
+    frame.pop();
+    frame.extend_from_slice(b",\"payload\":{\"state\":");
+    frame.extend_from_slice(update.state.as_bytes());
+    write_members(&mut frame, &Revision { revision: update.revision });
+    frame.extend_from_slice(b"}}");
+    frame
+}
+
+fn mailbox_fields(message: &MailboxMessage<'_>) -> MailboxFields<'static> {
+    MailboxFields {
+        message_id: message.message_id,
+        seq: message.seq,
+        sender_user_id: message.sender_user_id,
+        sender_device_id: message.sender_device_id.clone(),
+        recipient_id: message.recipient_id,
+        encrypted_content: binary::encode(&message.encrypted_content).into(),
+        created_at: message.created_at,
+        delivered_at: message.delivered_at,
+        read_at: message.read_at,
+    }
+}

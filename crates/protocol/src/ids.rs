@@ -1,0 +1,397 @@
+//! Names on the wire, valid by construction: what exists has been checked and is never checked again.
+
+use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+/// The longest device id, room name or request id, in bytes.
+pub const MAX_ID_LEN: usize = 64;
+
+/// Why a text is not an id of the kind asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{expected}")]
+pub struct InvalidId {
+    expected: &'static str,
+}
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident, $valid:path, $expected:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Checks `text` against the grammar.
+            ///
+            /// # Errors
+            /// [`InvalidId`] where `text` is outside it.
+            pub fn new(text: &str) -> Result<Self, InvalidId> {
+                if $valid(text) { Ok(Self(text.into())) } else { Err(InvalidId { expected: $expected }) }
+            }
+
+            /// The id as it stands on the wire.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                Self::new(text)
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        parsed_from_text!($name);
+    };
+}
+
+/// Serialises through `Display`, deserialises through `FromStr`.
+macro_rules! parsed_from_text {
+    ($name:ident) => {
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct TextVisitor;
+                impl de::Visitor<'_> for TextVisitor {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str("a string")
+                    }
+
+                    fn visit_str<E: de::Error>(self, text: &str) -> Result<$name, E> {
+                        text.parse().map_err(E::custom)
+                    }
+                }
+                deserializer.deserialize_str(TextVisitor)
+            }
+        }
+    };
+}
+pub(crate) use parsed_from_text;
+
+text_id! {
+    /// A device: registered by its user, or ephemeral (`~` and a UUIDv7) for the life of one session.
+    ///
+    /// 1–64 characters of `A–Z a–z 0–9 . _ : -`; the `~` only in front of an ephemeral one.
+    DeviceId, is_device_id, "a device id is 1 to 64 characters of A-Z a-z 0-9 . _ : -"
+}
+
+text_id! {
+    /// A room: 1–64 characters of `A–Z a–z 0–9 . _ : -`.
+    RoomId, is_name, "a room name is 1 to 64 characters of A-Z a-z 0-9 . _ : -"
+}
+
+text_id! {
+    /// Ties a reply to its request: 1–64 characters of `A–Z a–z 0–9 _ -`, chosen by whoever asks.
+    RequestId, is_request_id, "an id is 1 to 64 characters of A-Z a-z 0-9 _ -"
+}
+
+impl DeviceId {
+    /// The id of a device that lives as long as one session.
+    ///
+    /// ```
+    /// use aldis_protocol::DeviceId;
+    /// let device = DeviceId::ephemeral(uuid::Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001));
+    /// assert_eq!(device.as_str(), "~01900000-0000-7000-8000-000000000001");
+    /// assert!(device.is_ephemeral());
+    /// ```
+    #[must_use]
+    pub fn ephemeral(id: Uuid) -> Self {
+        Self(format!("~{id}").into())
+    }
+
+    /// An id that a user may register: everything but the ephemeral form.
+    ///
+    /// # Errors
+    /// [`InvalidId`] for text outside the grammar, and for `~`.
+    pub fn registered(text: &str) -> Result<Self, InvalidId> {
+        Self::new(text).and_then(|id| {
+            if id.is_ephemeral() {
+                Err(InvalidId { expected: "a registered device id never starts with ~" })
+            } else {
+                Ok(id)
+            }
+        })
+    }
+
+    /// Whether the device lives only as long as its session.
+    #[must_use]
+    pub fn is_ephemeral(&self) -> bool {
+        self.0.starts_with('~')
+    }
+}
+
+impl RequestId {
+    /// The id of a frame that nobody asked for, or of a request whose sender does not care for its form.
+    #[must_use]
+    pub fn from_uuid(id: Uuid) -> Self {
+        Self(id.simple().to_string().into())
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    fits(text, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-'))
+}
+
+fn is_device_id(text: &str) -> bool {
+    match text.strip_prefix('~') {
+        Some(uuid) => uuid.len() == 36 && Uuid::try_parse(uuid).is_ok_and(|id| id.get_version_num() == 7),
+        None => is_name(text),
+    }
+}
+
+fn is_request_id(text: &str) -> bool {
+    fits(text, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+}
+
+fn fits(text: &str, allowed: impl Fn(u8) -> bool) -> bool {
+    (1..=MAX_ID_LEN).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident, $expected:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// Takes a UUID for the id.
+            #[must_use]
+            pub const fn new(id: Uuid) -> Self {
+                Self(id)
+            }
+
+            /// The UUID inside.
+            #[must_use]
+            pub const fn as_uuid(&self) -> Uuid {
+                self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                // Only the hyphenated form: an id has one spelling.
+                (text.len() == 36)
+                    .then(|| Uuid::try_parse(text).ok())
+                    .flatten()
+                    .map(Self)
+                    .ok_or(InvalidId { expected: $expected })
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        parsed_from_text!($name);
+    };
+}
+
+uuid_id! {
+    /// A user of the server.
+    UserId, "a user id is a UUID"
+}
+
+uuid_id! {
+    /// A stored encrypted message.
+    MessageId, "a message id is a UUID"
+}
+
+uuid_id! {
+    /// A session: what outlives a broken socket for its resume window.
+    SessionId, "a session id is a UUID"
+}
+
+/// A 32-byte SHA-256 value, lowercase hex in text.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Hash(pub [u8; 32]);
+
+/// An identity: the SHA-256 of its first public key. It stays through key rotations.
+///
+/// ```
+/// use aldis_protocol::Fingerprint;
+/// let fingerprint = Fingerprint::of_first_key(&[1; 32]);
+/// assert_eq!(fingerprint.to_string().len(), 64);
+/// assert_eq!(fingerprint.to_string().parse(), Ok(fingerprint));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl Hash {
+    /// The SHA-256 of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+}
+
+impl Fingerprint {
+    /// The fingerprint of the identity that began with this public key.
+    #[must_use]
+    pub fn of_first_key(public_key: &[u8; 32]) -> Self {
+        Self(Sha256::digest(public_key).into())
+    }
+}
+
+macro_rules! hex_id {
+    ($name:ident, $expected:literal) => {
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                parse_hex(text).map(Self).ok_or(InvalidId { expected: $expected })
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+
+        parsed_from_text!($name);
+    };
+}
+
+hex_id!(Hash, "a hash is 64 lowercase hex digits");
+hex_id!(Fingerprint, "a fingerprint is 64 lowercase hex digits");
+
+fn parse_hex(text: &str) -> Option<[u8; 32]> {
+    let digits: &[u8; 64] = text.as_bytes().try_into().ok()?;
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = hex_digit(pair[0])? << 4 | hex_digit(pair[1])?;
+    }
+    Some(bytes)
+}
+
+const fn hex_digit(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
+}
+
+/// A user as a client names it: by id, or by the fingerprint of its identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum UserRef {
+    /// By user id.
+    Id(UserId),
+    /// By the fingerprint of its identity.
+    Fingerprint(Fingerprint),
+}
+
+impl FromStr for UserRef {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        text.parse()
+            .map(Self::Id)
+            .or_else(|_| text.parse().map(Self::Fingerprint))
+            .map_err(|_: InvalidId| InvalidId { expected: "a user is a UUID or a fingerprint of 64 hex digits" })
+    }
+}
+
+impl fmt::Display for UserRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => id.fmt(f),
+            Self::Fingerprint(fingerprint) => fingerprint.fmt(f),
+        }
+    }
+}
+
+parsed_from_text!(UserRef);
+
+impl From<UserId> for UserRef {
+    fn from(id: UserId) -> Self {
+        Self::Id(id)
+    }
+}
+
+impl From<Fingerprint> for UserRef {
+    fn from(fingerprint: Fingerprint) -> Self {
+        Self::Fingerprint(fingerprint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn device_ids_keep_to_their_grammar() {
+        let longest = "x".repeat(64);
+        for good in ["a", "phone-1", "A.b_c:d-9", &longest] {
+            assert!(DeviceId::registered(good).is_ok(), "{good}");
+        }
+        let too_long = "x".repeat(65);
+        for bad in ["", &too_long, "a b", "a/b", "a*", "a>", "a\n", "é", "~", "~abc", "a~"] {
+            assert!(DeviceId::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_ephemeral_device_id_is_a_uuid_of_version_7() {
+        assert!(DeviceId::new("~01900000-0000-7000-8000-000000000001").is_ok());
+        assert!(DeviceId::new("~01900000-0000-4000-8000-000000000001").is_err());
+        assert!(DeviceId::registered("~01900000-0000-7000-8000-000000000001").is_err());
+    }
+
+    #[test]
+    fn request_ids_take_no_dot_or_colon() {
+        assert!(RequestId::new("m-1_A").is_ok());
+        assert!(RequestId::new("m.1").is_err());
+        assert!(RequestId::new("m:1").is_err());
+    }
+
+    #[test]
+    fn hashes_have_one_spelling() {
+        let text = "0a".repeat(32);
+        assert_eq!(text.parse::<Fingerprint>().unwrap().to_string(), text);
+        assert!(text.to_uppercase().parse::<Fingerprint>().is_err());
+        assert!(text[1..].parse::<Fingerprint>().is_err());
+    }
+
+    #[test]
+    fn users_are_named_by_id_or_fingerprint() {
+        let id = "6a3803d5-f059-902a-1c6d-afbc9ba47292";
+        assert!(matches!(id.parse(), Ok(UserRef::Id(_))));
+        assert!(matches!("0a".repeat(32).parse(), Ok(UserRef::Fingerprint(_))));
+        assert!("6a3803d5f059902a1c6dafbc9ba47292".parse::<UserRef>().is_err());
+    }
+}

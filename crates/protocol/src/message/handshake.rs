@@ -1,0 +1,181 @@
+//! How a session begins, and how it is authenticated again (protocol.md, section 3).
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{DeviceId, ErrorCode, Hash, Secret, SessionId, Timestamp, UserId, binary};
+
+/// S→C: what the client's key has to sign, sent at once on `/v1/connect`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthChallenge<'a> {
+    /// Fresh and random.
+    #[serde(with = "binary::array")]
+    pub challenge: [u8; 32],
+    /// Host, and port if not the scheme's default, of the server's public origin.
+    #[serde(borrow)]
+    pub audience: Cow<'a, str>,
+    /// When it ends, in Unix milliseconds.
+    pub expires_at_ms: u64,
+}
+
+/// C→S: the signed answer to a challenge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthResponse<'a> {
+    /// The identity's key, or the device's own.
+    #[serde(with = "binary::array")]
+    pub public_key: [u8; 32],
+    /// Over the bytes of [`statement::AuthChallenge`](crate::statement::AuthChallenge).
+    #[serde(with = "binary::array")]
+    pub signature: [u8; 64],
+    /// The device that connects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_id: Option<DeviceId>,
+    /// Where TOTP is enrolled and an identity key is shown.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub totp_code: Option<Secret<'a>>,
+    /// The session to go on with.
+    #[serde(borrow, default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    pub resume: Option<Resume<'a>>,
+}
+
+/// C→S: a token as proof, first on a socket or again on a live session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Auth<'a> {
+    /// An access token.
+    #[serde(borrow)]
+    pub token: Secret<'a>,
+    /// The device that connects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_id: Option<DeviceId>,
+    /// The session to go on with.
+    #[serde(borrow, default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    pub resume: Option<Resume<'a>>,
+}
+
+/// Names the session that a client comes back to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resume<'a> {
+    /// From the last `connected`.
+    #[serde(borrow)]
+    pub token: Secret<'a>,
+    /// How many counted messages the client has received.
+    pub received: u64,
+}
+
+/// S→C: the proof was good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthSuccess {
+    /// Who it is.
+    pub user_id: UserId,
+    /// On which device.
+    pub device_id: DeviceId,
+    /// When the token ends; none where a key was the proof.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// S→C: the proof was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthFailure<'a> {
+    /// Why.
+    pub code: ErrorCode,
+    /// Why, for people.
+    #[serde(borrow)]
+    pub message: Cow<'a, str>,
+    /// With `revoked`: the rotation inside its window that replaced the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<PendingRotation>,
+}
+
+/// A rotation that its old key can still cancel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingRotation {
+    /// Its place in the chain.
+    pub sequence: u64,
+    /// The statement's hash.
+    pub hash: Hash,
+    /// Until when it can be cancelled.
+    pub cancellation_deadline: Timestamp,
+}
+
+/// S→C: the session is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connected<'a> {
+    /// On which device.
+    pub device_id: DeviceId,
+    /// Who it is.
+    pub user_id: UserId,
+    /// For people: [`Connected::MESSAGE`].
+    #[serde(borrow)]
+    pub message: Cow<'a, str>,
+    /// What the client needs in order to come back to it.
+    #[serde(borrow)]
+    pub session: SessionInfo<'a>,
+    /// The server's own heartbeat, so that a client knows when silence is a break.
+    pub heartbeat: Heartbeat,
+    /// What the client may send.
+    pub limits: SessionLimits,
+}
+
+impl Connected<'_> {
+    /// The words for people.
+    pub const MESSAGE: &'static str = "Connected to signaling server";
+}
+
+/// The session, as its client needs to know it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionInfo<'a> {
+    /// Its id, the same after a resume.
+    pub id: SessionId,
+    /// To be shown when the client comes back; no credential.
+    #[serde(borrow)]
+    pub resume_token: Secret<'a>,
+    /// How long the session waits for its client, in seconds.
+    pub resume_window: u64,
+    /// Whether this is the session that was asked for.
+    pub resumed: bool,
+    /// How many messages follow that the client missed.
+    pub replayed: u64,
+}
+
+/// In seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// Between two pings of the server.
+    pub interval: u64,
+    /// How long it waits for the pong.
+    pub timeout: u64,
+}
+
+/// What a session may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionLimits {
+    /// In one message, in bytes.
+    pub max_message_bytes: u64,
+    /// Of encrypted content, in bytes before base64.
+    pub max_encrypted_content_bytes: u64,
+    /// Requests that may wait for their reply.
+    pub max_unanswered_requests: u64,
+}
+
+/// S→C: the token is about to expire; a new one is due.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthRequired<'a> {
+    /// For people: [`AuthRequired::REASON`].
+    #[serde(borrow)]
+    pub reason: Cow<'a, str>,
+    /// When the present token ends.
+    pub expires_at: Timestamp,
+}
+
+impl AuthRequired<'_> {
+    /// The words for people.
+    pub const REASON: &'static str = "Token expiring soon";
+}
+
+/// A malformed `resume` is as an unknown one: the session begins afresh.
+fn lenient<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Resume<'a>>, D::Error> {
+    let raw = Option::<&'a RawValue>::deserialize(deserializer)?;
+    Ok(raw.and_then(|raw| serde_json::from_str(raw.get()).ok()))
+}

@@ -1,0 +1,10 @@
+//! Whether the other side is still there, and what it has received (protocol.md, sections 4 and 5).
+
+use serde::{Deserialize, Serialize};
+
+/// C→S: how many counted messages arrived in this session. The only request without a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Received {
+    /// All of them since `connected`, on any socket of the session.
+    pub count: u64,
+}

@@ -1,0 +1,86 @@
+//! Encrypted messages that wait for whoever is away (protocol.md, section 4, "Encrypted messages").
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{DeviceId, MessageId, Timestamp, UserId, UserRef};
+
+/// C→S: a message for a user's mailbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncryptedMessage<'a> {
+    /// For whom.
+    pub recipient: UserRef,
+    /// What only the recipient can read; at most 48,000 bytes.
+    pub encrypted_content: Cow<'a, [u8]>,
+}
+
+/// S→C: a message of the mailbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailboxMessage<'a> {
+    /// Its id, the same for everyone.
+    pub message_id: MessageId,
+    /// Its number in the mailbox of whoever gets this.
+    pub seq: u64,
+    /// From whom.
+    pub sender_user_id: UserId,
+    /// From which device.
+    pub sender_device_id: DeviceId,
+    /// For whom.
+    pub recipient_id: UserId,
+    /// What only the recipient can read.
+    pub encrypted_content: Cow<'a, [u8]>,
+    /// When it was committed.
+    pub created_at: Timestamp,
+    /// When it first reached a device of the recipient.
+    pub delivered_at: Option<Timestamp>,
+    /// When the recipient read it.
+    pub read_at: Option<Timestamp>,
+}
+
+/// C→S: asks for the mailbox from a number on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sync {
+    /// Only what has a higher number.
+    #[serde(default)]
+    pub since_seq: u64,
+    /// How many at the most; as for [`HistoryRequest`](crate::HistoryRequest).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// S→C: the end of what a `sync` streamed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Synced {
+    /// The last number streamed; `since_seq` where there was nothing.
+    pub seq: u64,
+    /// The number of the oldest message kept.
+    pub first_seq: u64,
+    /// False where `limit` ended it.
+    pub complete: bool,
+}
+
+/// C→S: these messages arrived.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivered {
+    /// At most 500, all addressed to this user.
+    pub message_ids: Vec<MessageId>,
+}
+
+/// C→S: these messages were read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Read {
+    /// At most 500, all addressed to this user.
+    pub message_ids: Vec<MessageId>,
+}
+
+/// S→C: messages arrived or were read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Which.
+    pub message_ids: Vec<MessageId>,
+    /// When they arrived.
+    pub delivered_at: Option<Timestamp>,
+    /// When they were read.
+    pub read_at: Option<Timestamp>,
+}

@@ -1,0 +1,161 @@
+//! Rooms: who is in them, and what is said there (protocol.md, section 4, "Rooms").
+
+use serde::{Deserialize, Serialize};
+
+use crate::{DeviceId, Payload, RequestId, RoomId, Sender, Timestamp, UserId};
+
+/// C→S: the session enters a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Join {
+    /// The room.
+    pub room: RoomId,
+}
+
+/// C→S: the session leaves a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leave {
+    /// The room.
+    pub room: RoomId,
+}
+
+/// S→C: who is in a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomMembers {
+    /// The room.
+    pub room: RoomId,
+    /// How many users are in it.
+    pub count: u64,
+    /// Who they are; none in a room of over 256 users.
+    pub members: Option<Vec<RoomMember>>,
+}
+
+/// A user in a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomMember {
+    /// The user.
+    pub user_id: UserId,
+    /// With these devices.
+    pub device_ids: Vec<DeviceId>,
+}
+
+/// S→C: a device entered a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberJoined {
+    /// The room.
+    pub room: RoomId,
+    /// The user.
+    pub user_id: UserId,
+    /// The device.
+    pub device_id: DeviceId,
+}
+
+/// S→C: a device left a room, or was removed from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberLeft {
+    /// The room.
+    pub room: RoomId,
+    /// The user.
+    pub user_id: UserId,
+    /// The device.
+    pub device_id: DeviceId,
+}
+
+/// C→S: said in a room; stored and numbered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChatMessage<'a> {
+    /// The room; on `/v1/chat/{room}` it may be left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<RoomId>,
+    /// `{content}`, where `content` is a string.
+    #[serde(borrow, skip_serializing)]
+    pub payload: Payload<'a>,
+}
+
+/// C→S: said in a room; neither stored nor numbered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Broadcast<'a> {
+    /// The room; on `/v1/chat/{room}` it may be left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<RoomId>,
+    /// What it says; never looked into.
+    #[serde(borrow, skip_serializing)]
+    pub payload: Payload<'a>,
+}
+
+/// S→C: a stored chat message, live or out of the history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StoredChatMessage<'a> {
+    /// The room.
+    pub room: RoomId,
+    /// Its number in the room.
+    pub seq: u64,
+    /// Who said it.
+    #[serde(flatten)]
+    pub sender: Sender,
+    /// `{content}`, byte for byte as it was sent.
+    #[serde(skip_serializing)]
+    pub payload: Payload<'a>,
+}
+
+/// S→C: something said in a room, neither stored nor numbered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RelayedBroadcast<'a> {
+    /// The room.
+    pub room: RoomId,
+    /// Who said it.
+    #[serde(flatten)]
+    pub sender: Sender,
+    /// What it says, byte for byte as it was sent.
+    #[serde(skip_serializing)]
+    pub payload: Payload<'a>,
+}
+
+/// C→S: asks for what was said in a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryRequest {
+    /// The room; on `/v1/chat/{room}` it may be left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<RoomId>,
+    /// Only what has a higher number.
+    #[serde(default)]
+    pub since_seq: u64,
+    /// How many at the most: [`DEFAULT_PAGE`](crate::limits::DEFAULT_PAGE) where none is given, cut to
+    /// [`MAX_PAGE`](crate::limits::MAX_PAGE); 0 is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// S→C: what was said in a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct History<'a> {
+    /// The room.
+    pub room: RoomId,
+    /// In the order of their numbers.
+    pub messages: Vec<HistoryMessage<'a>>,
+    /// Nothing newer than the last given is there.
+    pub complete: bool,
+    /// The number of the oldest message kept.
+    pub first_seq: u64,
+}
+
+/// A chat message of the history, with what its own frame had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryMessage<'a> {
+    /// The sender's id of it.
+    pub id: Option<RequestId>,
+    /// When it was committed.
+    pub timestamp: Timestamp,
+    /// The message.
+    pub message: StoredChatMessage<'a>,
+}
+
+/// S→C: the room's state document, at joining and at each change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomUpdate<'a> {
+    /// The room.
+    pub room: RoomId,
+    /// Goes up with each change; 0 where none was set.
+    pub revision: u64,
+    /// The document; `null` where none was set.
+    pub state: Payload<'a>,
+}

@@ -1,0 +1,178 @@
+//! Content that is relayed and never looked into.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
+use serde_json::value::RawValue;
+
+use crate::limits::MAX_JSON_DEPTH;
+
+/// One JSON value, as the bytes in which it came: checked, relayed, never parsed.
+///
+/// ```
+/// use aldis_protocol::Payload;
+/// let payload = Payload::from_json(r#"{ "sdp":  "v=0" }"#).unwrap();
+/// assert_eq!(payload.as_bytes(), br#"{ "sdp":  "v=0" }"#);
+/// assert!(Payload::from_json("{").is_err());
+/// ```
+#[derive(Clone)]
+pub struct Payload<'a>(Repr<'a>);
+
+#[derive(Clone)]
+enum Repr<'a> {
+    Borrowed(&'a [u8]),
+    Shared(Bytes),
+}
+
+/// Why bytes are no payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the payload is not one JSON value of at most {MAX_JSON_DEPTH} levels")]
+pub struct InvalidPayload;
+
+impl<'a> Payload<'a> {
+    /// Takes a text that holds one JSON value.
+    ///
+    /// # Errors
+    /// [`InvalidPayload`] where it holds anything else, or nests deeper than 128 levels.
+    pub fn from_json(text: &'a str) -> Result<Self, InvalidPayload> {
+        check(text.as_bytes())?;
+        Ok(Self(Repr::Borrowed(text.as_bytes())))
+    }
+
+    /// The JSON of a value of the application's own.
+    ///
+    /// # Errors
+    /// [`InvalidPayload`] where it does not serialise, or nests deeper than 128 levels.
+    pub fn of(value: &impl Serialize) -> Result<Self, InvalidPayload> {
+        Self::from_bytes(serde_json::to_vec(value).map_err(|_| InvalidPayload)?.into())
+    }
+
+    /// Takes bytes that hold one JSON value.
+    ///
+    /// # Errors
+    /// As [`Payload::from_json`]; invalid UTF-8 too.
+    pub fn from_bytes(bytes: Bytes) -> Result<Self, InvalidPayload> {
+        check(&bytes)?;
+        Ok(Self(Repr::Shared(bytes)))
+    }
+
+    /// The bytes as they came.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Repr::Borrowed(bytes) => bytes,
+            Repr::Shared(bytes) => bytes,
+        }
+    }
+
+    /// The bytes as a value that can be shared: without a copy where they are shared already.
+    #[must_use]
+    pub fn to_bytes(&self) -> Bytes {
+        match &self.0 {
+            Repr::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
+            Repr::Shared(bytes) => bytes.clone(),
+        }
+    }
+
+    /// The same, free of the frame it was read from.
+    #[must_use]
+    pub fn into_owned(self) -> Payload<'static> {
+        Payload(Repr::Shared(match self.0 {
+            Repr::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
+            Repr::Shared(bytes) => bytes,
+        }))
+    }
+
+    /// Reads it as a type of the application's own.
+    ///
+    /// # Errors
+    /// What serde_json says.
+    pub fn parse<'de, T: Deserialize<'de>>(&'de self) -> Result<T, serde_json::Error> {
+        serde_json::from_slice(self.as_bytes())
+    }
+}
+
+impl PartialEq for Payload<'_> {
+    fn eq(&self, other: &Payload<'_>) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Payload<'_> {}
+
+impl fmt::Debug for Payload<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Payload({} bytes)", self.as_bytes().len())
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Payload<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // The frame around it was checked for depth as a whole.
+        <&'a RawValue>::deserialize(deserializer).map(|raw| Self(Repr::Borrowed(raw.get().as_bytes())))
+    }
+}
+
+fn check(bytes: &[u8]) -> Result<(), InvalidPayload> {
+    if depth_exceeds(bytes, MAX_JSON_DEPTH) {
+        return Err(InvalidPayload);
+    }
+    serde_json::from_slice::<IgnoredAny>(bytes).map_err(|_| InvalidPayload)?;
+    std::str::from_utf8(bytes).map(|_| ()).map_err(|_| InvalidPayload)
+}
+
+/// Whether JSON nests deeper than `limit`. serde_json skips values of any depth, so it does not tell.
+pub(crate) fn depth_exceeds(json: &[u8], limit: usize) -> bool {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for &byte in json {
+        if in_string {
+            (in_string, escaped) = match byte {
+                _ if escaped => (true, false),
+                b'\\' => (true, true),
+                b'"' => (false, false),
+                _ => (true, false),
+            };
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > limit {
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nested(levels: usize) -> String {
+        "[".repeat(levels) + &"]".repeat(levels)
+    }
+
+    #[test]
+    fn depth_counts_outside_strings_only() {
+        assert!(!depth_exceeds(nested(128).as_bytes(), 128));
+        assert!(depth_exceeds(nested(129).as_bytes(), 128));
+        let text = format!("\"{}\\\"{}\"", "[".repeat(200), "[".repeat(200));
+        assert!(!depth_exceeds(text.as_bytes(), 0));
+    }
+
+    #[test]
+    fn only_one_json_value_is_a_payload() {
+        for good in ["null", " [1, 2]\n", "\"\\ud800\"", "1e999"] {
+            assert_eq!(Payload::from_json(good).map(|payload| payload.as_bytes().to_vec()), Ok(good.into()));
+        }
+        for bad in ["", "{} {}", "{", "nul", "\u{feff}{}"] {
+            assert!(Payload::from_json(bad).is_err(), "{bad}");
+        }
+        assert!(Payload::from_bytes(Bytes::from_static(b"\"\xff\"")).is_err());
+        assert!(Payload::from_json(&nested(129)).is_err());
+    }
+}

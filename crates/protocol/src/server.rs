@@ -1,0 +1,116 @@
+//! Everything that a server may say.
+
+use crate::{
+    Ack, Alert, AuthChallenge, AuthFailure, AuthRequired, AuthSuccess, Connected, ContactRequest, ErrorReply, History,
+    IceServers, MailboxMessage, MemberJoined, MemberLeft, MessageKind, Presence, Receipt, RelayedBroadcast,
+    RelayedSignal, RequestId, RoomMembers, RoomUpdate, ServerDraining, StoredChatMessage, Synced, Timestamp,
+};
+
+/// A frame from a server.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServerFrame<'a> {
+    /// The request's where it answers one, the sender's where it is relayed, else a fresh one.
+    pub id: Option<RequestId>,
+    /// When it was sent; on stored messages, when they were committed.
+    pub timestamp: Timestamp,
+    /// What it says.
+    pub message: ServerMessage<'a>,
+}
+
+/// What a server may say.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "each variant is the message inside it, documented there")]
+pub enum ServerMessage<'a> {
+    AuthChallenge(AuthChallenge<'a>),
+    AuthSuccess(AuthSuccess),
+    AuthFailure(AuthFailure<'a>),
+    Connected(Connected<'a>),
+    AuthRequired(AuthRequired<'a>),
+    Ack(Ack<'a>),
+    Error(ErrorReply<'a>),
+    Signal(RelayedSignal<'a>),
+    IceServers(IceServers<'a>),
+    RoomMembers(RoomMembers),
+    MemberJoined(MemberJoined),
+    MemberLeft(MemberLeft),
+    ChatMessage(StoredChatMessage<'a>),
+    Broadcast(RelayedBroadcast<'a>),
+    History(History<'a>),
+    RoomUpdate(RoomUpdate<'a>),
+    Message(MailboxMessage<'a>),
+    Synced(Synced),
+    Receipt(Receipt),
+    Presence(Presence<'a>),
+    Alert(Alert),
+    ContactRequest(ContactRequest),
+    ServerDraining(ServerDraining),
+    /// The server is still there.
+    Pong,
+}
+
+impl ServerMessage<'_> {
+    /// Its kind.
+    #[must_use]
+    pub const fn kind(&self) -> MessageKind {
+        match self {
+            Self::AuthChallenge(_) => MessageKind::AuthChallenge,
+            Self::AuthSuccess(_) => MessageKind::AuthSuccess,
+            Self::AuthFailure(_) => MessageKind::AuthFailure,
+            Self::Connected(_) => MessageKind::Connected,
+            Self::AuthRequired(_) => MessageKind::AuthRequired,
+            Self::Ack(_) => MessageKind::Ack,
+            Self::Error(_) => MessageKind::Error,
+            Self::Signal(signal) => signal.kind.message_kind(),
+            Self::IceServers(_) => MessageKind::IceServers,
+            Self::RoomMembers(_) => MessageKind::RoomMembers,
+            Self::MemberJoined(_) => MessageKind::MemberJoined,
+            Self::MemberLeft(_) => MessageKind::MemberLeft,
+            Self::ChatMessage(_) => MessageKind::ChatMessage,
+            Self::Broadcast(_) => MessageKind::Broadcast,
+            Self::History(_) => MessageKind::History,
+            Self::RoomUpdate(_) => MessageKind::RoomUpdate,
+            Self::Message(_) => MessageKind::Message,
+            Self::Synced(_) => MessageKind::Synced,
+            Self::Receipt(_) => MessageKind::Receipt,
+            Self::Presence(_) => MessageKind::Presence,
+            Self::Alert(_) => MessageKind::Alert,
+            Self::ContactRequest(_) => MessageKind::ContactRequest,
+            Self::ServerDraining(_) => MessageKind::ServerDraining,
+            Self::Pong => MessageKind::Pong,
+        }
+    }
+
+    /// Whether a client confirms it by `received` (protocol.md, section 5).
+    ///
+    /// What a `sync` streams and its `synced` are not counted either, nor is anything before `connected`: that is not
+    /// the message's to know.
+    #[must_use]
+    pub const fn is_counted(&self) -> bool {
+        match self {
+            Self::Error(error) => error.close.is_none(),
+            Self::AuthChallenge(_)
+            | Self::Connected(_)
+            | Self::Pong
+            | Self::ServerDraining(_)
+            | Self::Presence(_)
+            | Self::History(_)
+            | Self::Synced(_) => false,
+            Self::AuthSuccess(_)
+            | Self::AuthFailure(_)
+            | Self::AuthRequired(_)
+            | Self::Ack(_)
+            | Self::Signal(_)
+            | Self::IceServers(_)
+            | Self::RoomMembers(_)
+            | Self::MemberJoined(_)
+            | Self::MemberLeft(_)
+            | Self::ChatMessage(_)
+            | Self::Broadcast(_)
+            | Self::RoomUpdate(_)
+            | Self::Message(_)
+            | Self::Receipt(_)
+            | Self::Alert(_)
+            | Self::ContactRequest(_) => true,
+        }
+    }
+}
