@@ -1,0 +1,60 @@
+//! Every refusal of this crate, and what the peer is told of it.
+
+use aldis_protocol::ErrorCode;
+
+use crate::{InvalidKey, InvalidRefreshToken, InvalidSignature, PasswordError, SigningFailed, TokenError};
+
+/// Why a proof was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuthError {
+    /// The key is no key, or a weak one.
+    #[error(transparent)]
+    Key(#[from] InvalidKey),
+    /// The signature is not one of that key over that challenge.
+    #[error(transparent)]
+    Signature(#[from] InvalidSignature),
+    /// A socket's challenge was answered too late.
+    #[error("the challenge has expired")]
+    ExpiredChallenge,
+    /// The challenge is malformed, over, or made for somebody else; which of these is not told.
+    #[error("the challenge is not valid")]
+    InvalidChallenge,
+    /// The access token is refused.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The refresh token is malformed.
+    #[error(transparent)]
+    RefreshToken(#[from] InvalidRefreshToken),
+    /// The password cannot be hashed.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// A token could not be made.
+    #[error(transparent)]
+    Signing(#[from] SigningFailed),
+}
+
+impl AuthError {
+    /// What the peer is told.
+    #[must_use]
+    pub const fn code(self) -> ErrorCode {
+        match self {
+            Self::Key(InvalidKey) => ErrorCode::InvalidKey,
+            Self::Signature(InvalidSignature) => ErrorCode::InvalidSignature,
+            Self::ExpiredChallenge | Self::Token(TokenError::Expired) => ErrorCode::ExpiredToken,
+            Self::InvalidChallenge => ErrorCode::InvalidChallenge,
+            Self::Token(TokenError::Invalid) | Self::RefreshToken(InvalidRefreshToken) => {
+                ErrorCode::InvalidToken
+            }
+            Self::Password(PasswordError::HashingFailed) | Self::Signing(SigningFailed) => {
+                ErrorCode::Internal
+            }
+            Self::Password(
+                PasswordError::TooShort
+                | PasswordError::TooLong
+                | PasswordError::TooLongForBcrypt
+                | PasswordError::ContainsNul,
+            ) => ErrorCode::BadRequest,
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Passwords: hashed with Argon2id, or with bcrypt where it is wanted; hashes of either kind verify.
+
+use argon2::{
+    ARGON2ID_IDENT, Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version,
+    password_hash::phc::PasswordHash,
+};
+use rand::CryptoRng;
+
+/// The fewest characters of a password.
+pub const MIN_PASSWORD_CHARACTERS: usize = 8;
+/// The most bytes of a password, so that none costs more than its hash.
+pub const MAX_PASSWORD_BYTES: usize = 1_024;
+/// The most bytes of a password under bcrypt, which reads 72 with the zero that ends them and ignores the rest.
+pub const MAX_BCRYPT_PASSWORD_BYTES: usize = 71;
+
+/// How new passwords are hashed. One hash takes tens (Argon2id) or hundreds (bcrypt) of milliseconds of one core, and
+/// Argon2id 19 MiB for that time: bound how many run at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PasswordHasher {
+    /// 19 MiB, 2 passes, 1 lane.
+    #[default]
+    Argon2id,
+    /// Cost 12.
+    Bcrypt,
+}
+
+/// Why a password is not hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PasswordError {
+    /// Fewer than [`MIN_PASSWORD_CHARACTERS`].
+    #[error("a password has at least {MIN_PASSWORD_CHARACTERS} characters")]
+    TooShort,
+    /// More than [`MAX_PASSWORD_BYTES`].
+    #[error("a password has at most {MAX_PASSWORD_BYTES} bytes")]
+    TooLong,
+    /// More than [`MAX_BCRYPT_PASSWORD_BYTES`], with bcrypt configured.
+    #[error("a password has at most {MAX_BCRYPT_PASSWORD_BYTES} bytes on this server")]
+    TooLongForBcrypt,
+    /// U+0000, where other software ends the password.
+    #[error("a password has no zero characters")]
+    ContainsNul,
+    /// The hash function failed, for want of memory.
+    #[error("the password could not be hashed")]
+    HashingFailed,
+}
+
+/// What came of looking at a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a verdict that nobody reads lets everybody in"]
+pub struct Verdict {
+    /// Whether it is the right one.
+    pub matches: bool,
+    /// Whether to hash the (right) password anew, since the stored hash is of another kind or cost than configured.
+    pub needs_rehash: bool,
+}
+
+impl PasswordHasher {
+    /// Whether a password may be chosen: 8 characters to 1,024 bytes (71 with bcrypt), no U+0000.
+    ///
+    /// # Errors
+    /// [`PasswordError`] names the rule that it breaks.
+    pub fn check(self, password: &str) -> Result<(), PasswordError> {
+        if password.chars().take(MIN_PASSWORD_CHARACTERS).count() < MIN_PASSWORD_CHARACTERS {
+            Err(PasswordError::TooShort)
+        } else if password.len() > MAX_PASSWORD_BYTES {
+            Err(PasswordError::TooLong)
+        } else if self == Self::Bcrypt && password.len() > MAX_BCRYPT_PASSWORD_BYTES {
+            Err(PasswordError::TooLongForBcrypt)
+        } else if password.contains('\0') {
+            Err(PasswordError::ContainsNul)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Hashes a password for storage, with a salt from `rng`: a PHC string, or bcrypt's `$2b$` form.
+    ///
+    /// # Errors
+    /// [`PasswordError`] for a password that [`check`](Self::check) refuses, and where hashing fails.
+    pub fn hash<R: CryptoRng + ?Sized>(self, password: &str, rng: &mut R) -> Result<String, PasswordError> {
+        self.check(password)?;
+        let mut salt = [0; 16];
+        rng.fill_bytes(&mut salt);
+        match self {
+            Self::Argon2id => hash_argon2id(password, &salt),
+            Self::Bcrypt => hash_bcrypt(password, salt),
+        }
+    }
+
+    /// Compares a password with the stored hash. Where there is none, as for an unknown address, it does the same
+    /// work and says no. A stored text that is no hash matches nothing.
+    pub fn verify(self, password: &str, stored: Option<&str>) -> Verdict {
+        let matches = matches(password, stored.unwrap_or(self.hash_of_nothing())) && stored.is_some();
+        let needs_rehash =
+            matches && stored.is_some_and(|stored| !self.made(stored)) && self.check(password).is_ok();
+        Verdict { matches, needs_rehash }
+    }
+
+    /// Whether the hash is of the kind and cost that this hasher makes.
+    fn made(self, stored: &str) -> bool {
+        match self {
+            Self::Argon2id => PasswordHash::new(stored).is_ok_and(|hash| is_current_argon2id(&hash)),
+            Self::Bcrypt => is_bcrypt(stored) && stored.get(4..6) == Some("12"),
+        }
+    }
+
+    /// A hash that costs what a real one costs and that no password has.
+    const fn hash_of_nothing(self) -> &'static str {
+        match self {
+            Self::Argon2id => {
+                "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+            }
+            Self::Bcrypt => "$2b$12$.....................................................",
+        }
+    }
+}
+
+fn hash_argon2id(password: &str, salt: &[u8; 16]) -> Result<String, PasswordError> {
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, ARGON2ID_PARAMS)
+        .hash_password_with_salt(password.as_bytes(), salt)
+        .map(|hash| hash.to_string())
+        .map_err(|_| PasswordError::HashingFailed)
+}
+
+fn hash_bcrypt(password: &str, salt: [u8; 16]) -> Result<String, PasswordError> {
+    bcrypt::non_truncating_hash_with_salt(password, BCRYPT_COST, salt)
+        .map(|parts| parts.format_for_version(bcrypt::Version::TwoB))
+        .map_err(|_| PasswordError::HashingFailed)
+}
+
+fn matches(password: &str, stored: &str) -> bool {
+    if is_bcrypt(stored) {
+        // The work is done even for a password that cannot match, so that its length tells nothing by the time taken.
+        bcrypt::verify(password, stored).unwrap_or(false) & survives_bcrypt(password)
+    } else {
+        Argon2::default().verify_password(password.as_bytes(), stored).is_ok()
+    }
+}
+
+fn is_bcrypt(stored: &str) -> bool {
+    ["$2a$", "$2b$", "$2y$"].iter().any(|prefix| stored.starts_with(prefix))
+}
+
+/// Whether bcrypt sees all of the password: it stops at 72 bytes, and repeats what stands before a zero.
+fn survives_bcrypt(password: &str) -> bool {
+    password.len() <= MAX_BCRYPT_PASSWORD_BYTES && !password.contains('\0')
+}
+
+fn is_current_argon2id(hash: &PasswordHash) -> bool {
+    hash.algorithm == ARGON2ID_IDENT
+        && hash.version == Some(Version::V0x13.into())
+        && Params::try_from(hash).is_ok_and(|params| {
+            (params.m_cost(), params.t_cost(), params.p_cost(), params.output_len())
+                == (Params::DEFAULT_M_COST, Params::DEFAULT_T_COST, Params::DEFAULT_P_COST, Some(32))
+        })
+}
+
+/// 19 MiB, 2 passes, 1 lane: the second of OWASP's equivalent choices, and the library's default.
+const ARGON2ID_PARAMS: Params = Params::DEFAULT;
+const BCRYPT_COST: u32 = 12;
+
+#[cfg(test)]
+mod tests {
+    use rand::{SeedableRng, rngs::StdRng};
+
+    use super::*;
+
+    const YES: Verdict = Verdict { matches: true, needs_rehash: false };
+    const YES_BUT_REHASH: Verdict = Verdict { matches: true, needs_rehash: true };
+    const NO: Verdict = Verdict { matches: false, needs_rehash: false };
+
+    fn hash(hasher: PasswordHasher, password: &str) -> String {
+        hasher.hash(password, &mut StdRng::seed_from_u64(1)).unwrap()
+    }
+
+    #[test]
+    fn passwords_have_8_characters_to_1024_bytes() {
+        let check = |password: &str| PasswordHasher::Argon2id.check(password);
+        assert_eq!(check("1234567"), Err(PasswordError::TooShort));
+        assert_eq!(check("ééééééé"), Err(PasswordError::TooShort));
+        assert_eq!(check("éééééééé"), Ok(()));
+        assert_eq!(check(&"x".repeat(1_024)), Ok(()));
+        assert_eq!(check(&"x".repeat(1_025)), Err(PasswordError::TooLong));
+        assert_eq!(check("1234567\0"), Err(PasswordError::ContainsNul));
+    }
+
+    #[test]
+    fn bcrypt_takes_71_bytes() {
+        assert_eq!(PasswordHasher::Bcrypt.check(&"x".repeat(71)), Ok(()));
+        assert_eq!(PasswordHasher::Bcrypt.check(&"x".repeat(72)), Err(PasswordError::TooLongForBcrypt));
+        assert_eq!(
+            PasswordHasher::Bcrypt.hash(&"x".repeat(72), &mut StdRng::seed_from_u64(1)),
+            Err(PasswordError::TooLongForBcrypt)
+        );
+    }
+
+    #[test]
+    fn each_hasher_knows_its_own() {
+        for (hasher, form) in [
+            (PasswordHasher::Argon2id, "$argon2id$v=19$m=19456,t=2,p=1$"),
+            (PasswordHasher::Bcrypt, "$2b$12$"),
+        ] {
+            let stored = hash(hasher, "correct horse");
+            assert!(stored.starts_with(form), "{stored}");
+            assert_eq!(hasher.verify("correct horse", Some(&stored)), YES);
+            assert_eq!(hasher.verify("Correct horse", Some(&stored)), NO);
+        }
+    }
+
+    #[test]
+    fn the_other_kind_verifies_and_wants_a_rehash() {
+        let bcrypt = hash(PasswordHasher::Bcrypt, "correct horse");
+        let argon2id = hash(PasswordHasher::Argon2id, "correct horse");
+        assert_eq!(PasswordHasher::Argon2id.verify("correct horse", Some(&bcrypt)), YES_BUT_REHASH);
+        assert_eq!(PasswordHasher::Bcrypt.verify("correct horse", Some(&argon2id)), YES_BUT_REHASH);
+        assert_eq!(PasswordHasher::Argon2id.verify("wrong", Some(&bcrypt)), NO);
+    }
+
+    #[test]
+    fn other_costs_want_a_rehash() {
+        let weak = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(64, 1, 1, None).unwrap())
+            .hash_password_with_salt(b"correct horse", &[0; 16])
+            .unwrap()
+            .to_string();
+        assert_eq!(PasswordHasher::Argon2id.verify("correct horse", Some(&weak)), YES_BUT_REHASH);
+    }
+
+    #[test]
+    fn a_rehash_that_would_be_refused_is_not_asked_for() {
+        let long = "x".repeat(100);
+        let stored = hash(PasswordHasher::Argon2id, &long);
+        assert_eq!(PasswordHasher::Bcrypt.verify(&long, Some(&stored)), YES);
+    }
+
+    /// Test vectors of OpenBSD's bcrypt, as published with jBCrypt.
+    #[test]
+    fn foreign_bcrypt_hashes_verify() {
+        let stored = "$2a$06$.rCVZVOThsIa97pEDOxvGuRRgzG64bvtJ0938xuqzv18d3ZpQhstC";
+        for prefix in ["$2a$", "$2b$", "$2y$"] {
+            let stored = stored.replace("$2a$", prefix);
+            let verdict = PasswordHasher::Bcrypt.verify("abcdefghijklmnopqrstuvwxyz", Some(&stored));
+            assert_eq!(verdict, YES_BUT_REHASH, "{prefix}");
+        }
+        assert_eq!(PasswordHasher::Bcrypt.verify("abc", Some(stored)), NO);
+    }
+
+    #[test]
+    fn bcrypt_never_matches_by_truncation_or_repetition() {
+        let truncating = bcrypt::hash_with_salt("x".repeat(72), 4, [0; 16]).unwrap().to_string();
+        assert_eq!(PasswordHasher::Bcrypt.verify(&"x".repeat(73), Some(&truncating)), NO);
+        assert_eq!(PasswordHasher::Bcrypt.verify(&"x".repeat(72), Some(&truncating)), NO);
+        let repeated = bcrypt::hash_with_salt("abcdefgh", 4, [0; 16]).unwrap().to_string();
+        assert_eq!(PasswordHasher::Bcrypt.verify("abcdefgh\0abcdefgh", Some(&repeated)), NO);
+    }
+
+    #[test]
+    fn nobody_matches_nothing() {
+        for hasher in [PasswordHasher::Argon2id, PasswordHasher::Bcrypt] {
+            assert!(hasher.made(hasher.hash_of_nothing()));
+            assert_eq!(hasher.verify("correct horse", None), NO);
+            for garbage in ["", "$2b$", "$2b$12$", "$argon2id$", "plain text", "$2b$99$é"] {
+                assert_eq!(hasher.verify("correct horse", Some(garbage)), NO, "{garbage}");
+            }
+        }
+        assert!(PasswordHash::new(PasswordHasher::Argon2id.hash_of_nothing()).is_ok());
+        assert_eq!(bcrypt::verify("x", PasswordHasher::Bcrypt.hash_of_nothing()).ok(), Some(false));
+    }
+}

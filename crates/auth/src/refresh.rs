@@ -1,0 +1,115 @@
+//! Refresh tokens: each serves once and is followed by the next of its family.
+
+use std::fmt;
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use sha2::{Digest, Sha256};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::SubKey;
+
+/// 32 bytes that fetch the next access token. Only its [`hash`](Self::hash) is ever stored.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct RefreshToken([u8; 32]);
+
+/// A text that is no refresh token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the refresh token is malformed")]
+pub struct InvalidRefreshToken;
+
+impl RefreshToken {
+    /// The first token of a family, made of 32 random bytes.
+    #[must_use]
+    pub const fn first(random: [u8; 32]) -> Self {
+        Self(random)
+    }
+
+    /// Reads the token's text: base64url without padding, in its one form.
+    ///
+    /// # Errors
+    /// [`InvalidRefreshToken`] for any other text.
+    pub fn parse(text: &str) -> Result<Self, InvalidRefreshToken> {
+        if text.len() != TEXT_LENGTH {
+            return Err(InvalidRefreshToken);
+        }
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidRefreshToken)?;
+        bytes.try_into().map(Self).map_err(|_| InvalidRefreshToken)
+    }
+
+    /// The token as its holder gets it. There is no `Display`, so that none is printed by mistake.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        BASE64_URL_SAFE_NO_PAD.encode(self.0)
+    }
+
+    /// SHA-256 of the token: what the server stores and looks it up by.
+    #[must_use]
+    pub fn hash(&self) -> [u8; 32] {
+        Sha256::digest(self.0).into()
+    }
+
+    /// The next token of the family. It is computed, not drawn, so that the same one can be given again to a client
+    /// that lost the reply, though the server stored neither.
+    #[must_use]
+    pub fn successor(&self, key: &SubKey) -> Self {
+        Self(key.mac(&[SUCCESSOR_LABEL, &self.0]))
+    }
+}
+
+impl fmt::Debug for RefreshToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RefreshToken(..)")
+    }
+}
+
+const TEXT_LENGTH: usize = 43;
+const SUCCESSOR_LABEL: &[u8] = b"aldis/v1/refresh-successor\0";
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::RootKey;
+
+    #[test]
+    fn the_same_token_has_the_same_successor() {
+        let key = RootKey::new([1; 32]).sub_key("refresh");
+        let first = RefreshToken::first([2; 32]);
+        assert_eq!(first.successor(&key).hash(), first.successor(&key).hash());
+        assert_ne!(first.successor(&key).hash(), first.hash());
+        assert_ne!(first.successor(&key).hash(), first.successor(&key).successor(&key).hash());
+    }
+
+    #[test]
+    fn a_successor_needs_the_key() {
+        let root = RootKey::new([1; 32]);
+        let first = RefreshToken::first([2; 32]);
+        assert_ne!(first.successor(&root.sub_key("a")).hash(), first.successor(&root.sub_key("b")).hash());
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
+        let text = RefreshToken::first([2; 32]).to_text();
+        // The last character carries two bits that must be zero.
+        let other_form = format!("{}J", &text[..42]);
+        for bad in
+            ["", "AAAA", &text[1..], &format!("{text}="), &other_form, &"é".repeat(21), &"\0".repeat(43)]
+        {
+            assert!(RefreshToken::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn it_prints_as_nothing() {
+        assert_eq!(format!("{:?}", RefreshToken::first([2; 32])), "RefreshToken(..)");
+    }
+
+    proptest! {
+        #[test]
+        fn text_and_token_are_one(bytes: [u8; 32]) {
+            let token = RefreshToken::first(bytes);
+            prop_assert_eq!(RefreshToken::parse(&token.to_text()).unwrap().hash(), token.hash());
+        }
+    }
+}

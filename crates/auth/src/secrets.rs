@@ -1,0 +1,95 @@
+//! The server's one secret, and the keys derived from it.
+
+use std::fmt;
+
+use hkdf::Hkdf;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+/// What the key file holds: 32 bytes that nothing uses directly.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct RootKey([u8; 32]);
+
+impl RootKey {
+    /// Takes 32 bytes of good randomness.
+    #[must_use]
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The key for one purpose (HKDF-SHA256, the label as info). Knowing it tells nothing about the root or its siblings.
+    #[must_use]
+    pub fn sub_key(&self, label: &str) -> SubKey {
+        let pseudorandom_key = SubKey(Hkdf::<Sha256>::extract(None, &self.0).0.into());
+        // One block is all that 32 bytes need of HKDF-Expand, and unlike the library's call it cannot fail.
+        SubKey(pseudorandom_key.mac(&[label.as_bytes(), &[1]]))
+    }
+}
+
+impl fmt::Debug for RootKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RootKey(..)")
+    }
+}
+
+/// A key for one purpose: see [`RootKey::sub_key`].
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct SubKey([u8; 32]);
+
+impl SubKey {
+    /// The key itself.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// HMAC-SHA256 over the parts as one message. Where a part's length varies, the caller makes its end unambiguous.
+    pub(crate) fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
+        // HMAC pads a shorter key with zeros to its block; a whole block is the one form that cannot be refused.
+        let mut block = Zeroizing::new([0; 64]);
+        block[..32].copy_from_slice(&self.0);
+        let mut mac = Hmac::<Sha256>::new((&*block).into());
+        parts.iter().for_each(|part| mac.update(part));
+        mac.finalize().into_bytes().into()
+    }
+}
+
+impl fmt::Debug for SubKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SubKey(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sub_key_is_hkdf_sha256() {
+        let mut expected = [0; 32];
+        Hkdf::<Sha256>::new(None, &[7; 32]).expand(b"aldis/v1/test", &mut expected).unwrap();
+        assert_eq!(RootKey::new([7; 32]).sub_key("aldis/v1/test").as_bytes(), &expected);
+    }
+
+    #[test]
+    fn each_label_has_its_key() {
+        let root = RootKey::new([7; 32]);
+        assert_ne!(root.sub_key("a").as_bytes(), root.sub_key("b").as_bytes());
+        assert_ne!(root.sub_key("a").as_bytes(), RootKey::new([8; 32]).sub_key("a").as_bytes());
+    }
+
+    #[test]
+    fn the_mac_is_hmac_sha256() {
+        let mut reference = Hmac::<Sha256>::new_from_slice(&[9; 32]).unwrap();
+        reference.update(b"one message");
+        let expected: [u8; 32] = reference.finalize().into_bytes().into();
+        assert_eq!(SubKey([9; 32]).mac(&[b"one ", b"message"]), expected);
+    }
+
+    #[test]
+    fn keys_print_as_nothing() {
+        let root = RootKey::new([7; 32]);
+        assert_eq!(format!("{root:?} {:?}", root.sub_key("a")), "RootKey(..) SubKey(..)");
+    }
+}

@@ -1,0 +1,197 @@
+//! Access tokens: JSON Web Tokens that this server made for itself.
+
+mod provider;
+
+use std::fmt;
+
+use aldis_protocol::{DeviceId, Hash, UserId};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, TokenData, Validation, decode, encode};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::SecretKey;
+
+/// The longest token that is looked at.
+pub const MAX_TOKEN_BYTES: usize = 4_096;
+/// The shortest secret for HS256: shorter ones can be guessed from any token.
+pub const MIN_SECRET_BYTES: usize = 32;
+/// By how much the clocks of two nodes may differ.
+pub const TOKEN_LEEWAY_MS: u64 = 5_000;
+
+/// What an access token says of its holder. Times are Unix seconds.
+///
+/// Issuer and audience are not here: [`TokenKeys`] writes its own and accepts no others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// The user.
+    pub sub: UserId,
+    /// The family: the sign-in that this token and its refresh tokens descend from.
+    pub sid: Uuid,
+    /// The one device that the token may open, if it is bound to one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub did: Option<DeviceId>,
+    /// The token's own id.
+    pub jti: String,
+    /// When it was made.
+    pub iat: u64,
+    /// From when on it counts.
+    pub nbf: u64,
+    /// Until when it counts.
+    pub exp: u64,
+    /// When its user last proved himself by more than a token.
+    pub auth_time: u64,
+}
+
+/// Why a token is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// It is genuine in everything, but its time is over.
+    #[error("the token has expired")]
+    Expired,
+    /// Anything else.
+    #[error("the token is not valid")]
+    Invalid,
+}
+
+/// A secret under [`MIN_SECRET_BYTES`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a secret for tokens has at least {MIN_SECRET_BYTES} bytes")]
+pub struct SecretTooShort;
+
+/// A token could not be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the token could not be signed")]
+pub struct SigningFailed;
+
+/// Makes and verifies the tokens of one server, by one key and one algorithm, whatever a token's header asks for.
+pub struct TokenKeys {
+    header: Header,
+    kid: String,
+    issuer: String,
+    audience: String,
+    signing: EncodingKey,
+    verifying: DecodingKey,
+    validation: Validation,
+}
+
+impl TokenKeys {
+    /// HS256: the secret's UTF-8 bytes are the key.
+    ///
+    /// # Errors
+    /// [`SecretTooShort`] under [`MIN_SECRET_BYTES`].
+    pub fn hs256(secret: &str, issuer: &str, audience: &str) -> Result<Self, SecretTooShort> {
+        let secret = secret.as_bytes();
+        if secret.len() < MIN_SECRET_BYTES {
+            return Err(SecretTooShort);
+        }
+        let (signing, verifying) = (EncodingKey::from_secret(secret), DecodingKey::from_secret(secret));
+        Ok(Self::new(Algorithm::HS256, &key_id(secret), signing, verifying, issuer, audience))
+    }
+
+    /// EdDSA over Ed25519: others can verify the tokens with the public key.
+    #[must_use]
+    pub fn eddsa(secret: &SecretKey, issuer: &str, audience: &str) -> Self {
+        let public = secret.public_key();
+        // "der" in name only: the crate's own provider takes both halves as they are.
+        let signing = EncodingKey::from_ed_der(&*secret.to_bytes());
+        let verifying = DecodingKey::from_ed_der(public.as_bytes());
+        Self::new(Algorithm::EdDSA, &key_id(public.as_bytes()), signing, verifying, issuer, audience)
+    }
+
+    fn new(
+        algorithm: Algorithm,
+        kid: &str,
+        signing: EncodingKey,
+        verifying: DecodingKey,
+        issuer: &str,
+        audience: &str,
+    ) -> Self {
+        provider::install();
+        Self {
+            header: Header { kid: Some(kid.to_owned()), ..Header::new(algorithm) },
+            kid: kid.to_owned(),
+            issuer: issuer.to_owned(),
+            audience: audience.to_owned(),
+            signing,
+            verifying,
+            validation: validation(algorithm, issuer, audience),
+        }
+    }
+
+    /// The key's name in the headers of its tokens: derived from the key, the same on every node.
+    #[must_use]
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// Makes a token.
+    ///
+    /// # Errors
+    /// [`SigningFailed`], which no valid claims lead to.
+    pub fn mint(&self, claims: &Claims) -> Result<String, SigningFailed> {
+        let issued = IssuedClaims { iss: &self.issuer, aud: &self.audience, claims };
+        encode(&self.header, &issued, &self.signing).map_err(|_| SigningFailed)
+    }
+
+    /// Reads a token. What it says was true when it was made; whether its user, family or device was revoked since,
+    /// the caller knows.
+    ///
+    /// # Errors
+    /// [`TokenError::Expired`] for a token that was good until [`TOKEN_LEEWAY_MS`] ago or earlier, else
+    /// [`TokenError::Invalid`].
+    pub fn verify(&self, token: &str, now_ms: u64) -> Result<Claims, TokenError> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(TokenError::Invalid);
+        }
+        let TokenData { header, claims, .. } =
+            decode::<Claims>(token, &self.verifying, &self.validation).map_err(|_| TokenError::Invalid)?;
+        if self.knows(&header) { within_its_time(claims, now_ms) } else { Err(TokenError::Invalid) }
+    }
+
+    fn knows(&self, header: &Header) -> bool {
+        header.kid.as_ref().is_none_or(|kid| *kid == self.kid)
+            && header.typ.as_ref().is_none_or(|typ| typ == "JWT")
+            && header.crit.is_none()
+    }
+}
+
+impl fmt::Debug for TokenKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenKeys").field("kid", &self.kid).finish_non_exhaustive()
+    }
+}
+
+#[derive(Serialize)]
+struct IssuedClaims<'a> {
+    iss: &'a str,
+    aud: &'a str,
+    #[serde(flatten)]
+    claims: &'a Claims,
+}
+
+fn validation(algorithm: Algorithm, issuer: &str, audience: &str) -> Validation {
+    let mut validation = Validation::new(algorithm);
+    validation.set_issuer(&[issuer]);
+    validation.set_audience(&[audience]);
+    validation.set_required_spec_claims(&["iss", "aud"]);
+    // The library would read the system's clock: `within_its_time` is the check.
+    validation.validate_exp = false;
+    validation.validate_nbf = false;
+    validation
+}
+
+fn within_its_time(claims: Claims, now_ms: u64) -> Result<Claims, TokenError> {
+    let begins_ms = claims.nbf.max(claims.iat).max(claims.auth_time).saturating_mul(1_000);
+    let ends_ms = claims.exp.saturating_mul(1_000).saturating_add(TOKEN_LEEWAY_MS);
+    if begins_ms > now_ms.saturating_add(TOKEN_LEEWAY_MS) {
+        Err(TokenError::Invalid)
+    } else if ends_ms <= now_ms {
+        Err(TokenError::Expired)
+    } else {
+        Ok(claims)
+    }
+}
+
+fn key_id(key: &[u8]) -> String {
+    Hash::of(&[b"aldis/v1/token-key-id\0", key].concat()).to_string().chars().take(16).collect()
+}
