@@ -1,0 +1,251 @@
+//! What the server runs with: flags, environment and one TOML file, merged and checked once.
+//!
+//! A [`Config`] that exists is valid; no later code checks it again. The [key file](key_file) holds the one
+//! secret that the server makes for itself.
+
+mod environment;
+mod error;
+mod file;
+mod flags;
+pub mod key_file;
+mod layers;
+mod nearest;
+mod origin;
+mod place;
+mod report;
+mod secret;
+mod setting;
+mod value;
+
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
+
+pub use self::{
+    error::ConfigError,
+    origin::{InvalidOrigin, Origin},
+    place::Place,
+    secret::SecretText,
+};
+use self::{flags::Asked, layers::Settings};
+use crate::store::DatabaseUrl;
+
+/// What the command line asked for.
+#[derive(Debug)]
+pub enum Loaded {
+    /// Start the server.
+    Run(Box<Config>),
+    /// Print this text to standard output and end: help, version, or the configuration in force.
+    Print(String),
+}
+
+/// Everything that the server runs with.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Config {
+    /// Where clients are served.
+    pub listen: SocketAddr,
+    /// Where operators read metrics.
+    pub admin_listen: AdminListen,
+    /// The database.
+    pub(crate) database_url: DatabaseUrl,
+    /// The key of HS256 tokens, at least 32 bytes; where none is given, one is derived from the key file.
+    pub secret_key: Option<SecretText>,
+    /// What signs access tokens.
+    pub algorithm: TokenAlgorithm,
+    /// How long an access token lives: whole seconds, at least 5.
+    pub access_token_lifetime: Duration,
+    /// What new password hashes are made with.
+    pub password_hash: PasswordHash,
+    /// Where the key file is.
+    pub data_dir: PathBuf,
+    /// Where clients reach the server, `http` or `https`. Without it only loopback names can be challenged.
+    pub public_origin: Option<Origin>,
+    /// Other web pages that may call; while empty, loopback pages may open sockets.
+    pub allowed_origins: Vec<Origin>,
+    /// The certificate to serve; plain HTTP without.
+    pub tls: Option<TlsFiles>,
+    /// Who may make an account.
+    pub registration: Registration,
+    /// Who may reach whom.
+    pub routing: Routing,
+    /// Whether joining a room that nobody made makes it.
+    pub rooms_auto_create: bool,
+    /// STUN servers told to clients.
+    pub stun_urls: Vec<String>,
+    /// TURN servers told to clients.
+    pub turn: Option<Turn>,
+    /// How long a session waits for its broken connection to come back; zero for not at all.
+    pub resume_window: Duration,
+    /// How many entries of `X-Forwarded-For`, from the right, are proxies'.
+    pub trusted_proxy_hops: u8,
+    /// Whether the limits per address, user, device and pair hold.
+    pub rate_limits: bool,
+}
+
+/// Where operators read metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdminListen {
+    /// The address.
+    pub address: SocketAddr,
+    /// Whether somebody asked for it: then it is an error if it is taken, else a warning.
+    pub explicit: bool,
+}
+
+/// What signs access tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenAlgorithm {
+    /// A secret shared by whoever verifies tokens.
+    Hs256,
+    /// A key pair, so that others verify with the published half.
+    EdDsa,
+}
+
+/// What new password hashes are made with; both kinds verify.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PasswordHash {
+    /// Argon2id.
+    Argon2id,
+    /// bcrypt, which takes passwords of at most 71 bytes.
+    Bcrypt,
+}
+
+/// PEM files, read again when they change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate chain, the server's own first.
+    pub cert: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// Who may make an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Registration {
+    /// Anybody.
+    Open,
+    /// Nobody.
+    Closed,
+}
+
+/// Who may reach whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Routing {
+    /// Whoever the target has let in.
+    Contacts,
+    /// Everyone but the blocked.
+    Open,
+}
+
+/// TURN servers that take credentials made from a shared secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn {
+    /// The servers; at least one.
+    pub urls: Vec<String>,
+    /// What the credentials are made from.
+    pub secret: SecretText,
+}
+
+impl Config {
+    /// Reads the command line (the program's name first), the environment and the file that they name.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for whatever is not understood; its message names the setting and the remedy.
+    pub fn load(
+        arguments: impl IntoIterator<Item = OsString>,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Loaded, ConfigError> {
+        let (flags, check_only) = match flags::parse(arguments)? {
+            Asked::Start { flags, check_only } => (flags, check_only),
+            Asked::Text(text) => return Ok(Loaded::Print(text)),
+        };
+        let variables = environment::parse(variables)?;
+        let named = flags.get(CONFIG_VARIABLE).or_else(|| variables.get(CONFIG_VARIABLE));
+        let file = named.map(|given| file::read(given.path())).transpose()?.unwrap_or_default();
+        let settings = Settings::merge(vec![flags, variables, file])?;
+        let config = Self::from_settings(&settings)?;
+        Ok(if check_only {
+            Loaded::Print(report::in_force(&settings, &config))
+        } else {
+            Loaded::Run(Box::new(config))
+        })
+    }
+
+    /// What an operator should know about these settings although they are valid.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        report::warnings(self)
+    }
+
+    fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
+        Ok(Self {
+            listen: (
+                settings.value(&setting::HOST, value::address)?,
+                settings.value(&setting::PORT, value::port)?,
+            )
+                .into(),
+            admin_listen: AdminListen::from_settings(settings)?,
+            database_url: settings.value(&setting::DATABASE_URL, value::database_url)?,
+            secret_key: settings.optional(&setting::SECRET_KEY, value::secret_key)?,
+            algorithm: settings.value(&setting::ALGORITHM, value::word(ALGORITHMS))?,
+            access_token_lifetime: settings
+                .value(&setting::ACCESS_TOKEN_EXPIRE_MINUTES, value::token_minutes)?,
+            password_hash: settings.value(&setting::PASSWORD_HASH, value::word(PASSWORD_HASHES))?,
+            data_dir: settings.value(&setting::DATA_DIR, value::path)?,
+            public_origin: settings.optional(&setting::PUBLIC_ORIGIN, value::public_origin)?,
+            allowed_origins: settings.value(&setting::ALLOWED_ORIGINS, value::origins)?,
+            tls: TlsFiles::from_settings(settings)?,
+            registration: settings.value(&setting::REGISTRATION, value::word(REGISTRATIONS))?,
+            routing: settings.value(&setting::ROUTING, value::word(ROUTINGS))?,
+            rooms_auto_create: settings.value(&setting::ROOMS_AUTO_CREATE, value::boolean)?,
+            stun_urls: settings.value(&setting::STUN_URLS, value::stun_urls)?,
+            turn: Turn::from_settings(settings)?,
+            resume_window: settings.value(&setting::RESUME_WINDOW, value::resume_seconds)?,
+            trusted_proxy_hops: settings.value(&setting::TRUSTED_PROXY_HOPS, value::hops)?,
+            rate_limits: settings.value(&setting::RATE_LIMITS, value::boolean)?,
+        })
+    }
+}
+
+/// The variable that names the configuration file.
+const CONFIG_VARIABLE: &str = "ALDIS_CONFIG";
+
+const ALGORITHMS: &[(&str, TokenAlgorithm)] =
+    &[("HS256", TokenAlgorithm::Hs256), ("EdDSA", TokenAlgorithm::EdDsa)];
+const PASSWORD_HASHES: &[(&str, PasswordHash)] =
+    &[("argon2id", PasswordHash::Argon2id), ("bcrypt", PasswordHash::Bcrypt)];
+const REGISTRATIONS: &[(&str, Registration)] =
+    &[("open", Registration::Open), ("closed", Registration::Closed)];
+const ROUTINGS: &[(&str, Routing)] = &[("contacts", Routing::Contacts), ("open", Routing::Open)];
+
+impl AdminListen {
+    fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
+        Ok(Self {
+            address: settings.value(&setting::ADMIN_LISTEN, value::socket_address)?,
+            explicit: *settings.place(&setting::ADMIN_LISTEN) != Place::Default,
+        })
+    }
+}
+
+impl TlsFiles {
+    fn from_settings(settings: &Settings) -> Result<Option<Self>, ConfigError> {
+        let pair = Settings::pair(
+            (&setting::TLS_CERT, settings.optional(&setting::TLS_CERT, value::path)?),
+            (&setting::TLS_KEY, settings.optional(&setting::TLS_KEY, value::path)?),
+        )?;
+        Ok(pair.map(|(cert, key)| Self { cert, key }))
+    }
+}
+
+impl Turn {
+    fn from_settings(settings: &Settings) -> Result<Option<Self>, ConfigError> {
+        let pair = Settings::pair(
+            (&setting::TURN_URLS, settings.optional(&setting::TURN_URLS, value::turn_urls)?),
+            (&setting::TURN_SECRET, settings.optional(&setting::TURN_SECRET, value::turn_secret)?),
+        )?;
+        Ok(pair.map(|(urls, secret)| Self { urls, secret }))
+    }
+}
+
+#[cfg(test)]
+mod test_dir;
+#[cfg(test)]
+mod tests;

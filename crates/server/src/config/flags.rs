@@ -1,0 +1,82 @@
+//! The command line.
+
+use std::ffi::OsString;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use super::{
+    CONFIG_VARIABLE, ConfigError, Place,
+    layers::{Given, Layer},
+    setting::{self, Setting},
+};
+
+/// What the command line asks for.
+pub(super) enum Asked {
+    /// To start, or to check only.
+    Start { flags: Layer, check_only: bool },
+    /// A text: help or version.
+    Text(String),
+}
+
+/// Reads the command line, the program's name first.
+pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Asked, ConfigError> {
+    match command().try_get_matches_from(arguments) {
+        Ok(matches) => Ok(Asked::Start { check_only: matches.get_flag(CHECK_FLAG), flags: layer(&matches) }),
+        Err(text) if !text.use_stderr() => Ok(Asked::Text(text.render().to_string())),
+        Err(error) => Err(ConfigError::Usage(error.render().to_string())),
+    }
+}
+
+const CONFIG_FLAG: &str = "config";
+const CHECK_FLAG: &str = "check-config";
+
+/// clap reads no environment here: the layers are merged in one place, and help must not print values.
+fn command() -> Command {
+    Command::new("aldis")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Signaling, rooms and encrypted mail for the devices of your users")
+        .after_help("A flag wins over its variable, a variable over the file.")
+        .arg(value_arg(
+            CONFIG_FLAG.to_owned(),
+            "FILE",
+            format!("Configuration file, TOML [env: {CONFIG_VARIABLE}]"),
+        ))
+        .arg(
+            Arg::new(CHECK_FLAG)
+                .long(CHECK_FLAG)
+                .action(ArgAction::SetTrue)
+                .help("Print what is in force, secrets masked, and exit"),
+        )
+        .args(setting::ALL.iter().flat_map(|setting| arguments(setting)))
+}
+
+fn arguments(setting: &Setting) -> Vec<Arg> {
+    let default = match setting.default {
+        "" => String::new(),
+        default => format!(" [default: {default}]"),
+    };
+    let help = format!("{} [env: {}]{default}", setting.help, setting.variable);
+    let mut arguments = vec![value_arg(setting.flag(), setting.value_name, help)];
+    if setting.secret {
+        let help = format!("The same, read from a file [env: {}]", setting.file_variable());
+        arguments.push(value_arg(setting.file_flag(), "FILE", help));
+    }
+    arguments
+}
+
+fn value_arg(flag: String, value_name: &'static str, help: String) -> Arg {
+    Arg::new(flag.clone()).long(flag).value_name(value_name).help(help)
+}
+
+fn layer(matches: &ArgMatches) -> Layer {
+    let values = setting::ALL.iter().flat_map(|setting| {
+        let file_form = setting.secret.then(|| (setting.file_flag(), setting.file_variable()));
+        [(setting.flag(), setting.variable.to_owned())].into_iter().chain(file_form)
+    });
+    let config = (CONFIG_FLAG.to_owned(), CONFIG_VARIABLE.to_owned());
+    let given = values.chain([config]).filter_map(|(flag, variable)| {
+        let text = matches.get_one::<String>(&flag)?;
+        Some((variable, Given::new(text.clone(), Place::Flag(format!("--{flag}")))))
+    });
+    given.collect()
+}

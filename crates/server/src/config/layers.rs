@@ -1,0 +1,111 @@
+//! Flags over environment over file over defaults.
+
+use std::{borrow::Cow, collections::BTreeMap, path::Path};
+
+use zeroize::Zeroizing;
+
+use super::{ConfigError, Place, file::read_text, setting, setting::Setting};
+
+/// What one place says, by variable; the `…_FILE` forms stand beside their settings.
+pub(super) type Layer = BTreeMap<String, Given>;
+
+/// A value, and where it was given.
+pub(super) struct Given {
+    text: Zeroizing<String>,
+    place: Place,
+}
+
+impl Given {
+    pub(super) fn new(text: String, place: Place) -> Self {
+        Self { text: Zeroizing::new(text), place }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        Path::new(self.text.as_str())
+    }
+}
+
+/// What to give instead of a value that was refused.
+pub(super) type Remedy = Cow<'static, str>;
+
+/// What all places together say, as texts.
+pub(super) struct Settings(BTreeMap<&'static str, Given>);
+
+impl Settings {
+    /// Takes each setting from the first layer that has it.
+    pub(super) fn merge(mut layers: Vec<Layer>) -> Result<Self, ConfigError> {
+        let mut settings = BTreeMap::new();
+        for setting in setting::ALL {
+            for layer in &mut layers {
+                if let Some(given) = take(setting, layer)? {
+                    settings.insert(setting.variable, given);
+                    break;
+                }
+            }
+        }
+        Ok(Self(settings))
+    }
+
+    /// The value of a setting that has a default.
+    pub(super) fn value<T>(
+        &self,
+        setting: &'static Setting,
+        parse: impl FnOnce(&str) -> Result<T, Remedy>,
+    ) -> Result<T, ConfigError> {
+        let text = self.text(setting).unwrap_or(setting.default);
+        parse(text).map_err(|remedy| ConfigError::BadValue {
+            variable: setting.variable,
+            place: self.place(setting).clone(),
+            value: setting.shown(text),
+            remedy: remedy.into_owned(),
+        })
+    }
+
+    /// The value of a setting that may be left out.
+    pub(super) fn optional<T>(
+        &self,
+        setting: &'static Setting,
+        parse: impl FnOnce(&str) -> Result<T, Remedy>,
+    ) -> Result<Option<T>, ConfigError> {
+        self.text(setting).map(|_| self.value(setting, parse)).transpose()
+    }
+
+    /// The values of two settings that only work together.
+    pub(super) fn pair<A, B>(
+        (first, a): (&'static Setting, Option<A>),
+        (second, b): (&'static Setting, Option<B>),
+    ) -> Result<Option<(A, B)>, ConfigError> {
+        match (a, b) {
+            (Some(a), Some(b)) => Ok(Some((a, b))),
+            (None, None) => Ok(None),
+            (Some(_), None) => Err(ConfigError::Half { given: first.variable, missing: second.variable }),
+            (None, Some(_)) => Err(ConfigError::Half { given: second.variable, missing: first.variable }),
+        }
+    }
+
+    pub(super) fn text(&self, setting: &Setting) -> Option<&str> {
+        self.0.get(setting.variable).map(|given| given.text.as_str())
+    }
+
+    pub(super) fn place(&self, setting: &Setting) -> &Place {
+        self.0.get(setting.variable).map_or(&Place::Default, |given| &given.place)
+    }
+}
+
+/// A password of a page is no password.
+const MAX_SECRET_BYTES: u64 = 16 * 1024;
+
+fn take(setting: &'static Setting, layer: &mut Layer) -> Result<Option<Given>, ConfigError> {
+    let value = layer.remove(setting.variable);
+    let file_variable = setting.file_variable();
+    match (value, layer.remove(&file_variable)) {
+        (Some(_), Some(_)) => Err(ConfigError::BothForms { variable: setting.variable }),
+        (Some(value), None) => Ok(Some(value)),
+        (None, Some(file)) => {
+            let text = read_text(&file_variable, file.path(), MAX_SECRET_BYTES)?;
+            let place = Place::Variable(file_variable);
+            Ok(Some(Given::new(text.trim_end_matches(['\r', '\n']).to_owned(), place)))
+        }
+        (None, None) => Ok(None),
+    }
+}

@@ -1,0 +1,168 @@
+//! Web origins: scheme, host and port, and nothing else.
+
+use std::{fmt, net::Ipv6Addr, str::FromStr};
+
+use aldis_auth::audience_of;
+
+/// An origin in the form in which browsers send it: lower case, without the scheme's default port.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Origin {
+    text: String,
+    scheme_len: usize,
+}
+
+/// A text that is no origin; the message says what one looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidOrigin(&'static str);
+
+impl InvalidOrigin {
+    pub(super) fn remedy(self) -> &'static str {
+        self.0
+    }
+}
+
+impl Origin {
+    /// The whole, as an `Origin` header carries it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// `https`, `http`, or the scheme of an app's own web view.
+    #[must_use]
+    pub fn scheme(&self) -> &str {
+        &self.text[..self.scheme_len]
+    }
+
+    /// Host, and port where it is not the scheme's default: what challenges are bound to.
+    #[must_use]
+    pub fn audience(&self) -> &str {
+        &self.text[self.scheme_len + SEPARATOR.len()..]
+    }
+}
+
+impl FromStr for Origin {
+    type Err = InvalidOrigin;
+
+    fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
+        let lower = text.to_ascii_lowercase();
+        let (scheme, authority) = lower.split_once(SEPARATOR).ok_or(NO_SCHEME)?;
+        if !is_scheme(scheme) {
+            return Err(NO_SCHEME);
+        }
+        if authority.contains(['/', '?', '#', '@']) {
+            return Err(MORE_THAN_ORIGIN);
+        }
+        let (host, port) = split_port(authority)?;
+        if !is_host(host) {
+            return Err(BAD_HOST);
+        }
+        let text = format!("{scheme}://{}", audience_of(scheme, host, port));
+        Ok(Self { text, scheme_len: scheme.len() })
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+const SEPARATOR: &str = "://";
+const NO_SCHEME: InvalidOrigin =
+    InvalidOrigin("give scheme and host, as in https://aldis.example (there is no wildcard)");
+const MORE_THAN_ORIGIN: InvalidOrigin = InvalidOrigin(
+    "give scheme, host and port only, as in https://aldis.example: no path, not even a last slash",
+);
+const BAD_HOST: InvalidOrigin = InvalidOrigin(
+    "give a host name in ASCII (punycode) or an IP address, IPv6 in brackets; there is no wildcard",
+);
+const BAD_PORT: InvalidOrigin = InvalidOrigin("give a port from 1 to 65535 after the colon, or no colon");
+
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_lowercase())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+}
+
+/// The colons inside an IPv6 address' brackets are not the port's.
+fn split_port(authority: &str) -> Result<(&str, Option<u16>), InvalidOrigin> {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => {
+            let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+            let port = port.parse().ok().filter(|&port: &u16| digits && port != 0);
+            Ok((host, Some(port.ok_or(BAD_PORT)?)))
+        }
+        Some(_) | None => Ok((authority, None)),
+    }
+}
+
+fn is_host(text: &str) -> bool {
+    if let Some(address) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return address.parse::<Ipv6Addr>().is_ok();
+    }
+    text.len() <= 253 && text.split('.').all(is_label)
+}
+
+fn is_label(text: &str) -> bool {
+    (1..=63).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(text: &str) -> Origin {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_form_is_the_one_that_browsers_send() {
+        assert_eq!(origin("HTTPS://Aldis.Example:443").as_str(), "https://aldis.example");
+        assert_eq!(origin("http://aldis.example:80").as_str(), "http://aldis.example");
+        assert_eq!(origin("http://aldis.example:443").as_str(), "http://aldis.example:443");
+        assert_eq!(origin("tauri://localhost").as_str(), "tauri://localhost");
+    }
+
+    #[test]
+    fn the_audience_has_the_port_unless_it_is_the_default() {
+        assert_eq!(origin("https://Aldis.Example").audience(), "aldis.example");
+        assert_eq!(origin("https://aldis.example:8443").audience(), "aldis.example:8443");
+        assert_eq!(origin("http://[::1]:8000").audience(), "[::1]:8000");
+        assert_eq!(origin("http://[::1]").audience(), "[::1]");
+    }
+
+    #[test]
+    fn whatever_is_more_or_less_than_an_origin_is_refused() {
+        let cases = [
+            "",
+            "*",
+            "null",
+            "aldis.example",
+            "https://",
+            "https://*",
+            "https://*.example",
+            "https://a/",
+            "https://a/b",
+            "https://a?b",
+            "https://a#b",
+            "https://u@a",
+            "https://a.",
+            "https://a:",
+            "https://a:0",
+            "https://a:65536",
+            "https://a:+1",
+            "https://a b",
+            "https://a..b",
+            "https://ä.example",
+            "https://[::1",
+            "https://::1",
+            "1https://a",
+            "://a",
+        ];
+        for case in cases {
+            assert!(case.parse::<Origin>().is_err(), "{case}");
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Every setting, once: the flags, the environment, the file, `--help` and `--check-config` all follow this table.
+
+/// One setting under its three names.
+#[derive(Debug)]
+pub(super) struct Setting {
+    /// The key in the file; a dot separates section and key. The flag is the same with hyphens.
+    pub(super) key: &'static str,
+    pub(super) variable: &'static str,
+    /// What holds where nobody says otherwise; empty for nothing.
+    pub(super) default: &'static str,
+    /// Whether the value must not be shown; then it also has a `…_FILE` form.
+    pub(super) secret: bool,
+    pub(super) value_name: &'static str,
+    pub(super) help: &'static str,
+}
+
+impl Setting {
+    pub(super) fn flag(&self) -> String {
+        self.key.replace(['.', '_'], "-")
+    }
+
+    pub(super) fn file_variable(&self) -> String {
+        format!("{}_FILE", self.variable)
+    }
+
+    pub(super) fn file_flag(&self) -> String {
+        format!("{}-file", self.flag())
+    }
+
+    pub(super) fn file_key(&self) -> String {
+        format!("{}_file", self.key)
+    }
+
+    /// The value as an error message may show it.
+    pub(super) fn shown(&self, text: &str) -> String {
+        if self.secret { MASK.to_owned() } else { text.escape_debug().to_string() }
+    }
+}
+
+const MASK: &str = "***";
+
+/// A setting without a secret.
+const fn public(
+    key: &'static str,
+    variable: &'static str,
+    default: &'static str,
+    value_name: &'static str,
+    help: &'static str,
+) -> Setting {
+    Setting { key, variable, default, secret: false, value_name, help }
+}
+
+pub(super) static HOST: Setting =
+    public("host", "HOST", "127.0.0.1", "ADDRESS", "IP address to listen on, or localhost");
+pub(super) static PORT: Setting =
+    public("port", "PORT", "8000", "PORT", "Port to listen on; 0 takes a free one");
+pub(super) static DATABASE_URL: Setting = Setting {
+    key: "database_url",
+    variable: "DATABASE_URL",
+    default: "sqlite:aldis.db",
+    secret: true,
+    value_name: "URL",
+    help: "sqlite:FILE (made when missing) or postgres://USER:PASSWORD@HOST/NAME",
+};
+pub(super) static SECRET_KEY: Setting = Setting {
+    key: "secret_key",
+    variable: "SECRET_KEY",
+    default: "",
+    secret: true,
+    value_name: "TEXT",
+    help: "Key of HS256 tokens, at least 32 bytes; made at first start where not given. \
+           As a flag other users of the machine can see it",
+};
+pub(super) static ALGORITHM: Setting =
+    public("algorithm", "ALGORITHM", "HS256", "NAME", "What signs access tokens: HS256 or EdDSA");
+pub(super) static ACCESS_TOKEN_EXPIRE_MINUTES: Setting = public(
+    "access_token_expire_minutes",
+    "ACCESS_TOKEN_EXPIRE_MINUTES",
+    "15",
+    "MINUTES",
+    "Lifetime of access tokens; fractions allowed, at least 5 seconds",
+);
+pub(super) static PASSWORD_HASH: Setting = public(
+    "password_hash",
+    "PASSWORD_HASH",
+    "argon2id",
+    "NAME",
+    "What new password hashes are made with: argon2id or bcrypt",
+);
+pub(super) static DATA_DIR: Setting = public(
+    "data_dir",
+    "ALDIS_DATA_DIR",
+    ".",
+    "DIRECTORY",
+    "Where the key file aldis.key is kept; must exist",
+);
+pub(super) static PUBLIC_ORIGIN: Setting = public(
+    "public_origin",
+    "ALDIS_PUBLIC_ORIGIN",
+    "",
+    "ORIGIN",
+    "Where clients reach this server, as in https://aldis.example",
+);
+pub(super) static ALLOWED_ORIGINS: Setting = public(
+    "allowed_origins",
+    "ALDIS_ALLOWED_ORIGINS",
+    "",
+    "LIST",
+    "Origins of other web pages that may call this server, separated by commas",
+);
+pub(super) static ADMIN_LISTEN: Setting = public(
+    "admin_listen",
+    "ALDIS_ADMIN_LISTEN",
+    "127.0.0.1:9100",
+    "ADDRESS:PORT",
+    "Where /metrics is served",
+);
+pub(super) static TLS_CERT: Setting =
+    public("tls.cert", "ALDIS_TLS_CERT", "", "FILE", "Certificate chain, PEM; read again when it changes");
+pub(super) static TLS_KEY: Setting =
+    public("tls.key", "ALDIS_TLS_KEY", "", "FILE", "Private key of the certificate, PEM");
+pub(super) static REGISTRATION: Setting =
+    public("registration", "ALDIS_REGISTRATION", "open", "WORD", "Who may make an account: open or closed");
+pub(super) static ROUTING: Setting = public(
+    "routing",
+    "ALDIS_ROUTING",
+    "contacts",
+    "WORD",
+    "Who may reach whom: contacts, or open (everyone but the blocked)",
+);
+pub(super) static ROOMS_AUTO_CREATE: Setting = public(
+    "rooms.auto_create",
+    "ALDIS_ROOMS_AUTO_CREATE",
+    "true",
+    "BOOL",
+    "Whether joining a room that nobody made makes it",
+);
+pub(super) static STUN_URLS: Setting = public(
+    "stun.urls",
+    "ALDIS_STUN_URLS",
+    "stun:stun.l.google.com:19302,stun:stun1.l.google.com:19302",
+    "LIST",
+    "STUN servers for clients, separated by commas; empty for none",
+);
+pub(super) static TURN_URLS: Setting =
+    public("turn.urls", "ALDIS_TURN_URLS", "", "LIST", "TURN servers for clients, separated by commas");
+pub(super) static TURN_SECRET: Setting = Setting {
+    key: "turn.secret",
+    variable: "ALDIS_TURN_SECRET",
+    default: "",
+    secret: true,
+    value_name: "TEXT",
+    help: "Secret shared with the TURN servers (coturn: static-auth-secret). \
+           As a flag other users of the machine can see it",
+};
+pub(super) static RESUME_WINDOW: Setting = public(
+    "resume_window",
+    "ALDIS_RESUME_WINDOW",
+    "30",
+    "SECONDS",
+    "How long a session waits for its broken connection to come back",
+);
+pub(super) static TRUSTED_PROXY_HOPS: Setting = public(
+    "trusted_proxy_hops",
+    "ALDIS_TRUSTED_PROXY_HOPS",
+    "0",
+    "NUMBER",
+    "How many proxies in front append to X-Forwarded-For; 0 ignores the header",
+);
+pub(super) static RATE_LIMITS: Setting = public(
+    "rate_limits",
+    "ALDIS_RATE_LIMITS",
+    "on",
+    "BOOL",
+    "on, or off to lift every limit per address, user, device and pair",
+);
+
+/// Every setting, in the order of `--help`, `--check-config` and the documentation.
+pub(super) static ALL: &[&Setting] = &[
+    &HOST,
+    &PORT,
+    &DATABASE_URL,
+    &SECRET_KEY,
+    &ALGORITHM,
+    &ACCESS_TOKEN_EXPIRE_MINUTES,
+    &PASSWORD_HASH,
+    &DATA_DIR,
+    &PUBLIC_ORIGIN,
+    &ALLOWED_ORIGINS,
+    &ADMIN_LISTEN,
+    &TLS_CERT,
+    &TLS_KEY,
+    &REGISTRATION,
+    &ROUTING,
+    &ROOMS_AUTO_CREATE,
+    &STUN_URLS,
+    &TURN_URLS,
+    &TURN_SECRET,
+    &RESUME_WINDOW,
+    &TRUSTED_PROXY_HOPS,
+    &RATE_LIMITS,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_is_its_key_in_capitals_with_or_without_the_prefix() {
+        for setting in ALL {
+            let capitals = setting.key.replace('.', "_").to_uppercase();
+            assert_eq!(setting.variable.trim_start_matches("ALDIS_"), capitals);
+        }
+    }
+
+    #[test]
+    fn the_documentation_has_every_setting_with_its_names_and_default() {
+        let page = include_str!("../../../../docs/configuration.md");
+        for setting in ALL {
+            let row = format!("| `{}` | `--{}` | `{}` |", setting.variable, setting.flag(), setting.key);
+            let row = page.lines().find(|line| line.starts_with(&row)).unwrap_or_else(|| panic!("{row}"));
+            assert!(row.contains(&setting.default.replace(',', "`, `")), "{row}");
+        }
+    }
+}

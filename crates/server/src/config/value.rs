@@ -1,0 +1,164 @@
+//! Texts to values. What is refused says what to give instead.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use aldis_auth::MIN_SECRET_BYTES;
+
+use super::{Origin, SecretText, layers::Remedy};
+use crate::store::{DatabaseUrl, InvalidDatabaseUrl};
+
+pub(super) fn address(text: &str) -> Result<IpAddr, Remedy> {
+    if text.eq_ignore_ascii_case("localhost") {
+        return Ok(Ipv4Addr::LOCALHOST.into());
+    }
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    bare.parse().map_err(|_| "give an IP address, as 127.0.0.1, 0.0.0.0 or ::, or localhost".into())
+}
+
+pub(super) fn port(text: &str) -> Result<u16, Remedy> {
+    number(text, "give a port from 0 to 65535 (0 takes a free one)")
+}
+
+pub(super) fn socket_address(text: &str) -> Result<SocketAddr, Remedy> {
+    let remedy = "give IP address and port, as 127.0.0.1:9100 or [::1]:9100";
+    if let Some(("localhost", digits)) = text.rsplit_once(':') {
+        return Ok((Ipv4Addr::LOCALHOST, number(digits, remedy)?).into());
+    }
+    text.parse().map_err(|_| remedy.into())
+}
+
+pub(super) fn hops(text: &str) -> Result<u8, Remedy> {
+    number(text, "give how many proxies stand in front, from 0 to 255")
+}
+
+pub(super) fn boolean(text: &str) -> Result<bool, Remedy> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "on" => Ok(true),
+        "false" | "off" => Ok(false),
+        _ => Err("give on or off (true or false)".into()),
+    }
+}
+
+/// One of a few words, in any case.
+pub(super) fn word<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&str) -> Result<T, Remedy> {
+    move |text| {
+        let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
+        found.map(|(_, value)| *value).ok_or_else(|| {
+            let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            format!("give {}", words.join(" or ")).into()
+        })
+    }
+}
+
+/// A lifetime of access tokens, in whole seconds as their claims are. The upper bound is the idle lifetime of a refresh token: one that outlives it would make
+/// signing out meaningless for longer than the session itself could last.
+pub(super) fn token_minutes(text: &str) -> Result<Duration, Remedy> {
+    let minutes = decimal(text).map(|minutes| Duration::from_secs_f64((minutes * 60.0).round()));
+    minutes
+        .filter(|lifetime| (MIN_TOKEN_LIFETIME..=MAX_TOKEN_LIFETIME).contains(lifetime))
+        .ok_or_else(|| "give a bare number of minutes, at least 0.0833 (5 s), at most 43200 (30 days)".into())
+}
+
+/// A resume window. The upper bound keeps sessions of clients that never come back from piling up.
+pub(super) fn resume_seconds(text: &str) -> Result<Duration, Remedy> {
+    decimal(text)
+        .map(Duration::from_secs_f64)
+        .filter(|window| *window <= MAX_RESUME_WINDOW)
+        .ok_or_else(|| "give a bare number of seconds, from 0 (none) to 3600".into())
+}
+
+pub(super) fn path(text: &str) -> Result<PathBuf, Remedy> {
+    if text.is_empty() || text.contains('\0') { Err("give a path".into()) } else { Ok(text.into()) }
+}
+
+pub(super) fn database_url(text: &str) -> Result<DatabaseUrl, Remedy> {
+    text.parse().map_err(|error: InvalidDatabaseUrl| error.to_string().into())
+}
+
+pub(super) fn secret_key(text: &str) -> Result<SecretText, Remedy> {
+    if text.len() < MIN_SECRET_BYTES {
+        return Err("give at least 32 bytes, as `openssl rand -base64 48` makes them, or leave it out".into());
+    }
+    Ok(SecretText::new(text.to_owned()))
+}
+
+pub(super) fn turn_secret(text: &str) -> Result<SecretText, Remedy> {
+    if text.is_empty() {
+        return Err("give the secret of the TURN servers, or leave it out".into());
+    }
+    Ok(SecretText::new(text.to_owned()))
+}
+
+/// Where clients reach the server, so it must be a scheme that they can dial.
+pub(super) fn public_origin(text: &str) -> Result<Origin, Remedy> {
+    let origin = origin(text)?;
+    match origin.scheme() {
+        "https" | "http" => Ok(origin),
+        _ => Err("give an origin with https or http, as https://aldis.example".into()),
+    }
+}
+
+pub(super) fn origins(text: &str) -> Result<Vec<Origin>, Remedy> {
+    list(text, origin)
+}
+
+pub(super) fn stun_urls(text: &str) -> Result<Vec<String>, Remedy> {
+    list(text, |url| {
+        ice_url(url, ["stun:", "stuns:"], "give URLs as stun:stun.example:3478, separated by commas")
+    })
+}
+
+pub(super) fn turn_urls(text: &str) -> Result<Vec<String>, Remedy> {
+    let remedy = "give at least one URL as turn:turn.example:3478?transport=udp, separated by commas";
+    let urls = list(text, |url| ice_url(url, ["turn:", "turns:"], remedy))?;
+    if urls.is_empty() { Err(remedy.into()) } else { Ok(urls) }
+}
+
+const MIN_TOKEN_LIFETIME: Duration = Duration::from_secs(5);
+const MAX_TOKEN_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+const MAX_RESUME_WINDOW: Duration = Duration::from_secs(60 * 60);
+/// Each is compared with every cross-origin request, or sent to every client.
+const MAX_LIST_ITEMS: usize = 64;
+
+/// Digits only: `parse` alone would take a plus sign.
+fn number<T: std::str::FromStr>(text: &str, remedy: &'static str) -> Result<T, Remedy> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| digits).ok_or_else(|| remedy.into())
+}
+
+/// Digits with a point at most: no sign, exponent, infinity or unit. Long ones end as a number too large to accept.
+fn decimal(text: &str) -> Option<f64> {
+    let plain = text.len() <= 32 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    text.parse().ok().filter(|value: &f64| plain && *value < MAX_DECIMAL)
+}
+
+/// Above every accepted duration, below what `Duration` cannot hold.
+const MAX_DECIMAL: f64 = 1e9;
+
+fn list<T>(text: &str, parse: impl Fn(&str) -> Result<T, Remedy>) -> Result<Vec<T>, Remedy> {
+    if text.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    if text.split(',').count() > MAX_LIST_ITEMS {
+        return Err("give at most 64 of them".into());
+    }
+    text.split(',').map(|item| parse(item.trim())).collect()
+}
+
+fn origin(text: &str) -> Result<Origin, Remedy> {
+    text.parse().map_err(|error: super::InvalidOrigin| error.remedy().into())
+}
+
+fn ice_url(text: &str, schemes: [&str; 2], remedy: &'static str) -> Result<String, Remedy> {
+    let rest = schemes.iter().find_map(|scheme| text.strip_prefix(scheme)).unwrap_or_default();
+    let has_host = rest.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '[');
+    if has_host && rest.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(text.to_owned())
+    } else {
+        Err(remedy.into())
+    }
+}
