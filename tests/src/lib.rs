@@ -1,0 +1,71 @@
+//! The language in which the scenarios of this package are written: a server as its users run it, and clients that
+//! know only the protocol.
+//!
+//! - [`TestServer`] is the real binary with a database and a data directory of its own.
+//! - [`Http`] and [`RawHttp`] call its HTTP API, the first as any program would, the second byte by byte.
+//! - [`Upgrade`] opens a socket at a door; [`RawSocket`] sends any frame over it, valid or not; [`Peer`] speaks JSON
+//!   and [`ProtoPeer`] protobuf.
+//! - [`User`], [`Device`] and [`Identity`] are who signs in.
+//!
+//! Whatever is awaited is awaited for [`PATIENCE`] at most; then the scenario ends with what was awaited, what came
+//! instead and what the server logged.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a harness fails by panicking, and says why"
+)]
+
+mod frame;
+mod http;
+mod peer;
+pub mod postgres;
+mod raw_http;
+mod raw_socket;
+mod server;
+pub mod token;
+mod upgrade;
+mod user;
+
+pub use frame::Frame;
+pub use http::{Answer, Http};
+pub use peer::Peer;
+pub use raw_http::{RawAnswer, RawHttp};
+pub use raw_socket::{Incoming, RawSocket};
+pub use server::{Builder, SECRET_KEY, TestServer};
+pub use upgrade::Upgrade;
+pub use user::{Device, Identity, User};
+
+/// How long anything is awaited.
+pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// A name that no other scenario uses.
+#[must_use]
+pub fn unique(name: &str) -> String {
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    format!("{name}-{}", &id[..12])
+}
+
+/// Bytes as the JSON codec writes them.
+#[must_use]
+pub fn base64(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+/// Bytes as the JSON codec wrote them, of a length known from the protocol.
+#[must_use]
+pub fn unbase64<const N: usize>(text: &str) -> [u8; N] {
+    use base64::Engine as _;
+    let bytes = base64::engine::general_purpose::STANDARD.decode(text).expect("base64 with padding");
+    bytes.try_into().expect("the length that the protocol states")
+}
+
+/// Milliseconds since 1970.
+#[must_use]
+pub fn now_ms() -> u64 {
+    let since =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock after 1970");
+    u64::try_from(since.as_millis()).expect("milliseconds that fit")
+}

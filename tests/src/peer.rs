@@ -1,0 +1,153 @@
+//! A client that speaks JSON.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::{Frame, Incoming, PATIENCE, RawSocket, unique};
+
+/// One end of a session, in JSON. Nothing that the server sends is passed over: each frame is awaited by its name.
+#[derive(Debug)]
+pub struct Peer {
+    /// The socket below, for frames that are no JSON.
+    pub socket: RawSocket,
+    /// The last `connected` that came, or null.
+    pub connected: Value,
+}
+
+impl Peer {
+    /// Speaks JSON over a socket.
+    #[must_use]
+    pub fn new(socket: RawSocket) -> Self {
+        Self { socket, connected: Value::Null }
+    }
+
+    /// The device id of this session.
+    #[must_use]
+    #[track_caller]
+    pub fn device_id(&self) -> String {
+        self.connected["device_id"].as_str().expect("a connected session").to_owned()
+    }
+
+    /// Sends a message.
+    #[expect(clippy::needless_pass_by_value, reason = "scenarios hand over json!(…)")]
+    pub fn sends(&mut self, message: Value) {
+        self.sends_text(&message.to_string());
+    }
+
+    /// Sends exactly this text.
+    pub fn sends_text(&mut self, text: &str) {
+        self.socket.sends(&Frame::text(text));
+    }
+
+    /// The next message, which is of this type.
+    #[track_caller]
+    pub fn expects(&mut self, kind: &str) -> Value {
+        self.expects_within(kind, PATIENCE)
+    }
+
+    /// The next message, which is of this type and comes within `patience`.
+    #[track_caller]
+    pub fn expects_within(&mut self, kind: &str, patience: Duration) -> Value {
+        let text = self.text(kind, patience);
+        let message: Value = serde_json::from_str(&text).expect("JSON from the server");
+        assert_eq!(message["type"], kind, "awaited `{kind}`, got {text}");
+        message
+    }
+
+    /// The next message as it stands on the wire, which is of this type.
+    #[track_caller]
+    pub fn expects_text(&mut self, kind: &str) -> String {
+        let text = self.text(kind, PATIENCE);
+        let message: Value = serde_json::from_str(&text).expect("JSON from the server");
+        assert_eq!(message["type"], kind, "awaited `{kind}`, got {text}");
+        text
+    }
+
+    /// `connected`, which is kept.
+    #[track_caller]
+    pub fn expects_connected(&mut self) -> Value {
+        self.connected = self.expects("connected");
+        self.connected.clone()
+    }
+
+    /// `error` with this code.
+    #[track_caller]
+    pub fn expects_error(&mut self, code: &str) -> Value {
+        let error = self.expects("error");
+        assert_eq!(error["payload"]["code"], code, "awaited the error `{code}`, got {error}");
+        assert!(error["payload"]["message"].is_string(), "an error speaks to people too: {error}");
+        error
+    }
+
+    /// A close with this code and this reason, after the `error` that names it where one comes.
+    #[track_caller]
+    pub fn expects_close(&mut self, code: u16, reason: &str) {
+        assert_eq!(self.closing(code), reason, "the reason of the close {code}");
+    }
+
+    /// A close with this code, after the `error` that names it where one comes.
+    #[track_caller]
+    pub fn expects_close_code(&mut self, code: u16) {
+        self.closing(code);
+    }
+
+    /// The `error` that names a close, then the close.
+    #[track_caller]
+    pub fn expects_error_and_close(&mut self, error: &str, close: u16) -> Value {
+        let error = self.expects_error(error);
+        assert_eq!(error["payload"]["close"], close, "the error before a close names it: {error}");
+        self.closing(close);
+        error
+    }
+
+    /// The refusal at `/v1/connect`: `auth_failure`, then the close.
+    #[track_caller]
+    pub fn expects_refusal(&mut self, code: &str, close: u16) -> Value {
+        let failure = self.expects("auth_failure");
+        assert_eq!(failure["code"], code, "awaited the failure `{code}`, got {failure}");
+        assert!(failure["message"].is_string(), "a refusal speaks to people too: {failure}");
+        match self.socket.next("a close frame") {
+            Incoming::Close(given, _) if given == close => self.socket.expects_end(close),
+            other => panic!("awaited the close {close}, got {other:?}"),
+        }
+        failure
+    }
+
+    /// Nothing has come for this session: the next message is the answer to a ping sent now. What another session
+    /// caused before its own `ack` would have come before it.
+    #[track_caller]
+    pub fn expects_nothing(&mut self) {
+        let id = unique("fence");
+        self.sends(json!({"type": "ping", "id": id}));
+        let pong = self.expects("pong");
+        assert_eq!(pong["id"], id, "the answer to this ping");
+    }
+
+    /// The next frame, whatever it is, as text where it is one.
+    #[track_caller]
+    fn text(&mut self, awaited: &str, patience: Duration) -> String {
+        match self.socket.next_within(awaited, patience) {
+            Incoming::Text(text) => text,
+            other => panic!("awaited `{awaited}`, got {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn closing(&mut self, code: u16) -> String {
+        let reason = loop {
+            match self.socket.next("a close frame") {
+                Incoming::Close(given, reason) if given == code => break reason,
+                Incoming::Text(text) if names_close(&text, code) => {}
+                other => panic!("awaited the close {code}, got {other:?}"),
+            }
+        };
+        self.socket.expects_end(code);
+        reason
+    }
+}
+
+fn names_close(text: &str, code: u16) -> bool {
+    let message: Value = serde_json::from_str(text).expect("JSON from the server");
+    message["type"] == "error" && message["payload"]["close"] == code
+}

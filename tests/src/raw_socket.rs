@@ -1,0 +1,163 @@
+//! A WebSocket that checks nothing of what it sends.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::{Frame, PATIENCE};
+
+/// An upgraded connection.
+#[derive(Debug)]
+pub struct RawSocket {
+    stream: TcpStream,
+    received: Vec<u8>,
+    /// The subprotocol that the server chose; empty for none.
+    pub subprotocol: String,
+}
+
+/// What came from the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Incoming {
+    /// A text frame.
+    Text(String),
+    /// A binary frame.
+    Binary(Vec<u8>),
+    /// A pong, with its payload.
+    Pong(Vec<u8>),
+    /// A close frame, with code and reason.
+    Close(u16, String),
+    /// The connection is gone.
+    End,
+}
+
+impl RawSocket {
+    /// Takes over an upgraded connection and what was received behind the response.
+    #[must_use]
+    pub fn new(stream: TcpStream, received: Vec<u8>, subprotocol: String) -> Self {
+        stream.set_write_timeout(Some(PATIENCE)).expect("a socket option");
+        Self { stream, received, subprotocol }
+    }
+
+    /// Sends a frame. A server that has closed meanwhile is no failure here: what it said is still to be read.
+    pub fn sends(&mut self, frame: &Frame) {
+        self.sends_bytes(&frame.encode());
+    }
+
+    /// Sends exactly these bytes; answers whether the connection took them.
+    pub fn sends_bytes(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).is_ok()
+    }
+
+    /// The next frame. Pings are answered, not shown.
+    #[must_use]
+    #[track_caller]
+    pub fn next(&mut self, awaited: &str) -> Incoming {
+        self.next_within(awaited, PATIENCE)
+    }
+
+    /// The next frame, or a failure after `patience`.
+    #[must_use]
+    #[track_caller]
+    pub fn next_within(&mut self, awaited: &str, patience: Duration) -> Incoming {
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some((opcode, payload)) = self.take_frame() {
+                match incoming(opcode, payload) {
+                    Ok(incoming) => return incoming,
+                    Err(ping) => self.sends(&Frame::pong(ping)),
+                }
+            } else if !self.read(deadline, awaited) {
+                return Incoming::End;
+            }
+        }
+    }
+
+    /// Waits for a close frame and the end of the connection behind it; frames before it are passed over.
+    #[must_use]
+    #[track_caller]
+    pub fn expects_any_close(&mut self) -> (u16, String) {
+        loop {
+            match self.next("a close frame") {
+                Incoming::Close(code, reason) => {
+                    self.expects_end(code);
+                    return (code, reason);
+                }
+                Incoming::End => panic!("the connection ended without a close frame"),
+                Incoming::Text(_) | Incoming::Binary(_) | Incoming::Pong(_) => {}
+            }
+        }
+    }
+
+    /// After a close frame: echoes it and waits for the end, which the server owes.
+    #[track_caller]
+    pub fn expects_end(&mut self, code: u16) {
+        self.sends(&Frame::close(code, ""));
+        let next = self.next("the end of the connection");
+        assert_eq!(next, Incoming::End, "after a close frame comes only the end");
+    }
+
+    /// Breaks the connection without a word.
+    pub fn breaks(self) {
+        drop(self.stream);
+    }
+
+    fn take_frame(&mut self) -> Option<(u8, Vec<u8>)> {
+        let (head, length) = match *self.received.as_slice() {
+            [_, 126, a, b, ..] => (4, usize::from(u16::from_be_bytes([a, b]))),
+            [_, 127, a, b, c, d, e, f, g, h, ..] => {
+                (10, usize::try_from(u64::from_be_bytes([a, b, c, d, e, f, g, h])).expect("a length"))
+            }
+            [_, length @ 0..=125, ..] => (2, usize::from(length)),
+            [_, length @ 128..=255, ..] => panic!("a masked frame from the server (length byte {length})"),
+            _ => return None,
+        };
+        if self.received.len() < head + length {
+            return None;
+        }
+        let first = self.received[0];
+        assert_eq!(first & 0xf0, 0x80, "a server's frame is whole and without reserved bits");
+        let payload = self.received[head..head + length].to_vec();
+        self.received.drain(..head + length);
+        Some((first & 0x0f, payload))
+    }
+
+    #[track_caller]
+    fn read(&mut self, deadline: Instant, awaited: &str) -> bool {
+        let left = deadline.saturating_duration_since(Instant::now());
+        assert!(!left.is_zero(), "awaited {awaited}, nothing came");
+        self.stream.set_read_timeout(Some(left)).expect("a socket option");
+        let mut buffer = [0; 16 * 1024];
+        match self.stream.read(&mut buffer) {
+            Ok(0) => false,
+            Ok(length) => {
+                self.received.extend_from_slice(&buffer[..length]);
+                true
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => true,
+            Err(_) => false,
+        }
+    }
+}
+
+/// What a frame is to a scenario, or the payload of a ping.
+fn incoming(opcode: u8, payload: Vec<u8>) -> Result<Incoming, Vec<u8>> {
+    Ok(match opcode {
+        0x1 => Incoming::Text(String::from_utf8(payload).expect("a text of UTF-8")),
+        0x2 => Incoming::Binary(payload),
+        0x8 => closing(&payload),
+        0x9 => return Err(payload),
+        0xa => Incoming::Pong(payload),
+        _ => panic!("a frame of opcode {opcode} from the server"),
+    })
+}
+
+fn closing(payload: &[u8]) -> Incoming {
+    match payload {
+        [] => Incoming::Close(1005, String::new()),
+        [high, low, reason @ ..] => {
+            let reason = String::from_utf8(reason.to_vec()).expect("a reason of UTF-8");
+            Incoming::Close(u16::from_be_bytes([*high, *low]), reason)
+        }
+        [_] => panic!("a close frame of one byte"),
+    }
+}

@@ -1,0 +1,313 @@
+//! The server under test: the real binary, started, stopped and killed as a user would.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, Weak, mpsc};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
+
+use crate::postgres::Cluster;
+use crate::{Http, User, unique};
+
+/// The server's `SECRET_KEY`, with which scenarios sign tokens of their own.
+pub const SECRET_KEY: &str = "a key for scenarios only, 32 bytes and more";
+
+/// How long the binary has to come up, migrations included.
+const START: Duration = Duration::from_secs(30);
+/// How much of the log is kept for the report of a failure, in lines.
+const LOG_LINES: usize = 400;
+
+/// A running server. It is killed, and its files removed, when the last clone is dropped.
+#[derive(Debug, Clone)]
+pub struct TestServer {
+    process: Arc<Process>,
+}
+
+/// A server about to be started.
+#[derive(Debug)]
+pub struct Builder {
+    settings: BTreeMap<String, String>,
+}
+
+impl TestServer {
+    /// A server of one's own, on SQLite, with rate limits off.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::builder().start()
+    }
+
+    /// A server with settings of one's own.
+    #[must_use]
+    pub fn builder() -> Builder {
+        let settings = [
+            ("HOST", "127.0.0.1"),
+            ("PORT", "0"),
+            ("SECRET_KEY", SECRET_KEY),
+            ("ALDIS_ADMIN_LISTEN", "127.0.0.1:0"),
+            ("ALDIS_RATE_LIMITS", "off"),
+        ];
+        Builder { settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into() }
+    }
+
+    /// The server that the scenarios of one file share: each brings its own users. It lives as long as one of them
+    /// holds it.
+    #[must_use]
+    pub fn shared() -> Self {
+        static SHARED: Mutex<Weak<Process>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(process) = shared.upgrade() {
+            return Self { process };
+        }
+        let server = Self::start();
+        *shared = Arc::downgrade(&server.process);
+        server
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.process.address
+    }
+
+    /// Host and port, as in `Host` and in a URL.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        self.address().to_string()
+    }
+
+    /// The URL of a path.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address())
+    }
+
+    /// An HTTP client without credentials.
+    #[must_use]
+    pub fn http(&self) -> Http {
+        Http::new(self.url(""))
+    }
+
+    /// Registers somebody new by email and password.
+    #[must_use]
+    pub fn user(&self) -> User {
+        User::register(self)
+    }
+
+    /// Its data directory, where the database is too.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.process.directory.0
+    }
+
+    /// Kills it without warning.
+    pub fn kill9(&self) {
+        let mut child = self.process.child.lock().expect("the server's process");
+        child.kill().expect("a process to kill");
+        child.wait().expect("the killed process");
+    }
+
+    /// Sends SIGTERM and leaves it to drain.
+    pub fn signal_terminate(&self) {
+        let id = self.process.child.lock().expect("the server's process").id();
+        let kill = Command::new("kill").arg("-TERM").arg(id.to_string()).status().expect("the command kill");
+        assert!(kill.success(), "SIGTERM could not be sent");
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    #[must_use]
+    pub fn terminate(&self) -> ExitStatus {
+        self.signal_terminate();
+        self.awaits_exit(Duration::from_secs(15))
+    }
+
+    /// Waits for the end of a server that was told to stop.
+    #[must_use]
+    pub fn awaits_exit(&self, patience: Duration) -> ExitStatus {
+        let deadline = Instant::now() + patience;
+        let mut child = self.process.child.lock().expect("the server's process");
+        loop {
+            if let Some(status) = child.try_wait().expect("the server's state") {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the server did not end within {patience:?}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Starts a stopped or killed server again, at the same address over the same files.
+    pub fn restart_same_port(&self) {
+        let process = &self.process;
+        let mut settings = process.settings.clone();
+        settings.insert("PORT".to_owned(), process.address.port().to_string());
+        let (child, address) = launch(&settings, &process.log);
+        *process.child.lock().expect("the server's process") = child;
+        assert_eq!(address, process.address, "the address after a restart");
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.process.log.print();
+        }
+    }
+}
+
+impl Builder {
+    /// Sets an environment variable of the server.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.settings.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Keeps its data in a new database of the shared PostgreSQL instead of SQLite.
+    #[must_use]
+    pub fn postgres(self) -> Self {
+        let cluster = Cluster::shared().unwrap_or_else(|error| panic!("{error}"));
+        let name = unique("aldis").replace('-', "_");
+        let url = cluster.create_database(&name).unwrap_or_else(|error| panic!("{error}"));
+        self.env("DATABASE_URL", &url)
+    }
+
+    /// Takes back a variable that [`TestServer::builder`] sets.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.settings.remove(name);
+        self
+    }
+
+    /// Starts it and waits until it serves.
+    #[must_use]
+    pub fn start(mut self) -> TestServer {
+        let directory = Directory::new();
+        let path = directory.0.to_str().expect("a path of UTF-8").to_owned();
+        let database = format!("sqlite:{path}/aldis.db");
+        self.settings.entry("ALDIS_DATA_DIR".to_owned()).or_insert(path);
+        self.settings.entry("DATABASE_URL".to_owned()).or_insert(database);
+        let log = Log::default();
+        let (child, address) = launch(&self.settings, &log);
+        let child = Mutex::new(child);
+        TestServer { process: Arc::new(Process { settings: self.settings, child, address, log, directory }) }
+    }
+}
+
+#[derive(Debug)]
+struct Process {
+    settings: BTreeMap<String, String>,
+    child: Mutex<Child>,
+    address: SocketAddr,
+    log: Log,
+    directory: Directory,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let child = self.child.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // It may be dead already, which is what is wanted.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+fn launch(settings: &BTreeMap<String, String>, log: &Log) -> (Child, SocketAddr) {
+    let binary = binary();
+    let inherited = ["PATH", "HOME", "TMPDIR", "RUST_LOG"].map(|name| (name, env::var(name)));
+    let mut child = Command::new(&binary)
+        .env_clear()
+        .envs(inherited.into_iter().filter_map(|(name, value)| Some((name, value.ok()?))))
+        .envs(settings)
+        .current_dir(&settings["ALDIS_DATA_DIR"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{} does not start: {error}", binary.display()));
+    log.follow(child.stderr.take().expect("the server's log"));
+    let line = first_line(child.stdout.take().expect("the server's output"));
+    let address = line.as_deref().and_then(|line| line.strip_prefix("listening on http://"));
+    let Some(address) = address.and_then(|address| address.trim_end().parse().ok()) else {
+        // The process is no longer of use, and may be gone.
+        let _ = child.kill();
+        let _ = child.wait();
+        log.print();
+        panic!("the server was to say `listening on http://…` within {START:?}; it said {line:?}");
+    };
+    (child, address)
+}
+
+fn binary() -> PathBuf {
+    if let Some(path) = env::var_os("ALDIS_BIN") {
+        return path.into();
+    }
+    let test = env::current_exe().expect("the path of the running test");
+    let path = test.parent().and_then(Path::parent).expect("a target directory").join("aldis");
+    assert!(
+        path.exists(),
+        "no server at {}: run `cargo build -p aldis-server`, or set ALDIS_BIN",
+        path.display()
+    );
+    path
+}
+
+fn first_line(output: impl std::io::Read + Send + 'static) -> Option<String> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    thread::spawn(move || {
+        let mut output = BufReader::new(output);
+        let mut line = String::new();
+        if output.read_line(&mut line).is_ok() {
+            let _ = sender.send(line);
+        }
+        // Read on, so that the server never blocks on a full pipe.
+        let _ = std::io::copy(&mut output, &mut std::io::sink());
+    });
+    receiver.recv_timeout(START).ok()
+}
+
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<Mutex<VecDeque<String>>>);
+
+impl Log {
+    fn follow(&self, source: impl std::io::Read + Send + 'static) {
+        let lines = Arc::clone(&self.0);
+        thread::spawn(move || {
+            for line in BufReader::new(source).lines().map_while(Result::ok) {
+                let mut lines = lines.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                if lines.len() == LOG_LINES {
+                    lines.pop_front();
+                }
+                lines.push_back(line);
+            }
+        });
+    }
+
+    fn print(&self) {
+        let lines = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        eprintln!("--- the server's log");
+        for line in lines.iter() {
+            eprintln!("{line}");
+        }
+        eprintln!("--- end of the server's log");
+    }
+}
+
+#[derive(Debug)]
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        let path = env::temp_dir().join(unique("aldis-test"));
+        fs::create_dir(&path).expect("a temporary directory");
+        Self(path)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // Whatever cannot be removed is the system's to clear.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,194 @@
+//! What architecture.md says of the source, held against the source.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of a test fails by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use aldis_protocol::{ErrorCode, MessageKind, reason};
+
+/// A source file without what is compiled for tests only.
+struct Source {
+    /// Relative to the workspace, with `/`.
+    path: String,
+    code: String,
+}
+
+#[test]
+fn one_file_of_the_server_and_one_of_the_client_know_the_websocket_library() {
+    let knows = |source: &Source| source.code.contains("tungstenite");
+    let paths_of = |package: &str| {
+        let sources = sources(package);
+        sources.into_iter().filter(knows).map(|source| source.path).collect::<Vec<String>>()
+    };
+    assert_eq!(paths_of("server"), ["crates/server/src/transport/socket.rs"]);
+    assert_eq!(paths_of("client").len(), 1, "{:?}", paths_of("client"));
+    for pure in ["protocol", "auth", "registry"] {
+        assert!(paths_of(pure).is_empty(), "{:?}", paths_of(pure));
+    }
+}
+
+/// Words of the wire that are also words of English, SQL or a log: they may stand as literals elsewhere.
+const ORDINARY_WORDS: [&str; 1] = ["read"];
+
+#[test]
+fn wire_names_live_in_protocol_only() {
+    let kinds = MessageKind::ALL.iter().map(|kind| kind.as_str());
+    let codes = ErrorCode::ALL.iter().map(|code| code.as_str());
+    let rest = [
+        reason::FIRST_MESSAGE_MUST_BE_AUTH,
+        reason::MISSING_AUTH_TOKEN,
+        reason::INVALID_TOKEN,
+        reason::AUTHENTICATION_TIMEOUT,
+        reason::REAUTHENTICATION_TIMEOUT,
+        "aldis.v1.json",
+        "aldis.v1.proto",
+    ];
+    let names: Vec<&str> =
+        kinds.chain(codes).chain(rest).filter(|name| !ORDINARY_WORDS.contains(name)).collect();
+    let mut strays = Vec::new();
+    for source in ["auth", "registry", "server", "client"].iter().flat_map(|package| sources(package)) {
+        for name in names.iter().filter(|name| source.code.contains(&format!("\"{name}\""))) {
+            strays.push(format!("{}: \"{name}\"", source.path));
+        }
+    }
+    assert!(strays.is_empty(), "wire names outside the protocol crate: {strays:#?}");
+}
+
+#[test]
+fn each_layer_of_the_server_imports_only_what_is_to_its_right() {
+    const LAYERS: [&[&str]; 4] = [&["transport", "http"], &["session"], &["router"], &["store"]];
+    let mut breaches = Vec::new();
+    for source in sources("server") {
+        let module = source.path.trim_start_matches("crates/server/src/");
+        let module = module.split(['/', '.']).next().unwrap_or_default();
+        let Some(layer) = LAYERS.iter().position(|names| names.contains(&module)) else { continue };
+        let left: Vec<&str> = LAYERS[..layer].concat();
+        for name in imported_modules(&source.code).into_iter().filter(|name| left.contains(&name.as_str())) {
+            breaches.push(format!("{} imports {name}", source.path));
+        }
+    }
+    assert!(breaches.is_empty(), "{breaches:#?}");
+}
+
+#[test]
+fn modules_stand_beside_their_directories() {
+    let strays: Vec<String> =
+        every_source().map(|source| source.path).filter(|path| path.ends_with("/mod.rs")).collect();
+    assert!(strays.is_empty(), "{strays:?}");
+}
+
+#[test]
+fn nothing_is_unbounded() {
+    let unbounded = |source: &Source| source.code.contains("unbounded");
+    let strays: Vec<String> = every_source().filter(unbounded).map(|source| source.path).collect();
+    assert!(strays.is_empty(), "{strays:?}");
+}
+
+#[test]
+fn pure_crates_read_no_clock_and_throw_no_dice() {
+    let hidden = [
+        "Instant::now",
+        "SystemTime::now",
+        "rand::rng",
+        "getrandom",
+        "Uuid::new_v4",
+        "Uuid::now_v7",
+        "OsRng",
+        "SysRng",
+    ];
+    let mut strays = Vec::new();
+    for source in ["protocol", "auth", "registry"].iter().flat_map(|package| sources(package)) {
+        for name in hidden.iter().filter(|name| source.code.contains(**name)) {
+            strays.push(format!("{}: {name}", source.path));
+        }
+    }
+    assert!(strays.is_empty(), "{strays:#?}");
+}
+
+#[test]
+fn imports_are_found_in_lists_too() {
+    let code =
+        "use crate::{\n    clock::Now,\n    store::{self, session},\n};\nfn f() { crate::router::g() }";
+    assert_eq!(imported_modules(code), ["clock", "store", "router"]);
+}
+
+/// The first names behind each `crate::`.
+fn imported_modules(code: &str) -> Vec<String> {
+    let mut modules = Vec::new();
+    for after in code.split("crate::").skip(1) {
+        match after.strip_prefix('{') {
+            Some(list) => modules.extend(heads(list)),
+            None => modules.push(identifier(after)),
+        }
+    }
+    modules
+}
+
+/// The first name of each member of a list in braces.
+fn heads(list: &str) -> Vec<String> {
+    let mut depth = 0;
+    let mut heads = vec![String::new()];
+    for character in list.chars() {
+        match character {
+            '}' if depth == 0 => break,
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => heads.push(String::new()),
+            _ => {}
+        }
+        if let Some(head) = heads.last_mut() {
+            head.push(character);
+        }
+    }
+    let names = heads.iter().map(|head| identifier(head.trim_start_matches([',', ' ', '\n'])));
+    names.filter(|name| !name.is_empty()).collect()
+}
+
+fn identifier(text: &str) -> String {
+    text.chars().take_while(|character| character.is_alphanumeric() || *character == '_').collect()
+}
+
+fn every_source() -> impl Iterator<Item = Source> {
+    ["protocol", "auth", "registry", "server", "client"].into_iter().flat_map(sources)
+}
+
+fn sources(package: &str) -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut paths = Vec::new();
+    collect(&root.join("crates").join(package).join("src"), &mut paths);
+    paths.sort();
+    let sources = paths.iter().map(|path| Source {
+        path: path.strip_prefix(root).unwrap().to_str().unwrap().to_owned(),
+        code: without_comments(without_tests(&fs::read_to_string(path).unwrap())),
+    });
+    sources.filter(|source| !is_for_tests(&source.path)).collect()
+}
+
+fn collect(directory: &Path, paths: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display())) {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, paths);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            paths.push(path);
+        }
+    }
+}
+
+/// Files that a `#[cfg(test)] mod …;` above them brings in.
+fn is_for_tests(path: &str) -> bool {
+    let names = ["tests", "test_dir", "conformance", "fake"];
+    path.split(['/', '.']).any(|part| names.contains(&part))
+}
+
+/// Tests stand last in a file.
+fn without_tests(code: &str) -> &str {
+    match code.find("#[cfg(test)]\nmod tests {") {
+        Some(start) => &code[..start],
+        None => code,
+    }
+}
+
+fn without_comments(code: &str) -> String {
+    code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<&str>>().join("\n")
+}
