@@ -5,8 +5,8 @@ mod device;
 mod problem;
 
 pub use account::{
-    ChallengeRequest, ChallengeResponse, LoginRequest, RefreshRequest, RegisterRequest, TokenResponse, TokenType,
-    VerifyRequest,
+    ChallengeRequest, ChallengeResponse, LoginRequest, RefreshRequest, RegisterRequest, TokenResponse,
+    TokenType, VerifyRequest,
 };
 pub use device::{Device, DeviceList, RegisterDevice};
 pub use problem::Problem;

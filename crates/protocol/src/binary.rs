@@ -43,15 +43,21 @@ pub fn decode_array<const N: usize>(text: &str) -> Result<[u8; N], InvalidBase64
 
 /// `#[serde(with = "binary::array")]`: exactly `N` bytes.
 pub mod array {
-    use std::borrow::Cow;
+    use std::fmt;
 
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use serde::{
+        Deserialize, Deserializer, Serializer,
+        de::{Error, Visitor},
+    };
 
     /// Writes base64.
     ///
     /// # Errors
     /// The serializer's.
-    pub fn serialize<S: Serializer, const N: usize>(bytes: &[u8; N], serializer: S) -> Result<S::Ok, S::Error> {
+    pub fn serialize<S: Serializer, const N: usize>(
+        bytes: &[u8; N],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&super::encode(bytes))
     }
 
@@ -59,15 +65,39 @@ pub mod array {
     ///
     /// # Errors
     /// The deserializer's, and another length or form.
-    pub fn deserialize<'de, D: Deserializer<'de>, const N: usize>(deserializer: D) -> Result<[u8; N], D::Error> {
-        super::decode_array(&Cow::<str>::deserialize(deserializer)?).map_err(D::Error::custom)
+    pub fn deserialize<'de, D: Deserializer<'de>, const N: usize>(
+        deserializer: D,
+    ) -> Result<[u8; N], D::Error> {
+        Array::deserialize(deserializer).map(|array| array.0)
+    }
+
+    struct Array<const N: usize>([u8; N]);
+
+    impl<'de, const N: usize> Deserialize<'de> for Array<N> {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_str(ArrayVisitor)
+        }
+    }
+
+    struct ArrayVisitor<const N: usize>;
+
+    impl<const N: usize> Visitor<'_> for ArrayVisitor<N> {
+        type Value = Array<N>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "base64 of {N} bytes")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Array<N>, E> {
+            super::decode_array(text).map(Array).map_err(E::custom)
+        }
     }
 
     /// The same for an optional value.
     pub mod option {
-        use std::borrow::Cow;
+        use serde::{Deserialize, Deserializer, Serializer};
 
-        use serde::{Deserialize, Deserializer, Serializer, de::Error};
+        use super::Array;
 
         /// Writes base64 or null.
         ///
@@ -90,9 +120,7 @@ pub mod array {
         pub fn deserialize<'de, D: Deserializer<'de>, const N: usize>(
             deserializer: D,
         ) -> Result<Option<[u8; N]>, D::Error> {
-            Option::<Cow<'_, str>>::deserialize(deserializer)?
-                .map(|text| crate::binary::decode_array(&text).map_err(D::Error::custom))
-                .transpose()
+            Option::<Array<N>>::deserialize(deserializer).map(|array| array.map(|array| array.0))
         }
     }
 }

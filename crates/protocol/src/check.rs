@@ -3,27 +3,34 @@
 use serde::Deserialize;
 
 use crate::{
-    ClientMessage, DecodeError, DeviceId, ErrorCode, Payload, SignalSignature, Target, UserRef,
+    ClientMessage, DecodeError, Delivered, DeviceId, Payload, PresenceSubscribe, PresenceUnsubscribe, Read,
+    RequestId, SignalSignature, Target, UserRef,
     limits::{
-        MAX_ENCRYPTED_CONTENT_BYTES, MAX_IDS_PER_RECEIPT, MAX_NOTE_CHARS, MAX_USERS_PER_SUBSCRIBE, SEQUENCE_LIMIT,
+        MAX_ENCRYPTED_CONTENT_BYTES, MAX_IDS_PER_RECEIPT, MAX_NOTE_CHARS, MAX_USERS_PER_SUBSCRIBE,
+        SEQUENCE_LIMIT,
     },
 };
 
 /// Passes on a client's message that keeps to the limits of its fields.
-pub(crate) fn client_message(message: ClientMessage<'_>) -> Result<ClientMessage<'_>, DecodeError> {
+pub(crate) fn client_message<'a>(
+    id: Option<&RequestId>,
+    message: ClientMessage<'a>,
+) -> Result<ClientMessage<'a>, DecodeError> {
     match &message {
-        ClientMessage::ChatMessage(chat) => chat_content(&chat.payload)?,
-        ClientMessage::Message(encrypted) if encrypted.encrypted_content.len() > MAX_ENCRYPTED_CONTENT_BYTES => {
-            return Err(content_too_large());
+        ClientMessage::ChatMessage(chat) => chat_content(&chat.payload),
+        ClientMessage::Message(_) if id.is_none() => Err(DecodeError::missing("id")),
+        ClientMessage::Message(message) => encrypted_content(&message.encrypted_content),
+        ClientMessage::History(history) => page(history.since_seq, history.limit),
+        ClientMessage::Sync(sync) => page(sync.since_seq, sync.limit),
+        ClientMessage::Received(received) => sequence("count", received.count),
+        ClientMessage::Delivered(Delivered { message_ids }) | ClientMessage::Read(Read { message_ids }) => {
+            at_most("message_ids", message_ids, MAX_IDS_PER_RECEIPT)
         }
-        ClientMessage::History(history) => page(history.since_seq, history.limit)?,
-        ClientMessage::Sync(sync) => page(sync.since_seq, sync.limit)?,
-        ClientMessage::Received(received) => sequence("count", received.count)?,
-        ClientMessage::Delivered(delivered) => at_most("message_ids", delivered.message_ids.len(), MAX_IDS_PER_RECEIPT)?,
-        ClientMessage::Read(read) => at_most("message_ids", read.message_ids.len(), MAX_IDS_PER_RECEIPT)?,
-        ClientMessage::PresenceSubscribe(watch) => at_most("user_ids", watch.user_ids.len(), MAX_USERS_PER_SUBSCRIBE)?,
-        ClientMessage::PresenceUnsubscribe(watch) => at_most("user_ids", watch.user_ids.len(), MAX_USERS_PER_SUBSCRIBE)?,
-        ClientMessage::Presence(presence) => note(presence.note.as_deref())?,
+        ClientMessage::PresenceSubscribe(PresenceSubscribe { user_ids })
+        | ClientMessage::PresenceUnsubscribe(PresenceUnsubscribe { user_ids }) => {
+            at_most("user_ids", user_ids, MAX_USERS_PER_SUBSCRIBE)
+        }
+        ClientMessage::Presence(presence) => note(presence.note.as_deref()),
         ClientMessage::AuthResponse(_)
         | ClientMessage::Auth(_)
         | ClientMessage::Signal(_)
@@ -31,10 +38,9 @@ pub(crate) fn client_message(message: ClientMessage<'_>) -> Result<ClientMessage
         | ClientMessage::Join(_)
         | ClientMessage::Leave(_)
         | ClientMessage::Broadcast(_)
-        | ClientMessage::Message(_)
-        | ClientMessage::Ping => {}
+        | ClientMessage::Ping => Ok(()),
     }
-    Ok(message)
+    .map(|()| message)
 }
 
 /// A signal goes to a device or to a user.
@@ -66,11 +72,17 @@ pub(crate) fn signature(
 }
 
 pub(crate) fn content_too_large() -> DecodeError {
-    DecodeError {
-        id: None,
-        code: ErrorCode::TooLarge,
-        message: format!("`encrypted_content` is over {MAX_ENCRYPTED_CONTENT_BYTES} bytes"),
-    }
+    DecodeError::too_large(format!("`encrypted_content` is over {MAX_ENCRYPTED_CONTENT_BYTES} bytes"))
+}
+
+/// A client set what only servers set.
+pub(crate) fn server_field(name: &str) -> DecodeError {
+    DecodeError::bad_request(format!("`{name}` is the server's to set"))
+}
+
+/// A `limit` is cut to its maximum, however large it is.
+pub(crate) fn limit(asked: u64) -> u32 {
+    u32::try_from(asked).unwrap_or(u32::MAX)
 }
 
 #[derive(Deserialize)]
@@ -86,6 +98,10 @@ fn chat_content(payload: &Payload<'_>) -> Result<(), DecodeError> {
         .map_err(|error| DecodeError::bad_request(format!("`payload` is {{\"content\": \"…\"}}: {error}")))
 }
 
+fn encrypted_content(content: &[u8]) -> Result<(), DecodeError> {
+    if content.len() <= MAX_ENCRYPTED_CONTENT_BYTES { Ok(()) } else { Err(content_too_large()) }
+}
+
 fn page(since_seq: u64, limit: Option<u32>) -> Result<(), DecodeError> {
     sequence("since_seq", since_seq)?;
     if limit == Some(0) { Err(DecodeError::bad_request("`limit` is at least 1")) } else { Ok(()) }
@@ -99,8 +115,12 @@ fn sequence(field: &str, value: u64) -> Result<(), DecodeError> {
     }
 }
 
-fn at_most(field: &str, count: usize, limit: usize) -> Result<(), DecodeError> {
-    if count <= limit { Ok(()) } else { Err(DecodeError::bad_request(format!("`{field}` has at most {limit} entries"))) }
+fn at_most<T>(field: &str, entries: &[T], limit: usize) -> Result<(), DecodeError> {
+    if entries.len() <= limit {
+        Ok(())
+    } else {
+        Err(DecodeError::bad_request(format!("`{field}` has at most {limit} entries")))
+    }
 }
 
 fn note(note: Option<&str>) -> Result<(), DecodeError> {

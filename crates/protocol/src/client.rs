@@ -1,8 +1,9 @@
 //! Everything that a client may say.
 
 use crate::{
-    Auth, AuthResponse, Broadcast, ChatMessage, Delivered, EncryptedMessage, HistoryRequest, Join, Leave, MessageKind,
-    PresenceSubscribe, PresenceUnsubscribe, Read, Received, RequestId, SetPresence, Signal, Sync,
+    Auth, AuthResponse, Broadcast, ChatMessage, Delivered, EncryptedMessage, HistoryRequest, Join, Leave,
+    MessageKind, PresenceSubscribe, PresenceUnsubscribe, Read, Received, RequestId, SetPresence, Signal,
+    Sync,
 };
 
 /// A frame from a client.

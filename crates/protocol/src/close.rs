@@ -169,11 +169,8 @@ impl CloseCode {
     /// Whether the session waits for its client after a close with this code by the server (protocol.md, section 5).
     #[must_use]
     pub fn keeps_session(self, reason: &str) -> bool {
-        match self {
-            Self::HeartbeatMissed | Self::RateLimited | Self::TooManyErrors | Self::SessionExpired => true,
-            Self::PolicyViolation => reason == reason::REAUTHENTICATION_TIMEOUT,
-            _ => false,
-        }
+        matches!(self, Self::HeartbeatMissed | Self::RateLimited | Self::TooManyErrors | Self::SessionExpired)
+            || (self == Self::PolicyViolation && reason == reason::REAUTHENTICATION_TIMEOUT)
     }
 
     /// The code of the `error` that names this close (protocol.md, section 9).

@@ -2,9 +2,9 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Serialize, Serializer};
 
-use crate::ids::parsed_from_text;
+use crate::ids::deserialize_from_text;
 
 macro_rules! error_codes {
     ($($(#[$doc:meta])* $variant:ident = $name:literal, $status:literal;)*) => {
@@ -146,7 +146,13 @@ impl fmt::Display for ErrorCode {
     }
 }
 
-parsed_from_text!(ErrorCode);
+impl Serialize for ErrorCode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+deserialize_from_text!(ErrorCode);
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,7 @@ mod proto;
 
 use bytes::Bytes;
 
-use crate::{ClientFrame, ErrorCode, RequestId, ServerFrame};
+use crate::{ClientFrame, ErrorCode, MessageKind, RequestId, ServerFrame};
 
 pub use proto::schema;
 
@@ -24,24 +24,45 @@ pub enum Codec {
 pub struct DecodeError {
     /// The request's id, where that much was understood.
     pub id: Option<RequestId>,
+    /// What the frame was meant to say, where that much was understood.
+    pub kind: Option<MessageKind>,
     /// `bad_request`, `unknown_type` or `too_large`.
     pub code: ErrorCode,
-    /// What is wrong, naming the field.
+    /// What is wrong, naming the field; a few hundred bytes at the most.
     pub message: String,
 }
 
+/// What a sender wrote may be quoted in the answer, but not at any length.
+const MAX_ERROR_TEXT: usize = 256;
+
 impl DecodeError {
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
-        Self { id: None, code: ErrorCode::BadRequest, message: message.into() }
+        Self::new(ErrorCode::BadRequest, message.into())
+    }
+
+    pub(crate) fn too_large(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::TooLarge, message.into())
+    }
+
+    pub(crate) fn missing(field: &str) -> Self {
+        Self::bad_request(format!("missing field `{field}`"))
     }
 
     fn unknown_type(name: &str) -> Self {
-        let message = format!("there is no message type {name:?}");
-        Self { id: None, code: ErrorCode::UnknownType, message }
+        Self::new(ErrorCode::UnknownType, format!("there is no message type {name:?}"))
     }
 
-    fn with_id(self, id: Option<RequestId>) -> Self {
-        Self { id, ..self }
+    fn new(code: ErrorCode, mut message: String) -> Self {
+        message.truncate(message.floor_char_boundary(MAX_ERROR_TEXT));
+        Self { id: None, kind: None, code, message }
+    }
+
+    fn in_field(self, field: &str) -> Self {
+        Self { message: format!("`{field}`: {}", self.message), ..self }
+    }
+
+    fn of_frame(self, id: Option<RequestId>, kind: Option<MessageKind>) -> Self {
+        Self { id, kind, ..self }
     }
 }
 
@@ -64,7 +85,7 @@ impl Codec {
         Self::ALL.into_iter().find(|codec| codec.subprotocol() == name)
     }
 
-    /// Reads a client's frame. JSON borrows from it; protobuf shares its bytes.
+    /// Reads a client's frame. JSON borrows its text and payload from it; protobuf shares the payload's bytes.
     ///
     /// # Errors
     /// [`DecodeError`] where the frame is malformed; it holds the request's id as far as that was understood.

@@ -42,6 +42,18 @@ pub enum Refusal {
     Unauthorized,
 }
 
+/// The names in the query of the three doors that take the proof there.
+pub mod query {
+    /// The access token; `Authorization: Bearer` serves as well.
+    pub const TOKEN: &str = "token";
+    /// The device that connects.
+    pub const DEVICE_ID: &str = "device_id";
+    /// The resume token of the session to go on with.
+    pub const RESUME: &str = "resume";
+    /// How many counted messages of that session the client has received.
+    pub const RECEIVED: &str = "received";
+}
+
 impl Door {
     /// Every door.
     pub const ALL: [Self; 5] = [Self::Connect, Self::Chat, Self::Signal, Self::Protobuf, Self::Api];

@@ -2,7 +2,7 @@
 
 use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -58,30 +58,30 @@ macro_rules! text_id {
             }
         }
 
-        parsed_from_text!($name);
-    };
-}
-
-/// Serialises through `Display`, deserialises through `FromStr`.
-macro_rules! parsed_from_text {
-    ($name:ident) => {
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
+                serializer.serialize_str(&self.0)
             }
         }
 
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserialize_from_text!($name);
+    };
+}
+
+/// Deserialises through `FromStr`, without a copy of the text.
+macro_rules! deserialize_from_text {
+    ($name:ty) => {
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 struct TextVisitor;
-                impl de::Visitor<'_> for TextVisitor {
+                impl serde::de::Visitor<'_> for TextVisitor {
                     type Value = $name;
 
-                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                         f.write_str("a string")
                     }
 
-                    fn visit_str<E: de::Error>(self, text: &str) -> Result<$name, E> {
+                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$name, E> {
                         text.parse().map_err(E::custom)
                     }
                 }
@@ -90,7 +90,7 @@ macro_rules! parsed_from_text {
         }
     };
 }
-pub(crate) use parsed_from_text;
+pub(crate) use deserialize_from_text;
 
 text_id! {
     /// A device: registered by its user, or ephemeral (`~` and a UUIDv7) for the life of one session.
@@ -210,7 +210,13 @@ macro_rules! uuid_id {
             }
         }
 
-        parsed_from_text!($name);
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.0.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
+            }
+        }
+
+        deserialize_from_text!($name);
     };
 }
 
@@ -272,7 +278,13 @@ macro_rules! hex_id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+                f.write_str(hex(&self.0, &mut [0; 64]))
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(hex(&self.0, &mut [0; 64]))
             }
         }
 
@@ -282,12 +294,20 @@ macro_rules! hex_id {
             }
         }
 
-        parsed_from_text!($name);
+        deserialize_from_text!($name);
     };
 }
 
 hex_id!(Hash, "a hash is 64 lowercase hex digits");
 hex_id!(Fingerprint, "a fingerprint is 64 lowercase hex digits");
+
+fn hex<'a>(bytes: &[u8; 32], digits: &'a mut [u8; 64]) -> &'a str {
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
+        pair[1] = b"0123456789abcdef"[usize::from(byte & 15)];
+    }
+    std::str::from_utf8(digits).unwrap_or_default()
+}
 
 fn parse_hex(text: &str) -> Option<[u8; 32]> {
     let digits: &[u8; 64] = text.as_bytes().try_into().ok()?;
@@ -319,10 +339,9 @@ impl FromStr for UserRef {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        text.parse()
-            .map(Self::Id)
-            .or_else(|_| text.parse().map(Self::Fingerprint))
-            .map_err(|_: InvalidId| InvalidId { expected: "a user is a UUID or a fingerprint of 64 hex digits" })
+        text.parse().map(Self::Id).or_else(|_| text.parse().map(Self::Fingerprint)).map_err(|_: InvalidId| {
+            InvalidId { expected: "a user is a UUID or a fingerprint of 64 hex digits" }
+        })
     }
 }
 
@@ -335,7 +354,16 @@ impl fmt::Display for UserRef {
     }
 }
 
-parsed_from_text!(UserRef);
+impl Serialize for UserRef {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Id(id) => id.serialize(serializer),
+            Self::Fingerprint(fingerprint) => fingerprint.serialize(serializer),
+        }
+    }
+}
+
+deserialize_from_text!(UserRef);
 
 impl From<UserId> for UserRef {
     fn from(id: UserId) -> Self {

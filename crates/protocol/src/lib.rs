@@ -38,6 +38,7 @@ mod ids;
 mod kind;
 pub mod limits;
 mod message;
+mod names;
 mod payload;
 mod secret;
 mod server;
@@ -48,20 +49,22 @@ pub use client::{ClientFrame, ClientMessage};
 pub use close::{Advice, CloseCode, reason};
 pub use code::{ErrorCode, UnknownErrorCode};
 pub use codec::{Codec, DecodeError, schema};
-pub use door::{Door, Proof, Refusal};
+pub use door::{Door, Proof, Refusal, query};
 pub use ids::{
-    DeviceId, Fingerprint, Hash, InvalidId, MAX_ID_LEN, MessageId, RequestId, RoomId, SessionId, UserId, UserRef,
+    DeviceId, Fingerprint, Hash, InvalidId, MAX_ID_LEN, MessageId, RequestId, RoomId, SessionId, UserId,
+    UserRef,
 };
 pub use kind::MessageKind;
 pub use message::{
-    Ack, AckStatus, Alert, AlertKind, Auth, AuthChallenge, AuthFailure, AuthRequired, AuthResponse, AuthSuccess,
-    Broadcast, ChatMessage, Connected, ContactRequest, DEFAULT_STUN_SERVERS, Delivered, EncryptedMessage, ErrorReply,
-    Heartbeat, History, HistoryMessage, HistoryRequest, IceServer, IceServers, Join, Leave, MailboxMessage,
-    MemberJoined, MemberLeft, PendingRotation, Presence, PresenceSubscribe, PresenceUnsubscribe, Read, Receipt,
-    Received, RelayedBroadcast, RelayedSignal, Resume, RoomMember, RoomMembers, RoomUpdate, Sender, ServerDraining,
-    SessionInfo, SessionLimits, SetPresence, Signal, SignalKind, SignalSignature, Status, StoredChatMessage, Sync,
-    Synced, Target,
+    Ack, AckStatus, Alert, AlertKind, Auth, AuthChallenge, AuthFailure, AuthRequired, AuthResponse,
+    AuthSuccess, Broadcast, ChatMessage, Connected, ContactRequest, DEFAULT_STUN_SERVERS, Delivered,
+    EncryptedMessage, ErrorReply, Heartbeat, History, HistoryMessage, HistoryRequest, IceServer, IceServers,
+    Join, Leave, MailboxMessage, MemberJoined, MemberLeft, PendingRotation, Presence, PresenceSubscribe,
+    PresenceUnsubscribe, Read, Receipt, Received, RelayedBroadcast, RelayedSignal, Resume, RoomMember,
+    RoomMembers, RoomUpdate, Sender, ServerDraining, SessionInfo, SessionLimits, SetPresence, Signal,
+    SignalKind, SignalSignature, Status, StoredChatMessage, Sync, Synced, Target,
 };
+pub use names::UnknownName;
 pub use payload::{InvalidPayload, Payload};
 pub use secret::Secret;
 pub use server::{ServerFrame, ServerMessage};

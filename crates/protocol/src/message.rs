@@ -4,14 +4,15 @@ mod handshake;
 mod liveness;
 mod mailbox;
 mod notice;
+mod page;
 mod presence;
 mod reply;
 mod room;
 mod signaling;
 
 pub use handshake::{
-    Auth, AuthChallenge, AuthFailure, AuthRequired, AuthResponse, AuthSuccess, Connected, Heartbeat, PendingRotation,
-    Resume, SessionInfo, SessionLimits,
+    Auth, AuthChallenge, AuthFailure, AuthRequired, AuthResponse, AuthSuccess, Connected, Heartbeat,
+    PendingRotation, Resume, SessionInfo, SessionLimits,
 };
 pub use liveness::Received;
 pub use mailbox::{Delivered, EncryptedMessage, MailboxMessage, Read, Receipt, Sync, Synced};
@@ -23,5 +24,6 @@ pub use room::{
     RelayedBroadcast, RoomMember, RoomMembers, RoomUpdate, StoredChatMessage,
 };
 pub use signaling::{
-    DEFAULT_STUN_SERVERS, IceServer, IceServers, RelayedSignal, Sender, Signal, SignalKind, SignalSignature, Target,
+    DEFAULT_STUN_SERVERS, IceServer, IceServers, RelayedSignal, Sender, Signal, SignalKind, SignalSignature,
+    Target,
 };

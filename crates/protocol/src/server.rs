@@ -1,9 +1,10 @@
 //! Everything that a server may say.
 
 use crate::{
-    Ack, Alert, AuthChallenge, AuthFailure, AuthRequired, AuthSuccess, Connected, ContactRequest, ErrorReply, History,
-    IceServers, MailboxMessage, MemberJoined, MemberLeft, MessageKind, Presence, Receipt, RelayedBroadcast,
-    RelayedSignal, RequestId, RoomMembers, RoomUpdate, ServerDraining, StoredChatMessage, Synced, Timestamp,
+    Ack, Alert, AuthChallenge, AuthFailure, AuthRequired, AuthSuccess, Connected, ContactRequest, ErrorReply,
+    History, IceServers, MailboxMessage, MemberJoined, MemberLeft, MessageKind, Presence, Receipt,
+    RelayedBroadcast, RelayedSignal, RequestId, RoomMembers, RoomUpdate, ServerDraining, StoredChatMessage,
+    Synced, Timestamp,
 };
 
 /// A frame from a server.

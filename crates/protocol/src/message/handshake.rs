@@ -41,11 +41,11 @@ pub struct AuthResponse<'a> {
 }
 
 /// C→S: a token as proof, first on a socket or again on a live session.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Auth<'a> {
-    /// An access token.
-    #[serde(borrow)]
-    pub token: Secret<'a>,
+    /// An access token. One that is left out is understood, for it is refused in words of its own.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Secret<'a>>,
     /// The device that connects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_id: Option<DeviceId>,

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use super::page;
 use crate::{DeviceId, MessageId, Timestamp, UserId, UserRef};
 
 /// C→S: a message for a user's mailbox.
@@ -42,10 +43,10 @@ pub struct MailboxMessage<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sync {
     /// Only what has a higher number.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "page::since")]
     pub since_seq: u64,
     /// How many at the most; as for [`HistoryRequest`](crate::HistoryRequest).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "page::limit", skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
 }
 

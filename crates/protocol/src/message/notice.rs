@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DeviceId, Fingerprint, Hash, UserId};
+use crate::{DeviceId, Fingerprint, Hash, UserId, names::names};
 
 /// S→C: something happened to the account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,50 +23,29 @@ pub struct Alert {
     pub hash: Option<Hash>,
 }
 
-macro_rules! alert_kinds {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
-        /// What happened to the account.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        #[serde(rename_all = "snake_case")]
-        #[non_exhaustive]
-        pub enum AlertKind {
-            $($(#[$doc])* $variant,)*
-        }
-
-        impl AlertKind {
-            /// Every kind there is.
-            pub const ALL: &[Self] = &[$(Self::$variant),*];
-
-            /// The name on the wire.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $name,)*
-                }
-            }
-        }
-    };
-}
-
-alert_kinds! {
-    /// A device was registered.
-    DeviceAdded = "device_added",
-    /// A device was removed.
-    DeviceRemoved = "device_removed",
-    /// A key was added to an account.
-    IdentityLinked = "identity_linked",
-    /// A key rotation was accepted; it can be cancelled inside its window.
-    RotationStarted = "rotation_started",
-    /// A key rotation was cancelled by the old key.
-    RotationCancelled = "rotation_cancelled",
-    /// A key rotation can no longer be cancelled.
-    RotationFinal = "rotation_final",
-    /// TOTP was enrolled or taken away.
-    TotpChanged = "totp_changed",
-    /// The password was changed.
-    PasswordChanged = "password_changed",
-    /// A refresh token was used twice; its family is revoked.
-    RefreshReused = "refresh_reused",
+names! {
+    /// What happened to the account.
+    #[non_exhaustive]
+    AlertKind {
+        /// A device was registered.
+        DeviceAdded = "device_added",
+        /// A device was removed.
+        DeviceRemoved = "device_removed",
+        /// A key was added to an account.
+        IdentityLinked = "identity_linked",
+        /// A key rotation was accepted; it can be cancelled inside its window.
+        RotationStarted = "rotation_started",
+        /// A key rotation was cancelled by the old key.
+        RotationCancelled = "rotation_cancelled",
+        /// A key rotation can no longer be cancelled.
+        RotationFinal = "rotation_final",
+        /// TOTP was enrolled or taken away.
+        TotpChanged = "totp_changed",
+        /// The password was changed.
+        PasswordChanged = "password_changed",
+        /// A refresh token was used twice; its family is revoked.
+        RefreshReused = "refresh_reused",
+    }
 }
 
 /// S→C: somebody would like to be allowed.

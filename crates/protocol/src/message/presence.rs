@@ -4,20 +4,21 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Timestamp, UserId, UserRef};
+use crate::{Timestamp, UserId, UserRef, names::names};
 
-/// How a device shows itself; ordered from the least to the most available.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// As if it were not there.
-    Offline,
-    /// There, and not to be disturbed.
-    Busy,
-    /// There, with nobody in front of it.
-    Away,
-    /// There.
-    Online,
+names! {
+    /// How a device shows itself; ordered from the least to the most available.
+    #[derive(PartialOrd, Ord)]
+    Status {
+        /// As if it were not there.
+        Offline = "offline",
+        /// There, and not to be disturbed.
+        Busy = "busy",
+        /// There, with nobody in front of it.
+        Away = "away",
+        /// There.
+        Online = "online",
+    }
 }
 
 /// C→S: how this device shows itself from now on.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DeviceId, ErrorCode, MessageId};
+use crate::{DeviceId, ErrorCode, MessageId, names::names};
 
 /// S→C: the request was carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,18 +36,18 @@ impl<'a> Ack<'a> {
     }
 }
 
-/// How far a request went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AckStatus {
-    /// Handed to a live connection.
-    Delivered,
-    /// Held for a device inside its resume window, and for that window only.
-    Buffered,
-    /// Committed to disk.
-    Stored,
-    /// Done.
-    Done,
+names! {
+    /// How far a request went.
+    AckStatus {
+        /// Handed to a live connection.
+        Delivered = "delivered",
+        /// Held for a device inside its resume window, and for that window only.
+        Buffered = "buffered",
+        /// Committed to disk.
+        Stored = "stored",
+        /// Done.
+        Done = "done",
+    }
 }
 
 /// S→C: the request was refused, or the connection is about to be closed.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::page;
 use crate::{DeviceId, Payload, RequestId, RoomId, Sender, Timestamp, UserId};
 
 /// C→S: the session enters a room.
@@ -117,11 +118,11 @@ pub struct HistoryRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room: Option<RoomId>,
     /// Only what has a higher number.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "page::since")]
     pub since_seq: u64,
     /// How many at the most: [`DEFAULT_PAGE`](crate::limits::DEFAULT_PAGE) where none is given, cut to
     /// [`MAX_PAGE`](crate::limits::MAX_PAGE); 0 is refused.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "page::limit", skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
 }
 

@@ -5,7 +5,12 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Head, InPayload, NoMembers, parse, read_head, text_of, write};
+use super::{
+    InPayload,
+    head::{Head, read_head},
+    parse, text_of,
+    write::{NoMembers, Start, write},
+};
 use crate::{
     Auth, ClientFrame, ClientMessage, DecodeError, DeviceId, EncryptedMessage, MessageKind, Payload, Signal,
     SignalKind, Target, UserRef, binary, check, limits::MAX_ENCRYPTED_CONTENT_BYTES,
@@ -13,17 +18,24 @@ use crate::{
 
 pub(in crate::codec) fn decode_client(frame: &Bytes) -> Result<ClientFrame<'_>, DecodeError> {
     let text = text_of(frame)?;
-    let head = read_head(text, true)?;
-    match read_message(head.kind, text).and_then(check::client_message) {
+    let head = read_head(text)?;
+    match read_checked(&head, text) {
         Ok(message) => Ok(ClientFrame { id: head.id, message }),
-        Err(error) => Err(error.with_id(head.id)),
+        Err(error) => Err(error.of_frame(head.id, Some(head.kind))),
     }
+}
+
+fn read_checked<'a>(head: &Head<'_>, text: &'a str) -> Result<ClientMessage<'a>, DecodeError> {
+    if let Some(field) = &head.sender_field {
+        return Err(check::server_field(field));
+    }
+    check::client_message(head.id.as_ref(), read_message(head.kind, text)?)
 }
 
 fn read_message(kind: MessageKind, text: &str) -> Result<ClientMessage<'_>, DecodeError> {
     Ok(match kind {
         MessageKind::AuthResponse => ClientMessage::AuthResponse(parse(text)?),
-        MessageKind::Auth => ClientMessage::Auth(parse::<InPayload<Auth<'_>>>(text)?.payload),
+        MessageKind::Auth => ClientMessage::Auth(read_auth(text)?),
         MessageKind::Offer => ClientMessage::Signal(read_signal(SignalKind::Offer, text)?),
         MessageKind::Answer => ClientMessage::Signal(read_signal(SignalKind::Answer, text)?),
         MessageKind::IceCandidate => ClientMessage::Signal(read_signal(SignalKind::IceCandidate, text)?),
@@ -61,6 +73,16 @@ fn read_message(kind: MessageKind, text: &str) -> Result<ClientMessage<'_>, Deco
         | MessageKind::ServerDraining
         | MessageKind::Pong => return Err(DecodeError::unknown_type(kind.as_str())),
     })
+}
+
+#[derive(Deserialize)]
+struct AuthFields<'a> {
+    #[serde(borrow)]
+    payload: Option<Auth<'a>>,
+}
+
+fn read_auth(text: &str) -> Result<Auth<'_>, DecodeError> {
+    Ok(parse::<AuthFields<'_>>(text)?.payload.unwrap_or_default())
 }
 
 #[derive(Serialize, Deserialize)]
@@ -105,27 +127,27 @@ fn read_encrypted(text: &str) -> Result<EncryptedMessage<'_>, DecodeError> {
 }
 
 pub(in crate::codec) fn encode_client(frame: &ClientFrame<'_>) -> Bytes {
-    let head = Head { kind: frame.message.kind(), id: frame.id.clone(), timestamp: None };
+    let start = Start { kind: frame.message.kind(), id: frame.id.as_ref(), timestamp: None };
     match &frame.message {
-        ClientMessage::AuthResponse(message) => write(&head, message, None),
-        ClientMessage::Auth(message) => write(&head, &InPayload { payload: message }, None),
+        ClientMessage::AuthResponse(message) => write(start, message, None),
+        ClientMessage::Auth(message) => write(start, &InPayload { payload: message }, None),
         ClientMessage::Signal(signal) => {
-            write(&head, &signal_fields(signal), Some(signal.payload.as_bytes()))
+            write(start, &signal_fields(signal), Some(signal.payload.as_bytes()))
         }
-        ClientMessage::IceServers | ClientMessage::Ping => write(&head, &NoMembers {}, None),
-        ClientMessage::Join(message) => write(&head, message, None),
-        ClientMessage::Leave(message) => write(&head, message, None),
-        ClientMessage::ChatMessage(message) => write(&head, message, Some(message.payload.as_bytes())),
-        ClientMessage::Broadcast(message) => write(&head, message, Some(message.payload.as_bytes())),
-        ClientMessage::History(message) => write(&head, message, None),
-        ClientMessage::Message(message) => write(&head, &encrypted_fields(message), None),
-        ClientMessage::Sync(message) => write(&head, message, None),
-        ClientMessage::Delivered(message) => write(&head, message, None),
-        ClientMessage::Read(message) => write(&head, message, None),
-        ClientMessage::Presence(message) => write(&head, message, None),
-        ClientMessage::PresenceSubscribe(message) => write(&head, message, None),
-        ClientMessage::PresenceUnsubscribe(message) => write(&head, message, None),
-        ClientMessage::Received(message) => write(&head, message, None),
+        ClientMessage::IceServers | ClientMessage::Ping => write(start, &NoMembers {}, None),
+        ClientMessage::Join(message) => write(start, message, None),
+        ClientMessage::Leave(message) => write(start, message, None),
+        ClientMessage::ChatMessage(message) => write(start, message, Some(message.payload.as_bytes())),
+        ClientMessage::Broadcast(message) => write(start, message, Some(message.payload.as_bytes())),
+        ClientMessage::History(message) => write(start, message, None),
+        ClientMessage::Message(message) => write(start, &encrypted_fields(message), None),
+        ClientMessage::Sync(message) => write(start, message, None),
+        ClientMessage::Delivered(message) => write(start, message, None),
+        ClientMessage::Read(message) => write(start, message, None),
+        ClientMessage::Presence(message) => write(start, message, None),
+        ClientMessage::PresenceSubscribe(message) => write(start, message, None),
+        ClientMessage::PresenceUnsubscribe(message) => write(start, message, None),
+        ClientMessage::Received(message) => write(start, message, None),
     }
     .into()
 }

@@ -6,23 +6,30 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Head, InPayload, NoMembers, parse, read_head, text_of, write, write_members};
+use super::{
+    InPayload,
+    head::{Head, read_head},
+    parse, text_of,
+    write::{NoMembers, Start, append, append_members, write},
+};
 use crate::{
-    Alert, AuthRequired, DecodeError, DeviceId, ErrorReply, Fingerprint, History, HistoryMessage, MailboxMessage,
-    MessageId, MessageKind, Payload, RelayedBroadcast, RelayedSignal, RequestId, RoomId, RoomUpdate, Sender,
-    ServerFrame, ServerMessage, SignalKind, StoredChatMessage, Timestamp, UserId, binary, check,
+    Alert, AuthRequired, DecodeError, DeviceId, ErrorReply, Fingerprint, History, HistoryMessage,
+    MailboxMessage, MessageId, MessageKind, Payload, RelayedBroadcast, RelayedSignal, RequestId, RoomId,
+    RoomUpdate, Sender, ServerFrame, ServerMessage, SignalKind, StoredChatMessage, Timestamp, UserId, binary,
+    check,
 };
 
 pub(in crate::codec) fn decode_server(frame: &Bytes) -> Result<ServerFrame<'_>, DecodeError> {
     let text = text_of(frame)?;
-    let head = read_head(text, false)?;
-    let Some(timestamp) = head.timestamp else {
-        return Err(DecodeError::bad_request("missing field `timestamp`").with_id(head.id));
-    };
-    match read_message(head.kind, text) {
-        Ok(message) => Ok(ServerFrame { id: head.id, timestamp, message }),
-        Err(error) => Err(error.with_id(head.id)),
+    let head = read_head(text)?;
+    match read_timed(&head, text) {
+        Ok((timestamp, message)) => Ok(ServerFrame { id: head.id, timestamp, message }),
+        Err(error) => Err(error.of_frame(head.id, Some(head.kind))),
     }
+}
+
+fn read_timed<'a>(head: &Head<'_>, text: &'a str) -> Result<(Timestamp, ServerMessage<'a>), DecodeError> {
+    Ok((head.timestamp()?, read_message(head.kind, text)?))
 }
 
 fn read_message(kind: MessageKind, text: &str) -> Result<ServerMessage<'_>, DecodeError> {
@@ -31,7 +38,9 @@ fn read_message(kind: MessageKind, text: &str) -> Result<ServerMessage<'_>, Deco
         MessageKind::AuthSuccess => ServerMessage::AuthSuccess(parse(text)?),
         MessageKind::AuthFailure => ServerMessage::AuthFailure(parse(text)?),
         MessageKind::Connected => ServerMessage::Connected(parse(text)?),
-        MessageKind::AuthRequired => ServerMessage::AuthRequired(parse::<InPayload<AuthRequired<'_>>>(text)?.payload),
+        MessageKind::AuthRequired => {
+            ServerMessage::AuthRequired(parse::<InPayload<AuthRequired<'_>>>(text)?.payload)
+        }
         MessageKind::Ack => ServerMessage::Ack(parse(text)?),
         MessageKind::Error => ServerMessage::Error(parse::<InPayload<ErrorReply<'_>>>(text)?.payload),
         MessageKind::Offer => ServerMessage::Signal(read_signal(SignalKind::Offer, text)?),
@@ -153,7 +162,11 @@ struct HistoryFields<'a> {
 
 fn read_history(text: &str) -> Result<History<'_>, DecodeError> {
     let fields: HistoryFields<'_> = parse(text)?;
-    let messages = fields.messages.into_iter().map(|frame| read_history_message(frame.get())).collect::<Result<_, _>>()?;
+    let messages = fields
+        .messages
+        .into_iter()
+        .map(|frame| read_history_message(frame.get()))
+        .collect::<Result<_, _>>()?;
     Ok(History { room: fields.room, messages, complete: fields.complete, first_seq: fields.first_seq })
 }
 
@@ -208,34 +221,34 @@ fn read_mailbox_message(text: &str) -> Result<MailboxMessage<'_>, DecodeError> {
 }
 
 pub(in crate::codec) fn encode_server(frame: &ServerFrame<'_>) -> Bytes {
-    let head = Head { kind: frame.message.kind(), id: frame.id.clone(), timestamp: Some(frame.timestamp) };
+    let start = Start { kind: frame.message.kind(), id: frame.id.as_ref(), timestamp: Some(frame.timestamp) };
     match &frame.message {
-        ServerMessage::AuthChallenge(message) => write(&head, message, None),
-        ServerMessage::AuthSuccess(message) => write(&head, message, None),
-        ServerMessage::AuthFailure(message) => write(&head, message, None),
-        ServerMessage::Connected(message) => write(&head, message, None),
-        ServerMessage::AuthRequired(message) => write(&head, &InPayload { payload: message }, None),
-        ServerMessage::Ack(message) => write(&head, message, None),
-        ServerMessage::Error(message) => write(&head, &InPayload { payload: message }, None),
+        ServerMessage::AuthChallenge(message) => write(start, message, None),
+        ServerMessage::AuthSuccess(message) => write(start, message, None),
+        ServerMessage::AuthFailure(message) => write(start, message, None),
+        ServerMessage::Connected(message) => write(start, message, None),
+        ServerMessage::AuthRequired(message) => write(start, &InPayload { payload: message }, None),
+        ServerMessage::Ack(message) => write(start, message, None),
+        ServerMessage::Error(message) => write(start, &InPayload { payload: message }, None),
         ServerMessage::Signal(signal) => {
-            write(&head, &RelayedFields::of(signal), Some(signal.payload.as_bytes()))
+            write(start, &RelayedFields::of(signal), Some(signal.payload.as_bytes()))
         }
-        ServerMessage::IceServers(message) => write(&head, message, None),
-        ServerMessage::RoomMembers(message) => write(&head, message, None),
-        ServerMessage::MemberJoined(message) => write(&head, message, None),
-        ServerMessage::MemberLeft(message) => write(&head, message, None),
-        ServerMessage::ChatMessage(message) => write(&head, message, Some(message.payload.as_bytes())),
-        ServerMessage::Broadcast(message) => write(&head, message, Some(message.payload.as_bytes())),
-        ServerMessage::History(history) => write_history(&head, history),
-        ServerMessage::RoomUpdate(update) => write_room_update(&head, update),
-        ServerMessage::Message(message) => write(&head, &mailbox_fields(message), None),
-        ServerMessage::Synced(message) => write(&head, message, None),
-        ServerMessage::Receipt(message) => write(&head, message, None),
-        ServerMessage::Presence(message) => write(&head, message, None),
-        ServerMessage::Alert(message) => write(&head, &InPayload { payload: message }, None),
-        ServerMessage::ContactRequest(message) => write(&head, message, None),
-        ServerMessage::ServerDraining(message) => write(&head, message, None),
-        ServerMessage::Pong => write(&head, &NoMembers {}, None),
+        ServerMessage::IceServers(message) => write(start, message, None),
+        ServerMessage::RoomMembers(message) => write(start, message, None),
+        ServerMessage::MemberJoined(message) => write(start, message, None),
+        ServerMessage::MemberLeft(message) => write(start, message, None),
+        ServerMessage::ChatMessage(message) => write(start, message, Some(message.payload.as_bytes())),
+        ServerMessage::Broadcast(message) => write(start, message, Some(message.payload.as_bytes())),
+        ServerMessage::History(history) => write_history(start, history),
+        ServerMessage::RoomUpdate(update) => write_room_update(start, update),
+        ServerMessage::Message(message) => write(start, &mailbox_fields(message), None),
+        ServerMessage::Synced(message) => write(start, message, None),
+        ServerMessage::Receipt(message) => write(start, message, None),
+        ServerMessage::Presence(message) => write(start, message, None),
+        ServerMessage::Alert(message) => write(start, &InPayload { payload: message }, None),
+        ServerMessage::ContactRequest(message) => write(start, message, None),
+        ServerMessage::ServerDraining(message) => write(start, message, None),
+        ServerMessage::Pong => write(start, &NoMembers {}, None),
     }
     .into()
 }
@@ -267,24 +280,25 @@ struct HistoryHead<'a> {
     first_seq: u64,
 }
 
-fn write_history(head: &Head, history: &History<'_>) -> Vec<u8> {
-    let fields = HistoryHead { room: &history.room, complete: history.complete, first_seq: history.first_seq };
-    let mut frame = write(head, &fields, None);
+fn write_history(start: Start<'_>, history: &History<'_>) -> Vec<u8> {
+    let fields =
+        HistoryHead { room: &history.room, complete: history.complete, first_seq: history.first_seq };
+    let mut frame = write(start, &fields, None);
     frame.pop();
     frame.extend_from_slice(b",\"messages\":[");
     for (index, entry) in history.messages.iter().enumerate() {
         if index > 0 {
             frame.push(b',');
         }
-        let head =
-            Head { kind: MessageKind::ChatMessage, id: entry.id.clone(), timestamp: Some(entry.timestamp) };
-        frame.extend_from_slice(&write(&head, &entry.message, Some(entry.message.payload.as_bytes())));
+        let start =
+            Start { kind: MessageKind::ChatMessage, id: entry.id.as_ref(), timestamp: Some(entry.timestamp) };
+        append(&mut frame, start, &entry.message, Some(entry.message.payload.as_bytes()));
     }
     frame.extend_from_slice(b"]}");
     frame
 }
 
-fn write_room_update(head: &Head, update: &RoomUpdate<'_>) -> Vec<u8> {
+fn write_room_update(start: Start<'_>, update: &RoomUpdate<'_>) -> Vec<u8> {
     #[derive(Serialize)]
     struct Room<'a> {
         room: &'a RoomId,
@@ -293,11 +307,11 @@ fn write_room_update(head: &Head, update: &RoomUpdate<'_>) -> Vec<u8> {
     struct Revision {
         revision: u64,
     }
-    let mut frame = write(head, &Room { room: &update.room }, None);
+    let mut frame = write(start, &Room { room: &update.room }, None);
     frame.pop();
     frame.extend_from_slice(b",\"payload\":{\"state\":");
     frame.extend_from_slice(update.state.as_bytes());
-    write_members(&mut frame, &Revision { revision: update.revision });
+    append_members(&mut frame, &Revision { revision: update.revision });
     frame.extend_from_slice(b"}}");
     frame
 }
