@@ -1,0 +1,129 @@
+//! What must survive: accounts, identities, devices, refresh tokens, used challenges, in SQLite or PostgreSQL.
+//!
+//! One file per subject, each with its statements, written once where both backends take the same text. A write
+//! is a short transaction of its own; those that arrive in numbers and are waited for go through the
+//! [`writer`], which commits many at once. All times are Unix milliseconds and come from the caller.
+
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use tokio::time::timeout;
+
+mod accounts;
+mod challenges;
+#[cfg(test)]
+mod conformance;
+mod db;
+mod devices;
+mod error;
+mod identity;
+mod postgres;
+mod row;
+mod sqlite;
+mod tokens;
+mod url;
+mod writer;
+
+pub(crate) use self::{
+    accounts::{AccountCreation, EmailAccount},
+    devices::{Device, DeviceOwner, NewDevice, Registration},
+    error::StoreError,
+    identity::{Identity, IdentityCreation},
+    tokens::{NewFamily, RefreshFamily, RefreshUse},
+    url::{DatabaseUrl, InvalidDatabaseUrl},
+};
+use self::{
+    db::{Db, on},
+    url::Target,
+    writer::Writer,
+};
+
+/// How long [`Store::ping`] waits.
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How many rows one statement of a sweep deletes: it holds the write lock for milliseconds.
+const SWEEP_ROWS: i64 = 500;
+
+/// The open database of one node. Owns its connections and the task of the group-commit writer until
+/// [`close`](Self::close).
+pub(crate) struct Store {
+    db: Db,
+    writer: Writer,
+}
+
+/// What may be chosen about a [`Store`].
+#[derive(Debug, Clone)]
+pub(crate) struct StoreOptions {
+    /// Connections to PostgreSQL at most, 10 by default: each costs the database a process, and more than a few
+    /// for each of its cores only wait for each other.
+    pub(crate) postgres_connections: u32,
+    /// How long a call waits for a free connection, or for a lock of another process on the SQLite file, before it
+    /// is [`StoreError::Unavailable`]; 5 s by default, so that callers hear of trouble before they give up.
+    pub(crate) acquire_timeout: Duration,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self { postgres_connections: 10, acquire_timeout: Duration::from_secs(5) }
+    }
+}
+
+impl Store {
+    /// Opens the database, a SQLite file made when missing, and brings its tables up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] where it cannot be reached or opened, [`StoreError::NewerDatabase`] and
+    /// [`StoreError::Migration`] where its tables are not those of this server.
+    pub(crate) async fn open(url: &DatabaseUrl, options: &StoreOptions) -> Result<Self, StoreError> {
+        let db = match &url.0 {
+            Target::File(path) => sqlite::open_file(path, options).await?,
+            Target::Memory => sqlite::open_memory(options).await?,
+            Target::Postgres(connect) => postgres::open(connect, options).await?,
+        };
+        Ok(Self { writer: Writer::start(db.clone()), db })
+    }
+
+    /// Carries out every append that was queued, waits for all else that is under way, and closes the connections.
+    /// Calls that come later are [`StoreError::Unavailable`].
+    pub(crate) async fn close(&self) {
+        self.writer.close().await;
+        self.db.close().await;
+    }
+
+    /// Whether the database answers, known within 2 s.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] where it does not.
+    pub(crate) async fn ping(&self) -> Result<(), StoreError> {
+        let asked = async { on!(&self.db, r, pool => sqlx::query("SELECT 1").execute(pool).await.map(drop)) };
+        Ok(timeout(PING_TIMEOUT, asked).await.map_err(|_| StoreError::timed_out())??)
+    }
+
+    /// Deletes what has expired, a bounded number of rows at a time, and says how many it were.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what was deleted by then stays deleted, and the next sweep goes on.
+    pub(crate) async fn sweep(&self, now_ms: i64) -> Result<u64, StoreError> {
+        Ok(challenges::sweep(&self.db, now_ms).await? + tokens::sweep(&self.db, now_ms).await?)
+    }
+}
+
+/// The version of the newest migration.
+fn newest(migrations: &Migrator) -> i64 {
+    migrations.iter().map(|migration| migration.version).max().unwrap_or_default()
+}
+
+/// Repeats a statement that deletes up to [`SWEEP_ROWS`] rows, whose parameters are the time and that number, until
+/// nothing is left.
+async fn sweep_rows(db: &Db, delete: &'static str, until_ms: i64) -> Result<u64, StoreError> {
+    let mut total = 0;
+    loop {
+        let deleted = on!(db, w, pool => {
+            sqlx::query(delete).bind(until_ms).bind(SWEEP_ROWS).execute(pool).await?.rows_affected()
+        });
+        total += deleted;
+        if deleted < SWEEP_ROWS.unsigned_abs() {
+            return Ok(total);
+        }
+    }
+}

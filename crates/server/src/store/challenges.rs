@@ -1,0 +1,90 @@
+//! Challenges that were answered: each serves once, whichever node is asked.
+
+use std::collections::HashSet;
+
+use sqlx::{Postgres, Sqlite, Transaction};
+
+use super::{
+    Store, StoreError,
+    db::{Db, Tx},
+    row, sweep_rows,
+    writer::{Append, Queued},
+};
+
+/// How long a used challenge is kept after it has expired: far more than an append waits and than the clocks of
+/// two nodes differ, so that none is forgotten while somebody may still take it for valid.
+const KEPT_AFTER_EXPIRY_MS: i64 = 10 * 60 * 1000;
+
+impl Store {
+    /// Uses up a challenge. True for the first who does so before it expires, false for everybody else.
+    ///
+    /// # Errors
+    /// [`StoreError`]; where it is [`StoreError::Unavailable`], the challenge may be used up.
+    pub(crate) async fn use_challenge(
+        &self,
+        challenge: [u8; 32],
+        expires_at_ms: i64,
+        now_ms: i64,
+    ) -> Result<bool, StoreError> {
+        if expires_at_ms <= now_ms {
+            return Ok(false);
+        }
+        self.writer.append(Queued::Challenge, UsedChallenge { challenge, expires_at_ms }).await
+    }
+}
+
+/// A challenge to be used up; answered with whether it was the first time.
+pub(super) struct UsedChallenge {
+    challenge: [u8; 32],
+    expires_at_ms: i64,
+}
+
+impl Append for UsedChallenge {
+    type Answer = bool;
+
+    async fn write(tx: &mut Tx, batch: &[Self]) -> Result<Vec<bool>, StoreError> {
+        let mut first = match tx {
+            Tx::Sqlite(tx) => insert_sqlite(tx, batch).await?,
+            Tx::Postgres(tx) => insert_postgres(tx, batch).await?,
+        };
+        // Of equal ones in a batch only one was inserted: the first takes it out.
+        Ok(batch.iter().map(|used| first.remove(&used.challenge)).collect())
+    }
+}
+
+/// Deletes challenges that nobody could use any more even if they were unused.
+pub(super) async fn sweep(db: &Db, now_ms: i64) -> Result<u64, StoreError> {
+    let delete = "DELETE FROM used_challenges WHERE challenge IN \
+         (SELECT challenge FROM used_challenges WHERE expires_at_ms <= $1 ORDER BY expires_at_ms, challenge LIMIT $2)";
+    sweep_rows(db, delete, now_ms - KEPT_AFTER_EXPIRY_MS).await
+}
+
+async fn insert_sqlite(
+    tx: &mut Transaction<'static, Sqlite>,
+    batch: &[UsedChallenge],
+) -> Result<HashSet<[u8; 32]>, StoreError> {
+    let insert =
+        "INSERT INTO used_challenges (challenge, expires_at_ms) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    let mut inserted = HashSet::with_capacity(batch.len());
+    for used in batch {
+        let query = sqlx::query(insert).bind(used.challenge.to_vec()).bind(used.expires_at_ms);
+        if query.execute(&mut **tx).await?.rows_affected() == 1 {
+            inserted.insert(used.challenge);
+        }
+    }
+    Ok(inserted)
+}
+
+/// In the order of the challenges, so that two nodes with the same ones wait for each other one way only.
+async fn insert_postgres(
+    tx: &mut Transaction<'static, Postgres>,
+    batch: &[UsedChallenge],
+) -> Result<HashSet<[u8; 32]>, StoreError> {
+    let insert = "INSERT INTO used_challenges (challenge, expires_at_ms) \
+         SELECT challenge, expires_at_ms FROM unnest($1::bytea[], $2::bigint[]) AS batch (challenge, expires_at_ms) \
+         ORDER BY challenge ON CONFLICT DO NOTHING RETURNING challenge";
+    let (challenges, expiries): (Vec<_>, Vec<_>) =
+        batch.iter().map(|used| (used.challenge, used.expires_at_ms)).unzip();
+    let query = sqlx::query_scalar::<_, Vec<u8>>(insert).bind(challenges).bind(expiries);
+    query.fetch_all(&mut **tx).await?.iter().map(|bytes| row::array(bytes)).collect()
+}

@@ -1,0 +1,108 @@
+//! One suite that both backends must pass.
+//!
+//! Each test is a function of a [`Fixture`]; [`suite!`] runs it on a fresh SQLite file and on a fresh PostgreSQL
+//! database.
+
+use std::{fs, path::PathBuf, sync::Arc};
+
+use aldis_protocol::{DeviceId, UserId};
+use aldis_tests::postgres::Cluster;
+use futures::future::join_all;
+use uuid::Uuid;
+
+use super::{DatabaseUrl, Store, StoreOptions};
+
+mod accounts;
+mod challenges;
+mod devices;
+mod lifecycle;
+mod tokens;
+
+/// Runs each function on both backends.
+macro_rules! suite {
+    ($($test:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test($crate::store::conformance::Fixture::sqlite().await).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test($crate::store::conformance::Fixture::postgres().await).await;
+            })*
+        }
+    };
+}
+use suite;
+
+const NOW: i64 = 1_800_000_000_000;
+
+/// An open store on a database of its own.
+struct Fixture {
+    store: Arc<Store>,
+    url: DatabaseUrl,
+    _directory: Option<Directory>,
+}
+
+impl Fixture {
+    async fn sqlite() -> Self {
+        let directory = Directory::new();
+        let url = format!("sqlite:{}", directory.0.join("aldis.db").display()).parse().unwrap();
+        Self { _directory: Some(directory), ..Self::open(url).await }
+    }
+
+    async fn postgres() -> Self {
+        let name = format!("aldis_{}", Uuid::new_v4().simple());
+        let url = Cluster::shared().unwrap().create_database(&name).unwrap();
+        Self::open(url.parse().unwrap()).await
+    }
+
+    async fn open(url: DatabaseUrl) -> Self {
+        let store = Arc::new(Store::open(&url, &StoreOptions::default()).await.unwrap());
+        Self { store, url, _directory: None }
+    }
+
+    async fn reopen(&mut self) {
+        self.store.close().await;
+        self.store = Arc::new(Store::open(&self.url, &StoreOptions::default()).await.unwrap());
+    }
+
+    /// A user who signs in by email.
+    async fn user(&self) -> UserId {
+        let user = UserId::new(Uuid::new_v4());
+        self.store.create_account(user, &format!("{user}@example.org"), "hash", NOW).await.unwrap();
+        user
+    }
+}
+
+/// Calls `call` with 50 copies of the store at the same time.
+async fn fifty_at_once<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+    store: &Arc<Store>,
+    call: impl Fn(Arc<Store>, u8) -> F,
+) -> Vec<T> {
+    let tasks = (0..50).map(|number| tokio::spawn(call(Arc::clone(store), number)));
+    join_all(tasks).await.into_iter().map(Result::unwrap).collect()
+}
+
+fn device_id(text: &str) -> DeviceId {
+    DeviceId::registered(text).unwrap()
+}
+
+/// A directory that is gone after the test.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("aldis-store-{}", Uuid::new_v4()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

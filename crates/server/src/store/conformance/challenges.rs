@@ -1,0 +1,112 @@
+//! Used challenges, and with them the group-commit writer.
+
+use futures::future::join_all;
+
+use super::{Fixture, NOW, fifty_at_once, suite};
+use crate::store::{StoreError, db::Db};
+
+suite! {
+    a_challenge_serves_once,
+    one_of_many_uses_of_a_challenge_succeeds,
+    each_of_many_challenges_gets_its_own_answer,
+    used_challenges_are_swept_long_after_they_expired,
+    an_append_that_the_database_refuses_fails_alone,
+    a_full_queue_refuses_at_once_and_loses_nothing,
+    closing_carries_out_what_was_queued,
+}
+
+const EXPIRY: i64 = NOW + 60_000;
+
+fn challenge(number: u32) -> [u8; 32] {
+    let mut challenge = [0; 32];
+    challenge[..4].copy_from_slice(&number.to_be_bytes());
+    challenge
+}
+
+async fn a_challenge_serves_once(at: Fixture) {
+    assert!(at.store.use_challenge([1; 32], EXPIRY, NOW).await.unwrap());
+    assert!(!at.store.use_challenge([1; 32], EXPIRY, NOW).await.unwrap());
+    assert!(!at.store.use_challenge([2; 32], EXPIRY, EXPIRY).await.unwrap());
+    assert!(at.store.use_challenge([2; 32], EXPIRY, EXPIRY - 1).await.unwrap());
+}
+
+async fn one_of_many_uses_of_a_challenge_succeeds(at: Fixture) {
+    let uses = fifty_at_once(&at.store, |store, _| async move {
+        store.use_challenge([1; 32], EXPIRY, NOW).await.unwrap()
+    })
+    .await;
+    assert_eq!(uses.into_iter().filter(|first| *first).count(), 1);
+}
+
+async fn each_of_many_challenges_gets_its_own_answer(at: Fixture) {
+    for number in (0..2000).step_by(3) {
+        if number % 100 == 0 {
+            assert!(at.store.use_challenge(challenge(number), EXPIRY, NOW).await.unwrap());
+        }
+    }
+    let uses = (0..2000).map(|number| at.store.use_challenge(challenge(number), EXPIRY, NOW));
+    for (number, first) in (0..2000).zip(join_all(uses).await) {
+        assert_eq!(first.unwrap(), number % 300 != 0, "{number}");
+    }
+}
+
+async fn used_challenges_are_swept_long_after_they_expired(at: Fixture) {
+    let uses = (0..1200).map(|number| at.store.use_challenge(challenge(number), EXPIRY, NOW));
+    join_all(uses).await.into_iter().for_each(|used| assert!(used.unwrap()));
+    assert_eq!(at.store.sweep(EXPIRY).await.unwrap(), 0);
+    assert_eq!(at.store.sweep(EXPIRY + 10 * 60 * 1000).await.unwrap(), 1200);
+}
+
+/// No append of today can break a rule of the tables, so the test makes one.
+async fn an_append_that_the_database_refuses_fails_alone(at: Fixture) {
+    const REFUSED: i64 = EXPIRY + 1;
+    match &at.store.db {
+        Db::Sqlite { w, .. } => {
+            let rule = "CREATE TRIGGER rule BEFORE INSERT ON used_challenges \
+                 WHEN NEW.expires_at_ms = 1800000060001 BEGIN SELECT RAISE(ABORT, 'refused'); END";
+            sqlx::query(rule).execute(w).await.map(drop).unwrap();
+        }
+        Db::Postgres(pool) => {
+            let rule = "ALTER TABLE used_challenges ADD CHECK (expires_at_ms <> 1800000060001)";
+            sqlx::query(rule).execute(pool).await.map(drop).unwrap();
+        }
+    }
+    let expiry = |number| if number % 40 == 7 { REFUSED } else { EXPIRY };
+    let uses = (0..400).map(|number| at.store.use_challenge(challenge(number), expiry(number), NOW));
+    for (number, used) in (0..).zip(join_all(uses).await) {
+        match used {
+            Ok(first) => assert!(first && expiry(number) == EXPIRY, "{number}"),
+            Err(error) => assert!(!error.is_retryable() && expiry(number) == REFUSED, "{number}: {error}"),
+        }
+    }
+}
+
+async fn a_full_queue_refuses_at_once_and_loses_nothing(at: Fixture) {
+    let uses = (0..10_000).map(|number| at.store.use_challenge(challenge(number), EXPIRY, NOW));
+    let outcomes = join_all(uses).await;
+    let refused = |outcome: &Result<bool, StoreError>| matches!(outcome, Err(StoreError::Overloaded));
+    assert!(outcomes.iter().any(refused));
+    for (number, outcome) in (0..).zip(outcomes) {
+        let unused = at.store.use_challenge(challenge(number), EXPIRY, NOW);
+        if number % 100 == 0 {
+            assert_eq!(unused.await.unwrap(), refused(&outcome), "{number}");
+        }
+    }
+}
+
+async fn closing_carries_out_what_was_queued(mut at: Fixture) {
+    let uses: Vec<_> = (0..1000)
+        .map(|number| {
+            let store = at.store.clone();
+            tokio::spawn(async move { store.use_challenge(challenge(number), EXPIRY, NOW).await })
+        })
+        .collect();
+    at.store.close().await;
+    let outcomes = join_all(uses).await;
+    at.reopen().await;
+    for (number, outcome) in (0..).zip(outcomes) {
+        let was_used = outcome.unwrap().is_ok();
+        let is_unused = at.store.use_challenge(challenge(number), EXPIRY, NOW).await.unwrap();
+        assert_ne!(was_used, is_unused, "{number}");
+    }
+}

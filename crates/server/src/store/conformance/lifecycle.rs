@@ -1,0 +1,166 @@
+//! Opening, closing, and trouble with the database.
+
+use std::{sync::Arc, time::Duration};
+
+use aldis_protocol::UserId;
+use aldis_tests::postgres::Cluster;
+use futures::future::join_all;
+use uuid::Uuid;
+
+use super::{Directory, Fixture, NOW, suite};
+use crate::store::{
+    Store, StoreError, StoreOptions,
+    db::{Db, on},
+};
+
+suite! {
+    a_store_that_is_opened_again_has_its_rows,
+    a_closed_store_is_unavailable,
+    a_database_of_a_newer_server_is_refused,
+    a_database_of_something_else_is_refused,
+    a_transaction_that_is_dropped_leaves_nothing,
+}
+
+async fn a_store_that_is_opened_again_has_its_rows(mut at: Fixture) {
+    let user = at.user().await;
+    at.reopen().await;
+    at.store.ping().await.unwrap();
+    let account = at.store.find_email_account(&format!("{user}@example.org")).await.unwrap();
+    assert_eq!(account.unwrap().user_id, user);
+}
+
+async fn a_closed_store_is_unavailable(at: Fixture) {
+    at.store.close().await;
+    at.store.close().await;
+    assert!(matches!(at.store.ping().await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(at.store.find_email_account("a@b").await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(at.store.use_challenge([1; 32], NOW + 1, NOW).await, Err(StoreError::Unavailable(_))));
+}
+
+async fn set_version(at: &Fixture, version: i64) {
+    on!(&at.store.db, w, pool => {
+        sqlx::query("UPDATE _sqlx_migrations SET version = $1").bind(version).execute(pool).await.unwrap();
+    });
+    at.store.close().await;
+}
+
+async fn a_database_of_a_newer_server_is_refused(at: Fixture) {
+    set_version(&at, 9_999).await;
+    match Store::open(&at.url, &StoreOptions::default()).await.map(drop) {
+        Err(error @ StoreError::NewerDatabase { found: 9_999, .. }) => {
+            assert!(error.to_string().contains("use the newer server"));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn a_database_of_something_else_is_refused(at: Fixture) {
+    set_version(&at, 0).await;
+    let refused = Store::open(&at.url, &StoreOptions::default()).await.map(drop);
+    assert!(matches!(refused, Err(StoreError::Migration(_))), "{refused:?}");
+}
+
+async fn a_transaction_that_is_dropped_leaves_nothing(at: Fixture) {
+    let mut tx = at.store.db.begin().await.unwrap();
+    crate::store::db::within!(&mut tx, connection => {
+        let insert = "INSERT INTO users (user_id, created_at_ms) VALUES ($1, 0)";
+        sqlx::query(insert).bind(Uuid::new_v4()).execute(connection).await.unwrap();
+    });
+    drop(tx);
+    at.user().await;
+    let count: i64 = on!(&at.store.db, r, pool => {
+        sqlx::query_scalar("SELECT COUNT(*) FROM users").fetch_one(pool).await.unwrap()
+    });
+    assert_eq!(count, 1);
+}
+
+fn impatient() -> StoreOptions {
+    StoreOptions { acquire_timeout: Duration::from_millis(300), ..StoreOptions::default() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_of_postgresql_is_survived() {
+    let cluster = Cluster::start().unwrap();
+    let url = cluster.create_database("aldis").unwrap().parse().unwrap();
+    let store = Arc::new(Store::open(&url, &impatient()).await.unwrap());
+    let pings = join_all((0..20).map(|_| store.ping())).await;
+    assert!(pings.iter().all(Result::is_ok));
+
+    cluster.stop().unwrap();
+    assert!(matches!(store.ping().await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(store.use_challenge([1; 32], NOW + 1, NOW).await, Err(StoreError::Unavailable(_))));
+
+    cluster.start_again().unwrap();
+    let pings = join_all((0..20).map(|_| store.ping())).await;
+    assert!(pings.iter().all(Result::is_ok), "{pings:?}");
+    assert!(store.use_challenge([1; 32], NOW + 1, NOW).await.unwrap());
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_postgresql_that_is_not_there_is_unavailable() {
+    let url = "postgres://postgres@127.0.0.1:1/aldis".parse().unwrap();
+    let refused = Store::open(&url, &impatient()).await.map(drop);
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_sqlite_file_in_no_directory_is_unavailable() {
+    let url = format!("sqlite:{}/missing/aldis.db", Directory::new().0.display()).parse().unwrap();
+    let refused = Store::open(&url, &impatient()).await.map(drop);
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+}
+
+/// `max_page_count` fails a write as a full disk does, with SQLITE_FULL.
+#[tokio::test]
+async fn a_full_disk_is_unavailable_until_there_is_room() {
+    let at = Fixture::sqlite().await;
+    let Db::Sqlite { w, .. } = &at.store.db else { unreachable!() };
+    sqlx::query("PRAGMA max_page_count = 1").execute(w).await.unwrap();
+
+    let fill = async |email: &str| {
+        let (user, hash) = (UserId::new(Uuid::new_v4()), "x".repeat(100_000));
+        at.store.create_account(user, email, &hash, NOW).await
+    };
+    assert!(matches!(fill("a@b").await, Err(StoreError::Unavailable(_))));
+    let uses = (0_u8..200).map(|number| at.store.use_challenge([number; 32], NOW + 1, NOW));
+    let uses = join_all(uses).await;
+    assert!(uses.iter().any(|used| matches!(used, Err(StoreError::Unavailable(_)))));
+
+    sqlx::query("PRAGMA max_page_count = 1000000").execute(w).await.unwrap();
+    fill("a@b").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_write_lock_of_another_process_is_waited_for_and_then_unavailable() {
+    let at = Fixture::sqlite().await;
+    let store = Store::open(&at.url, &impatient()).await.unwrap();
+    let holder = at.store.db.begin().await.unwrap();
+    assert!(matches!(store.use_challenge([1; 32], NOW + 1, NOW).await, Err(StoreError::Unavailable(_))));
+    assert!(store.find_email_account("a@b").await.unwrap().is_none());
+
+    holder.rollback().await.unwrap();
+    assert!(store.use_challenge([1; 32], NOW + 1, NOW).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_database_in_memory_keeps_its_rows_while_open() {
+    let store = Store::open(&"sqlite::memory:".parse().unwrap(), &impatient()).await.unwrap();
+    let other = Store::open(&"sqlite::memory:".parse().unwrap(), &impatient()).await.unwrap();
+    let user = UserId::new(Uuid::new_v4());
+    store.create_account(user, "a@b", "hash", NOW).await.unwrap();
+    assert_eq!(store.find_email_account("a@b").await.unwrap().unwrap().user_id, user);
+    assert!(other.find_email_account("a@b").await.unwrap().is_none());
+    assert!(store.use_challenge([1; 32], NOW + 1, NOW).await.unwrap());
+    store.close().await;
+}
+
+#[tokio::test]
+async fn sqlite_commits_to_disk_and_reads_without_writing() {
+    let at = Fixture::sqlite().await;
+    let Db::Sqlite { w, r } = &at.store.db else { unreachable!() };
+    let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(w).await.unwrap();
+    let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(w).await.unwrap();
+    assert_eq!((&*journal, synchronous), ("wal", 2));
+    assert!(sqlx::query("DELETE FROM users").execute(r).await.is_err());
+}

@@ -1,0 +1,104 @@
+//! Either backend: its pools, its transactions, and the macros that write a statement once for both.
+
+use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+
+use super::StoreError;
+
+/// The open database.
+#[derive(Clone)]
+pub(super) enum Db {
+    /// One connection that writes, several that only read (in memory: the same one).
+    Sqlite {
+        /// The one that writes.
+        w: SqlitePool,
+        /// Those that read.
+        r: SqlitePool,
+    },
+    /// Every connection does both.
+    Postgres(PgPool),
+}
+
+/// A write transaction: rolled back unless committed.
+#[must_use = "what is not committed is rolled back"]
+pub(super) enum Tx {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
+}
+
+/// Runs a statement outside a transaction: `on!(db, r, pool => …)` reads, `on!(db, w, pool => …)` writes.
+///
+/// What writes and returns rows belongs into a transaction: SQLite commits such a statement only when its last row
+/// has been taken.
+macro_rules! on {
+    ($db:expr, $member:ident, $pool:ident => $run:expr) => {
+        match $db {
+            $crate::store::db::Db::Sqlite { $member: $pool, .. } => $run,
+            $crate::store::db::Db::Postgres($pool) => $run,
+        }
+    };
+}
+
+/// Runs a statement inside a transaction: `within!(tx, connection => …)`.
+macro_rules! within {
+    ($tx:expr, $connection:ident => $run:expr) => {
+        match $tx {
+            $crate::store::db::Tx::Sqlite(tx) => {
+                let $connection = &mut **tx;
+                $run
+            }
+            $crate::store::db::Tx::Postgres(tx) => {
+                let $connection = &mut **tx;
+                $run
+            }
+        }
+    };
+}
+
+pub(super) use {on, within};
+
+impl Db {
+    /// Begins a write transaction. On SQLite it holds the write lock from here on, so it cannot fail half-way
+    /// because somebody else began to write.
+    pub(super) async fn begin(&self) -> Result<Tx, StoreError> {
+        Ok(match self {
+            Self::Sqlite { w, .. } => Tx::Sqlite(w.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+        })
+    }
+
+    /// Waits for every connection to come back and closes it.
+    pub(super) async fn close(&self) {
+        match self {
+            Self::Sqlite { w, r } => {
+                r.close().await;
+                w.close().await;
+            }
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+impl Tx {
+    /// Makes it durable. On an error it is not known whether it is.
+    pub(super) async fn commit(self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(tx) => tx.commit().await?,
+            Self::Postgres(tx) => tx.commit().await?,
+        }
+        Ok(())
+    }
+
+    /// Undoes it, and returns when the connection is free again.
+    pub(super) async fn rollback(self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(tx) => tx.rollback().await?,
+            Self::Postgres(tx) => tx.rollback().await?,
+        }
+        Ok(())
+    }
+
+    /// Ends it: committed where `keep`, else undone.
+    pub(super) async fn end(self, keep: bool) -> Result<(), StoreError> {
+        if keep { self.commit().await } else { self.rollback().await }
+    }
+}

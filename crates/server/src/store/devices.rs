@@ -1,0 +1,359 @@
+//! Devices of users: registered, seen, removed.
+
+use std::collections::BTreeMap;
+
+use aldis_protocol::{DeviceId, UserId};
+use sqlx::{Postgres, Sqlite, Transaction};
+use uuid::Uuid;
+
+use super::{
+    Store, StoreError,
+    db::{Tx, on, within},
+    identity, row,
+    writer::{Append, Queued},
+};
+
+/// How many devices a user may have at a time.
+pub(crate) const DEVICES_PER_USER: i64 = 20;
+
+/// How many touches share an append, so that a transaction of the writer stays short.
+const TOUCHES_PER_APPEND: usize = 64;
+
+/// A device that somebody wants to register.
+#[derive(Debug, Clone)]
+pub(crate) struct NewDevice {
+    /// The id it asks for; not an ephemeral one.
+    pub(crate) device_id: DeviceId,
+    /// Whose it will be.
+    pub(crate) user_id: UserId,
+    /// Its Ed25519 key; none where the identity's own key proves it.
+    pub(crate) pubkey: Option<[u8; 32]>,
+    /// What people call it.
+    pub(crate) name: Option<String>,
+    /// The time that its signed statement names; now, where nothing was signed.
+    pub(crate) created_at_ms: i64,
+    /// The identity's signature under the statement.
+    pub(crate) signature: Option<[u8; 64]>,
+}
+
+/// What became of a registration. Only the first two changed anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Registration {
+    /// The device is the user's now, or the user's device that had no key has one now.
+    Registered,
+    /// It was the user's already, with the same key or asked for without one. A name and a newer signed statement
+    /// took the place of the old ones.
+    Unchanged,
+    /// The id is another user's, or was until it was removed; or it is the user's with another key, which must be
+    /// removed first: a key is never exchanged in silence.
+    IdTaken,
+    /// The key is, or once was, somebody's identity.
+    KeyInUse,
+    /// The user has as many devices as may be.
+    TooMany,
+}
+
+/// A registered device as its owner and its owner's peers see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Device {
+    /// Its id.
+    pub(crate) device_id: DeviceId,
+    /// Its Ed25519 key.
+    pub(crate) pubkey: Option<[u8; 32]>,
+    /// What people call it.
+    pub(crate) name: Option<String>,
+    /// The time that its signed statement names.
+    pub(crate) created_at_ms: i64,
+    /// The identity's signature under the statement.
+    pub(crate) signature: Option<[u8; 64]>,
+    /// When the server registered it.
+    pub(crate) registered_at_ms: i64,
+    /// When it was last connected, as far as that was written down.
+    pub(crate) last_seen_at_ms: Option<i64>,
+}
+
+/// Whose a device is, and what proves it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DeviceOwner {
+    /// Whose it is, or was.
+    pub(crate) user_id: UserId,
+    /// Its Ed25519 key; none once it is removed.
+    pub(crate) pubkey: Option<[u8; 32]>,
+    /// Whether it was removed: nobody may connect as it, and only its last owner may register it again.
+    pub(crate) removed: bool,
+}
+
+impl Store {
+    /// Registers a device, or finds out why not.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`StoreError::Internal`] where there is no such user.
+    pub(crate) async fn register_device(
+        &self,
+        device: &NewDevice,
+        now_ms: i64,
+    ) -> Result<Registration, StoreError> {
+        let mut tx = self.db.begin().await?;
+        let outcome = register(&mut tx, device, now_ms).await?;
+        tx.end(matches!(outcome, Registration::Registered | Registration::Unchanged)).await?;
+        Ok(outcome)
+    }
+
+    /// The devices of a user, the oldest first; 20 at most.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn devices_of(&self, user: UserId) -> Result<Vec<Device>, StoreError> {
+        let select = "SELECT device_id, pubkey, name, created_at_ms, signature, registered_at_ms, last_seen_at_ms \
+             FROM devices WHERE user_id = $1 AND removed_at_ms IS NULL ORDER BY registered_at_ms, device_id";
+        let rows: Vec<DeviceRow> =
+            on!(&self.db, r, pool => sqlx::query_as(select).bind(user.as_uuid()).fetch_all(pool).await?);
+        rows.into_iter().map(Device::try_from).collect()
+    }
+
+    /// Removes a user's device and forgets its key. Its id stays the user's. False where the user has none such.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn remove_device(
+        &self,
+        user: UserId,
+        device: &DeviceId,
+        now_ms: i64,
+    ) -> Result<bool, StoreError> {
+        let update = "UPDATE devices SET removed_at_ms = $3, pubkey = NULL, signature = NULL \
+             WHERE device_id = $1 AND user_id = $2 AND removed_at_ms IS NULL";
+        Ok(on!(&self.db, w, pool => {
+            let query = sqlx::query(update).bind(device.as_str()).bind(user.as_uuid()).bind(now_ms);
+            query.execute(pool).await?.rows_affected() == 1
+        }))
+    }
+
+    /// Whose a device is, removed or not.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn find_device(&self, device: &DeviceId) -> Result<Option<DeviceOwner>, StoreError> {
+        let row: Option<OwnerRow> = on!(&self.db, r, pool => {
+            sqlx::query_as(SELECT_OWNER).bind(device.as_str()).fetch_optional(pool).await?
+        });
+        row.map(DeviceOwner::try_from).transpose()
+    }
+
+    /// Notes when devices were last connected. A time older than the one known, and a device that is not
+    /// registered, change nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`]; part of them may be noted.
+    pub(crate) async fn set_last_seen(&self, seen: &[(DeviceId, i64)]) -> Result<(), StoreError> {
+        for some in seen.chunks(TOUCHES_PER_APPEND) {
+            self.writer.append(Queued::LastSeen, LastSeen(some.to_vec())).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Devices and when each was last connected.
+pub(super) struct LastSeen(Vec<(DeviceId, i64)>);
+
+impl Append for LastSeen {
+    type Answer = ();
+
+    async fn write(tx: &mut Tx, batch: &[Self]) -> Result<Vec<()>, StoreError> {
+        let latest = latest(batch);
+        match tx {
+            Tx::Sqlite(tx) => touch_sqlite(tx, &latest).await?,
+            Tx::Postgres(tx) => touch_postgres(tx, &latest).await?,
+        }
+        Ok(vec![(); batch.len()])
+    }
+}
+
+type OwnerRow = (Uuid, Option<Vec<u8>>, Option<i64>);
+
+const SELECT_OWNER: &str = "SELECT user_id, pubkey, removed_at_ms FROM devices WHERE device_id = $1";
+
+impl TryFrom<OwnerRow> for DeviceOwner {
+    type Error = StoreError;
+
+    fn try_from((user_id, pubkey, removed_at_ms): OwnerRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            user_id: UserId::new(user_id),
+            pubkey: row::optional_array(pubkey.as_deref())?,
+            removed: removed_at_ms.is_some(),
+        })
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct DeviceRow {
+    device_id: String,
+    pubkey: Option<Vec<u8>>,
+    name: Option<String>,
+    created_at_ms: i64,
+    signature: Option<Vec<u8>>,
+    registered_at_ms: i64,
+    last_seen_at_ms: Option<i64>,
+}
+
+impl TryFrom<DeviceRow> for Device {
+    type Error = StoreError;
+
+    fn try_from(row: DeviceRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            device_id: row::device_id(&row.device_id)?,
+            pubkey: row::optional_array(row.pubkey.as_deref())?,
+            name: row.name,
+            created_at_ms: row.created_at_ms,
+            signature: row::optional_array(row.signature.as_deref())?,
+            registered_at_ms: row.registered_at_ms,
+            last_seen_at_ms: row.last_seen_at_ms,
+        })
+    }
+}
+
+/// Locks the user, then the key, then the device: always in this order, so that registrations cannot deadlock.
+async fn register(tx: &mut Tx, device: &NewDevice, now_ms: i64) -> Result<Registration, StoreError> {
+    lock_user(tx, device.user_id).await?;
+    if let Some(key) = &device.pubkey
+        && !identity::claim_for_device(tx, device.user_id, key, now_ms).await?
+    {
+        return Ok(Registration::KeyInUse);
+    }
+    match holder(tx, &device.device_id).await? {
+        None => add(tx, INSERT, device, now_ms).await,
+        Some(holder) if holder.user_id != device.user_id => Ok(Registration::IdTaken),
+        Some(holder) if holder.removed => add(tx, RESTORE, device, now_ms).await,
+        Some(holder) => renew(tx, &holder, device).await,
+    }
+}
+
+/// Until the transaction ends, nobody else counts or adds devices of this user.
+async fn lock_user(tx: &mut Tx, user: UserId) -> Result<(), StoreError> {
+    let touch = "UPDATE users SET created_at_ms = created_at_ms WHERE user_id = $1";
+    within!(tx, connection => {
+        sqlx::query(touch).bind(user.as_uuid()).execute(connection).await?;
+    });
+    Ok(())
+}
+
+async fn holder(tx: &mut Tx, device: &DeviceId) -> Result<Option<DeviceOwner>, StoreError> {
+    let row: Option<OwnerRow> = within!(tx, connection => {
+        sqlx::query_as(SELECT_OWNER).bind(device.as_str()).fetch_optional(connection).await?
+    });
+    row.map(DeviceOwner::try_from).transpose()
+}
+
+const INSERT: &str = "INSERT INTO devices \
+     (device_id, user_id, pubkey, name, created_at_ms, signature, registered_at_ms) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (device_id) DO NOTHING";
+
+const RESTORE: &str = "UPDATE devices SET pubkey = $3, name = $4, created_at_ms = $5, signature = $6, \
+     registered_at_ms = $7, last_seen_at_ms = NULL, removed_at_ms = NULL WHERE device_id = $1 AND user_id = $2";
+
+/// Adds a device where there is room. No row to write means that another user was faster with the id.
+async fn add(
+    tx: &mut Tx,
+    statement: &'static str,
+    device: &NewDevice,
+    now_ms: i64,
+) -> Result<Registration, StoreError> {
+    if count(tx, device.user_id).await? >= DEVICES_PER_USER {
+        return Ok(Registration::TooMany);
+    }
+    let added = within!(tx, connection => {
+        sqlx::query(statement)
+            .bind(device.device_id.as_str())
+            .bind(device.user_id.as_uuid())
+            .bind(device.pubkey.map(|key| key.to_vec()))
+            .bind(device.name.as_deref())
+            .bind(device.created_at_ms)
+            .bind(device.signature.map(|signature| signature.to_vec()))
+            .bind(now_ms)
+            .execute(connection)
+            .await?
+            .rows_affected()
+    });
+    Ok(if added == 1 { Registration::Registered } else { Registration::IdTaken })
+}
+
+async fn count(tx: &mut Tx, user: UserId) -> Result<i64, StoreError> {
+    let select = "SELECT COUNT(*) FROM devices WHERE user_id = $1 AND removed_at_ms IS NULL";
+    Ok(
+        within!(tx, connection => sqlx::query_scalar(select).bind(user.as_uuid()).fetch_one(connection).await?),
+    )
+}
+
+async fn renew(tx: &mut Tx, held: &DeviceOwner, device: &NewDevice) -> Result<Registration, StoreError> {
+    match (held.pubkey, device.pubkey) {
+        (_, None) => Ok(Registration::Unchanged),
+        (Some(held), Some(shown)) if held != shown => Ok(Registration::IdTaken),
+        (Some(_), Some(_)) => update(tx, RENEW, device, Registration::Unchanged).await,
+        (None, Some(_)) => update(tx, GIVE_KEY, device, Registration::Registered).await,
+    }
+}
+
+const RENEW: &str = "UPDATE devices SET pubkey = $2, name = COALESCE($3, name), \
+     signature = CASE WHEN $5 IS NOT NULL AND $4 >= created_at_ms THEN $5 ELSE signature END, \
+     created_at_ms = CASE WHEN $5 IS NOT NULL AND $4 >= created_at_ms THEN $4 ELSE created_at_ms END \
+     WHERE device_id = $1";
+
+const GIVE_KEY: &str = "UPDATE devices SET pubkey = $2, name = COALESCE($3, name), created_at_ms = $4, \
+     signature = $5 WHERE device_id = $1";
+
+async fn update(
+    tx: &mut Tx,
+    statement: &'static str,
+    device: &NewDevice,
+    outcome: Registration,
+) -> Result<Registration, StoreError> {
+    within!(tx, connection => {
+        sqlx::query(statement)
+            .bind(device.device_id.as_str())
+            .bind(device.pubkey.map(|key| key.to_vec()))
+            .bind(device.name.as_deref())
+            .bind(device.created_at_ms)
+            .bind(device.signature.map(|signature| signature.to_vec()))
+            .execute(connection)
+            .await?;
+    });
+    Ok(outcome)
+}
+
+/// The latest time of each device, in the order of their ids.
+fn latest(batch: &[LastSeen]) -> BTreeMap<&str, i64> {
+    let mut latest = BTreeMap::new();
+    for (device, at_ms) in batch.iter().flat_map(|append| &append.0) {
+        let known = latest.entry(device.as_str()).or_insert(*at_ms);
+        *known = (*known).max(*at_ms);
+    }
+    latest
+}
+
+async fn touch_sqlite(
+    tx: &mut Transaction<'static, Sqlite>,
+    latest: &BTreeMap<&str, i64>,
+) -> Result<(), StoreError> {
+    let update = "UPDATE devices SET last_seen_at_ms = $2 \
+         WHERE device_id = $1 AND (last_seen_at_ms IS NULL OR last_seen_at_ms < $2)";
+    for (device, at_ms) in latest {
+        sqlx::query(update).bind(*device).bind(at_ms).execute(&mut **tx).await?;
+    }
+    Ok(())
+}
+
+/// Locks the rows in the order of their ids first, so that two nodes cannot deadlock.
+async fn touch_postgres(
+    tx: &mut Transaction<'static, Postgres>,
+    latest: &BTreeMap<&str, i64>,
+) -> Result<(), StoreError> {
+    let update = "WITH seen AS (SELECT * FROM unnest($1::text[], $2::bigint[]) AS seen (device_id, at_ms)), \
+         locked AS MATERIALIZED (SELECT d.device_id FROM devices d WHERE d.device_id = ANY ($1::text[]) \
+             ORDER BY d.device_id FOR NO KEY UPDATE) \
+         UPDATE devices d SET last_seen_at_ms = seen.at_ms FROM seen JOIN locked USING (device_id) \
+         WHERE d.device_id = seen.device_id AND (d.last_seen_at_ms IS NULL OR d.last_seen_at_ms < seen.at_ms)";
+    let (devices, times): (Vec<&str>, Vec<i64>) =
+        latest.iter().map(|(device, at_ms)| (*device, *at_ms)).unzip();
+    sqlx::query(update).bind(devices).bind(times).execute(&mut **tx).await?;
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! What can go wrong with the store, by whose fault it is.
+
+use std::sync::Arc;
+
+use sqlx::{migrate::MigrateError, postgres::PgDatabaseError, sqlite::SqliteError};
+
+/// Why the store did not do what it was asked.
+///
+/// "Taken", "used before" and the like are no errors: each operation answers them with its own outcome.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum StoreError {
+    /// The database cannot be reached, or cannot do it now: connection lost, no free connection in time, disk
+    /// full, locked by somebody else. Whether a write happened is not known. Worth trying again.
+    #[error("the database is unavailable")]
+    Unavailable(#[source] Arc<sqlx::Error>),
+    /// As many appends as may wait are waiting; this one was not queued. Worth trying again, later.
+    #[error("too many writes are waiting for the database")]
+    Overloaded,
+    /// The database was migrated by a newer server; this one would not understand it.
+    #[error(
+        "the database is at version {found}, this server knows versions up to {known}: use the newer server"
+    )]
+    NewerDatabase {
+        /// The newest migration that the database has seen.
+        found: i64,
+        /// The newest migration that this server knows.
+        known: i64,
+    },
+    /// A migration failed, or the database was migrated by something else than this server's migrations.
+    #[error("the database cannot be migrated")]
+    Migration(#[source] Arc<MigrateError>),
+    /// The database refused a statement of this server, or holds what it cannot read: a fault of the server or
+    /// damage. Trying again will not help.
+    #[error("the database refused a statement or holds what cannot be read")]
+    Internal(#[source] Arc<sqlx::Error>),
+}
+
+impl StoreError {
+    /// Whether the same call may succeed later without anybody mending anything in the server.
+    pub(crate) fn is_retryable(&self) -> bool {
+        match self {
+            Self::Unavailable(_) | Self::Overloaded => true,
+            Self::NewerDatabase { .. } | Self::Migration(_) | Self::Internal(_) => false,
+        }
+    }
+
+    /// The database did not answer in time.
+    pub(super) fn timed_out() -> Self {
+        sqlx::Error::PoolTimedOut.into()
+    }
+
+    /// The store was closed.
+    pub(super) fn closed() -> Self {
+        sqlx::Error::PoolClosed.into()
+    }
+
+    /// What a failed migration means, where the newest that this server knows is `known`.
+    pub(super) fn of_migration(error: MigrateError, known: i64) -> Self {
+        if let MigrateError::VersionMissing(found) = error
+            && found > known
+        {
+            return Self::NewerDatabase { found, known };
+        }
+        if let MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) = &error
+            && is_unavailable(cause)
+        {
+            return Self::Unavailable(Arc::new(sqlx::Error::Migrate(Box::new(error))));
+        }
+        Self::Migration(Arc::new(error))
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        if is_unavailable(&error) {
+            Self::Unavailable(Arc::new(error))
+        } else {
+            Self::Internal(Arc::new(error))
+        }
+    }
+}
+
+fn is_unavailable(error: &sqlx::Error) -> bool {
+    if let Some(database) = error.as_database_error() {
+        return match (
+            database.try_downcast_ref::<PgDatabaseError>(),
+            database.try_downcast_ref::<SqliteError>(),
+        ) {
+            (Some(postgres), _) => postgres_is_unavailable(postgres.code()),
+            (_, Some(_)) => database.code().is_some_and(|code| sqlite_is_unavailable(&code)),
+            (None, None) => false,
+        };
+    }
+    matches!(
+        error,
+        sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+    )
+}
+
+/// By SQLSTATE: connection (08), resources such as disk space (53), operator intervention such as a restart or a
+/// statement's timeout (57), system (58), a transaction that lost to another one (40), a lock not had in time
+/// (55P03), a server that has become a read-only standby (25006).
+fn postgres_is_unavailable(code: &str) -> bool {
+    matches!(code.get(..2), Some("08" | "53" | "57" | "58" | "40")) || matches!(code, "55P03" | "25006")
+}
+
+/// By primary result code, the low byte: busy, locked, out of memory, read-only, interrupted, input or output,
+/// full, cannot open, lock protocol.
+fn sqlite_is_unavailable(code: &str) -> bool {
+    code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5..=10 | 13..=15))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_connection_is_worth_another_try_and_a_bad_row_is_not() {
+        assert!(StoreError::from(sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into())).is_retryable());
+        assert!(StoreError::timed_out().is_retryable());
+        assert!(!StoreError::from(sqlx::Error::RowNotFound).is_retryable());
+    }
+
+    #[test]
+    fn restarts_full_disks_and_deadlocks_are_passing_troubles() {
+        for code in ["57P01", "53100", "53300", "40P01", "08006", "55P03"] {
+            assert!(postgres_is_unavailable(code), "{code}");
+        }
+        for code in ["23505", "42601", "22021", ""] {
+            assert!(!postgres_is_unavailable(code), "{code}");
+        }
+        for code in ["5", "13", "261", "778"] {
+            assert!(sqlite_is_unavailable(code), "{code}");
+        }
+        for code in ["1", "19", "2067", "1555"] {
+            assert!(!sqlite_is_unavailable(code), "{code}");
+        }
+    }
+}

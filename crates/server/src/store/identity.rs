@@ -1,0 +1,194 @@
+//! Identities: accounts that are proved by an Ed25519 key, and the keys that were ever seen.
+
+use aldis_protocol::{Fingerprint, UserId};
+use uuid::Uuid;
+
+use super::{
+    Store, StoreError,
+    db::{Tx, on, within},
+    row,
+};
+
+/// An identity and its account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// Whose it is.
+    pub(crate) user_id: UserId,
+    /// The SHA-256 of its first key.
+    pub(crate) fingerprint: Fingerprint,
+    /// The key that proves it now.
+    pub(crate) active_key: [u8; 32],
+    /// Since when its account may not sign in.
+    pub(crate) disabled_at_ms: Option<i64>,
+}
+
+/// What became of a new identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IdentityCreation {
+    /// It and its account exist now.
+    Created,
+    /// The key is, or once was, the key of this one; nothing was changed. The key proves it only while it is its
+    /// [`active_key`](Identity::active_key).
+    AlreadyThere(Identity),
+}
+
+impl Store {
+    /// Makes an account whose identity begins with `public_key`. Where that was a device's key, it counts no longer
+    /// as one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn create_account_for_key(
+        &self,
+        user: UserId,
+        public_key: [u8; 32],
+        now_ms: i64,
+    ) -> Result<IdentityCreation, StoreError> {
+        let mut tx = self.db.begin().await?;
+        insert_user(&mut tx, user, now_ms).await?;
+        if claim_for_identity(&mut tx, user, &public_key, now_ms).await? {
+            insert_identity(&mut tx, user, &public_key, now_ms).await?;
+            retire_as_device_key(&mut tx, &public_key).await?;
+            tx.commit().await?;
+            return Ok(IdentityCreation::Created);
+        }
+        tx.rollback().await?;
+        let holder = self.identity_that_claimed(&public_key).await?;
+        Ok(IdentityCreation::AlreadyThere(holder.ok_or(sqlx::Error::RowNotFound)?))
+    }
+
+    /// The identity that this key proves.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn find_identity(&self, public_key: &[u8; 32]) -> Result<Option<Identity>, StoreError> {
+        self.identity(
+            "SELECT i.user_id, i.fingerprint, i.active_key, u.disabled_at_ms \
+             FROM identities i JOIN users u ON u.user_id = i.user_id WHERE i.active_key = $1",
+            public_key,
+        )
+        .await
+    }
+
+    /// The identity with this fingerprint.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn identity_of_fingerprint(
+        &self,
+        fingerprint: Fingerprint,
+    ) -> Result<Option<Identity>, StoreError> {
+        self.identity(
+            "SELECT i.user_id, i.fingerprint, i.active_key, u.disabled_at_ms \
+             FROM identities i JOIN users u ON u.user_id = i.user_id WHERE i.fingerprint = $1",
+            &fingerprint.0,
+        )
+        .await
+    }
+
+    /// The fingerprint of a user who has an identity.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn fingerprint_of(&self, user: UserId) -> Result<Option<Fingerprint>, StoreError> {
+        let select = "SELECT fingerprint FROM identities WHERE user_id = $1";
+        let found: Option<Vec<u8>> = on!(&self.db, r, pool => {
+            sqlx::query_scalar(select).bind(user.as_uuid()).fetch_optional(pool).await?
+        });
+        found.map(|bytes| row::array(&bytes).map(Fingerprint)).transpose()
+    }
+
+    async fn identity_that_claimed(&self, public_key: &[u8; 32]) -> Result<Option<Identity>, StoreError> {
+        self.identity(
+            "SELECT i.user_id, i.fingerprint, i.active_key, u.disabled_at_ms FROM known_keys k \
+             JOIN identities i ON i.user_id = k.user_id JOIN users u ON u.user_id = i.user_id \
+             WHERE k.public_key = $1 AND k.kind = 'identity'",
+            public_key,
+        )
+        .await
+    }
+
+    async fn identity(&self, select: &'static str, by: &[u8; 32]) -> Result<Option<Identity>, StoreError> {
+        type Row = (Uuid, Vec<u8>, Vec<u8>, Option<i64>);
+        let found: Option<Row> = on!(&self.db, r, pool => {
+            sqlx::query_as(select).bind(by.to_vec()).fetch_optional(pool).await?
+        });
+        found
+            .map(|(user_id, fingerprint, active_key, disabled_at_ms)| {
+                Ok(Identity {
+                    user_id: UserId::new(user_id),
+                    fingerprint: Fingerprint(row::array(&fingerprint)?),
+                    active_key: row::array(&active_key)?,
+                    disabled_at_ms,
+                })
+            })
+            .transpose()
+    }
+}
+
+/// Notes that a device shows this key. False where it is, or once was, an identity's. Until the transaction ends,
+/// nobody can make it one.
+pub(super) async fn claim_for_device(
+    tx: &mut Tx,
+    user: UserId,
+    public_key: &[u8; 32],
+    now_ms: i64,
+) -> Result<bool, StoreError> {
+    // The update changes nothing: it locks the row and lets the statement return it.
+    let upsert = "INSERT INTO known_keys (public_key, kind, user_id, first_seen_at_ms) VALUES ($1, 'device', $2, $3) \
+         ON CONFLICT (public_key) DO UPDATE SET kind = known_keys.kind RETURNING kind";
+    let kind: String = within!(tx, connection => {
+        let query = sqlx::query_scalar(upsert).bind(public_key.to_vec()).bind(user.as_uuid()).bind(now_ms);
+        query.fetch_one(connection).await?
+    });
+    Ok(kind == "device")
+}
+
+/// Makes the key an identity's for good. False where it is one already.
+async fn claim_for_identity(
+    tx: &mut Tx,
+    user: UserId,
+    public_key: &[u8; 32],
+    now_ms: i64,
+) -> Result<bool, StoreError> {
+    let upsert = "INSERT INTO known_keys (public_key, kind, user_id, first_seen_at_ms) \
+         VALUES ($1, 'identity', $2, $3) \
+         ON CONFLICT (public_key) DO UPDATE SET kind = 'identity', user_id = excluded.user_id \
+         WHERE known_keys.kind = 'device'";
+    Ok(within!(tx, connection => {
+        let query = sqlx::query(upsert).bind(public_key.to_vec()).bind(user.as_uuid()).bind(now_ms);
+        query.execute(connection).await?.rows_affected() == 1
+    }))
+}
+
+async fn insert_user(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<(), StoreError> {
+    let insert = "INSERT INTO users (user_id, created_at_ms) VALUES ($1, $2)";
+    within!(tx, connection => {
+        sqlx::query(insert).bind(user.as_uuid()).bind(now_ms).execute(connection).await?;
+    });
+    Ok(())
+}
+
+async fn insert_identity(
+    tx: &mut Tx,
+    user: UserId,
+    public_key: &[u8; 32],
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    let fingerprint = Fingerprint::of_first_key(public_key);
+    let insert = "INSERT INTO identities (fingerprint, user_id, genesis_key, active_key, created_at_ms) \
+         VALUES ($1, $2, $3, $3, $4)";
+    within!(tx, connection => {
+        let query = sqlx::query(insert).bind(fingerprint.0.to_vec()).bind(user.as_uuid());
+        query.bind(public_key.to_vec()).bind(now_ms).execute(connection).await?;
+    });
+    Ok(())
+}
+
+async fn retire_as_device_key(tx: &mut Tx, public_key: &[u8; 32]) -> Result<(), StoreError> {
+    let update = "UPDATE devices SET pubkey = NULL, signature = NULL WHERE pubkey = $1";
+    within!(tx, connection => {
+        sqlx::query(update).bind(public_key.to_vec()).execute(connection).await?;
+    });
+    Ok(())
+}

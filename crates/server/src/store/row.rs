@@ -1,0 +1,24 @@
+//! From columns to types: what the store wrote, read back and checked.
+
+use aldis_protocol::DeviceId;
+
+use super::StoreError;
+
+/// Bytes of a fixed length.
+pub(super) fn array<const N: usize>(bytes: &[u8]) -> Result<[u8; N], StoreError> {
+    bytes.try_into().map_err(unreadable)
+}
+
+/// Bytes of a fixed length, or none.
+pub(super) fn optional_array<const N: usize>(bytes: Option<&[u8]>) -> Result<Option<[u8; N]>, StoreError> {
+    bytes.map(array).transpose()
+}
+
+/// A device id.
+pub(super) fn device_id(text: &str) -> Result<DeviceId, StoreError> {
+    text.parse().map_err(unreadable)
+}
+
+fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
+    sqlx::Error::Decode(Box::new(error)).into()
+}
