@@ -1,0 +1,304 @@
+//! The handle that applications hold.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use aldis_protocol::{
+    Ack, ClientFrame, ClientMessage, Codec, DEFAULT_STUN_SERVERS, DeviceId, IceServer, MessageKind, Payload,
+    RequestId, SetPresence, Signal, SignalKind, Status, Target,
+    limits::{MAX_MESSAGE_BYTES, MAX_UNANSWERED_REQUESTS},
+};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, mpsc, oneshot, watch},
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use uuid::Uuid;
+
+use crate::{
+    Events, Options, Reply, RequestError, Session, State, is_polite,
+    machine::{Machine, Settings},
+    task::{Command, Dial, ReplyTo, Task, Watches, Work},
+};
+
+/// Commands that may wait for the task; more wait in their callers.
+const COMMANDS: usize = 16;
+
+/// A handle to a connection that keeps itself up. Clones are cheap and mean the same connection; all of it can be used
+/// from any thread, inside a runtime or not.
+///
+/// Dropping the last handle stops the client in the background; [`stop`](Self::stop) waits for the end.
+#[derive(Clone)]
+pub struct Client(Arc<Shared>);
+
+struct Shared {
+    codec: Codec,
+    commands: mpsc::Sender<Command>,
+    slots: Arc<Semaphore>,
+    state: watch::Receiver<State>,
+    session: watch::Receiver<Option<Session>>,
+    stop: CancellationToken,
+    finished: CancellationToken,
+    _stop_with_last_handle: DropGuard,
+}
+
+impl Client {
+    /// Connects, in the background and until it is stopped. Failed attempts are told as
+    /// [`Event::Closed`](crate::Event::Closed).
+    ///
+    /// # Panics
+    /// Outside a tokio runtime; [`start_on`](Self::start_on) takes one.
+    #[must_use]
+    pub fn start(options: Options) -> (Self, Events) {
+        Self::start_on(&Handle::current(), options)
+    }
+
+    /// The same, on a given runtime, which has to have its timers and IO enabled.
+    #[must_use]
+    pub fn start_on(runtime: &Handle, options: Options) -> (Self, Events) {
+        let dialer = Arc::new(options.dialer());
+        Self::start_with(runtime, options, Arc::new(move || Box::pin(dialer.clone().dial())))
+    }
+
+    pub(crate) fn start_with(runtime: &Handle, options: Options, dial: Dial) -> (Self, Events) {
+        let codec = options.codec_in_use();
+        let (command_sender, commands) = mpsc::channel(COMMANDS);
+        let (event_sender, events) = mpsc::channel(options.event_capacity);
+        let (state_sender, state) = watch::channel(State::Connecting);
+        let (session_sender, session) = watch::channel(None);
+        let (stop, finished) = (CancellationToken::new(), CancellationToken::new());
+        let settings = Settings {
+            codec,
+            audience: options.audience().to_owned(),
+            proof: options.credentials.proof,
+            device_id: options.credentials.device_id,
+            handshake_timeout: options.connect_timeout,
+            seed: rand::random(),
+        };
+        let task = Task {
+            machine: Machine::new(settings),
+            dial,
+            tokens: options.credentials.tokens,
+            request_timeout: options.request_timeout,
+            commands,
+            events: event_sender,
+            watches: Watches { state: state_sender, session: session_sender },
+            stop: stop.clone(),
+            work: Work::default(),
+        };
+        let told_when_finished = finished.clone().drop_guard();
+        runtime.spawn(async move {
+            task.run().await;
+            drop(told_when_finished);
+        });
+        let shared = Shared {
+            codec,
+            commands: command_sender,
+            slots: Arc::new(Semaphore::new(MAX_UNANSWERED_REQUESTS)),
+            state,
+            session,
+            _stop_with_last_handle: stop.clone().drop_guard(),
+            stop,
+            finished,
+        };
+        (Self(Arc::new(shared)), Events(events))
+    }
+
+    /// Where the client stands.
+    #[must_use]
+    pub fn state(&self) -> State {
+        *self.0.state.borrow()
+    }
+
+    /// The state as it changes. Only the latest is kept; [`Events`] has every step.
+    #[must_use]
+    pub fn watch_state(&self) -> watch::Receiver<State> {
+        self.0.state.clone()
+    }
+
+    /// The session, or the last one where there is none at the moment.
+    #[must_use]
+    pub fn session(&self) -> Option<Session> {
+        self.0.session.borrow().clone()
+    }
+
+    /// Waits until the client is connected.
+    ///
+    /// # Errors
+    /// [`RequestError::Stopped`] where it has stopped instead.
+    pub async fn connected(&self) -> Result<Session, RequestError> {
+        let mut state = self.0.state.clone();
+        let settled = |state: &State| matches!(state, State::Connected | State::Disconnected);
+        match state.wait_for(settled).await.as_deref() {
+            Ok(State::Connected) => self.session().ok_or(RequestError::Stopped),
+            _ => Err(RequestError::Stopped),
+        }
+    }
+
+    /// Sends a request and waits for its reply, for at most the request timeout. With 128 requests unanswered it waits
+    /// for its turn first. Dropping the future does not take the request back.
+    ///
+    /// A `message` or `chat_message` outlives a break, and may be asked for while there is no connection: it is sent
+    /// (again) at the next. All else fails with [`RequestError::NotConnected`] or [`RequestError::ConnectionLost`].
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn request(&self, message: ClientMessage<'_>) -> Result<Reply, RequestError> {
+        self.request_with_id(RequestId::from_uuid(Uuid::now_v7()), message).await
+    }
+
+    /// The same under an id of the application's own: what is sent again under its id is not carried out twice.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn request_with_id(
+        &self,
+        id: RequestId,
+        message: ClientMessage<'_>,
+    ) -> Result<Reply, RequestError> {
+        let (kind, call) = (message.kind(), called(&message));
+        if is_reserved(kind) {
+            return Err(RequestError::Reserved);
+        }
+        let frame = self.0.codec.encode_client(&ClientFrame { id: Some(id.clone()), message });
+        if frame.len() > MAX_MESSAGE_BYTES {
+            return Err(RequestError::TooLarge);
+        }
+        let slot = self.0.slots.clone().acquire_owned().await.map_err(|_| RequestError::Stopped)?;
+        let (sender, reply) = oneshot::channel();
+        let reply_to = ReplyTo { sender, _slot: slot };
+        self.command(Command::Request { id, kind, frame, call, reply_to }).await?;
+        reply.await.unwrap_or(Err(RequestError::Stopped))
+    }
+
+    /// Sends a signal, unsigned. A signed one goes through [`request_with_id`](Self::request_with_id).
+    ///
+    /// # Errors
+    /// [`RequestError`]; a target that is unknown, offline or out of reach is
+    /// [`ErrorCode::TargetUnavailable`](aldis_protocol::ErrorCode::TargetUnavailable).
+    pub async fn signal(
+        &self,
+        kind: SignalKind,
+        target: Target,
+        payload: Payload<'_>,
+    ) -> Result<Ack<'static>, RequestError> {
+        self.acked(ClientMessage::Signal(Signal { kind, target, payload, signature: None })).await
+    }
+
+    /// Begins a call, or a new round of one. From now on, answers and candidates of the target are let through.
+    ///
+    /// # Errors
+    /// As [`signal`](Self::signal).
+    pub async fn offer(&self, target: Target, payload: Payload<'_>) -> Result<Ack<'static>, RequestError> {
+        self.signal(SignalKind::Offer, target, payload).await
+    }
+
+    /// Answers an offer.
+    ///
+    /// # Errors
+    /// As [`signal`](Self::signal).
+    pub async fn answer(&self, target: Target, payload: Payload<'_>) -> Result<Ack<'static>, RequestError> {
+        self.signal(SignalKind::Answer, target, payload).await
+    }
+
+    /// Names a network address to try.
+    ///
+    /// # Errors
+    /// As [`signal`](Self::signal).
+    pub async fn ice_candidate(
+        &self,
+        target: Target,
+        payload: Payload<'_>,
+    ) -> Result<Ack<'static>, RequestError> {
+        self.signal(SignalKind::IceCandidate, target, payload).await
+    }
+
+    /// Ends a call: answers and candidates of the target are dropped again, until the next offer. Nothing is sent.
+    pub async fn end_call(&self, target: Target) {
+        // A client that has stopped has no calls.
+        let _ = self.command(Command::EndCall(target)).await;
+    }
+
+    /// Whether this device yields to `peer` where both offer at once ([`is_polite`]); none before the first session.
+    #[must_use]
+    pub fn is_polite_to(&self, peer: &DeviceId) -> Option<bool> {
+        self.0.session.borrow().as_ref().map(|session| is_polite(&session.device_id, peer))
+    }
+
+    /// How this device shows itself, with a note of at most 140 characters. A fresh session is online again.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn set_presence(&self, status: Status, note: Option<&str>) -> Result<(), RequestError> {
+        let presence = SetPresence { status, note: note.map(Into::into) };
+        self.acked(ClientMessage::Presence(presence)).await.map(drop)
+    }
+
+    /// STUN and TURN servers for a call: the application's own first, then the server's. Where that has none, or
+    /// cannot be asked, [`DEFAULT_STUN_SERVERS`] stand in.
+    pub async fn ice_servers(
+        &self,
+        custom: impl IntoIterator<Item = IceServer<'static>>,
+    ) -> Vec<IceServer<'static>> {
+        let own: Vec<_> = custom.into_iter().collect();
+        let servers = match self.request(ClientMessage::IceServers).await {
+            Ok(Reply::IceServers(servers)) if !servers.ice_servers.is_empty() => servers.ice_servers,
+            _ => vec![default_ice_server()],
+        };
+        own.into_iter().chain(servers).collect()
+    }
+
+    /// Asks whether the server is still there, and how long that takes. The client does so itself every 20 s.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn ping(&self) -> Result<Duration, RequestError> {
+        let sent = Instant::now();
+        let reply = self.request(ClientMessage::Ping).await?;
+        if reply == Reply::Pong { Ok(sent.elapsed()) } else { Err(RequestError::UnexpectedReply) }
+    }
+
+    /// Says `offline`, closes the connection and waits for the end, for at most about 4 s. May be called more than
+    /// once. Requests that are still unanswered end with [`RequestError::Stopped`].
+    pub async fn stop(&self) {
+        self.0.stop.cancel();
+        self.0.finished.cancelled().await;
+    }
+
+    async fn acked(&self, message: ClientMessage<'_>) -> Result<Ack<'static>, RequestError> {
+        let reply = self.request(message).await?;
+        if let Reply::Ack(ack) = reply { Ok(ack) } else { Err(RequestError::UnexpectedReply) }
+    }
+
+    async fn command(&self, command: Command) -> Result<(), RequestError> {
+        self.0.commands.send(command).await.map_err(|_| RequestError::Stopped)
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("state", &self.state()).finish_non_exhaustive()
+    }
+}
+
+fn called(message: &ClientMessage<'_>) -> Option<Target> {
+    if let ClientMessage::Signal(Signal { kind: SignalKind::Offer, target, .. }) = message {
+        Some(target.clone())
+    } else {
+        None
+    }
+}
+
+fn is_reserved(kind: MessageKind) -> bool {
+    matches!(kind, MessageKind::Auth | MessageKind::AuthResponse | MessageKind::Received)
+}
+
+fn default_ice_server() -> IceServer<'static> {
+    IceServer { urls: DEFAULT_STUN_SERVERS.map(Into::into).to_vec(), username: None, credential: None }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+//! From a URL to an open WebSocket: addresses, TLS, upgrade, one timeout over all.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use aldis_protocol::Codec;
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
+use rustls_platform_verifier::BuilderVerifierExt;
+use tokio::{
+    net::{TcpStream, lookup_host},
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+
+use crate::{
+    DialError,
+    endpoint::Endpoint,
+    socket::{Io, Socket},
+};
+
+/// Whose word a server's certificate needs.
+#[derive(Debug, Clone)]
+pub(crate) enum Roots {
+    /// Whom the system trusts.
+    System,
+    /// These, and nobody else.
+    Given(Vec<CertificateDer<'static>>),
+}
+
+/// Text that holds no certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a PEM file with certificates")]
+pub struct InvalidCertificates;
+
+/// All that it takes to reach one server.
+#[derive(Debug)]
+pub(crate) struct Dialer {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) codec: Codec,
+    pub(crate) roots: Roots,
+    /// Over everything, name resolution included.
+    pub(crate) timeout: Duration,
+}
+
+impl Dialer {
+    pub(crate) async fn dial(self: Arc<Self>) -> Result<Socket, DialError> {
+        timeout(self.timeout, self.steps()).await.unwrap_or(Err(DialError::TimedOut))
+    }
+
+    async fn steps(&self) -> Result<Socket, DialError> {
+        let tcp = self.connect().await?;
+        let stream: Box<dyn Io> = if self.endpoint.secure {
+            Box::new(self.secure(tcp).await.map_err(DialError::Tls)?)
+        } else {
+            Box::new(tcp)
+        };
+        Socket::open(stream, &self.endpoint.door_url(), self.codec).await
+    }
+
+    /// Tries the addresses in their order, each for its share of the time.
+    async fn connect(&self) -> Result<TcpStream, DialError> {
+        let addresses: Vec<SocketAddr> = lookup_host((self.endpoint.host.as_str(), self.endpoint.port))
+            .await
+            .map_err(DialError::Resolve)?
+            .collect();
+        let share = self.timeout / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+        let mut last_error = DialError::Resolve(io::ErrorKind::NotFound.into());
+        for address in addresses {
+            match timeout(share, TcpStream::connect(address)).await {
+                Ok(Ok(tcp)) => {
+                    // Signals are small and urgent; without it they wait for the peer's delayed acknowledgement.
+                    tcp.set_nodelay(true).map_err(DialError::Connect)?;
+                    return Ok(tcp);
+                }
+                Ok(Err(error)) => last_error = DialError::Connect(error),
+                Err(_) => last_error = DialError::TimedOut,
+            }
+        }
+        Err(last_error)
+    }
+
+    async fn secure(&self, tcp: TcpStream) -> io::Result<impl Io + use<>> {
+        let config = self.roots.tls_config().map_err(io::Error::other)?;
+        let name = ServerName::try_from(self.endpoint.host.clone()).map_err(io::Error::other)?;
+        TlsConnector::from(Arc::new(config)).connect(name, tcp).await
+    }
+}
+
+impl Roots {
+    /// Reads the certificates of a PEM file.
+    pub(crate) fn from_pem(pem: &[u8]) -> Result<Self, InvalidCertificates> {
+        let roots: Vec<_> =
+            CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| InvalidCertificates)?;
+        if roots.is_empty() { Err(InvalidCertificates) } else { Ok(Self::Given(roots)) }
+    }
+
+    /// Made anew for each attempt, so that a change of the system's roots counts from the next one.
+    fn tls_config(&self) -> Result<ClientConfig, rustls::Error> {
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?;
+        let verified = match self {
+            Self::System => builder.with_platform_verifier()?,
+            Self::Given(roots) => {
+                let mut store = RootCertStore::empty();
+                for root in roots {
+                    store.add(root.clone())?;
+                }
+                builder.with_root_certificates(store)
+            }
+        };
+        let mut config = verified.with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(config)
+    }
+}

@@ -1,0 +1,106 @@
+//! The server's URL, taken apart once.
+
+use std::fmt;
+
+use aldis_auth::audience_of;
+use aldis_protocol::Door;
+use http::Uri;
+
+/// A URL that is not one of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidUrl {
+    /// It does not parse, or has no host.
+    #[error("not a URL like https://relay.example.org")]
+    Form,
+    /// It is neither `http`, `https`, `ws` nor `wss`.
+    #[error("the URL's scheme is none of http, https, ws, wss")]
+    Scheme,
+    /// It has user, password, query or fragment: credentials do not belong in a URL.
+    #[error("the URL has more than scheme, host, port and path")]
+    Extra,
+}
+
+/// Where to dial, and whom the server has to say it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    /// Whether TLS is spoken.
+    pub(crate) secure: bool,
+    /// Without the brackets of an IPv6 address.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// Host, and port if not the scheme's default: both the `Host` header and what a challenge must name.
+    pub(crate) audience: String,
+    base_path: String,
+}
+
+impl Endpoint {
+    pub(crate) fn parse(url: &str) -> Result<Self, InvalidUrl> {
+        if url.contains(['@', '?', '#']) {
+            return Err(InvalidUrl::Extra);
+        }
+        let uri: Uri = url.parse().map_err(|_| InvalidUrl::Form)?;
+        let scheme = uri.scheme_str().ok_or(InvalidUrl::Form)?;
+        let secure = match scheme {
+            "https" | "wss" => true,
+            "http" | "ws" => false,
+            _ => return Err(InvalidUrl::Scheme),
+        };
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or(InvalidUrl::Form)?;
+        Ok(Self {
+            secure,
+            host: host.trim_matches(['[', ']']).to_owned(),
+            port: uri.port_u16().unwrap_or(if secure { 443 } else { 80 }),
+            audience: audience_of(scheme, host, uri.port_u16()),
+            base_path: uri.path().trim_end_matches('/').to_owned(),
+        })
+    }
+
+    /// The URL of the door that the client comes in by.
+    pub(crate) fn door_url(&self) -> String {
+        let scheme = if self.secure { "wss" } else { "ws" };
+        format!("{scheme}://{}{}{}", self.audience, self.base_path, Door::Connect.path())
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.door_url())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_leads_to_the_door() {
+        for (url, door) in [
+            ("https://relay.example.org", "wss://relay.example.org/v1/connect"),
+            ("wss://Relay.Example.org:443/", "wss://relay.example.org/v1/connect"),
+            ("http://localhost:8080", "ws://localhost:8080/v1/connect"),
+            ("ws://[::1]:8080/aldis/", "ws://[::1]:8080/aldis/v1/connect"),
+        ] {
+            assert_eq!(Endpoint::parse(url).unwrap().door_url(), door);
+        }
+    }
+
+    #[test]
+    fn an_ipv6_host_is_dialled_without_brackets() {
+        let endpoint = Endpoint::parse("ws://[::1]").unwrap();
+        assert_eq!((endpoint.host.as_str(), endpoint.port, endpoint.audience.as_str()), ("::1", 80, "[::1]"));
+    }
+
+    #[test]
+    fn only_a_servers_url_is_taken() {
+        for (url, error) in [
+            ("relay.example.org", InvalidUrl::Form),
+            ("", InvalidUrl::Form),
+            ("ftp://relay.example.org", InvalidUrl::Scheme),
+            ("https://me:secret@relay.example.org", InvalidUrl::Extra),
+            ("https://relay.example.org/?token=x", InvalidUrl::Extra),
+        ] {
+            assert_eq!(Endpoint::parse(url), Err(error), "{url}");
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! What the application is told.
+
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use aldis_auth::{InvalidSignature, PublicKey};
+use aldis_protocol::{
+    Alert, ContactRequest, DeviceId, ErrorCode, IceServers, Presence, RelayedSignal, RequestId, Sender,
+    ServerFrame, SessionId, SessionLimits, SignalKind, Timestamp, UserId, statement::SignalStatement,
+};
+use futures::Stream;
+use tokio::sync::mpsc;
+
+use crate::{ConnectionError, SignalRefused};
+
+/// Where the client stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// It has stopped, by itself or because it was told to, and stays so.
+    Disconnected,
+    /// It makes its first attempt.
+    Connecting,
+    /// A socket is there and the server is looking at the proof.
+    Authenticating,
+    /// Requests are answered.
+    Connected,
+    /// It waits, or makes another attempt.
+    Reconnecting,
+}
+
+/// Who and what the client is to the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// The session's id.
+    pub id: SessionId,
+    /// The user.
+    pub user_id: UserId,
+    /// The device; an ephemeral one is another in each session.
+    pub device_id: DeviceId,
+    /// Whether the last break lost nothing. Where false, rooms and presence subscriptions are to be asked for again.
+    pub resumed: bool,
+    /// When the token ends; none where a key is the proof.
+    pub expires_at: Option<Timestamp>,
+    /// What may be sent.
+    pub limits: SessionLimits,
+}
+
+/// What happened. Nothing that concerns only a request of the application's own is an event: that is its reply.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// The connection is there, for the first time or again.
+    Connected(Session),
+    /// An attempt failed or the connection ended.
+    Closed {
+        /// Why.
+        cause: ConnectionError,
+        /// When the next attempt begins; none where the client has stopped.
+        retry_in: Option<Duration>,
+    },
+    /// The token expires soon; the provider is being asked for another.
+    AuthRequired {
+        /// When the present token ends.
+        expires_at: Timestamp,
+    },
+    /// The session goes on with a new token.
+    Reauthenticated {
+        /// When that one ends.
+        expires_at: Option<Timestamp>,
+    },
+    /// No new token was to be had, or the server refused it. The server closes the session when its time is over.
+    ReauthenticationFailed(ConnectionError),
+    /// Another device signals.
+    Signal(IncomingSignal),
+    /// A signal was dropped. Where it is not a client's mistake, somebody tries to get into a call.
+    SignalRefused {
+        /// Why.
+        reason: SignalRefused,
+        /// Which kind of signal.
+        kind: SignalKind,
+        /// From whom.
+        sender: Sender,
+        /// How many this client has dropped, with this one.
+        total: u64,
+    },
+    /// New STUN and TURN servers, before the credentials of those asked for end.
+    IceServers(IceServers<'static>),
+    /// How a watched user shows himself.
+    Presence(Presence<'static>),
+    /// Something happened to the account.
+    Alert(Alert),
+    /// Somebody would like to be allowed.
+    ContactRequest(ContactRequest),
+    /// The server is about to stop, and names when to come back; the client will.
+    ServerDraining {
+        /// After this time.
+        reconnect_after: Duration,
+    },
+    /// The server refused something that was no request.
+    Error {
+        /// Why, for programs.
+        code: ErrorCode,
+        /// Why, for people.
+        message: String,
+    },
+    /// Anything else that the server tells: rooms, chat, mailbox.
+    Message(Box<ServerFrame<'static>>),
+}
+
+/// A signal from another device, let through by the rules of protocol.md, section 7.
+///
+/// The server vouches for the sender. To rely on no server, [`verify`](Self::verify) the signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IncomingSignal {
+    /// The sender's id of it.
+    pub id: Option<RequestId>,
+    /// When the server relayed it.
+    pub timestamp: Timestamp,
+    /// Kind, sender, payload and signature.
+    pub signal: RelayedSignal<'static>,
+}
+
+impl IncomingSignal {
+    /// Checks that `key` signed this signal for `target`: the own device id, or where the user was called, the own
+    /// fingerprint (the user id, without one). The key is the sender's device key, else its identity's, and has to
+    /// come from a place that the server cannot write to.
+    ///
+    /// # Errors
+    /// [`InvalidSignature`] where it did not, where there is no signature, or where the sender has no fingerprint or
+    /// the signal no id.
+    pub fn verify(&self, key: &PublicKey, target: &str) -> Result<(), InvalidSignature> {
+        let sender = &self.signal.sender;
+        let (Some(signed), Some(fingerprint), Some(id)) =
+            (self.signal.signature, sender.fingerprint, &self.id)
+        else {
+            return Err(InvalidSignature);
+        };
+        let statement = SignalStatement {
+            kind: self.signal.kind.message_kind().as_str(),
+            sender_fingerprint: fingerprint,
+            sender_device_id: &sender.device_id,
+            target,
+            id: id.as_str(),
+            created_at_ms: signed.created_at_ms,
+            payload: self.signal.payload.as_bytes(),
+        };
+        key.verify(&statement.bytes(), &signed.signature)
+    }
+}
+
+/// The events, in their order: a [`Stream`] that ends when the client has stopped.
+///
+/// It is bounded ([`Options::event_capacity`](crate::Options::event_capacity)) and loses nothing: while it is full, the
+/// client reads nothing from the socket. So a program that does not read its events also waits for its replies in vain,
+/// and after a while the server gives the connection up (close 4100 or 4101). A program that wants no events drops this.
+pub struct Events(pub(crate) mpsc::Receiver<Event>);
+
+impl Events {
+    /// The next event; none when the client has stopped. Losing the future loses no event.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.0.recv().await
+    }
+}
+
+impl Stream for Events {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.0.poll_recv(cx)
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Events")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aldis_auth::SecretKey;
+    use aldis_protocol::{Payload, SignalSignature};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn signed(key: &SecretKey) -> IncomingSignal {
+        let sender = Sender {
+            device_id: "phone".parse().unwrap(),
+            user_id: UserId::new(Uuid::from_u128(1)),
+            fingerprint: Some(key.public_key().fingerprint()),
+        };
+        let statement = SignalStatement {
+            kind: "offer",
+            sender_fingerprint: key.public_key().fingerprint(),
+            sender_device_id: &sender.device_id,
+            target: "desk",
+            id: "m-1",
+            created_at_ms: 1,
+            payload: b"{}",
+        };
+        let signature = SignalSignature { signature: key.sign_signal(&statement), created_at_ms: 1 };
+        IncomingSignal {
+            id: Some("m-1".parse().unwrap()),
+            timestamp: Timestamp::from_ms(2),
+            signal: RelayedSignal {
+                kind: SignalKind::Offer,
+                sender,
+                payload: Payload::from_json("{}").unwrap(),
+                signature: Some(signature),
+            },
+        }
+    }
+
+    #[test]
+    fn a_signature_counts_for_this_signal_to_this_device_only() {
+        let key = SecretKey::from_bytes(&[1; 32]);
+        let signal = signed(&key);
+        assert_eq!(signal.verify(&key.public_key(), "desk"), Ok(()));
+        assert!(signal.verify(&key.public_key(), "other").is_err());
+        assert!(signal.verify(&SecretKey::from_bytes(&[2; 32]).public_key(), "desk").is_err());
+        assert!(IncomingSignal { id: None, ..signal }.verify(&key.public_key(), "desk").is_err());
+    }
+}

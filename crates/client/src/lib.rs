@@ -1,0 +1,77 @@
+//! A client of an Aldis server that stays connected by itself.
+//!
+//! ```no_run
+//! use aldis_client::{Client, Credentials, Event, Options};
+//! use aldis_client::auth::SecretKey;
+//! use aldis_client::protocol::{Payload, SignalKind, Target};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let key = SecretKey::generate(&mut rand::rng());
+//! let (client, mut events) = Client::start(Options::new("https://relay.example.org", Credentials::key(key))?);
+//! println!("this is device {}", client.connected().await?.device_id);
+//!
+//! while let Some(event) = events.next().await {
+//!     match event {
+//!         Event::Signal(offer) if offer.signal.kind == SignalKind::Offer => {
+//!             let caller = Target::Device(offer.signal.sender.device_id);
+//!             let ack = client.answer(caller, Payload::from_json(r#"{"type":"answer","sdp":"…"}"#)?).await?;
+//!             println!("{}", ack.message);
+//!         }
+//!         Event::Closed { cause, retry_in: Some(wait) } => println!("{cause}; trying again in {wait:?}"),
+//!         other => println!("{other:?}"),
+//!     }
+//! }
+//! client.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! In the order in which they come up: [`Options`] name the server and the [`Credentials`]; [`Client::start`] begins one
+//! task and gives a [`Client`], a cheap handle that any thread may use, and the [`Events`]. A [`State`] can be watched.
+//! Requests await their [`Reply`] or a [`RequestError`].
+//!
+//! # What it does by itself
+//!
+//! - It comes back after a break, waiting a random time below a ceiling that doubles from 0.5 s to 30 s and starts over
+//!   only after 30 s of a good connection; a time that the server tells wins.
+//! - It obeys the close codes: some stop it, for some it asks the token provider anew. A client with a key comes back
+//!   but for `revoked`, `registration_closed`, `totp_required` and `invalid_totp`.
+//! - It pings every 20 s and takes 20 s without a pong for a break, and so it takes a silence longer than the server's
+//!   own heartbeat.
+//! - It answers `auth_required` with a token from the provider.
+//! - It signs no challenge that names another server than the one dialled, or that lives longer than two minutes.
+//! - It drops signals whose signed time is over ten minutes off or whose id came before, and answers and candidates of
+//!   devices with which no call is open. A call opens with an offer, either way, and ends with [`Client::end_call`].
+//!
+//! # What it leaves to the application
+//!
+//! Each new connection is a fresh session: rooms and presence subscriptions are to be asked for again at
+//! [`Event::Connected`].
+
+mod backoff;
+mod calls;
+mod client;
+mod credentials;
+mod dial;
+mod endpoint;
+mod error;
+mod events;
+mod machine;
+mod options;
+mod owned;
+mod pending;
+mod socket;
+mod task;
+
+pub use aldis_auth as auth;
+pub use aldis_protocol as protocol;
+pub use aldis_protocol::DEFAULT_STUN_SERVERS;
+pub use calls::{SignalRefused, is_polite};
+pub use client::Client;
+pub use credentials::{Credentials, TokenReason};
+pub use dial::InvalidCertificates;
+pub use endpoint::InvalidUrl;
+pub use error::{ConnectionError, DialError, Refusal, RequestError};
+pub use events::{Event, Events, IncomingSignal, Session, State};
+pub use machine::Reply;
+pub use options::Options;

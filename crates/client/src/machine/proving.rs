@@ -1,0 +1,135 @@
+//! From the open socket to `connected` (protocol.md, section 3).
+
+use std::time::Instant;
+
+use aldis_auth::{ReceivedChallenge, create_auth_response, verify_challenge};
+use aldis_protocol::{
+    Auth, AuthChallenge, AuthFailure, AuthResponse, ClientFrame, ClientMessage, Connected, Secret,
+    ServerMessage, Timestamp, statement::Transport,
+};
+
+use super::{ConnectionError, Event, Live, Machine, Now, Output, Phase, Session, State};
+use crate::credentials::Proof;
+
+#[derive(Debug)]
+pub(super) struct Proving {
+    pub(super) deadline: Instant,
+    /// What the server refused the proof with; the close follows.
+    pub(super) refusal: Option<ConnectionError>,
+    answered: bool,
+    expires_at: Option<Timestamp>,
+}
+
+impl<R> Machine<R> {
+    /// A token is shown at once; a key waits for the challenge.
+    pub(super) fn prove(&mut self, now: Now, token: Option<Secret<'static>>) {
+        let deadline = now.instant + self.settings.handshake_timeout;
+        self.phase = Phase::Proving(Proving { deadline, refusal: None, answered: false, expires_at: None });
+        self.set_state(State::Authenticating);
+        if let Some(token) = token {
+            let device_id = self.settings.device_id.clone();
+            self.say(ClientMessage::Auth(Auth { token: Some(token), device_id, resume: None }));
+        }
+    }
+
+    pub(super) fn handle_handshake(&mut self, now: Now, message: ServerMessage<'_>) {
+        match message {
+            ServerMessage::AuthChallenge(challenge) => self.handle_challenge(now, &challenge),
+            ServerMessage::AuthSuccess(success) => {
+                if let Phase::Proving(proving) = &mut self.phase {
+                    proving.expires_at = success.expires_at;
+                }
+            }
+            ServerMessage::AuthFailure(failure) => self.handle_refusal(failure),
+            ServerMessage::Error(error) => {
+                if let Some(close) = error.close {
+                    self.note_closing(&error, close);
+                }
+            }
+            ServerMessage::Connected(connected) => self.handle_connected(now, &connected),
+            ServerMessage::AuthRequired(_)
+            | ServerMessage::Ack(_)
+            | ServerMessage::Signal(_)
+            | ServerMessage::IceServers(_)
+            | ServerMessage::RoomMembers(_)
+            | ServerMessage::MemberJoined(_)
+            | ServerMessage::MemberLeft(_)
+            | ServerMessage::ChatMessage(_)
+            | ServerMessage::Broadcast(_)
+            | ServerMessage::History(_)
+            | ServerMessage::RoomUpdate(_)
+            | ServerMessage::Message(_)
+            | ServerMessage::Synced(_)
+            | ServerMessage::Receipt(_)
+            | ServerMessage::Presence(_)
+            | ServerMessage::Alert(_)
+            | ServerMessage::ContactRequest(_)
+            | ServerMessage::ServerDraining(_)
+            | ServerMessage::Pong => {}
+        }
+    }
+
+    /// Sends what only the machine sends.
+    pub(super) fn say(&mut self, message: ClientMessage<'_>) {
+        let frame = ClientFrame { id: Some(self.fresh_id()), message };
+        self.outputs.push_back(Output::Send(self.settings.codec.encode_client(&frame)));
+    }
+
+    /// Signs a challenge of the server that was dialled, once a connection.
+    fn handle_challenge(&mut self, now: Now, challenge: &AuthChallenge<'_>) {
+        let (Phase::Proving(proving), Proof::Key(key)) = (&mut self.phase, &self.settings.proof) else {
+            return;
+        };
+        if std::mem::replace(&mut proving.answered, true) {
+            return;
+        }
+        let received = ReceivedChallenge {
+            challenge: challenge.challenge,
+            audience: &challenge.audience,
+            expires_at_ms: challenge.expires_at_ms,
+            transport: Transport::WebSocket,
+        };
+        match verify_challenge(&received, &self.settings.audience, now.unix_ms) {
+            Ok(verified) => {
+                let response = create_auth_response(key, &verified, self.settings.device_id.as_ref());
+                self.say(ClientMessage::AuthResponse(AuthResponse {
+                    public_key: response.public_key,
+                    signature: response.signature,
+                    device_id: response.device_id,
+                    totp_code: None,
+                    resume: None,
+                }));
+            }
+            Err(refused) => self.retry(now, refused.into(), None),
+        }
+    }
+
+    fn handle_refusal(&mut self, failure: AuthFailure<'_>) {
+        self.ending.refusal = Some(failure.code);
+        if let Phase::Proving(proving) = &mut self.phase {
+            proving.refusal = Some(ConnectionError::Refused {
+                code: failure.code,
+                message: failure.message.into_owned(),
+                rotation: failure.rotation,
+            });
+        }
+    }
+
+    fn handle_connected(&mut self, now: Now, connected: &Connected<'_>) {
+        let Phase::Proving(proving) = &self.phase else { return };
+        let session = Session {
+            id: connected.session.id,
+            user_id: connected.user_id,
+            device_id: connected.device_id.clone(),
+            resumed: connected.session.resumed,
+            expires_at: proving.expires_at,
+            limits: connected.limits,
+        };
+        self.phase = Phase::Live(Live::new(connected.heartbeat, now));
+        self.tried_new_token = false;
+        self.outputs.push_back(Output::Session(session.clone()));
+        self.set_state(State::Connected);
+        self.tell(Event::Connected(session));
+        self.outputs.extend(self.pending.frames().map(Output::Send));
+    }
+}

@@ -1,0 +1,95 @@
+//! What the application may choose.
+
+use std::time::Duration;
+
+use aldis_protocol::Codec;
+
+use crate::{
+    Credentials, InvalidCertificates, InvalidUrl,
+    dial::{Dialer, Roots},
+    endpoint::Endpoint,
+};
+
+/// Where to connect, as whom, and how.
+#[derive(Debug)]
+pub struct Options {
+    endpoint: Endpoint,
+    pub(crate) credentials: Credentials,
+    codec: Codec,
+    roots: Roots,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) request_timeout: Duration,
+    pub(crate) event_capacity: usize,
+}
+
+impl Options {
+    /// A server by its base URL (`http`, `https`, `ws` or `wss`, a path in front of the doors allowed), and how to
+    /// prove oneself to it. A challenge is signed only for the host and port of this URL.
+    ///
+    /// # Errors
+    /// [`InvalidUrl`].
+    pub fn new(url: &str, credentials: Credentials) -> Result<Self, InvalidUrl> {
+        Ok(Self {
+            endpoint: Endpoint::parse(url)?,
+            credentials,
+            codec: Codec::Json,
+            roots: Roots::System,
+            connect_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(30),
+            event_capacity: 256,
+        })
+    }
+
+    /// How frames look. JSON by default, which can be read on the way; protobuf saves the third that base64 adds to
+    /// binary content.
+    #[must_use]
+    pub fn codec(self, codec: Codec) -> Self {
+        Self { codec, ..self }
+    }
+
+    /// How long name resolution, TCP, TLS and upgrade may take together, and then again the handshake. 10 s by
+    /// default: two lost packets on a slow network. Shorter ones try again sooner and give up slow servers.
+    #[must_use]
+    pub fn connect_timeout(self, timeout: Duration) -> Self {
+        Self { connect_timeout: timeout, ..self }
+    }
+
+    /// How long a request waits for its reply, breaks included. 30 s by default: the resume window of the server.
+    #[must_use]
+    pub fn request_timeout(self, timeout: Duration) -> Self {
+        Self { request_timeout: timeout, ..self }
+    }
+
+    /// How many events may wait for the application; 256 by default, at least 1. More cost memory (up to 80 KiB each)
+    /// and let the application be away for longer before the client stops to read from the socket.
+    #[must_use]
+    pub fn event_capacity(self, events: usize) -> Self {
+        Self { event_capacity: events.clamp(1, usize::MAX >> 3), ..self }
+    }
+
+    /// Trusts servers whose certificate leads to one of these, and no others: for a private CA. By default the
+    /// system's own verifier decides.
+    ///
+    /// # Errors
+    /// [`InvalidCertificates`] where `pem` has none, or a malformed one.
+    pub fn root_certificates(self, pem: &[u8]) -> Result<Self, InvalidCertificates> {
+        Ok(Self { roots: Roots::from_pem(pem)?, ..self })
+    }
+
+    pub(crate) fn audience(&self) -> &str {
+        &self.endpoint.audience
+    }
+
+    pub(crate) fn codec_in_use(&self) -> Codec {
+        self.codec
+    }
+
+    pub(crate) fn dialer(&self) -> Dialer {
+        Dialer {
+            endpoint: self.endpoint.clone(),
+            codec: self.codec,
+            roots: self.roots.clone(),
+            timeout: self.connect_timeout,
+        }
+    }
+}

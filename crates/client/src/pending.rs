@@ -1,0 +1,146 @@
+//! Requests that wait for their reply.
+
+use std::time::Instant;
+
+use aldis_protocol::{MessageKind, RequestId, limits::MAX_UNANSWERED_REQUESTS};
+use bytes::Bytes;
+
+use crate::RequestError;
+
+/// A request, encoded, and whoever waits for its reply.
+#[derive(Debug)]
+pub(crate) struct Request<R> {
+    pub(crate) id: RequestId,
+    pub(crate) kind: MessageKind,
+    pub(crate) frame: Bytes,
+    /// When waiting ends.
+    pub(crate) deadline: Instant,
+    pub(crate) reply_to: R,
+}
+
+impl<R> Request<R> {
+    /// Whether the server keeps it, so that sending it again is harmless and worth while.
+    fn is_durable(&self) -> bool {
+        matches!(self.kind, MessageKind::Message | MessageKind::ChatMessage)
+    }
+}
+
+/// At most [`MAX_UNANSWERED_REQUESTS`], in the order sent.
+#[derive(Debug)]
+pub(crate) struct Pending<R>(Vec<Request<R>>);
+
+impl<R> Pending<R> {
+    pub(crate) const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Keeps a request. While there is no connection, only what is durable.
+    pub(crate) fn insert(&mut self, request: Request<R>, connected: bool) -> Result<(), (R, RequestError)> {
+        if self.0.iter().any(|other| other.id == request.id) {
+            return Err((request.reply_to, RequestError::IdInUse));
+        }
+        if (!connected && !request.is_durable()) || self.0.len() >= MAX_UNANSWERED_REQUESTS {
+            return Err((request.reply_to, RequestError::NotConnected));
+        }
+        self.0.push(request);
+        Ok(())
+    }
+
+    /// Whoever waits for the reply to this id.
+    pub(crate) fn take(&mut self, id: &RequestId) -> Option<R> {
+        let at = self.0.iter().position(|request| request.id == *id)?;
+        Some(self.0.remove(at).reply_to)
+    }
+
+    /// The largest request: the only one that a server can have found too large.
+    pub(crate) fn take_largest(&mut self) -> Option<R> {
+        let (at, _) = self.0.iter().enumerate().max_by_key(|(_, request)| request.frame.len())?;
+        Some(self.0.remove(at).reply_to)
+    }
+
+    /// What a break leaves without a reply: all but what is durable.
+    pub(crate) fn take_lost(&mut self) -> impl Iterator<Item = R> + use<R> {
+        let (kept, lost): (Vec<_>, _) =
+            std::mem::take(&mut self.0).into_iter().partition(Request::is_durable);
+        self.0 = kept;
+        lost.into_iter().map(|request| request.reply_to)
+    }
+
+    pub(crate) fn take_overdue(&mut self, now: Instant) -> impl Iterator<Item = R> + use<R> {
+        let (overdue, kept): (Vec<_>, _) =
+            std::mem::take(&mut self.0).into_iter().partition(|request| request.deadline <= now);
+        self.0 = kept;
+        overdue.into_iter().map(|request| request.reply_to)
+    }
+
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = R> + use<R> {
+        std::mem::take(&mut self.0).into_iter().map(|request| request.reply_to)
+    }
+
+    /// What to send on a new connection: everything that is left, in its order.
+    pub(crate) fn frames(&self) -> impl Iterator<Item = Bytes> {
+        self.0.iter().map(|request| request.frame.clone())
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.0.iter().map(|request| request.deadline).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn request(id: &str, kind: MessageKind, reply_to: u32) -> Request<u32> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        Request { id: id.parse().unwrap(), kind, frame: Bytes::from(id.to_owned()), deadline, reply_to }
+    }
+
+    #[test]
+    fn a_break_leaves_what_the_server_keeps() {
+        let mut pending = Pending::new();
+        for (reply_to, kind) in
+            [MessageKind::Offer, MessageKind::Message, MessageKind::Ping, MessageKind::ChatMessage]
+                .into_iter()
+                .enumerate()
+        {
+            let reply_to = u32::try_from(reply_to).unwrap();
+            pending.insert(request(&format!("m-{reply_to}"), kind, reply_to), true).unwrap();
+        }
+        assert_eq!(pending.take_lost().collect::<Vec<_>>(), [0, 2]);
+        assert_eq!(pending.frames().collect::<Vec<_>>(), ["m-1", "m-3"]);
+    }
+
+    #[test]
+    fn without_a_connection_only_durable_requests_are_kept() {
+        let mut pending = Pending::new();
+        assert_eq!(
+            pending.insert(request("a", MessageKind::Offer, 1), false),
+            Err((1, RequestError::NotConnected))
+        );
+        assert_eq!(pending.insert(request("a", MessageKind::Message, 2), false), Ok(()));
+    }
+
+    #[test]
+    fn an_id_waits_once() {
+        let mut pending = Pending::new();
+        pending.insert(request("a", MessageKind::Offer, 1), true).unwrap();
+        assert_eq!(
+            pending.insert(request("a", MessageKind::Offer, 2), true),
+            Err((2, RequestError::IdInUse))
+        );
+        assert_eq!(pending.take(&"a".parse().unwrap()), Some(1));
+        assert_eq!(pending.take(&"a".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn at_most_128_wait() {
+        let mut pending = Pending::new();
+        for n in 0..128 {
+            pending.insert(request(&n.to_string(), MessageKind::Offer, n), true).unwrap();
+        }
+        assert!(pending.insert(request("one-more", MessageKind::Offer, 128), true).is_err());
+    }
+}

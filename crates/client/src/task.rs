@@ -1,0 +1,284 @@
+//! The one task of a client: carries out what the machine wants and tells it what happens.
+
+use std::{
+    collections::VecDeque,
+    future::pending,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use aldis_protocol::{MessageKind, RequestId, Secret, Target};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc, oneshot, watch},
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    DialError, Event, RequestError, Session, State,
+    credentials::TokenProvider,
+    machine::{Machine, Now, Output, Reply},
+    pending::Request,
+    socket::{Incoming, Socket},
+};
+
+/// What a handle asks of the task.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Request {
+        id: RequestId,
+        kind: MessageKind,
+        frame: Bytes,
+        /// With an offer: whom it calls.
+        call: Option<Target>,
+        reply_to: ReplyTo,
+    },
+    EndCall(Target),
+}
+
+/// Whoever waits for a reply, with the slot that he takes up until then.
+#[derive(Debug)]
+pub(crate) struct ReplyTo {
+    pub(crate) sender: oneshot::Sender<Result<Reply, RequestError>>,
+    pub(crate) _slot: OwnedSemaphorePermit,
+}
+
+/// Opens sockets to one server.
+pub(crate) type Dial = Arc<dyn Fn() -> BoxFuture<'static, Result<Socket, DialError>> + Send + Sync>;
+
+/// What the task tells its handles.
+pub(crate) struct Watches {
+    pub(crate) state: watch::Sender<State>,
+    pub(crate) session: watch::Sender<Option<Session>>,
+}
+
+pub(crate) struct Task {
+    pub(crate) machine: Machine<ReplyTo>,
+    pub(crate) dial: Dial,
+    pub(crate) tokens: Option<TokenProvider>,
+    pub(crate) request_timeout: Duration,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) events: mpsc::Sender<Event>,
+    pub(crate) watches: Watches,
+    pub(crate) stop: CancellationToken,
+    pub(crate) work: Work,
+}
+
+/// What is under way.
+#[derive(Default)]
+pub(crate) struct Work {
+    socket: Option<Box<Socket>>,
+    dialing: Option<BoxFuture<'static, Result<Socket, DialError>>>,
+    asking: Option<BoxFuture<'static, TokenAnswer>>,
+    /// Events that found the application's queue full. Nothing is read from the socket while there are any.
+    backlog: VecDeque<Event>,
+    stopping: bool,
+}
+
+type TokenAnswer = Result<Secret<'static>, Box<dyn std::error::Error + Send + Sync>>;
+
+enum Input {
+    Stop,
+    Command(Option<Command>),
+    RoomForEvents,
+    Dialed(Result<Box<Socket>, DialError>),
+    Token(TokenAnswer),
+    Socket(Incoming),
+    Timeout,
+}
+
+impl Task {
+    pub(crate) async fn run(mut self) {
+        self.machine.start();
+        loop {
+            self.carry_out();
+            if self.machine.is_finished() {
+                break;
+            }
+            let input = self.next_input().await;
+            self.apply(input);
+        }
+        self.deliver_rest().await;
+    }
+
+    async fn next_input(&mut self) -> Input {
+        let deadline = self.machine.next_timeout();
+        let listening = self.work.backlog.is_empty();
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled(), if !self.work.stopping => Input::Stop,
+            command = self.commands.recv() => Input::Command(command),
+            _ = self.events.reserve(), if !listening => Input::RoomForEvents,
+            result = done(&mut self.work.dialing) => Input::Dialed(result.map(Box::new)),
+            answer = done(&mut self.work.asking) => Input::Token(answer),
+            () = until(deadline) => Input::Timeout,
+            incoming = next_of(&mut self.work.socket), if listening => Input::Socket(incoming),
+        }
+    }
+
+    fn apply(&mut self, input: Input) {
+        let now = now();
+        match input {
+            Input::Stop | Input::Command(None) => self.apply_stop(now),
+            Input::Command(Some(command)) => self.apply_command(now, command),
+            Input::RoomForEvents => self.retell(now),
+            Input::Dialed(result) => self.apply_dialed(now, result),
+            Input::Token(answer) => {
+                self.work.asking = None;
+                self.machine.handle_token(now, answer);
+            }
+            Input::Socket(incoming) => self.apply_incoming(now, incoming),
+            Input::Timeout => self.machine.handle_timeout(now),
+        }
+    }
+
+    fn apply_stop(&mut self, now: Now) {
+        self.work.stopping = true;
+        self.machine.handle_stop(now);
+    }
+
+    fn apply_command(&mut self, now: Now, command: Command) {
+        match command {
+            Command::Request { id, kind, frame, call, reply_to } => {
+                let deadline = now.instant + self.request_timeout;
+                self.machine.handle_request(Request { id, kind, frame, deadline, reply_to }, call);
+            }
+            Command::EndCall(peer) => self.machine.handle_end_call(&peer),
+        }
+    }
+
+    fn apply_dialed(&mut self, now: Now, result: Result<Box<Socket>, DialError>) {
+        self.work.dialing = None;
+        match result {
+            Ok(socket) => {
+                self.work.socket = Some(socket);
+                self.machine.handle_dialed(now);
+            }
+            Err(error) => self.machine.handle_dial_failed(now, error),
+        }
+    }
+
+    fn apply_incoming(&mut self, now: Now, incoming: Incoming) {
+        match incoming {
+            Incoming::Frame(bytes) => self.machine.handle_frame(now, &bytes),
+            Incoming::Ping => self.machine.handle_heard(now),
+            Incoming::Pong => self.machine.handle_pong(now),
+            Incoming::Closed(code, reason) => {
+                self.work.socket = None;
+                self.machine.handle_closed(now, code, reason);
+            }
+            Incoming::Broken(error) => {
+                self.work.socket = None;
+                self.machine.handle_broken(now, error);
+            }
+        }
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(output) = self.machine.poll_output() {
+            match output {
+                Output::AskToken(reason) => {
+                    self.work.asking = self.tokens.as_ref().map(|tokens| tokens.ask(reason));
+                }
+                Output::Dial => self.work.dialing = Some((self.dial)()),
+                Output::Send(frame) => self.with_socket(|socket| socket.send(frame)),
+                Output::Ping => self.with_socket(Socket::ping),
+                Output::Close => self.with_socket(Socket::close),
+                Output::HangUp => self.hang_up(),
+                Output::State(state) => drop(self.watches.state.send_replace(state)),
+                Output::Session(session) => drop(self.watches.session.send_replace(Some(session))),
+                Output::Event(event) => self.tell(event),
+                // Whoever lost interest in the reply has dropped the receiver.
+                Output::Settle(reply_to, outcome) => drop(reply_to.sender.send(outcome)),
+                Output::Finished => {}
+            }
+        }
+    }
+
+    fn with_socket(&mut self, act: impl FnOnce(&mut Socket)) {
+        if let Some(socket) = &mut self.work.socket {
+            act(socket);
+        }
+    }
+
+    fn hang_up(&mut self) {
+        self.work.socket = None;
+        self.work.dialing = None;
+        self.work.asking = None;
+    }
+
+    /// Keeps the order: nothing overtakes what waits already.
+    fn tell(&mut self, event: Event) {
+        if !self.work.backlog.is_empty() {
+            return self.work.backlog.push_back(event);
+        }
+        if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
+            self.work.backlog.push_back(event);
+            self.machine.pause();
+        }
+    }
+
+    /// Moves what waits into the application's queue, as far as there is room.
+    fn retell(&mut self, now: Now) {
+        while let Some(event) = self.work.backlog.pop_front() {
+            if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
+                return self.work.backlog.push_front(event);
+            }
+        }
+        self.machine.go_on(now);
+    }
+
+    /// The last events wait for the application as well, until it wants to be rid of the client.
+    async fn deliver_rest(&mut self) {
+        self.commands.close();
+        while let Ok(command) = self.commands.try_recv() {
+            drop(command);
+        }
+        for event in std::mem::take(&mut self.work.backlog) {
+            tokio::select! {
+                biased;
+                sent = self.events.send(event) => if sent.is_err() { return },
+                () = self.stop.cancelled() => return,
+            }
+        }
+    }
+}
+
+impl Drop for Task {
+    /// Also where a token provider panicked.
+    fn drop(&mut self) {
+        self.watches.state.send_replace(State::Disconnected);
+    }
+}
+
+/// Does not end where there is nothing under way.
+async fn done<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => pending().await,
+    }
+}
+
+async fn next_of(socket: &mut Option<Box<Socket>>) -> Incoming {
+    match socket {
+        Some(socket) => socket.next().await,
+        None => pending().await,
+    }
+}
+
+async fn until(deadline: Option<std::time::Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(Instant::from_std(deadline)).await,
+        None => pending().await,
+    }
+}
+
+fn now() -> Now {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now {
+        instant: Instant::now().into_std(),
+        unix_ms: u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX),
+    }
+}
