@@ -9,18 +9,12 @@
 //!
 //! Whatever is awaited is awaited for [`PATIENCE`] at most; then the scenario ends with what was awaited, what came
 //! instead and what the server logged.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "a harness fails by panicking, and says why"
-)]
 
 mod frame;
 mod http;
 mod peer;
 pub mod postgres;
+mod proto_peer;
 mod raw_http;
 mod raw_socket;
 mod server;
@@ -31,6 +25,7 @@ mod user;
 pub use frame::Frame;
 pub use http::{Answer, Http};
 pub use peer::Peer;
+pub use proto_peer::ProtoPeer;
 pub use raw_http::{RawAnswer, RawHttp};
 pub use raw_socket::{Incoming, RawSocket};
 pub use server::{Builder, SECRET_KEY, TestServer};

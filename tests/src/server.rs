@@ -228,15 +228,20 @@ fn launch(settings: &BTreeMap<String, String>, log: &Log) -> (Child, SocketAddr)
         .unwrap_or_else(|error| panic!("{} does not start: {error}", binary.display()));
     log.follow(child.stderr.take().expect("the server's log"));
     let line = first_line(child.stdout.take().expect("the server's output"));
-    let address = line.as_deref().and_then(|line| line.strip_prefix("listening on http://"));
-    let Some(address) = address.and_then(|address| address.trim_end().parse().ok()) else {
+    let Some(address) = line.as_deref().and_then(announced) else {
         // The process is no longer of use, and may be gone.
         let _ = child.kill();
         let _ = child.wait();
         log.print();
-        panic!("the server was to say `listening on http://…` within {START:?}; it said {line:?}");
+        panic!("the server was to say `listening on http…` within {START:?}; it said {line:?}");
     };
     (child, address)
+}
+
+/// The address in the one line that the server writes to its output.
+fn announced(line: &str) -> Option<SocketAddr> {
+    let url = line.trim_end().strip_prefix("listening on ")?;
+    url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"))?.parse().ok()
 }
 
 fn binary() -> PathBuf {

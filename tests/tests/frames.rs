@@ -222,7 +222,7 @@ fn a_million_empty_fragments_end_or_are_one_message() {
         flooded.socket.sends(&Frame::continuation(r#"{"type":"ping"}"#));
         match flooded.socket.next("the message or a close") {
             Incoming::Text(text) => {
-                assert!(text.contains(r#""pong""#) || text.contains(r#""error""#), "{text}")
+                assert!(text.contains(r#""pong""#) || text.contains(r#""error""#), "{text}");
             }
             Incoming::Close(1002 | 1008 | 1009, _) | Incoming::End => {}
             other => panic!("{other:?}"),

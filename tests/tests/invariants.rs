@@ -1,5 +1,4 @@
 //! What architecture.md says of the source, held against the source.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of a test fails by panicking")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

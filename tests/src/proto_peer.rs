@@ -1,0 +1,42 @@
+//! A client that speaks protobuf, from the published schema alone.
+
+use aldis_protocol::schema::{Envelope, envelope::Body};
+use prost::Message as _;
+
+use crate::{Frame, Incoming, RawSocket};
+
+/// One end of a session, in protobuf. Nothing that the server sends is passed over.
+#[derive(Debug)]
+pub struct ProtoPeer {
+    /// The socket below, for frames that are no protobuf.
+    pub socket: RawSocket,
+}
+
+impl ProtoPeer {
+    /// Speaks protobuf over a socket.
+    #[must_use]
+    pub fn new(socket: RawSocket) -> Self {
+        Self { socket }
+    }
+
+    /// Sends a request.
+    #[expect(clippy::needless_pass_by_value, reason = "scenarios hand over what they just made")]
+    pub fn sends(&mut self, envelope: Envelope) {
+        self.socket.sends(&Frame::binary(envelope.encode_to_vec()));
+    }
+
+    /// The next message, of which `pick` takes what is awaited; `awaited` is for the report where it is something else.
+    #[track_caller]
+    pub fn expects<T>(&mut self, awaited: &str, pick: impl FnOnce(Body) -> Option<T>) -> (Envelope, T) {
+        let mut envelope = match self.socket.next(awaited) {
+            Incoming::Binary(bytes) => {
+                Envelope::decode(bytes.as_slice()).expect("an envelope from the server")
+            }
+            other => panic!("awaited `{awaited}`, got {other:?}"),
+        };
+        let tag = envelope.encode_to_vec();
+        let body = envelope.body.take().unwrap_or_else(|| panic!("an envelope without a body: {tag:?}"));
+        let picked = pick(body).unwrap_or_else(|| panic!("awaited `{awaited}`, got another body: {tag:?}"));
+        (envelope, picked)
+    }
+}

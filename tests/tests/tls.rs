@@ -1,0 +1,59 @@
+//! TLS by the server itself (security.md, "Sockets"; http.md, "Configuration").
+
+use std::fs;
+use std::time::Duration;
+
+use aldis_client::{Client, Credentials, Options};
+use aldis_tests::{Identity, RawHttp, TestServer, unique};
+
+/// A certificate for loopback names, and its key, in a directory of their own.
+struct Certificate {
+    directory: std::path::PathBuf,
+    pem: String,
+}
+
+impl Certificate {
+    fn new() -> Self {
+        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let made = rcgen::generate_simple_self_signed(names).unwrap();
+        let directory = std::env::temp_dir().join(unique("aldis-tls"));
+        fs::create_dir(&directory).unwrap();
+        fs::write(directory.join("cert.pem"), made.cert.pem()).unwrap();
+        fs::write(directory.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+        Self { directory, pem: made.cert.pem() }
+    }
+
+    fn server(&self) -> TestServer {
+        let path = |name: &str| self.directory.join(name).to_str().unwrap().to_owned();
+        let builder = TestServer::builder().env("ALDIS_TLS_CERT", &path("cert.pem"));
+        builder.env("ALDIS_TLS_KEY", &path("key.pem")).start()
+    }
+}
+
+impl Drop for Certificate {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+#[test]
+fn a_client_connects_over_tls() {
+    let certificate = Certificate::new();
+    let server = certificate.server();
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let credentials = Credentials::key(Identity::new().secret());
+        let options = Options::new(&format!("https://{}", server.authority()), credentials).unwrap();
+        let (client, _events) = Client::start(options.root_certificates(certificate.pem.as_bytes()).unwrap());
+        tokio::time::timeout(Duration::from_secs(10), client.connected()).await.unwrap().unwrap();
+        client.stop().await;
+    });
+}
+
+#[test]
+fn a_tls_handshake_has_ten_seconds() {
+    let certificate = Certificate::new();
+    let server = certificate.server();
+    let mut silent = RawHttp::connect(&server);
+    let waited = silent.expects_end(Duration::from_secs(13));
+    assert!(waited > Duration::from_secs(8), "the connection ended after {waited:?}");
+}
