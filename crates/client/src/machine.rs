@@ -70,8 +70,6 @@ pub(crate) enum Output<R> {
     Session(Session),
     Event(Event),
     Settle(R, Result<Reply, RequestError>),
-    /// Nothing follows.
-    Finished,
 }
 
 /// The time of an input, on both clocks.
@@ -316,6 +314,7 @@ impl<R> Machine<R> {
         self.outputs.pop_front()
     }
 
+    /// Whether nothing follows but the refusal of further requests.
     pub(crate) fn is_finished(&self) -> bool {
         matches!(self.phase, Phase::Finished)
     }
@@ -402,7 +401,6 @@ impl<R> Machine<R> {
         self.phase = Phase::Finished;
         self.set_state(State::Disconnected);
         self.tell(Event::Closed { cause, retry_in: None });
-        self.outputs.push_back(Output::Finished);
     }
 
     /// A reply that was not understood is an outcome all the same; anything else may be a newer server's.

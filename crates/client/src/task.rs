@@ -192,7 +192,6 @@ impl Task {
                 Output::Event(event) => self.tell(event),
                 // Whoever lost interest in the reply has dropped the receiver.
                 Output::Settle(reply_to, outcome) => drop(reply_to.sender.send(outcome)),
-                Output::Finished => {}
             }
         }
     }
