@@ -1,25 +1,28 @@
 //! A client that speaks JSON.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::{Frame, Incoming, PATIENCE, RawSocket, unique};
 
-/// One end of a session, in JSON. Nothing that the server sends is passed over: each frame is awaited by its name.
+/// One end of a session, in JSON. Nothing that the server sends is passed over: each frame is awaited by its name. Only
+/// alerts, which come when something happens to the account, are kept aside until a scenario asks for them.
 #[derive(Debug)]
 pub struct Peer {
     /// The socket below, for frames that are no JSON.
     pub socket: RawSocket,
     /// The last `connected` that came, or null.
     pub connected: Value,
+    alerts: VecDeque<String>,
 }
 
 impl Peer {
     /// Speaks JSON over a socket.
     #[must_use]
     pub fn new(socket: RawSocket) -> Self {
-        Self { socket, connected: Value::Null }
+        Self { socket, connected: Value::Null, alerts: VecDeque::new() }
     }
 
     /// The device id of this session.
@@ -124,12 +127,20 @@ impl Peer {
         assert_eq!(pong["id"], id, "the answer to this ping");
     }
 
-    /// The next frame, whatever it is, as text where it is one.
+    /// The next text, alerts aside unless one is awaited.
     #[track_caller]
     fn text(&mut self, awaited: &str, patience: Duration) -> String {
-        match self.socket.next_within(awaited, patience) {
-            Incoming::Text(text) => text,
-            other => panic!("awaited `{awaited}`, got {other:?}"),
+        if awaited == "alert"
+            && let Some(alert) = self.alerts.pop_front()
+        {
+            return alert;
+        }
+        loop {
+            match self.socket.next_within(awaited, patience) {
+                Incoming::Text(text) if awaited != "alert" && is_alert(&text) => self.alerts.push_back(text),
+                Incoming::Text(text) => return text,
+                other => panic!("awaited `{awaited}`, got {other:?}"),
+            }
         }
     }
 
@@ -138,13 +149,17 @@ impl Peer {
         let reason = loop {
             match self.socket.next("a close frame") {
                 Incoming::Close(given, reason) if given == code => break reason,
-                Incoming::Text(text) if names_close(&text, code) => {}
+                Incoming::Text(text) if names_close(&text, code) || is_alert(&text) => {}
                 other => panic!("awaited the close {code}, got {other:?}"),
             }
         };
         self.socket.expects_end(code);
         reason
     }
+}
+
+fn is_alert(text: &str) -> bool {
+    serde_json::from_str::<Value>(text).is_ok_and(|message| message["type"] == "alert")
 }
 
 fn names_close(text: &str, code: u16) -> bool {

@@ -5,7 +5,8 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, Weak, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
@@ -17,8 +18,10 @@ pub const SECRET_KEY: &str = "a key for scenarios only, 32 bytes and more";
 
 /// How long the binary has to come up, migrations included.
 const START: Duration = Duration::from_secs(30);
-/// How much of the log is kept for the report of a failure, in lines.
-const LOG_LINES: usize = 400;
+/// How much of the log is kept, in lines.
+const LOG_LINES: usize = 20_000;
+/// How much of the log the report of a failure shows, in lines.
+const SHOWN_LINES: usize = 200;
 
 /// A running server. It is killed, and its files removed, when the last clone is dropped.
 #[derive(Debug, Clone)]
@@ -57,7 +60,7 @@ impl TestServer {
     #[must_use]
     pub fn shared() -> Self {
         static SHARED: Mutex<Weak<Process>> = Mutex::new(Weak::new());
-        let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(process) = shared.upgrade() {
             return Self { process };
         }
@@ -137,6 +140,12 @@ impl TestServer {
         }
     }
 
+    /// All that a server which has ended has logged, as far as it was kept.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.log.whole()
+    }
+
     /// Starts a stopped or killed server again, at the same address over the same files.
     pub fn restart_same_port(&self) {
         let process = &self.process;
@@ -206,7 +215,7 @@ struct Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let child = self.child.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
         // It may be dead already, which is what is wanted.
         let _ = child.kill();
         let _ = child.wait();
@@ -272,27 +281,39 @@ fn first_line(output: impl std::io::Read + Send + 'static) -> Option<String> {
     receiver.recv_timeout(START).ok()
 }
 
-#[derive(Debug, Clone, Default)]
-struct Log(Arc<Mutex<VecDeque<String>>>);
+#[derive(Debug, Default)]
+struct Log {
+    lines: Arc<Mutex<VecDeque<String>>>,
+    reader: Mutex<Option<JoinHandle<()>>>,
+}
 
 impl Log {
     fn follow(&self, source: impl std::io::Read + Send + 'static) {
-        let lines = Arc::clone(&self.0);
-        thread::spawn(move || {
+        let lines = Arc::clone(&self.lines);
+        let reader = thread::spawn(move || {
             for line in BufReader::new(source).lines().map_while(Result::ok) {
-                let mut lines = lines.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
                 if lines.len() == LOG_LINES {
                     lines.pop_front();
                 }
                 lines.push_back(line);
             }
         });
+        *self.reader.lock().expect("the log's reader") = Some(reader);
+    }
+
+    fn whole(&self) -> String {
+        if let Some(reader) = self.reader.lock().expect("the log's reader").take() {
+            reader.join().expect("the log's end");
+        }
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().map(|line| format!("{line}\n")).collect()
     }
 
     fn print(&self) {
-        let lines = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         eprintln!("--- the server's log");
-        for line in lines.iter() {
+        for line in lines.iter().skip(lines.len().saturating_sub(SHOWN_LINES)) {
             eprintln!("{line}");
         }
         eprintln!("--- end of the server's log");

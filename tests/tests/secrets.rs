@@ -1,0 +1,66 @@
+//! Nothing secret reaches the log, even at its most talkative (security.md, "At rest and in logs").
+
+use aldis_tests::{Frame, Identity, TestServer, Upgrade, unique};
+use serde_json::{Value, json};
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+/// Signs in, connects and signals in every way, well and badly; answers what must not be in the log.
+fn secrets_used(server: &TestServer) -> Vec<String> {
+    let user = server.user();
+    let device = user.device("phone").id;
+    user.logs_in(&json!({"password": "the wrong password"})).expects_problem(401, "invalid_credentials");
+    let refresh = json!({"refresh_token": user.refresh_token});
+    let fresh = server.http().post("/api/auth/refresh", &refresh).expects(200);
+
+    let in_query = Upgrade::to("/signal").query("token", &user.token).query("device_id", &device);
+    let mut peer = in_query.connected(server);
+    let mut other = Upgrade::to("/api/ws").query("token", &user.token).connected(server);
+    let content = unique("v=0-session-description");
+    peer.sends(json!({"type": "offer", "target_device_id": other.device_id(), "payload": {"sdp": content}}));
+    other.expects("offer");
+    peer.expects("ack");
+    peer.sends(json!({"type": "auth", "payload": {"token": user.token}}));
+    peer.expects("auth_success");
+    peer.socket.sends(&Frame::text(format!("{{\"type\":\"{content}")));
+    peer.expects_error("bad_request");
+
+    let identity = Identity::new();
+    let challenge = identity.challenge(server, None);
+    let signature = identity.signs(&challenge, aldis_protocol::statement::Transport::Http, None);
+    let tokens = identity.verifies(server, &challenge, &signature, None).expects(201);
+    let refused = Upgrade::to("/signal").query("token", "a-bad-token-in-a-query");
+    refused.peer(server).expects_error_and_close("invalid_token", 4002);
+
+    let resume = text(&peer.connected["session"]["resume_token"]);
+    vec![
+        user.password,
+        "the wrong password".to_owned(),
+        "a-bad-token-in-a-query".to_owned(),
+        aldis_tests::SECRET_KEY.to_owned(),
+        content,
+        resume,
+        user.token,
+        user.refresh_token,
+        text(&fresh["access_token"]),
+        text(&fresh["refresh_token"]),
+        text(&tokens["access_token"]),
+        text(&tokens["refresh_token"]),
+        signature,
+    ]
+}
+
+#[test]
+fn at_trace_level_the_log_has_no_secret() {
+    let server = TestServer::builder().env("ALDIS_LOG", "trace").start();
+    let secrets = secrets_used(&server);
+    assert!(server.terminate().success(), "exit 0");
+    let log = server.log();
+    assert!(log.lines().count() > 20, "a talkative log: {log}");
+    for secret in secrets {
+        let found = log.lines().find(|line| line.contains(&secret));
+        assert_eq!(found, None, "`{secret}` is in the log");
+    }
+}
