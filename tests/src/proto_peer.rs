@@ -5,7 +5,7 @@ use prost::Message as _;
 
 use crate::{Frame, Incoming, RawSocket};
 
-/// One end of a session, in protobuf. Nothing that the server sends is passed over.
+/// One end of a session, in protobuf. Nothing that the server sends is passed over but alerts.
 #[derive(Debug)]
 pub struct ProtoPeer {
     /// The socket below, for frames that are no protobuf.
@@ -28,15 +28,24 @@ impl ProtoPeer {
     /// The next message, of which `pick` takes what is awaited; `awaited` is for the report where it is something else.
     #[track_caller]
     pub fn expects<T>(&mut self, awaited: &str, pick: impl FnOnce(Body) -> Option<T>) -> (Envelope, T) {
-        let mut envelope = match self.socket.next(awaited) {
-            Incoming::Binary(bytes) => {
-                Envelope::decode(bytes.as_slice()).expect("an envelope from the server")
-            }
-            other => panic!("awaited `{awaited}`, got {other:?}"),
-        };
-        let tag = envelope.encode_to_vec();
-        let body = envelope.body.take().unwrap_or_else(|| panic!("an envelope without a body: {tag:?}"));
-        let picked = pick(body).unwrap_or_else(|| panic!("awaited `{awaited}`, got another body: {tag:?}"));
+        let (mut envelope, bytes) = self.next(awaited);
+        let body = envelope.body.take().unwrap_or_else(|| panic!("an envelope without a body: {bytes:?}"));
+        let picked = pick(body).unwrap_or_else(|| panic!("awaited `{awaited}`, got another body: {bytes:?}"));
         (envelope, picked)
+    }
+
+    /// The next message but for alerts.
+    #[track_caller]
+    fn next(&mut self, awaited: &str) -> (Envelope, Vec<u8>) {
+        loop {
+            let bytes = match self.socket.next(awaited) {
+                Incoming::Binary(bytes) => bytes,
+                other => panic!("awaited `{awaited}`, got {other:?}"),
+            };
+            let envelope = Envelope::decode(bytes.as_slice()).expect("an envelope from the server");
+            if !matches!(envelope.body, Some(Body::Alert(_))) {
+                return (envelope, bytes);
+            }
+        }
     }
 }

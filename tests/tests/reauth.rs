@@ -28,17 +28,12 @@ fn nearly_over(user: &User) -> String {
     token::aged(&user.token, 890, 10)
 }
 
-/// The next `auth_required`, whatever the room of a chat session says before it.
-fn required(peer: &mut Peer) -> Value {
-    peer.expects("auth_required")
-}
-
 #[test]
 fn it_comes_at_once_where_its_moment_has_passed() {
     let server = TestServer::shared();
     let user = server.user();
     let mut peer = signal(&server, &nearly_over(&user));
-    let required = required(&mut peer);
+    let required = peer.expects("auth_required");
     assert_eq!(required["payload"]["reason"], "Token expiring soon");
     assert!(required["payload"]["expires_at"].is_string(), "{required}");
 }
@@ -49,7 +44,7 @@ fn it_comes_one_minute_before_the_end() {
     let user = server.user();
     let start = Instant::now();
     let mut peer = signal(&server, &token::aged(&user.token, 836, 64));
-    required(&mut peer);
+    peer.expects("auth_required");
     let waited = start.elapsed();
     assert!(waited > Duration::from_millis(2_500) && waited < Duration::from_secs(6), "{waited:?}");
 }
@@ -60,7 +55,7 @@ fn it_comes_at_two_thirds_of_a_short_life() {
     let user = server.user();
     let start = Instant::now();
     let mut peer = signal(&server, &user.token);
-    required(&mut peer);
+    peer.expects("auth_required");
     let waited = start.elapsed();
     assert!(waited > Duration::from_millis(2_500) && waited < Duration::from_millis(5_500), "{waited:?}");
 }
@@ -70,7 +65,7 @@ fn a_new_token_keeps_the_session() {
     let server = TestServer::shared();
     let user = server.user();
     let mut peer = signal(&server, &token::aged(&user.token, 897, 3));
-    required(&mut peer);
+    peer.expects("auth_required");
     peer.sends(auth("again", &user.token));
     let success = peer.expects("auth_success");
     assert_eq!((&success["id"], &success["user_id"]), (&json!("again"), &json!(user.id)));
@@ -84,7 +79,7 @@ fn messages_flow_meanwhile() {
     let user = server.user();
     let mut peer = signal(&server, &nearly_over(&user));
     let mut other = user.opens_ephemeral();
-    required(&mut peer);
+    peer.expects("auth_required");
     peer.sends(json!({"type": "signal", "target_device_id": other.device_id(), "payload": 1}));
     peer.expects("ack");
     other.expects("signal");
@@ -96,12 +91,11 @@ fn without_a_new_token_the_session_ends_with_the_old_one() {
     let user = server.user();
     let mut at_signal = signal(&server, &token::aged(&user.token, 897, 3));
     let mut at_chat = chat(&server, &token::aged(&user.token, 897, 3));
-    required(&mut at_signal);
+    at_signal.expects("auth_required");
     let start = Instant::now();
     at_signal.expects_close(4200, "Re-authentication timeout");
     assert!(start.elapsed() < EXPIRING, "the token is over before the 30 s are");
-    let mut close = at_chat.socket.expects_any_close();
-    close.1.truncate(64);
+    let close = at_chat.socket.expects_any_close();
     assert_eq!(close, (1008, "Re-authentication timeout".to_owned()));
 }
 
@@ -110,7 +104,7 @@ fn the_end_is_named_by_an_error() {
     let server = TestServer::shared();
     let user = server.user();
     let mut peer = signal(&server, &token::aged(&user.token, 897, 3));
-    required(&mut peer);
+    peer.expects("auth_required");
     peer.expects_error_and_close("expired_token", 4200);
 }
 
@@ -119,7 +113,7 @@ fn a_bad_token_may_be_tried_again() {
     let server = TestServer::shared();
     let user = server.user();
     let mut peer = signal(&server, &nearly_over(&user));
-    required(&mut peer);
+    peer.expects("auth_required");
     for bad in ["nonsense", &token::aged(&user.token, 900, -60)] {
         peer.sends(auth("bad", bad));
         let failure = peer.expects("auth_failure");
@@ -136,7 +130,7 @@ fn another_users_token_ends_the_session() {
     let server = TestServer::shared();
     let (user, other) = (server.user(), server.user());
     let mut at_signal = signal(&server, &nearly_over(&user));
-    required(&mut at_signal);
+    at_signal.expects("auth_required");
     at_signal.sends(auth("other", &other.token));
     let close = at_signal.socket.expects_any_close();
     assert_eq!(close, (4002, "Invalid token".to_owned()));
