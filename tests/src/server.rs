@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -192,15 +192,37 @@ impl Builder {
     /// Starts it and waits until it serves.
     #[must_use]
     pub fn start(mut self) -> TestServer {
+        let directory = self.own_directory();
+        let log = Log::default();
+        let (child, address) = launch(&self.settings, &log);
+        let child = Mutex::new(child);
+        TestServer { process: Arc::new(Process { settings: self.settings, child, address, log, directory }) }
+    }
+
+    /// Runs the binary with arguments to its end, which must come at once: it prints something or refuses to start.
+    #[must_use]
+    pub fn run(mut self, arguments: &[&str]) -> Output {
+        let _directory = self.own_directory();
+        let mut child = command(&self.settings).args(arguments).spawn().expect("the server's binary");
+        let deadline = Instant::now() + START;
+        while child.try_wait().expect("the binary's state").is_none() {
+            if Instant::now() > deadline {
+                let _ = child.kill();
+                let _ = child.wait();
+                panic!("the binary was to end with {arguments:?}");
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        child.wait_with_output().expect("the binary's output")
+    }
+
+    fn own_directory(&mut self) -> Directory {
         let directory = Directory::new();
         let path = directory.0.to_str().expect("a path of UTF-8").to_owned();
         let database = format!("sqlite:{path}/aldis.db");
         self.settings.entry("ALDIS_DATA_DIR".to_owned()).or_insert(path);
         self.settings.entry("DATABASE_URL".to_owned()).or_insert(database);
-        let log = Log::default();
-        let (child, address) = launch(&self.settings, &log);
-        let child = Mutex::new(child);
-        TestServer { process: Arc::new(Process { settings: self.settings, child, address, log, directory }) }
+        directory
     }
 }
 
@@ -223,18 +245,7 @@ impl Drop for Process {
 }
 
 fn launch(settings: &BTreeMap<String, String>, log: &Log) -> (Child, SocketAddr) {
-    let binary = binary();
-    let inherited = ["PATH", "HOME", "TMPDIR", "RUST_LOG"].map(|name| (name, env::var(name)));
-    let mut child = Command::new(&binary)
-        .env_clear()
-        .envs(inherited.into_iter().filter_map(|(name, value)| Some((name, value.ok()?))))
-        .envs(settings)
-        .current_dir(&settings["ALDIS_DATA_DIR"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{} does not start: {error}", binary.display()));
+    let mut child = command(settings).spawn().expect("the server's binary");
     log.follow(child.stderr.take().expect("the server's log"));
     let line = first_line(child.stdout.take().expect("the server's output"));
     let Some(address) = line.as_deref().and_then(announced) else {
@@ -245,6 +256,21 @@ fn launch(settings: &BTreeMap<String, String>, log: &Log) -> (Child, SocketAddr)
         panic!("the server was to say `listening on http…` within {START:?}; it said {line:?}");
     };
     (child, address)
+}
+
+/// The binary with nothing of this process's environment but what every program needs.
+fn command(settings: &BTreeMap<String, String>) -> Command {
+    let inherited = ["PATH", "HOME", "TMPDIR"].map(|name| (name, env::var(name)));
+    let mut command = Command::new(binary());
+    command
+        .env_clear()
+        .envs(inherited.into_iter().filter_map(|(name, value)| Some((name, value.ok()?))))
+        .envs(settings)
+        .current_dir(&settings["ALDIS_DATA_DIR"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
 }
 
 /// The address in the one line that the server writes to its output.
