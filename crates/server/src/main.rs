@@ -1,24 +1,60 @@
-//! The `aldis` binary: flags to [`Config`], errors to an exit code, nothing else.
+//! The `aldis` binary: flags to [`Config`], signals to a shutdown, errors to an exit code, nothing else.
 
 use std::{
     io::{self, Write},
     process::ExitCode,
 };
 
-use aldis_server::config::{Config, ConfigError, Loaded, key_file};
+use aldis_server::{
+    Server, StartError,
+    config::{Config, Loaded},
+    telemetry,
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Gives memory back after a storm of connections, which the system's allocator does not.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     match Config::load(std::env::args_os(), std::env::vars_os()) {
-        Ok(Loaded::Run(config)) => run(&config),
+        Ok(Loaded::Run(config)) => run(*config),
         Ok(Loaded::Print(text)) => print(&text),
-        Err(error) => refuse(&error),
+        Err(error) => refuse(&error.to_string()),
     }
 }
 
-fn run(config: &Config) -> ExitCode {
-    match key_file::load_or_create(&config.data_dir) {
-        Ok(_root_key) => ExitCode::SUCCESS,
-        Err(error) => refuse(&error.into()),
+fn run(config: Config) -> ExitCode {
+    telemetry::start();
+    config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("cannot start: {error}")),
+    };
+    match runtime.block_on(serve(config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error.to_string()),
+    }
+}
+
+async fn serve(config: Config) -> Result<(), StartError> {
+    let server = Server::bind(config).await?;
+    // Whoever started the server with port 0 learns the port here; a closed stdout is no failure.
+    let _ = writeln!(io::stdout(), "listening on {}", server.url()).and_then(|()| io::stdout().flush());
+    server.run(told_to_stop()).await;
+    Ok(())
+}
+
+/// Ends with SIGTERM or SIGINT. Where they cannot be listened for, they end the process by themselves.
+async fn told_to_stop() {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
 }
 
@@ -29,7 +65,12 @@ fn print(text: &str) -> ExitCode {
 }
 
 /// Exit code 2: started wrongly, so that a supervisor can tell it from a crash.
-fn refuse(error: &ConfigError) -> ExitCode {
-    let _ = writeln!(io::stderr(), "{}", error.to_string().trim_end());
+fn refuse(error: &str) -> ExitCode {
+    let _ = writeln!(io::stderr(), "{}", error.trim_end());
     ExitCode::from(2)
+}
+
+fn fail(error: &str) -> ExitCode {
+    let _ = writeln!(io::stderr(), "{error}");
+    ExitCode::FAILURE
 }

@@ -25,7 +25,7 @@ mod url;
 mod writer;
 
 pub(crate) use self::{
-    accounts::{AccountCreation, EmailAccount},
+    accounts::AccountCreation,
     devices::{Device, DeviceOwner, NewDevice, Registration},
     error::StoreError,
     identity::{Identity, IdentityCreation},

@@ -1,0 +1,11 @@
+//! Who is here: the live sessions of one node, by user and by device, and who may reach whom.
+//!
+//! There is one truth, the sessions of each user; what else is looked up is an index changed under that user's guard.
+//! Locks are always taken in the order user, device. What leaves the registry is a clone: no guard does. The handle
+//! `H` is whatever reaches a session (for a server, an `Arc` around its queue). No clock, no runtime, no dice.
+
+mod reach;
+mod registry;
+
+pub use reach::{Facts, Routing, may_signal};
+pub use registry::{Attached, Attachment, Registry};

@@ -1,0 +1,50 @@
+//! What time it is, for everyone who must not ask for himself.
+
+use std::{
+    sync::LazyLock,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use aldis_protocol::Timestamp;
+
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// One reading of both clocks: deadlines count on the one that never jumps, the wire speaks of the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Now {
+    /// Milliseconds since the process started.
+    pub(crate) tick: u64,
+    /// Unix milliseconds.
+    pub(crate) unix_ms: u64,
+}
+
+impl Now {
+    /// Reads the clocks.
+    pub(crate) fn read() -> Self {
+        Self { tick: milliseconds(START.elapsed()), unix_ms: unix_ms() }
+    }
+
+    /// The wall clock, as the wire has it.
+    pub(crate) fn timestamp(self) -> Timestamp {
+        Timestamp::from_ms(i64::try_from(self.unix_ms).unwrap_or(i64::MAX))
+    }
+
+    /// The tick at which the wall clock will show `unix_ms`, if nobody sets it.
+    pub(crate) fn tick_at(self, unix_ms: u64) -> u64 {
+        self.tick.saturating_add(unix_ms).saturating_sub(self.unix_ms)
+    }
+}
+
+/// Unix milliseconds as the store keeps them.
+pub(crate) fn unix_ms_i64() -> i64 {
+    i64::try_from(unix_ms()).unwrap_or(i64::MAX)
+}
+
+/// A duration in whole milliseconds.
+pub(crate) fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn unix_ms() -> u64 {
+    milliseconds(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}

@@ -1,0 +1,65 @@
+//! The HTTP API: the route table, and what every request meets before and after its handler.
+
+mod address;
+mod audience;
+mod auth;
+mod body;
+mod caller;
+mod cors;
+mod devices;
+mod head;
+mod ice;
+mod loopback;
+mod ops;
+mod origin;
+mod problem;
+#[cfg(test)]
+mod tests;
+mod trace;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    middleware::{from_fn, from_fn_with_state},
+    routing::{delete, get, post},
+};
+use http::{HeaderValue, header::CACHE_CONTROL};
+use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
+
+pub(crate) use self::{
+    address::{AddressKey, client_address},
+    audience::audience,
+    caller::bearer,
+    origin::socket_origin_allowed,
+    problem::{Problem, problem},
+};
+use crate::node::Node;
+
+/// Everything that the server answers over HTTP, the doors among it. Expects the peer's address as
+/// `ConnectInfo<SocketAddr>` in the request's extensions where a door asks for it.
+pub(crate) fn routes(node: Arc<Node>, doors: Router<Arc<Node>>) -> Router {
+    Router::new()
+        .route("/auth/register", post(auth::register))
+        .route("/auth/login", post(auth::login))
+        .route("/api/auth/challenge", post(auth::challenge))
+        .route("/api/auth/verify", post(auth::verify))
+        .route("/api/auth/refresh", post(auth::refresh))
+        .route("/devices/register", post(devices::register).delete(devices::remove_one_named_register))
+        .route("/devices", get(devices::list))
+        .route("/devices/", get(devices::list))
+        .route("/devices/{id}", delete(devices::remove))
+        .route("/devices/{id}/", delete(devices::remove))
+        .route("/api/ice-servers", get(ice::list))
+        .route("/health", get(ops::health))
+        .route("/health/ready", get(ops::ready))
+        .merge(doors)
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(from_fn(head::limit))
+        .layer(SetResponseHeaderLayer::if_not_present(CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        .layer(CatchPanicLayer::custom(problem::panicked))
+        .layer(from_fn_with_state(Arc::clone(&node), cors::share))
+        .layer(from_fn(trace::trace))
+        .with_state(node)
+}

@@ -1,0 +1,106 @@
+//! Whose address a request counts against.
+
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::Once,
+};
+
+use http::{HeaderMap, HeaderName};
+
+use crate::config::Config;
+
+/// What limits are counted by: an IPv4 address, or the /64 that an IPv6 address is in, since one subscriber has at
+/// least that many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct AddressKey(IpAddr);
+
+/// The peer's address, or the one that the configured number of proxies saw.
+pub(crate) fn client_address(config: &Config, peer: SocketAddr, headers: &HeaderMap) -> AddressKey {
+    match config.trusted_proxy_hops {
+        0 => {
+            warn_of_unused(headers);
+            peer.ip()
+        }
+        hops => forwarded(headers, hops.into()).unwrap_or_else(|| peer.ip()),
+    }
+    .into()
+}
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+impl From<IpAddr> for AddressKey {
+    fn from(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            address @ IpAddr::V4(_) => address,
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        })
+    }
+}
+
+/// Each proxy adds the address that it saw on the right, so only the last `hops` entries are theirs; what is left of
+/// them anybody may have written. A shorter list came through fewer proxies.
+fn forwarded(headers: &HeaderMap, hops: usize) -> Option<IpAddr> {
+    let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
+    let entries = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(','));
+    entries.take(hops).last().and_then(|entry| address(entry.trim()))
+}
+
+/// Some proxies write the port, too.
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    bare.parse().ok().or_else(|| text.parse().ok().map(|address: SocketAddr| address.ip()))
+}
+
+fn warn_of_unused(headers: &HeaderMap) {
+    static WARNED: Once = Once::new();
+    if headers.contains_key(X_FORWARDED_FOR) {
+        WARNED.call_once(|| {
+            tracing::warn!(
+                "requests carry X-Forwarded-For, which is not believed; if a proxy of yours sets it, say so with \
+                 ALDIS_TRUSTED_PROXY_HOPS, else all its clients share one address's limits"
+            );
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::http::tests::config;
+
+    fn seen(hops: &str, lines: &[&str]) -> String {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(X_FORWARDED_FOR, HeaderValue::from_str(line).unwrap());
+        }
+        let config = config(&["--trusted-proxy-hops", hops]);
+        client_address(&config, "192.0.2.1:5".parse().unwrap(), &headers).0.to_string()
+    }
+
+    #[test]
+    fn nobody_is_believed_without_proxies() {
+        assert_eq!(seen("0", &["198.51.100.7"]), "192.0.2.1");
+    }
+
+    #[test]
+    fn only_what_the_proxies_added_counts() {
+        assert_eq!(seen("1", &["203.0.113.9, 198.51.100.7"]), "198.51.100.7");
+        assert_eq!(seen("2", &["203.0.113.9", "198.51.100.7 ,198.51.100.8"]), "198.51.100.7");
+        assert_eq!(seen("2", &["198.51.100.7"]), "198.51.100.7");
+        assert_eq!(seen("1", &["198.51.100.7:1234"]), "198.51.100.7");
+        for malformed in ["", "198.51.100.7, unknown", "198.51.100.7,"] {
+            assert_eq!(seen("1", &[malformed]), "192.0.2.1", "{malformed}");
+        }
+        assert_eq!(seen("1", &[]), "192.0.2.1");
+    }
+
+    #[test]
+    fn ipv6_counts_by_64() {
+        assert_eq!(seen("1", &["2001:db8:1:2:3:4:5:6"]), "2001:db8:1:2::");
+        assert_eq!(seen("1", &["[2001:db8:1:2::9]:443"]), "2001:db8:1:2::");
+        assert_eq!(seen("1", &["[2001:db8:1:2::9]"]), "2001:db8:1:2::");
+        assert_eq!(seen("1", &["::ffff:198.51.100.7"]), "198.51.100.7");
+    }
+}

@@ -1,0 +1,60 @@
+//! Accounts by password and by key, and their tokens.
+
+use std::sync::Arc;
+
+use aldis_protocol::api::{
+    ChallengeRequest, ChallengeResponse, LoginRequest, RefreshRequest, RegisterRequest, TokenResponse,
+    VerifyRequest,
+};
+use axum::{Json, extract::State};
+use http::{HeaderMap, StatusCode};
+
+use super::{audience::audience, body::JsonBody, problem::Problem};
+use crate::{clock::Now, node::Node};
+
+/// `POST /auth/register`
+pub(super) async fn register(
+    State(node): State<Arc<Node>>,
+    JsonBody(request): JsonBody<RegisterRequest>,
+) -> Result<(StatusCode, Json<TokenResponse>), Problem> {
+    let tokens = node.router.register(request).await?;
+    Ok((StatusCode::CREATED, Json(tokens)))
+}
+
+/// `POST /auth/login`
+pub(super) async fn login(
+    State(node): State<Arc<Node>>,
+    JsonBody(request): JsonBody<LoginRequest>,
+) -> Result<Json<TokenResponse>, Problem> {
+    Ok(Json(node.router.login(request).await?))
+}
+
+/// `POST /api/auth/challenge`
+pub(super) async fn challenge(
+    State(node): State<Arc<Node>>,
+    headers: HeaderMap,
+    JsonBody(request): JsonBody<ChallengeRequest>,
+) -> Result<Json<ChallengeResponse>, Problem> {
+    let audience = audience(&node.config, &headers)?;
+    Ok(Json(node.router.challenge(&request, audience, Now::read())?))
+}
+
+/// `POST /api/auth/verify`
+pub(super) async fn verify(
+    State(node): State<Arc<Node>>,
+    headers: HeaderMap,
+    JsonBody(request): JsonBody<VerifyRequest>,
+) -> Result<(StatusCode, Json<TokenResponse>), Problem> {
+    let audience = audience(&node.config, &headers)?;
+    let signed_in = node.router.verify(&request, &audience, Now::read()).await?;
+    let status = if signed_in.created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(signed_in.tokens)))
+}
+
+/// `POST /api/auth/refresh`
+pub(super) async fn refresh(
+    State(node): State<Arc<Node>>,
+    JsonBody(request): JsonBody<RefreshRequest>,
+) -> Result<Json<TokenResponse>, Problem> {
+    Ok(Json(node.router.refresh(request.refresh_token.expose()).await?))
+}

@@ -1,0 +1,156 @@
+//! JSON bodies: bounded in size and time, and refused with the name of the field that is wrong.
+
+use std::time::Duration;
+
+use aldis_protocol::ErrorCode;
+use axum::{
+    body::{Body, Bytes, HttpBody},
+    extract::{FromRequest, Request},
+};
+use http::{
+    HeaderMap,
+    header::{CONTENT_TYPE, EXPECT},
+};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::problem::Problem;
+
+/// A body that was read as JSON and holds all that the handler needs.
+pub(super) struct JsonBody<T>(pub(super) T);
+
+/// Any request of the API fits many times over.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+/// For the whole body: trickling extends nothing.
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+/// What is read of a body over its limit, and for how long, so that a client that is still sending gets the answer
+/// instead of a reset connection.
+const MAX_DISCARDED_BYTES: usize = 256 * 1024;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
+/// What a problem says about a body, in characters: it may quote the body.
+const MAX_DETAIL_CHARS: usize = 200;
+
+impl<T: DeserializeOwned, S: Sync> FromRequest<S> for JsonBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        if !body.is_end_stream() && !is_json(&parts.headers) {
+            let detail = "send the body as JSON, with Content-Type: application/json";
+            return Err(Problem::new(ErrorCode::UnsupportedMediaType, detail));
+        }
+        let bytes = timeout(BODY_TIMEOUT, read(&parts.headers, body))
+            .await
+            .map_err(|_| Problem::request_timeout("the body did not come within 15 s; send it again"))??;
+        parse(&bytes).map(Self)
+    }
+}
+
+/// `application/json` or a kind of it, whatever its parameters.
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
+}
+
+async fn read(headers: &HeaderMap, mut body: Body) -> Result<Bytes, Problem> {
+    if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
+        // Reading would ask a client that waits for leave to go on and send.
+        if !headers.contains_key(EXPECT) {
+            discard(&mut body).await;
+        }
+        return Err(too_large());
+    }
+    match Limited::new(&mut body, MAX_BODY_BYTES).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            discard(&mut body).await;
+            Err(too_large())
+        }
+        Err(_) => Err(bad("the body broke off; send it again")),
+    }
+}
+
+async fn discard(body: &mut Body) {
+    let rest = Limited::new(body, MAX_DISCARDED_BYTES);
+    let drained = async {
+        let mut rest = std::pin::pin!(rest);
+        while let Some(Ok(_)) = rest.frame().await {}
+    };
+    // Whatever is left after that is the client's loss.
+    let _ = timeout(DISCARD_TIMEOUT, drained).await;
+}
+
+fn too_large() -> Problem {
+    Problem::new(ErrorCode::TooLarge, "a body has at most 64 KiB")
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // serde would also take an array of the fields' values.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(bad("the body is a JSON object"));
+    }
+    if let Some(path) = zero_character(bytes) {
+        return Err(bad(format!("`{path}` contains U+0000, which no text may")));
+    }
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let parsed = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let at_root = error.path().iter().next().is_none();
+        let path = (!at_root).then(|| error.path().to_string());
+        bad(complaint(path.as_deref(), &error.into_inner()))
+    })?;
+    json.end().map_err(|error| bad(complaint(None, &error)))?;
+    Ok(parsed)
+}
+
+/// The path to a text with U+0000, which no database column takes.
+fn zero_character(bytes: &[u8]) -> Option<String> {
+    // JSON can say it only so; most bodies are read once.
+    if !bytes.windows(ESCAPED_ZERO.len()).any(|window| window == ESCAPED_ZERO) {
+        return None;
+    }
+    path_to_zero(&serde_json::from_slice(bytes).ok()?)
+}
+
+const ESCAPED_ZERO: &[u8] = br"\u0000";
+
+/// As deep as the JSON nests, which the parser has limited.
+fn path_to_zero(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => text.contains('\0').then(String::new),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .find_map(|(index, item)| path_to_zero(item).map(|rest| format!("[{index}]{rest}"))),
+        Value::Object(fields) => fields.iter().find_map(|(name, item)| {
+            if name.contains('\0') {
+                return Some(name.escape_default().to_string());
+            }
+            path_to_zero(item)
+                .map(|rest| if rest.is_empty() { name.clone() } else { format!("{name}.{rest}") })
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) => None,
+    }
+}
+
+/// What is wrong, without the value that is: it may be a password.
+fn complaint(path: Option<&str>, error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let reason = message
+        .rsplit_once(", expected ")
+        .map_or_else(|| message.clone(), |(_, what)| format!("expected {what}"));
+    match path {
+        Some(path) if error.is_data() => format!("`{path}`: {reason}"),
+        _ => reason,
+    }
+}
+
+fn bad(detail: impl Into<String>) -> Problem {
+    let mut detail: String = detail.into();
+    if let Some((end, _)) = detail.char_indices().nth(MAX_DETAIL_CHARS) {
+        detail.truncate(end);
+    }
+    Problem::new(ErrorCode::BadRequest, detail)
+}

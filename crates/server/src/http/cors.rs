@@ -1,0 +1,68 @@
+//! Cross-origin calls by web pages: which origins, methods and headers, and never credentials.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode,
+    header::{
+        ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+        ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+    },
+};
+
+use super::origin::may_read;
+use crate::{config::Config, node::Node};
+
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, DELETE");
+const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static("Authorization, Content-Type, If-Match");
+const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("ETag, Retry-After, X-Request-Id");
+/// Seconds; the longest that any browser keeps a preflight's answer is a day, most cut it to two hours.
+const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
+
+/// Answers preflights, and lets pages of known origins read all other answers.
+pub(super) async fn share(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
+    let origin = readable_by(&node.config, request.headers());
+    if is_preflight(&request) {
+        return preflight(origin);
+    }
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.append(VARY, HeaderValue::from_static("Origin"));
+    if let Some(origin) = origin {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
+    }
+    response
+}
+
+fn readable_by(config: &Config, headers: &HeaderMap) -> Option<HeaderValue> {
+    let origin = headers.get(ORIGIN)?;
+    origin.to_str().is_ok_and(|origin| may_read(config, origin)).then(|| origin.clone())
+}
+
+fn is_preflight(request: &Request) -> bool {
+    let headers = request.headers();
+    request.method() == Method::OPTIONS
+        && headers.contains_key(ORIGIN)
+        && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+fn preflight(origin: Option<HeaderValue>) -> Response {
+    let shared = origin.map(|origin| {
+        [
+            (ACCESS_CONTROL_ALLOW_ORIGIN, origin),
+            (ACCESS_CONTROL_ALLOW_METHODS, METHODS),
+            (ACCESS_CONTROL_ALLOW_HEADERS, REQUEST_HEADERS),
+            (ACCESS_CONTROL_MAX_AGE, MAX_AGE),
+        ]
+    });
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    response.headers_mut().insert(VARY, HeaderValue::from_static("Origin"));
+    response.headers_mut().extend(shared.into_iter().flatten());
+    response
+}

@@ -1,0 +1,129 @@
+//! Errors as `application/problem+json` (RFC 9457).
+
+use std::{any::Any, borrow::Cow};
+
+use aldis_protocol::{ErrorCode, api};
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
+use http::{
+    HeaderValue, StatusCode,
+    header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+};
+
+use crate::router::Denied;
+
+/// What a call answers that went wrong.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    code: ErrorCode,
+    detail: Cow<'static, str>,
+}
+
+/// What a call answers that went wrong, as a response; `detail` tells people what to do about it.
+pub(crate) fn problem(code: ErrorCode, detail: impl Into<Cow<'static, str>>) -> Response {
+    Problem::new(code, detail).into_response()
+}
+
+impl Problem {
+    /// With the status that belongs to the code; `detail` tells people what to do about it.
+    pub(crate) fn new(code: ErrorCode, detail: impl Into<Cow<'static, str>>) -> Self {
+        let status = StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Self { status, code, detail: detail.into() }
+    }
+
+    /// A request that did not come in whole in time.
+    pub(super) fn request_timeout(detail: &'static str) -> Self {
+        Self { status: StatusCode::REQUEST_TIMEOUT, code: ErrorCode::BadRequest, detail: detail.into() }
+    }
+
+    fn challenge(&self) -> Option<HeaderValue> {
+        (self.status == StatusCode::UNAUTHORIZED)
+            .then(|| HeaderValue::from_static(bearer_challenge(self.code)))
+    }
+
+    fn retry_after(&self) -> Option<HeaderValue> {
+        let later = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&self.status);
+        later.then(|| HeaderValue::from(RETRY_AFTER_SECONDS))
+    }
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        Self::new(denied.code, denied.message)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (challenge, retry_after) = (self.challenge(), self.retry_after());
+        let body = api::Problem {
+            status: self.status.as_u16(),
+            title: self.status.canonical_reason().unwrap_or_default().to_owned(),
+            detail: self.detail.into_owned(),
+            code: self.code,
+        };
+        let mut response = (self.status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.extend(challenge.map(|value| (WWW_AUTHENTICATE, value)));
+        headers.extend(retry_after.map(|value| (RETRY_AFTER, value)));
+        response
+    }
+}
+
+pub(super) async fn not_found() -> Problem {
+    Problem::new(ErrorCode::NotFound, "there is nothing at this path")
+}
+
+/// axum adds `Allow`.
+pub(super) async fn method_not_allowed() -> Problem {
+    Problem::new(ErrorCode::MethodNotAllowed, "this path takes the methods that the Allow header names")
+}
+
+/// The panic itself has been printed by the process's hook; its message is for no client.
+pub(super) fn panicked(_panic: Box<dyn Any + Send>) -> Response {
+    tracing::error!("a handler panicked");
+    problem(ErrorCode::Internal, "the server failed")
+}
+
+/// How long a client waits that was told nothing better: a restart or a full queue is over by then.
+const RETRY_AFTER_SECONDS: u32 = 5;
+
+/// RFC 6750, section 3: an error is named only where a token was shown.
+fn bearer_challenge(code: ErrorCode) -> &'static str {
+    if [ErrorCode::InvalidToken, ErrorCode::ExpiredToken, ErrorCode::Revoked].contains(&code) {
+        r#"Bearer realm="aldis", error="invalid_token""#
+    } else {
+        r#"Bearer realm="aldis""#
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(code: ErrorCode, name: http::HeaderName) -> Option<String> {
+        problem(code, "").headers().get(name).map(|value| value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn a_401_names_the_scheme_and_a_bad_token() {
+        let plain = Some(r#"Bearer realm="aldis""#.to_owned());
+        assert_eq!(header(ErrorCode::MissingToken, WWW_AUTHENTICATE), plain);
+        assert_eq!(header(ErrorCode::InvalidCredentials, WWW_AUTHENTICATE), plain);
+        let bad = header(ErrorCode::ExpiredToken, WWW_AUTHENTICATE).unwrap();
+        assert!(bad.ends_with(r#"error="invalid_token""#), "{bad}");
+        assert_eq!(header(ErrorCode::Forbidden, WWW_AUTHENTICATE), None);
+    }
+
+    #[test]
+    fn a_429_and_a_503_say_when_to_come_back() {
+        for &code in ErrorCode::ALL {
+            let told = header(code, RETRY_AFTER).is_some();
+            assert_eq!(told, [429, 503].contains(&code.http_status()), "{code}");
+        }
+    }
+}

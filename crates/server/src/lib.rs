@@ -1,0 +1,20 @@
+//! The Aldis server: knows who is connected, proves who they are, and carries their messages.
+//!
+//! A frame's way, layer by layer: `transport` (bytes: accept, TLS, HTTP, upgrade), `session` (frames: handshake and what
+//! follows), `router` (who gets what), `store` (what must survive). Each layer imports only what stands to its right;
+//! HTTP handlers enter at `router`.
+
+mod clock;
+pub mod config;
+mod drain;
+mod http;
+mod node;
+mod router;
+mod server;
+mod session;
+pub(crate) mod store;
+pub mod telemetry;
+mod transport;
+
+pub use server::{Server, StartError};
+pub use transport::TlsError;

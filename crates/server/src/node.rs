@@ -1,0 +1,44 @@
+//! One running server, as its connections see it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{config::Config, router::Router};
+
+/// What every connection shares.
+pub(crate) struct Node {
+    pub(crate) config: Config,
+    pub(crate) router: Arc<Router>,
+    /// Every session and every handshake; a drain waits for them.
+    pub(crate) sessions: TaskTracker,
+    /// Cancelled when connections have to end.
+    pub(crate) stop: CancellationToken,
+    draining: AtomicBool,
+}
+
+impl Node {
+    /// A node that is about to serve.
+    pub(crate) fn new(config: Config, router: Arc<Router>) -> Self {
+        Self {
+            config,
+            router,
+            sessions: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on nobody new is taken.
+    pub(crate) fn start_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the server is about to stop.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}

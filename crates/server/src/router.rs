@@ -1,0 +1,200 @@
+//! Who gets what: everything that a signed-in session or an HTTP caller may ask, answered from the registry and the
+//! store.
+
+mod accounts;
+mod deliver;
+mod devices;
+mod ice;
+mod identity;
+mod outlet;
+mod passwords;
+mod seen;
+mod signaling;
+mod tokens;
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use aldis_auth::{HttpChallenges, RootKey, SubKey, TokenKeys};
+use aldis_protocol::{
+    Ack, AckStatus, ClientMessage, CloseCode, ErrorCode, ErrorReply, RequestId, RoomId, ServerMessage,
+    SessionId, limits::MAX_CONNECTIONS_PER_USER,
+};
+use aldis_registry::{Attached, Attachment, Registry, Routing};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+
+pub(crate) use identity::{Denied, Identity, KeyProof, TokenLife, TokenProof};
+pub(crate) use outlet::{Closing, Order, Outlet, Taken};
+pub(crate) use tokens::Caller;
+
+use self::{passwords::Passwords, seen::Seen};
+use crate::{
+    clock::Now,
+    config::{Config, PasswordHash, Registration, TokenAlgorithm, Turn},
+    store::Store,
+};
+
+/// What the layers to the left ask. One per node.
+pub(crate) struct Router {
+    pub(crate) registry: Registry<Arc<Outlet>>,
+    store: Arc<Store>,
+    tokens: TokenKeys,
+    challenges: HttpChallenges,
+    successors: SubKey,
+    passwords: Passwords,
+    seen: Seen,
+    settings: Settings,
+}
+
+/// What the configuration says about routing and signing in.
+struct Settings {
+    routing: Routing,
+    registration: Registration,
+    access_token_lifetime: Duration,
+    connections_per_user: usize,
+    stun_urls: Vec<String>,
+    turn: Option<Turn>,
+}
+
+/// What a request is answered with.
+pub(crate) enum Reply {
+    /// At once.
+    Now(ServerMessage<'static>),
+    /// When the store has answered.
+    Later(BoxFuture<'static, ServerMessage<'static>>),
+}
+
+/// Why the router cannot begin its work.
+#[derive(Debug, thiserror::Error)]
+#[error("SECRET_KEY is too short; it needs at least 32 bytes")]
+pub(crate) struct SecretKeyTooShort;
+
+const ISSUER: &str = "aldis";
+
+impl Router {
+    /// A router over an open store.
+    pub(crate) fn new(config: &Config, root: &RootKey, store: Arc<Store>) -> Result<Self, SecretKeyTooShort> {
+        Ok(Self {
+            registry: Registry::default(),
+            store,
+            tokens: token_keys(config, root)?,
+            challenges: HttpChallenges::new(root.sub_key("http-challenges")),
+            successors: root.sub_key("refresh-successors"),
+            passwords: Passwords::new(match config.password_hash {
+                PasswordHash::Argon2id => aldis_auth::PasswordHasher::Argon2id,
+                PasswordHash::Bcrypt => aldis_auth::PasswordHasher::Bcrypt,
+            }),
+            seen: Seen::default(),
+            settings: Settings {
+                routing: match config.routing {
+                    crate::config::Routing::Contacts => Routing::Contacts,
+                    crate::config::Routing::Open => Routing::Open,
+                },
+                registration: config.registration,
+                access_token_lifetime: config.access_token_lifetime,
+                connections_per_user: if config.rate_limits { MAX_CONNECTIONS_PER_USER } else { usize::MAX },
+                stun_urls: config.stun_urls.clone(),
+                turn: config.turn.clone(),
+            },
+        })
+    }
+
+    /// Carries out what a session asks. Replies, counting and re-authentication are the session's own.
+    pub(crate) fn handle(
+        self: &Arc<Self>,
+        from: &Arc<Outlet>,
+        id: Option<RequestId>,
+        message: ClientMessage<'_>,
+        now: Now,
+    ) -> Reply {
+        match message {
+            ClientMessage::Signal(signal) => self.signal(from, id, signal, now),
+            ClientMessage::IceServers => Reply::Now(ServerMessage::IceServers(self.ice_servers(now))),
+            ClientMessage::Ping => Reply::Now(ServerMessage::Pong),
+            ClientMessage::Presence(_) => Reply::Now(done("Presence set")),
+            ClientMessage::Join(_)
+            | ClientMessage::Leave(_)
+            | ClientMessage::ChatMessage(_)
+            | ClientMessage::Broadcast(_)
+            | ClientMessage::History(_) => Reply::Now(not_served("rooms")),
+            ClientMessage::Message(_)
+            | ClientMessage::Sync(_)
+            | ClientMessage::Delivered(_)
+            | ClientMessage::Read(_) => Reply::Now(not_served("encrypted messages")),
+            ClientMessage::PresenceSubscribe(_) | ClientMessage::PresenceUnsubscribe(_) => {
+                Reply::Now(not_served("presence subscriptions"))
+            }
+            ClientMessage::AuthResponse(_) | ClientMessage::Auth(_) | ClientMessage::Received(_) => {
+                Reply::Now(error(ErrorCode::BadRequest, "this is not a request for the router"))
+            }
+        }
+    }
+
+    /// Brings a chat door's session into its room; none can be joined yet.
+    pub(crate) fn enter_room(&self, _from: &Arc<Outlet>, room: &RoomId) -> Option<ServerMessage<'static>> {
+        Some(error(ErrorCode::UnknownRoom, format!("the room {room} cannot be joined")))
+    }
+
+    /// Makes a session reachable and sends the one that it replaces away. False where its user has too many.
+    pub(crate) fn attach(&self, outlet: &Arc<Outlet>) -> bool {
+        let attached =
+            Attached { session: outlet.session, device: outlet.device.clone(), handle: Arc::clone(outlet) };
+        match self.registry.attach(outlet.user, attached, self.settings.connections_per_user) {
+            Attachment::TooMany => false,
+            Attachment::Attached { replaced } => {
+                self.seen.note(&outlet.device);
+                if let Some(replaced) = replaced {
+                    let message = "a newer connection of the same device took over";
+                    replaced.handle.order(Order::Close(Closing::new(CloseCode::Replaced, "", message)));
+                }
+                true
+            }
+        }
+    }
+
+    /// A session is over. Gives back what waited for its client.
+    pub(crate) fn detach(&self, outlet: &Outlet) -> VecDeque<Bytes> {
+        self.registry.detach(outlet.user, outlet.session);
+        self.seen.note(&outlet.device);
+        outlet.close()
+    }
+
+    /// Whether the database answers.
+    pub(crate) async fn is_ready(&self) -> bool {
+        self.store.ping().await.is_ok()
+    }
+}
+
+fn token_keys(config: &Config, root: &RootKey) -> Result<TokenKeys, SecretKeyTooShort> {
+    let audience = ISSUER;
+    match (config.algorithm, &config.secret_key) {
+        (TokenAlgorithm::EdDsa, _) => {
+            let secret = aldis_auth::SecretKey::from_bytes(root.sub_key("access-tokens-eddsa").as_bytes());
+            Ok(TokenKeys::eddsa(&secret, ISSUER, audience))
+        }
+        (TokenAlgorithm::Hs256, Some(secret)) => {
+            TokenKeys::hs256(secret.expose(), ISSUER, audience).map_err(|_| SecretKeyTooShort)
+        }
+        (TokenAlgorithm::Hs256, None) => {
+            let secret = aldis_protocol::binary::encode(root.sub_key("access-tokens-hs256").as_bytes());
+            TokenKeys::hs256(&secret, ISSUER, audience).map_err(|_| SecretKeyTooShort)
+        }
+    }
+}
+
+fn done(message: &'static str) -> ServerMessage<'static> {
+    ServerMessage::Ack(Ack::new(AckStatus::Done, message))
+}
+
+fn error(code: ErrorCode, message: impl Into<std::borrow::Cow<'static, str>>) -> ServerMessage<'static> {
+    ServerMessage::Error(ErrorReply::new(code, message))
+}
+
+fn not_served(what: &str) -> ServerMessage<'static> {
+    error(ErrorCode::Unavailable, format!("this version of the server has no {what}"))
+}
+
+/// A fresh session id.
+pub(crate) fn new_session_id() -> SessionId {
+    SessionId::new(uuid::Uuid::now_v7())
+}

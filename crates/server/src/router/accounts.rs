@@ -1,0 +1,185 @@
+//! Accounts made and signed in to over HTTP.
+
+use aldis_auth::{AuthError, ChallengeBinding, PasswordError, PublicKey};
+use aldis_protocol::{
+    ErrorCode, UserId,
+    api::{ChallengeRequest, ChallengeResponse, LoginRequest, RegisterRequest, TokenResponse, VerifyRequest},
+};
+use uuid::Uuid;
+
+use super::{Denied, Router};
+use crate::{
+    clock::{Now, unix_ms_i64},
+    config::Registration,
+    store::AccountCreation,
+};
+
+/// The tokens of somebody who signed in, and whether his account was made by it.
+#[derive(Debug)]
+pub(crate) struct SignedIn {
+    pub(crate) tokens: TokenResponse,
+    pub(crate) created: bool,
+}
+
+const WRONG_CREDENTIALS: Denied =
+    Denied::new(ErrorCode::InvalidCredentials, "the address or the password is wrong");
+const LONGEST_EMAIL: usize = 254;
+
+impl Router {
+    /// Makes an account with an address and a password.
+    pub(crate) async fn register(&self, request: RegisterRequest) -> Result<TokenResponse, Denied> {
+        if self.settings.registration == Registration::Closed {
+            return Err(Denied::new(ErrorCode::RegistrationClosed, "this server takes no new accounts"));
+        }
+        let email = canonical_email(&request.email)?;
+        self.passwords.check(request.password.expose()).map_err(|error| bad_password(&error))?;
+        let hash = self.passwords.hash(request.password.expose().to_owned()).await?;
+        let user = UserId::new(Uuid::now_v7());
+        match self.store.create_account(user, &email, &hash, unix_ms_i64()).await? {
+            AccountCreation::Created => self.begin_family(user, None, None).await,
+            AccountCreation::EmailTaken => {
+                Err(Denied::new(ErrorCode::Conflict, "the address has an account; sign in, or take another"))
+            }
+        }
+    }
+
+    /// Signs in by address and password. A wrong address does the same work as a wrong password.
+    pub(crate) async fn login(&self, request: LoginRequest) -> Result<TokenResponse, Denied> {
+        let account = match canonical_email(&request.email) {
+            Ok(email) => self.store.find_email_account(&email).await?,
+            Err(_) => None,
+        };
+        let password = request.password.expose().to_owned();
+        let stored = account.as_ref().map(|account| account.password_hash.clone());
+        let verdict = self.passwords.verify(password.clone(), stored).await?;
+        let Some(account) = account.filter(|_| verdict.matches) else { return Err(WRONG_CREDENTIALS) };
+        if account.disabled_at_ms.is_some() {
+            return Err(Denied::new(ErrorCode::Forbidden, "the account is disabled"));
+        }
+        if verdict.needs_rehash {
+            let fresh = self.passwords.hash(password).await?;
+            self.store.replace_password_hash(account.user_id, &account.password_hash, &fresh).await?;
+        }
+        if let Some(device) = &request.device_id {
+            self.registered_to(account.user_id, device).await?;
+        }
+        self.begin_family(account.user_id, request.device_id, None).await
+    }
+
+    /// Gives a challenge to a key, known or not.
+    pub(crate) fn challenge(
+        &self,
+        request: &ChallengeRequest,
+        audience: String,
+        now: Now,
+    ) -> Result<ChallengeResponse, Denied> {
+        let public_key = parse_key(&request.public_key)?;
+        let binding = ChallengeBinding {
+            audience: &audience,
+            public_key: &public_key,
+            device_id: request.device_id.as_ref(),
+        };
+        let issued = self.challenges.issue(&mut rand::rng(), &binding, now.unix_ms);
+        let (challenge, expires_at_ms) = (issued.challenge, issued.expires_at_ms);
+        Ok(ChallengeResponse { challenge, audience, expires_at_ms })
+    }
+
+    /// Signs in by key. A key never seen makes the account.
+    pub(crate) async fn verify(
+        &self,
+        request: &VerifyRequest,
+        audience: &str,
+        now: Now,
+    ) -> Result<SignedIn, Denied> {
+        let public_key = parse_key(&request.public_key)?;
+        let binding =
+            ChallengeBinding { audience, public_key: &public_key, device_id: request.device_id.as_ref() };
+        let opened = self.challenges.open(&request.challenge, &binding, now.unix_ms).map_err(denied)?;
+        let expires_at_ms = i64::try_from(opened.expires_at_ms()).unwrap_or(i64::MAX);
+        let challenge = *opened.challenge();
+        if !self.store.use_challenge(challenge, expires_at_ms, unix_ms_i64()).await? {
+            return Err(denied(AuthError::InvalidChallenge));
+        }
+        let key = opened.verify(&request.signature).map_err(denied)?;
+        self.sign_in_by_key(&key, request).await
+    }
+
+    async fn sign_in_by_key(&self, key: &PublicKey, request: &VerifyRequest) -> Result<SignedIn, Denied> {
+        let Some(device) = &request.device_id else {
+            let (identity, created) = self.account_of_key(key).await?;
+            let tokens = self.begin_family(identity.user_id, None, Some(identity.fingerprint)).await?;
+            return Ok(SignedIn { tokens, created });
+        };
+        let owner = self.store.find_device(device).await?.filter(|owner| !owner.removed);
+        let identity = self.store.find_identity(key.as_bytes()).await?;
+        let user = match (owner, identity) {
+            (Some(owner), _) if owner.pubkey == Some(*key.as_bytes()) => owner.user_id,
+            (Some(owner), Some(identity)) if identity.user_id == owner.user_id => owner.user_id,
+            _ => {
+                return Err(Denied::new(
+                    ErrorCode::UnknownDevice,
+                    "the device is not registered to this key's user",
+                ));
+            }
+        };
+        let fingerprint = self.store.fingerprint_of(user).await?;
+        let tokens = self.begin_family(user, Some(device.clone()), fingerprint).await?;
+        Ok(SignedIn { tokens, created: false })
+    }
+}
+
+pub(super) fn parse_key(bytes: &[u8; 32]) -> Result<PublicKey, Denied> {
+    PublicKey::from_bytes(bytes).map_err(|_| {
+        Denied::new(ErrorCode::InvalidKey, "this is no Ed25519 key, or one that everybody can sign for")
+    })
+}
+
+fn denied(error: AuthError) -> Denied {
+    Denied::new(
+        error.code(),
+        match error.code() {
+            ErrorCode::InvalidSignature => "the signature does not verify",
+            _ => "the challenge is not valid; ask for a new one",
+        },
+    )
+}
+
+/// The address in lower case, if it is one: one `@`, both sides non-empty, no blanks or control characters.
+fn canonical_email(email: &str) -> Result<String, Denied> {
+    let sides = email
+        .split_once('@')
+        .filter(|(local, domain)| !local.is_empty() && !domain.is_empty() && !domain.contains('@'));
+    let plain = !email.chars().any(|character| character.is_whitespace() || character.is_control());
+    if sides.is_some() && plain && email.len() <= LONGEST_EMAIL {
+        Ok(email.to_lowercase())
+    } else {
+        Err(Denied::new(
+            ErrorCode::BadRequest,
+            "`email` is an address with one @ and without blanks, of at most 254 bytes",
+        ))
+    }
+}
+
+fn bad_password(error: &PasswordError) -> Denied {
+    let _ = error;
+    Denied::new(
+        ErrorCode::BadRequest,
+        "`password` has 8 characters or more, and at most 1,024 bytes (71 where the server hashes with bcrypt)",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::canonical_email;
+
+    #[test]
+    fn an_address_has_one_at_and_no_blanks() {
+        assert_eq!(canonical_email("Ann@Example.test").as_deref(), Ok("ann@example.test"));
+        for bad in ["", "a", "@b", "a@", "a@b@c", "a b@c", "a@b\n", "a\u{0}@b"] {
+            assert!(canonical_email(bad).is_err(), "{bad:?}");
+        }
+        let longest = format!("{}@b", "a".repeat(252));
+        assert!(canonical_email(&longest).is_ok());
+        assert!(canonical_email(&format!("a{longest}")).is_err());
+    }
+}

@@ -1,0 +1,130 @@
+//! The devices of a user, over HTTP.
+
+use aldis_auth::PublicKey;
+use aldis_protocol::{
+    CloseCode, DeviceId, ErrorCode, Timestamp,
+    api::{Device, DeviceList, RegisterDevice},
+    statement::DeviceStatement,
+};
+
+use super::{Caller, Closing, Denied, Order, Router, accounts::parse_key};
+use crate::{
+    clock::unix_ms_i64,
+    store::{self, NewDevice, Registration},
+};
+
+const LONGEST_NAME: usize = 100;
+
+impl Router {
+    /// Registers a device of the caller's. The answer says whether it is new.
+    pub(crate) async fn register_device(
+        &self,
+        caller: &Caller,
+        request: RegisterDevice,
+    ) -> Result<(Device, bool), Denied> {
+        let device_id = DeviceId::registered(request.device_id.as_str()).map_err(|_| {
+            Denied::new(ErrorCode::BadRequest, "`device_id` of a registered device never starts with ~")
+        })?;
+        parse_key(&request.pubkey)?;
+        check_name(request.name.as_deref())?;
+        self.check_statement(caller, &request).await?;
+        let now_ms = unix_ms_i64();
+        let new = NewDevice {
+            device_id: device_id.clone(),
+            user_id: caller.user,
+            pubkey: Some(request.pubkey),
+            name: request.name,
+            created_at_ms: request.created_at_ms.and_then(|ms| i64::try_from(ms).ok()).unwrap_or(now_ms),
+            signature: request.signature,
+        };
+        let created = match self.store.register_device(&new, now_ms).await? {
+            Registration::Registered => true,
+            Registration::Unchanged => false,
+            refused => return Err(refusal(refused)),
+        };
+        let registered =
+            self.devices(caller).await?.devices.into_iter().find(|device| device.device_id == device_id);
+        registered
+            .map(|device| (device, created))
+            .ok_or(Denied::new(ErrorCode::Conflict, "the device was removed while it was registered"))
+    }
+
+    /// The caller's devices.
+    pub(crate) async fn devices(&self, caller: &Caller) -> Result<DeviceList, Denied> {
+        let devices = self.store.devices_of(caller.user).await?;
+        Ok(DeviceList { devices: devices.into_iter().map(|device| self.shown(device)).collect() })
+    }
+
+    /// Removes a device of the caller's and closes its socket.
+    pub(crate) async fn remove_device(&self, caller: &Caller, device: &DeviceId) -> Result<(), Denied> {
+        if !self.store.remove_device(caller.user, device, unix_ms_i64()).await? {
+            return Err(Denied::new(ErrorCode::UnknownDevice, "there is no such device of yours"));
+        }
+        if let Some((_, outlet)) = self.registry.on_device(device).filter(|(user, _)| *user == caller.user) {
+            outlet.order(Order::Close(Closing::new(CloseCode::DeviceUnknown, "", "the device was removed")));
+        }
+        Ok(())
+    }
+
+    async fn check_statement(&self, caller: &Caller, request: &RegisterDevice) -> Result<(), Denied> {
+        let (Some(signature), Some(created_at_ms)) = (request.signature, request.created_at_ms) else {
+            return match request.signature {
+                None => Ok(()),
+                Some(_) => Err(Denied::new(
+                    ErrorCode::BadRequest,
+                    "missing field `created_at_ms` beside `signature`",
+                )),
+            };
+        };
+        let not_signed =
+            Denied::new(ErrorCode::InvalidSignature, "the signature is not of this user's identity");
+        let Some(fingerprint) = self.store.fingerprint_of(caller.user).await? else { return Err(not_signed) };
+        let identity = self.store.identity_of_fingerprint(fingerprint).await?;
+        let key = identity.and_then(|identity| PublicKey::from_bytes(&identity.active_key).ok());
+        let statement = DeviceStatement {
+            fingerprint,
+            device_id: &request.device_id,
+            public_key: &request.pubkey,
+            created_at_ms,
+        };
+        match key.map(|key| key.verify(&statement.bytes(), &signature)) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(_)) | None => Err(not_signed),
+        }
+    }
+
+    fn shown(&self, device: store::Device) -> Device {
+        let online = self.registry.is_online(&device.device_id);
+        Device {
+            online,
+            pubkey: device.pubkey,
+            name: device.name,
+            created_at_ms: u64::try_from(device.created_at_ms).ok(),
+            signature: device.signature,
+            registered_at: Timestamp::from_ms(device.registered_at_ms),
+            last_seen: device.last_seen_at_ms.map(Timestamp::from_ms),
+            device_id: device.device_id,
+        }
+    }
+}
+
+fn check_name(name: Option<&str>) -> Result<(), Denied> {
+    let name = name.unwrap_or_default();
+    if name.contains('\0') || name.chars().count() > LONGEST_NAME {
+        return Err(Denied::new(ErrorCode::BadRequest, "`name` has at most 100 characters and no U+0000"));
+    }
+    Ok(())
+}
+
+fn refusal(registration: Registration) -> Denied {
+    match registration {
+        Registration::KeyInUse => Denied::new(ErrorCode::KeyInUse, "the key is somebody's identity"),
+        Registration::TooMany => {
+            Denied::new(ErrorCode::Conflict, "you have as many devices as may be; remove one first")
+        }
+        Registration::Registered | Registration::Unchanged | Registration::IdTaken => Denied::new(
+            ErrorCode::Conflict,
+            "the device id is taken, or yours with another key; remove it first or take another",
+        ),
+    }
+}

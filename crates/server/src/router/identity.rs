@@ -1,0 +1,211 @@
+//! Who somebody is: the handshake's questions, answered from the keys, the tokens and the store.
+
+use aldis_auth::{Claims, PublicKey};
+use aldis_protocol::{DeviceId, ErrorCode, Fingerprint, PendingRotation, UserId};
+use uuid::Uuid;
+
+use super::Router;
+use crate::{
+    clock::{Now, unix_ms_i64},
+    config::Registration,
+    store::{self, DeviceOwner, IdentityCreation, NewDevice, StoreError},
+};
+
+/// A token, shown for a device.
+#[derive(Debug)]
+pub(crate) struct TokenProof {
+    pub(crate) token: String,
+    pub(crate) device_id: Option<DeviceId>,
+}
+
+/// A key whose possession is proved, shown for a device.
+#[derive(Debug)]
+pub(crate) struct KeyProof {
+    pub(crate) key: PublicKey,
+    pub(crate) device_id: Option<DeviceId>,
+}
+
+/// Who somebody is, and on which device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) user: UserId,
+    pub(crate) device: DeviceId,
+    pub(crate) fingerprint: Option<Fingerprint>,
+    /// None where a key was the proof.
+    pub(crate) token: Option<TokenLife>,
+}
+
+/// From when to when a token counts, in Unix milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TokenLife {
+    pub(crate) issued_ms: u64,
+    pub(crate) expires_ms: u64,
+}
+
+/// Why a proof is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Denied {
+    pub(crate) code: ErrorCode,
+    pub(crate) message: &'static str,
+    pub(crate) rotation: Option<PendingRotation>,
+}
+
+impl TokenLife {
+    pub(crate) const fn of(claims: &Claims) -> Self {
+        Self { issued_ms: claims.iat.saturating_mul(1000), expires_ms: claims.exp.saturating_mul(1000) }
+    }
+}
+
+impl Denied {
+    pub(crate) const fn new(code: ErrorCode, message: &'static str) -> Self {
+        Self { code, message, rotation: None }
+    }
+}
+
+impl From<StoreError> for Denied {
+    fn from(error: StoreError) -> Self {
+        tracing::warn!(%error, "the store failed");
+        if error.is_retryable() {
+            Self::new(ErrorCode::Unavailable, "the database is away; try again")
+        } else {
+            Self::new(ErrorCode::Internal, "the server failed")
+        }
+    }
+}
+
+const UNKNOWN_DEVICE: Denied =
+    Denied::new(ErrorCode::UnknownDevice, "the device is not registered to this user; register it first");
+
+impl Router {
+    /// Who shows this token, and on which device.
+    pub(crate) async fn prove_by_token(&self, proof: TokenProof, now: Now) -> Result<Identity, Denied> {
+        let claims = self.check_token_for(&proof.token, proof.device_id.as_ref(), now)?;
+        let token = Some(TokenLife::of(&claims));
+        let device = match proof.device_id.or(claims.did) {
+            Some(device) => {
+                self.registered_to(claims.sub, &device).await?;
+                device
+            }
+            None => ephemeral(),
+        };
+        let fingerprint = self.store.fingerprint_of(claims.sub).await?;
+        Ok(Identity { user: claims.sub, device, fingerprint, token })
+    }
+
+    /// Whose this key is, and on which device it speaks. A key never seen makes an account, where that is allowed; an
+    /// identity's key registers a free device by naming it.
+    pub(crate) async fn prove_by_key(&self, proof: KeyProof) -> Result<Identity, Denied> {
+        let Some(device) = proof.device_id else {
+            let (user, fingerprint) = self.owner_of_key(&proof.key).await?;
+            return Ok(Identity { user, device: ephemeral(), fingerprint: Some(fingerprint), token: None });
+        };
+        let owner = self.store.find_device(&device).await?;
+        let (user, fingerprint) = match owner {
+            Some(owner) if owner.is_proved_by(&proof.key) => {
+                (owner.user_id, self.store.fingerprint_of(owner.user_id).await?)
+            }
+            Some(owner) => self.device_of_identity(owner, &proof.key).await?,
+            None => {
+                if device.is_ephemeral() {
+                    return Err(UNKNOWN_DEVICE);
+                }
+                let (user, fingerprint) = self.owner_of_key(&proof.key).await?;
+                self.register_by_name(user, &device).await?;
+                (user, Some(fingerprint))
+            }
+        };
+        Ok(Identity { user, device, fingerprint, token: None })
+    }
+
+    /// The account that a key proves, made where the key was never seen. The second value says whether it was made.
+    pub(super) async fn account_of_key(&self, key: &PublicKey) -> Result<(store::Identity, bool), Denied> {
+        if let Some(identity) = self.store.find_identity(key.as_bytes()).await? {
+            return allowed(identity).map(|identity| (identity, false));
+        }
+        if self.settings.registration == Registration::Closed {
+            return Err(Denied::new(ErrorCode::RegistrationClosed, "this server takes no new accounts"));
+        }
+        let user = UserId::new(Uuid::now_v7());
+        match self.store.create_account_for_key(user, *key.as_bytes(), unix_ms_i64()).await? {
+            IdentityCreation::Created => {
+                let fingerprint = key.fingerprint();
+                let identity = store::Identity {
+                    user_id: user,
+                    fingerprint,
+                    active_key: *key.as_bytes(),
+                    disabled_at_ms: None,
+                };
+                Ok((identity, true))
+            }
+            IdentityCreation::AlreadyThere(identity) if identity.active_key == *key.as_bytes() => {
+                allowed(identity).map(|identity| (identity, false))
+            }
+            IdentityCreation::AlreadyThere(_) => {
+                Err(Denied::new(ErrorCode::Revoked, "another key has replaced this one"))
+            }
+        }
+    }
+
+    /// Whether a device is registered to a user and not removed.
+    pub(super) async fn registered_to(&self, user: UserId, device: &DeviceId) -> Result<DeviceOwner, Denied> {
+        match self.store.find_device(device).await? {
+            Some(owner) if owner.user_id == user && !owner.removed => Ok(owner),
+            _ => Err(UNKNOWN_DEVICE),
+        }
+    }
+
+    async fn owner_of_key(&self, key: &PublicKey) -> Result<(UserId, Fingerprint), Denied> {
+        self.account_of_key(key).await.map(|(identity, _)| (identity.user_id, identity.fingerprint))
+    }
+
+    /// A device that is somebody's, shown with what may be that somebody's identity key.
+    async fn device_of_identity(
+        &self,
+        owner: DeviceOwner,
+        key: &PublicKey,
+    ) -> Result<(UserId, Option<Fingerprint>), Denied> {
+        match self.store.find_identity(key.as_bytes()).await? {
+            Some(identity) if identity.user_id == owner.user_id && !owner.removed => {
+                allowed(identity).map(|identity| (identity.user_id, Some(identity.fingerprint)))
+            }
+            _ => Err(UNKNOWN_DEVICE),
+        }
+    }
+
+    async fn register_by_name(&self, user: UserId, device: &DeviceId) -> Result<(), Denied> {
+        let now_ms = unix_ms_i64();
+        let new = NewDevice {
+            device_id: device.clone(),
+            user_id: user,
+            pubkey: None,
+            name: None,
+            created_at_ms: now_ms,
+            signature: None,
+        };
+        match self.store.register_device(&new, now_ms).await? {
+            store::Registration::Registered | store::Registration::Unchanged => Ok(()),
+            store::Registration::TooMany => Err(Denied::new(
+                ErrorCode::Conflict,
+                "this user has as many devices as may be; remove one first",
+            )),
+            store::Registration::IdTaken | store::Registration::KeyInUse => Err(UNKNOWN_DEVICE),
+        }
+    }
+}
+
+fn allowed(identity: store::Identity) -> Result<store::Identity, Denied> {
+    match identity.disabled_at_ms {
+        None => Ok(identity),
+        Some(_) => Err(Denied::new(ErrorCode::Forbidden, "the account is disabled")),
+    }
+}
+
+fn ephemeral() -> DeviceId {
+    DeviceId::ephemeral(Uuid::now_v7())
+}
+
+impl DeviceOwner {
+    fn is_proved_by(&self, key: &PublicKey) -> bool {
+        !self.removed && self.pubkey == Some(*key.as_bytes())
+    }
+}

@@ -1,0 +1,223 @@
+//! The only way to a session: its bounded queue, and beside it one slot for orders.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use aldis_protocol::{
+    CloseCode, Codec, DeviceId, ErrorReply, Fingerprint, Sender, SessionId, UserId,
+    limits::{QUEUE_BYTES, QUEUE_FRAMES},
+};
+use bytes::Bytes;
+
+/// A session as everyone else sees it.
+#[derive(Debug)]
+pub(crate) struct Outlet {
+    pub(crate) session: SessionId,
+    pub(crate) user: UserId,
+    pub(crate) device: DeviceId,
+    pub(crate) fingerprint: Option<Fingerprint>,
+    pub(crate) codec: Codec,
+    /// The tick at which the session wants to be woken; the sweep reads it.
+    deadline: AtomicU64,
+    queue: Mutex<Queue>,
+}
+
+/// What the session was told to do.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Order {
+    /// Tell the client why, and close.
+    Close(Closing),
+}
+
+/// A close that the server starts.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Closing {
+    pub(crate) code: CloseCode,
+    pub(crate) reason: &'static str,
+    /// What the `error` before it says.
+    pub(crate) error: ErrorReply<'static>,
+}
+
+/// What became of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "full and gone each want a decision"]
+pub(crate) enum Pushed {
+    /// It is on its way.
+    Queued,
+    /// There was no room; the session closes as a slow consumer.
+    Full,
+    /// The session is over.
+    Gone,
+}
+
+/// What waited for a session.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    /// All frames that waited.
+    Frames(VecDeque<Bytes>),
+    /// An order; it goes before frames.
+    Order(Order),
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    frames: VecDeque<Bytes>,
+    bytes: usize,
+    /// What the session took and has not written yet still counts.
+    taken: Load,
+    order: Option<Order>,
+    waker: Option<Waker>,
+    closed: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Load {
+    frames: usize,
+    bytes: usize,
+}
+
+impl Closing {
+    /// A close whose `error` has the code that goes with it.
+    pub(crate) fn new(code: CloseCode, reason: &'static str, message: &'static str) -> Self {
+        let error = ErrorReply {
+            close: Some(code.as_u16()),
+            reconnect: Some(code.advice(reason) == aldis_protocol::Advice::Reconnect),
+            ..ErrorReply::new(code.error_code(), message)
+        };
+        Self { code, reason, error }
+    }
+
+    /// The same, with the time after which the client should come back.
+    pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
+        self.error.retry_after = Some(seconds);
+        self
+    }
+}
+
+impl Outlet {
+    /// The way to a session that is about to begin.
+    pub(crate) fn new(
+        session: SessionId,
+        user: UserId,
+        device: DeviceId,
+        fingerprint: Option<Fingerprint>,
+        codec: Codec,
+    ) -> Self {
+        Self {
+            session,
+            user,
+            device,
+            fingerprint,
+            codec,
+            deadline: AtomicU64::new(u64::MAX),
+            queue: Mutex::default(),
+        }
+    }
+
+    /// Puts a frame, encoded in the session's codec, into its queue. Never waits.
+    pub(crate) fn push(&self, frame: Bytes) -> Pushed {
+        let mut queue = self.lock();
+        if queue.closed {
+            return Pushed::Gone;
+        }
+        let pushed = queue.push(frame);
+        let waker = queue.waker.take();
+        drop(queue);
+        wake(waker);
+        pushed
+    }
+
+    /// Tells the session what to do. The first order stands.
+    pub(crate) fn order(&self, order: Order) {
+        let mut queue = self.lock();
+        queue.order.get_or_insert(order);
+        let waker = queue.waker.take();
+        drop(queue);
+        wake(waker);
+    }
+
+    /// Wakes the session where its deadline has come.
+    pub(crate) fn wake_if_due(&self, tick: u64) {
+        if self.deadline.load(Ordering::Relaxed) <= tick {
+            let waker = self.lock().waker.take();
+            wake(waker);
+        }
+    }
+
+    /// The sender of what this session says.
+    pub(crate) fn sender(&self) -> Sender {
+        Sender { device_id: self.device.clone(), user_id: self.user, fingerprint: self.fingerprint }
+    }
+
+    /// For the session itself: what waits. What was taken the last time counts as written.
+    pub(crate) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Taken> {
+        let mut queue = self.lock();
+        if let Some(order) = queue.order.take() {
+            return Poll::Ready(Taken::Order(order));
+        }
+        if queue.frames.is_empty() {
+            queue.taken = Load::default();
+            match &mut queue.waker {
+                Some(waker) => waker.clone_from(cx.waker()),
+                None => queue.waker = Some(cx.waker().clone()),
+            }
+            return Poll::Pending;
+        }
+        queue.taken = Load { frames: queue.frames.len(), bytes: queue.bytes };
+        queue.bytes = 0;
+        Poll::Ready(Taken::Frames(std::mem::take(&mut queue.frames)))
+    }
+
+    /// For the session itself, while it has frames to write: registers for orders alone.
+    pub(crate) fn poll_order(&self, cx: &mut Context<'_>) -> Poll<Order> {
+        let mut queue = self.lock();
+        if let Some(order) = queue.order.take() {
+            return Poll::Ready(order);
+        }
+        queue.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// For the session itself: when it wants to be woken.
+    pub(crate) fn set_deadline(&self, tick: u64) {
+        self.deadline.store(tick, Ordering::Relaxed);
+    }
+
+    /// For the session itself: it takes no more. Gives back what waited.
+    pub(crate) fn close(&self) -> VecDeque<Bytes> {
+        let queue = std::mem::replace(&mut *self.lock(), Queue { closed: true, ..Queue::default() });
+        queue.frames
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    fn push(&mut self, frame: Bytes) -> Pushed {
+        let frames = self.frames.len() + self.taken.frames;
+        let bytes = self.bytes + self.taken.bytes + frame.len();
+        if frames >= QUEUE_FRAMES || bytes > QUEUE_BYTES {
+            let closing =
+                Closing::new(CloseCode::SlowConsumer, "", "this connection does not read fast enough");
+            self.order.get_or_insert(Order::Close(closing));
+            return Pushed::Full;
+        }
+        self.bytes += frame.len();
+        self.frames.push_back(frame);
+        Pushed::Queued
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}

@@ -1,0 +1,157 @@
+//! The server as a whole: bind, run, stop.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{task::JoinSet, time::interval};
+use tokio_rustls::TlsAcceptor;
+
+use crate::{
+    clock::unix_ms_i64,
+    config::{Config, key_file},
+    drain,
+    http::routes,
+    node::Node,
+    router::Router,
+    session::sweep,
+    store::{Store, StoreError, StoreOptions},
+    transport::{Certificates, Listener, TlsError, doors, serve},
+};
+
+/// A server that has its address, its database and its keys, and serves once it is [`run`](Server::run).
+pub struct Server {
+    node: Arc<Node>,
+    store: Arc<Store>,
+    listener: Listener,
+    address: SocketAddr,
+    tls: Option<Tls>,
+}
+
+struct Tls {
+    certificates: Arc<Certificates>,
+    acceptor: TlsAcceptor,
+}
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The key file cannot be made or used.
+    #[error(transparent)]
+    KeyFile(#[from] key_file::KeyFileError),
+    /// The database cannot be opened.
+    #[error("cannot open the database: {0}")]
+    Database(String),
+    /// The address cannot be bound.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The certificate cannot be served.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// `SECRET_KEY` is too short.
+    #[error("SECRET_KEY is too short; it needs at least 32 bytes")]
+    SecretKeyTooShort,
+}
+
+impl Server {
+    /// Makes or reads the key file, opens the database and brings it up to date, and binds the address.
+    ///
+    /// # Errors
+    /// [`StartError`], which names what to mend.
+    pub async fn bind(config: Config) -> Result<Self, StartError> {
+        let root = key_file::load_or_create(&config.data_dir)?;
+        let tls = config.tls.as_ref().map(Tls::load).transpose()?;
+        let store = Store::open(&config.database_url, &StoreOptions::default())
+            .await
+            .map_err(|error| database(&error))?;
+        let store = Arc::new(store);
+        let router =
+            Router::new(&config, &root, Arc::clone(&store)).map_err(|_| StartError::SecretKeyTooShort)?;
+        let listen = |source| StartError::Listen { address: config.listen, source };
+        let listener = Listener::bind(config.listen).map_err(listen)?;
+        let address = listener.address().map_err(listen)?;
+        let node = Arc::new(Node::new(config, Arc::new(router)));
+        Ok(Self { node, store, listener, address, tls })
+    }
+
+    /// The address that was bound, with the port that port 0 became.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where clients on this machine find it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// Serves until `shutdown` ends, then drains: sends everybody away in good order and waits for it.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let Self { node, store, listener, tls, .. } = self;
+        let mut background = JoinSet::new();
+        background.spawn(sweep(Arc::clone(&node.router)));
+        background.spawn(sweep_store(Arc::clone(&store)));
+        background.spawn(write_seen(Arc::clone(&node.router)));
+        let acceptor = tls.map(|tls| {
+            background.spawn(tls.certificates.keep_fresh());
+            tls.acceptor
+        });
+        let routes = routes(Arc::clone(&node), doors(&node));
+        let serving = tokio::spawn(serve(listener, acceptor, Arc::clone(&node), routes));
+        shutdown.await;
+        drain::drain(&node).await;
+        if let Err(error) = serving.await {
+            tracing::error!(%error, "the accept loop failed");
+        }
+        background.shutdown().await;
+        node.router.write_seen().await;
+        store.close().await;
+    }
+}
+
+impl Tls {
+    fn load(files: &crate::config::TlsFiles) -> Result<Self, TlsError> {
+        let certificates = Certificates::load(files)?;
+        let acceptor = certificates.acceptor()?;
+        Ok(Self { certificates, acceptor })
+    }
+}
+
+/// How often expired rows are deleted.
+const STORE_SWEEP: Duration = Duration::from_secs(60);
+/// How often it is written down when devices were last connected.
+const WRITE_SEEN: Duration = Duration::from_secs(5);
+
+async fn write_seen(router: Arc<Router>) {
+    let mut ticks = interval(WRITE_SEEN);
+    loop {
+        ticks.tick().await;
+        router.write_seen().await;
+    }
+}
+
+async fn sweep_store(store: Arc<Store>) {
+    let mut ticks = interval(STORE_SWEEP);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = store.sweep(unix_ms_i64()).await {
+            tracing::warn!(%error, "cannot delete what has expired; trying again");
+        }
+    }
+}
+
+fn database(error: &StoreError) -> StartError {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    StartError::Database(text)
+}

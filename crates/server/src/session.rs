@@ -1,0 +1,21 @@
+//! What happens between a client and the router: handshake, requests and replies, re-authentication, liveness.
+//!
+//! Everything here is a state machine without IO, fed with frames and the time, but for [`enter`] (which drives the
+//! handshake) and [`task`] (the session's one loop).
+
+mod deadlines;
+mod enter;
+mod handshake;
+mod live;
+mod liveness;
+mod reauthentication;
+mod replies;
+mod sweep;
+mod task;
+mod wire;
+
+pub(crate) use enter::enter;
+pub(crate) use handshake::{Arrival, Credentials};
+pub(crate) use live::fresh;
+pub(crate) use sweep::sweep;
+pub(crate) use wire::{Backlog, Broken, Incoming, Outgoing, Wire};

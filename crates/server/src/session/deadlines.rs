@@ -1,0 +1,87 @@
+//! Every deadline of a session, in one table.
+
+/// What a session waits for. Ticks are milliseconds on the clock that never jumps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Deadline {
+    /// The next ping is due.
+    Ping,
+    /// The pong to the last ping has to be there.
+    Pong,
+    /// The client is to be asked for a new token.
+    AskForToken,
+    /// The new token has to be there.
+    NewToken,
+    /// New TURN credentials are to be sent.
+    IceServers,
+    /// The socket has to take more of what waits for it.
+    Write,
+}
+
+const COUNT: usize = 6;
+
+/// When each of them is, if at all.
+#[derive(Debug)]
+pub(super) struct Deadlines([u64; COUNT]);
+
+const NEVER: u64 = u64::MAX;
+const ALL: [Deadline; COUNT] = [
+    Deadline::Ping,
+    Deadline::Pong,
+    Deadline::AskForToken,
+    Deadline::NewToken,
+    Deadline::IceServers,
+    Deadline::Write,
+];
+
+impl Deadlines {
+    /// None is set.
+    pub(super) const fn new() -> Self {
+        Self([NEVER; COUNT])
+    }
+
+    /// Sets one, in place of what it was.
+    pub(super) fn set(&mut self, deadline: Deadline, tick: u64) {
+        self.0[deadline as usize] = tick;
+    }
+
+    /// It need not be kept any more.
+    pub(super) fn clear(&mut self, deadline: Deadline) {
+        self.set(deadline, NEVER);
+    }
+
+    /// Whether it is set.
+    pub(super) fn is_set(&self, deadline: Deadline) -> bool {
+        self.0[deadline as usize] != NEVER
+    }
+
+    /// The next of all.
+    pub(super) fn next(&self) -> u64 {
+        self.0.iter().copied().min().unwrap_or(NEVER)
+    }
+
+    /// Takes one that has come, each once.
+    pub(super) fn take_due(&mut self, tick: u64) -> Option<Deadline> {
+        let due = ALL.into_iter().find(|deadline| self.0[*deadline as usize] <= tick)?;
+        self.clear(due);
+        Some(due)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_deadline_comes_once_and_not_before_its_time() {
+        let mut deadlines = Deadlines::new();
+        assert_eq!(deadlines.next(), NEVER);
+        deadlines.set(Deadline::Ping, 30);
+        deadlines.set(Deadline::Write, 10);
+        assert_eq!(deadlines.next(), 10);
+        assert_eq!(deadlines.take_due(9), None);
+        assert_eq!(deadlines.take_due(30), Some(Deadline::Ping));
+        assert_eq!(deadlines.take_due(30), Some(Deadline::Write));
+        assert_eq!(deadlines.take_due(30), None);
+        assert!(!deadlines.is_set(Deadline::Ping));
+    }
+}

@@ -1,0 +1,269 @@
+//! How a connection becomes a session, for all five doors (protocol.md, sections 1, 3 and 9).
+//!
+//! One type per state: [`Arrival`] (came in) → [`AwaitingProof`] (on the two doors where the proof comes on the socket)
+//! → [`Question`] (for whoever knows tokens, keys and devices) → an identity or a [`Refusal`]. A proof is consumed by
+//! each step, so that none can be used twice.
+
+use std::time::Duration;
+
+use aldis_auth::{AuthError, ChallengeResponse, SocketChallenge};
+use aldis_protocol::{
+    Auth, AuthChallenge, AuthFailure, AuthResponse, ClientFrame, ClientMessage, CloseCode, Codec,
+    DecodeError, DeviceId, Door, ErrorCode, ErrorReply, MessageKind, Proof, Refusal as Manner, RoomId,
+    ServerMessage, limits::HANDSHAKE_TIMEOUT, reason,
+};
+use bytes::Bytes;
+
+use crate::{
+    clock::Now,
+    router::{Denied, KeyProof, TokenProof},
+};
+
+/// A connection that came in by a door.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) door: Door,
+    pub(crate) codec: Codec,
+    /// Of the chat door.
+    pub(crate) room: Option<RoomId>,
+    pub(crate) credentials: Credentials,
+}
+
+/// What the upgrade request itself brought.
+#[derive(Debug)]
+pub(crate) enum Credentials {
+    /// On a query door: what its query and `Authorization` said.
+    Query {
+        /// Or why there is none that could be asked about.
+        token: Result<String, Denied>,
+        device_id: Option<Result<DeviceId, Denied>>,
+    },
+    /// On `/v1/connect`: the 32 bytes and the audience of the challenge to send.
+    Challenge { challenge: [u8; 32], audience: String },
+    /// On the chat door: nothing yet.
+    FirstMessage,
+}
+
+/// A connection whose proof has to come on the socket.
+#[derive(Debug)]
+pub(crate) struct AwaitingProof {
+    door: Door,
+    codec: Codec,
+    challenge: Option<SocketChallenge>,
+}
+
+/// What the handshake needs to know from elsewhere.
+#[derive(Debug)]
+#[must_use = "a proof that is not asked about proves nothing"]
+pub(crate) enum Question {
+    /// Whose token is this?
+    Token(TokenProof),
+    /// Whose key is this?
+    Key(KeyProof),
+}
+
+/// The next step of a connection that came in.
+#[derive(Debug)]
+pub(crate) enum Begun {
+    /// Send this, if there is one, and wait for the proof.
+    Await(AwaitingProof, Option<ServerMessage<'static>>),
+    /// The proof is there.
+    Ask(Question),
+}
+
+/// How a connection is sent away.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Refusal {
+    pub(crate) code: ErrorCode,
+    /// What is said first.
+    pub(crate) message: ServerMessage<'static>,
+    pub(crate) close: CloseCode,
+    pub(crate) reason: &'static str,
+}
+
+/// How long the proof may take.
+pub(crate) const TIME_FOR_PROOF: Duration = HANDSHAKE_TIMEOUT;
+
+impl Arrival {
+    /// The first step.
+    pub(crate) fn begin(self, now: Now) -> Result<Begun, Refusal> {
+        let (door, codec) = (self.door, self.codec);
+        match self.credentials {
+            Credentials::Query { token, device_id } => {
+                let ask = token.and_then(|token| {
+                    Ok(Begun::Ask(Question::Token(TokenProof { token, device_id: device_id.transpose()? })))
+                });
+                ask.map_err(|denied| Refusal::of(door, denied))
+            }
+            Credentials::Challenge { challenge, audience } => {
+                let challenge = SocketChallenge::issue(challenge, &audience, now.unix_ms);
+                let message = ServerMessage::AuthChallenge(AuthChallenge {
+                    challenge: *challenge.challenge(),
+                    audience: audience.into(),
+                    expires_at_ms: challenge.expires_at_ms(),
+                });
+                Ok(Begun::Await(AwaitingProof { door, codec, challenge: Some(challenge) }, Some(message)))
+            }
+            Credentials::FirstMessage => {
+                Ok(Begun::Await(AwaitingProof { door, codec, challenge: None }, None))
+            }
+        }
+    }
+}
+
+impl AwaitingProof {
+    /// The first message decides.
+    pub(crate) fn receive(self, frame: &Bytes, now: Now) -> Result<Question, Refusal> {
+        match self.codec.decode_client(frame) {
+            Ok(ClientFrame { message: ClientMessage::Auth(auth), .. }) => self.take_token(auth),
+            Ok(ClientFrame { message: ClientMessage::AuthResponse(response), .. }) => {
+                self.take_response(response, now)
+            }
+            Ok(_) => Err(self.no_proof()),
+            Err(error) => Err(self.malformed(&error)),
+        }
+    }
+
+    /// Nothing came in time.
+    pub(crate) fn timed_out(self) -> Refusal {
+        match self.door.refusal() {
+            Manner::PolicyViolation => {
+                let denied = Denied::new(ErrorCode::MissingToken, "nothing came in time");
+                Refusal::policy(&denied, reason::AUTHENTICATION_TIMEOUT)
+            }
+            Manner::AuthFailure | Manner::Close | Manner::Unauthorized => {
+                Refusal::of(self.door, Denied::new(ErrorCode::MissingToken, "no proof came in time"))
+            }
+        }
+    }
+
+    fn take_token(self, auth: Auth<'_>) -> Result<Question, Refusal> {
+        match auth.token.filter(|token| !token.expose().is_empty()) {
+            Some(token) => {
+                let token = token.expose().to_owned();
+                Ok(Question::Token(TokenProof { token, device_id: auth.device_id }))
+            }
+            None => Err(Refusal::of(self.door, Denied::new(ErrorCode::MissingToken, "`auth` has no token"))),
+        }
+    }
+
+    fn take_response(self, response: AuthResponse<'_>, now: Now) -> Result<Question, Refusal> {
+        let Some(challenge) = self.challenge else { return Err(self.no_proof()) };
+        let proof = ChallengeResponse {
+            public_key: response.public_key,
+            signature: response.signature,
+            device_id: response.device_id,
+        };
+        match challenge.accept(&proof, now.unix_ms) {
+            Ok(key) => Ok(Question::Key(KeyProof { key, device_id: proof.device_id })),
+            Err(error) => Err(Refusal::of(self.door, challenge_failed(error))),
+        }
+    }
+
+    fn no_proof(&self) -> Refusal {
+        match self.door.refusal() {
+            Manner::PolicyViolation => self.not_auth(),
+            Manner::AuthFailure | Manner::Close | Manner::Unauthorized => Refusal::of(
+                self.door,
+                Denied::new(ErrorCode::MissingToken, "the first message must be auth_response or auth"),
+            ),
+        }
+    }
+
+    fn malformed(&self, error: &DecodeError) -> Refusal {
+        let meant_as_proof = matches!(error.kind, Some(MessageKind::Auth | MessageKind::AuthResponse));
+        match self.door.refusal() {
+            Manner::PolicyViolation => self.not_auth(),
+            _ if !meant_as_proof => self.no_proof(),
+            Manner::AuthFailure | Manner::Close | Manner::Unauthorized => {
+                let mut refusal =
+                    Refusal::of(self.door, Denied::new(ErrorCode::BadRequest, "the proof is malformed"));
+                if let ServerMessage::AuthFailure(failure) = &mut refusal.message {
+                    failure.message = error.message.clone().into();
+                }
+                refusal
+            }
+        }
+    }
+
+    fn not_auth(&self) -> Refusal {
+        let denied = Denied::new(ErrorCode::Unauthenticated, "the first message must be auth");
+        Refusal::policy(&denied, reason::FIRST_MESSAGE_MUST_BE_AUTH)
+    }
+}
+
+impl Refusal {
+    /// How a door refuses.
+    pub(crate) fn of(door: Door, denied: Denied) -> Self {
+        let close = close_code(denied.code);
+        match (door.refusal(), close) {
+            (
+                Manner::PolicyViolation,
+                CloseCode::TokenMissing | CloseCode::TokenInvalid | CloseCode::TokenExpired,
+            ) => Self::policy(&denied, policy_reason(denied.code)),
+            (Manner::AuthFailure, _) => {
+                let Denied { code, message, rotation } = denied;
+                let failure = AuthFailure { code, message: message.into(), rotation };
+                Self { code, message: ServerMessage::AuthFailure(failure), close, reason: "" }
+            }
+            (Manner::PolicyViolation | Manner::Close | Manner::Unauthorized, _) => {
+                Self::with_error(&denied, close, "")
+            }
+        }
+    }
+
+    /// What the socket itself refused.
+    pub(crate) fn of_socket(close: CloseCode, message: &'static str) -> Self {
+        Self::with_error(&Denied::new(close.error_code(), message), close, "")
+    }
+
+    fn policy(denied: &Denied, reason: &'static str) -> Self {
+        Self::with_error(denied, CloseCode::PolicyViolation, reason)
+    }
+
+    fn with_error(denied: &Denied, close: CloseCode, reason: &'static str) -> Self {
+        let error =
+            ErrorReply { close: Some(close.as_u16()), ..ErrorReply::new(denied.code, denied.message) };
+        Self { code: denied.code, message: ServerMessage::Error(error), close, reason }
+    }
+}
+
+fn challenge_failed(error: AuthError) -> Denied {
+    match error.code() {
+        ErrorCode::InvalidChallenge | ErrorCode::ExpiredToken => {
+            Denied::new(ErrorCode::ExpiredToken, "the challenge has expired")
+        }
+        ErrorCode::InvalidKey => {
+            Denied::new(ErrorCode::InvalidKey, "this is no key, or one that everybody can sign for")
+        }
+        code => Denied::new(code, "the signature does not verify"),
+    }
+}
+
+fn close_code(code: ErrorCode) -> CloseCode {
+    match code {
+        ErrorCode::MissingToken => CloseCode::TokenMissing,
+        ErrorCode::ExpiredToken => CloseCode::TokenExpired,
+        ErrorCode::UnknownDevice => CloseCode::DeviceUnknown,
+        ErrorCode::Overloaded => CloseCode::TooManyConnections,
+        ErrorCode::Forbidden => CloseCode::AccountDisabled,
+        ErrorCode::Unavailable | ErrorCode::Draining => CloseCode::Overloaded,
+        ErrorCode::Internal => CloseCode::InternalError,
+        _ => CloseCode::TokenInvalid,
+    }
+}
+
+fn policy_reason(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::MissingToken => reason::MISSING_AUTH_TOKEN,
+        _ => reason::INVALID_TOKEN,
+    }
+}
+
+/// Whether the door's proof comes on the socket.
+pub(crate) fn proves_on_socket(door: Door) -> bool {
+    match door.proof() {
+        Proof::KeyOrToken | Proof::FirstMessage => true,
+        Proof::Query => false,
+    }
+}

@@ -1,0 +1,301 @@
+//! A session after `connected`: frames in, replies and requests for the router out. Mutate it, then ask
+//! [`next_deadline`](Live::next_deadline).
+
+use aldis_auth::Claims;
+use aldis_protocol::{
+    AuthFailure, AuthRequired, AuthSuccess, ClientFrame, ClientMessage, CloseCode, Codec, DecodeError,
+    DeviceId, Door, ErrorCode, ErrorReply, RequestId, RoomId, ServerFrame, ServerMessage, Timestamp, UserId,
+    limits::MAX_ERRORS_IN_A_ROW,
+};
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::{
+    deadlines::{Deadline, Deadlines},
+    liveness, reauthentication,
+    replies::{self, Known, Replies, RequestDigest},
+};
+use crate::{
+    clock::Now,
+    router::{Closing, Denied, Identity, TokenLife},
+};
+
+/// When a client that sent nothing but nonsense may come back, in seconds.
+const REST_AFTER_ERRORS: u64 = 5;
+/// How long before the TURN credentials end the next ones are sent.
+const ICE_SERVERS_BEFORE_MS: u64 = 5 * 60 * 1000;
+/// However the wall clock jumps, they are not sent more often.
+const SHORTEST_ICE_INTERVAL_MS: u64 = 60 * 1000;
+
+/// The state of a live session.
+#[derive(Debug)]
+pub(super) struct Live {
+    door: Door,
+    codec: Codec,
+    room: Option<RoomId>,
+    user: UserId,
+    device: DeviceId,
+    token: Option<TokenLife>,
+    replies: Replies,
+    deadlines: Deadlines,
+    errors_in_a_row: u32,
+}
+
+/// What a frame asks for.
+#[derive(Debug)]
+pub(super) enum Step<'a> {
+    /// Nothing.
+    Nothing,
+    /// This reply.
+    Reply(Bytes),
+    /// This reply, and then the end.
+    ReplyAndClose(Bytes, Closing),
+    /// Something of the router.
+    Ask(Asked, ClientMessage<'a>),
+    /// A look at a new token.
+    CheckToken(Asked, String),
+}
+
+/// A request whose reply is still to come.
+#[derive(Debug)]
+#[must_use = "every request gets exactly one reply"]
+pub(super) struct Asked {
+    id: Option<RequestId>,
+    digest: Option<RequestDigest>,
+}
+
+/// What a deadline asks for.
+#[derive(Debug)]
+pub(super) enum Due {
+    /// A ping.
+    Ping,
+    /// This message.
+    Say(ServerMessage<'static>),
+    /// New TURN credentials.
+    IceServers,
+    /// A look at whether the socket takes anything.
+    Write,
+    /// The end.
+    Close(Closing),
+}
+
+impl Asked {
+    /// The request's id.
+    pub(super) const fn id(&self) -> Option<&RequestId> {
+        self.id.as_ref()
+    }
+}
+
+impl Live {
+    /// A session that was just greeted.
+    pub(super) fn new(door: Door, codec: Codec, room: Option<RoomId>, identity: &Identity, now: Now) -> Self {
+        let mut deadlines = Deadlines::new();
+        liveness::schedule(&mut deadlines, now);
+        if let Some(token) = identity.token {
+            reauthentication::schedule(&mut deadlines, token, now);
+        }
+        Self {
+            door,
+            codec,
+            room,
+            user: identity.user,
+            device: identity.device.clone(),
+            token: identity.token,
+            replies: Replies::default(),
+            deadlines,
+            errors_in_a_row: 0,
+        }
+    }
+
+    /// Takes a frame.
+    pub(super) fn receive<'a>(&mut self, frame: &'a Bytes, now: Now) -> Step<'a> {
+        match self.codec.decode_client(frame) {
+            Ok(frame) => {
+                self.errors_in_a_row = 0;
+                self.take(frame, now)
+            }
+            Err(error) => self.malformed(error, now),
+        }
+    }
+
+    /// Takes the answer to a request, and gives the reply's bytes. An `ack` is remembered.
+    pub(super) fn answer(&mut self, asked: Asked, message: &ServerMessage<'_>, now: Now) -> Bytes {
+        if let ServerMessage::IceServers(servers) = message {
+            self.schedule_ice_servers(servers.expires_at, now);
+        }
+        let reply = self.encode(asked.id.clone(), message, now);
+        if let (ServerMessage::Ack(_), Some(id), Some(digest)) = (message, asked.id, asked.digest) {
+            self.replies.keep(id, digest, reply.clone());
+        }
+        reply
+    }
+
+    /// Takes what a look at a new token found.
+    pub(super) fn reauthenticate(
+        &mut self,
+        asked: Asked,
+        checked: Result<Claims, Denied>,
+        now: Now,
+    ) -> Result<Bytes, Closing> {
+        let message = match checked {
+            Ok(claims) if claims.sub != self.user => return Err(reauthentication::other_user(self.door)),
+            Ok(claims) if claims.did.as_ref().is_some_and(|device| *device != self.device) => {
+                refused(&Denied::new(ErrorCode::InvalidToken, "the token is for another device"))
+            }
+            Ok(claims) => self.renew(&claims, now),
+            Err(denied) => refused(&denied),
+        };
+        Ok(self.encode(asked.id, &message, now))
+    }
+
+    /// A pong came.
+    pub(super) fn pong(&mut self) {
+        liveness::ponged(&mut self.deadlines);
+    }
+
+    /// The socket took nothing since; it has until the tick.
+    pub(super) fn await_write(&mut self, until: u64) {
+        if !self.deadlines.is_set(Deadline::Write) {
+            self.deadlines.set(Deadline::Write, until);
+        }
+    }
+
+    /// All that waited is written.
+    pub(super) fn wrote(&mut self) {
+        self.deadlines.clear(Deadline::Write);
+    }
+
+    /// Takes a deadline that has come.
+    pub(super) fn take_due(&mut self, now: Now) -> Option<Due> {
+        Some(match self.deadlines.take_due(now.tick)? {
+            Deadline::Ping => {
+                liveness::pinged(&mut self.deadlines, now);
+                Due::Ping
+            }
+            Deadline::Pong => Due::Close(liveness::missed()),
+            Deadline::AskForToken => self.ask_for_token(now)?,
+            Deadline::NewToken => Due::Close(reauthentication::timed_out(self.door)),
+            Deadline::IceServers => Due::IceServers,
+            Deadline::Write => Due::Write,
+        })
+    }
+
+    /// New TURN credentials were sent; the next follow before they end.
+    pub(super) fn schedule_ice_servers(&mut self, expires_at: Option<Timestamp>, now: Now) {
+        if let Some(expires_ms) = expires_at.and_then(|time| u64::try_from(time.as_ms()).ok()) {
+            let tick = now.tick_at(expires_ms.saturating_sub(ICE_SERVERS_BEFORE_MS));
+            self.deadlines.set(Deadline::IceServers, tick.max(now.tick + SHORTEST_ICE_INTERVAL_MS));
+        }
+    }
+
+    /// The tick at which [`take_due`](Self::take_due) has something.
+    pub(super) fn next_deadline(&self) -> u64 {
+        self.deadlines.next()
+    }
+
+    fn take<'a>(&mut self, frame: ClientFrame<'a>, now: Now) -> Step<'a> {
+        let ClientFrame { id, message } = frame;
+        let digest = id.as_ref().and_then(|_| replies::digest(&message));
+        if let (Some(id), Some(digest)) = (&id, &digest) {
+            match self.replies.find(id, digest) {
+                Known::New => {}
+                Known::Answered(reply) => return Step::Reply(reply),
+                Known::Conflict => {
+                    return Step::Reply(self.error(Some(id.clone()), ErrorCode::Conflict, ID_TAKEN, now));
+                }
+            }
+        }
+        let asked = Asked { id, digest };
+        match message {
+            ClientMessage::Auth(auth) => {
+                let token = auth.token.map(|token| token.expose().to_owned()).unwrap_or_default();
+                Step::CheckToken(asked, token)
+            }
+            ClientMessage::AuthResponse(_) => {
+                let message = "the challenge was answered before; a live session takes auth";
+                Step::Reply(self.error(asked.id, ErrorCode::BadRequest, message, now))
+            }
+            ClientMessage::Received(_) => Step::Nothing,
+            mut message => {
+                self.fill_in_room(&mut message);
+                Step::Ask(asked, message)
+            }
+        }
+    }
+
+    /// On the chat door the room may be left out.
+    fn fill_in_room(&self, message: &mut ClientMessage<'_>) {
+        let room = match message {
+            ClientMessage::ChatMessage(chat) => &mut chat.room,
+            ClientMessage::Broadcast(broadcast) => &mut broadcast.room,
+            ClientMessage::History(history) => &mut history.room,
+            _ => return,
+        };
+        if room.is_none() {
+            room.clone_from(&self.room);
+        }
+    }
+
+    fn malformed(&mut self, error: DecodeError, now: Now) -> Step<'static> {
+        self.errors_in_a_row += 1;
+        let message = ServerMessage::Error(ErrorReply::new(error.code, error.message));
+        let reply = self.encode(error.id, &message, now);
+        if self.errors_in_a_row < MAX_ERRORS_IN_A_ROW {
+            return Step::Reply(reply);
+        }
+        let closing = Closing::new(CloseCode::TooManyErrors, "", "ten messages in a row were malformed");
+        Step::ReplyAndClose(reply, closing.retry_after(REST_AFTER_ERRORS))
+    }
+
+    fn renew(&mut self, claims: &Claims, now: Now) -> ServerMessage<'static> {
+        // A session proved by a key has no expiry, and a token gives it none.
+        if self.token.is_some() {
+            let token = TokenLife::of(claims);
+            self.token = Some(token);
+            reauthentication::schedule(&mut self.deadlines, token, now);
+        }
+        ServerMessage::AuthSuccess(AuthSuccess {
+            user_id: self.user,
+            device_id: self.device.clone(),
+            expires_at: self.token.map(expiry),
+        })
+    }
+
+    fn ask_for_token(&mut self, now: Now) -> Option<Due> {
+        let token = self.token?;
+        reauthentication::asked(&mut self.deadlines, token, now);
+        let reason = AuthRequired::REASON.into();
+        Some(Due::Say(ServerMessage::AuthRequired(AuthRequired { reason, expires_at: expiry(token) })))
+    }
+
+    fn error(&self, id: Option<RequestId>, code: ErrorCode, message: &'static str, now: Now) -> Bytes {
+        self.encode(id, &ServerMessage::Error(ErrorReply::new(code, message)), now)
+    }
+
+    fn encode(&self, id: Option<RequestId>, message: &ServerMessage<'_>, now: Now) -> Bytes {
+        self.codec.encode_server(&ServerFrame { id, timestamp: now.timestamp(), message: message.clone() })
+    }
+}
+
+const ID_TAKEN: &str = "another request had this id; give each its own";
+
+fn refused(denied: &Denied) -> ServerMessage<'static> {
+    ServerMessage::AuthFailure(AuthFailure {
+        code: denied.code,
+        message: denied.message.into(),
+        rotation: None,
+    })
+}
+
+pub(super) fn expiry(token: TokenLife) -> Timestamp {
+    Timestamp::from_ms(i64::try_from(token.expires_ms).unwrap_or(i64::MAX))
+}
+
+/// A message that the server starts.
+pub(crate) fn fresh(message: ServerMessage<'_>) -> ServerFrame<'_> {
+    ServerFrame {
+        id: Some(RequestId::from_uuid(Uuid::now_v7())),
+        timestamp: Now::read().timestamp(),
+        message,
+    }
+}

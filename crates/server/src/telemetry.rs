@@ -1,0 +1,14 @@
+//! What is logged, and where: lines on stderr, chosen by `ALDIS_LOG`.
+//!
+//! `error`: somebody has to act. `warn`: somebody should look. `info`: the server's own life. `debug`: one line for each
+//! request and connection. Never a token, a password, a code or what somebody said, at any level.
+
+use std::io;
+
+use tracing_subscriber::EnvFilter;
+
+/// Starts logging for the process. A second start changes nothing.
+pub fn start() {
+    let filter = EnvFilter::try_from_env("ALDIS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).try_init();
+}

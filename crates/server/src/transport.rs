@@ -1,0 +1,16 @@
+//! Bytes: accept, TLS, HTTP, the upgrade, and WebSocket frames.
+
+mod credentials;
+mod gate;
+mod io;
+mod listener;
+mod socket;
+mod tap;
+mod tls;
+mod upgrade;
+mod watched;
+
+pub(crate) use listener::{Listener, serve};
+pub(crate) use tls::Certificates;
+pub use tls::TlsError;
+pub(crate) use upgrade::doors;

@@ -1,0 +1,143 @@
+//! The accept loop: connections in, each served as HTTP/1.1 under deadlines until it ends or is upgraded.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Router, extract::ConnectInfo};
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::task::TaskTracker;
+use tower::Service;
+
+use super::{
+    io::Io,
+    watched::{Watch, Watched},
+};
+use crate::node::Node;
+
+/// Connections that the kernel holds for us; a storm of reconnects fits.
+const BACKLOG: u32 = 4096;
+/// Connections that speak HTTP at a time; further ones wait in the kernel.
+const HTTP_CONNECTIONS: usize = 4096;
+const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long to let connections end when the process has no more file descriptors.
+const PAUSE: Duration = Duration::from_millis(100);
+/// What hyper takes at the most; the routes refuse less, in words.
+const HEADER_BYTES: usize = 64 * 1024;
+const HEADERS: usize = 256;
+
+/// A bound address.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    tcp: TcpListener,
+}
+
+impl Listener {
+    /// Binds; port 0 takes a free one.
+    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(Self { tcp: socket.listen(BACKLOG)? })
+    }
+
+    /// The address that was bound.
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+}
+
+/// Serves connections until the node stops, and waits for those that are under way.
+pub(crate) async fn serve(listener: Listener, tls: Option<TlsAcceptor>, node: Arc<Node>, routes: Router) {
+    let connections = TaskTracker::new();
+    let slots = Arc::new(Semaphore::new(HTTP_CONNECTIONS));
+    loop {
+        let accepted = tokio::select! {
+            () = node.stop.cancelled() => break,
+            accepted = accept(&listener, &slots) => accepted,
+        };
+        let Some((stream, peer, slot)) = accepted else { break };
+        let (tls, routes, node) = (tls.clone(), routes.clone(), Arc::clone(&node));
+        connections.spawn(async move {
+            let _slot = slot;
+            tokio::select! {
+                () = node.stop.cancelled() => {}
+                () = serve_connection(stream, peer, tls, routes) => {}
+            }
+        });
+    }
+    connections.close();
+    connections.wait().await;
+}
+
+async fn accept(
+    listener: &Listener,
+    slots: &Arc<Semaphore>,
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
+    loop {
+        match listener.tcp.accept().await {
+            Ok((stream, peer)) => return Some((stream, peer, slot)),
+            Err(error) if is_about_one_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept connections; trying again");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+fn is_about_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    )
+}
+
+async fn serve_connection(stream: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>, routes: Router) {
+    // Messages are small and wait for nothing.
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let io = match tls {
+        None => Io::Plain(stream),
+        Some(acceptor) => match timeout(TLS_HANDSHAKE, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => Io::Tls(Box::new(stream)),
+            Ok(Err(_)) | Err(_) => return,
+        },
+    };
+    let (watched, watch) = Watched::new(io);
+    let http = serve_http(watched, Arc::clone(&watch), peer, routes);
+    tokio::select! {
+        () = watch.expired() => {}
+        () = http => {}
+    }
+}
+
+async fn serve_http(stream: Watched<Io>, watch: Arc<Watch>, peer: SocketAddr, routes: Router) {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let (mut routes, watch) = (routes.clone(), Arc::clone(&watch));
+        async move {
+            watch.begin_request();
+            let response = routes.call(request).await;
+            watch.end_request();
+            response
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .max_buf_size(HEADER_BYTES)
+        .max_headers(HEADERS)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    if let Err(error) = connection.await {
+        tracing::debug!(%peer, %error, "a connection ended badly");
+    }
+}

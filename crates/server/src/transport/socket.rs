@@ -1,0 +1,312 @@
+//! A WebSocket as a session sees it; the only file that knows the WebSocket library.
+//!
+//! The library reads, checks and reassembles frames, and answers pings. Our own frames are written past it, header and
+//! shared payload in one vectored write: nothing is copied into a buffer that would stay as large as the largest
+//! message it ever held.
+
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use aldis_protocol::{CloseCode, Codec, limits::MAX_MESSAGE_BYTES};
+use bytes::{BufMut, Bytes, BytesMut};
+use futures::{FutureExt, Sink, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Error, Message,
+        error::{CapacityError, ProtocolError},
+        handshake::derive_accept_key,
+        protocol::{
+            Role, WebSocketConfig,
+            frame::{
+                FrameHeader,
+                coding::{Control, Data, OpCode},
+            },
+        },
+    },
+};
+
+use super::tap::{OverLimit, Tap};
+use crate::session::{Backlog, Broken, Incoming, Outgoing, Wire};
+
+/// Reads are small, for most messages are; an idle connection keeps this much.
+const READ_BUFFER: usize = 1024;
+/// Only pongs pass through the library's write buffer.
+const WRITE_BUFFER: usize = 1024;
+const MAX_WRITE_BUFFER: usize = 16 * 1024;
+/// After a message larger than this the library's read buffer is made anew.
+const LARGE_MESSAGE: usize = 8 * 1024;
+/// Slices of one vectored write: two for each frame.
+const MAX_SLICES: usize = 64;
+/// Of an unmasked frame.
+const LONGEST_HEADER: usize = 10;
+
+/// A WebSocket over a stream.
+#[derive(Debug)]
+pub(crate) struct Socket<S> {
+    /// None only while it is being rebuilt.
+    library: Option<WebSocketStream<Tap<S>>>,
+    codec: Codec,
+    outgoing: VecDeque<OutgoingFrame>,
+    outgoing_bytes: usize,
+    /// How much of the first outgoing frame is written.
+    front_written: usize,
+    written: u64,
+    /// A large message came: the read buffer has grown.
+    grown: bool,
+}
+
+#[derive(Debug)]
+struct OutgoingFrame {
+    header: [u8; LONGEST_HEADER],
+    header_length: usize,
+    payload: Bytes,
+}
+
+impl OutgoingFrame {
+    fn new(opcode: OpCode, payload: Bytes) -> Self {
+        let mut header = [0; LONGEST_HEADER];
+        let mut rest = header.as_mut_slice();
+        // An unmasked header always fits.
+        let _ = FrameHeader { opcode, ..FrameHeader::default() }.format(payload.len() as u64, &mut rest);
+        let header_length = LONGEST_HEADER - rest.len();
+        Self { header, header_length, payload }
+    }
+
+    fn parts(&self) -> [&[u8]; 2] {
+        [&self.header[..self.header_length], &self.payload]
+    }
+
+    fn len(&self) -> usize {
+        self.header_length + self.payload.len()
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Socket<S> {
+    /// Takes over a stream on which the upgrade is done. `already_read` is what the client sent behind it.
+    pub(crate) fn new(stream: S, already_read: &[u8], codec: Codec, message_limit: usize) -> Option<Self> {
+        let tap = Tap::new(stream, message_limit, already_read).ok()?;
+        let library =
+            WebSocketStream::from_partially_read(tap, already_read.to_vec(), Role::Server, Some(config()))
+                .now_or_never()?;
+        Some(Self {
+            library: Some(library),
+            codec,
+            outgoing: VecDeque::new(),
+            outgoing_bytes: 0,
+            front_written: 0,
+            written: 0,
+            grown: false,
+        })
+    }
+
+    fn understand(&mut self, message: Message) -> Incoming {
+        match (message, self.codec) {
+            (Message::Text(text), Codec::Json) => self.take_frame(text.into()),
+            (Message::Binary(bytes), Codec::Proto) => self.take_frame(bytes),
+            (Message::Text(_), Codec::Proto) => Incoming::Refused(
+                CloseCode::UnsupportedFrame,
+                "this connection speaks protobuf in binary frames",
+            ),
+            (Message::Binary(_), Codec::Json) => {
+                Incoming::Refused(CloseCode::UnsupportedFrame, "this connection speaks JSON in text frames")
+            }
+            (Message::Ping(_), _) => Incoming::Ping,
+            (Message::Pong(_) | Message::Frame(_), _) => Incoming::Pong,
+            (Message::Close(frame), _) => Incoming::Closed(frame.map(|frame| frame.code.into())),
+        }
+    }
+
+    fn take_frame(&mut self, payload: Bytes) -> Incoming {
+        self.grown |= payload.len() > LARGE_MESSAGE;
+        Incoming::Frame(payload)
+    }
+
+    /// Gives back what the read buffer took for a large message, once nothing is in it.
+    fn shrink(&mut self) {
+        let at_message_end = self.library.as_ref().is_some_and(|library| library.get_ref().at_message_end());
+        if !self.grown || !at_message_end {
+            return;
+        }
+        self.library = self.library.take().and_then(|library| {
+            WebSocketStream::from_raw_socket(library.into_inner(), Role::Server, Some(config()))
+                .now_or_never()
+        });
+        self.grown = false;
+    }
+
+    fn poll_library_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        let Some(library) = &mut self.library else { return Poll::Ready(Err(Broken)) };
+        match ready!(Pin::new(library).poll_flush(cx)) {
+            Ok(()) | Err(Error::ConnectionClosed) => Poll::Ready(Ok(())),
+            Err(_) => Poll::Ready(Err(Broken)),
+        }
+    }
+
+    fn poll_write_outgoing(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        while !self.outgoing.is_empty() {
+            let Some(library) = &mut self.library else { return Poll::Ready(Err(Broken)) };
+            let (slices, count) = slices(&self.outgoing, self.front_written);
+            let stream = Pin::new(library.get_mut().stream_mut());
+            match ready!(stream.poll_write_vectored(cx, &slices[..count])) {
+                Ok(0) | Err(_) => return Poll::Ready(Err(Broken)),
+                Ok(count) => self.advance(count),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.written += count as u64;
+        self.outgoing_bytes -= count;
+        self.front_written += count;
+        while let Some(front) = self.outgoing.front() {
+            if self.front_written < front.len() {
+                break;
+            }
+            self.front_written -= front.len();
+            self.outgoing.pop_front();
+        }
+        if self.outgoing.is_empty() {
+            // A burst's capacity is not kept by an idle connection.
+            self.outgoing = VecDeque::new();
+        }
+        if let Some(library) = &mut self.library {
+            library.get_mut().set_mid_frame(self.front_written > 0);
+        }
+    }
+
+    fn push(&mut self, opcode: OpCode, payload: Bytes) {
+        let frame = OutgoingFrame::new(opcode, payload);
+        self.outgoing_bytes += frame.len();
+        self.outgoing.push_back(frame);
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Wire for Socket<S> {
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        let Some(library) = &mut self.library else { return Poll::Ready(Incoming::Broken) };
+        match library.poll_next_unpin(cx) {
+            Poll::Ready(Some(Ok(message))) => Poll::Ready(self.understand(message)),
+            Poll::Ready(Some(Err(error))) => Poll::Ready(refusal(&error)),
+            Poll::Ready(None) => Poll::Ready(Incoming::Broken),
+            Poll::Pending if self.grown => {
+                self.shrink();
+                // The new stream has not registered for the next bytes yet.
+                match &mut self.library {
+                    Some(library) if !self.grown => {
+                        library.poll_next_unpin(cx).map(|message| match message {
+                            Some(Ok(message)) => self.understand(message),
+                            Some(Err(error)) => refusal(&error),
+                            None => Incoming::Broken,
+                        })
+                    }
+                    _ => Poll::Pending,
+                }
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn enqueue(&mut self, outgoing: Outgoing) {
+        match (outgoing, self.codec) {
+            (Outgoing::Frame(payload), Codec::Json) => self.push(OpCode::Data(Data::Text), payload),
+            (Outgoing::Frame(payload), Codec::Proto) => self.push(OpCode::Data(Data::Binary), payload),
+            (Outgoing::Ping, _) => self.push(OpCode::Control(Control::Ping), Bytes::new()),
+            (Outgoing::Close(code, reason), _) => {
+                self.push(OpCode::Control(Control::Close), close_payload(code, reason));
+            }
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        if self.front_written == 0 {
+            ready!(self.poll_library_flush(cx))?;
+        }
+        ready!(self.poll_write_outgoing(cx))?;
+        if self.library.as_mut().is_some_and(|library| library.get_mut().take_held_back()) {
+            ready!(self.poll_library_flush(cx))?;
+        }
+        let Some(library) = &mut self.library else { return Poll::Ready(Err(Broken)) };
+        Pin::new(library.get_mut().stream_mut()).poll_flush(cx).map_err(|_| Broken)
+    }
+
+    fn backlog(&self) -> Backlog {
+        Backlog { frames: self.outgoing.len(), bytes: self.outgoing_bytes }
+    }
+
+    fn written(&self) -> u64 {
+        self.written
+    }
+
+    fn set_message_limit(&mut self, limit: usize) {
+        if let Some(library) = &mut self.library {
+            library.get_mut().set_message_limit(limit);
+        }
+    }
+}
+
+/// What answers `Sec-WebSocket-Key`.
+pub(super) fn accept_key(key: &[u8]) -> String {
+    derive_accept_key(key)
+}
+
+fn config() -> WebSocketConfig {
+    // The tap's limit, which knows who has authenticated, is at most this one.
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(WRITE_BUFFER)
+        .max_write_buffer_size(MAX_WRITE_BUFFER)
+        .max_message_size(Some(MAX_MESSAGE_BYTES))
+        .max_frame_size(Some(MAX_MESSAGE_BYTES))
+}
+
+fn slices(frames: &VecDeque<OutgoingFrame>, mut skip: usize) -> ([IoSlice<'_>; MAX_SLICES], usize) {
+    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+    let mut count = 0;
+    for part in frames.iter().flat_map(OutgoingFrame::parts) {
+        if count == MAX_SLICES {
+            break;
+        }
+        let skipped = skip.min(part.len());
+        skip -= skipped;
+        if skipped < part.len() {
+            slices[count] = IoSlice::new(&part[skipped..]);
+            count += 1;
+        }
+    }
+    (slices, count)
+}
+
+fn close_payload(code: CloseCode, reason: &str) -> Bytes {
+    let mut payload = BytesMut::with_capacity(2 + reason.len());
+    payload.put_u16(code.as_u16());
+    payload.put_slice(reason.as_bytes());
+    payload.freeze()
+}
+
+fn refusal(error: &Error) -> Incoming {
+    match error {
+        Error::Io(error) if is_over_limit(error) => over_limit(),
+        Error::Capacity(CapacityError::MessageTooLong { .. }) => over_limit(),
+        Error::Utf8(_) => Incoming::Refused(CloseCode::InvalidUtf8, "text frames are UTF-8"),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Incoming::Broken,
+        Error::Protocol(_) | Error::AttackAttempt => {
+            Incoming::Refused(CloseCode::ProtocolError, "the frame breaks RFC 6455")
+        }
+        _ => Incoming::Broken,
+    }
+}
+
+fn over_limit() -> Incoming {
+    Incoming::Refused(CloseCode::TooLarge, "the message is over the limit")
+}
+
+fn is_over_limit(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<OverLimit>())
+}

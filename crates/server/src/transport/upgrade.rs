@@ -1,0 +1,202 @@
+//! From an HTTP request at a door to a session: what the upgrade needs is taken out, the rest is let go.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use aldis_protocol::{Codec, Door, ErrorCode, RoomId, limits::MAX_UNAUTHENTICATED_MESSAGE_BYTES};
+use axum::{
+    Router,
+    extract::{ConnectInfo, Path, State},
+    response::Response,
+    routing::get,
+};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use rand::RngExt;
+use tokio::time::timeout;
+
+use super::{
+    credentials,
+    gate::{Gate, Place},
+    io::Io,
+    socket::{Socket, accept_key},
+    watched::Watched,
+};
+use crate::{
+    clock::Now,
+    http::{Problem, audience, client_address, problem, socket_origin_allowed},
+    node::Node,
+    session::{Arrival, Credentials, enter},
+};
+
+/// From the answer 101 to the first byte of the new protocol.
+const UPGRADE: Duration = Duration::from_secs(10);
+const VERSION: &str = "13";
+
+type Upgrading = Request<axum::body::Body>;
+
+/// The five doors.
+pub(crate) fn doors(node: &Node) -> Router<Arc<Node>> {
+    let gate = Gate::new(node.config.rate_limits);
+    Door::ALL.into_iter().fold(Router::new(), |router, door| {
+        let gate = Arc::clone(&gate);
+        router.route(
+            door.path(),
+            get(
+                async move |State(node): State<Arc<Node>>, room: Option<Path<String>>, request: Upgrading| {
+                    let arrived = Arrived { door, node, gate, room: room.map(|Path(room)| room) };
+                    arrived.upgrade(request).unwrap_or_else(|refused| refused)
+                },
+            ),
+        )
+    })
+}
+
+/// A request at a door.
+struct Arrived {
+    door: Door,
+    node: Arc<Node>,
+    gate: Arc<Gate>,
+    room: Option<String>,
+}
+
+impl Arrived {
+    fn upgrade(self, mut request: Upgrading) -> Result<Response, Response> {
+        let headers = request.headers();
+        let key = check_upgrade(headers)?;
+        self.check_origin(headers)?;
+        if self.node.is_draining() {
+            return Err(problem(ErrorCode::Draining, "the server is about to stop; connect again"));
+        }
+        let codec = offered_codec(headers);
+        let arrival = self.arrival(&request, codec)?;
+        let place = self.place(&request)?;
+        let Some(on_upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
+            return Err(upgrade_required());
+        };
+        let node = Arc::clone(&self.node);
+        self.node.sessions.spawn(async move {
+            tokio::select! {
+                () = node.stop.cancelled() => {}
+                () = begin_session(on_upgrade, arrival, place, &node) => {}
+            }
+        });
+        Ok(switching_protocols(&key, codec))
+    }
+
+    fn check_origin(&self, headers: &HeaderMap) -> Result<(), Response> {
+        let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
+        if socket_origin_allowed(&self.node.config, text(header::ORIGIN), text(header::HOST)) {
+            Ok(())
+        } else {
+            Err(problem(
+                ErrorCode::Forbidden,
+                "pages of this origin may not connect; see ALDIS_ALLOWED_ORIGINS",
+            ))
+        }
+    }
+
+    fn arrival(&self, request: &Upgrading, codec: Option<Codec>) -> Result<Arrival, Response> {
+        let room = self.room.as_deref().map(str::parse::<RoomId>).transpose();
+        let room = room.map_err(|error| problem(ErrorCode::NotFound, error.to_string()))?;
+        let credentials = match self.door {
+            Door::Connect => {
+                let audience = audience(&self.node.config, request.headers()).map_err(refused)?;
+                Credentials::Challenge { challenge: rand::rng().random(), audience }
+            }
+            Door::Chat => Credentials::FirstMessage,
+            Door::Signal | Door::Protobuf => credentials::of(request.uri(), request.headers()),
+            Door::Api => {
+                let shown = credentials::of(request.uri(), request.headers());
+                credentials::check_token(&shown, &self.node.router, Now::read())?;
+                shown
+            }
+        };
+        Ok(Arrival { door: self.door, codec: codec.unwrap_or(self.door.default_codec()), room, credentials })
+    }
+
+    fn place(&self, request: &Upgrading) -> Result<Place, Response> {
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
+        let Some(peer) = peer else { return Err(problem(ErrorCode::Internal, "the server failed")) };
+        let address = client_address(&self.node.config, peer, request.headers());
+        let place = self.gate.enter(address, self.node.router.registry.len());
+        place.ok_or_else(|| {
+            problem(ErrorCode::Overloaded, "too many connections are on their way in; try again")
+        })
+    }
+}
+
+/// Brings an upgraded connection to its session and lets that go on by itself, in a task of its own and small size.
+async fn begin_session(on_upgrade: OnUpgrade, arrival: Arrival, place: Place, node: &Node) {
+    let Ok(Ok(upgraded)) = timeout(UPGRADE, on_upgrade).await else { return };
+    let Some(socket) = socket(upgraded, arrival.codec) else { return };
+    if let Some(task) = enter(socket, arrival, &node.router, node.config.resume_window).await {
+        drop(place);
+        node.sessions.spawn(task.run());
+    }
+}
+
+fn socket(upgraded: Upgraded, codec: Codec) -> Option<Socket<Io>> {
+    let parts = upgraded.downcast::<TokioIo<Watched<Io>>>().ok()?;
+    let io = parts.io.into_inner().into_inner();
+    Socket::new(io, &parts.read_buf, codec, MAX_UNAUTHENTICATED_MESSAGE_BYTES)
+}
+
+/// The key of a request that asks for WebSocket, version 13 (RFC 6455, section 4.2.1).
+fn check_upgrade(headers: &HeaderMap) -> Result<HeaderValue, Response> {
+    let version = headers.get(header::SEC_WEBSOCKET_VERSION);
+    let asks = has_token(headers, header::CONNECTION, "upgrade")
+        && has_token(headers, header::UPGRADE, "websocket")
+        && version.is_some_and(|version| version == VERSION);
+    if !asks {
+        return Err(upgrade_required());
+    }
+    match headers.get(header::SEC_WEBSOCKET_KEY) {
+        Some(key) if is_websocket_key(key) => Ok(key.clone()),
+        _ => Err(problem(ErrorCode::BadRequest, "`Sec-WebSocket-Key` is base64 of 16 bytes")),
+    }
+}
+
+fn is_websocket_key(key: &HeaderValue) -> bool {
+    key.to_str().is_ok_and(|key| aldis_protocol::binary::decode_array::<16>(key).is_ok())
+}
+
+fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
+    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|part| part.trim().eq_ignore_ascii_case(token))
+}
+
+/// The first codec of the client's list that the server knows.
+fn offered_codec(headers: &HeaderMap) -> Option<Codec> {
+    let values =
+        headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).find_map(|name| Codec::from_subprotocol(name.trim()))
+}
+
+fn upgrade_required() -> Response {
+    let mut response = problem(ErrorCode::UpgradeRequired, "this path speaks WebSocket, version 13");
+    let headers = response.headers_mut();
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSION));
+    response
+}
+
+fn switching_protocols(key: &HeaderValue, codec: Option<Codec>) -> Response {
+    let mut response = Response::new(axum::body::Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    if let Ok(accept) = HeaderValue::from_str(&accept_key(key.as_bytes())) {
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    if let Some(codec) = codec {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(codec.subprotocol()));
+    }
+    response
+}
+
+fn refused(denied: crate::router::Denied) -> Response {
+    axum::response::IntoResponse::into_response(Problem::from(denied))
+}
