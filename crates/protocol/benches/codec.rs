@@ -1,5 +1,7 @@
 //! What the hot path costs: decoding and encoding the frames that make up most of the traffic.
 
+#![allow(clippy::expect_used, missing_docs, reason = "a benchmark that cannot begin may stop")]
+
 use aldis_protocol::{
     Ack, AckStatus, ChatMessage, ClientFrame, ClientMessage, Codec, Payload, RelayedSignal, Sender,
     ServerFrame, ServerMessage, Signal, SignalKind, StoredChatMessage, Target, Timestamp, UserId,

@@ -1,5 +1,7 @@
 //! What a client may get wrong, and what it is told.
 
+#![allow(clippy::unwrap_used, reason = "the lint spares test functions, but not their helpers")]
+
 use aldis_protocol::{
     Auth, AuthResponse, ClientFrame, ClientMessage, Codec, DecodeError, ErrorCode, MessageKind, RequestId,
 };
@@ -134,7 +136,7 @@ fn what_only_servers_set_is_refused() {
         bad_request(&format!(r#"{{"type":"ping","id":"m","{name}":null}}"#), name);
     }
     understood(r#"{"type":"ping","timestamp":"yesterday"}"#, |frame| {
-        assert_eq!(frame.message, ClientMessage::Ping)
+        assert_eq!(frame.message, ClientMessage::Ping);
     });
 }
 
@@ -201,7 +203,7 @@ fn nesting_ends_at_128() {
 fn ten_thousand_unknown_fields_are_ignored() {
     let unknown: String = (0..10_000).map(|number| format!(r#","x{number}":{number}"#)).collect();
     understood(&format!(r#"{{"type":"ping"{unknown}}}"#), |frame| {
-        assert_eq!(frame.message, ClientMessage::Ping)
+        assert_eq!(frame.message, ClientMessage::Ping);
     });
 }
 
