@@ -32,7 +32,7 @@ pub(crate) use self::{
     audience::audience,
     caller::bearer,
     origin::socket_origin_allowed,
-    problem::{Problem, problem},
+    problem::Problem,
 };
 use crate::node::Node;
 

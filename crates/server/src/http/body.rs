@@ -111,7 +111,8 @@ fn zero_character(bytes: &[u8]) -> Option<String> {
     if !bytes.windows(ESCAPED_ZERO.len()).any(|window| window == ESCAPED_ZERO) {
         return None;
     }
-    path_to_zero(&serde_json::from_slice(bytes).ok()?)
+    let path = path_to_zero(&serde_json::from_slice(bytes).ok()?)?;
+    Some(path.trim_start_matches('.').to_owned())
 }
 
 const ESCAPED_ZERO: &[u8] = br"\u0000";
@@ -125,11 +126,8 @@ fn path_to_zero(value: &Value) -> Option<String> {
             .enumerate()
             .find_map(|(index, item)| path_to_zero(item).map(|rest| format!("[{index}]{rest}"))),
         Value::Object(fields) => fields.iter().find_map(|(name, item)| {
-            if name.contains('\0') {
-                return Some(name.escape_default().to_string());
-            }
-            path_to_zero(item)
-                .map(|rest| if rest.is_empty() { name.clone() } else { format!("{name}.{rest}") })
+            let rest = if name.contains('\0') { Some(String::new()) } else { path_to_zero(item) };
+            rest.map(|rest| format!(".{}{rest}", name.escape_debug()))
         }),
         Value::Null | Value::Bool(_) | Value::Number(_) => None,
     }
@@ -142,8 +140,9 @@ fn complaint(path: Option<&str>, error: &serde_json::Error) -> String {
         .rsplit_once(", expected ")
         .map_or_else(|| message.clone(), |(_, what)| format!("expected {what}"));
     match path {
-        Some(path) if error.is_data() => format!("`{path}`: {reason}"),
-        _ => reason,
+        _ if !error.is_data() => format!("the body is no JSON: {reason}"),
+        Some(path) => format!("`{path}`: {reason}"),
+        None => reason,
     }
 }
 

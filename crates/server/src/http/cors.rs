@@ -41,7 +41,8 @@ pub(super) async fn share(State(node): State<Arc<Node>>, request: Request, next:
 }
 
 fn readable_by(config: &Config, headers: &HeaderMap) -> Option<HeaderValue> {
-    let origin = headers.get(ORIGIN)?;
+    let mut shown = headers.get_all(ORIGIN).iter();
+    let origin = shown.next().filter(|_| shown.next().is_none())?;
     origin.to_str().is_ok_and(|origin| may_read(config, origin)).then(|| origin.clone())
 }
 

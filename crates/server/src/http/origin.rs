@@ -17,7 +17,7 @@ pub(crate) fn socket_origin_allowed(config: &Config, origin: Option<&str>, host:
 }
 
 /// Whether a page came from this machine: `http` or `https`, a loopback name, any port.
-pub(crate) fn is_loopback_origin(origin: &str) -> bool {
+fn is_loopback_origin(origin: &str) -> bool {
     let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
     authority.and_then(loopback).is_some()
 }

@@ -243,12 +243,12 @@ async fn a_bad_body_is_told_by_its_field() {
         (r#"{"email":1,"password":"12345678"}"#, "`email`"),
         (r#"{"email":"a@b","email":"a@b","password":"12345678"}"#, "email"),
         (r#"{"email":"a\u0000@b","password":"12345678"}"#, "`email`"),
-        (r#"{"email":"a@b","password":"12345678","other":[{"x":"\u0000"}]}"#, "`other.[0]x`"),
+        (r#"{"email":"a@b","password":"12345678","other":[{"x":"\u0000"}]}"#, "`other[0].x`"),
         (r#"["a@b","12345678"]"#, "object"),
         ("", "object"),
         ("nonsense", "object"),
-        (r#"{"email":"\ud800"}"#, "surrogate"),
-        (r#"{"email":"a@b","password":"12345678"} x"#, "trailing"),
+        (r#"{"email":"\ud800"}"#, "no JSON"),
+        (r#"{"email":"a@b","password":"12345678"} x"#, "no JSON"),
     ];
     for (body, named) in cases {
         let detail = api.post("/auth/register", body).await.expects_problem(422, "bad_request");
@@ -297,9 +297,10 @@ async fn a_body_over_64_kib_is_refused() {
     api.post("/auth/login", chunked).await.expects_problem(413, "too_large");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_body_has_fifteen_seconds_and_trickling_extends_nothing() {
     let api = Api::start(&[]).await;
+    tokio::time::pause();
     let start = tokio::time::Instant::now();
     let trickle = futures::stream::unfold((), |()| async {
         tokio::time::sleep(Duration::from_secs(1)).await;
