@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::{
     Events, Options, Reply, RequestError, Session, State, is_polite,
     machine::{Machine, Settings},
-    task::{Command, Dial, ReplyTo, Task, Watches, Work},
+    task::{Command, ReplyTo, Task, Watches, Work},
 };
 
 /// Commands that may wait for the task; more wait in their callers.
@@ -60,10 +60,6 @@ impl Client {
     #[must_use]
     pub fn start_on(runtime: &Handle, options: Options) -> (Self, Events) {
         let dialer = Arc::new(options.dialer());
-        Self::start_with(runtime, options, Arc::new(move || Box::pin(dialer.clone().dial())))
-    }
-
-    pub(crate) fn start_with(runtime: &Handle, options: Options, dial: Dial) -> (Self, Events) {
         let codec = options.codec_in_use();
         let (command_sender, commands) = mpsc::channel(COMMANDS);
         let (event_sender, events) = mpsc::channel(options.event_capacity);
@@ -80,7 +76,7 @@ impl Client {
         };
         let task = Task {
             machine: Machine::new(settings),
-            dial,
+            dialer,
             tokens: options.credentials.tokens,
             request_timeout: options.request_timeout,
             commands,
@@ -299,6 +295,3 @@ fn is_reserved(kind: MessageKind) -> bool {
 fn default_ice_server() -> IceServer<'static> {
     IceServer { urls: DEFAULT_STUN_SERVERS.map(Into::into).to_vec(), username: None, credential: None }
 }
-
-#[cfg(test)]
-mod tests;

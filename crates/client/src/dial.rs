@@ -1,8 +1,9 @@
 //! From a URL to an open WebSocket: addresses, TLS, upgrade, one timeout over all.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use aldis_protocol::Codec;
+use futures::future::BoxFuture;
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
 use rustls_platform_verifier::BuilderVerifierExt;
@@ -32,12 +33,22 @@ pub(crate) enum Roots {
 #[error("not a PEM file with certificates")]
 pub struct InvalidCertificates;
 
+/// Leads to a host and port.
+#[derive(Clone)]
+pub(crate) enum Transport {
+    Tcp,
+    Custom(Arc<Reach>),
+}
+
+type Reach = dyn Fn(String, u16) -> BoxFuture<'static, io::Result<Box<dyn Io>>> + Send + Sync;
+
 /// All that it takes to reach one server.
 #[derive(Debug)]
 pub(crate) struct Dialer {
     pub(crate) endpoint: Endpoint,
     pub(crate) codec: Codec,
     pub(crate) roots: Roots,
+    pub(crate) transport: Transport,
     /// Over everything, name resolution included.
     pub(crate) timeout: Duration,
 }
@@ -48,13 +59,19 @@ impl Dialer {
     }
 
     async fn steps(&self) -> Result<Socket, DialError> {
-        let tcp = self.connect().await?;
-        let stream: Box<dyn Io> = if self.endpoint.secure {
-            Box::new(self.secure(tcp).await.map_err(DialError::Tls)?)
-        } else {
-            Box::new(tcp)
-        };
+        let plain = self.reach().await?;
+        let stream =
+            if self.endpoint.secure { self.secure(plain).await.map_err(DialError::Tls)? } else { plain };
         Socket::open(stream, &self.endpoint.door_url(), self.codec).await
+    }
+
+    async fn reach(&self) -> Result<Box<dyn Io>, DialError> {
+        match &self.transport {
+            Transport::Tcp => Ok(Box::new(self.connect().await?)),
+            Transport::Custom(reach) => {
+                reach(self.endpoint.host.clone(), self.endpoint.port).await.map_err(DialError::Connect)
+            }
+        }
     }
 
     /// Tries the addresses in their order, each for its share of the time.
@@ -79,10 +96,33 @@ impl Dialer {
         Err(last_error)
     }
 
-    async fn secure(&self, tcp: TcpStream) -> io::Result<impl Io + use<>> {
+    async fn secure(&self, plain: Box<dyn Io>) -> io::Result<Box<dyn Io>> {
         let config = self.roots.tls_config().map_err(io::Error::other)?;
         let name = ServerName::try_from(self.endpoint.host.clone()).map_err(io::Error::other)?;
-        TlsConnector::from(Arc::new(config)).connect(name, tcp).await
+        Ok(Box::new(TlsConnector::from(Arc::new(config)).connect(name, plain).await?))
+    }
+}
+
+impl Transport {
+    pub(crate) fn custom<F, T, S>(reach: F) -> Self
+    where
+        F: Fn(String, u16) -> T + Send + Sync + 'static,
+        T: Future<Output = io::Result<S>> + Send + 'static,
+        S: Io + 'static,
+    {
+        Self::Custom(Arc::new(move |host, port| {
+            let stream = reach(host, port);
+            Box::pin(async move { Ok(Box::new(stream.await?) as Box<dyn Io>) })
+        }))
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "Tcp",
+            Self::Custom(_) => "Custom",
+        })
     }
 }
 

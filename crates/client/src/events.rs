@@ -155,7 +155,7 @@ impl IncomingSignal {
 /// The events, in their order: a [`Stream`] that ends when the client has stopped.
 ///
 /// It is bounded ([`Options::event_capacity`](crate::Options::event_capacity)) and loses nothing: while it is full, the
-/// client reads nothing from the socket. So a program that does not read its events also waits for its replies in vain,
+/// client reads nothing from the socket and makes no attempts. So a program that does not read its events also waits for its replies in vain,
 /// and after a while the server gives the connection up (close 4100 or 4101). A program that wants no events drops this.
 pub struct Events(pub(crate) mpsc::Receiver<Event>);
 

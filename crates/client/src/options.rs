@@ -1,12 +1,13 @@
 //! What the application may choose.
 
-use std::time::Duration;
+use std::{future::Future, io, time::Duration};
 
 use aldis_protocol::Codec;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     Credentials, InvalidCertificates, InvalidUrl,
-    dial::{Dialer, Roots},
+    dial::{Dialer, Roots, Transport},
     endpoint::Endpoint,
 };
 
@@ -17,6 +18,7 @@ pub struct Options {
     pub(crate) credentials: Credentials,
     codec: Codec,
     roots: Roots,
+    transport: Transport,
     pub(crate) connect_timeout: Duration,
     pub(crate) request_timeout: Duration,
     pub(crate) event_capacity: usize,
@@ -34,6 +36,7 @@ impl Options {
             credentials,
             codec: Codec::Json,
             roots: Roots::System,
+            transport: Transport::Tcp,
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
             event_capacity: 256,
@@ -76,6 +79,18 @@ impl Options {
         Ok(Self { roots: Roots::from_pem(pem)?, ..self })
     }
 
+    /// Reaches the server's host and port in a way of the application's own: a proxy, or a network that a test
+    /// simulates. TCP by default, each address of the host tried in turn. TLS, where the URL asks for it, runs over it.
+    #[must_use]
+    pub fn transport<F, T, S>(self, reach: F) -> Self
+    where
+        F: Fn(String, u16) -> T + Send + Sync + 'static,
+        T: Future<Output = io::Result<S>> + Send + 'static,
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        Self { transport: Transport::custom(reach), ..self }
+    }
+
     pub(crate) fn audience(&self) -> &str {
         &self.endpoint.audience
     }
@@ -89,6 +104,7 @@ impl Options {
             endpoint: self.endpoint.clone(),
             codec: self.codec,
             roots: self.roots.clone(),
+            transport: self.transport.clone(),
             timeout: self.connect_timeout,
         }
     }

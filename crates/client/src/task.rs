@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     DialError, Event, RequestError, Session, State,
     credentials::TokenProvider,
+    dial::Dialer,
     machine::{Machine, Now, Output, Reply},
     pending::Request,
     socket::{Incoming, Socket},
@@ -45,9 +46,6 @@ pub(crate) struct ReplyTo {
     pub(crate) _slot: OwnedSemaphorePermit,
 }
 
-/// Opens sockets to one server.
-pub(crate) type Dial = Arc<dyn Fn() -> BoxFuture<'static, Result<Socket, DialError>> + Send + Sync>;
-
 /// What the task tells its handles.
 pub(crate) struct Watches {
     pub(crate) state: watch::Sender<State>,
@@ -56,7 +54,7 @@ pub(crate) struct Watches {
 
 pub(crate) struct Task {
     pub(crate) machine: Machine<ReplyTo>,
-    pub(crate) dial: Dial,
+    pub(crate) dialer: Arc<Dialer>,
     pub(crate) tokens: Option<TokenProvider>,
     pub(crate) request_timeout: Duration,
     pub(crate) commands: mpsc::Receiver<Command>,
@@ -81,7 +79,7 @@ type TokenAnswer = Result<Secret<'static>, Box<dyn std::error::Error + Send + Sy
 
 enum Input {
     Stop,
-    Command(Option<Command>),
+    Command(Command),
     RoomForEvents,
     Dialed(Result<Box<Socket>, DialError>),
     Token(TokenAnswer),
@@ -109,7 +107,7 @@ impl Task {
         tokio::select! {
             biased;
             () = self.stop.cancelled(), if !self.work.stopping => Input::Stop,
-            command = self.commands.recv() => Input::Command(command),
+            Some(command) = self.commands.recv() => Input::Command(command),
             _ = self.events.reserve(), if !listening => Input::RoomForEvents,
             result = done(&mut self.work.dialing) => Input::Dialed(result.map(Box::new)),
             answer = done(&mut self.work.asking) => Input::Token(answer),
@@ -121,8 +119,8 @@ impl Task {
     fn apply(&mut self, input: Input) {
         let now = now();
         match input {
-            Input::Stop | Input::Command(None) => self.apply_stop(now),
-            Input::Command(Some(command)) => self.apply_command(now, command),
+            Input::Stop => self.apply_stop(now),
+            Input::Command(command) => self.apply_command(now, command),
             Input::RoomForEvents => self.retell(now),
             Input::Dialed(result) => self.apply_dialed(now, result),
             Input::Token(answer) => {
@@ -182,7 +180,7 @@ impl Task {
                 Output::AskToken(reason) => {
                     self.work.asking = self.tokens.as_ref().map(|tokens| tokens.ask(reason));
                 }
-                Output::Dial => self.work.dialing = Some((self.dial)()),
+                Output::Dial => self.work.dialing = Some(Box::pin(self.dialer.clone().dial())),
                 Output::Send(frame) => self.with_socket(|socket| socket.send(frame)),
                 Output::Ping => self.with_socket(Socket::ping),
                 Output::Close => self.with_socket(Socket::close),

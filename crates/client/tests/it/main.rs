@@ -1,0 +1,13 @@
+//! The client against servers that speak the real handshake: over pipes under virtual time, and over TLS.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "the lint spares test functions, but not their helpers"
+)]
+
+mod connection;
+mod peer;
+mod requests;
+mod source;
+mod tls;
