@@ -135,13 +135,13 @@ pub(super) fn parse_key(bytes: &[u8; 32]) -> Result<PublicKey, Denied> {
 }
 
 fn denied(error: AuthError) -> Denied {
-    Denied::new(
-        error.code(),
-        match error.code() {
-            ErrorCode::InvalidSignature => "the signature does not verify",
-            _ => "the challenge is not valid; ask for a new one",
-        },
-    )
+    let code = error.code();
+    let message = if code == ErrorCode::InvalidSignature {
+        "the signature does not verify"
+    } else {
+        "the challenge is not valid; ask for a new one"
+    };
+    Denied::new(code, message)
 }
 
 /// The address in lower case, if it is one: one `@`, both sides non-empty, no blanks or control characters.

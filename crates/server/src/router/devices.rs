@@ -15,6 +15,14 @@ use crate::{
 
 const LONGEST_NAME: usize = 100;
 
+const KEY_IN_USE: Denied = Denied::new(ErrorCode::KeyInUse, "the key is somebody's identity");
+const TOO_MANY: Denied =
+    Denied::new(ErrorCode::Conflict, "you have as many devices as may be; remove one first");
+const ID_TAKEN: Denied = Denied::new(
+    ErrorCode::Conflict,
+    "the device id is taken, or yours with another key; remove it first or take another",
+);
+
 impl Router {
     /// Registers a device of the caller's. The answer says whether it is new.
     pub(crate) async fn register_device(
@@ -40,7 +48,9 @@ impl Router {
         let created = match self.store.register_device(&new, now_ms).await? {
             Registration::Registered => true,
             Registration::Unchanged => false,
-            refused => return Err(refusal(refused)),
+            Registration::KeyInUse => return Err(KEY_IN_USE),
+            Registration::TooMany => return Err(TOO_MANY),
+            Registration::IdTaken => return Err(ID_TAKEN),
         };
         let registered =
             self.devices(caller).await?.devices.into_iter().find(|device| device.device_id == device_id);
@@ -114,17 +124,4 @@ fn check_name(name: Option<&str>) -> Result<(), Denied> {
         return Err(Denied::new(ErrorCode::BadRequest, "`name` has at most 100 characters and no U+0000"));
     }
     Ok(())
-}
-
-fn refusal(registration: Registration) -> Denied {
-    match registration {
-        Registration::KeyInUse => Denied::new(ErrorCode::KeyInUse, "the key is somebody's identity"),
-        Registration::TooMany => {
-            Denied::new(ErrorCode::Conflict, "you have as many devices as may be; remove one first")
-        }
-        Registration::Registered | Registration::Unchanged | Registration::IdTaken => Denied::new(
-            ErrorCode::Conflict,
-            "the device id is taken, or yours with another key; remove it first or take another",
-        ),
-    }
 }

@@ -61,7 +61,7 @@ pub(crate) async fn enter<W: Wire>(
 
 /// Says why, closes, and waits a moment for the other side to have read it.
 pub(crate) async fn refuse<W: Wire>(mut wire: W, codec: Codec, refusal: Refusal) {
-    wire.enqueue(Outgoing::Frame(codec.encode_server(&fresh(refusal.message))));
+    wire.enqueue(Outgoing::Frame(codec.encode_server(&fresh(*refusal.message))));
     wire.enqueue(Outgoing::Close(refusal.close, refusal.reason));
     leave(&mut wire).await;
 }

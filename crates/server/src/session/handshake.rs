@@ -76,7 +76,7 @@ pub(crate) enum Begun {
 pub(crate) struct Refusal {
     pub(crate) code: ErrorCode,
     /// What is said first.
-    pub(crate) message: ServerMessage<'static>,
+    pub(crate) message: Box<ServerMessage<'static>>,
     pub(crate) close: CloseCode,
     pub(crate) reason: &'static str,
 }
@@ -178,7 +178,7 @@ impl AwaitingProof {
             Manner::AuthFailure | Manner::Close | Manner::Unauthorized => {
                 let mut refusal =
                     Refusal::of(self.door, Denied::new(ErrorCode::BadRequest, "the proof is malformed"));
-                if let ServerMessage::AuthFailure(failure) = &mut refusal.message {
+                if let ServerMessage::AuthFailure(failure) = &mut *refusal.message {
                     failure.message = error.message.clone().into();
                 }
                 refusal
@@ -204,7 +204,7 @@ impl Refusal {
             (Manner::AuthFailure, _) => {
                 let Denied { code, message, rotation } = denied;
                 let failure = AuthFailure { code, message: message.into(), rotation };
-                Self { code, message: ServerMessage::AuthFailure(failure), close, reason: "" }
+                Self { code, message: Box::new(ServerMessage::AuthFailure(failure)), close, reason: "" }
             }
             (Manner::PolicyViolation | Manner::Close | Manner::Unauthorized, _) => {
                 Self::with_error(&denied, close, "")
@@ -224,22 +224,22 @@ impl Refusal {
     fn with_error(denied: &Denied, close: CloseCode, reason: &'static str) -> Self {
         let error =
             ErrorReply { close: Some(close.as_u16()), ..ErrorReply::new(denied.code, denied.message) };
-        Self { code: denied.code, message: ServerMessage::Error(error), close, reason }
+        Self { code: denied.code, message: Box::new(ServerMessage::Error(error)), close, reason }
     }
 }
 
 fn challenge_failed(error: AuthError) -> Denied {
-    match error.code() {
-        ErrorCode::InvalidChallenge | ErrorCode::ExpiredToken => {
-            Denied::new(ErrorCode::ExpiredToken, "the challenge has expired")
-        }
-        ErrorCode::InvalidKey => {
-            Denied::new(ErrorCode::InvalidKey, "this is no key, or one that everybody can sign for")
-        }
-        code => Denied::new(code, "the signature does not verify"),
+    let code = error.code();
+    if code == ErrorCode::InvalidKey {
+        Denied::new(code, "this is no key, or one that everybody can sign for")
+    } else if code == ErrorCode::InvalidSignature {
+        Denied::new(code, "the signature does not verify")
+    } else {
+        Denied::new(ErrorCode::ExpiredToken, "the challenge has expired")
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "every other refusal is that of an invalid proof")]
 fn close_code(code: ErrorCode) -> CloseCode {
     match code {
         ErrorCode::MissingToken => CloseCode::TokenMissing,
@@ -254,10 +254,7 @@ fn close_code(code: ErrorCode) -> CloseCode {
 }
 
 fn policy_reason(code: ErrorCode) -> &'static str {
-    match code {
-        ErrorCode::MissingToken => reason::MISSING_AUTH_TOKEN,
-        _ => reason::INVALID_TOKEN,
-    }
+    if code == ErrorCode::MissingToken { reason::MISSING_AUTH_TOKEN } else { reason::INVALID_TOKEN }
 }
 
 /// Whether the door's proof comes on the socket.

@@ -3,9 +3,9 @@
 
 use aldis_auth::Claims;
 use aldis_protocol::{
-    AuthFailure, AuthRequired, AuthSuccess, ClientFrame, ClientMessage, CloseCode, Codec, DecodeError,
-    DeviceId, Door, ErrorCode, ErrorReply, RequestId, RoomId, ServerFrame, ServerMessage, Timestamp, UserId,
-    limits::MAX_ERRORS_IN_A_ROW,
+    AuthFailure, AuthRequired, AuthSuccess, Broadcast, ChatMessage, ClientFrame, ClientMessage, CloseCode,
+    Codec, DecodeError, DeviceId, Door, ErrorCode, ErrorReply, HistoryRequest, RequestId, RoomId,
+    ServerFrame, ServerMessage, Timestamp, UserId, limits::MAX_ERRORS_IN_A_ROW,
 };
 use bytes::Bytes;
 use uuid::Uuid;
@@ -206,34 +206,30 @@ impl Live {
             }
         }
         let asked = Asked { id, digest };
-        match message {
-            ClientMessage::Auth(auth) => {
-                let token = auth.token.map(|token| token.expose().to_owned()).unwrap_or_default();
-                Step::CheckToken(asked, token)
-            }
-            ClientMessage::AuthResponse(_) => {
-                let message = "the challenge was answered before; a live session takes auth";
-                Step::Reply(self.error(asked.id, ErrorCode::BadRequest, message, now))
-            }
-            ClientMessage::Received(_) => Step::Nothing,
-            mut message => {
-                self.fill_in_room(&mut message);
-                Step::Ask(asked, message)
-            }
+        if let ClientMessage::Auth(auth) = message {
+            let token = auth.token.map(|token| token.expose().to_owned()).unwrap_or_default();
+            return Step::CheckToken(asked, token);
         }
+        if let ClientMessage::AuthResponse(_) = message {
+            let message = "the challenge was answered before; a live session takes auth";
+            return Step::Reply(self.error(asked.id, ErrorCode::BadRequest, message, now));
+        }
+        if let ClientMessage::Received(_) = message {
+            return Step::Nothing;
+        }
+        Step::Ask(asked, self.with_room(message))
     }
 
     /// On the chat door the room may be left out.
-    fn fill_in_room(&self, message: &mut ClientMessage<'_>) {
-        let room = match message {
-            ClientMessage::ChatMessage(chat) => &mut chat.room,
-            ClientMessage::Broadcast(broadcast) => &mut broadcast.room,
-            ClientMessage::History(history) => &mut history.room,
-            _ => return,
-        };
-        if room.is_none() {
+    fn with_room<'a>(&self, mut message: ClientMessage<'a>) -> ClientMessage<'a> {
+        if let ClientMessage::ChatMessage(ChatMessage { room, .. })
+        | ClientMessage::Broadcast(Broadcast { room, .. })
+        | ClientMessage::History(HistoryRequest { room, .. }) = &mut message
+            && room.is_none()
+        {
             room.clone_from(&self.room);
         }
+        message
     }
 
     fn malformed(&mut self, error: DecodeError, now: Now) -> Step<'static> {

@@ -3,13 +3,12 @@
 use std::borrow::Cow;
 
 use aldis_protocol::{DeviceId, ErrorCode, query};
-use axum::response::Response;
 use http::{HeaderMap, Uri};
 use serde::Deserialize;
 
 use crate::{
     clock::Now,
-    http::{bearer, problem},
+    http::{Problem, bearer},
     router::{Denied, Router},
     session::Credentials,
 };
@@ -29,16 +28,16 @@ pub(super) fn of(uri: &Uri, headers: &HeaderMap) -> Credentials {
 }
 
 /// Refuses a token before the upgrade, as `/api/ws` does.
-pub(super) fn check_token(shown: &Credentials, router: &Router, now: Now) -> Result<(), Response> {
+pub(super) fn check_token(shown: &Credentials, router: &Router, now: Now) -> Result<(), Problem> {
     let Credentials::Query { token, device_id } = shown else { return Ok(()) };
     let device = device_id.as_ref().and_then(|device| device.as_ref().ok());
     let checked = match token {
         Ok(token) => router.check_token_for(token, device, now).map(|_| ()),
         Err(denied) => Err(denied.clone()),
     };
-    checked.map_err(|denied| match denied.code {
-        ErrorCode::MissingToken => problem(denied.code, MISSING),
-        code => problem(code, INVALID),
+    checked.map_err(|denied| {
+        let missing = denied.code == ErrorCode::MissingToken;
+        Problem::new(denied.code, if missing { MISSING } else { INVALID })
     })
 }
 

@@ -290,6 +290,10 @@ fn close_payload(code: CloseCode, reason: &str) -> Bytes {
     payload.freeze()
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "every other error is of the stream, or of a use that does not occur"
+)]
 fn refusal(error: &Error) -> Incoming {
     match error {
         Error::Io(error) if is_over_limit(error) => over_limit(),

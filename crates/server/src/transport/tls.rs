@@ -86,7 +86,7 @@ impl Certificates {
                 tracing::info!("serving a new certificate");
             }
             Err(error) => {
-                tracing::warn!(%error, "the certificate changed and cannot be used; serving the old one")
+                tracing::warn!(%error, "the certificate changed and cannot be used; serving the old one");
             }
         }
     }

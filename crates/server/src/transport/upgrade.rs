@@ -6,7 +6,7 @@ use aldis_protocol::{Codec, Door, ErrorCode, RoomId, limits::MAX_UNAUTHENTICATED
 use axum::{
     Router,
     extract::{ConnectInfo, Path, State},
-    response::Response,
+    response::{IntoResponse, Response},
     routing::get,
 };
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     clock::Now,
-    http::{Problem, audience, client_address, problem, socket_origin_allowed},
+    http::{Problem, audience, client_address, socket_origin_allowed},
     node::Node,
     session::{Arrival, Credentials, enter},
 };
@@ -45,7 +45,7 @@ pub(crate) fn doors(node: &Node) -> Router<Arc<Node>> {
             get(
                 async move |State(node): State<Arc<Node>>, room: Option<Path<String>>, request: Upgrading| {
                     let arrived = Arrived { door, node, gate, room: room.map(|Path(room)| room) };
-                    arrived.upgrade(request).unwrap_or_else(|refused| refused)
+                    arrived.upgrade(request).unwrap_or_else(refuse)
                 },
             ),
         )
@@ -61,18 +61,18 @@ struct Arrived {
 }
 
 impl Arrived {
-    fn upgrade(self, mut request: Upgrading) -> Result<Response, Response> {
+    fn upgrade(self, mut request: Upgrading) -> Result<Response, Problem> {
         let headers = request.headers();
         let key = check_upgrade(headers)?;
         self.check_origin(headers)?;
         if self.node.is_draining() {
-            return Err(problem(ErrorCode::Draining, "the server is about to stop; connect again"));
+            return Err(Problem::new(ErrorCode::Draining, "the server is about to stop; connect again"));
         }
         let codec = offered_codec(headers);
         let arrival = self.arrival(&request, codec)?;
         let place = self.place(&request)?;
         let Some(on_upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
-            return Err(upgrade_required());
+            return Err(Problem::new(ErrorCode::UpgradeRequired, "this path speaks WebSocket, version 13"));
         };
         let node = Arc::clone(&self.node);
         self.node.sessions.spawn(async move {
@@ -84,24 +84,24 @@ impl Arrived {
         Ok(switching_protocols(&key, codec))
     }
 
-    fn check_origin(&self, headers: &HeaderMap) -> Result<(), Response> {
+    fn check_origin(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
         if socket_origin_allowed(&self.node.config, text(header::ORIGIN), text(header::HOST)) {
             Ok(())
         } else {
-            Err(problem(
+            Err(Problem::new(
                 ErrorCode::Forbidden,
                 "pages of this origin may not connect; see ALDIS_ALLOWED_ORIGINS",
             ))
         }
     }
 
-    fn arrival(&self, request: &Upgrading, codec: Option<Codec>) -> Result<Arrival, Response> {
+    fn arrival(&self, request: &Upgrading, codec: Option<Codec>) -> Result<Arrival, Problem> {
         let room = self.room.as_deref().map(str::parse::<RoomId>).transpose();
-        let room = room.map_err(|error| problem(ErrorCode::NotFound, error.to_string()))?;
+        let room = room.map_err(|error| Problem::new(ErrorCode::NotFound, error.to_string()))?;
         let credentials = match self.door {
             Door::Connect => {
-                let audience = audience(&self.node.config, request.headers()).map_err(refused)?;
+                let audience = audience(&self.node.config, request.headers()).map_err(Problem::from)?;
                 Credentials::Challenge { challenge: rand::rng().random(), audience }
             }
             Door::Chat => Credentials::FirstMessage,
@@ -115,13 +115,13 @@ impl Arrived {
         Ok(Arrival { door: self.door, codec: codec.unwrap_or(self.door.default_codec()), room, credentials })
     }
 
-    fn place(&self, request: &Upgrading) -> Result<Place, Response> {
+    fn place(&self, request: &Upgrading) -> Result<Place, Problem> {
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
-        let Some(peer) = peer else { return Err(problem(ErrorCode::Internal, "the server failed")) };
+        let Some(peer) = peer else { return Err(Problem::new(ErrorCode::Internal, "the server failed")) };
         let address = client_address(&self.node.config, peer, request.headers());
         let place = self.gate.enter(address, self.node.router.registry.len());
         place.ok_or_else(|| {
-            problem(ErrorCode::Overloaded, "too many connections are on their way in; try again")
+            Problem::new(ErrorCode::Overloaded, "too many connections are on their way in; try again")
         })
     }
 }
@@ -143,17 +143,17 @@ fn socket(upgraded: Upgraded, codec: Codec) -> Option<Socket<Io>> {
 }
 
 /// The key of a request that asks for WebSocket, version 13 (RFC 6455, section 4.2.1).
-fn check_upgrade(headers: &HeaderMap) -> Result<HeaderValue, Response> {
+fn check_upgrade(headers: &HeaderMap) -> Result<HeaderValue, Problem> {
     let version = headers.get(header::SEC_WEBSOCKET_VERSION);
     let asks = has_token(headers, header::CONNECTION, "upgrade")
         && has_token(headers, header::UPGRADE, "websocket")
         && version.is_some_and(|version| version == VERSION);
     if !asks {
-        return Err(upgrade_required());
+        return Err(Problem::new(ErrorCode::UpgradeRequired, "this path speaks WebSocket, version 13"));
     }
     match headers.get(header::SEC_WEBSOCKET_KEY) {
         Some(key) if is_websocket_key(key) => Ok(key.clone()),
-        _ => Err(problem(ErrorCode::BadRequest, "`Sec-WebSocket-Key` is base64 of 16 bytes")),
+        _ => Err(Problem::new(ErrorCode::BadRequest, "`Sec-WebSocket-Key` is base64 of 16 bytes")),
     }
 }
 
@@ -173,12 +173,15 @@ fn offered_codec(headers: &HeaderMap) -> Option<Codec> {
     values.flat_map(|value| value.split(',')).find_map(|name| Codec::from_subprotocol(name.trim()))
 }
 
-fn upgrade_required() -> Response {
-    let mut response = problem(ErrorCode::UpgradeRequired, "this path speaks WebSocket, version 13");
-    let headers = response.headers_mut();
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSION));
+/// Says no; where the request spoke no WebSocket, also how to.
+fn refuse(problem: Problem) -> Response {
+    let mut response = problem.into_response();
+    if response.status() == StatusCode::UPGRADE_REQUIRED {
+        let headers = response.headers_mut();
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSION));
+    }
     response
 }
 
@@ -195,8 +198,4 @@ fn switching_protocols(key: &HeaderValue, codec: Option<Codec>) -> Response {
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(codec.subprotocol()));
     }
     response
-}
-
-fn refused(denied: crate::router::Denied) -> Response {
-    axum::response::IntoResponse::into_response(Problem::from(denied))
 }
