@@ -7,12 +7,12 @@ use reqwest::blocking::{Client, RequestBuilder};
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
-use crate::PATIENCE;
+use crate::{PATIENCE, TestServer};
 
-/// An HTTP client of one server, with the credentials of one user or none.
+/// An HTTP client of one server, which it keeps alive, with the credentials of one user or none.
 #[derive(Debug, Clone)]
 pub struct Http {
-    base: String,
+    server: TestServer,
     token: Option<String>,
 }
 
@@ -28,10 +28,10 @@ pub struct Answer {
 }
 
 impl Http {
-    /// A client without credentials; `base` is the URL of the server without a path.
+    /// A client without credentials.
     #[must_use]
-    pub fn new(base: String) -> Self {
-        Self { base, token: None }
+    pub fn new(server: &TestServer) -> Self {
+        Self { server: server.clone(), token: None }
     }
 
     /// The same client with an access token.
@@ -68,7 +68,7 @@ impl Http {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = client().request(method, format!("{}{path}", self.base));
+        let request = client().request(method, self.server.url(path));
         match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,

@@ -4,11 +4,12 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::{Frame, PATIENCE};
+use crate::{Frame, PATIENCE, TestServer};
 
-/// An upgraded connection.
+/// An upgraded connection, which keeps its server alive.
 #[derive(Debug)]
 pub struct RawSocket {
+    _server: TestServer,
     stream: TcpStream,
     received: Vec<u8>,
     /// The subprotocol that the server chose; empty for none.
@@ -33,9 +34,9 @@ pub enum Incoming {
 impl RawSocket {
     /// Takes over an upgraded connection and what was received behind the response.
     #[must_use]
-    pub fn new(stream: TcpStream, received: Vec<u8>, subprotocol: String) -> Self {
+    pub fn new(server: &TestServer, stream: TcpStream, received: Vec<u8>, subprotocol: String) -> Self {
         stream.set_write_timeout(Some(PATIENCE)).expect("a socket option");
-        Self { stream, received, subprotocol }
+        Self { _server: server.clone(), stream, received, subprotocol }
     }
 
     /// Sends a frame. A server that has closed meanwhile is no failure here: what it said is still to be read.

@@ -5,13 +5,14 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use crate::postgres::Cluster;
-use crate::{Http, User, unique};
+use crate::{Http, PATIENCE, User, unique};
 
 /// The server's `SECRET_KEY`, with which scenarios sign tokens of their own.
 pub const SECRET_KEY: &str = "a key for scenarios only, 32 bytes and more";
@@ -90,7 +91,7 @@ impl TestServer {
     /// An HTTP client without credentials.
     #[must_use]
     pub fn http(&self) -> Http {
-        Http::new(self.url(""))
+        Http::new(self)
     }
 
     /// Registers somebody new by email and password.
@@ -204,7 +205,7 @@ impl Builder {
     pub fn run(mut self, arguments: &[&str]) -> Output {
         let _directory = self.own_directory();
         let mut child = command(&self.settings).args(arguments).spawn().expect("the server's binary");
-        let deadline = Instant::now() + START;
+        let deadline = Instant::now() + PATIENCE;
         while child.try_wait().expect("the binary's state").is_none() {
             if Instant::now() > deadline {
                 let _ = child.kill();
@@ -311,6 +312,7 @@ fn first_line(output: impl std::io::Read + Send + 'static) -> Option<String> {
 struct Log {
     lines: Arc<Mutex<VecDeque<String>>>,
     reader: Mutex<Option<JoinHandle<()>>>,
+    is_printed: AtomicBool,
 }
 
 impl Log {
@@ -336,7 +338,11 @@ impl Log {
         lines.iter().map(|line| format!("{line}\n")).collect()
     }
 
+    /// Prints it once, whoever asks.
     fn print(&self) {
+        if self.is_printed.swap(true, Ordering::Relaxed) {
+            return;
+        }
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         eprintln!("--- the server's log");
         for line in lines.iter().skip(lines.len().saturating_sub(SHOWN_LINES)) {

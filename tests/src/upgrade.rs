@@ -89,7 +89,7 @@ impl Upgrade {
         assert_eq!(answer.header("sec-websocket-accept"), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "the accepted key");
         assert_eq!(answer.header("sec-websocket-extensions"), "", "no extension is ever negotiated");
         let (stream, received) = connection.into_parts();
-        Ok(RawSocket::new(stream, received, answer.header("sec-websocket-protocol").to_owned()))
+        Ok(RawSocket::new(server, stream, received, answer.header("sec-websocket-protocol").to_owned()))
     }
 
     /// The socket.

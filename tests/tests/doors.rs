@@ -375,7 +375,7 @@ fn a_token_bound_to_a_device_opens_that_one_alone() {
     let peer = Upgrade::to("/signal").bearer(token).connected(&server);
     assert_eq!(peer.device_id(), phone, "the token's device where none is given");
     let mut other = Upgrade::to("/signal").bearer(token).query("device_id", &laptop).peer(&server);
-    other.expects_error_and_close("unknown_device", 4303);
+    other.expects_error_and_close("invalid_token", 4002);
 }
 
 #[test]
