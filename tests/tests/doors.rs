@@ -265,6 +265,79 @@ fn signal_and_ws_refuse_by_a_close() {
 }
 
 #[test]
+fn two_tokens_that_differ_are_an_invalid_one() {
+    let server = TestServer::shared();
+    let (token, other) = (server.user().token, server.user().token);
+    let upgrades = [
+        Upgrade::to("/api/ws").query("token", &token).query("token", &other),
+        Upgrade::to("/api/ws").bearer(&token).bearer(&other),
+        Upgrade::to("/api/ws").query("token", &token).bearer(&other),
+    ];
+    for upgrade in upgrades {
+        let refused = upgrade.refused(&server);
+        assert_eq!((refused.status, &refused.json()["code"]), (401, &json!("invalid_token")), "{upgrade:?}");
+    }
+}
+
+#[test]
+fn what_follows_a_query_is_processed_after_a_good_proof_alone() {
+    let server = TestServer::shared();
+    let user = server.user();
+    let ping = Frame::text(json!({"type": "ping", "id": "early"}).to_string()).encode();
+    let good = Upgrade::to("/signal").bearer(&user.token).try_open_pipelining(&server, &ping);
+    let mut good = Peer::new(good.unwrap());
+    good.expects_connected();
+    assert_eq!(good.expects("pong")["id"], "early");
+
+    let bad = Upgrade::to("/signal").bearer("nonsense").try_open_pipelining(&server, &ping);
+    Peer::new(bad.unwrap()).expects_error_and_close("invalid_token", 4002);
+}
+
+#[test]
+fn a_malformed_resume_is_as_an_unknown_one() {
+    let server = TestServer::shared();
+    let user = server.user();
+    for (token, received) in [("nonsense", "0"), ("", "0"), ("nonsense", "many"), ("x", "-1")] {
+        let upgrade = Upgrade::to("/signal").bearer(&user.token).query("resume", token);
+        let peer = upgrade.query("received", received).connected(&server);
+        assert_eq!(peer.connected["session"]["resumed"], false);
+    }
+    for resume in
+        [json!({"token": "nonsense", "received": 0}), json!({"token": 7}), json!("nonsense"), json!(null)]
+    {
+        let (mut peer, _) = connect(&server);
+        peer.sends(json!({"type": "auth", "payload": {"token": user.token, "resume": resume}}));
+        peer.expects("auth_success");
+        assert_eq!(peer.expects_connected()["session"]["resumed"], false, "{resume}");
+    }
+}
+
+#[test]
+fn a_cookie_is_no_credential() {
+    let server = TestServer::shared();
+    let user = server.user();
+    let cookie = format!("token={0}; access_token={0}", user.token);
+    let refused = Upgrade::to("/api/ws").header("Cookie", &cookie).refused(&server);
+    assert_eq!((refused.status, &refused.json()["code"]), (401, &json!("missing_token")));
+}
+
+#[test]
+fn many_connect_at_once() {
+    let server = TestServer::shared();
+    let user = server.user();
+    let device = user.device("phone").id;
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| Upgrade::to("/signal").bearer(&user.token).connected(&server).expects_nothing());
+            scope.spawn(|| {
+                Upgrade::to("/signal").bearer(&user.token).query("device_id", &device).peer(&server)
+            });
+        }
+    });
+    user.opens(&device).expects_nothing();
+}
+
+#[test]
 fn api_ws_refuses_before_the_upgrade() {
     let server = TestServer::shared();
     let user = server.user();

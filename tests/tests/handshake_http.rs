@@ -103,6 +103,35 @@ fn an_origin_shown_twice_is_refused() {
 }
 
 #[test]
+fn header_values_of_an_upgrade_are_read_as_the_rfc_says() {
+    let server = TestServer::shared();
+    let upgrade = Upgrade::to("/v1/connect").with("Upgrade", Some("WebSocket"));
+    let mut peer = upgrade.with("Connection", Some("keep-alive, upgrade")).peer(&server);
+    peer.expects("auth_challenge");
+}
+
+#[test]
+fn half_an_upgrade_is_none() {
+    let server = TestServer::shared();
+    for (name, value) in
+        [("Upgrade", None), ("Upgrade", Some("h2c")), ("Connection", None), ("Connection", Some("close"))]
+    {
+        let refused = Upgrade::to("/v1/connect").with(name, value).refused(&server);
+        assert!((400..=426).contains(&refused.status), "{name}: {value:?}: {}", refused.status);
+    }
+}
+
+#[test]
+fn an_upgrade_is_a_get() {
+    let server = TestServer::shared();
+    let request = String::from_utf8(Upgrade::to("/v1/connect").encode(&server)).unwrap();
+    let answer = RawHttp::exchange(&server, request.replacen("GET", "POST", 1).as_bytes());
+    assert_eq!(answer.status, 405);
+    let answer = RawHttp::exchange(&server, request.replacen("HTTP/1.1", "HTTP/1.0", 1).as_bytes());
+    assert!((400..=505).contains(&answer.status), "{}", answer.status);
+}
+
+#[test]
 fn compression_is_never_negotiated() {
     let server = TestServer::shared();
     let upgrade = Upgrade::to("/v1/connect")
@@ -334,6 +363,15 @@ fn pages_may_read_what_they_need() {
 }
 
 // HTTP itself.
+
+#[test]
+fn a_body_has_fifteen_seconds() {
+    let server = TestServer::shared();
+    let mut connection = RawHttp::connect(&server);
+    let head = "POST /auth/login HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 40";
+    connection.send(format!("{head}\r\nHost: {}\r\n\r\n{{", server.authority()).as_bytes());
+    assert_eq!(connection.answer_within(Duration::from_secs(18)).status, 408);
+}
 
 #[test]
 fn a_second_content_length_is_refused() {

@@ -212,6 +212,26 @@ fn the_same_again_is_not_carried_out_and_gets_the_same_ack() {
 }
 
 #[test]
+fn the_last_256_requests_are_known() {
+    let (_, mut one, mut other) = pair();
+    let mut sends = |number: usize| {
+        one.sends(signal(&format!("n{number}"), &other.device_id()));
+        one.expects_text("ack")
+    };
+    let acks: Vec<String> = (0..257).map(&mut sends).collect();
+    assert_eq!(sends(1), acks[1], "the 256th but last is known");
+    sends(0);
+    for number in (0..257).chain([0]) {
+        assert_eq!(
+            other.expects("signal")["id"],
+            format!("n{number}"),
+            "n1 came once, the forgotten n0 again"
+        );
+    }
+    other.expects_nothing();
+}
+
+#[test]
 fn the_same_id_with_another_content_is_a_conflict() {
     let (_, mut one, mut other) = pair();
     one.sends(signal("s1", &other.device_id()));
