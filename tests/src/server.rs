@@ -100,6 +100,12 @@ impl TestServer {
         User::register(self)
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.process.child.lock().expect("the server's process").id()
+    }
+
     /// Its data directory, where the database is too.
     #[must_use]
     pub fn directory(&self) -> &Path {

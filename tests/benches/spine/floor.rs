@@ -1,0 +1,205 @@
+//! The floor: the same stack with nothing of Aldis in it.
+//!
+//! At `/` a connection is upgraded and read from. At `/relay/{pair}/{side}` each frame goes to the other side of its
+//! pair through a queue, and is answered with one constant frame.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    convert::Infallible,
+    future::poll_fn,
+    io::Write as _,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use futures::{Sink as _, Stream as _, StreamExt as _};
+use http::{Request, Response, StatusCode, header};
+use http_body_util::Empty;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn, upgrade::Upgraded};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Message, Utf8Bytes,
+        handshake::derive_accept_key,
+        protocol::{Role, WebSocketConfig},
+    },
+};
+
+/// As long as the server's `ack` of a signal.
+const ANSWER: &str = concat!(
+    r#"{"type":"ack","id":"m-00000000","timestamp":"2026-01-01T00:00:00.000Z","status":"delivered","#,
+    r#""message":"Message delivered to ~01900000-0000-7000-8000-000000000001"}"#
+);
+
+type Socket = WebSocketStream<TcpStream>;
+
+/// Serves until it is killed; says its address first.
+pub(crate) fn serve() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+        let listener = socket.listen(4096).expect("a listener");
+        println!("{}", listener.local_addr().expect("an address"));
+        std::io::stdout().flush().expect("an output");
+        let relay = Arc::<Relay>::default();
+        // The accept loop is a task too, so that it runs on a worker.
+        let accepting = tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.expect("a connection");
+                tokio::spawn(serve_http(stream, Arc::clone(&relay)));
+            }
+        });
+        accepting.await.expect("an accept loop");
+    });
+}
+
+async fn serve_http(stream: TcpStream, relay: Arc<Relay>) {
+    stream.set_nodelay(true).expect("a socket option");
+    let service = service_fn(move |request| {
+        let response = upgrade(request, Arc::clone(&relay));
+        async move { Ok::<_, Infallible>(response) }
+    });
+    // A client that leaves in the middle is no failure here.
+    let _ = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
+        .await;
+}
+
+fn upgrade(mut request: Request<Incoming>, relay: Arc<Relay>) -> Response<Empty<&'static [u8]>> {
+    let key = request.headers().get(header::SEC_WEBSOCKET_KEY).expect("a key").as_bytes();
+    let accept = derive_accept_key(key);
+    let place = Place::of(request.uri().path());
+    let upgrading = hyper::upgrade::on(&mut request);
+    drop(request);
+    tokio::spawn(async move {
+        let Ok(upgraded) = upgrading.await else { return };
+        let socket = socket(upgraded).await;
+        match place {
+            None => drop(tokio::spawn(read(socket))),
+            Some(place) => drop(tokio::spawn(Relayed::new(socket, place, &relay).run())),
+        }
+    });
+    Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(header::UPGRADE, "websocket")
+        .header(header::CONNECTION, "upgrade")
+        .header(header::SEC_WEBSOCKET_ACCEPT, accept)
+        .body(Empty::new())
+        .expect("a response")
+}
+
+async fn socket(upgraded: Upgraded) -> Socket {
+    let parts = upgraded.downcast::<TokioIo<TcpStream>>().expect("the socket that was accepted");
+    let config = WebSocketConfig::default()
+        .read_buffer_size(1024)
+        .write_buffer_size(8 * 1024)
+        .max_write_buffer_size(256 * 1024);
+    let already_read = parts.read_buf.to_vec();
+    Socket::from_partially_read(parts.io.into_inner(), already_read, Role::Server, Some(config)).await
+}
+
+async fn read(mut socket: Socket) {
+    while let Some(Ok(_)) = socket.next().await {}
+}
+
+/// Which end of which pair.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    pair: usize,
+    side: usize,
+}
+
+impl Place {
+    fn of(path: &str) -> Option<Self> {
+        let (pair, side) = path.strip_prefix("/relay/")?.split_once('/')?;
+        Some(Self { pair: pair.parse().ok()?, side: side.parse().ok()? })
+    }
+}
+
+/// The queues of all pairs.
+#[derive(Debug, Default)]
+struct Relay(Mutex<HashMap<usize, [Arc<Queue>; 2]>>);
+
+impl Relay {
+    fn queues(&self, pair: usize) -> [Arc<Queue>; 2] {
+        let mut pairs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pairs.entry(pair).or_default().clone()
+    }
+}
+
+/// What waits for one side.
+#[derive(Debug, Default)]
+struct Queue(Mutex<(VecDeque<Message>, Option<Waker>)>);
+
+impl Queue {
+    fn push(&self, message: Message) {
+        let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.0.push_back(message);
+        let waker = queue.1.take();
+        drop(queue);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn poll_take(&self, cx: &Context<'_>) -> Poll<VecDeque<Message>> {
+        let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if queue.0.is_empty() {
+            queue.1 = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(std::mem::take(&mut queue.0))
+    }
+}
+
+/// One side of a pair.
+struct Relayed {
+    socket: Socket,
+    own: Arc<Queue>,
+    other: Arc<Queue>,
+}
+
+impl Relayed {
+    fn new(socket: Socket, place: Place, relay: &Relay) -> Self {
+        let [a, b] = relay.queues(place.pair);
+        let (own, other) = if place.side == 0 { (a, b) } else { (b, a) };
+        Self { socket, own, other }
+    }
+
+    async fn run(mut self) {
+        poll_fn(|cx| self.poll(cx)).await;
+    }
+
+    /// Ready when the connection is over.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut socket = Pin::new(&mut self.socket);
+        if let Poll::Ready(messages) = self.own.poll_take(cx) {
+            for message in messages {
+                socket.as_mut().start_send(message).expect("room in the write buffer");
+            }
+            // There is more to come, or a waker to leave.
+            cx.waker().wake_by_ref();
+        }
+        while let Poll::Ready(message) = socket.as_mut().poll_next(cx) {
+            match message {
+                Some(Ok(Message::Text(text))) => {
+                    self.other.push(Message::Text(text));
+                    let answer = Message::Text(Utf8Bytes::from_static(ANSWER));
+                    socket.as_mut().start_send(answer).expect("room in the write buffer");
+                }
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Poll::Ready(()),
+            }
+        }
+        match socket.poll_flush(cx) {
+            Poll::Ready(Err(_)) => Poll::Ready(()),
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Processor time per routed message of 200 bytes.
+
+use std::{io, time::Duration};
+
+use futures::future::try_join_all;
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use crate::{
+    client::{Socket, access_token, text_frame},
+    process::Process,
+    spread::row,
+};
+
+const PAIRS: usize = 100;
+const MESSAGE_BYTES: usize = 200;
+const MESSAGES_PER_PAIR: usize = 3_000;
+/// Messages of one sender that are not answered yet.
+const WINDOWS: [usize; 2] = [1, 16];
+const SETTLE: Duration = Duration::from_millis(500);
+/// Behind the frame's header of 8 bytes: `{"type":"signal","id":"m-`.
+const COUNTER_AT: usize = 8 + 25;
+const COUNTER_DIGITS: usize = 8;
+
+/// Prints the rows.
+pub(crate) async fn measure(runs: usize) {
+    for window in WINDOWS {
+        let (mut floors, mut servers) = (Vec::new(), Vec::new());
+        for run in 1..=runs {
+            eprintln!("routing, window {window}, run {run} of {runs}");
+            floors.push(measure_program(&Process::floor(), window, false).await.expect("the floor"));
+            servers.push(measure_program(&Process::server(), window, true).await.expect("the server"));
+        }
+        row(&format!("routed message, {window} in flight, floor, µs"), 2, floors.clone());
+        row(&format!("routed message, {window} in flight, server, µs"), 2, servers.clone());
+        let ratios = servers.iter().zip(&floors).map(|(server, floor)| server / floor);
+        row(&format!("routed message, {window} in flight, ratio"), 2, ratios);
+    }
+}
+
+/// Microseconds of processor time per message.
+async fn measure_program(process: &Process, window: usize, is_server: bool) -> io::Result<f64> {
+    let mut pairs = try_join_all((0..PAIRS).map(|pair| connect(process, pair, is_server))).await?;
+    // The first messages warm up.
+    run(&mut pairs, window, MESSAGES_PER_PAIR / 10).await?;
+    sleep(SETTLE).await;
+    let before = process.processor_time();
+    run(&mut pairs, window, MESSAGES_PER_PAIR).await?;
+    let taken = process.processor_time() - before;
+    Ok(taken.as_secs_f64() * 1e6 / (PAIRS * MESSAGES_PER_PAIR) as f64)
+}
+
+async fn run(pairs: &mut [Pair], window: usize, messages: usize) -> io::Result<()> {
+    try_join_all(pairs.iter_mut().map(|pair| pair.exchange(window, messages))).await.map(drop)
+}
+
+struct Pair {
+    sender: Socket,
+    receiver: Socket,
+    /// The sender's next message, a whole frame.
+    message: Vec<u8>,
+    sent: usize,
+}
+
+async fn connect(process: &Process, pair: usize, is_server: bool) -> io::Result<Pair> {
+    let numbers = [2 * pair, 2 * pair + 1];
+    let address = process.address;
+    if !is_server {
+        let sender = Socket::open(address, numbers[0], &format!("/relay/{pair}/0"), None).await?;
+        let receiver = Socket::open(address, numbers[1], &format!("/relay/{pair}/1"), None).await?;
+        let message = message("~01900000-0000-7000-8000-000000000001");
+        return Ok(Pair { sender, receiver, message, sent: 0 });
+    }
+    let token = access_token(Uuid::new_v4());
+    let mut sender = Socket::open(address, numbers[0], "/signal", Some(&token)).await?;
+    sender.next().await?;
+    let mut receiver = Socket::open(address, numbers[1], "/signal", Some(&token)).await?;
+    let connected = receiver.next_json().await?;
+    let message = message(connected["device_id"].as_str().unwrap_or_default());
+    Ok(Pair { sender, receiver, message, sent: 0 })
+}
+
+fn message(device: &str) -> Vec<u8> {
+    let start = format!(r#"{{"type":"signal","id":"m-00000000","target_device_id":"{device}","payload":""#);
+    let payload = "x".repeat(MESSAGE_BYTES - start.len() - 2);
+    text_frame(&format!(r#"{start}{payload}"}}"#))
+}
+
+impl Pair {
+    /// Sends so many messages, and ends when all have arrived and are answered.
+    async fn exchange(&mut self, window: usize, messages: usize) -> io::Result<()> {
+        let Self { sender, receiver, message, sent } = self;
+        let sending = send(sender, message, sent, window, messages);
+        let receiving = receive(receiver, messages);
+        futures::try_join!(sending, receiving).map(drop)
+    }
+}
+
+async fn send(
+    socket: &mut Socket,
+    message: &mut [u8],
+    counter: &mut usize,
+    window: usize,
+    messages: usize,
+) -> io::Result<()> {
+    let (mut unsent, mut in_flight, mut frames) = (messages, 0, Vec::new());
+    while unsent + in_flight > 0 {
+        frames.clear();
+        while unsent > 0 && in_flight < window {
+            *counter += 1;
+            (unsent, in_flight) = (unsent - 1, in_flight + 1);
+            set_counter(message, *counter);
+            frames.extend_from_slice(message);
+        }
+        socket.send(&frames).await?;
+        let mut answer = Some(socket.next().await?);
+        while let Some(ack) = answer {
+            if !ack.starts_with(br#"{"type":"ack""#) {
+                return Err(io::Error::other(format!("{ack:?}")));
+            }
+            in_flight -= 1;
+            answer = socket.next_received();
+        }
+    }
+    Ok(())
+}
+
+fn set_counter(message: &mut [u8], counter: usize) {
+    let digits = format!("{counter:0COUNTER_DIGITS$}");
+    message[COUNTER_AT..COUNTER_AT + COUNTER_DIGITS].copy_from_slice(digits.as_bytes());
+}
+
+async fn receive(socket: &mut Socket, messages: usize) -> io::Result<()> {
+    for _ in 0..messages {
+        socket.next().await?;
+    }
+    Ok(())
+}
