@@ -84,6 +84,15 @@ proptest! {
     }
 }
 
+#[test]
+fn a_payload_is_read_without_a_copy() {
+    for codec in Codec::ALL {
+        let frame = codec.encode_client(&signal(r#"{"sdp":"v=0"}"#));
+        let ClientMessage::Signal(signal) = codec.decode_client(&frame).unwrap().message else { panic!() };
+        assert!(frame.as_ptr_range().contains(&signal.payload.as_bytes().as_ptr()), "{codec:?}");
+    }
+}
+
 /// Decodes in every way; what is understood is also written, and read back as the same.
 fn read_everything(bytes: &Bytes) {
     for codec in Codec::ALL {

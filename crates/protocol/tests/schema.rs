@@ -105,7 +105,9 @@ fn member(field: &FieldDescriptor, value: &Field) -> Value {
             Value::Object(frame_members(message))
         }
         Field::Message(_) => Value::Object(body_members(value)),
-        other => panic!("the schema has no {other:?}"),
+        Field::I32(_) | Field::F32(_) | Field::F64(_) | Field::EnumNumber(_) | Field::Map(_) => {
+            panic!("the schema has no {value:?}")
+        }
     }
 }
 
@@ -117,7 +119,7 @@ fn without_zeros(value: Value) -> Value {
             Value::Object(members.filter(|(_, value)| !is_zero(value)).collect())
         }
         Value::Array(values) => values.into_iter().map(without_zeros).collect(),
-        other => other,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value,
     }
 }
 
