@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use aldis_protocol::{CloseCode, ServerDraining, ServerMessage};
 use rand::RngExt;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::{
     node::Node,
-    router::{Closing, Order, Outlet},
+    router::{Closing, Frame, Outlet},
     session::fresh,
 };
 
@@ -40,7 +40,7 @@ fn announce(outlet: &Outlet) -> u64 {
     let reconnect_after = rand::rng().random_range(COME_BACK);
     let message = ServerMessage::ServerDraining(ServerDraining { reconnect_after });
     // A session that cannot take it is closing anyhow.
-    let _ = outlet.push(outlet.codec.encode_server(&fresh(message)));
+    let _ = outlet.push(Frame { bytes: outlet.codec.encode_server(&fresh(message)), counted: false });
     reconnect_after
 }
 
@@ -52,7 +52,6 @@ async fn close_all(sessions: &[Arc<Outlet>], told: &[u64]) {
         let of = u32::try_from(sessions.len()).unwrap_or(u32::MAX).max(1);
         sleep_until(start + spread * share / of).await;
         let closing = Closing::new(CloseCode::Restart, "", "the server restarts").retry_after(*retry_after);
-        outlet.order(Order::Close(closing));
+        outlet.close_with(closing);
     }
-    sleep(Duration::ZERO).await;
 }

@@ -38,23 +38,24 @@ fn run(config: Config) -> ExitCode {
 }
 
 async fn serve(config: Config) -> Result<(), StartError> {
+    // Listened for before anybody learns the address: a signal that comes early is a signal all the same.
+    let told_to_stop = told_to_stop();
     let server = Server::bind(config).await?;
     // Whoever started the server with port 0 learns the port here; a closed stdout is no failure.
     let _ = writeln!(io::stdout(), "listening on {}", server.url()).and_then(|()| io::stdout().flush());
-    server.run(told_to_stop()).await;
+    server.run(told_to_stop).await;
     Ok(())
 }
 
 /// Ends with SIGTERM or SIGINT. Where they cannot be listened for, they end the process by themselves.
-async fn told_to_stop() {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+fn told_to_stop() -> impl Future<Output = ()> {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    async {
+        let (Ok(mut terminate), Ok(mut interrupt)) = signals else { return std::future::pending().await };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
     }
 }
 

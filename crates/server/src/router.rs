@@ -17,14 +17,13 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use aldis_auth::{HttpChallenges, RootKey, SubKey, TokenKeys};
 use aldis_protocol::{
     Ack, AckStatus, ClientMessage, CloseCode, ErrorCode, ErrorReply, RequestId, RoomId, ServerMessage,
-    SessionId, limits::MAX_CONNECTIONS_PER_USER,
+    SessionId, UserId, limits::MAX_CONNECTIONS_PER_USER,
 };
 use aldis_registry::{Attached, Attachment, Registry, Routing};
-use bytes::Bytes;
 use futures::future::BoxFuture;
 
 pub(crate) use identity::{Denied, Identity, KeyProof, TokenLife, TokenProof};
-pub(crate) use outlet::{Closing, Order, Outlet, Taken};
+pub(crate) use outlet::{Closing, Frame, Order, Outlet, Taken};
 pub(crate) use tokens::Caller;
 
 use self::{passwords::Passwords, seen::Seen};
@@ -145,15 +144,20 @@ impl Router {
                 self.seen.note(&outlet.device);
                 if let Some(replaced) = replaced {
                     let message = "a newer connection of the same device took over";
-                    replaced.handle.order(Order::Close(Closing::new(CloseCode::Replaced, "", message)));
+                    replaced.handle.close_with(Closing::new(CloseCode::Replaced, "", message));
                 }
                 true
             }
         }
     }
 
+    /// The session of this user with this id, if it is here.
+    pub(crate) fn session(&self, user: UserId, session: SessionId) -> Option<Arc<Outlet>> {
+        self.registry.of_user(user).into_iter().find(|one| one.session == session).map(|one| one.handle)
+    }
+
     /// A session is over. Gives back what waited for its client.
-    pub(crate) fn detach(&self, outlet: &Outlet) -> VecDeque<Bytes> {
+    pub(crate) fn detach(&self, outlet: &Outlet) -> VecDeque<Frame> {
         self.registry.detach(outlet.user, outlet.session);
         self.seen.note(&outlet.device);
         outlet.close()

@@ -5,11 +5,15 @@
 
 mod deadlines;
 mod enter;
+mod greeting;
 mod handshake;
 mod live;
 mod liveness;
+mod memory;
+mod outbox;
 mod reauthentication;
 mod replies;
+mod resume;
 mod sweep;
 mod task;
 mod wire;
@@ -17,5 +21,6 @@ mod wire;
 pub(crate) use enter::enter;
 pub(crate) use handshake::{Arrival, Credentials};
 pub(crate) use live::fresh;
+pub(crate) use resume::Claim;
 pub(crate) use sweep::sweep;
 pub(crate) use wire::{Backlog, Broken, Incoming, Outgoing, Wire};

@@ -7,8 +7,13 @@ use std::io;
 
 use tracing_subscriber::EnvFilter;
 
+/// The WebSocket library's own lines hold what people say.
+const SILENT: &str = "tungstenite=off,tokio_tungstenite=off";
+
 /// Starts logging for the process. A second start changes nothing.
 pub fn start() {
-    let filter = EnvFilter::try_from_env("ALDIS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let chosen = std::env::var("ALDIS_LOG").unwrap_or_else(|_| "info".to_owned());
+    let filter = EnvFilter::try_new(format!("{chosen},{SILENT}"))
+        .unwrap_or_else(|_| EnvFilter::new(format!("info,{SILENT}")));
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).try_init();
 }

@@ -23,6 +23,11 @@ pub(crate) struct SignedIn {
 
 const WRONG_CREDENTIALS: Denied =
     Denied::new(ErrorCode::InvalidCredentials, "the address or the password is wrong");
+/// A stranger does not learn what of it was wrong.
+const WRONG_ANSWER: Denied = Denied::new(
+    ErrorCode::InvalidChallenge,
+    "the challenge or its signature is not valid; ask for a new one",
+);
 const LONGEST_EMAIL: usize = 254;
 
 impl Router {
@@ -94,13 +99,16 @@ impl Router {
         let public_key = parse_key(&request.public_key)?;
         let binding =
             ChallengeBinding { audience, public_key: &public_key, device_id: request.device_id.as_ref() };
-        let opened = self.challenges.open(&request.challenge, &binding, now.unix_ms).map_err(denied)?;
+        let opened = self
+            .challenges
+            .open(&request.challenge, &binding, now.unix_ms)
+            .map_err(|_: AuthError| WRONG_ANSWER)?;
         let expires_at_ms = i64::try_from(opened.expires_at_ms()).unwrap_or(i64::MAX);
         let challenge = *opened.challenge();
         if !self.store.use_challenge(challenge, expires_at_ms, unix_ms_i64()).await? {
-            return Err(denied(AuthError::InvalidChallenge));
+            return Err(WRONG_ANSWER);
         }
-        let key = opened.verify(&request.signature).map_err(denied)?;
+        let key = opened.verify(&request.signature).map_err(|_: AuthError| WRONG_ANSWER)?;
         self.sign_in_by_key(&key, request).await
     }
 
@@ -132,16 +140,6 @@ pub(super) fn parse_key(bytes: &[u8; 32]) -> Result<PublicKey, Denied> {
     PublicKey::from_bytes(bytes).map_err(|_| {
         Denied::new(ErrorCode::InvalidKey, "this is no Ed25519 key, or one that everybody can sign for")
     })
-}
-
-fn denied(error: AuthError) -> Denied {
-    let code = error.code();
-    let message = if code == ErrorCode::InvalidSignature {
-        "the signature does not verify"
-    } else {
-        "the challenge is not valid; ask for a new one"
-    };
-    Denied::new(code, message)
 }
 
 /// The address in lower case, if it is one: one `@`, both sides non-empty, no blanks or control characters.

@@ -1,11 +1,11 @@
 //! Where a message for others is carried out: delivered, queue full and nobody there are each decided here.
 
-use std::{cell::OnceCell, sync::Arc};
+use std::cell::OnceCell;
 
-use aldis_protocol::{Codec, ServerFrame};
+use aldis_protocol::{AckStatus, Codec, ServerFrame};
 use bytes::Bytes;
 
-use super::outlet::{Outlet, Pushed};
+use super::outlet::{Frame, Outlet, Pushed};
 
 /// A frame for any number of sessions, encoded at most once per codec.
 pub(super) struct Encoded<'a> {
@@ -19,20 +19,22 @@ impl<'a> Encoded<'a> {
         Self { frame, json: OnceCell::new(), proto: OnceCell::new() }
     }
 
-    fn bytes(&self, codec: Codec) -> Bytes {
+    fn for_codec(&self, codec: Codec) -> Frame {
         let encoded = match codec {
             Codec::Json => &self.json,
             Codec::Proto => &self.proto,
         };
-        encoded.get_or_init(|| codec.encode_server(&self.frame)).clone()
+        let bytes = encoded.get_or_init(|| codec.encode_server(&self.frame)).clone();
+        Frame { bytes, counted: self.frame.message.is_counted() }
     }
 }
 
-/// Hands a frame to a session. A session whose queue is full, or that is over, is as one that is not there: the former
-/// closes itself with 4101 and tells its own client.
-pub(super) fn deliver(target: &Arc<Outlet>, frame: &Encoded<'_>) -> bool {
-    match target.push(frame.bytes(target.codec)) {
-        Pushed::Queued => true,
-        Pushed::Full | Pushed::Gone => false,
+/// Hands a frame to a session, and says how far it went. A session whose queue is full, or that is over, is as one that
+/// is not there: the former closes itself with 4101 and tells its own client.
+pub(super) fn deliver(target: &Outlet, frame: &Encoded<'_>) -> Option<AckStatus> {
+    match target.push(frame.for_codec(target.codec)) {
+        Pushed::Queued => Some(AckStatus::Delivered),
+        Pushed::Buffered => Some(AckStatus::Buffered),
+        Pushed::Full | Pushed::Gone => None,
     }
 }

@@ -7,7 +7,7 @@ use aldis_protocol::{
     statement::DeviceStatement,
 };
 
-use super::{Caller, Closing, Denied, Order, Router, accounts::parse_key};
+use super::{Caller, Closing, Denied, Router, accounts::parse_key};
 use crate::{
     clock::unix_ms_i64,
     store::{self, NewDevice, Registration},
@@ -71,7 +71,7 @@ impl Router {
             return Err(Denied::new(ErrorCode::UnknownDevice, "there is no such device of yours"));
         }
         if let Some((_, outlet)) = self.registry.on_device(device).filter(|(user, _)| *user == caller.user) {
-            outlet.order(Order::Close(Closing::new(CloseCode::DeviceUnknown, "", "the device was removed")));
+            outlet.close_with(Closing::new(CloseCode::DeviceUnknown, "", "the device was removed"));
         }
         Ok(())
     }

@@ -1,10 +1,12 @@
 //! The only way to a session: its bounded queue, and beside it one slot for orders.
 
 use std::{
+    any::Any,
     collections::VecDeque,
+    fmt,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
 };
@@ -25,14 +27,25 @@ pub(crate) struct Outlet {
     pub(crate) codec: Codec,
     /// The tick at which the session wants to be woken; the sweep reads it.
     deadline: AtomicU64,
+    /// Bytes that the session keeps for its client besides the queue.
+    kept: AtomicUsize,
     queue: Mutex<Queue>,
 }
 
+/// A frame for a session, encoded in its codec.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Frame {
+    pub(crate) bytes: Bytes,
+    /// Whether the client confirms it, so that it is kept for a resume until then.
+    pub(crate) counted: bool,
+}
+
 /// What the session was told to do.
-#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Order {
     /// Tell the client why, and close.
     Close(Closing),
+    /// Take a socket whose client claims this session. What a socket is, only the session knows.
+    HandOver(Box<dyn Any + Send>),
 }
 
 /// A close that the server starts.
@@ -50,6 +63,8 @@ pub(crate) struct Closing {
 pub(crate) enum Pushed {
     /// It is on its way.
     Queued,
+    /// The session has no socket; it is held for its client to come back.
+    Buffered,
     /// There was no room; the session closes as a slow consumer.
     Full,
     /// The session is over.
@@ -57,22 +72,22 @@ pub(crate) enum Pushed {
 }
 
 /// What waited for a session.
-#[derive(Debug)]
 pub(crate) enum Taken {
     /// All frames that waited.
-    Frames(VecDeque<Bytes>),
+    Frames(VecDeque<Frame>),
     /// An order; it goes before frames.
     Order(Order),
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Queue {
-    frames: VecDeque<Bytes>,
+    frames: VecDeque<Frame>,
     bytes: usize,
     /// What the session took and has not written yet still counts.
     taken: Load,
     order: Option<Order>,
     waker: Option<Waker>,
+    detached: bool,
     closed: bool,
 }
 
@@ -116,12 +131,13 @@ impl Outlet {
             fingerprint,
             codec,
             deadline: AtomicU64::new(u64::MAX),
+            kept: AtomicUsize::new(0),
             queue: Mutex::default(),
         }
     }
 
-    /// Puts a frame, encoded in the session's codec, into its queue. Never waits.
-    pub(crate) fn push(&self, frame: Bytes) -> Pushed {
+    /// Puts a frame into the session's queue. Never waits.
+    pub(crate) fn push(&self, frame: Frame) -> Pushed {
         let mut queue = self.lock();
         if queue.closed {
             return Pushed::Gone;
@@ -133,13 +149,38 @@ impl Outlet {
         pushed
     }
 
-    /// Tells the session what to do. The first order stands.
-    pub(crate) fn order(&self, order: Order) {
+    /// Closes the session. The first order stands, but for a hand-over, which a close sends away.
+    pub(crate) fn close_with(&self, closing: Closing) {
         let mut queue = self.lock();
-        queue.order.get_or_insert(order);
+        if !matches!(queue.order, Some(Order::Close(_))) {
+            queue.order = Some(Order::Close(closing));
+        }
         let waker = queue.waker.take();
         drop(queue);
         wake(waker);
+    }
+
+    /// Hands a socket to the session, unless it is over or has an order already.
+    pub(crate) fn hand_over(&self, socket: Box<dyn Any + Send>) -> Result<(), Box<dyn Any + Send>> {
+        let mut queue = self.lock();
+        if queue.closed || queue.order.is_some() {
+            return Err(socket);
+        }
+        queue.order = Some(Order::HandOver(socket));
+        let waker = queue.waker.take();
+        drop(queue);
+        wake(waker);
+        Ok(())
+    }
+
+    /// How many bytes wait for the session's client.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.kept.load(Ordering::Relaxed) + self.lock().bytes
+    }
+
+    /// Whether the session has no socket.
+    pub(crate) fn is_detached(&self) -> bool {
+        self.lock().detached
     }
 
     /// Wakes the session where its deadline has come.
@@ -189,8 +230,18 @@ impl Outlet {
         self.deadline.store(tick, Ordering::Relaxed);
     }
 
+    /// For the session itself: whether it has a socket.
+    pub(crate) fn set_detached(&self, detached: bool) {
+        self.lock().detached = detached;
+    }
+
+    /// For the session itself: what it keeps for its client besides the queue.
+    pub(crate) fn set_kept(&self, bytes: usize) {
+        self.kept.store(bytes, Ordering::Relaxed);
+    }
+
     /// For the session itself: it takes no more. Gives back what waited.
-    pub(crate) fn close(&self) -> VecDeque<Bytes> {
+    pub(crate) fn close(&self) -> VecDeque<Frame> {
         let queue = std::mem::replace(&mut *self.lock(), Queue { closed: true, ..Queue::default() });
         queue.frames
     }
@@ -201,18 +252,30 @@ impl Outlet {
 }
 
 impl Queue {
-    fn push(&mut self, frame: Bytes) -> Pushed {
+    fn push(&mut self, frame: Frame) -> Pushed {
         let frames = self.frames.len() + self.taken.frames;
-        let bytes = self.bytes + self.taken.bytes + frame.len();
+        let bytes = self.bytes + self.taken.bytes + frame.bytes.len();
         if frames >= QUEUE_FRAMES || bytes > QUEUE_BYTES {
             let closing =
                 Closing::new(CloseCode::SlowConsumer, "", "this connection does not read fast enough");
             self.order.get_or_insert(Order::Close(closing));
             return Pushed::Full;
         }
-        self.bytes += frame.len();
+        self.bytes += frame.bytes.len();
         self.frames.push_back(frame);
-        Pushed::Queued
+        if self.detached { Pushed::Buffered } else { Pushed::Queued }
+    }
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bytes, detached, closed, .. } = self;
+        f.debug_struct("Queue")
+            .field("frames", &self.frames.len())
+            .field("bytes", bytes)
+            .field("detached", detached)
+            .field("closed", closed)
+            .finish_non_exhaustive()
     }
 }
 

@@ -48,26 +48,29 @@ impl Router {
     }
 
     fn signal_device(&self, from: &Outlet, device: &DeviceId, frame: &Encoded<'_>) -> ServerMessage<'static> {
-        match self.registry.on_device(device) {
-            Some((user, outlet)) if self.may_signal(from, user) && deliver(&outlet, frame) => {
-                ServerMessage::Ack(delivered_to(device))
-            }
-            _ => target_unavailable(),
+        let target = self.registry.on_device(device).filter(|(user, _)| self.may_signal(from, *user));
+        match target.and_then(|(_, outlet)| deliver(&outlet, frame)) {
+            Some(status) => ServerMessage::Ack(handed_on(status, device)),
+            None => target_unavailable(),
         }
     }
 
     fn signal_user(&self, from: &Outlet, user: UserId, frame: &Encoded<'_>) -> ServerMessage<'static> {
-        let mut devices = Vec::new();
+        let (mut devices, mut best) = (Vec::new(), None);
         for target in self.registry.of_user(user) {
             let is_sender = target.session == from.session;
-            if !is_sender && self.may_signal(from, user) && deliver(&target.handle, frame) {
+            if is_sender || !self.may_signal(from, user) {
+                continue;
+            }
+            if let Some(status) = deliver(&target.handle, frame) {
                 devices.push(target.device);
+                best = best.filter(|best| *best == AckStatus::Delivered).or(Some(status));
             }
         }
-        if devices.is_empty() {
-            return target_unavailable();
+        match best {
+            Some(status) => ServerMessage::Ack(Ack { devices: Some(devices), ..handed_on(status, &user) }),
+            None => target_unavailable(),
         }
-        ServerMessage::Ack(Ack { devices: Some(devices), ..delivered_to(&user) })
     }
 
     async fn user_of(&self, fingerprint: Fingerprint) -> Result<UserId, ServerMessage<'static>> {
@@ -103,8 +106,9 @@ impl Relay {
     }
 }
 
-fn delivered_to(whom: &impl fmt::Display) -> Ack<'static> {
-    Ack::new(AckStatus::Delivered, format!("Message delivered to {whom}"))
+fn handed_on(status: AckStatus, whom: &impl fmt::Display) -> Ack<'static> {
+    let how = if status == AckStatus::Buffered { "buffered for" } else { "delivered to" };
+    Ack::new(status, format!("Message {how} {whom}"))
 }
 
 /// Blocked, not allowed, unknown and offline are one answer.

@@ -15,9 +15,11 @@ pub(super) enum Deadline {
     IceServers,
     /// The socket has to take more of what waits for it.
     Write,
+    /// The client has to be back.
+    Resume,
 }
 
-const COUNT: usize = 6;
+const COUNT: usize = 7;
 
 /// When each of them is, if at all.
 #[derive(Debug)]
@@ -31,6 +33,7 @@ const ALL: [Deadline; COUNT] = [
     Deadline::NewToken,
     Deadline::IceServers,
     Deadline::Write,
+    Deadline::Resume,
 ];
 
 impl Deadlines {

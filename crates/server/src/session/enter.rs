@@ -2,20 +2,18 @@
 
 use std::{future::poll_fn, sync::Arc, time::Duration};
 
-use aldis_protocol::{
-    AuthSuccess, Codec, Connected, Door, ErrorCode, Heartbeat, RoomId, ServerMessage, SessionInfo,
-    SessionLimits, binary,
-    limits::{
-        HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT, MAX_ENCRYPTED_CONTENT_BYTES, MAX_MESSAGE_BYTES,
-        MAX_UNANSWERED_REQUESTS,
-    },
+use aldis_protocol::{Codec, ErrorCode, RequestId, limits::MAX_MESSAGE_BYTES};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout, timeout_at},
 };
-use rand::RngExt;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::task::TaskTracker;
 
 use super::{
-    handshake::{Arrival, AwaitingProof, Begun, Question, Refusal, TIME_FOR_PROOF, proves_on_socket},
-    live::{Live, expiry, fresh},
+    greeting::{self, Greeting},
+    handshake::{Arrival, AwaitingProof, Begun, Question, Refusal, Shown, TIME_FOR_PROOF},
+    live::{Arrived, Live, fresh},
+    resume::{Claim, HandOver},
     task::Task,
     wire::{Incoming, Outgoing, Wire},
 };
@@ -27,43 +25,83 @@ use crate::{
 /// How long a client that was sent away has to take note of it.
 const TIME_TO_LEAVE: Duration = Duration::from_secs(2);
 
-/// Brings a connection through its door. Returns the session's task, not yet running, or nothing where the connection
-/// was sent away.
+/// Brings a connection through its door. Returns the session's task, not yet running; nothing where the connection was
+/// sent away, or handed to a session that was there already.
 pub(crate) async fn enter<W: Wire>(
     mut wire: W,
     mut arrival: Arrival,
     router: &Arc<Router>,
     resume_window: Duration,
+    sockets: &TaskTracker,
 ) -> Option<Task<W>> {
     let (door, codec, room) = (arrival.door, arrival.codec, arrival.room.take());
-    let proved = match prove(&mut wire, arrival, router).await {
-        Ok(identity) => begin(door, codec, identity, router),
-        Err(Some(refusal)) => Err(refusal),
+    let arrived = Arrived { door, codec, room, resume_window };
+    let Proved { id, identity, claim } = match prove(&mut wire, arrival, router).await {
+        Ok(proved) => proved,
+        Err(Some(refusal)) => return refuse(wire, codec, refusal).await,
         Err(None) => return None,
     };
-    match proved {
-        Ok((outlet, identity)) => {
-            wire.set_message_limit(MAX_MESSAGE_BYTES);
-            greet(&mut wire, door, &outlet, &identity, resume_window);
-            let live = Live::new(door, codec, room.clone(), &identity, Now::read());
-            let mut task = Task::new(wire, live, outlet, Arc::clone(router));
-            if let Some(room) = room {
-                enter_room(&mut task, router, &room);
-            }
-            Some(task)
-        }
-        Err(refusal) => {
-            refuse(wire, codec, refusal).await;
-            None
+    wire.set_message_limit(MAX_MESSAGE_BYTES);
+    if let Some(claim) = claim {
+        wire = hand_over(wire, &arrived, id.clone(), &identity, claim, router).await?;
+    }
+    match begin(codec, &identity, router) {
+        Some(outlet) => Some(greeted(wire, arrived, id, &identity, outlet, router, sockets)),
+        None => {
+            let denied = Denied::new(ErrorCode::Overloaded, "this user has too many connections");
+            refuse(wire, codec, Refusal::of(door, denied).answering(id)).await
         }
     }
 }
 
+/// Offers the socket to the session that is claimed. Gives it back where there is none that takes it.
+async fn hand_over<W: Wire>(
+    wire: W,
+    arrived: &Arrived,
+    id: Option<RequestId>,
+    identity: &Identity,
+    claim: Claim,
+    router: &Router,
+) -> Option<W> {
+    let Some(outlet) = router.session(identity.user, claim.token.session()) else { return Some(wire) };
+    let (answer, answered) = oneshot::channel();
+    let Arrived { door, codec, room, .. } = arrived;
+    let (room, identity) = (room.clone(), identity.clone());
+    let offer = HandOver { wire, id, door: *door, codec: *codec, room, identity, claim, answer };
+    match outlet.hand_over(Box::new(offer)) {
+        // A session that ends meanwhile takes the socket with it; the client dials again.
+        Ok(()) => answered.await.ok().flatten(),
+        Err(offer) => offer.downcast::<HandOver<W>>().ok().map(|offer| offer.wire),
+    }
+}
+
+fn greeted<W: Wire>(
+    mut wire: W,
+    arrived: Arrived,
+    id: Option<RequestId>,
+    identity: &Identity,
+    outlet: Arc<Outlet>,
+    router: &Arc<Router>,
+    sockets: &TaskTracker,
+) -> Task<W> {
+    let room = arrived.room.clone();
+    let live = Live::new(arrived, identity, greeting::resume_token(outlet.session), Now::read());
+    greeting::greet(&mut wire, &outlet, identity, Greeting::fresh(&live, id));
+    let mut task = Task::new(wire, live, outlet, Arc::clone(router), sockets.clone());
+    if let Some(message) = room.and_then(|room| router.enter_room(task.outlet(), &room)) {
+        task.say(message);
+    }
+    task
+}
+
 /// Says why, closes, and waits a moment for the other side to have read it.
-pub(crate) async fn refuse<W: Wire>(mut wire: W, codec: Codec, refusal: Refusal) {
-    wire.enqueue(Outgoing::Frame(codec.encode_server(&fresh(*refusal.message))));
+async fn refuse<W: Wire>(mut wire: W, codec: Codec, refusal: Refusal) -> Option<Task<W>> {
+    let mut frame = fresh(*refusal.message);
+    frame.id = refusal.id.or(frame.id);
+    wire.enqueue(Outgoing::Frame(codec.encode_server(&frame)));
     wire.enqueue(Outgoing::Close(refusal.close, refusal.reason));
     leave(&mut wire).await;
+    None
 }
 
 /// Writes what waits and reads until the other side has gone, for two seconds at the most: bytes left unread would turn
@@ -78,11 +116,14 @@ pub(super) async fn leave<W: Wire>(wire: &mut W) {
     }
 }
 
-async fn prove<W: Wire>(
-    wire: &mut W,
-    arrival: Arrival,
-    router: &Router,
-) -> Result<Identity, Option<Refusal>> {
+/// A client that has proved who he is, by the message with this id where there was one.
+struct Proved {
+    id: Option<RequestId>,
+    identity: Identity,
+    claim: Option<Claim>,
+}
+
+async fn prove<W: Wire>(wire: &mut W, arrival: Arrival, router: &Router) -> Result<Proved, Option<Refusal>> {
     let (door, codec) = (arrival.door, arrival.codec);
     let question = match arrival.begin(Now::read())? {
         Begun::Ask(question) => question,
@@ -93,14 +134,18 @@ async fn prove<W: Wire>(
             await_proof(wire, awaiting).await?
         }
     };
-    ask(router, question).await.map_err(|denied| Some(Refusal::of(door, denied)))
+    let Question { id, proof, resume } = question;
+    match ask(router, proof).await {
+        Ok(identity) => Ok(Proved { id, identity, claim: resume }),
+        Err(denied) => Err(Some(Refusal::of(door, denied).answering(id))),
+    }
 }
 
 /// Asks whoever knows tokens, keys and devices.
-async fn ask(router: &Router, question: Question) -> Result<Identity, Denied> {
-    match question {
-        Question::Token(proof) => router.prove_by_token(proof, Now::read()).await,
-        Question::Key(proof) => router.prove_by_key(proof).await,
+async fn ask(router: &Router, shown: Shown) -> Result<Identity, Denied> {
+    match shown {
+        Shown::Token(proof) => router.prove_by_token(proof, Now::read()).await,
+        Shown::Key(proof) => router.prove_by_key(proof).await,
     }
 }
 
@@ -128,62 +173,8 @@ async fn first_message<W: Wire>(wire: &mut W) -> Incoming {
     }
 }
 
-fn begin(
-    door: Door,
-    codec: Codec,
-    identity: Identity,
-    router: &Router,
-) -> Result<(Arc<Outlet>, Identity), Refusal> {
-    let outlet = Arc::new(Outlet::new(
-        new_session_id(),
-        identity.user,
-        identity.device.clone(),
-        identity.fingerprint,
-        codec,
-    ));
-    if router.attach(&outlet) {
-        Ok((outlet, identity))
-    } else {
-        let denied = Denied::new(ErrorCode::Overloaded, "this user has too many connections");
-        Err(Refusal::of(door, denied))
-    }
-}
-
-fn greet<W: Wire>(wire: &mut W, door: Door, outlet: &Outlet, identity: &Identity, resume_window: Duration) {
-    let mut say = |message| wire.enqueue(Outgoing::Frame(outlet.codec.encode_server(&fresh(message))));
-    if proves_on_socket(door) {
-        say(ServerMessage::AuthSuccess(success(identity)));
-    }
-    say(ServerMessage::Connected(Connected {
-        device_id: outlet.device.clone(),
-        user_id: outlet.user,
-        message: Connected::MESSAGE.into(),
-        session: SessionInfo {
-            id: outlet.session,
-            resume_token: binary::encode(&rand::rng().random::<[u8; 32]>()).into(),
-            resume_window: resume_window.as_secs(),
-            resumed: false,
-            replayed: 0,
-        },
-        heartbeat: Heartbeat { interval: HEARTBEAT_INTERVAL.as_secs(), timeout: HEARTBEAT_TIMEOUT.as_secs() },
-        limits: SessionLimits {
-            max_message_bytes: MAX_MESSAGE_BYTES as u64,
-            max_encrypted_content_bytes: MAX_ENCRYPTED_CONTENT_BYTES as u64,
-            max_unanswered_requests: MAX_UNANSWERED_REQUESTS as u64,
-        },
-    }));
-}
-
-fn success(identity: &Identity) -> AuthSuccess {
-    AuthSuccess {
-        user_id: identity.user,
-        device_id: identity.device.clone(),
-        expires_at: identity.token.map(expiry),
-    }
-}
-
-fn enter_room<W: Wire>(task: &mut Task<W>, router: &Arc<Router>, room: &RoomId) {
-    if let Some(message) = router.enter_room(task.outlet(), room) {
-        task.say(message);
-    }
+fn begin(codec: Codec, identity: &Identity, router: &Router) -> Option<Arc<Outlet>> {
+    let Identity { user, device, fingerprint, .. } = identity;
+    let outlet = Arc::new(Outlet::new(new_session_id(), *user, device.clone(), *fingerprint, codec));
+    router.attach(&outlet).then_some(outlet)
 }

@@ -9,18 +9,18 @@ use std::time::Duration;
 use aldis_auth::{AuthError, ChallengeResponse, SocketChallenge};
 use aldis_protocol::{
     Auth, AuthChallenge, AuthFailure, AuthResponse, ClientFrame, ClientMessage, CloseCode, Codec,
-    DecodeError, DeviceId, Door, ErrorCode, ErrorReply, MessageKind, Proof, Refusal as Manner, RoomId,
-    ServerMessage, limits::HANDSHAKE_TIMEOUT, reason,
+    DecodeError, DeviceId, Door, ErrorCode, ErrorReply, MessageKind, Proof, Refusal as Manner, RequestId,
+    RoomId, ServerMessage, limits::HANDSHAKE_TIMEOUT, reason,
 };
 use bytes::Bytes;
 
+use super::resume::Claim;
 use crate::{
     clock::Now,
     router::{Denied, KeyProof, TokenProof},
 };
 
 /// A connection that came in by a door.
-#[derive(Debug)]
 pub(crate) struct Arrival {
     pub(crate) door: Door,
     pub(crate) codec: Codec,
@@ -30,13 +30,13 @@ pub(crate) struct Arrival {
 }
 
 /// What the upgrade request itself brought.
-#[derive(Debug)]
 pub(crate) enum Credentials {
     /// On a query door: what its query and `Authorization` said.
     Query {
         /// Or why there is none that could be asked about.
         token: Result<String, Denied>,
         device_id: Option<Result<DeviceId, Denied>>,
+        resume: Option<Claim>,
     },
     /// On `/v1/connect`: the 32 bytes and the audience of the challenge to send.
     Challenge { challenge: [u8; 32], audience: String },
@@ -53,9 +53,17 @@ pub(crate) struct AwaitingProof {
 }
 
 /// What the handshake needs to know from elsewhere.
-#[derive(Debug)]
 #[must_use = "a proof that is not asked about proves nothing"]
-pub(crate) enum Question {
+pub(crate) struct Question {
+    /// Of the message that brought the proof.
+    pub(crate) id: Option<RequestId>,
+    pub(crate) proof: Shown,
+    /// The session that the client comes back to.
+    pub(crate) resume: Option<Claim>,
+}
+
+/// What a client shows.
+pub(crate) enum Shown {
     /// Whose token is this?
     Token(TokenProof),
     /// Whose key is this?
@@ -63,7 +71,6 @@ pub(crate) enum Question {
 }
 
 /// The next step of a connection that came in.
-#[derive(Debug)]
 pub(crate) enum Begun {
     /// Send this, if there is one, and wait for the proof.
     Await(AwaitingProof, Option<ServerMessage<'static>>),
@@ -74,6 +81,8 @@ pub(crate) enum Begun {
 /// How a connection is sent away.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Refusal {
+    /// Of the message that is refused.
+    pub(crate) id: Option<RequestId>,
     pub(crate) code: ErrorCode,
     /// What is said first.
     pub(crate) message: Box<ServerMessage<'static>>,
@@ -89,10 +98,11 @@ impl Arrival {
     pub(crate) fn begin(self, now: Now) -> Result<Begun, Refusal> {
         let (door, codec) = (self.door, self.codec);
         match self.credentials {
-            Credentials::Query { token, device_id } => {
-                let ask = token.and_then(|token| {
-                    Ok(Begun::Ask(Question::Token(TokenProof { token, device_id: device_id.transpose()? })))
+            Credentials::Query { token, device_id, resume } => {
+                let proof = token.and_then(|token| {
+                    Ok(Shown::Token(TokenProof { token, device_id: device_id.transpose()? }))
                 });
+                let ask = proof.map(|proof| Begun::Ask(Question { id: None, proof, resume }));
                 ask.map_err(|denied| Refusal::of(door, denied))
             }
             Credentials::Challenge { challenge, audience } => {
@@ -114,13 +124,17 @@ impl Arrival {
 impl AwaitingProof {
     /// The first message decides.
     pub(crate) fn receive(self, frame: &Bytes, now: Now) -> Result<Question, Refusal> {
-        match self.codec.decode_client(frame) {
-            Ok(ClientFrame { message: ClientMessage::Auth(auth), .. }) => self.take_token(auth),
-            Ok(ClientFrame { message: ClientMessage::AuthResponse(response), .. }) => {
-                self.take_response(response, now)
+        let (id, taken) = match self.codec.decode_client(frame) {
+            Ok(ClientFrame { id, message: ClientMessage::Auth(auth) }) => (id, self.take_token(auth)),
+            Ok(ClientFrame { id, message: ClientMessage::AuthResponse(response) }) => {
+                (id, self.take_response(response, now))
             }
-            Ok(_) => Err(self.no_proof()),
-            Err(error) => Err(self.malformed(&error)),
+            Ok(ClientFrame { id, .. }) => (id, Err(self.no_proof())),
+            Err(error) => (error.id.clone(), Err(self.malformed(&error))),
+        };
+        match taken {
+            Ok((proof, resume)) => Ok(Question { id, proof, resume }),
+            Err(refusal) => Err(refusal.answering(id)),
         }
     }
 
@@ -137,17 +151,18 @@ impl AwaitingProof {
         }
     }
 
-    fn take_token(self, auth: Auth<'_>) -> Result<Question, Refusal> {
+    fn take_token(self, auth: Auth<'_>) -> Result<(Shown, Option<Claim>), Refusal> {
         match auth.token.filter(|token| !token.expose().is_empty()) {
             Some(token) => {
                 let token = token.expose().to_owned();
-                Ok(Question::Token(TokenProof { token, device_id: auth.device_id }))
+                let proof = Shown::Token(TokenProof { token, device_id: auth.device_id });
+                Ok((proof, auth.resume.as_ref().and_then(Claim::parse)))
             }
             None => Err(Refusal::of(self.door, Denied::new(ErrorCode::MissingToken, "`auth` has no token"))),
         }
     }
 
-    fn take_response(self, response: AuthResponse<'_>, now: Now) -> Result<Question, Refusal> {
+    fn take_response(self, response: AuthResponse<'_>, now: Now) -> Result<(Shown, Option<Claim>), Refusal> {
         let Some(challenge) = self.challenge else { return Err(self.no_proof()) };
         let proof = ChallengeResponse {
             public_key: response.public_key,
@@ -155,7 +170,10 @@ impl AwaitingProof {
             device_id: response.device_id,
         };
         match challenge.accept(&proof, now.unix_ms) {
-            Ok(key) => Ok(Question::Key(KeyProof { key, device_id: proof.device_id })),
+            Ok(key) => {
+                let proof = Shown::Key(KeyProof { key, device_id: proof.device_id });
+                Ok((proof, response.resume.as_ref().and_then(Claim::parse)))
+            }
             Err(error) => Err(Refusal::of(self.door, challenge_failed(error))),
         }
     }
@@ -204,12 +222,23 @@ impl Refusal {
             (Manner::AuthFailure, _) => {
                 let Denied { code, message, rotation } = denied;
                 let failure = AuthFailure { code, message: message.into(), rotation };
-                Self { code, message: Box::new(ServerMessage::AuthFailure(failure)), close, reason: "" }
+                Self {
+                    id: None,
+                    code,
+                    message: Box::new(ServerMessage::AuthFailure(failure)),
+                    close,
+                    reason: "",
+                }
             }
             (Manner::PolicyViolation | Manner::Close | Manner::Unauthorized, _) => {
                 Self::with_error(&denied, close, "")
             }
         }
+    }
+
+    /// The same, as the reply to a request.
+    pub(crate) fn answering(self, id: Option<RequestId>) -> Self {
+        Self { id, ..self }
     }
 
     /// What the socket itself refused.
@@ -224,7 +253,7 @@ impl Refusal {
     fn with_error(denied: &Denied, close: CloseCode, reason: &'static str) -> Self {
         let error =
             ErrorReply { close: Some(close.as_u16()), ..ErrorReply::new(denied.code, denied.message) };
-        Self { code: denied.code, message: Box::new(ServerMessage::Error(error)), close, reason }
+        Self { id: None, code: denied.code, message: Box::new(ServerMessage::Error(error)), close, reason }
     }
 }
 

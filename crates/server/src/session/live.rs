@@ -1,6 +1,8 @@
 //! A session after `connected`: frames in, replies and requests for the router out. Mutate it, then ask
 //! [`next_deadline`](Live::next_deadline).
 
+use std::time::Duration;
+
 use aldis_auth::Claims;
 use aldis_protocol::{
     AuthFailure, AuthRequired, AuthSuccess, Broadcast, ChatMessage, ClientFrame, ClientMessage, CloseCode,
@@ -12,12 +14,15 @@ use uuid::Uuid;
 
 use super::{
     deadlines::{Deadline, Deadlines},
-    liveness, reauthentication,
+    liveness,
+    outbox::{BeyondSent, Outbox},
+    reauthentication,
     replies::{self, Known, Replies, RequestDigest},
+    resume::{Claim, HandOver, ResumeToken, ResumeTokens},
 };
 use crate::{
-    clock::Now,
-    router::{Closing, Denied, Identity, TokenLife},
+    clock::{Now, milliseconds},
+    router::{Closing, Denied, Frame, Identity, TokenLife},
 };
 
 /// When a client that sent nothing but nonsense may come back, in seconds.
@@ -28,7 +33,6 @@ const ICE_SERVERS_BEFORE_MS: u64 = 5 * 60 * 1000;
 const SHORTEST_ICE_INTERVAL_MS: u64 = 60 * 1000;
 
 /// The state of a live session.
-#[derive(Debug)]
 pub(super) struct Live {
     door: Door,
     codec: Codec,
@@ -37,8 +41,19 @@ pub(super) struct Live {
     device: DeviceId,
     token: Option<TokenLife>,
     replies: Replies,
+    outbox: Outbox,
+    tokens: ResumeTokens,
+    resume_window_ms: u64,
     deadlines: Deadlines,
     errors_in_a_row: u32,
+}
+
+/// How a session's client came in; it comes back in the same way.
+pub(super) struct Arrived {
+    pub(super) door: Door,
+    pub(super) codec: Codec,
+    pub(super) room: Option<RoomId>,
+    pub(super) resume_window: Duration,
 }
 
 /// What a frame asks for.
@@ -47,9 +62,9 @@ pub(super) enum Step<'a> {
     /// Nothing.
     Nothing,
     /// This reply.
-    Reply(Bytes),
+    Reply(Frame),
     /// This reply, and then the end.
-    ReplyAndClose(Bytes, Closing),
+    ReplyAndClose(Frame, Closing),
     /// Something of the router.
     Ask(Asked, ClientMessage<'a>),
     /// A look at a new token.
@@ -77,6 +92,8 @@ pub(super) enum Due {
     Write,
     /// The end.
     Close(Closing),
+    /// The end of a session whose client did not come back.
+    GiveUp,
 }
 
 impl Asked {
@@ -88,27 +105,87 @@ impl Asked {
 
 impl Live {
     /// A session that was just greeted.
-    pub(super) fn new(door: Door, codec: Codec, room: Option<RoomId>, identity: &Identity, now: Now) -> Self {
-        let mut deadlines = Deadlines::new();
-        liveness::schedule(&mut deadlines, now);
-        if let Some(token) = identity.token {
-            reauthentication::schedule(&mut deadlines, token, now);
-        }
-        Self {
+    pub(super) fn new(arrived: Arrived, identity: &Identity, token: ResumeToken, now: Now) -> Self {
+        let Arrived { door, codec, room, resume_window } = arrived;
+        let mut live = Self {
             door,
             codec,
             room,
             user: identity.user,
             device: identity.device.clone(),
-            token: identity.token,
+            token: None,
             replies: Replies::default(),
-            deadlines,
+            outbox: Outbox::default(),
+            tokens: ResumeTokens::new(token),
+            resume_window_ms: milliseconds(resume_window),
+            deadlines: Deadlines::new(),
             errors_in_a_row: 0,
-        }
+        };
+        live.begin_socket(identity.token, now);
+        live
+    }
+
+    /// Whether a client that came back may have this session.
+    pub(super) fn accepts<W>(&self, offer: &HandOver<W>) -> bool {
+        let same_door = offer.door == self.door && offer.codec == self.codec && offer.room == self.room;
+        let same_device = offer.identity.device == self.device
+            || (offer.identity.device.is_ephemeral() && self.device.is_ephemeral());
+        same_door
+            && same_device
+            && offer.identity.user == self.user
+            && self.tokens.accept(&offer.claim.token)
+            && self.outbox.missed_after(offer.claim.received).is_some()
+    }
+
+    /// Goes on with a client that [came back](Self::accepts), and gives what it missed.
+    pub(super) fn resume(
+        &mut self,
+        claim: Claim,
+        next: ResumeToken,
+        token: Option<TokenLife>,
+        now: Now,
+    ) -> Vec<Bytes> {
+        let missed = self.outbox.missed_after(claim.received).map(|frames| frames.cloned().collect());
+        self.tokens.renew(claim.token, next);
+        self.errors_in_a_row = 0;
+        self.begin_socket(token, now);
+        missed.unwrap_or_default()
+    }
+
+    /// The socket is gone; the client has its window to come back.
+    pub(super) fn detach(&mut self, now: Now) {
+        self.deadlines = Deadlines::new();
+        self.deadlines.set(Deadline::Resume, now.tick + self.resume_window_ms);
+    }
+
+    /// A counted frame goes out. False where the buffer ran over.
+    pub(super) fn count(&mut self, frame: &Frame) -> bool {
+        !frame.counted || self.outbox.send(frame.bytes.clone())
+    }
+
+    /// How many bytes are kept for the client.
+    pub(super) const fn kept_bytes(&self) -> usize {
+        self.outbox.bytes()
+    }
+
+    /// How long the session waits for its client.
+    pub(super) const fn resume_window_ms(&self) -> u64 {
+        self.resume_window_ms
+    }
+
+    /// What its client shows when it comes back.
+    pub(super) const fn resume_token(&self) -> &ResumeToken {
+        self.tokens.current()
+    }
+
+    /// By which door it came.
+    pub(super) const fn door(&self) -> Door {
+        self.door
     }
 
     /// Takes a frame.
     pub(super) fn receive<'a>(&mut self, frame: &'a Bytes, now: Now) -> Step<'a> {
+        self.tokens.confirm();
         match self.codec.decode_client(frame) {
             Ok(frame) => {
                 self.errors_in_a_row = 0;
@@ -119,13 +196,13 @@ impl Live {
     }
 
     /// Takes the answer to a request, and gives the reply's bytes. An `ack` is remembered.
-    pub(super) fn answer(&mut self, asked: Asked, message: &ServerMessage<'_>, now: Now) -> Bytes {
+    pub(super) fn answer(&mut self, asked: Asked, message: &ServerMessage<'_>, now: Now) -> Frame {
         if let ServerMessage::IceServers(servers) = message {
             self.schedule_ice_servers(servers.expires_at, now);
         }
         let reply = self.encode(asked.id.clone(), message, now);
         if let (ServerMessage::Ack(_), Some(id), Some(digest)) = (message, asked.id, asked.digest) {
-            self.replies.keep(id, digest, reply.clone());
+            self.replies.keep(id, digest, reply.bytes.clone());
         }
         reply
     }
@@ -136,7 +213,7 @@ impl Live {
         asked: Asked,
         checked: Result<Claims, Denied>,
         now: Now,
-    ) -> Result<Bytes, Closing> {
+    ) -> Result<Frame, Closing> {
         let message = match checked {
             Ok(claims) if claims.sub != self.user => return Err(reauthentication::other_user(self.door)),
             Ok(claims) if claims.did.as_ref().is_some_and(|device| *device != self.device) => {
@@ -177,6 +254,7 @@ impl Live {
             Deadline::NewToken => Due::Close(reauthentication::timed_out(self.door)),
             Deadline::IceServers => Due::IceServers,
             Deadline::Write => Due::Write,
+            Deadline::Resume => Due::GiveUp,
         })
     }
 
@@ -199,7 +277,7 @@ impl Live {
         if let (Some(id), Some(digest)) = (&id, &digest) {
             match self.replies.find(id, digest) {
                 Known::New => {}
-                Known::Answered(reply) => return Step::Reply(reply),
+                Known::Answered(ack) => return Step::Reply(Frame { bytes: ack, counted: true }),
                 Known::Conflict => {
                     return Step::Reply(self.error(Some(id.clone()), ErrorCode::Conflict, ID_TAKEN, now));
                 }
@@ -214,8 +292,14 @@ impl Live {
             let message = "the challenge was answered before; a live session takes auth";
             return Step::Reply(self.error(asked.id, ErrorCode::BadRequest, message, now));
         }
-        if let ClientMessage::Received(_) = message {
-            return Step::Nothing;
+        if let ClientMessage::Received(received) = message {
+            return match self.outbox.confirm(received.count) {
+                Ok(()) => Step::Nothing,
+                Err(BeyondSent) => {
+                    let message = "`count` is more than was sent";
+                    Step::Reply(self.error(asked.id, ErrorCode::BadRequest, message, now))
+                }
+            };
         }
         Step::Ask(asked, self.with_room(message))
     }
@@ -264,12 +348,24 @@ impl Live {
         Some(Due::Say(ServerMessage::AuthRequired(AuthRequired { reason, expires_at: expiry(token) })))
     }
 
-    fn error(&self, id: Option<RequestId>, code: ErrorCode, message: &'static str, now: Now) -> Bytes {
+    /// A socket begins to serve the session.
+    fn begin_socket(&mut self, token: Option<TokenLife>, now: Now) {
+        self.token = token;
+        self.deadlines = Deadlines::new();
+        liveness::schedule(&mut self.deadlines, now);
+        if let Some(token) = token {
+            reauthentication::schedule(&mut self.deadlines, token, now);
+        }
+    }
+
+    fn error(&self, id: Option<RequestId>, code: ErrorCode, message: &'static str, now: Now) -> Frame {
         self.encode(id, &ServerMessage::Error(ErrorReply::new(code, message)), now)
     }
 
-    fn encode(&self, id: Option<RequestId>, message: &ServerMessage<'_>, now: Now) -> Bytes {
-        self.codec.encode_server(&ServerFrame { id, timestamp: now.timestamp(), message: message.clone() })
+    fn encode(&self, id: Option<RequestId>, message: &ServerMessage<'_>, now: Now) -> Frame {
+        let counted = message.is_counted();
+        let frame = ServerFrame { id, timestamp: now.timestamp(), message: message.clone() };
+        Frame { bytes: self.codec.encode_server(&frame), counted }
     }
 }
 

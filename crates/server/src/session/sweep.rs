@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::memory::relieve;
 use crate::{clock::Now, router::Router};
 
 /// How late a deadline may be noticed.
@@ -17,5 +18,6 @@ pub(crate) async fn sweep(router: Arc<Router>) {
         ticks.tick().await;
         let tick = Now::read().tick;
         router.registry.for_each(|outlet| outlet.wake_if_due(tick));
+        relieve(&router);
     }
 }

@@ -1,6 +1,7 @@
 //! The one loop of a session. Nothing else waits.
 
 use std::{
+    any::Any,
     collections::VecDeque,
     future::poll_fn,
     ops::ControlFlow,
@@ -15,15 +16,18 @@ use aldis_protocol::{
 };
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use tokio_util::task::TaskTracker;
 
 use super::{
     enter::leave,
+    greeting::{self, Greeting},
     live::{Asked, Due, Live, Step, fresh},
-    wire::{Incoming, Outgoing, Wire},
+    resume::HandOver,
+    wire::{Backlog, Incoming, Outgoing, Wire},
 };
 use crate::{
     clock::{Now, milliseconds},
-    router::{Closing, Order, Outlet, Reply, Router, Taken},
+    router::{Closing, Frame, Order, Outlet, Reply, Router, Taken},
 };
 
 /// Requests that may wait for the store at once.
@@ -31,12 +35,14 @@ const WAITING_REQUESTS: usize = 32;
 /// So many replies are written together before the next request is read.
 const REPLIES_PER_WRITE: usize = 32;
 
-/// A session that is connected.
+/// A session: served through a socket, or waiting for its client to come back with another.
 pub(crate) struct Task<W> {
-    wire: W,
+    wire: Option<W>,
     live: Live,
     outlet: Arc<Outlet>,
     router: Arc<Router>,
+    /// Waits for sockets that the session has let go of.
+    sockets: TaskTracker,
     waiting: VecDeque<Waiting>,
     /// What the socket had taken when it was last seen to take nothing.
     written_before_stall: u64,
@@ -47,22 +53,24 @@ enum Waiting {
     /// For an answer.
     ForAnswer(Asked, BoxFuture<'static, ServerMessage<'static>>),
     /// For the replies before it.
-    ForTurn(Bytes),
+    ForTurn(Frame),
 }
 
 /// What the loop woke up for, the most urgent first.
 enum Wake {
     Order(Order),
-    Frames(VecDeque<Bytes>),
+    Frames(VecDeque<Frame>),
     Due,
     Incoming(Incoming),
     Answered(ServerMessage<'static>),
     Broken,
 }
 
-/// How a session ends.
+/// What becomes of a session, or of its socket.
 enum Ending {
-    /// The client closed, or its connection broke.
+    /// The socket is gone, and the client may come back.
+    Broken,
+    /// The client has closed, and does not come back.
     Gone,
     /// The server closes.
     Closed(Closing),
@@ -72,9 +80,16 @@ type Flow = ControlFlow<Ending>;
 
 impl<W: Wire> Task<W> {
     /// A session that was greeted; [`run`](Self::run) it.
-    pub(super) fn new(wire: W, live: Live, outlet: Arc<Outlet>, router: Arc<Router>) -> Self {
+    pub(super) fn new(
+        wire: W,
+        live: Live,
+        outlet: Arc<Outlet>,
+        router: Arc<Router>,
+        sockets: TaskTracker,
+    ) -> Self {
         outlet.set_deadline(live.next_deadline());
-        Self { wire, live, outlet, router, waiting: VecDeque::new(), written_before_stall: 0 }
+        let (wire, waiting) = (Some(wire), VecDeque::new());
+        Self { wire, live, outlet, router, sockets, waiting, written_before_stall: 0 }
     }
 
     /// The way to this session.
@@ -82,25 +97,28 @@ impl<W: Wire> Task<W> {
         &self.outlet
     }
 
-    /// Sends a message that the server starts.
-    pub(super) fn say(&mut self, message: ServerMessage<'_>) {
-        self.wire.enqueue(Outgoing::Frame(self.outlet.codec.encode_server(&fresh(message))));
+    /// Sends a message that the server starts. False where the buffer for a client that is away ran over.
+    pub(super) fn say(&mut self, message: ServerMessage<'_>) -> bool {
+        let counted = message.is_counted();
+        self.send(Frame { bytes: self.outlet.codec.encode_server(&fresh(message)), counted })
     }
 
     /// Serves the session until it ends.
     pub(crate) async fn run(mut self) {
-        let ending = loop {
+        let closing = loop {
             let wake = poll_fn(|cx| self.poll_wake(cx)).await;
             // A fault in one session is the end of that session alone.
-            match catch_unwind(AssertUnwindSafe(|| self.act(wake))) {
-                Ok(ControlFlow::Continue(())) => self.outlet.set_deadline(self.live.next_deadline()),
-                Ok(ControlFlow::Break(ending)) => break ending,
-                Err(_) => {
-                    break Ending::Closed(Closing::new(CloseCode::InternalError, "", "the server failed"));
-                }
+            let acted = catch_unwind(AssertUnwindSafe(|| match self.act(wake) {
+                ControlFlow::Continue(()) => ControlFlow::Continue(()),
+                ControlFlow::Break(ending) => self.outlive(ending),
+            }));
+            match acted {
+                Ok(ControlFlow::Continue(())) => self.note_state(),
+                Ok(ControlFlow::Break(closing)) => break closing,
+                Err(_) => break Some(Closing::new(CloseCode::InternalError, "", "the server failed")),
             }
         };
-        self.end(ending).await;
+        self.end(closing).await;
     }
 
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
@@ -111,9 +129,7 @@ impl<W: Wire> Task<W> {
             if self.live.next_deadline() <= Now::read().tick {
                 return Poll::Ready(Wake::Due);
             }
-            if self.may_read()
-                && let Poll::Ready(incoming) = self.wire.poll_read(cx)
-            {
+            if let Poll::Ready(incoming) = self.poll_read(cx) {
                 return Poll::Ready(Wake::Incoming(incoming));
             }
             if let Some(Waiting::ForAnswer(_, answer)) = self.waiting.front_mut()
@@ -121,18 +137,16 @@ impl<W: Wire> Task<W> {
             {
                 return Poll::Ready(Wake::Answered(message));
             }
-            // The flush passes on the library's pongs too, so it is asked for even where nothing of ours waits.
             let had_backlog = self.has_backlog();
-            match self.wire.poll_flush(cx) {
-                Poll::Ready(Err(_)) => return Poll::Ready(Wake::Broken),
-                Poll::Ready(Ok(())) => self.live.wrote(),
-                Poll::Pending => {
+            // The flush passes on the library's pongs too, so it is asked for even where nothing of ours waits.
+            match self.wire.as_mut().map(|wire| wire.poll_flush(cx)) {
+                Some(Poll::Ready(Err(_))) => return Poll::Ready(Wake::Broken),
+                Some(Poll::Ready(Ok(()))) if had_backlog => self.live.wrote(),
+                Some(Poll::Pending) => {
                     self.await_write();
                     return Poll::Pending;
                 }
-            }
-            if !had_backlog {
-                return Poll::Pending;
+                Some(Poll::Ready(Ok(()))) | None => return Poll::Pending,
             }
         }
     }
@@ -148,20 +162,28 @@ impl<W: Wire> Task<W> {
         })
     }
 
-    fn has_backlog(&self) -> bool {
-        self.wire.backlog().frames > 0
+    /// A client that does not read its replies is not read from; one whose requests wait for the store neither.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        let (backlog, waiting) = (self.backlog().frames, self.waiting.len());
+        let may_read = waiting < WAITING_REQUESTS
+            && backlog < REPLIES_PER_WRITE
+            && waiting + backlog < MAX_UNANSWERED_REQUESTS;
+        match &mut self.wire {
+            Some(wire) if may_read => wire.poll_read(cx),
+            _ => Poll::Pending,
+        }
     }
 
-    /// A client that does not read its replies is not read from; one whose requests wait for the store neither.
-    fn may_read(&self) -> bool {
-        let unanswered = self.waiting.len() + self.wire.backlog().frames;
-        self.waiting.len() < WAITING_REQUESTS
-            && self.wire.backlog().frames < REPLIES_PER_WRITE
-            && unanswered < MAX_UNANSWERED_REQUESTS
+    fn has_backlog(&self) -> bool {
+        self.backlog().frames > 0
+    }
+
+    fn backlog(&self) -> Backlog {
+        self.wire.as_ref().map(Wire::backlog).unwrap_or_default()
     }
 
     fn await_write(&mut self) {
-        let written = self.wire.written();
+        let written = self.wire.as_ref().map_or(0, Wire::written);
         if written != self.written_before_stall {
             self.written_before_stall = written;
             self.live.wrote();
@@ -170,20 +192,23 @@ impl<W: Wire> Task<W> {
         self.outlet.set_deadline(self.live.next_deadline());
     }
 
+    fn note_state(&self) {
+        self.outlet.set_deadline(self.live.next_deadline());
+        self.outlet.set_kept(self.live.kept_bytes());
+    }
+
     fn act(&mut self, wake: Wake) -> Flow {
         match wake {
             Wake::Order(Order::Close(closing)) => Flow::Break(Ending::Closed(closing)),
-            Wake::Frames(frames) => {
-                frames.into_iter().for_each(|frame| self.wire.enqueue(Outgoing::Frame(frame)));
+            Wake::Order(Order::HandOver(offer)) => {
+                self.consider(offer);
                 Flow::Continue(())
             }
+            Wake::Frames(frames) => self.send_all(frames),
             Wake::Due => self.act_on_deadlines(),
             Wake::Incoming(incoming) => self.take(incoming),
-            Wake::Answered(message) => {
-                self.take_answer(&message);
-                Flow::Continue(())
-            }
-            Wake::Broken => Flow::Break(Ending::Gone),
+            Wake::Answered(message) => self.take_answer(&message),
+            Wake::Broken => Flow::Break(Ending::Broken),
         }
     }
 
@@ -195,7 +220,8 @@ impl<W: Wire> Task<W> {
                 self.live.pong();
                 Flow::Continue(())
             }
-            Incoming::Closed(_) | Incoming::Broken => Flow::Break(Ending::Gone),
+            Incoming::Closed(code) if code.is_some_and(is_for_good) => Flow::Break(Ending::Gone),
+            Incoming::Closed(_) | Incoming::Broken => Flow::Break(Ending::Broken),
             Incoming::Refused(code, message) => Flow::Break(Ending::Closed(Closing::new(code, "", message))),
         }
     }
@@ -203,51 +229,74 @@ impl<W: Wire> Task<W> {
     fn receive(&mut self, frame: &Bytes) -> Flow {
         let now = Now::read();
         match self.live.receive(frame, now) {
-            Step::Nothing => {}
+            Step::Nothing => Flow::Continue(()),
             Step::Reply(reply) => self.reply(reply),
             Step::ReplyAndClose(reply, closing) => {
-                self.reply(reply);
-                return Flow::Break(Ending::Closed(closing));
+                self.reply(reply)?;
+                Flow::Break(Ending::Closed(closing))
             }
             Step::Ask(asked, message) => {
                 let id = asked.id().cloned();
                 match self.router.handle(&self.outlet, id, message, now) {
                     Reply::Now(message) => {
                         let reply = self.live.answer(asked, &message, now);
-                        self.reply(reply);
+                        self.reply(reply)
                     }
-                    Reply::Later(answer) => self.waiting.push_back(Waiting::ForAnswer(asked, answer)),
+                    Reply::Later(answer) => {
+                        self.waiting.push_back(Waiting::ForAnswer(asked, answer));
+                        Flow::Continue(())
+                    }
                 }
             }
             Step::CheckToken(asked, token) => {
                 let checked = self.router.check_token(&token, now);
                 match self.live.reauthenticate(asked, checked, now) {
                     Ok(reply) => self.reply(reply),
-                    Err(closing) => return Flow::Break(Ending::Closed(closing)),
+                    Err(closing) => Flow::Break(Ending::Closed(closing)),
                 }
             }
+        }
+    }
+
+    /// Sends a reply in its turn.
+    fn reply(&mut self, reply: Frame) -> Flow {
+        if self.waiting.is_empty() {
+            return self.send_or_end(reply);
+        }
+        self.waiting.push_back(Waiting::ForTurn(reply));
+        Flow::Continue(())
+    }
+
+    fn take_answer(&mut self, message: &ServerMessage<'_>) -> Flow {
+        if let Some(Waiting::ForAnswer(asked, _)) = self.waiting.pop_front() {
+            let reply = self.live.answer(asked, message, Now::read());
+            self.send_or_end(reply)?;
+        }
+        while let Some(Waiting::ForTurn(reply)) =
+            self.waiting.pop_front_if(|next| matches!(next, Waiting::ForTurn(_)))
+        {
+            self.send_or_end(reply)?;
         }
         Flow::Continue(())
     }
 
-    /// Sends a reply in its turn.
-    fn reply(&mut self, reply: Bytes) {
-        if self.waiting.is_empty() {
-            self.wire.enqueue(Outgoing::Frame(reply));
-        } else {
-            self.waiting.push_back(Waiting::ForTurn(reply));
-        }
+    fn send_all(&mut self, frames: VecDeque<Frame>) -> Flow {
+        frames.into_iter().try_for_each(|frame| self.send_or_end(frame))
     }
 
-    fn take_answer(&mut self, message: &ServerMessage<'_>) {
-        if let Some(Waiting::ForAnswer(asked, _)) = self.waiting.pop_front() {
-            let reply = self.live.answer(asked, message, Now::read());
-            self.wire.enqueue(Outgoing::Frame(reply));
-        }
-        while let Some(Waiting::ForTurn(_)) = self.waiting.front() {
-            if let Some(Waiting::ForTurn(reply)) = self.waiting.pop_front() {
-                self.wire.enqueue(Outgoing::Frame(reply));
+    /// A client that is away for longer than its buffer lasts has lost its session.
+    fn send_or_end(&mut self, frame: Frame) -> Flow {
+        if self.send(frame) { Flow::Continue(()) } else { Flow::Break(Ending::Gone) }
+    }
+
+    fn send(&mut self, frame: Frame) -> bool {
+        let kept = self.live.count(&frame);
+        match &mut self.wire {
+            Some(wire) => {
+                wire.enqueue(Outgoing::Frame(frame.bytes));
+                true
             }
+            None => kept,
         }
     }
 
@@ -255,8 +304,10 @@ impl<W: Wire> Task<W> {
         let now = Now::read();
         while let Some(due) = self.live.take_due(now) {
             match due {
-                Due::Ping => self.wire.enqueue(Outgoing::Ping),
-                Due::Say(message) => self.say(message),
+                Due::Ping => self.ping(),
+                Due::Say(message) => {
+                    self.say(message);
+                }
                 Due::IceServers => {
                     let servers = self.router.ice_servers(now);
                     self.live.schedule_ice_servers(servers.expires_at, now);
@@ -267,21 +318,89 @@ impl<W: Wire> Task<W> {
                     return Flow::Break(Ending::Closed(Closing::new(CloseCode::SlowConsumer, "", message)));
                 }
                 Due::Close(closing) => return Flow::Break(Ending::Closed(closing)),
+                Due::GiveUp => return Flow::Break(Ending::Gone),
             }
         }
         Flow::Continue(())
     }
 
-    async fn end(mut self, ending: Ending) {
-        let left = self.router.detach(&self.outlet);
-        if let Ending::Closed(closing) = ending {
-            if closing.code != CloseCode::SlowConsumer {
-                left.into_iter().for_each(|frame| self.wire.enqueue(Outgoing::Frame(frame)));
-            }
-            let Closing { code, reason, error } = closing;
-            self.say(ServerMessage::Error(error));
-            self.wire.enqueue(Outgoing::Close(code, reason));
+    fn ping(&mut self) {
+        if let Some(wire) = &mut self.wire {
+            wire.enqueue(Outgoing::Ping);
         }
-        leave(&mut self.wire).await;
     }
+
+    /// A client that has proved who he is claims this session and brings a socket.
+    fn consider(&mut self, offer: Box<dyn Any + Send>) {
+        let Ok(offer) = offer.downcast::<HandOver<W>>() else { return };
+        if !self.live.accepts(&offer) {
+            // The client that waits for the answer may be gone by now.
+            let _ = offer.answer.send(Some(offer.wire));
+            return;
+        }
+        let HandOver { mut wire, id, identity, claim, answer, .. } = *offer;
+        let next = greeting::resume_token(self.outlet.session);
+        let missed = self.live.resume(claim, next, identity.token, Now::read());
+        let greeting = Greeting::resumed(&self.live, id, missed.len());
+        greeting::greet(&mut wire, &self.outlet, &identity, greeting);
+        missed.into_iter().for_each(|frame| wire.enqueue(Outgoing::Frame(frame)));
+        if let Some(displaced) = self.wire.replace(wire) {
+            let message = "the client came back on another connection";
+            self.let_go(displaced, Some(Closing::new(CloseCode::Replaced, "", message)));
+        }
+        self.written_before_stall = 0;
+        self.outlet.set_detached(false);
+        let _ = answer.send(None);
+    }
+
+    /// Goes on without a socket where the client may come back, else says how the session ends.
+    fn outlive(&mut self, ending: Ending) -> ControlFlow<Option<Closing>> {
+        let closing = match ending {
+            Ending::Broken => None,
+            Ending::Closed(closing) if closing.code.keeps_session(closing.reason) => Some(closing),
+            Ending::Closed(closing) => return ControlFlow::Break(Some(closing)),
+            Ending::Gone => return ControlFlow::Break(None),
+        };
+        if self.live.resume_window_ms() == 0 {
+            return ControlFlow::Break(closing);
+        }
+        if let Some(wire) = self.wire.take() {
+            self.let_go(wire, closing);
+        }
+        self.outlet.set_detached(true);
+        self.live.detach(Now::read());
+        ControlFlow::Continue(())
+    }
+
+    /// Lets a socket end by itself, with a word of why where the server closes it.
+    fn let_go(&self, mut wire: W, closing: Option<Closing>) {
+        if let Some(closing) = closing {
+            self.close_wire(&mut wire, closing);
+        }
+        self.sockets.spawn(async move { leave(&mut wire).await });
+    }
+
+    fn close_wire(&self, wire: &mut W, closing: Closing) {
+        let Closing { code, reason, error } = closing;
+        let error = self.outlet.codec.encode_server(&fresh(ServerMessage::Error(error)));
+        wire.enqueue(Outgoing::Frame(error));
+        wire.enqueue(Outgoing::Close(code, reason));
+    }
+
+    async fn end(mut self, closing: Option<Closing>) {
+        let left = self.router.detach(&self.outlet);
+        let Some(mut wire) = self.wire.take() else { return };
+        if let Some(closing) = closing {
+            if closing.code != CloseCode::SlowConsumer {
+                left.into_iter().for_each(|frame| wire.enqueue(Outgoing::Frame(frame.bytes)));
+            }
+            self.close_wire(&mut wire, closing);
+        }
+        leave(&mut wire).await;
+    }
+}
+
+/// Whether a client that closes with this code does not mean to come back.
+fn is_for_good(code: u16) -> bool {
+    [CloseCode::Normal, CloseCode::GoingAway].iter().any(|for_good| for_good.as_u16() == code)
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use aldis_protocol::{DeviceId, ErrorCode, query};
+use aldis_protocol::{DeviceId, ErrorCode, Resume, query};
 use http::{HeaderMap, Uri};
 use serde::Deserialize;
 
@@ -10,7 +10,7 @@ use crate::{
     clock::Now,
     http::{Problem, bearer},
     router::{Denied, Router},
-    session::Credentials,
+    session::{Claim, Credentials},
 };
 
 const MISSING: &str = "Missing authentication token";
@@ -24,12 +24,12 @@ pub(super) fn of(uri: &Uri, headers: &HeaderMap) -> Credentials {
             .and_then(|text| text.parse::<DeviceId>().ok())
             .ok_or(Denied::new(ErrorCode::UnknownDevice, "`device_id` is no device id"))
     });
-    Credentials::Query { token: token(&pairs, headers), device_id }
+    Credentials::Query { token: token(&pairs, headers), device_id, resume: resume(&pairs) }
 }
 
 /// Refuses a token before the upgrade, as `/api/ws` does.
 pub(super) fn check_token(shown: &Credentials, router: &Router, now: Now) -> Result<(), Problem> {
-    let Credentials::Query { token, device_id } = shown else { return Ok(()) };
+    let Credentials::Query { token, device_id, .. } = shown else { return Ok(()) };
     let device = device_id.as_ref().and_then(|device| device.as_ref().ok());
     let checked = match token {
         Ok(token) => router.check_token_for(token, device, now).map(|_| ()),
@@ -51,6 +51,13 @@ fn token(pairs: &[(Cow<'_, str>, Cow<'_, str>)], headers: &HeaderMap) -> Result<
         (Some(token), _) | (None, Some(token)) => Ok(token.to_owned()),
         (None, None) => Err(Denied::new(ErrorCode::MissingToken, "no token was shown")),
     }
+}
+
+/// What is malformed is as an unknown session.
+fn resume(pairs: &[(Cow<'_, str>, Cow<'_, str>)]) -> Option<Claim> {
+    let token = single(pairs, query::RESUME).ok().flatten()?;
+    let received = single(pairs, query::RECEIVED).ok().flatten()?.parse().ok()?;
+    Claim::parse(&Resume { token: token.into(), received })
 }
 
 /// The same name twice, with values that differ.
@@ -85,7 +92,7 @@ mod tests {
             headers.insert(header::AUTHORIZATION, HeaderValue::from_static(value));
         }
         match of(&path.parse().unwrap(), &headers) {
-            Credentials::Query { token, device_id } => (
+            Credentials::Query { token, device_id, .. } => (
                 token.map_err(|denied| denied.code),
                 device_id.map(|device| device.map(|device| device.to_string()).map_err(|denied| denied.code)),
             ),

@@ -85,8 +85,10 @@ impl Arrived {
     }
 
     fn check_origin(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
-        if socket_origin_allowed(&self.node.config, text(header::ORIGIN), text(header::HOST)) {
+        let mut origins = headers.get_all(header::ORIGIN).iter().map(text);
+        let (origin, host) = (origins.next(), headers.get(header::HOST).map(text));
+        let only_one = origins.next().is_none();
+        if only_one && socket_origin_allowed(&self.node.config, origin, host) {
             Ok(())
         } else {
             Err(Problem::new(
@@ -130,7 +132,8 @@ impl Arrived {
 async fn begin_session(on_upgrade: OnUpgrade, arrival: Arrival, place: Place, node: &Node) {
     let Ok(Ok(upgraded)) = timeout(UPGRADE, on_upgrade).await else { return };
     let Some(socket) = socket(upgraded, arrival.codec) else { return };
-    if let Some(task) = enter(socket, arrival, &node.router, node.config.resume_window).await {
+    if let Some(task) = enter(socket, arrival, &node.router, node.config.resume_window, &node.sessions).await
+    {
         drop(place);
         node.sessions.spawn(task.run());
     }
@@ -171,6 +174,10 @@ fn offered_codec(headers: &HeaderMap) -> Option<Codec> {
     let values =
         headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).find_map(|name| Codec::from_subprotocol(name.trim()))
+}
+
+fn text(value: &HeaderValue) -> &str {
+    value.to_str().unwrap_or_default()
 }
 
 /// Says no; where the request spoke no WebSocket, also how to.

@@ -1,0 +1,80 @@
+//! What a client is told first: `auth_success` where it proved itself on the socket, and `connected`.
+
+use aldis_protocol::{
+    AuthSuccess, Connected, Door, Heartbeat, RequestId, ServerFrame, ServerMessage, SessionId, SessionInfo,
+    SessionLimits,
+    limits::{
+        HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT, MAX_ENCRYPTED_CONTENT_BYTES, MAX_MESSAGE_BYTES,
+        MAX_UNANSWERED_REQUESTS,
+    },
+};
+use rand::RngExt;
+
+use super::{
+    handshake::proves_on_socket,
+    live::{Live, expiry, fresh},
+    resume::ResumeToken,
+    wire::{Outgoing, Wire},
+};
+use crate::router::{Identity, Outlet};
+
+/// What a greeting says about the session.
+pub(super) struct Greeting<'a> {
+    /// Of the message that brought the proof.
+    id: Option<RequestId>,
+    door: Door,
+    token: &'a ResumeToken,
+    resume_window: u64,
+    resumed: bool,
+    replayed: usize,
+}
+
+impl<'a> Greeting<'a> {
+    /// Of a session that begins.
+    pub(super) fn fresh(live: &'a Live, id: Option<RequestId>) -> Self {
+        let resume_window = live.resume_window_ms() / 1000;
+        let (door, token) = (live.door(), live.resume_token());
+        Self { id, door, token, resume_window, resumed: false, replayed: 0 }
+    }
+
+    /// Of a session that goes on, with so many messages that the client missed.
+    pub(super) fn resumed(live: &'a Live, id: Option<RequestId>, replayed: usize) -> Self {
+        Self { resumed: true, replayed, ..Self::fresh(live, id) }
+    }
+}
+
+/// Greets a client on its socket.
+pub(super) fn greet<W: Wire>(wire: &mut W, outlet: &Outlet, identity: &Identity, greeting: Greeting<'_>) {
+    let mut say = |frame| wire.enqueue(Outgoing::Frame(outlet.codec.encode_server(&frame)));
+    if proves_on_socket(greeting.door) {
+        let message = ServerMessage::AuthSuccess(AuthSuccess {
+            user_id: outlet.user,
+            device_id: outlet.device.clone(),
+            expires_at: identity.token.map(expiry),
+        });
+        say(ServerFrame { id: greeting.id, ..fresh(message) });
+    }
+    say(fresh(ServerMessage::Connected(Connected {
+        device_id: outlet.device.clone(),
+        user_id: outlet.user,
+        message: Connected::MESSAGE.into(),
+        session: SessionInfo {
+            id: outlet.session,
+            resume_token: greeting.token.to_secret(),
+            resume_window: greeting.resume_window,
+            resumed: greeting.resumed,
+            replayed: greeting.replayed as u64,
+        },
+        heartbeat: Heartbeat { interval: HEARTBEAT_INTERVAL.as_secs(), timeout: HEARTBEAT_TIMEOUT.as_secs() },
+        limits: SessionLimits {
+            max_message_bytes: MAX_MESSAGE_BYTES as u64,
+            max_encrypted_content_bytes: MAX_ENCRYPTED_CONTENT_BYTES as u64,
+            max_unanswered_requests: MAX_UNANSWERED_REQUESTS as u64,
+        },
+    })));
+}
+
+/// A fresh token for a session.
+pub(super) fn resume_token(session: SessionId) -> ResumeToken {
+    ResumeToken::new(session, rand::rng().random())
+}

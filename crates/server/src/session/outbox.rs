@@ -1,0 +1,139 @@
+//! What was sent and not yet confirmed: counted, kept, and sent again after a break (protocol.md, section 5).
+
+use std::collections::VecDeque;
+
+use aldis_protocol::limits::{QUEUE_BYTES, QUEUE_FRAMES};
+use bytes::Bytes;
+
+/// The counted frames of a session. The oldest give way where a client confirms nothing; it then cannot come back.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    /// How many counted frames were ever sent.
+    sent: u64,
+    /// The last of them, up to the limits.
+    kept: VecDeque<Bytes>,
+    bytes: usize,
+}
+
+/// A count of frames that were never sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BeyondSent;
+
+impl Outbox {
+    /// A counted frame goes out, or would if there were a socket. False where an older one had to give way.
+    pub(super) fn send(&mut self, frame: Bytes) -> bool {
+        self.sent += 1;
+        self.bytes += frame.len();
+        self.kept.push_back(frame);
+        let mut fits = true;
+        while self.kept.len() > QUEUE_FRAMES || self.bytes > QUEUE_BYTES {
+            fits = false;
+            self.drop_oldest();
+        }
+        fits
+    }
+
+    /// The client has received this many. A lower count than before is old news.
+    pub(super) fn confirm(&mut self, count: u64) -> Result<(), BeyondSent> {
+        if count > self.sent {
+            return Err(BeyondSent);
+        }
+        while self.first_kept() < count {
+            self.drop_oldest();
+        }
+        if self.kept.is_empty() {
+            // A burst's capacity is not kept by an idle session.
+            self.kept = VecDeque::new();
+        }
+        Ok(())
+    }
+
+    /// What a client missed that has received this many; none where part of it is gone.
+    pub(super) fn missed_after(&self, received: u64) -> Option<impl ExactSizeIterator<Item = &Bytes>> {
+        let known = self.first_kept()..=self.sent;
+        let skipped = usize::try_from(received.checked_sub(self.first_kept())?).ok()?;
+        known.contains(&received).then(|| self.kept.range(skipped..))
+    }
+
+    /// How many bytes are kept.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// How many counted frames were sent before the first that is kept.
+    fn first_kept(&self) -> u64 {
+        self.sent - self.kept.len() as u64
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some(frame) = self.kept.pop_front() {
+            self.bytes -= frame.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frame(number: u64) -> Bytes {
+        Bytes::from(number.to_string())
+    }
+
+    fn missed(outbox: &Outbox, received: u64) -> Option<Vec<Bytes>> {
+        outbox.missed_after(received).map(|frames| frames.cloned().collect())
+    }
+
+    #[test]
+    fn exactly_what_was_missed_is_sent_again() {
+        let mut outbox = Outbox::default();
+        (1..=5).for_each(|number| assert!(outbox.send(frame(number))));
+        assert_eq!(missed(&outbox, 3), Some(vec![frame(4), frame(5)]));
+        assert_eq!(missed(&outbox, 5), Some(vec![]));
+        assert_eq!(missed(&outbox, 6), None);
+        assert_eq!(outbox.confirm(4), Ok(()));
+        assert_eq!(outbox.confirm(2), Ok(()));
+        assert_eq!(missed(&outbox, 3), None);
+        assert_eq!(missed(&outbox, 4), Some(vec![frame(5)]));
+        assert_eq!(outbox.confirm(6), Err(BeyondSent));
+    }
+
+    #[test]
+    fn a_client_that_confirms_nothing_cannot_grow_it() {
+        let mut outbox = Outbox::default();
+        for number in 0..QUEUE_FRAMES as u64 {
+            assert!(outbox.send(frame(number)));
+        }
+        assert!(!outbox.send(frame(9)));
+        assert_eq!(missed(&outbox, 0), None);
+        assert_eq!(missed(&outbox, 1).map(|frames| frames.len()), Some(QUEUE_FRAMES));
+        let mut outbox = Outbox::default();
+        assert!(!outbox.send(Bytes::from(vec![0; QUEUE_BYTES + 1])));
+        assert_eq!(outbox.bytes(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_a_list_of_everything(
+            operations in prop::collection::vec((any::<bool>(), 0_u64..40), 0..200),
+        ) {
+            let (mut outbox, mut sent, mut confirmed) = (Outbox::default(), Vec::new(), 0);
+            for (send, count) in operations {
+                if send {
+                    sent.push(frame(count));
+                    outbox.send(frame(count));
+                } else if outbox.confirm(count).is_ok() {
+                    confirmed = confirmed.max(count);
+                }
+                for received in 0..=sent.len() as u64 + 1 {
+                    let expected = (received >= confirmed && received <= sent.len() as u64)
+                        .then(|| sent[usize::try_from(received).unwrap()..].to_vec());
+                    prop_assert_eq!(missed(&outbox, received), expected);
+                }
+                prop_assert_eq!(outbox.bytes(), sent[usize::try_from(confirmed).unwrap()..].iter().map(Bytes::len).sum::<usize>());
+            }
+        }
+    }
+}
