@@ -1,7 +1,7 @@
 //! Connects to a server with a fresh key and tells what happens, until Ctrl-C.
 //!
 //! ```text
-//! cargo run -p aldis-examples --example connect -- http://localhost:8080
+//! cargo run -p aldis-examples --example connect -- http://localhost:8000
 //! ```
 #![allow(clippy::print_stdout, reason = "a program for the terminal")]
 
@@ -12,7 +12,7 @@ use aldis_client::{Client, Credentials, Event, Options};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let url = env::args().nth(1).unwrap_or_else(|| "http://localhost:8080".to_owned());
+    let url = env::args().nth(1).unwrap_or_else(|| "http://localhost:8000".to_owned());
     let key = SecretKey::generate(&mut rand::rng());
     println!("identity {}", key.public_key().fingerprint());
     let (client, mut events) = Client::start(Options::new(&url, Credentials::key(key))?);

@@ -43,7 +43,8 @@ pub struct Session {
     pub device_id: DeviceId,
     /// Whether the last break lost nothing. Where false, rooms and presence subscriptions are to be asked for again.
     pub resumed: bool,
-    /// When the token ends; none where a key is the proof.
+    /// When the token that opened the session ends; none where a key is the proof. Later ones are told as
+    /// [`Event::Reauthenticated`].
     pub expires_at: Option<Timestamp>,
     /// What may be sent.
     pub limits: SessionLimits,
