@@ -7,13 +7,12 @@ use std::io;
 
 use tracing_subscriber::EnvFilter;
 
-/// The WebSocket library's own lines hold what people say.
-const SILENT: &str = "tungstenite=off,tokio_tungstenite=off";
+use crate::transport::UNLOGGED;
 
 /// Starts logging for the process. A second start changes nothing.
 pub fn start() {
     let chosen = std::env::var("ALDIS_LOG").unwrap_or_else(|_| "info".to_owned());
-    let filter = EnvFilter::try_new(format!("{chosen},{SILENT}"))
-        .unwrap_or_else(|_| EnvFilter::new(format!("info,{SILENT}")));
+    let filter = EnvFilter::try_new(format!("{chosen},{UNLOGGED}"))
+        .unwrap_or_else(|_| EnvFilter::new(format!("info,{UNLOGGED}")));
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).try_init();
 }

@@ -11,6 +11,7 @@ mod upgrade;
 mod watched;
 
 pub(crate) use listener::{Listener, serve};
+pub(crate) use socket::UNLOGGED;
 pub(crate) use tls::Certificates;
 pub use tls::TlsError;
 pub(crate) use upgrade::doors;

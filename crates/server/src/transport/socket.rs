@@ -34,6 +34,9 @@ use tokio_tungstenite::{
 use super::tap::{OverLimit, Tap};
 use crate::session::{Backlog, Broken, Incoming, Outgoing, Wire};
 
+/// What is never logged, as a filter: the library's own lines hold what people say.
+pub(crate) const UNLOGGED: &str = "tungstenite=off,tokio_tungstenite=off";
+
 /// Reads are small, for most messages are; an idle connection keeps this much.
 const READ_BUFFER: usize = 1024;
 /// Only pongs pass through the library's write buffer.
