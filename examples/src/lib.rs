@@ -1,0 +1,12 @@
+//! What the example programs are made of.
+//!
+//! `webrtc_chat` in the order in which things happen: a [`key_file`] says who it is, [`signed`] signals are what it
+//! exchanges through the server, a [`call`] is one attempt at a data channel, [`ice`] names the servers that help with
+//! it, the [`chat`] decides whom to call and whom to answer, and the [`terminal`] is where lines come from and go to.
+
+pub mod call;
+pub mod chat;
+pub mod ice;
+pub mod key_file;
+pub mod signed;
+pub mod terminal;
