@@ -293,3 +293,6 @@ pub(crate) fn proves_on_socket(door: Door) -> bool {
         Proof::Query => false,
     }
 }
+
+#[cfg(test)]
+mod tests;
