@@ -14,7 +14,7 @@ use std::{
 use aldis_protocol::{CloseCode, Codec, limits::MAX_MESSAGE_BYTES};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::{FutureExt, Sink, StreamExt};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -60,6 +60,12 @@ pub(crate) struct Socket<S> {
     /// How much of the first outgoing frame is written.
     front_written: usize,
     written: u64,
+    /// The other side has closed: what the library answers goes behind our own frames.
+    is_peer_closed: bool,
+    /// Our close frame is enqueued: nothing goes behind it.
+    is_closing: bool,
+    /// No frames can be found any more in what comes.
+    is_unreadable: bool,
     /// A large message came: the read buffer has grown.
     grown: bool,
 }
@@ -104,6 +110,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Socket<S> {
             outgoing_bytes: 0,
             front_written: 0,
             written: 0,
+            is_peer_closed: false,
+            is_closing: false,
+            is_unreadable: false,
             grown: false,
         })
     }
@@ -121,8 +130,17 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Socket<S> {
             }
             (Message::Ping(_), _) => Incoming::Ping,
             (Message::Pong(_) | Message::Frame(_), _) => Incoming::Pong,
-            (Message::Close(frame), _) => Incoming::Closed(frame.map(|frame| frame.code.into())),
+            (Message::Close(frame), _) => {
+                self.is_peer_closed = true;
+                Incoming::Closed(frame.map(|frame| frame.code.into()))
+            }
         }
+    }
+
+    fn refuse(&mut self, error: &Error) -> Incoming {
+        let incoming = refusal(error);
+        self.is_unreadable = matches!(incoming, Incoming::Refused(..));
+        incoming
     }
 
     fn take_frame(&mut self, payload: Bytes) -> Incoming {
@@ -130,20 +148,50 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Socket<S> {
         Incoming::Frame(payload)
     }
 
-    /// Gives back what the read buffer took for a large message, once nothing is in it.
-    fn shrink(&mut self) {
+    /// Gives back what the read buffer took for a large message, once nothing is in it and no pong waits.
+    fn shrink(&mut self, cx: &mut Context<'_>) -> bool {
         let at_message_end = self.library.as_ref().is_some_and(|library| library.get_ref().at_message_end());
-        if !self.grown || !at_message_end {
-            return;
+        if !at_message_end || !matches!(self.poll_library_flush(cx), Poll::Ready(Ok(()))) {
+            return false;
         }
         self.library = self.library.take().and_then(|library| {
             WebSocketStream::from_raw_socket(library.into_inner(), Role::Server, Some(config()))
                 .now_or_never()
         });
         self.grown = false;
+        true
+    }
+
+    fn poll_library(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        let Some(library) = &mut self.library else { return Poll::Ready(Incoming::Broken) };
+        Poll::Ready(match ready!(library.poll_next_unpin(cx)) {
+            Some(Ok(message)) => self.understand(message),
+            Some(Err(error)) => self.refuse(&error),
+            None => Incoming::Broken,
+        })
+    }
+
+    /// Ends our half of a stream that cannot be understood, and reads the other until it ends too: bytes left unread
+    /// would turn the close into a reset.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        let Some(library) = &mut self.library else { return Poll::Ready(Incoming::Broken) };
+        let mut stream = Pin::new(library.get_mut().stream_mut());
+        if ready!(stream.as_mut().poll_shutdown(cx)).is_err() {
+            return Poll::Ready(Incoming::Broken);
+        }
+        loop {
+            let mut discarded = [0; READ_BUFFER];
+            let mut buffer = ReadBuf::new(&mut discarded);
+            if ready!(stream.as_mut().poll_read(cx, &mut buffer)).is_err() || buffer.filled().is_empty() {
+                return Poll::Ready(Incoming::Broken);
+            }
+        }
     }
 
     fn poll_library_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        if self.is_unreadable {
+            return Poll::Ready(Ok(()));
+        }
         let Some(library) = &mut self.library else { return Poll::Ready(Err(Broken)) };
         match ready!(Pin::new(library).poll_flush(cx)) {
             Ok(()) | Err(Error::ConnectionClosed) => Poll::Ready(Ok(())),
@@ -181,6 +229,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Socket<S> {
         }
         if let Some(library) = &mut self.library {
             library.get_mut().set_mid_frame(self.front_written > 0);
+            if self.is_closing && self.outgoing.is_empty() {
+                library.get_mut().set_closed();
+            }
         }
     }
 
@@ -193,46 +244,39 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Socket<S> {
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Wire for Socket<S> {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
-        let Some(library) = &mut self.library else { return Poll::Ready(Incoming::Broken) };
-        match library.poll_next_unpin(cx) {
-            Poll::Ready(Some(Ok(message))) => Poll::Ready(self.understand(message)),
-            Poll::Ready(Some(Err(error))) => Poll::Ready(refusal(&error)),
-            Poll::Ready(None) => Poll::Ready(Incoming::Broken),
-            Poll::Pending if self.grown => {
-                self.shrink();
-                // The new stream has not registered for the next bytes yet.
-                match &mut self.library {
-                    Some(library) if !self.grown => {
-                        library.poll_next_unpin(cx).map(|message| match message {
-                            Some(Ok(message)) => self.understand(message),
-                            Some(Err(error)) => refusal(&error),
-                            None => Incoming::Broken,
-                        })
-                    }
-                    _ => Poll::Pending,
-                }
-            }
-            Poll::Pending => Poll::Pending,
+        if self.is_unreadable {
+            return self.poll_discard(cx);
         }
+        let incoming = self.poll_library(cx);
+        if incoming.is_pending() && self.grown && self.shrink(cx) {
+            // The new stream has not registered for the next bytes yet.
+            return self.poll_library(cx);
+        }
+        incoming
     }
 
     fn enqueue(&mut self, outgoing: Outgoing) {
+        if self.is_closing {
+            return;
+        }
         match (outgoing, self.codec) {
             (Outgoing::Frame(payload), Codec::Json) => self.push(OpCode::Data(Data::Text), payload),
             (Outgoing::Frame(payload), Codec::Proto) => self.push(OpCode::Data(Data::Binary), payload),
             (Outgoing::Ping, _) => self.push(OpCode::Control(Control::Ping), Bytes::new()),
             (Outgoing::Close(code, reason), _) => {
+                self.is_closing = true;
                 self.push(OpCode::Control(Control::Close), close_payload(code, reason));
             }
         }
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        if self.front_written == 0 {
+        if self.front_written == 0 && !self.is_peer_closed {
             ready!(self.poll_library_flush(cx))?;
         }
         ready!(self.poll_write_outgoing(cx))?;
-        if self.library.as_mut().is_some_and(|library| library.get_mut().take_held_back()) {
+        let held_back = self.library.as_mut().is_some_and(|library| library.get_mut().take_held_back());
+        if held_back || self.is_peer_closed {
             ready!(self.poll_library_flush(cx))?;
         }
         let Some(library) = &mut self.library else { return Poll::Ready(Err(Broken)) };

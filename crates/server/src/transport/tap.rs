@@ -28,6 +28,8 @@ pub(super) struct Tap<S> {
     mid_frame: bool,
     /// The library wanted to write and had to wait.
     held_back: bool,
+    /// Our close frame is written: what the library still wants to write is dropped.
+    closed: bool,
 }
 
 impl<S> Tap<S> {
@@ -35,7 +37,7 @@ impl<S> Tap<S> {
     pub(super) fn new(stream: S, message_limit: usize, already_read: &[u8]) -> Result<Self, OverLimit> {
         let mut frames = FrameBoundaries::new(message_limit as u64);
         frames.pass(already_read)?;
-        Ok(Self { stream, frames, mid_frame: false, held_back: false })
+        Ok(Self { stream, frames, mid_frame: false, held_back: false, closed: false })
     }
 
     /// From now on messages may be this large.
@@ -51,6 +53,11 @@ impl<S> Tap<S> {
     /// Says whether half of one of our own frames is written.
     pub(super) fn set_mid_frame(&mut self, mid_frame: bool) {
         self.mid_frame = mid_frame;
+    }
+
+    /// Says that our close frame is written, after which nothing may follow.
+    pub(super) fn set_closed(&mut self) {
+        self.closed = true;
     }
 
     /// Whether the library had to wait since it was last asked.
@@ -78,6 +85,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.closed {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         if self.mid_frame {
             // No waker is needed: whoever ends the frame asks `take_held_back`.
             self.held_back = true;
