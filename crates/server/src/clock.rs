@@ -2,12 +2,14 @@
 
 use std::{
     sync::LazyLock,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use aldis_protocol::Timestamp;
+use tokio::time::Instant;
 
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+/// The runtime's clock, which tests can stop, from a start that all of them share.
+static START: LazyLock<Instant> = LazyLock::new(|| Instant::from_std(std::time::Instant::now()));
 
 /// One reading of both clocks: deadlines count on the one that never jumps, the wire speaks of the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,7 +12,7 @@ mod seen;
 mod signaling;
 mod tokens;
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use aldis_auth::{HttpChallenges, RootKey, SubKey, TokenKeys};
 use aldis_protocol::{
@@ -23,7 +23,7 @@ use aldis_registry::{Attached, Attachment, Registry, Routing};
 use futures::future::BoxFuture;
 
 pub(crate) use identity::{Denied, Identity, KeyProof, TokenLife, TokenProof};
-pub(crate) use outlet::{Closing, Frame, Order, Outlet, Taken};
+pub(crate) use outlet::{Closing, Frame, Left, Order, Outlet, Taken};
 pub(crate) use tokens::Caller;
 
 use self::{passwords::Passwords, seen::Seen};
@@ -156,8 +156,8 @@ impl Router {
         self.registry.of_user(user).into_iter().find(|one| one.session == session).map(|one| one.handle)
     }
 
-    /// A session is over. Gives back what waited for its client.
-    pub(crate) fn detach(&self, outlet: &Outlet) -> VecDeque<Frame> {
+    /// A session is over. Gives back what waited for it.
+    pub(crate) fn detach(&self, outlet: &Outlet) -> Left {
         self.registry.detach(outlet.user, outlet.session);
         self.seen.note(&outlet.device);
         outlet.close()

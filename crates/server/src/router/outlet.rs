@@ -71,6 +71,14 @@ pub(crate) enum Pushed {
     Gone,
 }
 
+/// What a session that is over leaves behind.
+pub(crate) struct Left {
+    /// Frames that waited for its client.
+    pub(crate) frames: VecDeque<Frame>,
+    /// A socket that was handed to it too late.
+    pub(crate) hand_over: Option<Box<dyn Any + Send>>,
+}
+
 /// What waited for a session.
 pub(crate) enum Taken {
     /// All frames that waited.
@@ -85,7 +93,8 @@ struct Queue {
     bytes: usize,
     /// What the session took and has not written yet still counts.
     taken: Load,
-    order: Option<Order>,
+    closing: Option<Closing>,
+    hand_over: Option<Box<dyn Any + Send>>,
     waker: Option<Waker>,
     detached: bool,
     closed: bool,
@@ -149,12 +158,10 @@ impl Outlet {
         pushed
     }
 
-    /// Closes the session. The first order stands, but for a hand-over, which a close sends away.
+    /// Closes the session. The first close stands, and goes before a hand-over.
     pub(crate) fn close_with(&self, closing: Closing) {
         let mut queue = self.lock();
-        if !matches!(queue.order, Some(Order::Close(_))) {
-            queue.order = Some(Order::Close(closing));
-        }
+        queue.closing.get_or_insert(closing);
         let waker = queue.waker.take();
         drop(queue);
         wake(waker);
@@ -163,10 +170,10 @@ impl Outlet {
     /// Hands a socket to the session, unless it is over or has an order already.
     pub(crate) fn hand_over(&self, socket: Box<dyn Any + Send>) -> Result<(), Box<dyn Any + Send>> {
         let mut queue = self.lock();
-        if queue.closed || queue.order.is_some() {
+        if queue.closed || queue.closing.is_some() || queue.hand_over.is_some() {
             return Err(socket);
         }
-        queue.order = Some(Order::HandOver(socket));
+        queue.hand_over = Some(socket);
         let waker = queue.waker.take();
         drop(queue);
         wake(waker);
@@ -199,15 +206,12 @@ impl Outlet {
     /// For the session itself: what waits. What was taken the last time counts as written.
     pub(crate) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Taken> {
         let mut queue = self.lock();
-        if let Some(order) = queue.order.take() {
+        if let Some(order) = queue.take_order() {
             return Poll::Ready(Taken::Order(order));
         }
         if queue.frames.is_empty() {
             queue.taken = Load::default();
-            match &mut queue.waker {
-                Some(waker) => waker.clone_from(cx.waker()),
-                None => queue.waker = Some(cx.waker().clone()),
-            }
+            queue.register(cx.waker());
             return Poll::Pending;
         }
         queue.taken = Load { frames: queue.frames.len(), bytes: queue.bytes };
@@ -218,10 +222,10 @@ impl Outlet {
     /// For the session itself, while it has frames to write: registers for orders alone.
     pub(crate) fn poll_order(&self, cx: &mut Context<'_>) -> Poll<Order> {
         let mut queue = self.lock();
-        if let Some(order) = queue.order.take() {
+        if let Some(order) = queue.take_order() {
             return Poll::Ready(order);
         }
-        queue.waker = Some(cx.waker().clone());
+        queue.register(cx.waker());
         Poll::Pending
     }
 
@@ -241,9 +245,9 @@ impl Outlet {
     }
 
     /// For the session itself: it takes no more. Gives back what waited.
-    pub(crate) fn close(&self) -> VecDeque<Frame> {
+    pub(crate) fn close(&self) -> Left {
         let queue = std::mem::replace(&mut *self.lock(), Queue { closed: true, ..Queue::default() });
-        queue.frames
+        Left { frames: queue.frames, hand_over: queue.hand_over }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -258,12 +262,24 @@ impl Queue {
         if frames >= QUEUE_FRAMES || bytes > QUEUE_BYTES {
             let closing =
                 Closing::new(CloseCode::SlowConsumer, "", "this connection does not read fast enough");
-            self.order.get_or_insert(Order::Close(closing));
+            self.closing.get_or_insert(closing);
             return Pushed::Full;
         }
         self.bytes += frame.bytes.len();
         self.frames.push_back(frame);
         if self.detached { Pushed::Buffered } else { Pushed::Queued }
+    }
+
+    fn take_order(&mut self) -> Option<Order> {
+        let closing = self.closing.take().map(Order::Close);
+        closing.or_else(|| self.hand_over.take().map(Order::HandOver))
+    }
+
+    fn register(&mut self, waker: &Waker) {
+        match &mut self.waker {
+            Some(registered) => registered.clone_from(waker),
+            None => self.waker = Some(waker.clone()),
+        }
     }
 }
 

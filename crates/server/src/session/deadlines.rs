@@ -52,6 +52,13 @@ impl Deadlines {
         self.set(deadline, NEVER);
     }
 
+    /// None is set any more but this one, where it was.
+    pub(super) fn clear_others(&mut self, kept: Deadline) {
+        let tick = self.0[kept as usize];
+        *self = Self::new();
+        self.set(kept, tick);
+    }
+
     /// Whether it is set.
     pub(super) fn is_set(&self, deadline: Deadline) -> bool {
         self.0[deadline as usize] != NEVER
@@ -86,5 +93,15 @@ mod tests {
         assert_eq!(deadlines.take_due(30), Some(Deadline::Write));
         assert_eq!(deadlines.take_due(30), None);
         assert!(!deadlines.is_set(Deadline::Ping));
+    }
+
+    #[test]
+    fn one_may_be_kept_alone() {
+        let mut deadlines = Deadlines::new();
+        deadlines.set(Deadline::Ping, 30);
+        deadlines.set(Deadline::IceServers, 40);
+        deadlines.clear_others(Deadline::IceServers);
+        assert!(!deadlines.is_set(Deadline::Ping));
+        assert_eq!(deadlines.next(), 40);
     }
 }

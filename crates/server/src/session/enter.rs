@@ -69,7 +69,7 @@ async fn hand_over<W: Wire>(
     let (room, identity) = (room.clone(), identity.clone());
     let offer = HandOver { wire, id, door: *door, codec: *codec, room, identity, claim, answer };
     match outlet.hand_over(Box::new(offer)) {
-        // A session that ends meanwhile takes the socket with it; the client dials again.
+        // Only a session that fails takes the socket with it; the client dials again.
         Ok(()) => answered.await.ok().flatten(),
         Err(offer) => offer.downcast::<HandOver<W>>().ok().map(|offer| offer.wire),
     }

@@ -42,6 +42,8 @@ pub(super) struct Live {
     token: Option<TokenLife>,
     replies: Replies,
     outbox: Outbox,
+    /// How many counted frames had been sent when the last socket broke; none while there is one.
+    sent_at_break: Option<u64>,
     tokens: ResumeTokens,
     resume_window_ms: u64,
     deadlines: Deadlines,
@@ -101,6 +103,11 @@ impl Asked {
     pub(super) const fn id(&self) -> Option<&RequestId> {
         self.id.as_ref()
     }
+
+    /// Whether this is a request under the id of another, of a kind that is not carried out twice.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.digest.is_some() && other.digest.is_some() && self.id == other.id
+    }
 }
 
 impl Live {
@@ -116,6 +123,7 @@ impl Live {
             token: None,
             replies: Replies::default(),
             outbox: Outbox::default(),
+            sent_at_break: None,
             tokens: ResumeTokens::new(token),
             resume_window_ms: milliseconds(resume_window),
             deadlines: Deadlines::new(),
@@ -154,13 +162,18 @@ impl Live {
 
     /// The socket is gone; the client has its window to come back.
     pub(super) fn detach(&mut self, now: Now) {
-        self.deadlines = Deadlines::new();
+        self.sent_at_break = Some(self.outbox.sent());
+        // New TURN credentials are kept for the client like anything else.
+        self.deadlines.clear_others(Deadline::IceServers);
         self.deadlines.set(Deadline::Resume, now.tick + self.resume_window_ms);
     }
 
-    /// A counted frame goes out. False where the buffer ran over.
+    /// A frame goes out. False where the buffer ran over for a client that is away: one that no socket ever had is lost.
     pub(super) fn count(&mut self, frame: &Frame) -> bool {
-        !frame.counted || self.outbox.send(frame.bytes.clone())
+        if frame.counted {
+            self.outbox.send(frame.bytes.clone());
+        }
+        self.sent_at_break.is_none_or(|sent| !self.outbox.has_dropped_after(sent))
     }
 
     /// How many bytes are kept for the client.
@@ -228,6 +241,11 @@ impl Live {
     /// A pong came.
     pub(super) fn pong(&mut self) {
         liveness::ponged(&mut self.deadlines);
+    }
+
+    /// Nothing was read lately, so that no pong can have been seen.
+    pub(super) fn not_reading(&mut self, now: Now) {
+        liveness::not_reading(&mut self.deadlines, now);
     }
 
     /// The socket took nothing since; it has until the tick.
@@ -351,7 +369,8 @@ impl Live {
     /// A socket begins to serve the session.
     fn begin_socket(&mut self, token: Option<TokenLife>, now: Now) {
         self.token = token;
-        self.deadlines = Deadlines::new();
+        self.sent_at_break = None;
+        self.deadlines.clear_others(Deadline::IceServers);
         liveness::schedule(&mut self.deadlines, now);
         if let Some(token) = token {
             reauthentication::schedule(&mut self.deadlines, token, now);

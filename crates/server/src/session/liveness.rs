@@ -27,6 +27,13 @@ pub(super) fn ponged(deadlines: &mut Deadlines) {
     deadlines.clear(Deadline::Pong);
 }
 
+/// A pong cannot be seen while nothing is read: it has as long again.
+pub(super) fn not_reading(deadlines: &mut Deadlines, now: Now) {
+    if deadlines.is_set(Deadline::Pong) {
+        deadlines.set(Deadline::Pong, now.tick + milliseconds(HEARTBEAT_TIMEOUT));
+    }
+}
+
 /// The close of a session whose pong did not come.
 pub(super) fn missed() -> Closing {
     Closing::new(CloseCode::HeartbeatMissed, "", "no pong came in time")

@@ -20,17 +20,24 @@ pub(super) struct Outbox {
 pub(super) struct BeyondSent;
 
 impl Outbox {
-    /// A counted frame goes out, or would if there were a socket. False where an older one had to give way.
-    pub(super) fn send(&mut self, frame: Bytes) -> bool {
+    /// A counted frame goes out, or would if there were a socket.
+    pub(super) fn send(&mut self, frame: Bytes) {
         self.sent += 1;
         self.bytes += frame.len();
         self.kept.push_back(frame);
-        let mut fits = true;
         while self.kept.len() > QUEUE_FRAMES || self.bytes > QUEUE_BYTES {
-            fits = false;
             self.drop_oldest();
         }
-        fits
+    }
+
+    /// How many counted frames were ever sent.
+    pub(super) const fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Whether a frame after the first `sent` had to give way, or was confirmed.
+    pub(super) fn has_dropped_after(&self, sent: u64) -> bool {
+        self.first_kept() > sent
     }
 
     /// The client has received this many. A lower count than before is old news.
@@ -89,7 +96,7 @@ mod tests {
     #[test]
     fn exactly_what_was_missed_is_sent_again() {
         let mut outbox = Outbox::default();
-        (1..=5).for_each(|number| assert!(outbox.send(frame(number))));
+        (1..=5).for_each(|number| outbox.send(frame(number)));
         assert_eq!(missed(&outbox, 3), Some(vec![frame(4), frame(5)]));
         assert_eq!(missed(&outbox, 5), Some(vec![]));
         assert_eq!(missed(&outbox, 6), None);
@@ -104,13 +111,16 @@ mod tests {
     fn a_client_that_confirms_nothing_cannot_grow_it() {
         let mut outbox = Outbox::default();
         for number in 0..QUEUE_FRAMES as u64 {
-            assert!(outbox.send(frame(number)));
+            outbox.send(frame(number));
         }
-        assert!(!outbox.send(frame(9)));
+        assert!(!outbox.has_dropped_after(0));
+        outbox.send(frame(9));
+        assert!(outbox.has_dropped_after(0) && !outbox.has_dropped_after(1));
         assert_eq!(missed(&outbox, 0), None);
         assert_eq!(missed(&outbox, 1).map(|frames| frames.len()), Some(QUEUE_FRAMES));
         let mut outbox = Outbox::default();
-        assert!(!outbox.send(Bytes::from(vec![0; QUEUE_BYTES + 1])));
+        outbox.send(Bytes::from(vec![0; QUEUE_BYTES + 1]));
+        assert!(outbox.has_dropped_after(0));
         assert_eq!(outbox.bytes(), 0);
     }
 

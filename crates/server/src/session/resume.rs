@@ -35,6 +35,14 @@ pub(super) struct HandOver<W> {
     pub(super) answer: oneshot::Sender<Option<W>>,
 }
 
+impl<W> HandOver<W> {
+    /// Gives the socket back; its client gets a fresh session.
+    pub(super) fn decline(self) {
+        // The client may have gone while it waited.
+        let _ = self.answer.send(Some(self.wire));
+    }
+}
+
 /// The tokens that are good for a session: the last one, and the one before until the client has shown that it got the
 /// last.
 #[derive(Clone)]

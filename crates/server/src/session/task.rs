@@ -7,7 +7,7 @@ use std::{
     ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use aldis_protocol::{
@@ -23,11 +23,11 @@ use super::{
     greeting::{self, Greeting},
     live::{Asked, Due, Live, Step, fresh},
     resume::HandOver,
-    wire::{Backlog, Incoming, Outgoing, Wire},
+    wire::{Backlog, Broken, Incoming, Outgoing, Wire},
 };
 use crate::{
     clock::{Now, milliseconds},
-    router::{Closing, Frame, Order, Outlet, Reply, Router, Taken},
+    router::{Closing, Frame, Left, Order, Outlet, Reply, Router, Taken},
 };
 
 /// Requests that may wait for the store at once.
@@ -44,6 +44,8 @@ pub(crate) struct Task<W> {
     /// Waits for sockets that the session has let go of.
     sockets: TaskTracker,
     waiting: VecDeque<Waiting>,
+    /// A request that repeats one of those that wait; nothing is read until it has had its turn.
+    put_off: Option<Bytes>,
     /// What the socket had taken when it was last seen to take nothing.
     written_before_stall: u64,
 }
@@ -88,13 +90,18 @@ impl<W: Wire> Task<W> {
         sockets: TaskTracker,
     ) -> Self {
         outlet.set_deadline(live.next_deadline());
-        let (wire, waiting) = (Some(wire), VecDeque::new());
-        Self { wire, live, outlet, router, sockets, waiting, written_before_stall: 0 }
+        let (wire, waiting, put_off) = (Some(wire), VecDeque::new(), None);
+        Self { wire, live, outlet, router, sockets, waiting, put_off, written_before_stall: 0 }
     }
 
     /// The way to this session.
     pub(super) fn outlet(&self) -> &Arc<Outlet> {
         &self.outlet
+    }
+
+    /// Has the session close as soon as it runs.
+    pub(crate) fn close_with(&self, closing: Closing) {
+        self.outlet.close_with(closing);
     }
 
     /// Sends a message that the server starts. False where the buffer for a client that is away ran over.
@@ -106,19 +113,25 @@ impl<W: Wire> Task<W> {
     /// Serves the session until it ends.
     pub(crate) async fn run(mut self) {
         let closing = loop {
-            let wake = poll_fn(|cx| self.poll_wake(cx)).await;
-            // A fault in one session is the end of that session alone.
-            let acted = catch_unwind(AssertUnwindSafe(|| match self.act(wake) {
-                ControlFlow::Continue(()) => ControlFlow::Continue(()),
-                ControlFlow::Break(ending) => self.outlive(ending),
-            }));
-            match acted {
-                Ok(ControlFlow::Continue(())) => self.note_state(),
-                Ok(ControlFlow::Break(closing)) => break closing,
-                Err(_) => break Some(Closing::new(CloseCode::InternalError, "", "the server failed")),
+            let turn = poll_fn(|cx| {
+                // A fault in one session is the end of that session alone.
+                let turn = catch_unwind(AssertUnwindSafe(|| self.poll_turn(cx)));
+                turn.unwrap_or_else(|_| Poll::Ready(ControlFlow::Break(Some(failed()))))
+            });
+            match turn.await {
+                ControlFlow::Continue(()) => self.note_state(),
+                ControlFlow::Break(closing) => break closing,
             }
         };
         self.end(closing).await;
+    }
+
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<ControlFlow<Option<Closing>>> {
+        let wake = ready!(self.poll_wake(cx));
+        Poll::Ready(match self.act(wake) {
+            ControlFlow::Continue(()) => ControlFlow::Continue(()),
+            ControlFlow::Break(ending) => self.outlive(ending),
+        })
     }
 
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
@@ -129,6 +142,11 @@ impl<W: Wire> Task<W> {
             if self.live.next_deadline() <= Now::read().tick {
                 return Poll::Ready(Wake::Due);
             }
+            if self.waiting.is_empty()
+                && let Some(frame) = self.put_off.take()
+            {
+                return Poll::Ready(Wake::Incoming(Incoming::Frame(frame)));
+            }
             if let Poll::Ready(incoming) = self.poll_read(cx) {
                 return Poll::Ready(Wake::Incoming(incoming));
             }
@@ -138,17 +156,28 @@ impl<W: Wire> Task<W> {
                 return Poll::Ready(Wake::Answered(message));
             }
             let had_backlog = self.has_backlog();
-            // The flush passes on the library's pongs too, so it is asked for even where nothing of ours waits.
-            match self.wire.as_mut().map(|wire| wire.poll_flush(cx)) {
-                Some(Poll::Ready(Err(_))) => return Poll::Ready(Wake::Broken),
-                Some(Poll::Ready(Ok(()))) if had_backlog => self.live.wrote(),
-                Some(Poll::Pending) => {
-                    self.await_write();
+            match self.poll_flush(cx) {
+                Poll::Ready(Err(Broken)) => return Poll::Ready(Wake::Broken),
+                // There is room for what waits in the queue.
+                Poll::Ready(Ok(())) if had_backlog => {}
+                Poll::Ready(Ok(())) | Poll::Pending => {
+                    self.outlet.set_deadline(self.live.next_deadline());
                     return Poll::Pending;
                 }
-                Some(Poll::Ready(Ok(()))) | None => return Poll::Pending,
             }
         }
+    }
+
+    /// Passes on what waits, the library's pongs and what an encrypted stream still holds included.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        let Some(wire) = &mut self.wire else { return Poll::Ready(Ok(())) };
+        let flushed = wire.poll_flush(cx);
+        match flushed {
+            Poll::Ready(Ok(())) => self.live.wrote(),
+            Poll::Ready(Err(Broken)) => {}
+            Poll::Pending => self.await_write(),
+        }
+        flushed
     }
 
     /// Frames for the client are taken only when the last ones are written; until then they count against the queue.
@@ -164,14 +193,19 @@ impl<W: Wire> Task<W> {
 
     /// A client that does not read its replies is not read from; one whose requests wait for the store neither.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
-        let (backlog, waiting) = (self.backlog().frames, self.waiting.len());
-        let may_read = waiting < WAITING_REQUESTS
-            && backlog < REPLIES_PER_WRITE
-            && waiting + backlog < MAX_UNANSWERED_REQUESTS;
+        let may_read = self.may_read();
         match &mut self.wire {
             Some(wire) if may_read => wire.poll_read(cx),
             _ => Poll::Pending,
         }
+    }
+
+    fn may_read(&self) -> bool {
+        let (backlog, waiting) = (self.backlog().frames, self.waiting.len());
+        self.put_off.is_none()
+            && waiting < WAITING_REQUESTS
+            && backlog < REPLIES_PER_WRITE
+            && waiting + backlog < MAX_UNANSWERED_REQUESTS
     }
 
     fn has_backlog(&self) -> bool {
@@ -189,7 +223,6 @@ impl<W: Wire> Task<W> {
             self.live.wrote();
         }
         self.live.await_write(Now::read().tick + milliseconds(WRITE_STALL));
-        self.outlet.set_deadline(self.live.next_deadline());
     }
 
     fn note_state(&self) {
@@ -235,6 +268,10 @@ impl<W: Wire> Task<W> {
                 self.reply(reply)?;
                 Flow::Break(Ending::Closed(closing))
             }
+            Step::Ask(asked, _) if self.is_waiting(&asked) => {
+                self.put_off = Some(frame.clone());
+                Flow::Continue(())
+            }
             Step::Ask(asked, message) => {
                 let id = asked.id().cloned();
                 match self.router.handle(&self.outlet, id, message, now) {
@@ -256,6 +293,14 @@ impl<W: Wire> Task<W> {
                 }
             }
         }
+    }
+
+    /// Whether a request with this id is being carried out, so that a repetition has to wait for its `ack`.
+    fn is_waiting(&self, asked: &Asked) -> bool {
+        self.waiting.iter().any(|waiting| match waiting {
+            Waiting::ForAnswer(earlier, _) => earlier.is_same(asked),
+            Waiting::ForTurn(_) => false,
+        })
     }
 
     /// Sends a reply in its turn.
@@ -290,28 +335,26 @@ impl<W: Wire> Task<W> {
     }
 
     fn send(&mut self, frame: Frame) -> bool {
-        let kept = self.live.count(&frame);
-        match &mut self.wire {
-            Some(wire) => {
-                wire.enqueue(Outgoing::Frame(frame.bytes));
-                true
-            }
-            None => kept,
+        let is_kept = self.live.count(&frame);
+        if let Some(wire) = &mut self.wire {
+            wire.enqueue(Outgoing::Frame(frame.bytes));
         }
+        is_kept
     }
 
     fn act_on_deadlines(&mut self) -> Flow {
         let now = Now::read();
+        if !self.may_read() {
+            self.live.not_reading(now);
+        }
         while let Some(due) = self.live.take_due(now) {
             match due {
                 Due::Ping => self.ping(),
-                Due::Say(message) => {
-                    self.say(message);
-                }
+                Due::Say(message) => self.say_or_end(message)?,
                 Due::IceServers => {
                     let servers = self.router.ice_servers(now);
                     self.live.schedule_ice_servers(servers.expires_at, now);
-                    self.say(ServerMessage::IceServers(servers));
+                    self.say_or_end(ServerMessage::IceServers(servers))?;
                 }
                 Due::Write => {
                     let message = "this connection has not read anything for too long";
@@ -324,6 +367,10 @@ impl<W: Wire> Task<W> {
         Flow::Continue(())
     }
 
+    fn say_or_end(&mut self, message: ServerMessage<'_>) -> Flow {
+        if self.say(message) { Flow::Continue(()) } else { Flow::Break(Ending::Gone) }
+    }
+
     fn ping(&mut self) {
         if let Some(wire) = &mut self.wire {
             wire.enqueue(Outgoing::Ping);
@@ -334,9 +381,7 @@ impl<W: Wire> Task<W> {
     fn consider(&mut self, offer: Box<dyn Any + Send>) {
         let Ok(offer) = offer.downcast::<HandOver<W>>() else { return };
         if !self.live.accepts(&offer) {
-            // The client that waits for the answer may be gone by now.
-            let _ = offer.answer.send(Some(offer.wire));
-            return;
+            return offer.decline();
         }
         let HandOver { mut wire, id, identity, claim, answer, .. } = *offer;
         let next = greeting::resume_token(self.outlet.session);
@@ -348,6 +393,7 @@ impl<W: Wire> Task<W> {
             let message = "the client came back on another connection";
             self.let_go(displaced, Some(Closing::new(CloseCode::Replaced, "", message)));
         }
+        self.put_off = None;
         self.written_before_stall = 0;
         self.outlet.set_detached(false);
         let _ = answer.send(None);
@@ -364,9 +410,11 @@ impl<W: Wire> Task<W> {
         if self.live.resume_window_ms() == 0 {
             return ControlFlow::Break(closing);
         }
-        if let Some(wire) = self.wire.take() {
-            self.let_go(wire, closing);
-        }
+        // A session that lacks a socket has none to close, and its window stays what it was.
+        let Some(wire) = self.wire.take() else { return ControlFlow::Continue(()) };
+        self.let_go(wire, closing);
+        // The client sends again what was not answered.
+        self.put_off = None;
         self.outlet.set_detached(true);
         self.live.detach(Now::read());
         ControlFlow::Continue(())
@@ -388,16 +436,23 @@ impl<W: Wire> Task<W> {
     }
 
     async fn end(mut self, closing: Option<Closing>) {
-        let left = self.router.detach(&self.outlet);
+        let Left { frames, hand_over } = self.router.detach(&self.outlet);
+        if let Some(offer) = hand_over.and_then(|offer| offer.downcast::<HandOver<W>>().ok()) {
+            offer.decline();
+        }
         let Some(mut wire) = self.wire.take() else { return };
         if let Some(closing) = closing {
             if closing.code != CloseCode::SlowConsumer {
-                left.into_iter().for_each(|frame| wire.enqueue(Outgoing::Frame(frame.bytes)));
+                frames.into_iter().for_each(|frame| wire.enqueue(Outgoing::Frame(frame.bytes)));
             }
             self.close_wire(&mut wire, closing);
         }
         leave(&mut wire).await;
     }
+}
+
+fn failed() -> Closing {
+    Closing::new(CloseCode::InternalError, "", "the server failed")
 }
 
 /// Whether a client that closes with this code does not mean to come back.

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use aldis_protocol::{Codec, Door, ErrorCode, RoomId, limits::MAX_UNAUTHENTICATED_MESSAGE_BYTES};
+use aldis_protocol::{CloseCode, Codec, Door, ErrorCode, RoomId, limits::MAX_UNAUTHENTICATED_MESSAGE_BYTES};
 use axum::{
     Router,
     extract::{ConnectInfo, Path, State},
@@ -26,6 +26,7 @@ use crate::{
     clock::Now,
     http::{Problem, audience, client_address, socket_origin_allowed},
     node::Node,
+    router::Closing,
     session::{Arrival, Credentials, enter},
 };
 
@@ -135,6 +136,10 @@ async fn begin_session(on_upgrade: OnUpgrade, arrival: Arrival, place: Place, no
     if let Some(task) = enter(socket, arrival, &node.router, node.config.resume_window, &node.sessions).await
     {
         drop(place);
+        if node.is_draining() {
+            // It began too late for the drain to know of it.
+            task.close_with(Closing::new(CloseCode::Restart, "", "the server restarts"));
+        }
         node.sessions.spawn(task.run());
     }
 }
