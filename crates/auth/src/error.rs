@@ -2,7 +2,9 @@
 
 use aldis_protocol::ErrorCode;
 
-use crate::{InvalidKey, InvalidRefreshToken, InvalidSignature, PasswordError, SigningFailed, TokenError};
+use crate::{
+    ChainError, InvalidKey, InvalidRefreshToken, InvalidSignature, PasswordError, SigningFailed, TokenError,
+};
 
 /// Why a proof was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +34,9 @@ pub enum AuthError {
     /// A token could not be made.
     #[error(transparent)]
     Signing(#[from] SigningFailed),
+    /// The identity's chain does not take the statement.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
 }
 
 impl AuthError {
@@ -55,6 +60,24 @@ impl AuthError {
                 | PasswordError::TooLongForBcrypt
                 | PasswordError::ContainsNul,
             ) => ErrorCode::BadRequest,
+            Self::Chain(error) => chain_code(error),
         }
+    }
+}
+
+const fn chain_code(error: ChainError) -> ErrorCode {
+    match error {
+        ChainError::Conflict(_) => ErrorCode::ChainConflict,
+        ChainError::RotationPending => ErrorCode::RotationPending,
+        ChainError::WindowClosed => ErrorCode::WindowClosed,
+        ChainError::KeyInUse => ErrorCode::KeyInUse,
+        ChainError::ClockSkew => ErrorCode::ClockSkew,
+        ChainError::WrongSigner | ChainError::Signature(InvalidSignature) => ErrorCode::InvalidSignature,
+        ChainError::Key(InvalidKey) => ErrorCode::InvalidKey,
+        ChainError::Full => ErrorCode::Conflict,
+        ChainError::Reason
+        | ChainError::NotGenesis
+        | ChainError::AcceptedBeforeHead
+        | ChainError::Mislabelled => ErrorCode::BadRequest,
     }
 }
