@@ -3,7 +3,8 @@
 use aldis_protocol::ErrorCode;
 
 use crate::{
-    ChainError, InvalidKey, InvalidRefreshToken, InvalidSignature, PasswordError, SigningFailed, TokenError,
+    CannotOpen, ChainError, InvalidKey, InvalidRefreshToken, InvalidSecondFactor, InvalidSignature,
+    PasswordError, SigningFailed, TokenError,
 };
 
 /// Why a proof was refused.
@@ -37,6 +38,12 @@ pub enum AuthError {
     /// The identity's chain does not take the statement.
     #[error(transparent)]
     Chain(#[from] ChainError),
+    /// The code is wrong, used or malformed.
+    #[error(transparent)]
+    SecondFactor(#[from] InvalidSecondFactor),
+    /// A secret at rest cannot be opened.
+    #[error(transparent)]
+    Sealed(#[from] CannotOpen),
 }
 
 impl AuthError {
@@ -51,9 +58,9 @@ impl AuthError {
             Self::Token(TokenError::Invalid) | Self::RefreshToken(InvalidRefreshToken) => {
                 ErrorCode::InvalidToken
             }
-            Self::Password(PasswordError::HashingFailed) | Self::Signing(SigningFailed) => {
-                ErrorCode::Internal
-            }
+            Self::Password(PasswordError::HashingFailed)
+            | Self::Signing(SigningFailed)
+            | Self::Sealed(CannotOpen) => ErrorCode::Internal,
             Self::Password(
                 PasswordError::TooShort
                 | PasswordError::TooLong
@@ -61,6 +68,7 @@ impl AuthError {
                 | PasswordError::ContainsNul,
             ) => ErrorCode::BadRequest,
             Self::Chain(error) => chain_code(error),
+            Self::SecondFactor(InvalidSecondFactor) => ErrorCode::InvalidTotp,
         }
     }
 }
