@@ -2,7 +2,10 @@
 
 use aldis_protocol::ErrorCode;
 
-use crate::{InvalidKey, InvalidRefreshToken, InvalidSignature, PasswordError, SigningFailed, TokenError};
+use crate::{
+    CannotOpen, ChainError, InvalidKey, InvalidRefreshToken, InvalidSecondFactor, InvalidSignature,
+    PasswordError, SigningFailed, TokenError,
+};
 
 /// Why a proof was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +35,15 @@ pub enum AuthError {
     /// A token could not be made.
     #[error(transparent)]
     Signing(#[from] SigningFailed),
+    /// The identity's chain does not take the statement.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// The code is wrong, used or malformed.
+    #[error(transparent)]
+    SecondFactor(#[from] InvalidSecondFactor),
+    /// A secret at rest cannot be opened.
+    #[error(transparent)]
+    Sealed(#[from] CannotOpen),
 }
 
 impl AuthError {
@@ -46,15 +58,34 @@ impl AuthError {
             Self::Token(TokenError::Invalid) | Self::RefreshToken(InvalidRefreshToken) => {
                 ErrorCode::InvalidToken
             }
-            Self::Password(PasswordError::HashingFailed) | Self::Signing(SigningFailed) => {
-                ErrorCode::Internal
-            }
+            Self::Password(PasswordError::HashingFailed)
+            | Self::Signing(SigningFailed)
+            | Self::Sealed(CannotOpen) => ErrorCode::Internal,
             Self::Password(
                 PasswordError::TooShort
                 | PasswordError::TooLong
                 | PasswordError::TooLongForBcrypt
                 | PasswordError::ContainsNul,
             ) => ErrorCode::BadRequest,
+            Self::Chain(error) => chain_code(error),
+            Self::SecondFactor(InvalidSecondFactor) => ErrorCode::InvalidTotp,
         }
+    }
+}
+
+const fn chain_code(error: ChainError) -> ErrorCode {
+    match error {
+        ChainError::Conflict(_) => ErrorCode::ChainConflict,
+        ChainError::RotationPending => ErrorCode::RotationPending,
+        ChainError::WindowClosed => ErrorCode::WindowClosed,
+        ChainError::KeyInUse => ErrorCode::KeyInUse,
+        ChainError::ClockSkew => ErrorCode::ClockSkew,
+        ChainError::WrongSigner | ChainError::Signature(InvalidSignature) => ErrorCode::InvalidSignature,
+        ChainError::Key(InvalidKey) => ErrorCode::InvalidKey,
+        ChainError::Full => ErrorCode::Conflict,
+        ChainError::Reason
+        | ChainError::NotGenesis
+        | ChainError::AcceptedBeforeHead
+        | ChainError::Mislabelled => ErrorCode::BadRequest,
     }
 }

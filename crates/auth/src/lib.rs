@@ -4,21 +4,31 @@
 //!   and on the client [`verify_challenge`]): possession of the key, now, to this server and no other.
 //! - An access token ([`TokenKeys`], [`Claims`]) proves a login that happened earlier.
 //! - A [`RefreshToken`] proves, once, that its holder may have the next access token.
-//! - A password ([`PasswordHasher`]) proves an account by email.
+//! - A [`Chain`] proves which key speaks for an identity after rotations and cancellations, to servers and clients
+//!   alike; a [`Pin`] is what a client remembers of it.
+//! - A password ([`PasswordHasher`]) proves an account by email; a [`SecondFactor`], the device of its owner beside either.
 //!
-//! Whatever the server keeps secret is a [`SubKey`] of its one [`RootKey`]; every refusal is an [`AuthError`], which
+//! Whatever the server keeps secret is a [`SubKey`] of a [`RootKey`] in its [`KeyRing`]; what it keeps in the database
+//! and needs back, a [`Sealer`] seals; every refusal is an [`AuthError`], which
 //! alone knows its name on the wire.
 //!
 //! The crate is pure: the time (Unix milliseconds) and the randomness are arguments.
 
+mod chain;
 mod challenge;
 mod error;
 mod key;
 mod password;
 mod refresh;
+mod sealed;
 mod secrets;
 mod token;
+mod totp;
 
+pub use chain::{
+    Acceptance, CANCELLATION_WINDOW_MS, Cancellation, Chain, ChainError, ChainForked, ChainState, Link,
+    MAX_CHAIN_LENGTH, MAX_CLOCK_SKEW_MS, MAX_REASON_BYTES, Pin, Provisional, Rotation, Statement, check_pin,
+};
 pub use challenge::{
     ChallengeBinding, ChallengeRefused, ChallengeResponse, HTTP_CHALLENGE_LIFETIME_MS, HttpChallenges,
     IssuedChallenge, MAX_CHALLENGE_LIFETIME_MS, OpenedChallenge, ReceivedChallenge,
@@ -32,8 +42,13 @@ pub use password::{
     Verdict,
 };
 pub use refresh::{InvalidRefreshToken, RefreshToken};
-pub use secrets::{RootKey, SubKey};
+pub use sealed::{CannotOpen, MAX_SEALED_SECRET_BYTES, SealedFor, Sealer, SecretTooLong};
+pub use secrets::{InvalidKeyRing, KeyId, KeyRing, MAX_RING_KEYS, RootKey, SubKey, SubKeyRing};
 pub use token::{
-    Claims, MAX_TOKEN_BYTES, MIN_SECRET_BYTES, SecretTooShort, SigningFailed, TOKEN_LEEWAY_MS, TokenError,
-    TokenKeys,
+    Claims, MAX_RETIRED_TOKEN_KEYS, MAX_TOKEN_BYTES, MIN_SECRET_BYTES, SecretTooShort, SigningFailed,
+    TOKEN_LEEWAY_MS, TokenError, TokenKeys,
+};
+pub use totp::{
+    InvalidSecondFactor, LabelTooLong, RECOVERY_CODES, RecoveryCode, SecondFactor, TOTP_SECRET_BYTES,
+    TOTP_STEP_MS, TotpCode, TotpSecret,
 };

@@ -1,5 +1,7 @@
 //! The server's one secret, and the keys derived from it.
 
+mod ring;
+
 use std::fmt;
 
 use hkdf::Hkdf;
@@ -7,7 +9,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// What the key file holds: 32 bytes that nothing uses directly.
+pub use self::ring::{InvalidKeyRing, KeyId, KeyRing, MAX_RING_KEYS, SubKeyRing};
+
+/// 32 bytes that nothing uses directly: what the key file holds, one or several ([`KeyRing`]).
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct RootKey([u8; 32]);
 

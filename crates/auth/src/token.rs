@@ -5,7 +5,9 @@ mod provider;
 use std::fmt;
 
 use aldis_protocol::{DeviceId, Hash, UserId};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, TokenData, Validation, decode, encode};
+use jsonwebtoken::{
+    Algorithm, DecodingKey, EncodingKey, Header, TokenData, Validation, decode, decode_header, encode,
+};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -17,6 +19,8 @@ pub const MAX_TOKEN_BYTES: usize = 4_096;
 pub const MIN_SECRET_BYTES: usize = 32;
 /// By how much the clocks of two nodes may differ.
 pub const TOKEN_LEEWAY_MS: u64 = 5_000;
+/// The most older keys whose tokens are still taken.
+pub const MAX_RETIRED_TOKEN_KEYS: usize = 8;
 
 /// What an access token says of its holder. Times are Unix seconds.
 ///
@@ -63,8 +67,14 @@ pub struct SecretTooShort;
 #[error("the token could not be signed")]
 pub struct SigningFailed;
 
-/// Makes and verifies the tokens of one server, by one key and one algorithm, whatever a token's header asks for.
+/// Makes the tokens of one server with one key, and verifies those of this and of the keys before it. Each key has one
+/// algorithm, whatever a token's header asks for.
 pub struct TokenKeys {
+    current: TokenKey,
+    retired: Vec<TokenKey>,
+}
+
+struct TokenKey {
     header: Header,
     kid: String,
     issuer: String,
@@ -107,7 +117,7 @@ impl TokenKeys {
         audience: &str,
     ) -> Self {
         provider::install();
-        Self {
+        let current = TokenKey {
             header: Header { kid: Some(kid.to_owned()), ..Header::new(algorithm) },
             kid: kid.to_owned(),
             issuer: issuer.to_owned(),
@@ -115,13 +125,24 @@ impl TokenKeys {
             signing,
             verifying,
             validation: validation(algorithm, issuer, audience),
-        }
+        };
+        Self { current, retired: Vec::new() }
     }
 
-    /// The key's name in the headers of its tokens: derived from the key, the same on every node.
+    /// Goes on accepting the tokens that an older key signed and named in their header. At most
+    /// [`MAX_RETIRED_TOKEN_KEYS`] are kept, those added first.
+    #[must_use]
+    pub fn with_retired(mut self, older: Self) -> Self {
+        self.retired.push(older.current);
+        self.retired.extend(older.retired);
+        self.retired.truncate(MAX_RETIRED_TOKEN_KEYS);
+        self
+    }
+
+    /// The current key's name in the headers of its tokens: derived from the key, the same on every node.
     #[must_use]
     pub fn kid(&self) -> &str {
-        &self.kid
+        &self.current.kid
     }
 
     /// Makes a token.
@@ -129,8 +150,9 @@ impl TokenKeys {
     /// # Errors
     /// [`SigningFailed`], which no valid claims lead to.
     pub fn mint(&self, claims: &Claims) -> Result<String, SigningFailed> {
-        let issued = IssuedClaims { iss: &self.issuer, aud: &self.audience, claims };
-        encode(&self.header, &issued, &self.signing).map_err(|_| SigningFailed)
+        let key = &self.current;
+        let issued = IssuedClaims { iss: &key.issuer, aud: &key.audience, claims };
+        encode(&key.header, &issued, &key.signing).map_err(|_| SigningFailed)
     }
 
     /// Reads a token. What it says was true when it was made; whether its user, family or device was revoked since,
@@ -143,6 +165,22 @@ impl TokenKeys {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::Invalid);
         }
+        self.key_of(token).verify(token, now_ms)
+    }
+
+    /// A token without a key's name, or with one that nobody knows, is held against the current key, which refuses
+    /// the latter.
+    fn key_of(&self, token: &str) -> &TokenKey {
+        if self.retired.is_empty() {
+            return &self.current;
+        }
+        let kid = decode_header(token).ok().and_then(|header| header.kid);
+        self.retired.iter().find(|key| kid.as_ref() == Some(&key.kid)).unwrap_or(&self.current)
+    }
+}
+
+impl TokenKey {
+    fn verify(&self, token: &str, now_ms: u64) -> Result<Claims, TokenError> {
         let TokenData { header, claims, .. } =
             decode::<Claims>(token, &self.verifying, &self.validation).map_err(|_| TokenError::Invalid)?;
         if self.knows(&header) { within_its_time(claims, now_ms) } else { Err(TokenError::Invalid) }
@@ -157,7 +195,7 @@ impl TokenKeys {
 
 impl fmt::Debug for TokenKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenKeys").field("kid", &self.kid).finish_non_exhaustive()
+        f.debug_struct("TokenKeys").field("kid", &self.current.kid).finish_non_exhaustive()
     }
 }
 

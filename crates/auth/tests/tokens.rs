@@ -291,6 +291,36 @@ fn deep_json_is_invalid() {
 }
 
 #[test]
+fn tokens_of_older_keys_are_taken_and_none_are_made() {
+    const NEW: &str = "a newer secret of thirty-two bytes!!";
+    let new = || TokenKeys::hs256(NEW, ISSUER, AUDIENCE).unwrap();
+    let ring = new().with_retired(eddsa().with_retired(hs256()));
+    for older in [hs256(), eddsa()] {
+        assert_eq!(ring.verify(&older.mint(&claims()).unwrap(), NOW_MS), Ok(claims()));
+    }
+    let token = ring.mint(&claims()).unwrap();
+    assert_eq!(ring.kid(), new().kid());
+    assert_eq!(new().verify(&token, NOW_MS), Ok(claims()));
+    is_invalid(&token);
+}
+
+#[test]
+fn a_name_is_no_way_to_another_keys_algorithm() {
+    let ring = hs256().with_retired(eddsa());
+    let public = SecretKey::from_bytes(&[1; 32]).public_key();
+    let payload = payload().to_string();
+    let named = |kid: &str| format!(r#"{{"alg":"HS256","kid":"{kid}"}}"#);
+    for forged in [
+        signed_with(public.as_bytes(), &named(eddsa().kid()), &payload),
+        signed(&named(eddsa().kid()), &payload),
+        signed(&named("unknown"), &payload),
+        signed_with(public.as_bytes(), r#"{"alg":"HS256"}"#, &payload),
+    ] {
+        assert_eq!(ring.verify(&forged, NOW_MS), Err(TokenError::Invalid));
+    }
+}
+
+#[test]
 fn keys_print_nothing_secret() {
     let keys = hs256();
     assert_eq!(format!("{keys:?}"), format!("TokenKeys {{ kid: {:?}, .. }}", keys.kid()));

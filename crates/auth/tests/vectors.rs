@@ -6,7 +6,7 @@
     reason = "the lint spares test functions, but not their helpers"
 )]
 
-use aldis_auth::{EncryptionKey, InvalidKey, PublicKey, SecretKey};
+use aldis_auth::{EncryptionKey, InvalidKey, PublicKey, SecretKey, TotpCode, TotpSecret};
 use aldis_protocol::{
     DeviceId, Fingerprint, Hash, binary,
     statement::{
@@ -212,5 +212,16 @@ fn low_order_and_non_canonical_encryption_keys_are_refused() {
         // X25519 ignores the highest bit: with it set, it is the same key in another spelling.
         bytes[31] |= 0x80;
         assert_eq!(EncryptionKey::from_bytes(&bytes), Err(InvalidKey), "{key} with the highest bit");
+    }
+}
+
+#[test]
+fn one_time_passwords() {
+    let vector = &file()["totp"];
+    let secret = TotpSecret::new(vector["secret_ascii"].as_str().unwrap().as_bytes().try_into().unwrap());
+    for (seconds, digits) in vector["codes"].as_object().unwrap() {
+        let (seconds, code) =
+            (seconds.parse::<u64>().unwrap(), TotpCode::parse(digits.as_str().unwrap()).unwrap());
+        assert_eq!(secret.check(&code, seconds * 1_000), Some(seconds / 30));
     }
 }

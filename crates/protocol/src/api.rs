@@ -2,11 +2,18 @@
 
 mod account;
 mod device;
+mod identity;
 mod problem;
+mod totp;
 
 pub use account::{
     ChallengeRequest, ChallengeResponse, LoginRequest, RefreshRequest, RegisterRequest, TokenResponse,
     TokenType, VerifyRequest,
 };
 pub use device::{Device, DeviceList, RegisterDevice};
+pub use identity::{
+    CancelRequest, CancelResponse, ChainConflict, ChainHead, ChainResponse, ChainStatement, DeviceKey,
+    EncryptionKeyBody, IdentityResponse, LinkRequest, LinkResponse, RotateRequest, StatementStatus, UserKeys,
+};
 pub use problem::Problem;
+pub use totp::{TotpCodeRequest, TotpEnrollment};

@@ -1,0 +1,11 @@
+//! QR codes as pictures.
+
+use qrcode::{EcLevel, QrCode, render::svg::Color};
+
+/// The text as a QR code in SVG, which takes any size; none where the text does not fit.
+pub(super) fn svg(text: &str) -> Option<String> {
+    let code = QrCode::with_error_correction_level(text, EcLevel::M).ok()?;
+    Some(code.render::<Color<'_>>().min_dimensions(MIN_PIXELS, MIN_PIXELS).build())
+}
+
+const MIN_PIXELS: u32 = 240;

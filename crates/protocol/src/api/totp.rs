@@ -1,0 +1,25 @@
+//! The second factor of an account.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Secret;
+
+/// What `POST /api/auth/totp/enroll` answers. It is in force only after a first code was verified.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TotpEnrollment {
+    /// Base32, to be typed in.
+    pub secret: Secret<'static>,
+    /// The same for an authenticator app.
+    pub otpauth_uri: Secret<'static>,
+    /// The same as a picture to be scanned.
+    pub qr_svg: Secret<'static>,
+    /// Ten codes that each serve once in place of the app's.
+    pub recovery_codes: Vec<Secret<'static>>,
+}
+
+/// `POST /api/auth/totp/verify` and `DELETE /api/auth/totp`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TotpCodeRequest {
+    /// Six digits; for the removal also a recovery code.
+    pub code: Secret<'static>,
+}
