@@ -13,7 +13,7 @@ use aldis_protocol::{
 };
 use tokio::{
     runtime::Handle,
-    sync::{Semaphore, mpsc, oneshot, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
@@ -72,6 +72,7 @@ impl Client {
             proof: options.credentials.proof,
             device_id: options.credentials.device_id,
             handshake_timeout: options.connect_timeout,
+            longest_wait: options.longest_wait,
             seed: rand::random(),
         };
         let task = Task {
@@ -137,8 +138,11 @@ impl Client {
     /// Sends a request and waits for its reply, for at most the request timeout. With 128 requests unanswered it waits
     /// for its turn first. Dropping the future does not take the request back.
     ///
-    /// A `message` or `chat_message` outlives a break, and may be asked for while there is no connection: it is sent
-    /// (again) at the next. All else fails with [`RequestError::NotConnected`] or [`RequestError::ConnectionLost`].
+    /// While there is no connection but the session may still be resumed, the request waits for that, and so do those
+    /// that a break left unanswered: 128 in all, then [`RequestError::QueueFull`]. A resume sends them, or sends them
+    /// again, under their ids; the server carries out each once. Where the session turns out to be lost they fail with
+    /// [`RequestError::ConnectionLost`], and where there is none, with [`RequestError::NotConnected`]. A `message` or
+    /// `chat_message` does neither: it is sent (again) on the next connection, whatever session that is.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -163,7 +167,7 @@ impl Client {
         if frame.len() > MAX_MESSAGE_BYTES {
             return Err(RequestError::TooLarge);
         }
-        let slot = self.0.slots.clone().acquire_owned().await.map_err(|_| RequestError::Stopped)?;
+        let slot = self.slot().await?;
         let (sender, reply) = oneshot::channel();
         let reply_to = ReplyTo { sender, _slot: slot };
         self.command(Command::Request { id, kind, frame, call, reply_to }).await?;
@@ -267,6 +271,16 @@ impl Client {
     async fn acked(&self, message: ClientMessage<'_>) -> Result<Ack<'static>, RequestError> {
         let reply = self.request(message).await?;
         if let Reply::Ack(ack) = reply { Ok(ack) } else { Err(RequestError::UnexpectedReply) }
+    }
+
+    /// A place among the unanswered requests. Without a connection nobody knows when one will be free.
+    async fn slot(&self) -> Result<OwnedSemaphorePermit, RequestError> {
+        let slots = &self.0.slots;
+        match slots.clone().try_acquire_owned() {
+            Ok(slot) => Ok(slot),
+            Err(_) if self.state() != State::Connected => Err(RequestError::QueueFull),
+            Err(_) => slots.clone().acquire_owned().await.map_err(|_| RequestError::Stopped),
+        }
     }
 
     async fn command(&self, command: Command) -> Result<(), RequestError> {

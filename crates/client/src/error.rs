@@ -9,10 +9,14 @@ use aldis_protocol::{ErrorCode, PendingRotation};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// There is no connection at the moment; nothing was sent.
+    /// There is no connection at the moment and no session to resume; nothing was sent.
     #[error("not connected")]
     NotConnected,
-    /// The connection broke before the reply came. Whether the request was carried out is not known.
+    /// There is no connection at the moment, and 128 requests wait for it already; nothing was sent.
+    #[error("not connected, and too many requests wait already")]
+    QueueFull,
+    /// The connection broke before the reply came, and the session could not be resumed. Whether the request was
+    /// carried out is not known.
     #[error("the connection was lost before the reply came")]
     ConnectionLost,
     /// No reply came in time. The request may still be carried out.
@@ -54,7 +58,7 @@ impl RequestError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::NotConnected | Self::ConnectionLost | Self::TimedOut => true,
+            Self::NotConnected | Self::QueueFull | Self::ConnectionLost | Self::TimedOut => true,
             Self::Refused(refusal) => refusal.retry_after.is_some() || passes(refusal.code),
             Self::Stopped | Self::TooLarge | Self::IdInUse | Self::Reserved | Self::UnexpectedReply => false,
         }

@@ -41,7 +41,8 @@ pub struct Session {
     pub user_id: UserId,
     /// The device; an ephemeral one is another in each session.
     pub device_id: DeviceId,
-    /// Whether the last break lost nothing. Where false, rooms and presence subscriptions are to be asked for again.
+    /// Whether the last break lost nothing: this is the session from before, and what was missed follows. Where false,
+    /// rooms and presence subscriptions are to be asked for again.
     pub resumed: bool,
     /// When the token that opened the session ends; none where a key is the proof. Later ones are told as
     /// [`Event::Reauthenticated`].

@@ -36,6 +36,11 @@
 //!   only after 30 s of a good connection; a time that the server tells wins.
 //! - It obeys the close codes: some stop it, for some it asks the token provider anew. A client with a key comes back
 //!   but for `revoked`, `registration_closed`, `totp_required` and `invalid_totp`.
+//! - It resumes its session after a break: no message is lost or told twice, and requests without a reply are sent
+//!   again under their ids. Whatever the reason for which that failed, the next [`Event::Connected`] says so, and the
+//!   requests that only the lost session could answer fail.
+//! - It notices within 5 s of a computer's waking up that it slept, and has the server show within another 5 s that the
+//!   connection still is one; waiting for the next attempt goes on while the computer sleeps.
 //! - It pings every 20 s and takes 20 s without a pong for a break, and so it takes a silence longer than the server's
 //!   own heartbeat.
 //! - It answers `auth_required` with a token from the provider.
@@ -45,8 +50,8 @@
 //!
 //! # What it leaves to the application
 //!
-//! Each new connection is a fresh session: rooms and presence subscriptions are to be asked for again at
-//! [`Event::Connected`].
+//! Where [`Event::Connected`] tells of a session that was not [`resumed`](Session::resumed), rooms and presence
+//! subscriptions are to be asked for again, and what was sent in the meantime, with `history` and `sync`.
 
 mod backoff;
 mod calls;

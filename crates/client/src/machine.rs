@@ -3,13 +3,15 @@
 //! Put something in (`handle_…`), take out everything that [`poll_output`](Machine::poll_output) has, wait until
 //! [`next_timeout`](Machine::next_timeout) or the next input. Time comes with each input; randomness is the seed.
 //!
-//! A resume fits in here: the session's token goes into the proof, `connected` says whether it was taken, and
-//! [`Pending`] then keeps more than the durable requests over a break.
+//! A session outlives its socket ([`Resumable`]): its token goes into the next proof, and `connected` says whether it
+//! was taken. Until that is known, [`Pending`] keeps every request; after a fresh session, only the durable ones.
 
 mod leaving;
 mod live;
 mod liveness;
 mod proving;
+mod session;
+mod sleep;
 mod verdict;
 
 use std::{
@@ -28,6 +30,8 @@ use self::{
     leaving::Leaving,
     live::Live,
     proving::Proving,
+    session::Resumable,
+    sleep::SleepWatch,
     verdict::{ClosingError, Ending, Verdict, judge},
 };
 use crate::{
@@ -91,6 +95,8 @@ pub(crate) struct Settings {
     pub(crate) device_id: Option<DeviceId>,
     /// From the open socket to `connected`.
     pub(crate) handshake_timeout: Duration,
+    /// The ceiling of the waits between attempts.
+    pub(crate) longest_wait: Duration,
     pub(crate) seed: [u8; 32],
 }
 
@@ -108,9 +114,12 @@ pub(crate) struct Machine<R> {
     ending: Ending,
     /// What `server_draining` told.
     reconnect_after: Option<Duration>,
+    /// While it is there or may still be resumed.
+    session: Option<Resumable>,
     pending: Pending<R>,
     calls: CallBook,
     refused_signals: u64,
+    sleep_watch: SleepWatch,
     paused: bool,
     outputs: VecDeque<Output<R>>,
 }
@@ -132,25 +141,28 @@ impl<R> Machine<R> {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
             rng: StdRng::from_seed(settings.seed),
+            backoff: Backoff::new(settings.longest_wait),
             settings,
             state: State::Disconnected,
             phase: Phase::Idle,
-            backoff: Backoff::default(),
             token_reason: TokenReason::First,
             tried_new_token: false,
             ending: Ending::default(),
             reconnect_after: None,
+            session: None,
             pending: Pending::new(),
             calls: CallBook::default(),
             refused_signals: 0,
+            sleep_watch: SleepWatch::default(),
             paused: false,
             outputs: VecDeque::new(),
         }
     }
 
     /// Makes the first attempt.
-    pub(crate) fn start(&mut self) {
+    pub(crate) fn start(&mut self, now: Now) {
         if matches!(self.phase, Phase::Idle) {
+            self.sleep_watch.look(now);
             self.set_state(State::Connecting);
             self.attempt();
         }
@@ -197,7 +209,10 @@ impl<R> Machine<R> {
         match self.settings.codec.decode_server(bytes) {
             Ok(frame) => match &self.phase {
                 Phase::Proving(_) => self.handle_handshake(now, frame.message),
-                Phase::Live(_) => self.handle_live(now, frame),
+                Phase::Live(_) => {
+                    self.count(now, |session, at| session.note(&frame, at));
+                    self.handle_live(now, frame);
+                }
                 Phase::Leaving(_) => self.handle_leaving(now, frame),
                 Phase::Idle
                 | Phase::Waiting(_)
@@ -205,7 +220,7 @@ impl<R> Machine<R> {
                 | Phase::Dialing(_)
                 | Phase::Finished => {}
             },
-            Err(error) => self.handle_unknown(&error),
+            Err(error) => self.handle_unknown(now, &error),
         }
     }
 
@@ -240,20 +255,22 @@ impl<R> Machine<R> {
         self.handle_end(now, ConnectionError::Broken(error));
     }
 
-    /// The application asks. An offer opens the call with `call`.
+    /// The application asks. An offer opens the call with `call`. While a session may be resumed, what is asked waits
+    /// for that; without one, only durable requests do.
     pub(crate) fn handle_request(&mut self, request: Request<R>, call: Option<Target>) {
         if matches!(self.phase, Phase::Leaving(_) | Phase::Finished) {
             return self.settle(request.reply_to, Err(RequestError::Stopped));
         }
-        let connected = matches!(self.phase, Phase::Live(_));
-        let frame = request.frame.clone();
-        match self.pending.insert(request, connected) {
-            Ok(()) if connected => {
-                call.into_iter().for_each(|peer| self.calls.open(peer));
-                self.outputs.push_back(Output::Send(frame));
-            }
-            Ok(()) => {}
-            Err((reply_to, error)) => self.settle(reply_to, Err(error)),
+        let (id, kind, frame) = (request.id.clone(), request.kind, request.frame.clone());
+        if let Err((reply_to, error)) = self.pending.insert(request, self.session.is_some()) {
+            return self.settle(reply_to, Err(error));
+        }
+        call.into_iter().for_each(|peer| self.calls.open(peer));
+        if let Some(session) = self.session.as_mut().filter(|_| kind == MessageKind::Sync) {
+            session.stream(id);
+        }
+        if matches!(self.phase, Phase::Live(_)) {
+            self.outputs.push_back(Output::Send(frame));
         }
     }
 
@@ -282,6 +299,7 @@ impl<R> Machine<R> {
     /// The socket is read again.
     pub(crate) fn go_on(&mut self, now: Now) {
         self.paused = false;
+        self.sleep_watch.look(now);
         if let Phase::Live(live) = &mut self.phase {
             live.liveness.listen_again(now.instant);
         }
@@ -291,6 +309,11 @@ impl<R> Machine<R> {
     pub(crate) fn handle_timeout(&mut self, now: Now) {
         for reply_to in self.pending.take_overdue(now.instant) {
             self.settle(reply_to, Err(RequestError::TimedOut));
+        }
+        self.confirm(now);
+        self.lose_hope(now);
+        if self.minds_sleep() {
+            self.notice_sleep(now);
         }
         if self.phase_deadline().is_none_or(|deadline| deadline > now.instant) {
             return;
@@ -306,7 +329,11 @@ impl<R> Machine<R> {
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        [self.phase_deadline(), self.pending.next_deadline()].into_iter().flatten().min()
+        let sleep = self.sleep_watch.deadline().filter(|_| self.minds_sleep());
+        [self.phase_deadline(), self.session_deadline(), self.pending.next_deadline(), sleep]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// What to do next, in order.
@@ -348,6 +375,7 @@ impl<R> Machine<R> {
         }
         let by_key = matches!(self.settings.proof, Proof::Key(_));
         let verdict = judge(&self.ending, by_key);
+        let keeps_session = self.ending.keeps_session() || !matches!(self.phase, Phase::Live(_));
         let cause = self.refusal().unwrap_or(cause);
         let told = self.told();
         match verdict {
@@ -364,6 +392,9 @@ impl<R> Machine<R> {
                 }
             }
             Verdict::Reconnect => {}
+        }
+        if !keeps_session {
+            self.lose_session();
         }
         self.retry(now, cause, told);
     }
@@ -383,8 +414,8 @@ impl<R> Machine<R> {
             self.backoff.connection_lasted(now.instant.saturating_duration_since(live.since));
         }
         self.outputs.push_back(Output::HangUp);
-        for reply_to in self.pending.take_lost() {
-            self.settle(reply_to, Err(RequestError::ConnectionLost));
+        if let Some(session) = &mut self.session {
+            session.detach(now.instant);
         }
         let wait = self.backoff.next_delay(told, self.rng.random());
         self.phase = Phase::Waiting(now.instant + wait);
@@ -395,6 +426,7 @@ impl<R> Machine<R> {
     /// Gives up for good.
     fn finish(&mut self, cause: ConnectionError) {
         self.outputs.push_back(Output::HangUp);
+        self.session = None;
         for reply_to in self.pending.take_all() {
             self.settle(reply_to, Err(RequestError::Stopped));
         }
@@ -404,26 +436,28 @@ impl<R> Machine<R> {
     }
 
     /// A reply that was not understood is an outcome all the same; anything else may be a newer server's.
-    fn handle_unknown(&mut self, error: &DecodeError) {
+    fn handle_unknown(&mut self, now: Now, error: &DecodeError) {
         tracing::debug!(%error, "a frame of the server was not understood");
+        self.count(now, |session, at| session.note_unknown(error.id.as_ref(), at));
         if let Some(reply_to) = error.id.as_ref().and_then(|id| self.pending.take(id)) {
             self.settle(reply_to, Err(RequestError::UnexpectedReply));
         }
     }
 
-    /// Gives a reply to whoever waits for it; gives anything else back.
+    /// Gives a reply to whoever waits for it; gives anything else back. A second reply to a request that was sent again
+    /// is nobody's.
     fn settle_reply<'a>(&mut self, frame: ServerFrame<'a>) -> Option<ServerFrame<'a>> {
         let is_reply = if let ServerMessage::Error(error) = &frame.message {
             error.close.is_none()
         } else {
             is_reply(frame.message.kind())
         };
-        let Some(reply_to) = frame.id.as_ref().filter(|_| is_reply).and_then(|id| self.pending.take(id))
-        else {
-            return Some(frame);
-        };
-        self.settle(reply_to, outcome(frame.message));
-        None
+        let Some(id) = frame.id.as_ref().filter(|_| is_reply) else { return Some(frame) };
+        if let Some(reply_to) = self.pending.take(id) {
+            self.settle(reply_to, outcome(frame.message));
+            return None;
+        }
+        (!self.pending.was_sent_again(id)).then_some(frame)
     }
 
     fn note_closing(&mut self, error: &aldis_protocol::ErrorReply<'_>, close: u16) {
@@ -444,6 +478,25 @@ impl<R> Machine<R> {
             Phase::Live(live) => Some(live.liveness.deadline()),
             Phase::Idle | Phase::AskingToken | Phase::Dialing(_) | Phase::Finished => None,
         }
+    }
+
+    fn session_deadline(&self) -> Option<Instant> {
+        let session = self.session.as_ref()?;
+        match &self.phase {
+            Phase::Live(_) => session.confirm_by(),
+            Phase::Idle
+            | Phase::Waiting(_)
+            | Phase::AskingToken
+            | Phase::Dialing(_)
+            | Phase::Proving(_)
+            | Phase::Leaving(_)
+            | Phase::Finished => session.hopeless_at(),
+        }
+    }
+
+    /// Whether a sleep of the computer would make a difference.
+    fn minds_sleep(&self) -> bool {
+        !self.paused && matches!(self.phase, Phase::Live(_) | Phase::Waiting(_))
     }
 
     fn set_state(&mut self, state: State) {

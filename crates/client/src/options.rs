@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     Credentials, InvalidCertificates, InvalidUrl,
+    backoff::{FIRST_CEILING, LAST_CEILING},
     dial::{Dialer, Roots, Transport},
     endpoint::Endpoint,
 };
@@ -21,6 +22,7 @@ pub struct Options {
     transport: Transport,
     pub(crate) connect_timeout: Duration,
     pub(crate) request_timeout: Duration,
+    pub(crate) longest_wait: Duration,
     pub(crate) event_capacity: usize,
 }
 
@@ -39,6 +41,7 @@ impl Options {
             transport: Transport::Tcp,
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
+            longest_wait: LAST_CEILING,
             event_capacity: 256,
         })
     }
@@ -61,6 +64,14 @@ impl Options {
     #[must_use]
     pub fn request_timeout(self, timeout: Duration) -> Self {
         Self { request_timeout: timeout, ..self }
+    }
+
+    /// The ceiling of the random waits between attempts, at least the 0.5 s from which they double; 30 s by default,
+    /// so that a server on its way up meets its clients one by one. Lower ones suit servers with few clients. A time
+    /// that the server tells wins.
+    #[must_use]
+    pub fn longest_wait(self, ceiling: Duration) -> Self {
+        Self { longest_wait: ceiling.max(FIRST_CEILING), ..self }
     }
 
     /// How many events may wait for the application; 256 by default, at least 1. More cost memory (up to 80 KiB each)

@@ -89,7 +89,7 @@ enum Input {
 
 impl Task {
     pub(crate) async fn run(mut self) {
-        self.machine.start();
+        self.machine.start(now());
         loop {
             self.carry_out();
             if self.machine.is_finished() {

@@ -7,6 +7,9 @@ use aldis_protocol::{Heartbeat, limits::CLIENT_PING_INTERVAL};
 /// The least that a server's heartbeat can ask for: below it, an ordinary delay would count as a break.
 const SHORTEST_SILENCE: Duration = Duration::from_secs(5);
 
+/// How long the pong may take where there is reason to doubt the connection: a second attempt of a lost packet, twice.
+const DOUBT: Duration = Duration::from_secs(5);
+
 /// A ping every 20 s, its pong within 20 s; and the server's own pings in the rhythm that it announced.
 #[derive(Debug)]
 pub(super) struct Liveness {
@@ -47,6 +50,13 @@ impl Liveness {
         self.heard_at = now;
         self.ping_at = now + CLIENT_PING_INTERVAL;
         self.pong_by = None;
+    }
+
+    /// The connection is likely gone; a ping is sent out of turn, and its pong must not be long.
+    pub(super) fn doubt(&mut self, now: Instant) {
+        self.ping_at = now + CLIENT_PING_INTERVAL;
+        let deadline = now + DOUBT;
+        self.pong_by = Some(self.pong_by.map_or(deadline, |pong_by| pong_by.min(deadline)));
     }
 
     pub(super) fn deadline(&self) -> Instant {
@@ -96,6 +106,17 @@ mod tests {
         liveness.pong();
         assert_eq!(liveness.due(start + seconds(40)), Some(Due::Ping));
         assert_eq!(liveness.due(start + seconds(60)), Some(Due::Break));
+    }
+
+    #[test]
+    fn in_doubt_the_pong_has_5_seconds() {
+        let start = Instant::now();
+        let mut liveness = Liveness::new(NONE, start);
+        liveness.doubt(start);
+        assert_eq!(liveness.due(start + seconds(4)), None);
+        assert_eq!(liveness.due(start + seconds(5)), Some(Due::Break));
+        liveness.pong();
+        assert_eq!(liveness.due(start + seconds(5)), None);
     }
 
     #[test]

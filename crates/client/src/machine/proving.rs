@@ -8,7 +8,7 @@ use aldis_protocol::{
     ServerMessage, Timestamp, statement::Transport,
 };
 
-use super::{ConnectionError, Event, Live, Machine, Now, Output, Phase, Session, State};
+use super::{ConnectionError, Event, Live, Machine, Now, Output, Phase, Resumable, Session, State};
 use crate::credentials::Proof;
 
 #[derive(Debug)]
@@ -28,7 +28,8 @@ impl<R> Machine<R> {
         self.set_state(State::Authenticating);
         if let Some(token) = token {
             let device_id = self.settings.device_id.clone();
-            self.say(ClientMessage::Auth(Auth { token: Some(token), device_id, resume: None }));
+            let resume = self.session.as_mut().map(Resumable::claim);
+            self.say(ClientMessage::Auth(Auth { token: Some(token), device_id, resume }));
         }
     }
 
@@ -92,12 +93,13 @@ impl<R> Machine<R> {
         match verify_challenge(&received, &self.settings.audience, now.unix_ms) {
             Ok(verified) => {
                 let response = create_auth_response(key, &verified, self.settings.device_id.as_ref());
+                let resume = self.session.as_mut().map(Resumable::claim);
                 self.say(ClientMessage::AuthResponse(AuthResponse {
                     public_key: response.public_key,
                     signature: response.signature,
                     device_id: response.device_id,
                     totp_code: None,
-                    resume: None,
+                    resume,
                 }));
             }
             Err(refused) => self.retry(now, refused.into(), None),
@@ -117,12 +119,14 @@ impl<R> Machine<R> {
 
     fn handle_connected(&mut self, now: Now, connected: &Connected<'_>) {
         let Phase::Proving(proving) = &self.phase else { return };
+        let expires_at = proving.expires_at;
+        let resumed = self.enter_session(now, connected);
         let session = Session {
             id: connected.session.id,
             user_id: connected.user_id,
             device_id: connected.device_id.clone(),
-            resumed: connected.session.resumed,
-            expires_at: proving.expires_at,
+            resumed,
+            expires_at,
             limits: connected.limits,
         };
         self.phase = Phase::Live(Live::new(connected.heartbeat, now));
@@ -130,6 +134,6 @@ impl<R> Machine<R> {
         self.outputs.push_back(Output::Session(session.clone()));
         self.set_state(State::Connected);
         self.tell(Event::Connected(session));
-        self.outputs.extend(self.pending.frames().map(Output::Send));
+        self.outputs.extend(self.pending.send_again().map(Output::Send));
     }
 }

@@ -1,3 +1,6 @@
+mod model;
+mod resume;
+
 use std::io;
 
 use aldis_auth::{ChallengeResponse, SecretKey, SocketChallenge};
@@ -46,6 +49,7 @@ impl Rig {
             proof,
             device_id: Some(device()),
             handshake_timeout: Duration::from_secs(10),
+            longest_wait: Duration::from_secs(30),
             seed: [3; 32],
         };
         let now = Now { instant: Instant::now(), unix_ms: NOW_MS };
@@ -63,7 +67,7 @@ impl Rig {
             settled: Vec::new(),
             finished: false,
         };
-        rig.act(|machine, _| machine.start());
+        rig.act(Machine::start);
         rig
     }
 
@@ -386,22 +390,31 @@ fn a_reply_goes_to_whoever_asked_and_a_signal_of_that_id_does_not() {
 }
 
 #[test]
-fn a_break_loses_signals_and_keeps_messages_for_the_next_connection() {
+fn a_lost_session_fails_signals_and_keeps_messages_for_the_next_one() {
     let mut rig = Rig::with_key();
     rig.connect();
     rig.ask(1, MessageKind::Offer);
     rig.ask(2, MessageKind::Message);
     rig.ask(3, MessageKind::ChatMessage);
     rig.act(|machine, now| machine.handle_broken(now, "reset".into()));
-    assert_eq!(rig.settled, [(1, Err(RequestError::ConnectionLost))]);
     rig.ask(4, MessageKind::Offer);
-    assert_eq!(rig.settled[1], (4, Err(RequestError::NotConnected)));
+    assert_eq!(rig.settled, [], "nobody knows yet that it is lost");
     rig.wait();
     rig.sent.clear();
     rig.connect();
+    let lost = |reply_to| (reply_to, Err(RequestError::ConnectionLost));
+    assert_eq!(rig.settled, [lost(1), lost(4)]);
     assert_eq!(rig.sent.iter().map(Bytes::len).collect::<Vec<_>>(), [2, 3]);
     rig.hear(Some("m-2"), ack());
     assert!(matches!(rig.settled.last(), Some((2, Ok(Reply::Ack(_))))));
+}
+
+#[test]
+fn without_a_session_only_messages_wait() {
+    let mut rig = Rig::with_key();
+    rig.ask(1, MessageKind::Offer);
+    rig.ask(2, MessageKind::Message);
+    assert_eq!(rig.settled, [(1, Err(RequestError::NotConnected))]);
 }
 
 #[test]

@@ -62,6 +62,13 @@ pub(super) fn judge(ending: &Ending, by_key: bool) -> Verdict {
 }
 
 impl Ending {
+    /// Whether the server waits for the client to come back to its session: after a break, and after some closes.
+    pub(super) fn keeps_session(&self) -> bool {
+        self.code().is_none_or(|(code, reason)| {
+            CloseCode::from_u16(code).is_some_and(|known| known.keeps_session(reason))
+        })
+    }
+
     /// The close code, from the frame or, where the socket broke before it, from what announced it.
     fn code(&self) -> Option<(u16, &str)> {
         let announced = || self.error.as_ref().map(|error| (error.close, ""));

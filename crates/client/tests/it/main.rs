@@ -9,5 +9,6 @@
 mod connection;
 mod peer;
 mod requests;
+mod resume;
 mod source;
 mod tls;

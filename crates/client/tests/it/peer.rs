@@ -10,8 +10,8 @@ use aldis_client::{
     auth::{ChallengeResponse, SecretKey, SocketChallenge},
     protocol::{
         Ack, AckStatus, AuthChallenge, AuthSuccess, ClientFrame, ClientMessage, Codec, Connected, DeviceId,
-        Heartbeat, RequestId, ServerFrame, ServerMessage, SessionId, SessionInfo, SessionLimits, Timestamp,
-        UserId,
+        Heartbeat, RequestId, Resume, ServerFrame, ServerMessage, SessionId, SessionInfo, SessionLimits,
+        Timestamp, UserId,
     },
 };
 use bytes::Bytes;
@@ -78,6 +78,15 @@ impl Network {
         Peer::accept(self.stream().await, Codec::Json).await
     }
 
+    /// Accepts the next connection and lets it go on where it was; gives how much has arrived there.
+    pub(crate) async fn welcome_back(&mut self) -> (Peer, u64) {
+        let mut peer = self.accept().await;
+        let claim = peer.check_key(AUDIENCE).await.unwrap();
+        assert_eq!(claim.token.expose(), "token");
+        peer.let_in_again(true).await;
+        (peer, claim.received)
+    }
+
     /// Accepts the next connection and lets it in.
     pub(crate) async fn welcome(&mut self) -> Peer {
         let mut peer = self.accept().await;
@@ -118,8 +127,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         Self { stream: accept_hdr_async(stream, choose).await.unwrap(), codec }
     }
 
-    /// Sends the challenge and verifies the answer.
-    pub(crate) async fn check_key(&mut self, audience: &str) {
+    /// Sends the challenge, verifies the answer and gives what the client claims.
+    pub(crate) async fn check_key(&mut self, audience: &str) -> Option<Resume<'static>> {
         let challenge = SocketChallenge::issue([5; 32], audience, now_ms());
         let message = ServerMessage::AuthChallenge(AuthChallenge {
             challenge: *challenge.challenge(),
@@ -129,15 +138,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         self.say(None, message).await;
         let frame = self.hear().await;
         let ClientMessage::AuthResponse(response) = frame.read().message else { panic!("no proof") };
+        let claim = response.resume.map(|resume| Resume { token: resume.token.into_owned(), ..resume });
         let response = ChallengeResponse {
             public_key: response.public_key,
             signature: response.signature,
             device_id: response.device_id,
         };
         assert_eq!(challenge.accept(&response, now_ms()), Ok(key().public_key()));
+        claim
     }
 
     pub(crate) async fn let_in(&mut self) {
+        self.let_in_again(false).await;
+    }
+
+    /// Lets the client into the one session that there ever is.
+    pub(crate) async fn let_in_again(&mut self, resumed: bool) {
         let user_id = UserId::new(Uuid::nil());
         let success = AuthSuccess { user_id, device_id: device(), expires_at: None };
         self.say(None, ServerMessage::AuthSuccess(success)).await;
@@ -149,7 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
                 id: SessionId::new(Uuid::nil()),
                 resume_token: "token".into(),
                 resume_window: 30,
-                resumed: false,
+                resumed,
                 replayed: 0,
             },
             heartbeat: Heartbeat { interval: 30, timeout: 10 },

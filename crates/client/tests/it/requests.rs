@@ -120,13 +120,14 @@ async fn a_message_outlives_a_break() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_signal_does_not_outlive_a_break() {
-    let (_network, client, _events, mut peer) = Network::connected().await;
+async fn a_signal_does_not_outlive_its_session() {
+    let (mut network, client, _events, mut peer) = Network::connected().await;
     let server = async {
         peer.hear().await;
         drop(peer);
+        network.welcome().await
     };
-    let (lost, ()) = tokio::join!(client.offer(phone(), Payload::from_json("{}").unwrap()), server);
+    let (lost, _peer) = tokio::join!(client.offer(phone(), Payload::from_json("{}").unwrap()), server);
     assert_eq!(lost, Err(RequestError::ConnectionLost));
     assert!(RequestError::ConnectionLost.is_retryable());
 }

@@ -1,0 +1,206 @@
+//! What a session needs to outlive its socket (protocol.md, section 5).
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use aldis_protocol::{
+    ClientFrame, ClientMessage, Connected, Received, RequestId, Resume, Secret, ServerFrame, ServerMessage,
+    SessionId, limits::MAX_UNANSWERED_REQUESTS,
+};
+
+use super::{Machine, Now, Output, Phase, RequestError};
+
+/// Counted messages that are confirmed together.
+const CONFIRM_MESSAGES: u64 = 64;
+/// How long a counted message stays unconfirmed.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
+/// Keeps a made-up window from overflowing the clock; no server waits for so long.
+const LONGEST_HOPE: Duration = Duration::from_secs(24 * 3600);
+
+/// The session, as far as it can outlive its socket: its token, and how much of it has arrived.
+#[derive(Debug)]
+pub(super) struct Resumable {
+    id: SessionId,
+    token: Secret<'static>,
+    hope: Duration,
+    standing: Standing,
+    /// How many counted messages came in this session.
+    received: u64,
+    /// How many of them the server was told of.
+    confirmed: u64,
+    confirm_by: Option<Instant>,
+    /// The `sync` requests that are not through: what they stream is not counted.
+    streams: VecDeque<RequestId>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// A socket serves it.
+    Served,
+    /// None does. The server may wait until then.
+    Held(Instant),
+    /// The server was asked for it and has not answered. It may have gone on with it all the same.
+    Claimed,
+}
+
+impl Resumable {
+    /// The session of a fresh `connected`.
+    pub(super) fn begin(connected: &Connected<'_>) -> Self {
+        Self {
+            id: connected.session.id,
+            token: connected.session.resume_token.clone().into_owned(),
+            hope: hope(connected),
+            standing: Standing::Served,
+            received: 0,
+            confirmed: 0,
+            confirm_by: None,
+            streams: VecDeque::new(),
+        }
+    }
+
+    /// Goes on, where this is the session that was asked for. The server is told anew what has arrived: what it was
+    /// told on the last socket may be lost.
+    pub(super) fn go_on(&mut self, connected: &Connected<'_>, now: Instant) -> bool {
+        let Connected { session, .. } = connected;
+        if !session.resumed || session.id != self.id || self.standing != Standing::Claimed {
+            return false;
+        }
+        self.token = session.resume_token.clone().into_owned();
+        self.hope = hope(connected);
+        self.standing = Standing::Served;
+        self.confirm_by = (self.received > 0).then(|| now + CONFIRM_WITHIN);
+        true
+    }
+
+    /// What to show in a proof.
+    pub(super) fn claim(&mut self) -> Resume<'static> {
+        self.standing = Standing::Claimed;
+        Resume { token: self.token.clone(), received: self.received }
+    }
+
+    /// The socket is gone. Where the server may have known the session on it, its window begins now.
+    pub(super) fn detach(&mut self, now: Instant) {
+        if !matches!(self.standing, Standing::Held(_)) {
+            self.standing = Standing::Held(now + self.hope);
+        }
+    }
+
+    /// A `sync` was asked for. One more than a server leaves unanswered is forgotten about.
+    pub(super) fn stream(&mut self, id: RequestId) {
+        if self.streams.len() == MAX_UNANSWERED_REQUESTS {
+            self.streams.pop_front();
+        }
+        self.streams.push_back(id);
+    }
+
+    /// Counts a message that came, if the server has counted it too.
+    pub(super) fn note(&mut self, frame: &ServerFrame<'_>, now: Instant) {
+        let id = frame.id.as_ref();
+        let is_streamed = matches!(frame.message, ServerMessage::Message(_)) && self.is_stream(id);
+        if matches!(frame.message, ServerMessage::Synced(_) | ServerMessage::Error(_)) {
+            self.streams.retain(|stream| Some(stream) != id);
+        }
+        if frame.message.is_counted() && !is_streamed {
+            self.count(now);
+        }
+    }
+
+    /// Counts a message that was not understood: the server does not know that it was not.
+    pub(super) fn note_unknown(&mut self, id: Option<&RequestId>, now: Instant) {
+        if !self.is_stream(id) {
+            self.count(now);
+        }
+    }
+
+    /// What to confirm now, if anything.
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<u64> {
+        let is_due = self.received - self.confirmed >= CONFIRM_MESSAGES
+            || self.confirm_by.is_some_and(|deadline| deadline <= now);
+        is_due.then(|| {
+            self.confirmed = self.received;
+            self.confirm_by = None;
+            self.received
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// When [`take_due`](Self::take_due) has something.
+    pub(super) fn confirm_by(&self) -> Option<Instant> {
+        self.confirm_by
+    }
+
+    /// When there is no hope left for a session that no socket serves.
+    pub(super) fn hopeless_at(&self) -> Option<Instant> {
+        if let Standing::Held(until) = self.standing { Some(until) } else { None }
+    }
+
+    fn is_stream(&self, id: Option<&RequestId>) -> bool {
+        id.is_some_and(|id| self.streams.contains(id))
+    }
+
+    fn count(&mut self, now: Instant) {
+        self.received += 1;
+        self.confirm_by.get_or_insert(now + CONFIRM_WITHIN);
+    }
+}
+
+impl<R> Machine<R> {
+    /// Counts a frame, and confirms what is due.
+    pub(super) fn count(&mut self, now: Now, note: impl FnOnce(&mut Resumable, Instant)) {
+        if let (Phase::Live(_), Some(session)) = (&self.phase, &mut self.session) {
+            note(session, now.instant);
+            self.confirm(now);
+        }
+    }
+
+    /// Tells the server how much has arrived, if that is due.
+    pub(super) fn confirm(&mut self, now: Now) {
+        let Phase::Live(_) = &self.phase else { return };
+        if let Some(count) = self.session.as_mut().and_then(|session| session.take_due(now.instant)) {
+            let message = ClientMessage::Received(Received { count });
+            let frame = self.settings.codec.encode_client(&ClientFrame { id: None, message });
+            self.outputs.push_back(Output::Send(frame));
+        }
+    }
+
+    /// Goes on with the session that was asked for, or begins the one that came instead.
+    pub(super) fn enter_session(&mut self, now: Now, connected: &Connected<'_>) -> bool {
+        if self.session.as_mut().is_some_and(|session| session.go_on(connected, now.instant)) {
+            return true;
+        }
+        self.lose_session();
+        self.session = Some(Resumable::begin(connected));
+        false
+    }
+
+    /// The session is over. Its requests are lost, but for what the server keeps beyond it.
+    pub(super) fn lose_session(&mut self) {
+        self.session = None;
+        for reply_to in self.pending.take_lost() {
+            self.settle(reply_to, Err(RequestError::ConnectionLost));
+        }
+    }
+
+    /// Gives up a session for which the server cannot be waiting any more.
+    pub(super) fn lose_hope(&mut self, now: Now) {
+        let hopeless_at = self.session.as_ref().and_then(Resumable::hopeless_at);
+        if hopeless_at.is_some_and(|at| at <= now.instant) {
+            self.lose_session();
+        }
+    }
+}
+
+/// How long after a break the server can still be waiting: its window, and before that a heartbeat, since it may have
+/// noticed the break so much later. A server without a window waits for nobody.
+fn hope(connected: &Connected<'_>) -> Duration {
+    let window = connected.session.resume_window;
+    let heartbeat = connected.heartbeat.interval.saturating_add(connected.heartbeat.timeout);
+    let seconds = if window == 0 { 0 } else { window.saturating_add(heartbeat) };
+    Duration::from_secs(seconds).min(LONGEST_HOPE)
+}
