@@ -16,6 +16,8 @@ mod replies;
 mod resume;
 mod sweep;
 mod task;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub(crate) use enter::enter;

@@ -36,12 +36,26 @@ pub(crate) async fn enter<W: Wire>(
 ) -> Option<Task<W>> {
     let (door, codec, room) = (arrival.door, arrival.codec, arrival.room.take());
     let arrived = Arrived { door, codec, room, resume_window };
-    let Proved { id, identity, claim } = match prove(&mut wire, arrival, router).await {
-        Ok(proved) => proved,
-        Err(Some(refusal)) => return refuse(wire, codec, refusal).await,
-        Err(None) => return None,
-    };
-    wire.set_message_limit(MAX_MESSAGE_BYTES);
+    match prove(&mut wire, arrival, router).await {
+        Ok(proved) => {
+            wire.set_message_limit(MAX_MESSAGE_BYTES);
+            admit(wire, arrived, proved, router, sockets).await
+        }
+        Err(Some(refusal)) => refuse(wire, codec, refusal).await,
+        Err(None) => None,
+    }
+}
+
+/// Brings a client that has proved who he is to the session that he claims, or to a fresh one.
+pub(super) async fn admit<W: Wire>(
+    mut wire: W,
+    arrived: Arrived,
+    proved: Proved,
+    router: &Arc<Router>,
+    sockets: &TaskTracker,
+) -> Option<Task<W>> {
+    let Proved { id, identity, claim } = proved;
+    let (door, codec) = (arrived.door, arrived.codec);
     if let Some(claim) = claim {
         wire = hand_over(wire, &arrived, id.clone(), &identity, claim, router).await?;
     }
@@ -117,10 +131,10 @@ pub(super) async fn leave<W: Wire>(wire: &mut W) {
 }
 
 /// A client that has proved who he is, by the message with this id where there was one.
-struct Proved {
-    id: Option<RequestId>,
-    identity: Identity,
-    claim: Option<Claim>,
+pub(super) struct Proved {
+    pub(super) id: Option<RequestId>,
+    pub(super) identity: Identity,
+    pub(super) claim: Option<Claim>,
 }
 
 async fn prove<W: Wire>(wire: &mut W, arrival: Arrival, router: &Router) -> Result<Proved, Option<Refusal>> {

@@ -243,9 +243,9 @@ impl Live {
         liveness::ponged(&mut self.deadlines);
     }
 
-    /// Nothing was read lately, so that no pong can have been seen.
-    pub(super) fn not_reading(&mut self, now: Now) {
-        liveness::not_reading(&mut self.deadlines, now);
+    /// A pong cannot be expected yet.
+    pub(super) fn postpone_pong(&mut self, now: Now) {
+        liveness::postpone_pong(&mut self.deadlines, now);
     }
 
     /// The socket took nothing since; it has until the tick.

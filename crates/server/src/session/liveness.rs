@@ -27,8 +27,8 @@ pub(super) fn ponged(deadlines: &mut Deadlines) {
     deadlines.clear(Deadline::Pong);
 }
 
-/// A pong cannot be seen while nothing is read: it has as long again.
-pub(super) fn not_reading(deadlines: &mut Deadlines, now: Now) {
+/// While the ping may still wait to be written, or nothing is read, no pong can be seen: it has as long again.
+pub(super) fn postpone_pong(deadlines: &mut Deadlines, now: Now) {
     if deadlines.is_set(Deadline::Pong) {
         deadlines.set(Deadline::Pong, now.tick + milliseconds(HEARTBEAT_TIMEOUT));
     }

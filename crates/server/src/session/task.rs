@@ -344,8 +344,8 @@ impl<W: Wire> Task<W> {
 
     fn act_on_deadlines(&mut self) -> Flow {
         let now = Now::read();
-        if !self.may_read() {
-            self.live.not_reading(now);
+        if self.has_backlog() || !self.may_read() {
+            self.live.postpone_pong(now);
         }
         while let Some(due) = self.live.take_due(now) {
             match due {

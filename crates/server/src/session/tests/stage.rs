@@ -1,0 +1,356 @@
+//! Where sessions are tried: a router without a database, time that stands still until it is waited for, and clients
+//! whose sockets are queues in memory.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, LazyLock, Mutex, MutexGuard},
+    task::{Context, Poll, Waker},
+    thread,
+    time::Duration,
+};
+
+use aldis_auth::RootKey;
+use aldis_protocol::{
+    ClientMessage, CloseCode, Codec, DeviceId, Door, ServerMessage, SessionId, UserId,
+    limits::DEFAULT_RESUME_WINDOW,
+};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tokio::{runtime::Runtime, time::sleep};
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::{
+    clock::Now,
+    config::{Config, Loaded},
+    router::{Identity, Outlet, Reply, Router, Taken, new_session_id},
+    session::{
+        enter::{Proved, admit},
+        live::Arrived,
+        resume::{Claim, ResumeToken},
+        sweep,
+        wire::{Backlog, Broken, Incoming, Outgoing, Wire},
+    },
+    store::{Store, StoreOptions},
+};
+
+/// A router whose database is away.
+pub(in crate::session) fn router() -> Arc<Router> {
+    static STORE: LazyLock<Arc<Store>> = LazyLock::new(|| {
+        // A runtime of its own: that of a test stands still in time.
+        thread::spawn(|| Runtime::new().unwrap().block_on(closed_store())).join().unwrap()
+    });
+    Arc::new(Router::new(&config(), &RootKey::new([7; 32]), Arc::clone(&STORE)).unwrap())
+}
+
+async fn closed_store() -> Arc<Store> {
+    let store = Store::open(&config().database_url, &StoreOptions::default()).await.unwrap();
+    store.close().await;
+    Arc::new(store)
+}
+
+fn config() -> Config {
+    match Config::load(["aldis", "--database-url", "sqlite::memory:"].map(Into::into), []).unwrap() {
+        Loaded::Run(config) => *config,
+        Loaded::Print(text) => panic!("{text}"),
+    }
+}
+
+/// A user with one device, whose sessions are tried, and another session of his that sends to it.
+pub(super) struct Stage {
+    pub(super) router: Arc<Router>,
+    pub(super) tasks: TaskTracker,
+    pub(super) window: Duration,
+    pub(super) user: UserId,
+    pub(super) device: DeviceId,
+    pub(super) other: Arc<Outlet>,
+}
+
+impl Stage {
+    /// An empty stage. The sweep runs.
+    pub(super) fn new() -> Self {
+        let router = router();
+        tokio::spawn(sweep(Arc::clone(&router)));
+        let user = UserId::new(Uuid::now_v7());
+        let other = "other".parse().unwrap();
+        let other = Arc::new(Outlet::new(new_session_id(), user, other, None, Codec::Json));
+        assert!(router.attach(&other));
+        let device = "phone".parse().unwrap();
+        Self { router, tasks: TaskTracker::new(), window: DEFAULT_RESUME_WINDOW, user, device, other }
+    }
+
+    /// A client that has proved who he is, with a session, the claimed one or a fresh one.
+    pub(super) async fn admits(&self, claim: Option<Claim>) -> Client {
+        let client = Client::default();
+        self.admits_on(&client, claim).await;
+        client
+    }
+
+    /// The same on a socket that is there.
+    pub(super) async fn admits_on(&self, client: &Client, claim: Option<Claim>) {
+        let arrived =
+            Arrived { door: Door::Signal, codec: Codec::Json, room: None, resume_window: self.window };
+        let identity =
+            Identity { user: self.user, device: self.device.clone(), fingerprint: None, token: None };
+        let proved = Proved { id: None, identity, claim };
+        let wire = MemoryWire(client.clone());
+        if let Some(task) = admit(wire, arrived, proved, &self.router, &self.tasks).await {
+            self.tasks.spawn(task.run());
+        }
+    }
+
+    /// The session on the device, if there is one.
+    pub(super) fn session(&self) -> Option<Arc<Outlet>> {
+        self.router.registry.on_device(&self.device).map(|(_, outlet)| outlet)
+    }
+
+    /// Sends a number to the device; whether it was accepted.
+    pub(super) fn pushes(&self, number: u64) -> bool {
+        let text = signal("", &self.device, &number.to_string());
+        let frame = Bytes::from(text);
+        let ClientMessage::Signal(signal) = Codec::Json.decode_client(&frame).unwrap().message else {
+            panic!("a signal")
+        };
+        let reply = self.router.handle(&self.other, None, ClientMessage::Signal(signal), Now::read());
+        matches!(reply, Reply::Now(ServerMessage::Ack(_)))
+    }
+
+    /// What the other session has received since it was last asked.
+    pub(super) fn other_received(&self) -> Vec<Value> {
+        let mut received = Vec::new();
+        while let Poll::Ready(Taken::Frames(frames)) =
+            self.other.poll_take(&mut Context::from_waker(Waker::noop()))
+        {
+            received
+                .extend(frames.iter().map(|frame| serde_json::from_slice::<Value>(&frame.bytes).unwrap()));
+        }
+        received
+    }
+
+    /// Waits until every session that was begun, and every socket that was let go, has ended.
+    pub(super) async fn awaits_end(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+        assert!(self.session().is_none(), "nobody stays in the registry");
+    }
+}
+
+/// Lets everyone do what he can do by now.
+pub(super) async fn settle() {
+    sleep(Duration::from_millis(1)).await;
+}
+
+/// A signal as a client sends it.
+pub(super) fn signal(id: &str, target: &DeviceId, payload: &str) -> String {
+    let id = if id.is_empty() { String::new() } else { format!(r#""id":"{id}","#) };
+    format!(r#"{{"type":"signal",{id}"target_device_id":"{target}","payload":{payload}}}"#)
+}
+
+/// A client's end of a socket.
+#[derive(Clone)]
+pub(super) struct Client(Arc<Mutex<Pipe>>);
+
+/// A socket in memory.
+struct Pipe {
+    /// From the client, not read yet.
+    incoming: VecDeque<Incoming>,
+    /// Enqueued, not written yet.
+    outgoing: VecDeque<Outgoing>,
+    /// Written, not yet looked at by the client.
+    delivered: VecDeque<Outgoing>,
+    /// How many frames may still be written.
+    room: usize,
+    written: u64,
+    /// All is written, and yet it does not flush, as a stream that encrypts may.
+    holds: bool,
+    is_broken: bool,
+    is_closing: bool,
+    panics: bool,
+    is_dropped: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+    largest_backlog: usize,
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Pipe {
+            incoming: VecDeque::new(),
+            outgoing: VecDeque::new(),
+            delivered: VecDeque::new(),
+            room: usize::MAX,
+            written: 0,
+            holds: false,
+            is_broken: false,
+            is_closing: false,
+            panics: false,
+            is_dropped: false,
+            reader: None,
+            writer: None,
+            largest_backlog: 0,
+        })))
+    }
+}
+
+impl Client {
+    /// Sends a message.
+    pub(super) fn sends(&self, text: impl Into<String>) {
+        self.does(Incoming::Frame(Bytes::from(text.into())));
+    }
+
+    /// Sends a ping message, which a `pong` answers.
+    pub(super) fn pings(&self, id: &str) {
+        self.sends(json!({"type": "ping", "id": id}).to_string());
+    }
+
+    /// Does anything.
+    pub(super) fn does(&self, incoming: Incoming) {
+        self.changes(|pipe| pipe.incoming.push_back(incoming));
+    }
+
+    /// The connection is gone, with all that was under way.
+    pub(super) fn breaks(&self) {
+        self.changes(|pipe| {
+            pipe.is_broken = true;
+            pipe.incoming.clear();
+        });
+    }
+
+    /// So many more frames may be written, and then none.
+    pub(super) fn takes_only(&self, frames: usize) {
+        self.changes(|pipe| pipe.room = frames);
+    }
+
+    /// Does not flush, or does again.
+    pub(super) fn holds(&self, holds: bool) {
+        self.changes(|pipe| pipe.holds = holds);
+    }
+
+    /// The next read fails as only a bug can.
+    pub(super) fn makes_reading_panic(&self) {
+        self.changes(|pipe| pipe.panics = true);
+    }
+
+    /// What was written since this was last asked.
+    pub(super) fn received(&self) -> Vec<Outgoing> {
+        self.lock().delivered.drain(..).collect()
+    }
+
+    /// The messages among them.
+    pub(super) fn messages(&self) -> Vec<Value> {
+        self.received().iter().filter_map(message).collect()
+    }
+
+    /// The most frames that ever waited.
+    pub(super) fn largest_backlog(&self) -> usize {
+        self.lock().largest_backlog
+    }
+
+    /// Whether the server has let go of the socket.
+    pub(super) fn is_dropped(&self) -> bool {
+        self.lock().is_dropped
+    }
+
+    fn changes(&self, change: impl FnOnce(&mut Pipe)) {
+        let mut pipe = self.lock();
+        change(&mut pipe);
+        let wakers = [pipe.reader.take(), pipe.writer.take()];
+        drop(pipe);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pipe> {
+        self.0.lock().unwrap()
+    }
+}
+
+/// The message in a frame.
+pub(super) fn message(outgoing: &Outgoing) -> Option<Value> {
+    match outgoing {
+        Outgoing::Frame(bytes) => Some(serde_json::from_slice(bytes).unwrap()),
+        Outgoing::Ping | Outgoing::Close(..) => None,
+    }
+}
+
+/// The close among what was received.
+pub(super) fn close(received: &[Outgoing]) -> Option<CloseCode> {
+    received.iter().find_map(|outgoing| match outgoing {
+        Outgoing::Close(code, _) => Some(*code),
+        Outgoing::Frame(_) | Outgoing::Ping => None,
+    })
+}
+
+/// What a client shows that comes back to the session of this `connected`.
+pub(super) fn claim(connected: &Value, received: u64) -> Claim {
+    let token = connected["session"]["resume_token"].as_str().unwrap();
+    Claim { token: ResumeToken::parse(token).unwrap(), received }
+}
+
+/// The session of a `connected`.
+pub(super) fn session_id(connected: &Value) -> SessionId {
+    SessionId::new(connected["session"]["id"].as_str().unwrap().parse().unwrap())
+}
+
+/// The server's end of a socket in memory.
+struct MemoryWire(Client);
+
+impl Wire for MemoryWire {
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        let mut pipe = self.0.lock();
+        if std::mem::take(&mut pipe.panics) {
+            drop(pipe);
+            panic!("a bug");
+        }
+        if let Some(incoming) = pipe.incoming.pop_front() {
+            return Poll::Ready(incoming);
+        }
+        if pipe.is_broken {
+            return Poll::Ready(Incoming::Broken);
+        }
+        pipe.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn enqueue(&mut self, outgoing: Outgoing) {
+        let mut pipe = self.0.lock();
+        assert!(!pipe.is_closing, "nothing is sent after a close: {outgoing:?}");
+        pipe.is_closing = matches!(outgoing, Outgoing::Close(..));
+        pipe.outgoing.push_back(outgoing);
+        pipe.largest_backlog = pipe.largest_backlog.max(pipe.outgoing.len());
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        let mut pipe = self.0.lock();
+        if pipe.is_broken {
+            return Poll::Ready(Err(Broken));
+        }
+        while pipe.room > 0
+            && let Some(outgoing) = pipe.outgoing.pop_front()
+        {
+            pipe.room -= 1;
+            pipe.written += 1;
+            pipe.delivered.push_back(outgoing);
+        }
+        if pipe.outgoing.is_empty() && !pipe.holds {
+            return Poll::Ready(Ok(()));
+        }
+        pipe.writer = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn backlog(&self) -> Backlog {
+        Backlog { frames: self.0.lock().outgoing.len(), bytes: 0 }
+    }
+
+    fn written(&self) -> u64 {
+        self.0.lock().written
+    }
+
+    fn set_message_limit(&mut self, _: usize) {}
+}
+
+impl Drop for MemoryWire {
+    fn drop(&mut self) {
+        self.0.lock().is_dropped = true;
+    }
+}
