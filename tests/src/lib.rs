@@ -5,6 +5,7 @@
 //! - [`Http`] and [`RawHttp`] call its HTTP API, the first as any program would, the second byte by byte.
 //! - [`Upgrade`] opens a socket at a door; [`RawSocket`] sends any frame over it, valid or not; [`Peer`] speaks JSON
 //!   and [`ProtoPeer`] protobuf.
+//! - [`Proxy`] is the network between clients and the server, and can be cut.
 //! - [`User`], [`Device`] and [`Identity`] are who signs in.
 //!
 //! Whatever is awaited is awaited for [`PATIENCE`] at most; then the scenario ends with what was awaited, what came
@@ -15,6 +16,7 @@ mod http;
 mod peer;
 pub mod postgres;
 mod proto_peer;
+mod proxy;
 mod raw_http;
 mod raw_socket;
 mod server;
@@ -26,6 +28,7 @@ pub use frame::Frame;
 pub use http::{Answer, Http};
 pub use peer::Peer;
 pub use proto_peer::ProtoPeer;
+pub use proxy::Proxy;
 pub use raw_http::{RawAnswer, RawHttp};
 pub use raw_socket::{Incoming, RawSocket};
 pub use server::{Builder, SECRET_KEY, TestServer};

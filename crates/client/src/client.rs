@@ -263,6 +263,8 @@ impl Client {
 
     /// Says `offline`, closes the connection and waits for the end, for at most about 4 s. May be called more than
     /// once. Requests that are still unanswered end with [`RequestError::Stopped`].
+    ///
+    /// Without a connection nothing can be said: others see the client as online until its resume window has passed.
     pub async fn stop(&self) {
         self.0.stop.cancel();
         self.0.finished.cancelled().await;
