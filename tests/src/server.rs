@@ -189,6 +189,15 @@ impl Builder {
         self.env("DATABASE_URL", &url)
     }
 
+    /// Makes it another node beside a server: over the same database, with the same keys.
+    #[must_use]
+    pub fn beside(mut self, other: &TestServer) -> Self {
+        for shared in ["DATABASE_URL", "ALDIS_DATA_DIR"] {
+            self.settings.insert(shared.to_owned(), other.process.settings[shared].clone());
+        }
+        self
+    }
+
     /// Takes back a variable that [`TestServer::builder`] sets.
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {

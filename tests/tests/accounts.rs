@@ -204,7 +204,6 @@ fn a_refresh_token_serves_once() {
 }
 
 #[test]
-#[ignore = "a reply that was lost costs the family yet"]
 fn the_same_again_gives_the_same_successor_while_that_is_unused() {
     let server = TestServer::shared();
     let user = server.user();
@@ -214,7 +213,6 @@ fn the_same_again_gives_the_same_successor_while_that_is_unused() {
 }
 
 #[test]
-#[ignore = "revocation does not reach access tokens and sockets yet"]
 fn a_reuse_revokes_the_family_and_closes_its_sockets() {
     let server = TestServer::shared();
     let user = server.user();

@@ -123,7 +123,6 @@ fn a_removed_device_opens_nothing() {
 }
 
 #[test]
-#[ignore = "revocation does not reach access tokens yet"]
 fn a_removed_devices_tokens_are_over() {
     let server = TestServer::shared();
     let user = server.user();

@@ -7,8 +7,8 @@ mod problem;
 mod totp;
 
 pub use account::{
-    ChallengeRequest, ChallengeResponse, LoginRequest, RefreshRequest, RegisterRequest, TokenResponse,
-    TokenType, VerifyRequest,
+    ChallengeRequest, ChallengeResponse, ChangePasswordRequest, LoginRequest, LogoutRequest, RefreshRequest,
+    RegisterRequest, TokenResponse, TokenType, VerifyRequest,
 };
 pub use device::{Device, DeviceList, RegisterDevice};
 pub use identity::{

@@ -8,7 +8,9 @@ mod ice;
 mod identity;
 mod outlet;
 mod passwords;
+mod revocations;
 mod seen;
+mod sessions;
 mod signaling;
 mod tokens;
 
@@ -26,7 +28,7 @@ pub(crate) use identity::{Denied, Identity, KeyProof, TokenLife, TokenProof};
 pub(crate) use outlet::{Closing, Frame, Left, Order, Outlet, Taken};
 pub(crate) use tokens::Caller;
 
-use self::{passwords::Passwords, seen::Seen};
+use self::{passwords::Passwords, revocations::Revocations, seen::Seen};
 use crate::{
     clock::Now,
     config::{Config, PasswordHash, Registration, TokenAlgorithm, Turn},
@@ -40,6 +42,7 @@ pub(crate) struct Router {
     tokens: TokenKeys,
     challenges: HttpChallenges,
     successors: SubKey,
+    revocations: Revocations,
     passwords: Passwords,
     seen: Seen,
     settings: Settings,
@@ -79,6 +82,7 @@ impl Router {
             tokens: token_keys(config, root)?,
             challenges: HttpChallenges::new(root.sub_key("http-challenges")),
             successors: root.sub_key("refresh-successors"),
+            revocations: Revocations::new(config.access_token_lifetime),
             passwords: Passwords::new(match config.password_hash {
                 PasswordHash::Argon2id => aldis_auth::PasswordHasher::Argon2id,
                 PasswordHash::Bcrypt => aldis_auth::PasswordHasher::Bcrypt,
@@ -135,13 +139,17 @@ impl Router {
     }
 
     /// Makes a session reachable and sends the one that it replaces away. False where its user has too many.
-    pub(crate) fn attach(&self, outlet: &Arc<Outlet>) -> bool {
+    ///
+    /// `proved_at` is the last revocation that was known when it was [proved](Identity::proved_at): what was revoked
+    /// since, and found no session to close, closes it now.
+    pub(crate) fn attach(&self, outlet: &Arc<Outlet>, proved_at: i64) -> bool {
         let attached =
             Attached { session: outlet.session, device: outlet.device.clone(), handle: Arc::clone(outlet) };
         match self.registry.attach(outlet.user, attached, self.settings.connections_per_user) {
             Attachment::TooMany => false,
             Attachment::Attached { replaced } => {
                 self.seen.note(&outlet.device);
+                self.end_if_revoked_since(proved_at, outlet);
                 if let Some(replaced) = replaced {
                     let message = "a newer connection of the same device took over";
                     replaced.handle.close_with(Closing::new(CloseCode::Replaced, "", message));

@@ -2,7 +2,10 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{task::JoinSet, time::interval};
+use tokio::{
+    task::JoinSet,
+    time::{MissedTickBehavior, interval},
+};
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
@@ -71,6 +74,7 @@ impl Server {
         let store = Arc::new(store);
         let router =
             Router::new(&config, &root, Arc::clone(&store)).map_err(|_| StartError::SecretKeyTooShort)?;
+        router.recall_revocations().await.map_err(|error| database(&error))?;
         let listen = |source| StartError::Listen { address: config.listen, source };
         let listener = Listener::bind(config.listen).map_err(listen)?;
         let address = listener.address().map_err(listen)?;
@@ -98,6 +102,7 @@ impl Server {
         background.spawn(sweep(Arc::clone(&node.router)));
         background.spawn(sweep_store(Arc::clone(&store)));
         background.spawn(write_seen(Arc::clone(&node.router)));
+        background.spawn(read_revocations(Arc::clone(&node.router)));
         let acceptor = tls.map(|tls| {
             background.spawn(tls.certificates.keep_fresh());
             tls.acceptor
@@ -125,6 +130,8 @@ impl Tls {
 
 /// How often expired rows are deleted.
 const STORE_SWEEP: Duration = Duration::from_secs(60);
+/// How often a node asks what others revoked.
+const READ_REVOCATIONS: Duration = Duration::from_secs(1);
 /// How often it is written down when devices were last connected.
 const WRITE_SEEN: Duration = Duration::from_secs(5);
 
@@ -133,6 +140,17 @@ async fn write_seen(router: Arc<Router>) {
     loop {
         ticks.tick().await;
         router.write_seen().await;
+    }
+}
+
+async fn read_revocations(router: Arc<Router>) {
+    let mut ticks = interval(READ_REVOCATIONS);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = router.read_revocations().await {
+            tracing::warn!(%error, "cannot read revocations; trying again");
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! What must survive: accounts, identities, devices, refresh tokens, used challenges, in SQLite or PostgreSQL.
+//! What must survive: accounts, identities, devices, refresh tokens, revocations, used challenges, in SQLite or
+//! PostgreSQL.
 //!
 //! One file per subject, each with its statements, written once where both backends take the same text. A write
 //! is a short transaction of its own; those that arrive in numbers and are waited for go through the
@@ -18,6 +19,7 @@ mod devices;
 mod error;
 mod identity;
 mod postgres;
+mod revocations;
 mod row;
 mod sqlite;
 mod tokens;
@@ -25,11 +27,12 @@ mod url;
 mod writer;
 
 pub(crate) use self::{
-    accounts::AccountCreation,
+    accounts::{AccountChange, AccountCreation},
     devices::{Device, DeviceOwner, NewDevice, Registration},
     error::StoreError,
     identity::{Identity, IdentityCreation},
-    tokens::{NewFamily, RefreshFamily, RefreshUse},
+    revocations::{NumberedRevocation, Revocation},
+    tokens::{FamilyCreation, NewFamily, REFRESH_IDLE_MS, RefreshFamily, RefreshUse},
     url::{DatabaseUrl, InvalidDatabaseUrl},
 };
 use self::{
@@ -104,7 +107,9 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; what was deleted by then stays deleted, and the next sweep goes on.
     pub(crate) async fn sweep(&self, now_ms: i64) -> Result<u64, StoreError> {
-        Ok(challenges::sweep(&self.db, now_ms).await? + tokens::sweep(&self.db, now_ms).await?)
+        Ok(challenges::sweep(&self.db, now_ms).await?
+            + tokens::sweep(&self.db, now_ms).await?
+            + revocations::sweep(&self.db, now_ms).await?)
     }
 }
 

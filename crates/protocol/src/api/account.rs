@@ -78,6 +78,24 @@ pub struct RefreshRequest {
     pub refresh_token: Secret<'static>,
 }
 
+/// `POST /api/auth/logout`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LogoutRequest {
+    /// Whether every sign-in of the user ends, and not only the one that the token descends from.
+    #[serde(default)]
+    pub everywhere: bool,
+}
+
+/// `POST /api/auth/password`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangePasswordRequest {
+    /// The password until now; not needed after a login of the last five minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old_password: Option<Secret<'static>>,
+    /// From 8 characters to 1,024 bytes.
+    pub new_password: Secret<'static>,
+}
+
 /// What every sign-in answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenResponse {

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use aldis_protocol::api::{
-    ChallengeRequest, ChallengeResponse, LoginRequest, RefreshRequest, RegisterRequest, TokenResponse,
-    VerifyRequest,
+    ChallengeRequest, ChallengeResponse, ChangePasswordRequest, LoginRequest, LogoutRequest, RefreshRequest,
+    RegisterRequest, TokenResponse, VerifyRequest,
 };
 use axum::{Json, extract::State};
 use http::{HeaderMap, StatusCode};
 
 use super::{audience::audience, body::JsonBody, problem::Problem};
-use crate::{clock::Now, node::Node};
+use crate::{clock::Now, node::Node, router::Caller};
 
 /// `POST /auth/register`
 pub(super) async fn register(
@@ -57,4 +57,34 @@ pub(super) async fn refresh(
     JsonBody(request): JsonBody<RefreshRequest>,
 ) -> Result<Json<TokenResponse>, Problem> {
     Ok(Json(node.router.refresh(request.refresh_token.expose()).await?))
+}
+
+/// `POST /api/auth/logout`
+pub(super) async fn logout(
+    State(node): State<Arc<Node>>,
+    caller: Caller,
+    body: Option<JsonBody<LogoutRequest>>,
+) -> Result<StatusCode, Problem> {
+    let request = body.map(|JsonBody(request)| request).unwrap_or_default();
+    node.router.logout(&caller, request.everywhere).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /api/auth/password`
+pub(super) async fn change_password(
+    State(node): State<Arc<Node>>,
+    caller: Caller,
+    JsonBody(request): JsonBody<ChangePasswordRequest>,
+) -> Result<StatusCode, Problem> {
+    node.router.change_password(&caller, request, Now::read()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `DELETE /api/account`
+pub(super) async fn delete_account(
+    State(node): State<Arc<Node>>,
+    caller: Caller,
+) -> Result<StatusCode, Problem> {
+    node.router.delete_account(&caller, Now::read()).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aldis_protocol::ErrorCode;
 use axum::{
     body::{Body, Bytes, HttpBody},
-    extract::{FromRequest, Request},
+    extract::{FromRequest, OptionalFromRequest, Request},
 };
 use http::{
     HeaderMap,
@@ -45,6 +45,18 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for JsonBody<T> {
             .await
             .map_err(|_| Problem::request_timeout("the body did not come within 15 s; send it again"))??;
         parse(&bytes).map(Self)
+    }
+}
+
+/// No body is none; a body is as good as where it must be there.
+impl<T: DeserializeOwned, S: Sync> OptionalFromRequest<S> for JsonBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, Problem> {
+        if request.body().is_end_stream() {
+            return Ok(None);
+        }
+        <Self as FromRequest<S>>::from_request(request, state).await.map(Some)
     }
 }
 

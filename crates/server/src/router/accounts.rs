@@ -1,13 +1,17 @@
 //! Accounts made and signed in to over HTTP.
 
-use aldis_auth::{AuthError, ChallengeBinding, PasswordError, PublicKey};
+use aldis_auth::{AuthError, ChallengeBinding, PublicKey};
 use aldis_protocol::{
-    ErrorCode, UserId,
+    DeviceId, ErrorCode, Fingerprint, UserId,
     api::{ChallengeRequest, ChallengeResponse, LoginRequest, RegisterRequest, TokenResponse, VerifyRequest},
 };
 use uuid::Uuid;
 
-use super::{Denied, Router};
+use super::{
+    Denied, Router,
+    identity::{ACCOUNT_DELETED, DISABLED},
+    tokens::Login,
+};
 use crate::{
     clock::{Now, unix_ms_i64},
     config::Registration,
@@ -28,6 +32,10 @@ const WRONG_ANSWER: Denied = Denied::new(
     ErrorCode::InvalidChallenge,
     "the challenge or its signature is not valid; ask for a new one",
 );
+const BAD_PASSWORD: Denied = Denied::new(
+    ErrorCode::BadRequest,
+    "`password` has 8 characters or more, and at most 1,024 bytes (71 where the server hashes with bcrypt)",
+);
 const LONGEST_EMAIL: usize = 254;
 
 impl Router {
@@ -37,11 +45,14 @@ impl Router {
             return Err(Denied::new(ErrorCode::RegistrationClosed, "this server takes no new accounts"));
         }
         let email = canonical_email(&request.email)?;
-        self.passwords.check(request.password.expose()).map_err(|error| bad_password(&error))?;
+        self.passwords.check(request.password.expose()).map_err(|_| BAD_PASSWORD)?;
         let hash = self.passwords.hash(request.password.expose().to_owned()).await?;
         let user = UserId::new(Uuid::now_v7());
         match self.store.create_account(user, &email, &hash, unix_ms_i64()).await? {
-            AccountCreation::Created => self.begin_family(user, None, None).await,
+            AccountCreation::Created => {
+                let login = Login { user, device: None, fingerprint: None, password_hash: Some(&hash) };
+                self.begin_family(login).await?.ok_or(ACCOUNT_DELETED)
+            }
             AccountCreation::EmailTaken => {
                 Err(Denied::new(ErrorCode::Conflict, "the address has an account; sign in, or take another"))
             }
@@ -50,6 +61,14 @@ impl Router {
 
     /// Signs in by address and password. A wrong address does the same work as a wrong password.
     pub(crate) async fn login(&self, request: LoginRequest) -> Result<TokenResponse, Denied> {
+        match self.try_login(&request).await? {
+            Some(tokens) => Ok(tokens),
+            // The stored hash was replaced meanwhile: by a new password, or by another login with the same one.
+            None => self.try_login(&request).await?.ok_or(WRONG_CREDENTIALS),
+        }
+    }
+
+    async fn try_login(&self, request: &LoginRequest) -> Result<Option<TokenResponse>, Denied> {
         let account = match canonical_email(&request.email) {
             Ok(email) => self.store.find_email_account(&email).await?,
             Err(_) => None,
@@ -57,18 +76,22 @@ impl Router {
         let password = request.password.expose().to_owned();
         let stored = account.as_ref().map(|account| account.password_hash.clone());
         let verdict = self.passwords.verify(password.clone(), stored).await?;
-        let Some(account) = account.filter(|_| verdict.matches) else { return Err(WRONG_CREDENTIALS) };
+        let Some(mut account) = account.filter(|_| verdict.matches) else { return Err(WRONG_CREDENTIALS) };
         if account.disabled_at_ms.is_some() {
-            return Err(Denied::new(ErrorCode::Forbidden, "the account is disabled"));
+            return Err(DISABLED);
         }
         if verdict.needs_rehash {
             let fresh = self.passwords.hash(password).await?;
             self.store.replace_password_hash(account.user_id, &account.password_hash, &fresh).await?;
+            account.password_hash = fresh;
         }
-        if let Some(device) = &request.device_id {
-            self.registered_to(account.user_id, device).await?;
-        }
-        self.begin_family(account.user_id, request.device_id, None).await
+        self.begin_family(Login {
+            user: account.user_id,
+            device: request.device_id.clone(),
+            fingerprint: None,
+            password_hash: Some(&account.password_hash),
+        })
+        .await
     }
 
     /// Gives a challenge to a key, known or not.
@@ -115,7 +138,7 @@ impl Router {
     async fn sign_in_by_key(&self, key: &PublicKey, request: &VerifyRequest) -> Result<SignedIn, Denied> {
         let Some(device) = &request.device_id else {
             let (identity, created) = self.account_of_key(key).await?;
-            let tokens = self.begin_family(identity.user_id, None, Some(identity.fingerprint)).await?;
+            let tokens = self.begin_by_key(identity.user_id, None, Some(identity.fingerprint)).await?;
             return Ok(SignedIn { tokens, created });
         };
         let owner = self.store.find_device(device).await?.filter(|owner| !owner.removed);
@@ -131,8 +154,18 @@ impl Router {
             }
         };
         let fingerprint = self.store.fingerprint_of(user).await?;
-        let tokens = self.begin_family(user, Some(device.clone()), fingerprint).await?;
+        let tokens = self.begin_by_key(user, Some(device.clone()), fingerprint).await?;
         Ok(SignedIn { tokens, created: false })
+    }
+
+    async fn begin_by_key(
+        &self,
+        user: UserId,
+        device: Option<DeviceId>,
+        fingerprint: Option<Fingerprint>,
+    ) -> Result<TokenResponse, Denied> {
+        let login = Login { user, device, fingerprint, password_hash: None };
+        self.begin_family(login).await?.ok_or(ACCOUNT_DELETED)
     }
 }
 
@@ -156,14 +189,6 @@ fn canonical_email(email: &str) -> Result<String, Denied> {
             "`email` is an address with one @ and without blanks, of at most 254 bytes",
         ))
     }
-}
-
-fn bad_password(error: &PasswordError) -> Denied {
-    let _ = error;
-    Denied::new(
-        ErrorCode::BadRequest,
-        "`password` has 8 characters or more, and at most 1,024 bytes (71 where the server hashes with bcrypt)",
-    )
 }
 
 #[cfg(test)]

@@ -2,12 +2,12 @@
 
 use aldis_auth::PublicKey;
 use aldis_protocol::{
-    CloseCode, DeviceId, ErrorCode, Timestamp,
+    DeviceId, ErrorCode, Timestamp,
     api::{Device, DeviceList, RegisterDevice},
     statement::DeviceStatement,
 };
 
-use super::{Caller, Closing, Denied, Router, accounts::parse_key};
+use super::{Caller, Denied, Router, accounts::parse_key, identity::ACCOUNT_DELETED};
 use crate::{
     clock::unix_ms_i64,
     store::{self, NewDevice, Registration},
@@ -51,6 +51,7 @@ impl Router {
             Registration::KeyInUse => return Err(KEY_IN_USE),
             Registration::TooMany => return Err(TOO_MANY),
             Registration::IdTaken => return Err(ID_TAKEN),
+            Registration::NoAccount => return Err(ACCOUNT_DELETED),
         };
         let registered =
             self.devices(caller).await?.devices.into_iter().find(|device| device.device_id == device_id);
@@ -65,14 +66,12 @@ impl Router {
         Ok(DeviceList { devices: devices.into_iter().map(|device| self.shown(device)).collect() })
     }
 
-    /// Removes a device of the caller's and closes its socket.
+    /// Removes a device of the caller's, closes its socket and revokes what is bound to it.
     pub(crate) async fn remove_device(&self, caller: &Caller, device: &DeviceId) -> Result<(), Denied> {
         if !self.store.remove_device(caller.user, device, unix_ms_i64()).await? {
             return Err(Denied::new(ErrorCode::UnknownDevice, "there is no such device of yours"));
         }
-        if let Some((_, outlet)) = self.registry.on_device(device).filter(|(user, _)| *user == caller.user) {
-            outlet.close_with(Closing::new(CloseCode::DeviceUnknown, "", "the device was removed"));
-        }
+        self.revoked().await;
         Ok(())
     }
 

@@ -33,6 +33,10 @@ pub(crate) struct Identity {
     pub(crate) fingerprint: Option<Fingerprint>,
     /// None where a key was the proof.
     pub(crate) token: Option<TokenLife>,
+    /// The sign-in that the token descends from; none where a key was the proof.
+    pub(crate) family: Option<Uuid>,
+    /// The last revocation that was known before the proof was looked at.
+    pub(crate) proved_at: i64,
 }
 
 /// From when to when a token counts, in Unix milliseconds.
@@ -73,12 +77,16 @@ impl From<StoreError> for Denied {
     }
 }
 
-const UNKNOWN_DEVICE: Denied =
+pub(super) const UNKNOWN_DEVICE: Denied =
     Denied::new(ErrorCode::UnknownDevice, "the device is not registered to this user; register it first");
+
+pub(super) const DISABLED: Denied = Denied::new(ErrorCode::Forbidden, "the account is disabled");
+pub(super) const ACCOUNT_DELETED: Denied = Denied::new(ErrorCode::Revoked, "the account was deleted");
 
 impl Router {
     /// Who shows this token, and on which device.
     pub(crate) async fn prove_by_token(&self, proof: TokenProof, now: Now) -> Result<Identity, Denied> {
+        let proved_at = self.revocations.last();
         let claims = self.check_token_for(&proof.token, proof.device_id.as_ref(), now)?;
         let token = Some(TokenLife::of(&claims));
         let device = match proof.device_id.or(claims.did) {
@@ -89,19 +97,32 @@ impl Router {
             None => ephemeral(),
         };
         let fingerprint = self.store.fingerprint_of(claims.sub).await?;
-        Ok(Identity { user: claims.sub, device, fingerprint, token })
+        let family = Some(claims.sid);
+        Ok(Identity { user: claims.sub, device, fingerprint, token, family, proved_at })
     }
 
     /// Whose this key is, and on which device it speaks. A key never seen makes an account, where that is allowed; an
     /// identity's key registers a free device by naming it.
     pub(crate) async fn prove_by_key(&self, proof: KeyProof) -> Result<Identity, Denied> {
+        let proved_at = self.revocations.last();
+        let proved = |user, device, fingerprint| Identity {
+            user,
+            device,
+            fingerprint,
+            token: None,
+            family: None,
+            proved_at,
+        };
         let Some(device) = proof.device_id else {
             let (user, fingerprint) = self.owner_of_key(&proof.key).await?;
-            return Ok(Identity { user, device: ephemeral(), fingerprint: Some(fingerprint), token: None });
+            return Ok(proved(user, ephemeral(), Some(fingerprint)));
         };
         let owner = self.store.find_device(&device).await?;
         let (user, fingerprint) = match owner {
             Some(owner) if owner.is_proved_by(&proof.key) => {
+                if owner.disabled {
+                    return Err(DISABLED);
+                }
                 (owner.user_id, self.store.fingerprint_of(owner.user_id).await?)
             }
             Some(owner) => self.device_of_identity(owner, &proof.key).await?,
@@ -114,7 +135,7 @@ impl Router {
                 (user, Some(fingerprint))
             }
         };
-        Ok(Identity { user, device, fingerprint, token: None })
+        Ok(proved(user, device, fingerprint))
     }
 
     /// The account that a key proves, made where the key was never seen. The second value says whether it was made.
@@ -143,6 +164,7 @@ impl Router {
             IdentityCreation::AlreadyThere(_) => {
                 Err(Denied::new(ErrorCode::Revoked, "another key has replaced this one"))
             }
+            IdentityCreation::Deleted => Err(ACCOUNT_DELETED),
         }
     }
 
@@ -189,6 +211,7 @@ impl Router {
                 "this user has as many devices as may be; remove one first",
             )),
             store::Registration::IdTaken | store::Registration::KeyInUse => Err(UNKNOWN_DEVICE),
+            store::Registration::NoAccount => Err(ACCOUNT_DELETED),
         }
     }
 }
@@ -196,7 +219,7 @@ impl Router {
 fn allowed(identity: store::Identity) -> Result<store::Identity, Denied> {
     match identity.disabled_at_ms {
         None => Ok(identity),
-        Some(_) => Err(Denied::new(ErrorCode::Forbidden, "the account is disabled")),
+        Some(_) => Err(DISABLED),
     }
 }
 

@@ -16,6 +16,7 @@ use aldis_protocol::{
     limits::{QUEUE_BYTES, QUEUE_FRAMES},
 };
 use bytes::Bytes;
+use uuid::Uuid;
 
 /// A session as everyone else sees it.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(crate) struct Outlet {
     pub(crate) device: DeviceId,
     pub(crate) fingerprint: Option<Fingerprint>,
     pub(crate) codec: Codec,
+    /// The sign-in that its token descends from; none where a key was the proof.
+    family: Mutex<Option<Uuid>>,
     /// The tick at which the session wants to be woken; the sweep reads it.
     deadline: AtomicU64,
     /// Bytes that the session keeps for its client besides the queue.
@@ -131,6 +134,7 @@ impl Outlet {
         user: UserId,
         device: DeviceId,
         fingerprint: Option<Fingerprint>,
+        family: Option<Uuid>,
         codec: Codec,
     ) -> Self {
         Self {
@@ -139,6 +143,7 @@ impl Outlet {
             device,
             fingerprint,
             codec,
+            family: Mutex::new(family),
             deadline: AtomicU64::new(u64::MAX),
             kept: AtomicUsize::new(0),
             queue: Mutex::default(),
@@ -188,6 +193,16 @@ impl Outlet {
     /// Whether the session has no socket.
     pub(crate) fn is_detached(&self) -> bool {
         self.lock().detached
+    }
+
+    /// The sign-in that its token descends from; none where a key was the proof.
+    pub(crate) fn family(&self) -> Option<Uuid> {
+        *self.family.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The session was proved anew, by what descends from another sign-in, or by a key.
+    pub(super) fn set_family(&self, family: Option<Uuid>) {
+        *self.family.lock().unwrap_or_else(PoisonError::into_inner) = family;
     }
 
     /// Wakes the session where its deadline has come.

@@ -10,25 +10,44 @@ use aldis_protocol::{
 use rand::RngExt;
 use uuid::Uuid;
 
-use super::{Denied, Router};
+use super::{
+    Denied, Outlet, Router,
+    identity::{DISABLED, UNKNOWN_DEVICE},
+    revocations::Standing,
+};
 use crate::{
     clock::{Now, unix_ms_i64},
-    store::{NewFamily, RefreshFamily, RefreshUse},
+    store::{FamilyCreation, NewFamily, REFRESH_IDLE_MS, RefreshFamily, RefreshUse},
 };
 
 /// Who calls over HTTP, by a token that was checked.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     pub(crate) user: UserId,
+    /// The sign-in that the token descends from.
+    pub(crate) family: Uuid,
+    /// When he last proved himself by more than a token, in Unix seconds.
+    pub(crate) auth_time: u64,
 }
 
+/// A login, about to begin a family of tokens.
+pub(super) struct Login<'a> {
+    pub(super) user: UserId,
+    pub(super) device: Option<DeviceId>,
+    pub(super) fingerprint: Option<Fingerprint>,
+    /// What the password was compared with, where it was a password.
+    pub(super) password_hash: Option<&'a str>,
+}
+
+pub(super) const REVOKED: Denied = Denied::new(ErrorCode::Revoked, "the session was revoked; sign in again");
 const INVALID_REFRESH: Denied =
     Denied::new(ErrorCode::InvalidToken, "the refresh token is not valid; sign in again");
 
 impl Router {
     /// Who shows this token over HTTP.
     pub(crate) fn caller(&self, token: &str, now: Now) -> Result<Caller, Denied> {
-        self.check_token(token, now).map(|claims| Caller { user: claims.sub })
+        let claims = self.check_token(token, now)?;
+        Ok(Caller { user: claims.sub, family: claims.sid, auth_time: claims.auth_time })
     }
 
     /// Whether a token is good, without asking anybody.
@@ -36,10 +55,27 @@ impl Router {
         if token.is_empty() {
             return Err(Denied::new(ErrorCode::MissingToken, "a token is needed"));
         }
-        self.tokens.verify(token, now.unix_ms).map_err(|error| match error {
+        let claims = self.tokens.verify(token, now.unix_ms).map_err(|error| match error {
             TokenError::Expired => Denied::new(ErrorCode::ExpiredToken, "the token has expired; refresh it"),
-            _ => Denied::new(ErrorCode::InvalidToken, "the token is not valid; sign in again"),
-        })
+            TokenError::Invalid => {
+                Denied::new(ErrorCode::InvalidToken, "the token is not valid; sign in again")
+            }
+        })?;
+        match self.revocations.standing(&claims) {
+            Standing::InForce => Ok(claims),
+            Standing::Revoked => Err(REVOKED),
+            Standing::TooOld => Err(Denied::new(ErrorCode::ExpiredToken, "the token is too old; refresh it")),
+        }
+    }
+
+    /// Whether a token is good that a live session shows. From then on the session ends with the token's family.
+    pub(crate) fn renew_token(&self, outlet: &Outlet, token: &str, now: Now) -> Result<Claims, Denied> {
+        let claims = self.check_token(token, now)?;
+        let is_its_own =
+            claims.sub == outlet.user && claims.did.as_ref().is_none_or(|device| *device == outlet.device);
+        // A session proved by a key ends with the key, whatever token it shows.
+        let renewed = || outlet.family().is_none() || self.revocations.renew(outlet, claims.sid);
+        if is_its_own && !renewed() { Err(REVOKED) } else { Ok(claims) }
     }
 
     /// Whether a token is good, and for this device. A token for one device opens no other.
@@ -58,13 +94,10 @@ impl Router {
         }
     }
 
-    /// Begins a family of tokens with a login of now.
-    pub(super) async fn begin_family(
-        &self,
-        user: UserId,
-        device: Option<DeviceId>,
-        fingerprint: Option<Fingerprint>,
-    ) -> Result<TokenResponse, Denied> {
+    /// Begins a family of tokens with a login of now. None where the login no longer holds: the account was deleted, or
+    /// its password changed, while it was looked at.
+    pub(super) async fn begin_family(&self, login: Login<'_>) -> Result<Option<TokenResponse>, Denied> {
+        let Login { user, device, fingerprint, password_hash } = login;
         let refresh = RefreshToken::first(rand::rng().random());
         let now_ms = unix_ms_i64();
         let family = NewFamily {
@@ -73,14 +106,20 @@ impl Router {
             device_id: device.clone(),
             token_hash: refresh.hash(),
         };
-        self.store.create_family(&family, now_ms).await?;
+        match self.store.create_family(&family, password_hash, now_ms).await? {
+            FamilyCreation::Created => {}
+            FamilyCreation::Refused => return Ok(None),
+            FamilyCreation::Disabled => return Err(DISABLED),
+            FamilyCreation::UnknownDevice => return Err(UNKNOWN_DEVICE),
+        }
         let family = RefreshFamily {
             family_id: family.family_id,
             user_id: user,
             device_id: device,
             auth_time_ms: now_ms,
+            expires_at_ms: now_ms + REFRESH_IDLE_MS,
         };
-        self.token_pair(family, &refresh, fingerprint)
+        self.token_pair(family, &refresh, fingerprint).map(Some)
     }
 
     /// Gives a new pair for a refresh token, which is used up by it.
@@ -88,24 +127,23 @@ impl Router {
         let presented = RefreshToken::parse(presented).map_err(|_| INVALID_REFRESH)?;
         let successor = presented.successor(&self.successors);
         match self.store.use_refresh_token(&presented.hash(), &successor.hash(), unix_ms_i64()).await? {
-            RefreshUse::Rotated(family) => {
-                if let Some(device) = &family.device_id {
-                    self.registered_to(family.user_id, device).await?;
-                }
+            RefreshUse::Rotated(family) | RefreshUse::Repeated(family) => {
                 self.token_pair(family, &successor, None)
             }
-            RefreshUse::Reused(family) => {
-                tracing::warn!(user = %family.user_id, "a refresh token was used twice");
-                Err(Denied::new(ErrorCode::RefreshReused, "the refresh token was used before; sign in again"))
-            }
-            RefreshUse::Revoked(_) => {
-                Err(Denied::new(ErrorCode::Revoked, "the session was revoked; sign in again"))
-            }
+            RefreshUse::Reused(family) => Err(self.refresh_reused(&family).await),
+            RefreshUse::Revoked => Err(REVOKED),
             RefreshUse::Expired => {
                 Err(Denied::new(ErrorCode::ExpiredToken, "the refresh token has expired; sign in again"))
             }
             RefreshUse::Unknown => Err(INVALID_REFRESH),
         }
+    }
+
+    /// Somebody has a copy of a refresh token, and its family is revoked for it: what its user is told, and how.
+    async fn refresh_reused(&self, family: &RefreshFamily) -> Denied {
+        tracing::warn!(user = %family.user_id, family = %family.family_id, "a refresh token was used twice");
+        self.revoked().await;
+        Denied::new(ErrorCode::RefreshReused, "the refresh token was used before; sign in again")
     }
 
     fn token_pair(
@@ -114,8 +152,7 @@ impl Router {
         refresh: &RefreshToken,
         fingerprint: Option<Fingerprint>,
     ) -> Result<TokenResponse, Denied> {
-        let lifetime = self.settings.access_token_lifetime;
-        let claims = claims(&family, lifetime, Now::read());
+        let claims = claims(&family, self.settings.access_token_lifetime, Now::read());
         let access_token = self.tokens.mint(&claims).map_err(|error| {
             tracing::error!(%error, "cannot sign a token");
             Denied::new(ErrorCode::Internal, "the server failed")
@@ -123,7 +160,7 @@ impl Router {
         Ok(TokenResponse {
             access_token: access_token.into(),
             token_type: TokenType::Bearer,
-            expires_in: lifetime.as_secs(),
+            expires_in: claims.exp.saturating_sub(claims.iat),
             refresh_token: refresh.to_text().into(),
             user_id: family.user_id,
             fingerprint,
@@ -131,8 +168,10 @@ impl Router {
     }
 }
 
+/// No token outlives its family: who revokes that needs to know of no other.
 fn claims(family: &RefreshFamily, lifetime: Duration, now: Now) -> Claims {
     let now_s = now.unix_ms / 1000;
+    let family_ends_s = u64::try_from(family.expires_at_ms).unwrap_or_default() / 1000;
     Claims {
         sub: family.user_id,
         sid: family.family_id,
@@ -140,7 +179,7 @@ fn claims(family: &RefreshFamily, lifetime: Duration, now: Now) -> Claims {
         jti: Uuid::now_v7().to_string(),
         iat: now_s,
         nbf: now_s,
-        exp: now_s + lifetime.as_secs(),
+        exp: (now_s + lifetime.as_secs()).min(family_ends_s),
         auth_time: u64::try_from(family.auth_time_ms).unwrap_or_default() / 1000,
     }
 }

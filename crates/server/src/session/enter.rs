@@ -188,7 +188,8 @@ async fn first_message<W: Wire>(wire: &mut W) -> Incoming {
 }
 
 fn begin(codec: Codec, identity: &Identity, router: &Router) -> Option<Arc<Outlet>> {
-    let Identity { user, device, fingerprint, .. } = identity;
-    let outlet = Arc::new(Outlet::new(new_session_id(), *user, device.clone(), *fingerprint, codec));
-    router.attach(&outlet).then_some(outlet)
+    let Identity { user, device, fingerprint, family, proved_at, .. } = identity;
+    let outlet = Outlet::new(new_session_id(), *user, device.clone(), *fingerprint, *family, codec);
+    let outlet = Arc::new(outlet);
+    router.attach(&outlet, *proved_at).then_some(outlet)
 }

@@ -286,7 +286,7 @@ impl<W: Wire> Task<W> {
                 }
             }
             Step::CheckToken(asked, token) => {
-                let checked = self.router.check_token(&token, now);
+                let checked = self.router.renew_token(&self.outlet, &token, now);
                 match self.live.reauthenticate(asked, checked, now) {
                     Ok(reply) => self.reply(reply),
                     Err(closing) => Flow::Break(Ending::Closed(closing)),
@@ -384,6 +384,7 @@ impl<W: Wire> Task<W> {
             return offer.decline();
         }
         let HandOver { mut wire, id, identity, claim, answer, .. } = *offer;
+        self.router.proved_again(&self.outlet, &identity);
         let next = greeting::resume_token(self.outlet.session);
         let missed = self.live.resume(claim, next, identity.token, Now::read());
         let greeting = Greeting::resumed(&self.live, id, missed.len());

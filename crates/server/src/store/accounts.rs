@@ -5,7 +5,12 @@ use std::fmt;
 use aldis_protocol::UserId;
 use uuid::Uuid;
 
-use super::{Store, StoreError, db::on};
+use super::{
+    Store, StoreError,
+    db::{Tx, on, within},
+    revocations::{self, Revocation},
+    tokens::{self, Choice},
+};
 
 /// What became of a new account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +39,17 @@ impl fmt::Debug for EmailAccount {
             .field("disabled_at_ms", &self.disabled_at_ms)
             .finish_non_exhaustive()
     }
+}
+
+/// What became of something that an account's user did to it, signed in with one of its families.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AccountChange {
+    /// It is done.
+    Done,
+    /// His sign-in, or the whole account, was revoked meanwhile; nothing was changed.
+    Revoked,
+    /// The password is another by now; nothing was changed.
+    PasswordChanged,
 }
 
 impl Store {
@@ -72,6 +88,69 @@ impl Store {
         }))
     }
 
+    /// The hash of a user's password, if he has one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn password_hash_of(&self, user: UserId) -> Result<Option<String>, StoreError> {
+        let select = "SELECT password_hash FROM users WHERE user_id = $1 AND password_hash IS NOT NULL";
+        Ok(on!(&self.db, r, pool => {
+            sqlx::query_scalar(select).bind(user.as_uuid()).fetch_optional(pool).await?
+        }))
+    }
+
+    /// Changes a password whose hash was `old`, by a user who is signed in with `family`, and revokes every other
+    /// family of his.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn change_password(
+        &self,
+        user: UserId,
+        family: Uuid,
+        old: &str,
+        new: &str,
+        now_ms: i64,
+    ) -> Result<AccountChange, StoreError> {
+        let mut tx = self.db.begin().await?;
+        let outcome = match lock_for(&mut tx, user, family).await? {
+            None => AccountChange::Revoked,
+            Some(account) if account.password_hash.as_deref() != Some(old) => AccountChange::PasswordChanged,
+            Some(_) => {
+                set_password_hash(&mut tx, user, new).await?;
+                let revoked = tokens::revoke(&mut tx, user, Choice::AllBut(family), now_ms).await?;
+                revocations::append(&mut tx, &revoked, now_ms).await?;
+                AccountChange::Done
+            }
+        };
+        tx.end(outcome == AccountChange::Done).await?;
+        Ok(outcome)
+    }
+
+    /// Deletes the account of a user who is signed in with `family`, and all that belongs to it. What stays is that
+    /// its id, its devices' ids and its keys were somebody's.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn delete_account(
+        &self,
+        user: UserId,
+        family: Uuid,
+        now_ms: i64,
+    ) -> Result<AccountChange, StoreError> {
+        let mut tx = self.db.begin().await?;
+        if lock_for(&mut tx, user, family).await?.is_none() {
+            tx.rollback().await?;
+            return Ok(AccountChange::Revoked);
+        }
+        let mut revoked = vec![Revocation::AccountDeleted { user }];
+        revoked.extend(tokens::revoke(&mut tx, user, Choice::All, now_ms).await?);
+        empty(&mut tx, user, now_ms).await?;
+        revocations::append(&mut tx, &revoked, now_ms).await?;
+        tx.commit().await?;
+        Ok(AccountChange::Done)
+    }
+
     /// Replaces a password's hash, unless it is another than `old` by now: two changes cannot undo each other, and
     /// making an old hash anew at a login cannot bring back a password that was changed meanwhile. Says whether it
     /// did.
@@ -90,4 +169,59 @@ impl Store {
             query.execute(pool).await?.rows_affected() == 1
         }))
     }
+}
+
+/// What an account is while a transaction holds it.
+pub(super) struct LockedAccount {
+    /// The hash of its password.
+    pub(super) password_hash: Option<String>,
+    /// Since when it may not sign in.
+    pub(super) disabled_at_ms: Option<i64>,
+}
+
+/// Locks an account until the transaction ends: whoever adds to it or takes from it comes by here first. None where it
+/// was deleted, or never was.
+pub(super) async fn lock(tx: &mut Tx, user: UserId) -> Result<Option<LockedAccount>, StoreError> {
+    let touch = "UPDATE users SET created_at_ms = created_at_ms WHERE user_id = $1 AND deleted_at_ms IS NULL \
+         RETURNING password_hash, disabled_at_ms";
+    let row: Option<(Option<String>, Option<i64>)> = within!(tx, connection => {
+        sqlx::query_as(touch).bind(user.as_uuid()).fetch_optional(connection).await?
+    });
+    Ok(row.map(|(password_hash, disabled_at_ms)| LockedAccount { password_hash, disabled_at_ms }))
+}
+
+/// Locks an account for a user who is signed in with one of its families, if both are in force.
+async fn lock_for(tx: &mut Tx, user: UserId, family: Uuid) -> Result<Option<LockedAccount>, StoreError> {
+    let account = lock(tx, user).await?.filter(|account| account.disabled_at_ms.is_none());
+    Ok(if tokens::lock_in_force(tx, user, family).await? { account } else { None })
+}
+
+async fn set_password_hash(tx: &mut Tx, user: UserId, hash: &str) -> Result<(), StoreError> {
+    let update = "UPDATE users SET password_hash = $2 WHERE user_id = $1";
+    within!(tx, connection => {
+        sqlx::query(update).bind(user.as_uuid()).bind(hash).execute(connection).await?;
+    });
+    Ok(())
+}
+
+/// Takes from an account all that belongs to it, a statement for each table that holds some.
+async fn empty(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<(), StoreError> {
+    let marked = [
+        "UPDATE users SET email = NULL, password_hash = NULL, deleted_at_ms = $2 WHERE user_id = $1",
+        "UPDATE devices SET pubkey = NULL, name = NULL, signature = NULL, last_seen_at_ms = NULL, \
+             removed_at_ms = COALESCE(removed_at_ms, $2) WHERE user_id = $1",
+    ];
+    for update in marked {
+        within!(tx, connection => {
+            sqlx::query(update).bind(user.as_uuid()).bind(now_ms).execute(connection).await?;
+        });
+    }
+    let gone =
+        ["DELETE FROM identities WHERE user_id = $1", "DELETE FROM refresh_families WHERE user_id = $1"];
+    for delete in gone {
+        within!(tx, connection => {
+            sqlx::query(delete).bind(user.as_uuid()).execute(connection).await?;
+        });
+    }
+    Ok(())
 }

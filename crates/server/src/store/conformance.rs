@@ -16,6 +16,7 @@ mod accounts;
 mod challenges;
 mod devices;
 mod lifecycle;
+mod revocations;
 mod tokens;
 
 /// Runs each function on both backends.

@@ -7,9 +7,12 @@ use sqlx::{Postgres, Sqlite, Transaction};
 use uuid::Uuid;
 
 use super::{
-    Store, StoreError,
+    Store, StoreError, accounts,
     db::{Tx, on, within},
-    identity, row,
+    identity,
+    revocations::{self, Revocation},
+    row,
+    tokens::{self, Choice},
     writer::{Append, Queued},
 };
 
@@ -51,6 +54,8 @@ pub(crate) enum Registration {
     KeyInUse,
     /// The user has as many devices as may be.
     TooMany,
+    /// The user's account was deleted.
+    NoAccount,
 }
 
 /// A registered device as its owner and its owner's peers see it.
@@ -81,13 +86,15 @@ pub(crate) struct DeviceOwner {
     pub(crate) pubkey: Option<[u8; 32]>,
     /// Whether it was removed: nobody may connect as it, and only its last owner may register it again.
     pub(crate) removed: bool,
+    /// Whether its owner's account is disabled.
+    pub(crate) disabled: bool,
 }
 
 impl Store {
     /// Registers a device, or finds out why not.
     ///
     /// # Errors
-    /// [`StoreError`]; [`StoreError::Internal`] where there is no such user.
+    /// [`StoreError`].
     pub(crate) async fn register_device(
         &self,
         device: &NewDevice,
@@ -111,7 +118,8 @@ impl Store {
         rows.into_iter().map(Device::try_from).collect()
     }
 
-    /// Removes a user's device and forgets its key. Its id stays the user's. False where the user has none such.
+    /// Removes a user's device, forgets its key and revokes the families that are bound to it. Its id stays the user's.
+    /// False where the user has none such.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -121,12 +129,17 @@ impl Store {
         device: &DeviceId,
         now_ms: i64,
     ) -> Result<bool, StoreError> {
-        let update = "UPDATE devices SET removed_at_ms = $3, pubkey = NULL, signature = NULL \
-             WHERE device_id = $1 AND user_id = $2 AND removed_at_ms IS NULL";
-        Ok(on!(&self.db, w, pool => {
-            let query = sqlx::query(update).bind(device.as_str()).bind(user.as_uuid()).bind(now_ms);
-            query.execute(pool).await?.rows_affected() == 1
-        }))
+        let mut tx = self.db.begin().await?;
+        accounts::lock(&mut tx, user).await?;
+        if !mark_removed(&mut tx, user, device, now_ms).await? {
+            tx.rollback().await?;
+            return Ok(false);
+        }
+        let mut revoked = vec![Revocation::DeviceRemoved { user, device: device.clone() }];
+        revoked.extend(tokens::revoke(&mut tx, user, Choice::OfDevice(device), now_ms).await?);
+        revocations::append(&mut tx, &revoked, now_ms).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 
     /// Whose a device is, removed or not.
@@ -169,18 +182,20 @@ impl Append for LastSeen {
     }
 }
 
-type OwnerRow = (Uuid, Option<Vec<u8>>, Option<i64>);
+type OwnerRow = (Uuid, Option<Vec<u8>>, Option<i64>, Option<i64>);
 
-const SELECT_OWNER: &str = "SELECT user_id, pubkey, removed_at_ms FROM devices WHERE device_id = $1";
+const SELECT_OWNER: &str = "SELECT d.user_id, d.pubkey, d.removed_at_ms, u.disabled_at_ms \
+     FROM devices d JOIN users u ON u.user_id = d.user_id WHERE d.device_id = $1";
 
 impl TryFrom<OwnerRow> for DeviceOwner {
     type Error = StoreError;
 
-    fn try_from((user_id, pubkey, removed_at_ms): OwnerRow) -> Result<Self, StoreError> {
+    fn try_from((user_id, pubkey, removed_at_ms, disabled_at_ms): OwnerRow) -> Result<Self, StoreError> {
         Ok(Self {
             user_id: UserId::new(user_id),
             pubkey: row::optional_array(pubkey.as_deref())?,
             removed: removed_at_ms.is_some(),
+            disabled: disabled_at_ms.is_some(),
         })
     }
 }
@@ -214,7 +229,9 @@ impl TryFrom<DeviceRow> for Device {
 
 /// Locks the user, then the key, then the device: always in this order, so that registrations cannot deadlock.
 async fn register(tx: &mut Tx, device: &NewDevice, now_ms: i64) -> Result<Registration, StoreError> {
-    lock_user(tx, device.user_id).await?;
+    if accounts::lock(tx, device.user_id).await?.is_none() {
+        return Ok(Registration::NoAccount);
+    }
     if let Some(key) = &device.pubkey
         && !identity::claim_for_device(tx, device.user_id, key, now_ms).await?
     {
@@ -228,13 +245,22 @@ async fn register(tx: &mut Tx, device: &NewDevice, now_ms: i64) -> Result<Regist
     }
 }
 
-/// Until the transaction ends, nobody else counts or adds devices of this user.
-async fn lock_user(tx: &mut Tx, user: UserId) -> Result<(), StoreError> {
-    let touch = "UPDATE users SET created_at_ms = created_at_ms WHERE user_id = $1";
-    within!(tx, connection => {
-        sqlx::query(touch).bind(user.as_uuid()).execute(connection).await?;
-    });
-    Ok(())
+/// Whether a device is this user's and not removed.
+pub(super) async fn is_registered_to(
+    tx: &mut Tx,
+    user: UserId,
+    device: &DeviceId,
+) -> Result<bool, StoreError> {
+    Ok(holder(tx, device).await?.is_some_and(|holder| holder.user_id == user && !holder.removed))
+}
+
+async fn mark_removed(tx: &mut Tx, user: UserId, device: &DeviceId, now_ms: i64) -> Result<bool, StoreError> {
+    let update = "UPDATE devices SET removed_at_ms = $3, pubkey = NULL, signature = NULL \
+         WHERE device_id = $1 AND user_id = $2 AND removed_at_ms IS NULL";
+    Ok(within!(tx, connection => {
+        let query = sqlx::query(update).bind(device.as_str()).bind(user.as_uuid()).bind(now_ms);
+        query.execute(connection).await?.rows_affected() == 1
+    }))
 }
 
 async fn holder(tx: &mut Tx, device: &DeviceId) -> Result<Option<DeviceOwner>, StoreError> {

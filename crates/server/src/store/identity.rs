@@ -30,6 +30,8 @@ pub(crate) enum IdentityCreation {
     /// The key is, or once was, the key of this one; nothing was changed. The key proves it only while it is its
     /// [`active_key`](Identity::active_key).
     AlreadyThere(Identity),
+    /// The key was that of an account which is deleted; nothing was changed.
+    Deleted,
 }
 
 impl Store {
@@ -54,7 +56,7 @@ impl Store {
         }
         tx.rollback().await?;
         let holder = self.identity_that_claimed(&public_key).await?;
-        Ok(IdentityCreation::AlreadyThere(holder.ok_or(sqlx::Error::RowNotFound)?))
+        Ok(holder.map_or(IdentityCreation::Deleted, IdentityCreation::AlreadyThere))
     }
 
     /// The identity that this key proves.

@@ -4,8 +4,10 @@ use aldis_protocol::{DeviceId, UserId};
 use uuid::Uuid;
 
 use super::{
-    Store, StoreError,
-    db::{Db, Tx, on, within},
+    Store, StoreError, accounts,
+    db::{Db, Tx, within},
+    devices,
+    revocations::{self, Revocation},
     row, sweep_rows,
 };
 
@@ -16,6 +18,9 @@ pub(crate) const REFRESH_IDLE_MS: i64 = 30 * DAY_MS;
 
 /// A family ends so long after the login that began it, however much it is used.
 pub(crate) const REFRESH_LIFETIME_MS: i64 = 90 * DAY_MS;
+
+/// A token that is shown again within this time, its successor unused, is no theft: two tabs, or a lost reply.
+pub(crate) const REFRESH_GRACE_MS: i64 = 10 * 1000;
 
 /// A family that a login begins.
 #[derive(Debug, Clone)]
@@ -30,6 +35,19 @@ pub(crate) struct NewFamily {
     pub(crate) token_hash: [u8; 32],
 }
 
+/// What became of a new family. Only the first changed anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FamilyCreation {
+    /// It is in force now.
+    Created,
+    /// The account was deleted, or its password is another by now.
+    Refused,
+    /// The account is disabled.
+    Disabled,
+    /// The device is not registered to the user.
+    UnknownDevice,
+}
+
 /// Whose tokens a family's are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RefreshFamily {
@@ -41,36 +59,64 @@ pub(crate) struct RefreshFamily {
     pub(crate) device_id: Option<DeviceId>,
     /// When its user last proved who he is.
     pub(crate) auth_time_ms: i64,
+    /// When it ends, if it is not used before.
+    pub(crate) expires_at_ms: i64,
 }
 
-/// What became of the use of a refresh token. Only the first changed anything.
+/// What became of the use of a refresh token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum RefreshUse {
     /// It is used up, and the successor is the family's token now.
     Rotated(RefreshFamily),
-    /// It was used up before.
+    /// It was used up a moment ago, and the successor has not been used: that is the family's token still.
+    Repeated(RefreshFamily),
+    /// It was used up before, and somebody has a copy who should not: its family is revoked now.
     Reused(RefreshFamily),
     /// Its family was revoked.
-    Revoked(RefreshFamily),
+    Revoked,
     /// Its family has ended by time.
     Expired,
     /// No such token, or one that ended long ago.
     Unknown,
 }
 
+/// Which families of a user are meant.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Choice<'a> {
+    /// Every one.
+    All,
+    /// Every one but this.
+    AllBut(Uuid),
+    /// This one.
+    One(Uuid),
+    /// Those that are bound to this device.
+    OfDevice(&'a DeviceId),
+}
+
 impl Store {
-    /// Begins a family with a login of now.
+    /// Begins a family with a login of now. `password_hash` is what the login's password was compared with, where it
+    /// had one: a password that was changed since begins nothing.
     ///
     /// # Errors
-    /// [`StoreError`]; [`StoreError::Internal`] where the family or its token exist, or the user does not.
-    pub(crate) async fn create_family(&self, family: &NewFamily, now_ms: i64) -> Result<(), StoreError> {
+    /// [`StoreError`]; [`StoreError::Internal`] where the family or its token exist.
+    pub(crate) async fn create_family(
+        &self,
+        family: &NewFamily,
+        password_hash: Option<&str>,
+        now_ms: i64,
+    ) -> Result<FamilyCreation, StoreError> {
         let mut tx = self.db.begin().await?;
-        insert_family(&mut tx, family, now_ms).await?;
-        insert_token(&mut tx, &family.token_hash, family.family_id).await?;
-        tx.commit().await
+        let outcome = may_begin(&mut tx, family, password_hash).await?;
+        if outcome == FamilyCreation::Created {
+            insert_family(&mut tx, family, now_ms).await?;
+            insert_token(&mut tx, &family.token_hash, family.family_id).await?;
+        }
+        tx.end(outcome == FamilyCreation::Created).await?;
+        Ok(outcome)
     }
 
-    /// Uses up a token and puts its successor in its place: of many at once, one succeeds.
+    /// Uses up a token and puts its successor in its place: of many at once, one succeeds, and the others are told
+    /// that it was a moment ago.
     ///
     /// # Errors
     /// [`StoreError`]; where it is [`StoreError::Unavailable`], the token may be used up.
@@ -81,32 +127,66 @@ impl Store {
         now_ms: i64,
     ) -> Result<RefreshUse, StoreError> {
         let mut tx = self.db.begin().await?;
-        if let Some(family) = prolong_family(&mut tx, token_hash, now_ms).await?
-            && use_up(&mut tx, token_hash, successor_hash, now_ms).await?
-        {
-            insert_token(&mut tx, successor_hash, family.family_id).await?;
-            tx.commit().await?;
-            return Ok(RefreshUse::Rotated(family));
-        }
-        tx.rollback().await?;
-        self.why_not(token_hash).await
+        let outcome = use_token(&mut tx, token_hash, successor_hash, now_ms).await?;
+        tx.end(matches!(outcome, RefreshUse::Rotated(_) | RefreshUse::Reused(_))).await?;
+        Ok(outcome)
     }
 
-    async fn why_not(&self, token_hash: &[u8; 32]) -> Result<RefreshUse, StoreError> {
-        let select = "SELECT f.family_id, f.user_id, f.device_id, f.auth_time_ms, f.revoked_at_ms, t.used_at_ms \
-             FROM refresh_tokens t JOIN refresh_families f ON f.family_id = t.family_id WHERE t.token_hash = $1";
-        let found: Option<RefusedRow> = on!(&self.db, r, pool => {
-            sqlx::query_as(select).bind(token_hash.to_vec()).fetch_optional(pool).await?
-        });
-        let Some(row) = found else { return Ok(RefreshUse::Unknown) };
-        let (revoked, used) = (row.revoked_at_ms.is_some(), row.used_at_ms.is_some());
-        let family = RefreshFamily::try_from(row.family)?;
-        Ok(match (revoked, used) {
-            (true, _) => RefreshUse::Revoked(family),
-            (false, true) => RefreshUse::Reused(family),
-            (false, false) => RefreshUse::Expired,
-        })
+    /// Revokes a family of a user's. One that is revoked or gone is no error.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn revoke_family(
+        &self,
+        user: UserId,
+        family: Uuid,
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        self.revoke_chosen(user, Choice::One(family), now_ms).await
     }
+
+    /// Revokes every family of a user's. A login of the same moment begins its family before, and it is revoked, or after.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn revoke_families(&self, user: UserId, now_ms: i64) -> Result<(), StoreError> {
+        self.revoke_chosen(user, Choice::All, now_ms).await
+    }
+
+    async fn revoke_chosen(&self, user: UserId, choice: Choice<'_>, now_ms: i64) -> Result<(), StoreError> {
+        let mut tx = self.db.begin().await?;
+        accounts::lock(&mut tx, user).await?;
+        let revoked = revoke(&mut tx, user, choice, now_ms).await?;
+        revocations::append(&mut tx, &revoked, now_ms).await?;
+        tx.commit().await
+    }
+}
+
+/// Revokes families of a user whom the transaction has locked. What it returns is to be
+/// [appended](revocations::append) in the same transaction.
+pub(super) async fn revoke(
+    tx: &mut Tx,
+    user: UserId,
+    choice: Choice<'_>,
+    now_ms: i64,
+) -> Result<Vec<Revocation>, StoreError> {
+    let families = match choice {
+        Choice::All => revoke_by_id(tx, user, Uuid::nil(), false, now_ms).await?,
+        Choice::AllBut(family) => revoke_by_id(tx, user, family, false, now_ms).await?,
+        Choice::One(family) => revoke_by_id(tx, user, family, true, now_ms).await?,
+        Choice::OfDevice(device) => revoke_by_device(tx, user, device, now_ms).await?,
+    };
+    Ok(families.into_iter().map(|family| Revocation::Family { user, family }).collect())
+}
+
+/// Locks a family of a user's until the transaction ends. False where it is not in force.
+pub(super) async fn lock_in_force(tx: &mut Tx, user: UserId, family: Uuid) -> Result<bool, StoreError> {
+    let touch = "UPDATE refresh_families SET revoked_at_ms = NULL \
+         WHERE family_id = $1 AND user_id = $2 AND revoked_at_ms IS NULL";
+    Ok(within!(tx, connection => {
+        let query = sqlx::query(touch).bind(family).bind(user.as_uuid());
+        query.execute(connection).await?.rows_affected() == 1
+    }))
 }
 
 /// Deletes families that have ended, and used tokens whose reuse would by now be no sign of theft but of a very old
@@ -125,15 +205,16 @@ struct FamilyRow {
     family_id: Uuid,
     user_id: Uuid,
     device_id: Option<String>,
+    created_at_ms: i64,
     auth_time_ms: i64,
+    expires_at_ms: i64,
+    revoked_at_ms: Option<i64>,
 }
 
 #[derive(sqlx::FromRow)]
-struct RefusedRow {
-    #[sqlx(flatten)]
-    family: FamilyRow,
-    revoked_at_ms: Option<i64>,
+struct TokenRow {
     used_at_ms: Option<i64>,
+    successor_hash: Option<Vec<u8>>,
 }
 
 impl TryFrom<FamilyRow> for RefreshFamily {
@@ -145,7 +226,30 @@ impl TryFrom<FamilyRow> for RefreshFamily {
             user_id: UserId::new(row.user_id),
             device_id: row.device_id.as_deref().map(row::device_id).transpose()?,
             auth_time_ms: row.auth_time_ms,
+            expires_at_ms: row.expires_at_ms,
         })
+    }
+}
+
+/// Locks the account, so that whoever revokes all families of it does so before or after, and sees whether the login
+/// still holds.
+async fn may_begin(
+    tx: &mut Tx,
+    family: &NewFamily,
+    password_hash: Option<&str>,
+) -> Result<FamilyCreation, StoreError> {
+    let Some(account) = accounts::lock(tx, family.user_id).await? else { return Ok(FamilyCreation::Refused) };
+    if account.disabled_at_ms.is_some() {
+        return Ok(FamilyCreation::Disabled);
+    }
+    if password_hash.is_some() && account.password_hash.as_deref() != password_hash {
+        return Ok(FamilyCreation::Refused);
+    }
+    match &family.device_id {
+        Some(device) if !devices::is_registered_to(tx, family.user_id, device).await? => {
+            Ok(FamilyCreation::UnknownDevice)
+        }
+        _ => Ok(FamilyCreation::Created),
     }
 }
 
@@ -173,22 +277,50 @@ async fn insert_token(tx: &mut Tx, token_hash: &[u8; 32], family_id: Uuid) -> Re
     Ok(())
 }
 
-/// Locks the token's family, if it is in force, until the transaction ends, and moves its end.
-async fn prolong_family(
+/// Everything under the lock of the token's family: who comes second sees what the first has done.
+async fn use_token(
     tx: &mut Tx,
     token_hash: &[u8; 32],
+    successor_hash: &[u8; 32],
     now_ms: i64,
-) -> Result<Option<RefreshFamily>, StoreError> {
-    let update = "UPDATE refresh_families SET expires_at_ms = \
-             CASE WHEN created_at_ms + $4 < $3 THEN created_at_ms + $4 ELSE $3 END \
+) -> Result<RefreshUse, StoreError> {
+    let Some(row) = lock_family_of(tx, token_hash).await? else { return Ok(RefreshUse::Unknown) };
+    if row.revoked_at_ms.is_some() {
+        return Ok(RefreshUse::Revoked);
+    }
+    if row.expires_at_ms <= now_ms {
+        return Ok(RefreshUse::Expired);
+    }
+    let expires_at_ms = (now_ms + REFRESH_IDLE_MS).min(row.created_at_ms + REFRESH_LIFETIME_MS);
+    let family = RefreshFamily::try_from(row)?;
+    if use_up(tx, token_hash, successor_hash, now_ms).await? {
+        prolong(tx, family.family_id, expires_at_ms).await?;
+        insert_token(tx, successor_hash, family.family_id).await?;
+        return Ok(RefreshUse::Rotated(RefreshFamily { expires_at_ms, ..family }));
+    }
+    if is_repetition(tx, token_hash, successor_hash, now_ms).await? {
+        return Ok(RefreshUse::Repeated(family));
+    }
+    let revoked = revoke(tx, family.user_id, Choice::One(family.family_id), now_ms).await?;
+    revocations::append(tx, &revoked, now_ms).await?;
+    Ok(RefreshUse::Reused(family))
+}
+
+async fn lock_family_of(tx: &mut Tx, token_hash: &[u8; 32]) -> Result<Option<FamilyRow>, StoreError> {
+    let touch = "UPDATE refresh_families SET expires_at_ms = expires_at_ms \
          WHERE family_id = (SELECT family_id FROM refresh_tokens WHERE token_hash = $1) \
-             AND revoked_at_ms IS NULL AND expires_at_ms > $2 \
-         RETURNING family_id, user_id, device_id, auth_time_ms";
-    let row: Option<FamilyRow> = within!(tx, connection => {
-        let query = sqlx::query_as(update).bind(token_hash.to_vec()).bind(now_ms);
-        query.bind(now_ms + REFRESH_IDLE_MS).bind(REFRESH_LIFETIME_MS).fetch_optional(connection).await?
+         RETURNING family_id, user_id, device_id, created_at_ms, auth_time_ms, expires_at_ms, revoked_at_ms";
+    Ok(within!(tx, connection => {
+        sqlx::query_as(touch).bind(token_hash.to_vec()).fetch_optional(connection).await?
+    }))
+}
+
+async fn prolong(tx: &mut Tx, family_id: Uuid, expires_at_ms: i64) -> Result<(), StoreError> {
+    let update = "UPDATE refresh_families SET expires_at_ms = $2 WHERE family_id = $1";
+    within!(tx, connection => {
+        sqlx::query(update).bind(family_id).bind(expires_at_ms).execute(connection).await?;
     });
-    row.map(RefreshFamily::try_from).transpose()
+    Ok(())
 }
 
 /// Uses up a token in one statement. False where it was used before.
@@ -205,4 +337,58 @@ async fn use_up(
         query.bind(now_ms).fetch_optional(connection).await?
     });
     Ok(family.is_some())
+}
+
+/// Whether a used token was used a moment ago, and for this successor, which is unused.
+async fn is_repetition(
+    tx: &mut Tx,
+    token_hash: &[u8; 32],
+    successor_hash: &[u8; 32],
+    now_ms: i64,
+) -> Result<bool, StoreError> {
+    let (Some(used), Some(successor)) =
+        (find_token(tx, token_hash).await?, find_token(tx, successor_hash).await?)
+    else {
+        return Ok(false);
+    };
+    let lately = used.used_at_ms.is_some_and(|used_at_ms| now_ms - used_at_ms < REFRESH_GRACE_MS);
+    let same = used.successor_hash.as_deref() == Some(successor_hash);
+    Ok(lately && same && successor.used_at_ms.is_none())
+}
+
+async fn find_token(tx: &mut Tx, token_hash: &[u8; 32]) -> Result<Option<TokenRow>, StoreError> {
+    let select = "SELECT used_at_ms, successor_hash FROM refresh_tokens WHERE token_hash = $1";
+    Ok(within!(tx, connection => {
+        sqlx::query_as(select).bind(token_hash.to_vec()).fetch_optional(connection).await?
+    }))
+}
+
+/// Revokes the family with this id where `is_it`, else all the others.
+async fn revoke_by_id(
+    tx: &mut Tx,
+    user: UserId,
+    family: Uuid,
+    is_it: bool,
+    now_ms: i64,
+) -> Result<Vec<Uuid>, StoreError> {
+    let update = "UPDATE refresh_families SET revoked_at_ms = $2 \
+         WHERE user_id = $1 AND revoked_at_ms IS NULL AND (family_id = $3) = $4 RETURNING family_id";
+    Ok(within!(tx, connection => {
+        let query = sqlx::query_scalar(update).bind(user.as_uuid()).bind(now_ms).bind(family).bind(is_it);
+        query.fetch_all(connection).await?
+    }))
+}
+
+async fn revoke_by_device(
+    tx: &mut Tx,
+    user: UserId,
+    device: &DeviceId,
+    now_ms: i64,
+) -> Result<Vec<Uuid>, StoreError> {
+    let update = "UPDATE refresh_families SET revoked_at_ms = $2 \
+         WHERE user_id = $1 AND revoked_at_ms IS NULL AND device_id = $3 RETURNING family_id";
+    Ok(within!(tx, connection => {
+        let query = sqlx::query_scalar(update).bind(user.as_uuid()).bind(now_ms).bind(device.as_str());
+        query.fetch_all(connection).await?
+    }))
 }

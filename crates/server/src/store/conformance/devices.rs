@@ -51,14 +51,14 @@ async fn a_device_is_registered_listed_and_removed(at: Fixture) {
         last_seen_at_ms: None,
     };
     assert_eq!(at.store.devices_of(user).await.unwrap(), [listed]);
-    let owner = DeviceOwner { user_id: user, pubkey: Some([3; 32]), removed: false };
+    let owner = DeviceOwner { user_id: user, pubkey: Some([3; 32]), removed: false, disabled: false };
     assert_eq!(at.store.find_device(&device.device_id).await.unwrap(), Some(owner));
 
     assert!(!at.store.remove_device(at.user().await, &device.device_id, NOW).await.unwrap());
     assert!(at.store.remove_device(user, &device.device_id, NOW).await.unwrap());
     assert!(!at.store.remove_device(user, &device.device_id, NOW).await.unwrap());
     assert_eq!(at.store.devices_of(user).await.unwrap(), []);
-    let owner = DeviceOwner { user_id: user, pubkey: None, removed: true };
+    let owner = DeviceOwner { user_id: user, pubkey: None, removed: true, disabled: false };
     assert_eq!(at.store.find_device(&device.device_id).await.unwrap(), Some(owner));
 }
 
@@ -106,7 +106,8 @@ async fn an_id_stays_with_its_user_after_removal(at: Fixture) {
     assert_eq!(register(&at, &stranger).await, Registration::IdTaken);
     let with_new_key = NewDevice { pubkey: Some([8; 32]), ..device.clone() };
     assert_eq!(register(&at, &with_new_key).await, Registration::Registered);
-    let owner = DeviceOwner { user_id: device.user_id, pubkey: Some([8; 32]), removed: false };
+    let owner =
+        DeviceOwner { user_id: device.user_id, pubkey: Some([8; 32]), removed: false, disabled: false };
     assert_eq!(at.store.find_device(&device.device_id).await.unwrap(), Some(owner));
 }
 

@@ -39,7 +39,7 @@ async fn a_closed_store_is_unavailable(at: Fixture) {
 
 async fn set_version(at: &Fixture, version: i64) {
     on!(&at.store.db, w, pool => {
-        sqlx::query("UPDATE _sqlx_migrations SET version = $1").bind(version).execute(pool).await.unwrap();
+        sqlx::query("UPDATE _sqlx_migrations SET version = $1 WHERE version = 1").bind(version).execute(pool).await.unwrap();
     });
     at.store.close().await;
 }

@@ -1,37 +1,64 @@
 //! Refresh tokens.
 
+use aldis_protocol::{DeviceId, UserId};
 use uuid::Uuid;
 
 use super::{Fixture, NOW, device_id, fifty_at_once, suite};
 use crate::store::{
-    NewFamily, RefreshFamily, RefreshUse,
+    FamilyCreation, NewDevice, NewFamily, NumberedRevocation, REFRESH_IDLE_MS, RefreshFamily, RefreshUse,
+    Registration, Revocation,
     db::on,
-    tokens::{REFRESH_IDLE_MS, REFRESH_LIFETIME_MS},
+    tokens::{REFRESH_GRACE_MS, REFRESH_LIFETIME_MS},
 };
 
 suite! {
     a_token_serves_once,
-    one_of_many_uses_of_a_token_succeeds,
+    the_same_again_is_a_repetition_for_ten_seconds,
+    a_used_successor_makes_the_same_again_a_reuse,
+    a_reuse_revokes_the_family,
+    many_uses_of_a_token_at_once_have_one_successor,
+    many_uses_of_an_old_token_at_once_revoke_once,
+    a_family_begins_only_while_its_login_holds,
     a_family_ends_when_idle,
     a_family_ends_after_ninety_days_of_use,
     tokens_of_a_revoked_family_are_refused,
     what_has_ended_is_swept,
 }
 
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
 async fn family(at: &Fixture, first_hash: u8) -> RefreshFamily {
-    let new = NewFamily {
-        family_id: Uuid::new_v4(),
-        user_id: at.user().await,
-        device_id: Some(device_id("phone")),
-        token_hash: [first_hash; 32],
-    };
-    at.store.create_family(&new, NOW).await.unwrap();
+    let user_id = at.user().await;
+    let device_id = Some(registered(at, user_id).await);
+    let new = NewFamily { family_id: Uuid::new_v4(), user_id, device_id, token_hash: [first_hash; 32] };
+    assert_eq!(at.store.create_family(&new, None, NOW).await.unwrap(), FamilyCreation::Created);
     RefreshFamily {
         family_id: new.family_id,
         user_id: new.user_id,
         device_id: new.device_id,
         auth_time_ms: NOW,
+        expires_at_ms: NOW + REFRESH_IDLE_MS,
     }
+}
+
+async fn registered(at: &Fixture, user_id: UserId) -> DeviceId {
+    let device_id = device_id("phone");
+    let device = NewDevice {
+        device_id: device_id.clone(),
+        user_id,
+        pubkey: None,
+        name: None,
+        created_at_ms: NOW,
+        signature: None,
+    };
+    assert_eq!(at.store.register_device(&device, NOW).await.unwrap(), Registration::Registered);
+    device_id
+}
+
+/// The family after a use at this time.
+fn used(family: &RefreshFamily, now_ms: i64) -> RefreshFamily {
+    let expires_at_ms = (now_ms + REFRESH_IDLE_MS).min(NOW + REFRESH_LIFETIME_MS);
+    RefreshFamily { expires_at_ms, ..family.clone() }
 }
 
 async fn refresh(at: &Fixture, hash: u8, successor: u8, now_ms: i64) -> RefreshUse {
@@ -41,59 +68,115 @@ async fn refresh(at: &Fixture, hash: u8, successor: u8, now_ms: i64) -> RefreshU
 async fn a_token_serves_once(at: Fixture) {
     let family = family(&at, 1).await;
     assert_eq!(refresh(&at, 9, 10, NOW).await, RefreshUse::Unknown);
-    assert_eq!(refresh(&at, 1, 2, NOW).await, RefreshUse::Rotated(family.clone()));
-    assert_eq!(refresh(&at, 1, 2, NOW).await, RefreshUse::Reused(family.clone()));
-    assert_eq!(refresh(&at, 1, 3, NOW).await, RefreshUse::Reused(family.clone()));
-    assert_eq!(refresh(&at, 2, 3, NOW).await, RefreshUse::Rotated(family));
+    assert_eq!(refresh(&at, 1, 2, NOW + 1).await, RefreshUse::Rotated(used(&family, NOW + 1)));
+    assert_eq!(refresh(&at, 2, 3, NOW + 2).await, RefreshUse::Rotated(used(&family, NOW + 2)));
 }
 
-async fn one_of_many_uses_of_a_token_succeeds(at: Fixture) {
+async fn the_same_again_is_a_repetition_for_ten_seconds(at: Fixture) {
+    let family = family(&at, 1).await;
+    assert_eq!(refresh(&at, 1, 2, NOW).await, RefreshUse::Rotated(family.clone()));
+    for later_ms in [0, REFRESH_GRACE_MS - 1] {
+        assert_eq!(refresh(&at, 1, 2, NOW + later_ms).await, RefreshUse::Repeated(family.clone()));
+    }
+    assert_eq!(refresh(&at, 1, 2, NOW + REFRESH_GRACE_MS).await, RefreshUse::Reused(family));
+}
+
+async fn a_used_successor_makes_the_same_again_a_reuse(at: Fixture) {
+    let family = family(&at, 1).await;
+    refresh(&at, 1, 2, NOW).await;
+    refresh(&at, 2, 3, NOW).await;
+    assert_eq!(refresh(&at, 1, 2, NOW).await, RefreshUse::Reused(family));
+}
+
+async fn a_reuse_revokes_the_family(at: Fixture) {
+    let family = family(&at, 1).await;
+    refresh(&at, 1, 2, NOW).await;
+    assert_eq!(refresh(&at, 1, 9, NOW).await, RefreshUse::Reused(family.clone()));
+    for token in [1, 2] {
+        assert_eq!(refresh(&at, token, 3, NOW).await, RefreshUse::Revoked);
+    }
+    let written = at.store.revocations_after(0, 10).await.unwrap();
+    let expected = Revocation::Family { user: family.user_id, family: family.family_id };
+    assert_eq!(written, [NumberedRevocation { number: 1, at_ms: NOW, revocation: expected }]);
+}
+
+async fn many_uses_of_a_token_at_once_have_one_successor(at: Fixture) {
     let family = family(&at, 1).await;
     let outcomes = fifty_at_once(&at.store, |store, _| async move {
         store.use_refresh_token(&[1; 32], &[2; 32], NOW).await.unwrap()
     })
     .await;
-    let (rotated, reused) = (RefreshUse::Rotated(family.clone()), RefreshUse::Reused(family));
+    let (rotated, repeated) = (RefreshUse::Rotated(family.clone()), RefreshUse::Repeated(family.clone()));
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == rotated).count(), 1);
-    assert_eq!(outcomes.iter().filter(|outcome| **outcome == reused).count(), 49);
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == repeated).count(), 49);
+    assert_eq!(refresh(&at, 2, 3, NOW).await, RefreshUse::Rotated(family));
+}
+
+async fn many_uses_of_an_old_token_at_once_revoke_once(at: Fixture) {
+    let family = family(&at, 1).await;
+    refresh(&at, 1, 2, NOW).await;
+    refresh(&at, 2, 3, NOW).await;
+    let outcomes = fifty_at_once(&at.store, |store, _| async move {
+        store.use_refresh_token(&[1; 32], &[2; 32], NOW).await.unwrap()
+    })
+    .await;
+    let reused = RefreshUse::Reused(family);
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == reused).count(), 1);
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == RefreshUse::Revoked).count(), 49);
+    assert_eq!(at.store.revocations_after(0, 10).await.unwrap().len(), 1);
+}
+
+async fn a_family_begins_only_while_its_login_holds(at: Fixture) {
+    let user_id = at.user().await;
+    let create = async |hash: u8, device: Option<&str>, password_hash| {
+        let device_id = device.map(device_id);
+        let new = NewFamily { family_id: Uuid::new_v4(), user_id, device_id, token_hash: [hash; 32] };
+        at.store.create_family(&new, password_hash, NOW).await.unwrap()
+    };
+    assert_eq!(create(1, None, Some("hash")).await, FamilyCreation::Created);
+    assert_eq!(create(2, None, Some("another")).await, FamilyCreation::Refused);
+    assert_eq!(create(3, Some("phone"), None).await, FamilyCreation::UnknownDevice);
+    on!(&at.store.db, w, pool => {
+        sqlx::query("UPDATE users SET disabled_at_ms = 1").execute(pool).await.unwrap();
+    });
+    assert_eq!(create(4, None, Some("hash")).await, FamilyCreation::Disabled);
+    assert_eq!(refresh(&at, 2, 9, NOW).await, RefreshUse::Unknown);
 }
 
 async fn a_family_ends_when_idle(at: Fixture) {
     let family = family(&at, 1).await;
     let last = NOW + REFRESH_IDLE_MS - 1;
-    assert_eq!(refresh(&at, 1, 2, last).await, RefreshUse::Rotated(family));
+    assert_eq!(refresh(&at, 1, 2, last).await, RefreshUse::Rotated(used(&family, last)));
     assert_eq!(refresh(&at, 2, 3, last + REFRESH_IDLE_MS).await, RefreshUse::Expired);
 }
 
 async fn a_family_ends_after_ninety_days_of_use(at: Fixture) {
     let family = family(&at, 1).await;
     for (hash, days) in [(1, 25), (2, 50), (3, 75)] {
-        let used = refresh(&at, hash, hash + 1, NOW + days * 24 * 60 * 60 * 1000).await;
-        assert_eq!(used, RefreshUse::Rotated(family.clone()));
+        let now_ms = NOW + days * DAY_MS;
+        assert_eq!(refresh(&at, hash, hash + 1, now_ms).await, RefreshUse::Rotated(used(&family, now_ms)));
     }
     assert_eq!(refresh(&at, 4, 5, NOW + REFRESH_LIFETIME_MS).await, RefreshUse::Expired);
-    assert_eq!(refresh(&at, 4, 5, NOW + REFRESH_LIFETIME_MS - 1).await, RefreshUse::Rotated(family));
+    let last = NOW + REFRESH_LIFETIME_MS - 1;
+    assert_eq!(refresh(&at, 4, 5, last).await, RefreshUse::Rotated(used(&family, last)));
 }
 
 async fn tokens_of_a_revoked_family_are_refused(at: Fixture) {
     let family = family(&at, 1).await;
     refresh(&at, 1, 2, NOW).await;
-    on!(&at.store.db, w, pool => {
-        sqlx::query("UPDATE refresh_families SET revoked_at_ms = $1").bind(NOW).execute(pool).await.unwrap();
-    });
-    assert_eq!(refresh(&at, 2, 3, NOW).await, RefreshUse::Revoked(family.clone()));
-    assert_eq!(refresh(&at, 1, 3, NOW).await, RefreshUse::Revoked(family));
+    at.store.revoke_family(family.user_id, family.family_id, NOW).await.unwrap();
+    assert_eq!(refresh(&at, 2, 3, NOW).await, RefreshUse::Revoked);
+    assert_eq!(refresh(&at, 1, 2, NOW).await, RefreshUse::Revoked);
 }
 
 async fn what_has_ended_is_swept(at: Fixture) {
     let family = family(&at, 1).await;
     refresh(&at, 1, 2, NOW).await;
     assert_eq!(at.store.sweep(NOW + REFRESH_IDLE_MS - 1).await.unwrap(), 0);
-    assert_eq!(refresh(&at, 2, 3, NOW + 10).await, RefreshUse::Rotated(family.clone()));
+    assert_eq!(refresh(&at, 2, 3, NOW + 10).await, RefreshUse::Rotated(used(&family, NOW + 10)));
 
     assert_eq!(at.store.sweep(NOW + REFRESH_IDLE_MS).await.unwrap(), 1);
     assert_eq!(refresh(&at, 1, 3, NOW).await, RefreshUse::Unknown);
-    assert_eq!(refresh(&at, 2, 3, NOW).await, RefreshUse::Reused(family));
     assert_eq!(at.store.sweep(NOW + REFRESH_IDLE_MS + 10).await.unwrap(), 2);
     assert_eq!(refresh(&at, 3, 4, NOW).await, RefreshUse::Unknown);
 }

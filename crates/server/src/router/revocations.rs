@@ -1,0 +1,289 @@
+//! What was revoked: read from the store by every node, kept for as long as a token may still say otherwise, and
+//! carried out on the sessions that are here.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::Duration,
+};
+
+use aldis_auth::Claims;
+use aldis_protocol::CloseCode;
+use uuid::Uuid;
+
+use super::{Closing, Identity, Outlet, Router};
+use crate::{
+    clock::{milliseconds, unix_ms_i64},
+    store::{NumberedRevocation, Revocation, StoreError},
+};
+
+/// How many are read at a time.
+const BATCH: i64 = 500;
+
+/// By how much the clocks of two nodes may differ, with room to spare: revocations are kept for so much longer.
+const CLOCKS_DIFFER_MS: i64 = 10 * 60 * 1000;
+
+/// How many are kept, some 10 MB. Of more, the oldest are forgotten, and tokens from before those have to be refreshed,
+/// which asks the store.
+const LIMIT: usize = 100_000;
+
+/// The revocations that this node knows, of the last lifetime of a token.
+pub(super) struct Revocations {
+    known: RwLock<Known>,
+    kept_ms: i64,
+}
+
+/// What is known of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Its family is in force.
+    InForce,
+    /// Its family is revoked.
+    Revoked,
+    /// It is from a time of which not everything is known any more.
+    TooOld,
+}
+
+#[derive(Default)]
+struct Known {
+    /// The number of the last one.
+    last: i64,
+    recent: VecDeque<NumberedRevocation>,
+    /// Those of families among them.
+    families: HashSet<Uuid>,
+    /// The time of the last one that was forgotten for want of room.
+    forgotten_ms: i64,
+}
+
+impl Revocations {
+    pub(super) fn new(token_lifetime: Duration) -> Self {
+        let lifetime_ms = i64::try_from(milliseconds(token_lifetime)).unwrap_or(i64::MAX);
+        Self { known: RwLock::default(), kept_ms: lifetime_ms.saturating_add(CLOCKS_DIFFER_MS) }
+    }
+
+    /// Up to which number they are known. Who takes it before he looks at a proof can [ask](Self::since) later what
+    /// was revoked while he looked.
+    pub(super) fn last(&self) -> i64 {
+        self.read().last
+    }
+
+    /// Whether a token counts.
+    pub(super) fn standing(&self, claims: &Claims) -> Standing {
+        self.read().standing(claims.sid, claims.iat)
+    }
+
+    /// Lets a session go on with a family, unless that is revoked. A revocation that comes meanwhile waits, and then
+    /// finds the session.
+    pub(super) fn renew(&self, outlet: &Outlet, family: Uuid) -> bool {
+        let known = self.read();
+        let in_force = !known.families.contains(&family);
+        if in_force {
+            outlet.set_family(Some(family));
+        }
+        in_force
+    }
+
+    /// How a session has to end because of what was revoked after this number.
+    fn since(&self, number: i64, outlet: &Outlet) -> Option<Closing> {
+        let known = self.read();
+        let later = known.recent.iter().rev().take_while(|entry| entry.number > number);
+        // The first that concerns it decides, as it would have for a session that was there.
+        later.filter_map(|entry| closing(&entry.revocation, outlet)).last()
+    }
+
+    fn start_after(&self, number: i64) {
+        self.write().last = number;
+    }
+
+    fn learn(&self, entries: &[NumberedRevocation], now_ms: i64) {
+        let mut known = self.write();
+        for entry in entries {
+            known.learn(entry);
+        }
+        known.forget(now_ms.saturating_sub(self.kept_ms));
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Known> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn standing(&self, family: Uuid, issued_s: u64) -> Standing {
+        let issued_ms = i64::try_from(issued_s.saturating_mul(1000)).unwrap_or(i64::MAX);
+        if self.families.contains(&family) {
+            Standing::Revoked
+        } else if issued_ms <= self.forgotten_ms {
+            Standing::TooOld
+        } else {
+            Standing::InForce
+        }
+    }
+
+    /// One that is known already, because two read at the same time, changes nothing.
+    fn learn(&mut self, entry: &NumberedRevocation) {
+        if entry.number <= self.last {
+            return;
+        }
+        self.last = entry.number;
+        if let Revocation::Family { family, .. } = entry.revocation {
+            self.families.insert(family);
+        }
+        self.recent.push_back(entry.clone());
+        if self.recent.len() > LIMIT
+            && let Some(oldest) = self.recent.pop_front()
+        {
+            self.forgotten_ms = self.forgotten_ms.max(oldest.at_ms);
+            self.drop_family(&oldest);
+        }
+    }
+
+    /// Forgets those of this time and older: the tokens that they concern have expired.
+    fn forget(&mut self, until_ms: i64) {
+        while let Some(oldest) = self.recent.pop_front_if(|entry| entry.at_ms <= until_ms) {
+            self.drop_family(&oldest);
+        }
+    }
+
+    fn drop_family(&mut self, entry: &NumberedRevocation) {
+        if let Revocation::Family { family, .. } = entry.revocation {
+            self.families.remove(&family);
+        }
+    }
+}
+
+impl Router {
+    /// Learns, before the node serves anybody, what was revoked while tokens lived that may still be shown.
+    pub(crate) async fn recall_revocations(&self) -> Result<(), StoreError> {
+        let since_ms = unix_ms_i64().saturating_sub(self.revocations.kept_ms);
+        self.revocations.start_after(self.store.last_revocation_until(since_ms).await?);
+        self.read_revocations().await
+    }
+
+    /// Reads what was revoked since the last time, on whichever node, and closes the sessions that it concerns.
+    pub(crate) async fn read_revocations(&self) -> Result<(), StoreError> {
+        loop {
+            let entries = self.store.revocations_after(self.revocations.last(), BATCH).await?;
+            self.revocations.learn(&entries, unix_ms_i64());
+            for entry in &entries {
+                self.carry_out(&entry.revocation);
+            }
+            if i64::try_from(entries.len()).unwrap_or(BATCH) < BATCH {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Carries out at once what this node has just revoked. Should the database go away right now, it is revoked all the
+    /// same, and carried out when the database is back.
+    pub(super) async fn revoked(&self) {
+        if let Err(error) = self.read_revocations().await {
+            tracing::warn!(%error, "cannot read revocations; trying again");
+        }
+    }
+
+    /// Somebody came back to his session, and proved anew who he is.
+    pub(crate) fn proved_again(&self, outlet: &Outlet, identity: &Identity) {
+        outlet.set_family(identity.family);
+        self.end_if_revoked_since(identity.proved_at, outlet);
+    }
+
+    /// Ends a session that was proved when no later revocation than this was known, if one has come since.
+    pub(super) fn end_if_revoked_since(&self, number: i64, outlet: &Outlet) {
+        if let Some(closing) = self.revocations.since(number, outlet) {
+            outlet.close_with(closing);
+        }
+    }
+
+    fn carry_out(&self, revocation: &Revocation) {
+        for attached in self.registry.of_user(revocation.user()) {
+            if let Some(closing) = closing(revocation, &attached.handle) {
+                attached.handle.close_with(closing);
+            }
+        }
+    }
+}
+
+/// How a revocation ends a session, if it concerns it.
+fn closing(revocation: &Revocation, outlet: &Outlet) -> Option<Closing> {
+    let (concerned, code, message) = match revocation {
+        Revocation::Family { family, .. } => (
+            outlet.family() == Some(*family),
+            CloseCode::SessionRevoked,
+            "the session was revoked; sign in again",
+        ),
+        Revocation::KeyChanged { .. } => {
+            (true, CloseCode::KeyChanged, "the identity's key has changed; sign in again")
+        }
+        Revocation::DeviceRemoved { device, .. } => {
+            (outlet.device == *device, CloseCode::DeviceUnknown, "the device was removed")
+        }
+        Revocation::AccountDisabled { .. } => (true, CloseCode::AccountDisabled, "the account is disabled"),
+        Revocation::AccountDeleted { .. } => (true, CloseCode::SessionRevoked, "the account was deleted"),
+    };
+    let concerned = concerned && outlet.user == revocation.user();
+    concerned.then(|| Closing::new(code, "", message))
+}
+
+#[cfg(test)]
+mod tests {
+    use aldis_protocol::UserId;
+
+    use super::*;
+
+    const LIFETIME: Duration = Duration::from_secs(900);
+    const KEPT_MS: i64 = 900_000 + CLOCKS_DIFFER_MS;
+
+    fn revoked(number: i64, at_ms: i64) -> NumberedRevocation {
+        let revocation = Revocation::Family { user: UserId::new(Uuid::nil()), family: family(number) };
+        NumberedRevocation { number, at_ms, revocation }
+    }
+
+    fn family(number: i64) -> Uuid {
+        Uuid::from_u128(u128::try_from(number).unwrap())
+    }
+
+    fn standing(revocations: &Revocations, number: i64, issued_s: u64) -> Standing {
+        revocations.read().standing(family(number), issued_s)
+    }
+
+    #[test]
+    fn a_revocation_is_known_as_long_as_a_token_may_live() {
+        let revocations = Revocations::new(LIFETIME);
+        revocations.learn(&[revoked(1, 5_000), revoked(2, 6_000)], 6_000);
+        assert_eq!(revocations.last(), 2);
+        revocations.learn(&[], 4_999 + KEPT_MS);
+        assert_eq!(standing(&revocations, 1, 4), Standing::Revoked);
+        revocations.learn(&[], 5_000 + KEPT_MS);
+        assert_eq!(standing(&revocations, 1, 4), Standing::InForce);
+        assert_eq!(standing(&revocations, 2, 4), Standing::Revoked);
+        assert_eq!(revocations.last(), 2);
+    }
+
+    #[test]
+    fn two_readers_of_the_same_learn_it_once() {
+        let revocations = Revocations::new(LIFETIME);
+        revocations.learn(&[revoked(1, 5_000), revoked(2, 5_000)], 5_000);
+        revocations.learn(&[revoked(1, 5_000)], 5_000);
+        assert_eq!((revocations.last(), revocations.read().recent.len()), (2, 2));
+    }
+
+    #[test]
+    fn over_the_limit_older_tokens_are_refused_instead() {
+        let revocations = Revocations::new(LIFETIME);
+        let limit = i64::try_from(LIMIT).unwrap();
+        let many: Vec<_> = (1..=limit + 2).map(|number| revoked(number, number * 1_000)).collect();
+        revocations.learn(&many, 0);
+        let known = (revocations.read().recent.len(), revocations.read().families.len());
+        assert_eq!(known, (LIMIT, LIMIT));
+        assert_eq!(standing(&revocations, 1, 1), Standing::TooOld);
+        assert_eq!(standing(&revocations, limit + 3, 1), Standing::TooOld);
+        assert_eq!(standing(&revocations, limit + 3, 2), Standing::TooOld);
+        assert_eq!(standing(&revocations, limit + 3, 3), Standing::InForce);
+        assert_eq!(standing(&revocations, 3, 3), Standing::Revoked);
+    }
+}

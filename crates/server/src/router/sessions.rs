@@ -1,0 +1,90 @@
+//! Signing out, and what only somebody may do who proved a moment ago who he is.
+
+use aldis_protocol::{ErrorCode, api::ChangePasswordRequest};
+
+use super::{Caller, Denied, Router, tokens::REVOKED};
+use crate::{
+    clock::{Now, unix_ms_i64},
+    store::AccountChange,
+};
+
+/// How long a login counts as of now, in seconds.
+const STEP_UP_SECONDS: u64 = 5 * 60;
+
+const STEP_UP_REQUIRED: Denied =
+    Denied::new(ErrorCode::StepUpRequired, "this needs a login of the last five minutes; sign in again");
+const WRONG_PASSWORD: Denied = Denied::new(ErrorCode::InvalidCredentials, "`old_password` is wrong");
+const BAD_PASSWORD: Denied = Denied::new(
+    ErrorCode::BadRequest,
+    "`new_password` has 8 characters or more, and at most 1,024 bytes (71 where the server hashes with bcrypt)",
+);
+const NO_PASSWORD: Denied = Denied::new(
+    ErrorCode::Conflict,
+    "the account has no address, and so no password; it is proved by its key",
+);
+const PASSWORD_CHANGED: Denied =
+    Denied::new(ErrorCode::Conflict, "the password was changed at the same time; look which one it is now");
+
+impl Caller {
+    /// Whether he signed in a moment ago. What makes a stolen token a lasting credential asks for it.
+    pub(super) fn step_up(&self, now: Now) -> Result<(), Denied> {
+        let since_login = (now.unix_ms / 1000).saturating_sub(self.auth_time);
+        if since_login <= STEP_UP_SECONDS { Ok(()) } else { Err(STEP_UP_REQUIRED) }
+    }
+}
+
+impl Router {
+    /// Signs the caller out, here or everywhere.
+    pub(crate) async fn logout(&self, caller: &Caller, everywhere: bool) -> Result<(), Denied> {
+        if everywhere {
+            self.store.revoke_families(caller.user, unix_ms_i64()).await?;
+        } else {
+            self.store.revoke_family(caller.user, caller.family, unix_ms_i64()).await?;
+        }
+        self.revoked().await;
+        Ok(())
+    }
+
+    /// Sets another password, and signs the caller out everywhere but here.
+    pub(crate) async fn change_password(
+        &self,
+        caller: &Caller,
+        request: ChangePasswordRequest,
+        now: Now,
+    ) -> Result<(), Denied> {
+        let ChangePasswordRequest { old_password, new_password } = request;
+        if old_password.is_none() {
+            caller.step_up(now)?;
+        }
+        self.passwords.check(new_password.expose()).map_err(|_| BAD_PASSWORD)?;
+        let stored = self.store.password_hash_of(caller.user).await?;
+        if let Some(old) = old_password {
+            let verdict = self.passwords.verify(old.expose().to_owned(), stored.clone()).await?;
+            if !verdict.matches {
+                return Err(WRONG_PASSWORD);
+            }
+        }
+        let stored = stored.ok_or(NO_PASSWORD)?;
+        let fresh = self.passwords.hash(new_password.expose().to_owned()).await?;
+        let changed = self.store.change_password(caller.user, caller.family, &stored, &fresh, unix_ms_i64());
+        self.account_changed(changed.await?).await
+    }
+
+    /// Deletes the caller's account.
+    pub(crate) async fn delete_account(&self, caller: &Caller, now: Now) -> Result<(), Denied> {
+        caller.step_up(now)?;
+        let deleted = self.store.delete_account(caller.user, caller.family, unix_ms_i64()).await?;
+        self.account_changed(deleted).await
+    }
+
+    async fn account_changed(&self, change: AccountChange) -> Result<(), Denied> {
+        match change {
+            AccountChange::Done => {
+                self.revoked().await;
+                Ok(())
+            }
+            AccountChange::Revoked => Err(REVOKED),
+            AccountChange::PasswordChanged => Err(PASSWORD_CHANGED),
+        }
+    }
+}

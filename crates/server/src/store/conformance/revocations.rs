@@ -1,0 +1,259 @@
+//! Revocations: their order, and what writes them.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use aldis_protocol::UserId;
+use uuid::Uuid;
+
+use super::{Fixture, NOW, device_id, fifty_at_once, suite};
+use crate::store::{
+    AccountChange, AccountCreation, FamilyCreation, IdentityCreation, NewDevice, NewFamily, Registration,
+    Revocation, db::within, revocations,
+};
+
+suite! {
+    revocations_are_numbered_in_order,
+    each_kind_is_read_as_it_was_written,
+    who_reads_on_misses_none,
+    what_is_rolled_back_leaves_no_gap,
+    one_family_is_revoked_once,
+    all_families_of_a_user_are_revoked,
+    a_new_password_revokes_the_other_families,
+    a_password_is_changed_only_by_who_is_signed_in,
+    a_removed_device_takes_its_families_with_it,
+    a_deleted_account_is_gone,
+    an_account_is_deleted_only_by_who_is_signed_in,
+    revocations_are_swept_when_no_token_is_left,
+}
+
+async fn family(at: &Fixture, user_id: UserId, device: Option<&str>) -> Uuid {
+    let family_id = Uuid::new_v4();
+    let mut token_hash = [0; 32];
+    token_hash[..16].copy_from_slice(family_id.as_bytes());
+    let new = NewFamily { family_id, user_id, device_id: device.map(device_id), token_hash };
+    assert_eq!(at.store.create_family(&new, None, NOW).await.unwrap(), FamilyCreation::Created);
+    family_id
+}
+
+async fn device(at: &Fixture, user_id: UserId, id: &str) -> Registration {
+    let device = NewDevice {
+        device_id: device_id(id),
+        user_id,
+        pubkey: Some([3; 32]),
+        name: Some("Phone".into()),
+        created_at_ms: NOW,
+        signature: None,
+    };
+    at.store.register_device(&device, NOW).await.unwrap()
+}
+
+/// All that was written, in its order.
+async fn written(at: &Fixture) -> Vec<Revocation> {
+    let rows = at.store.revocations_after(0, 1_000).await.unwrap();
+    let numbers: Vec<i64> = rows.iter().map(|row| row.number).collect();
+    assert_eq!(numbers, (1..).take(rows.len()).collect::<Vec<i64>>(), "numbers without gaps");
+    rows.into_iter().map(|row| row.revocation).collect()
+}
+
+async fn append(at: &Fixture, revocations: &[Revocation], now_ms: i64) {
+    let mut tx = at.store.db.begin().await.unwrap();
+    revocations::append(&mut tx, revocations, now_ms).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+fn some_user() -> UserId {
+    UserId::new(Uuid::new_v4())
+}
+
+async fn revocations_are_numbered_in_order(at: Fixture) {
+    let user = some_user();
+    let many: Vec<_> = (0..2_500).map(|_| Revocation::Family { user, family: Uuid::new_v4() }).collect();
+    append(&at, &many[..1], NOW).await;
+    append(&at, &[], NOW).await;
+    append(&at, &many[1..], NOW + 1).await;
+
+    let mut read = Vec::new();
+    loop {
+        let rows = at.store.revocations_after(i64::try_from(read.len()).unwrap(), 999).await.unwrap();
+        if rows.is_empty() {
+            break;
+        }
+        read.extend(rows.into_iter().map(|row| row.revocation));
+    }
+    assert_eq!(read, many);
+    assert_eq!(at.store.last_revocation_until(NOW - 1).await.unwrap(), 0);
+    assert_eq!(at.store.last_revocation_until(NOW).await.unwrap(), 1);
+}
+
+async fn each_kind_is_read_as_it_was_written(at: Fixture) {
+    let user = some_user();
+    let each = [
+        Revocation::Family { user, family: Uuid::new_v4() },
+        Revocation::KeyChanged { user },
+        Revocation::DeviceRemoved { user, device: device_id("phone") },
+        Revocation::AccountDisabled { user },
+        Revocation::AccountDeleted { user },
+    ];
+    append(&at, &each, NOW).await;
+    assert_eq!(written(&at).await, each);
+}
+
+/// A reader who asks only for what follows the last number that he has seen, while many write.
+async fn who_reads_on_misses_none(at: Fixture) {
+    let done = Arc::new(AtomicBool::new(false));
+    let reader = tokio::spawn({
+        let (store, done) = (Arc::clone(&at.store), Arc::clone(&done));
+        async move {
+            let mut seen = Vec::new();
+            loop {
+                let finished = done.load(Ordering::SeqCst);
+                let rows = store.revocations_after(seen.last().copied().unwrap_or(0), 1_000).await.unwrap();
+                seen.extend(rows.into_iter().map(|row| row.number));
+                if finished {
+                    return seen;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    fifty_at_once(&at.store, |store, _| async move {
+        for _ in 0..4 {
+            let mut tx = store.db.begin().await.unwrap();
+            let revocation = Revocation::KeyChanged { user: some_user() };
+            revocations::append(&mut tx, &[revocation], NOW).await.unwrap();
+            tx.commit().await.unwrap();
+        }
+    })
+    .await;
+    done.store(true, Ordering::SeqCst);
+    assert_eq!(reader.await.unwrap(), (1..=200).collect::<Vec<i64>>());
+}
+
+async fn what_is_rolled_back_leaves_no_gap(at: Fixture) {
+    let user = some_user();
+    let mut tx = at.store.db.begin().await.unwrap();
+    revocations::append(&mut tx, &[Revocation::KeyChanged { user }], NOW).await.unwrap();
+    tx.rollback().await.unwrap();
+    append(&at, &[Revocation::AccountDisabled { user }], NOW).await;
+    assert_eq!(written(&at).await, [Revocation::AccountDisabled { user }]);
+}
+
+async fn one_family_is_revoked_once(at: Fixture) {
+    let user = at.user().await;
+    let (one, _other) = (family(&at, user, None).await, family(&at, user, None).await);
+    at.store.revoke_family(some_user(), one, NOW).await.unwrap();
+    at.store.revoke_family(user, Uuid::new_v4(), NOW).await.unwrap();
+    assert_eq!(written(&at).await, []);
+    for _ in 0..2 {
+        at.store.revoke_family(user, one, NOW).await.unwrap();
+    }
+    assert_eq!(written(&at).await, [Revocation::Family { user, family: one }]);
+}
+
+async fn all_families_of_a_user_are_revoked(at: Fixture) {
+    let (user, stranger) = (at.user().await, at.user().await);
+    let mut expected = Vec::new();
+    for _ in 0..2 {
+        expected.push(Revocation::Family { user, family: family(&at, user, None).await });
+    }
+    family(&at, stranger, None).await;
+    at.store.revoke_families(user, NOW).await.unwrap();
+    let revoked = written(&at).await;
+    assert_eq!(revoked.len(), 2);
+    assert!(expected.iter().all(|revocation| revoked.contains(revocation)), "{revoked:?}");
+}
+
+async fn a_new_password_revokes_the_other_families(at: Fixture) {
+    let user = at.user().await;
+    let (own, other) = (family(&at, user, None).await, family(&at, user, None).await);
+    let change = async |old, new| at.store.change_password(user, own, old, new, NOW).await.unwrap();
+    assert_eq!(change("wrong", "new").await, AccountChange::PasswordChanged);
+    assert_eq!(written(&at).await, []);
+    assert_eq!(change("hash", "new").await, AccountChange::Done);
+    assert_eq!(written(&at).await, [Revocation::Family { user, family: other }]);
+    assert_eq!(at.store.password_hash_of(user).await.unwrap().as_deref(), Some("new"));
+}
+
+async fn a_password_is_changed_only_by_who_is_signed_in(at: Fixture) {
+    let (user, stranger) = (at.user().await, at.user().await);
+    let revoked = family(&at, user, None).await;
+    at.store.revoke_family(user, revoked, NOW).await.unwrap();
+    let foreign = family(&at, stranger, None).await;
+    for family in [revoked, foreign] {
+        let changed = at.store.change_password(user, family, "hash", "new", NOW).await.unwrap();
+        assert_eq!(changed, AccountChange::Revoked);
+    }
+    assert_eq!(at.store.password_hash_of(user).await.unwrap().as_deref(), Some("hash"));
+}
+
+async fn a_removed_device_takes_its_families_with_it(at: Fixture) {
+    let user = at.user().await;
+    device(&at, user, "phone").await;
+    let bound = family(&at, user, Some("phone")).await;
+    family(&at, user, None).await;
+    let phone = device_id("phone");
+    assert!(!at.store.remove_device(some_user(), &phone, NOW).await.unwrap());
+    assert_eq!(written(&at).await, []);
+    assert!(at.store.remove_device(user, &phone, NOW).await.unwrap());
+    assert!(!at.store.remove_device(user, &phone, NOW).await.unwrap());
+    let expected =
+        [Revocation::DeviceRemoved { user, device: phone }, Revocation::Family { user, family: bound }];
+    assert_eq!(written(&at).await, expected);
+}
+
+async fn a_deleted_account_is_gone(at: Fixture) {
+    let (user, key) = (some_user(), [7; 32]);
+    assert_eq!(at.store.create_account_for_key(user, key, NOW).await.unwrap(), IdentityCreation::Created);
+    set_address(&at, user, "bob@example.org").await;
+    device(&at, user, "phone").await;
+    let family_id = family(&at, user, Some("phone")).await;
+    let deleted = at.store.delete_account(user, family_id, NOW).await.unwrap();
+    assert_eq!(deleted, AccountChange::Done);
+    let expected = [Revocation::AccountDeleted { user }, Revocation::Family { user, family: family_id }];
+    assert_eq!(written(&at).await, expected);
+
+    assert_eq!(at.store.find_identity(&key).await.unwrap(), None);
+    assert_eq!(at.store.devices_of(user).await.unwrap(), []);
+    assert_eq!(at.store.password_hash_of(user).await.unwrap(), None);
+    let again = at.store.create_account_for_key(some_user(), key, NOW).await.unwrap();
+    assert_eq!(again, IdentityCreation::Deleted);
+    assert_eq!(device(&at, at.user().await, "phone").await, Registration::IdTaken);
+    assert_eq!(device(&at, user, "phone").await, Registration::NoAccount);
+    let created = at.store.create_account(some_user(), "bob@example.org", "hash", NOW).await.unwrap();
+    assert_eq!(created, AccountCreation::Created);
+    let new = NewFamily { family_id: Uuid::new_v4(), user_id: user, device_id: None, token_hash: [1; 32] };
+    assert_eq!(at.store.create_family(&new, None, NOW).await.unwrap(), FamilyCreation::Refused);
+}
+
+/// Gives an account of a key an address too.
+async fn set_address(at: &Fixture, user: UserId, email: &str) {
+    let mut tx = at.store.db.begin().await.unwrap();
+    let update = "UPDATE users SET email = $2, password_hash = 'hash' WHERE user_id = $1";
+    within!(&mut tx, connection => {
+        sqlx::query(update).bind(user.as_uuid()).bind(email).execute(connection).await.unwrap();
+    });
+    tx.commit().await.unwrap();
+}
+
+async fn an_account_is_deleted_only_by_who_is_signed_in(at: Fixture) {
+    let user = at.user().await;
+    let revoked = family(&at, user, None).await;
+    at.store.revoke_family(user, revoked, NOW).await.unwrap();
+    assert_eq!(at.store.delete_account(user, revoked, NOW).await.unwrap(), AccountChange::Revoked);
+    assert!(at.store.password_hash_of(user).await.unwrap().is_some());
+}
+
+async fn revocations_are_swept_when_no_token_is_left(at: Fixture) {
+    let kept_ms = 31 * 24 * 60 * 60 * 1000;
+    append(&at, &[Revocation::KeyChanged { user: some_user() }], NOW).await;
+    assert_eq!(at.store.sweep(NOW + kept_ms - 1).await.unwrap(), 0);
+    assert_eq!(at.store.sweep(NOW + kept_ms).await.unwrap(), 1);
+    let later = Revocation::KeyChanged { user: some_user() };
+    append(&at, std::slice::from_ref(&later), NOW).await;
+    let rows = at.store.revocations_after(0, 10).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.number).collect::<Vec<_>>(), [2], "no number comes twice");
+    assert_eq!(at.store.last_revocation_until(NOW).await.unwrap(), 2);
+}
