@@ -2,15 +2,23 @@
 //! store.
 
 mod accounts;
+mod contacts;
 mod deliver;
 mod devices;
 mod ice;
 mod identity;
+mod notices;
+mod offers;
 mod outlet;
 mod passwords;
+mod relations;
 mod seen;
 mod signaling;
+mod stand_in;
+#[cfg(test)]
+mod tests;
 mod tokens;
+mod turns;
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,11 +30,12 @@ use aldis_protocol::{
 use aldis_registry::{Attached, Attachment, Registry, Routing};
 use futures::future::BoxFuture;
 
+pub(crate) use contacts::Asked;
 pub(crate) use identity::{Denied, Identity, KeyProof, TokenLife, TokenProof};
 pub(crate) use outlet::{Closing, Frame, Left, Order, Outlet, Taken};
 pub(crate) use tokens::Caller;
 
-use self::{passwords::Passwords, seen::Seen};
+use self::{passwords::Passwords, relations::Relations, seen::Seen};
 use crate::{
     clock::Now,
     config::{Config, PasswordHash, Registration, TokenAlgorithm, Turn},
@@ -41,6 +50,7 @@ pub(crate) struct Router {
     challenges: HttpChallenges,
     successors: SubKey,
     passwords: Passwords,
+    relations: Relations,
     seen: Seen,
     settings: Settings,
 }
@@ -83,6 +93,7 @@ impl Router {
                 PasswordHash::Argon2id => aldis_auth::PasswordHasher::Argon2id,
                 PasswordHash::Bcrypt => aldis_auth::PasswordHasher::Bcrypt,
             }),
+            relations: Relations::default(),
             seen: Seen::default(),
             settings: Settings {
                 routing: match config.routing {

@@ -1,4 +1,5 @@
-//! What must survive: accounts, identities, devices, refresh tokens, used challenges, in SQLite or PostgreSQL.
+//! What must survive: accounts, identities, devices, contacts, notices, refresh tokens, used challenges, in SQLite or
+//! PostgreSQL.
 //!
 //! One file per subject, each with its statements, written once where both backends take the same text. A write
 //! is a short transaction of its own; those that arrive in numbers and are waited for go through the
@@ -13,10 +14,12 @@ mod accounts;
 mod challenges;
 #[cfg(test)]
 mod conformance;
+mod contacts;
 mod db;
 mod devices;
 mod error;
 mod identity;
+mod notices;
 mod postgres;
 mod row;
 mod sqlite;
@@ -26,9 +29,11 @@ mod writer;
 
 pub(crate) use self::{
     accounts::AccountCreation,
+    contacts::{Decided, NewRequest, Requested},
     devices::{Device, DeviceOwner, NewDevice, Registration},
     error::StoreError,
     identity::{Identity, IdentityCreation},
+    notices::{Notice, Recipients},
     tokens::{NewFamily, RefreshFamily, RefreshUse},
     url::{DatabaseUrl, InvalidDatabaseUrl},
 };
@@ -104,7 +109,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; what was deleted by then stays deleted, and the next sweep goes on.
     pub(crate) async fn sweep(&self, now_ms: i64) -> Result<u64, StoreError> {
-        Ok(challenges::sweep(&self.db, now_ms).await? + tokens::sweep(&self.db, now_ms).await?)
+        let used = challenges::sweep(&self.db, now_ms).await? + tokens::sweep(&self.db, now_ms).await?;
+        Ok(used + notices::sweep(&self.db, now_ms).await?)
     }
 }
 

@@ -2,12 +2,12 @@
 
 use aldis_auth::PublicKey;
 use aldis_protocol::{
-    CloseCode, DeviceId, ErrorCode, Timestamp,
+    AlertKind, CloseCode, DeviceId, ErrorCode, Timestamp,
     api::{Device, DeviceList, RegisterDevice},
     statement::DeviceStatement,
 };
 
-use super::{Caller, Closing, Denied, Router, accounts::parse_key};
+use super::{Caller, Closing, Denied, Router, accounts::parse_key, notices::device_alert};
 use crate::{
     clock::unix_ms_i64,
     store::{self, NewDevice, Registration},
@@ -46,7 +46,10 @@ impl Router {
             signature: request.signature,
         };
         let created = match self.store.register_device(&new, now_ms).await? {
-            Registration::Registered => true,
+            Registration::Registered => {
+                self.alert_of_device(caller, AlertKind::DeviceAdded, &device_id).await;
+                true
+            }
             Registration::Unchanged => false,
             Registration::KeyInUse => return Err(KEY_IN_USE),
             Registration::TooMany => return Err(TOO_MANY),
@@ -73,7 +76,14 @@ impl Router {
         if let Some((_, outlet)) = self.registry.on_device(device).filter(|(user, _)| *user == caller.user) {
             outlet.close_with(Closing::new(CloseCode::DeviceUnknown, "", "the device was removed"));
         }
+        self.alert_of_device(caller, AlertKind::DeviceRemoved, device).await;
         Ok(())
+    }
+
+    /// Alerts every device but the caller's and the one it is about.
+    async fn alert_of_device(&self, caller: &Caller, kind: AlertKind, device: &DeviceId) {
+        let except: Vec<&DeviceId> = caller.device.iter().chain([device]).collect();
+        self.notify(caller.user, device_alert(kind, device), &except).await;
     }
 
     async fn check_statement(&self, caller: &Caller, request: &RegisterDevice) -> Result<(), Denied> {

@@ -17,6 +17,8 @@ use aldis_protocol::{
 };
 use bytes::Bytes;
 
+use super::{offers::Offers, turns::Turns};
+
 /// A session as everyone else sees it.
 #[derive(Debug)]
 pub(crate) struct Outlet {
@@ -25,6 +27,8 @@ pub(crate) struct Outlet {
     pub(crate) device: DeviceId,
     pub(crate) fingerprint: Option<Fingerprint>,
     pub(crate) codec: Codec,
+    pub(super) offers: Offers,
+    pub(super) turns: Turns,
     /// The tick at which the session wants to be woken; the sweep reads it.
     deadline: AtomicU64,
     /// Bytes that the session keeps for its client besides the queue.
@@ -139,6 +143,8 @@ impl Outlet {
             device,
             fingerprint,
             codec,
+            offers: Offers::default(),
+            turns: Turns::default(),
             deadline: AtomicU64::new(u64::MAX),
             kept: AtomicUsize::new(0),
             queue: Mutex::default(),

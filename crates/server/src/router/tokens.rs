@@ -20,6 +20,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
     pub(crate) user: UserId,
+    /// The device that the token is bound to.
+    pub(crate) device: Option<DeviceId>,
 }
 
 const INVALID_REFRESH: Denied =
@@ -28,7 +30,7 @@ const INVALID_REFRESH: Denied =
 impl Router {
     /// Who shows this token over HTTP.
     pub(crate) fn caller(&self, token: &str, now: Now) -> Result<Caller, Denied> {
-        self.check_token(token, now).map(|claims| Caller { user: claims.sub })
+        self.check_token(token, now).map(|claims| Caller { user: claims.sub, device: claims.did })
     }
 
     /// Whether a token is good, without asking anybody.

@@ -228,13 +228,12 @@ async fn register(tx: &mut Tx, device: &NewDevice, now_ms: i64) -> Result<Regist
     }
 }
 
-/// Until the transaction ends, nobody else counts or adds devices of this user.
-async fn lock_user(tx: &mut Tx, user: UserId) -> Result<(), StoreError> {
+/// Until the transaction ends, nobody else counts or adds what is this user's. Says whether there is such a user.
+pub(super) async fn lock_user(tx: &mut Tx, user: UserId) -> Result<bool, StoreError> {
     let touch = "UPDATE users SET created_at_ms = created_at_ms WHERE user_id = $1";
-    within!(tx, connection => {
-        sqlx::query(touch).bind(user.as_uuid()).execute(connection).await?;
-    });
-    Ok(())
+    Ok(within!(tx, connection => {
+        sqlx::query(touch).bind(user.as_uuid()).execute(connection).await?.rows_affected() == 1
+    }))
 }
 
 async fn holder(tx: &mut Tx, device: &DeviceId) -> Result<Option<DeviceOwner>, StoreError> {
