@@ -1,6 +1,7 @@
 //! The bodies of the HTTP API, shared by the server's handlers and the client (http.md).
 
 mod account;
+mod contact;
 mod device;
 mod identity;
 mod problem;
@@ -10,6 +11,7 @@ pub use account::{
     ChallengeRequest, ChallengeResponse, ChangePasswordRequest, LoginRequest, LogoutRequest, RefreshRequest,
     RegisterRequest, TokenResponse, TokenType, VerifyRequest,
 };
+pub use contact::{Contact, ContactDecision, ContactList, ContactState, SetContact};
 pub use device::{Device, DeviceList, RegisterDevice};
 pub use identity::{
     CancelRequest, CancelResponse, ChainConflict, ChainHead, ChainResponse, ChainStatement, DeviceKey,

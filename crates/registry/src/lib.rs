@@ -7,5 +7,5 @@
 mod reach;
 mod registry;
 
-pub use reach::{Facts, Routing, may_signal};
+pub use reach::{Facts, Purpose, Routing, Stance, may_reach};
 pub use registry::{Attached, Attachment, Registry};

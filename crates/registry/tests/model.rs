@@ -1,5 +1,7 @@
 //! The registry against a naive one, under random operations.
 
+#![allow(clippy::unwrap_used, reason = "the lint spares test functions, but not their helpers")]
+
 use aldis_protocol::{DeviceId, SessionId, UserId};
 use aldis_registry::{Attached, Attachment, Registry};
 use proptest::prelude::*;

@@ -5,6 +5,7 @@ mod audience;
 mod auth;
 mod body;
 mod caller;
+mod contacts;
 mod cors;
 mod devices;
 mod head;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     middleware::{from_fn, from_fn_with_state},
-    routing::{delete, get, post},
+    routing::{delete, get, post, put},
 };
 use http::{HeaderValue, header::CACHE_CONTROL};
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
@@ -53,6 +54,9 @@ pub(crate) fn routes(node: Arc<Node>, doors: Router<Arc<Node>>) -> Router {
         .route("/devices/", get(devices::list))
         .route("/devices/{id}", delete(devices::remove))
         .route("/devices/{id}/", delete(devices::remove))
+        .route("/api/contacts", get(contacts::list))
+        .route("/api/contacts/{user}", put(contacts::set).delete(contacts::remove))
+        .route("/api/contacts/{user}/request", post(contacts::request))
         .route("/api/ice-servers", get(ice::list))
         .route("/health", get(ops::health))
         .route("/health/ready", get(ops::ready))

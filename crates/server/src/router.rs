@@ -2,17 +2,25 @@
 //! store.
 
 mod accounts;
+mod contacts;
 mod deliver;
 mod devices;
 mod ice;
 mod identity;
+mod notices;
+mod offers;
 mod outlet;
 mod passwords;
+mod relations;
 mod revocations;
 mod seen;
 mod sessions;
 mod signaling;
+mod stand_in;
+#[cfg(test)]
+mod tests;
 mod tokens;
+mod turns;
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,11 +32,12 @@ use aldis_protocol::{
 use aldis_registry::{Attached, Attachment, Registry, Routing};
 use futures::future::BoxFuture;
 
+pub(crate) use contacts::Asked;
 pub(crate) use identity::{Denied, Identity, KeyProof, TokenLife, TokenProof};
 pub(crate) use outlet::{Closing, Frame, Left, Order, Outlet, Taken};
 pub(crate) use tokens::Caller;
 
-use self::{passwords::Passwords, revocations::Revocations, seen::Seen};
+use self::{passwords::Passwords, relations::Relations, revocations::Revocations, seen::Seen};
 use crate::{
     clock::Now,
     config::{Config, PasswordHash, Registration, TokenAlgorithm, Turn},
@@ -44,6 +53,7 @@ pub(crate) struct Router {
     successors: SubKey,
     revocations: Revocations,
     passwords: Passwords,
+    relations: Relations,
     seen: Seen,
     settings: Settings,
 }
@@ -87,6 +97,7 @@ impl Router {
                 PasswordHash::Argon2id => aldis_auth::PasswordHasher::Argon2id,
                 PasswordHash::Bcrypt => aldis_auth::PasswordHasher::Bcrypt,
             }),
+            relations: Relations::default(),
             seen: Seen::default(),
             settings: Settings {
                 routing: match config.routing {

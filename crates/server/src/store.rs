@@ -1,5 +1,5 @@
-//! What must survive: accounts, identities, devices, refresh tokens, revocations, used challenges, in SQLite or
-//! PostgreSQL.
+//! What must survive: accounts, identities, devices, contacts, notices, refresh tokens, revocations, used challenges, in
+//! SQLite or PostgreSQL.
 //!
 //! One file per subject, each with its statements, written once where both backends take the same text. A write
 //! is a short transaction of its own; those that arrive in numbers and are waited for go through the
@@ -14,10 +14,12 @@ mod accounts;
 mod challenges;
 #[cfg(test)]
 mod conformance;
+mod contacts;
 mod db;
 mod devices;
 mod error;
 mod identity;
+mod notices;
 mod postgres;
 mod revocations;
 mod row;
@@ -28,9 +30,11 @@ mod writer;
 
 pub(crate) use self::{
     accounts::{AccountChange, AccountCreation},
+    contacts::{Decided, NewRequest, Requested},
     devices::{Device, DeviceOwner, NewDevice, Registration},
     error::StoreError,
     identity::{Identity, IdentityCreation},
+    notices::{Notice, Recipients},
     revocations::{NumberedRevocation, Revocation},
     tokens::{FamilyCreation, NewFamily, REFRESH_IDLE_MS, RefreshFamily, RefreshUse},
     url::{DatabaseUrl, InvalidDatabaseUrl},
@@ -109,7 +113,8 @@ impl Store {
     pub(crate) async fn sweep(&self, now_ms: i64) -> Result<u64, StoreError> {
         Ok(challenges::sweep(&self.db, now_ms).await?
             + tokens::sweep(&self.db, now_ms).await?
-            + revocations::sweep(&self.db, now_ms).await?)
+            + revocations::sweep(&self.db, now_ms).await?
+            + notices::sweep(&self.db, now_ms).await?)
     }
 }
 

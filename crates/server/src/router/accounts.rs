@@ -176,7 +176,7 @@ pub(super) fn parse_key(bytes: &[u8; 32]) -> Result<PublicKey, Denied> {
 }
 
 /// The address in lower case, if it is one: one `@`, both sides non-empty, no blanks or control characters.
-fn canonical_email(email: &str) -> Result<String, Denied> {
+pub(super) fn canonical_email(email: &str) -> Result<String, Denied> {
     let sides = email
         .split_once('@')
         .filter(|(local, domain)| !local.is_empty() && !domain.is_empty() && !domain.contains('@'));

@@ -2,12 +2,12 @@
 
 use aldis_auth::PublicKey;
 use aldis_protocol::{
-    DeviceId, ErrorCode, Timestamp,
+    AlertKind, DeviceId, ErrorCode, Timestamp,
     api::{Device, DeviceList, RegisterDevice},
     statement::DeviceStatement,
 };
 
-use super::{Caller, Denied, Router, accounts::parse_key, identity::ACCOUNT_DELETED};
+use super::{Caller, Denied, Router, accounts::parse_key, identity::ACCOUNT_DELETED, notices::device_alert};
 use crate::{
     clock::unix_ms_i64,
     store::{self, NewDevice, Registration},
@@ -46,7 +46,10 @@ impl Router {
             signature: request.signature,
         };
         let created = match self.store.register_device(&new, now_ms).await? {
-            Registration::Registered => true,
+            Registration::Registered => {
+                self.alert_of_device(caller, AlertKind::DeviceAdded, &device_id).await;
+                true
+            }
             Registration::Unchanged => false,
             Registration::KeyInUse => return Err(KEY_IN_USE),
             Registration::TooMany => return Err(TOO_MANY),
@@ -72,7 +75,14 @@ impl Router {
             return Err(Denied::new(ErrorCode::UnknownDevice, "there is no such device of yours"));
         }
         self.revoked().await;
+        self.alert_of_device(caller, AlertKind::DeviceRemoved, device).await;
         Ok(())
+    }
+
+    /// Alerts every device but the caller's and the one it is about.
+    async fn alert_of_device(&self, caller: &Caller, kind: AlertKind, device: &DeviceId) {
+        let except: Vec<&DeviceId> = caller.device.iter().chain([device]).collect();
+        self.notify(caller.user, device_alert(kind, device), &except).await;
     }
 
     async fn check_statement(&self, caller: &Caller, request: &RegisterDevice) -> Result<(), Denied> {

@@ -1,10 +1,10 @@
 //! Who somebody is: the handshake's questions, answered from the keys, the tokens and the store.
 
 use aldis_auth::{Claims, PublicKey};
-use aldis_protocol::{DeviceId, ErrorCode, Fingerprint, PendingRotation, UserId};
+use aldis_protocol::{AlertKind, DeviceId, ErrorCode, Fingerprint, PendingRotation, UserId};
 use uuid::Uuid;
 
-use super::Router;
+use super::{Router, notices::device_alert};
 use crate::{
     clock::{Now, unix_ms_i64},
     config::Registration,
@@ -205,7 +205,11 @@ impl Router {
             signature: None,
         };
         match self.store.register_device(&new, now_ms).await? {
-            store::Registration::Registered | store::Registration::Unchanged => Ok(()),
+            store::Registration::Registered => {
+                self.notify(user, device_alert(AlertKind::DeviceAdded, device), &[device]).await;
+                Ok(())
+            }
+            store::Registration::Unchanged => Ok(()),
             store::Registration::TooMany => Err(Denied::new(
                 ErrorCode::Conflict,
                 "this user has as many devices as may be; remove one first",

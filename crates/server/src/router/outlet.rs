@@ -18,6 +18,8 @@ use aldis_protocol::{
 use bytes::Bytes;
 use uuid::Uuid;
 
+use super::{offers::Offers, turns::Turns};
+
 /// A session as everyone else sees it.
 #[derive(Debug)]
 pub(crate) struct Outlet {
@@ -28,6 +30,8 @@ pub(crate) struct Outlet {
     pub(crate) codec: Codec,
     /// The sign-in that its token descends from; none where a key was the proof.
     family: Mutex<Option<Uuid>>,
+    pub(super) offers: Offers,
+    pub(super) turns: Turns,
     /// The tick at which the session wants to be woken; the sweep reads it.
     deadline: AtomicU64,
     /// Bytes that the session keeps for its client besides the queue.
@@ -144,6 +148,8 @@ impl Outlet {
             fingerprint,
             codec,
             family: Mutex::new(family),
+            offers: Offers::default(),
+            turns: Turns::default(),
             deadline: AtomicU64::new(u64::MAX),
             kept: AtomicUsize::new(0),
             queue: Mutex::default(),

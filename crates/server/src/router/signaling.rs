@@ -3,21 +3,24 @@
 use std::{fmt, sync::Arc};
 
 use aldis_protocol::{
-    Ack, AckStatus, DeviceId, ErrorCode, Fingerprint, RelayedSignal, RequestId, ServerFrame, ServerMessage,
+    Ack, AckStatus, DeviceId, ErrorCode, Payload, RelayedSignal, RequestId, ServerFrame, ServerMessage,
     Signal, SignalKind, SignalSignature, Target, UserId, UserRef,
 };
-use aldis_registry::{Facts, may_signal};
+use aldis_registry::{Facts, Purpose, may_reach};
 
 use super::{
     Reply, Router,
     deliver::{Encoded, deliver},
     error,
     outlet::Outlet,
+    relations::Relation,
+    stand_in::stand_in,
 };
-use crate::clock::Now;
+use crate::{clock::Now, store::StoreError};
 
 impl Router {
-    /// Hands a signal to whom it is for, as far as the sender may reach him and he is there.
+    /// Hands a signal to whom it is for, as far as the sender may reach him and he is there. Blocked, forbidden, unknown
+    /// and offline are one answer after the same look-ups.
     pub(super) fn signal(
         self: &Arc<Self>,
         from: &Arc<Outlet>,
@@ -27,65 +30,143 @@ impl Router {
     ) -> Reply {
         let Signal { kind, target, payload, signature } = signal;
         let relay = Relay { id, kind, signature, now };
+        if from.turns.is_free()
+            && let Some(addressee) = self.known_addressee(from, &target, now)
+        {
+            return Reply::Now(self.hand_on(from, &target, addressee, relay.with(payload)));
+        }
+        let turn = from.turns.take();
+        let (router, from, payload) = (Arc::clone(self), Arc::clone(from), payload.into_owned());
+        Reply::Later(Box::pin(async move {
+            let _turn = turn;
+            match router.find_addressee(&from, &target).await {
+                Ok(addressee) => router.hand_on(&from, &target, addressee, relay.with(payload)),
+                Err(failure) => unavailable(&failure),
+            }
+        }))
+    }
+
+    fn hand_on(
+        &self,
+        from: &Arc<Outlet>,
+        target: &Target,
+        addressee: Addressee,
+        signal: Relayed<'_>,
+    ) -> ServerMessage<'static> {
+        let handed =
+            Handing { router: self, from, addressee, kind: signal.relay.kind, frame: signal.frame(from) };
         match target {
-            Target::Device(device) => {
-                Reply::Now(self.signal_device(from, &device, &relay.frame(from, payload)))
-            }
-            Target::User(UserRef::Id(user)) => {
-                Reply::Now(self.signal_user(from, user, &relay.frame(from, payload)))
-            }
-            Target::User(UserRef::Fingerprint(fingerprint)) => {
-                let (router, from, payload) = (Arc::clone(self), Arc::clone(from), payload.into_owned());
-                Reply::Later(Box::pin(async move {
-                    let user = match router.user_of(fingerprint).await {
-                        Ok(user) => user,
-                        Err(reply) => return reply,
-                    };
-                    router.signal_user(&from, user, &relay.frame(&from, payload))
-                }))
-            }
+            Target::Device(device) => handed.to_device(device),
+            Target::User(_) => handed.to_user(),
         }
     }
 
-    fn signal_device(&self, from: &Outlet, device: &DeviceId, frame: &Encoded<'_>) -> ServerMessage<'static> {
-        let target = self.registry.on_device(device).filter(|(user, _)| self.may_signal(from, *user));
-        match target.and_then(|(_, outlet)| deliver(&outlet, frame)) {
+    /// Whose the target is and how the two stand, where nobody has to be asked.
+    fn known_addressee(&self, from: &Outlet, target: &Target, now: Now) -> Option<Addressee> {
+        let user = match target {
+            Target::Device(device) => self.user_of_device(from, device),
+            Target::User(UserRef::Id(user)) => *user,
+            Target::User(UserRef::Fingerprint(fingerprint)) => {
+                if from.fingerprint != Some(*fingerprint) {
+                    return None;
+                }
+                from.user
+            }
+        };
+        let relation = self.known_relation(from.user, user, now)?;
+        Some(Addressee { user, relation })
+    }
+
+    async fn find_addressee(&self, from: &Outlet, target: &Target) -> Result<Addressee, StoreError> {
+        let user = match target {
+            Target::Device(device) => self.user_of_device(from, device),
+            Target::User(UserRef::Id(user)) => *user,
+            Target::User(UserRef::Fingerprint(fingerprint)) => {
+                let identity = self.store.identity_of_fingerprint(*fingerprint).await?;
+                identity.map_or_else(
+                    || stand_in(from.user, &fingerprint.to_string()),
+                    |identity| identity.user_id,
+                )
+            }
+        };
+        let relation = self.relation(from.user, user).await?;
+        Ok(Addressee { user, relation })
+    }
+
+    /// The user of a device that is here, or somebody who stands for him.
+    fn user_of_device(&self, from: &Outlet, device: &DeviceId) -> UserId {
+        let here = self.registry.on_device(device);
+        here.map_or_else(|| stand_in(from.user, device.as_str()), |(user, _)| user)
+    }
+}
+
+/// Whose devices a signal is for, and how he and the sender stand.
+#[derive(Debug, Clone, Copy)]
+struct Addressee {
+    user: UserId,
+    relation: Relation,
+}
+
+/// A signal, about to be handed to whoever of the addressee's sessions may get it.
+struct Handing<'a> {
+    router: &'a Router,
+    from: &'a Arc<Outlet>,
+    addressee: Addressee,
+    kind: SignalKind,
+    frame: Encoded<'a>,
+}
+
+impl Handing<'_> {
+    fn to_device(&self, device: &DeviceId) -> ServerMessage<'static> {
+        let target = self.router.registry.on_device(device).filter(|(user, _)| *user == self.addressee.user);
+        match target.and_then(|(_, outlet)| self.to_session(&outlet)) {
             Some(status) => ServerMessage::Ack(handed_on(status, device)),
             None => target_unavailable(),
         }
     }
 
-    fn signal_user(&self, from: &Outlet, user: UserId, frame: &Encoded<'_>) -> ServerMessage<'static> {
+    fn to_user(&self) -> ServerMessage<'static> {
         let (mut devices, mut best) = (Vec::new(), None);
-        for target in self.registry.of_user(user) {
-            let is_sender = target.session == from.session;
-            if is_sender || !self.may_signal(from, user) {
+        for target in self.router.registry.of_user(self.addressee.user) {
+            if target.session == self.from.session {
                 continue;
             }
-            if let Some(status) = deliver(&target.handle, frame) {
+            if let Some(status) = self.to_session(&target.handle) {
                 devices.push(target.device);
                 best = best.filter(|best| *best == AckStatus::Delivered).or(Some(status));
             }
         }
         match best {
-            Some(status) => ServerMessage::Ack(Ack { devices: Some(devices), ..handed_on(status, &user) }),
+            Some(status) => {
+                let ack = handed_on(status, &self.addressee.user);
+                ServerMessage::Ack(Ack { devices: Some(devices), ..ack })
+            }
             None => target_unavailable(),
         }
     }
 
-    async fn user_of(&self, fingerprint: Fingerprint) -> Result<UserId, ServerMessage<'static>> {
-        match self.store.identity_of_fingerprint(fingerprint).await {
-            Ok(Some(identity)) => Ok(identity.user_id),
-            Ok(None) => Err(target_unavailable()),
-            Err(failure) => {
-                tracing::warn!(error = %failure, "cannot look up an identity");
-                Err(error(ErrorCode::Unavailable, "the database is away; try again"))
-            }
+    /// How far the signal went, if it may go there at all.
+    fn to_session(&self, target: &Outlet) -> Option<AckStatus> {
+        let facts = self.facts(target);
+        if !may_reach(self.router.settings.routing, Purpose::Signal, facts) {
+            return None;
         }
+        let status = deliver(target, &self.frame)?;
+        if self.kind == SignalKind::Offer && !facts.same_user {
+            self.from.offers.note(target.session);
+        }
+        Some(status)
     }
 
-    fn may_signal(&self, from: &Outlet, target: UserId) -> bool {
-        may_signal(self.settings.routing, Facts { same_user: from.user == target })
+    fn facts(&self, target: &Outlet) -> Facts {
+        Facts {
+            same_user: self.from.user == target.user,
+            sender: self.addressee.relation.sender,
+            target: self.addressee.relation.target,
+            offered: target.offers.include(self.from.session),
+            share_private_room: false,
+            share_public_room: false,
+        }
     }
 }
 
@@ -98,11 +179,22 @@ struct Relay {
 }
 
 impl Relay {
-    fn frame<'a>(self, from: &Outlet, payload: aldis_protocol::Payload<'a>) -> Encoded<'a> {
-        let Self { id, kind, signature, now } = self;
-        let message =
-            ServerMessage::Signal(RelayedSignal { kind, sender: from.sender(), payload, signature });
-        Encoded::new(ServerFrame { id, timestamp: now.timestamp(), message })
+    fn with(self, payload: Payload<'_>) -> Relayed<'_> {
+        Relayed { relay: self, payload }
+    }
+}
+
+/// A signal without its sender.
+struct Relayed<'a> {
+    relay: Relay,
+    payload: Payload<'a>,
+}
+
+impl<'a> Relayed<'a> {
+    fn frame(self, from: &Outlet) -> Encoded<'a> {
+        let Relay { id, kind, signature, now } = self.relay;
+        let signal = RelayedSignal { kind, sender: from.sender(), payload: self.payload, signature };
+        Encoded::new(ServerFrame { id, timestamp: now.timestamp(), message: ServerMessage::Signal(signal) })
     }
 }
 
@@ -114,4 +206,9 @@ fn handed_on(status: AckStatus, whom: &impl fmt::Display) -> Ack<'static> {
 /// Blocked, not allowed, unknown and offline are one answer.
 fn target_unavailable() -> ServerMessage<'static> {
     error(ErrorCode::TargetUnavailable, "the target cannot be reached")
+}
+
+fn unavailable(failure: &StoreError) -> ServerMessage<'static> {
+    tracing::warn!(error = %failure, "cannot look up whom a signal is for");
+    error(ErrorCode::Unavailable, "the database is away; try again")
 }

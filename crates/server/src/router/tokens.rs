@@ -28,6 +28,8 @@ pub(crate) struct Caller {
     pub(crate) family: Uuid,
     /// When he last proved himself by more than a token, in Unix seconds.
     pub(crate) auth_time: u64,
+    /// The device that the token is bound to.
+    pub(crate) device: Option<DeviceId>,
 }
 
 /// A login, about to begin a family of tokens.
@@ -47,7 +49,7 @@ impl Router {
     /// Who shows this token over HTTP.
     pub(crate) fn caller(&self, token: &str, now: Now) -> Result<Caller, Denied> {
         let claims = self.check_token(token, now)?;
-        Ok(Caller { user: claims.sub, family: claims.sid, auth_time: claims.auth_time })
+        Ok(Caller { user: claims.sub, device: claims.did, family: claims.sid, auth_time: claims.auth_time })
     }
 
     /// Whether a token is good, without asking anybody.

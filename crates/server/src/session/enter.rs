@@ -60,7 +60,14 @@ pub(super) async fn admit<W: Wire>(
         wire = hand_over(wire, &arrived, id.clone(), &identity, claim, router).await?;
     }
     match begin(codec, &identity, router) {
-        Some(outlet) => Some(greeted(wire, arrived, id, &identity, outlet, router, sockets)),
+        Some(outlet) => {
+            let notices = router.waiting_notices(&outlet).await;
+            let mut task = greeted(wire, arrived, id, &identity, outlet, router, sockets);
+            for notice in notices {
+                task.say(notice);
+            }
+            Some(task)
+        }
         None => {
             let denied = Denied::new(ErrorCode::Overloaded, "this user has too many connections");
             refuse(wire, codec, Refusal::of(door, denied).answering(id)).await

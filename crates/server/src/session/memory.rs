@@ -53,8 +53,8 @@ mod tests {
     fn session(router: &Router, kept: usize, queued: usize, is_detached: bool) -> Arc<Outlet> {
         let user = UserId::new(Uuid::now_v7());
         let device = format!("~{}", Uuid::now_v7()).parse().unwrap();
-        let outlet = Arc::new(Outlet::new(new_session_id(), user, device, None, Codec::Json));
-        assert!(router.attach(&outlet));
+        let outlet = Arc::new(Outlet::new(new_session_id(), user, device, None, None, Codec::Json));
+        assert!(router.attach(&outlet, 0));
         outlet.set_kept(kept);
         outlet.set_detached(is_detached);
         let _ = outlet.push(Frame { bytes: Bytes::from(vec![0; queued]), counted: true });

@@ -216,8 +216,12 @@ async fn empty(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<(), StoreError>
             sqlx::query(update).bind(user.as_uuid()).bind(now_ms).execute(connection).await?;
         });
     }
-    let gone =
-        ["DELETE FROM identities WHERE user_id = $1", "DELETE FROM refresh_families WHERE user_id = $1"];
+    let gone = [
+        "DELETE FROM identities WHERE user_id = $1",
+        "DELETE FROM refresh_families WHERE user_id = $1",
+        "DELETE FROM contacts WHERE user_id = $1 OR peer_id = $1",
+        "DELETE FROM notices WHERE device_id IN (SELECT device_id FROM devices WHERE user_id = $1)",
+    ];
     for delete in gone {
         within!(tx, connection => {
             sqlx::query(delete).bind(user.as_uuid()).execute(connection).await?;

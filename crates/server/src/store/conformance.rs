@@ -14,8 +14,10 @@ use super::{DatabaseUrl, Store, StoreOptions};
 
 mod accounts;
 mod challenges;
+mod contacts;
 mod devices;
 mod lifecycle;
+mod notices;
 mod revocations;
 mod tokens;
 

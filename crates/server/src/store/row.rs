@@ -1,6 +1,8 @@
 //! From columns to types: what the store wrote, read back and checked.
 
-use aldis_protocol::DeviceId;
+use std::str::FromStr;
+
+use aldis_protocol::{DeviceId, UnknownName};
 
 use super::StoreError;
 
@@ -16,6 +18,11 @@ pub(super) fn optional_array<const N: usize>(bytes: Option<&[u8]>) -> Result<Opt
 
 /// A device id.
 pub(super) fn device_id(text: &str) -> Result<DeviceId, StoreError> {
+    text.parse().map_err(unreadable)
+}
+
+/// One of a closed set of names.
+pub(super) fn name<T: FromStr<Err = UnknownName>>(text: &str) -> Result<T, StoreError> {
     text.parse().map_err(unreadable)
 }
 

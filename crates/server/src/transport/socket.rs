@@ -361,3 +361,6 @@ fn over_limit() -> Incoming {
 fn is_over_limit(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<OverLimit>())
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,8 +73,8 @@ impl Stage {
         tokio::spawn(sweep(Arc::clone(&router)));
         let user = UserId::new(Uuid::now_v7());
         let other = "other".parse().unwrap();
-        let other = Arc::new(Outlet::new(new_session_id(), user, other, None, Codec::Json));
-        assert!(router.attach(&other));
+        let other = Arc::new(Outlet::new(new_session_id(), user, other, None, None, Codec::Json));
+        assert!(router.attach(&other, 0));
         let device = "phone".parse().unwrap();
         Self { router, tasks: TaskTracker::new(), window: DEFAULT_RESUME_WINDOW, user, device, other }
     }
@@ -90,8 +90,14 @@ impl Stage {
     pub(super) async fn admits_on(&self, client: &Client, claim: Option<Claim>) {
         let arrived =
             Arrived { door: Door::Signal, codec: Codec::Json, room: None, resume_window: self.window };
-        let identity =
-            Identity { user: self.user, device: self.device.clone(), fingerprint: None, token: None };
+        let identity = Identity {
+            user: self.user,
+            device: self.device.clone(),
+            fingerprint: None,
+            token: None,
+            family: None,
+            proved_at: 0,
+        };
         let proved = Proved { id: None, identity, claim };
         let wire = MemoryWire(client.clone());
         if let Some(task) = admit(wire, arrived, proved, &self.router, &self.tasks).await {

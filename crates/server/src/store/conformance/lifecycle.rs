@@ -38,8 +38,9 @@ async fn a_closed_store_is_unavailable(at: Fixture) {
 }
 
 async fn set_version(at: &Fixture, version: i64) {
+    let update = "UPDATE _sqlx_migrations SET version = $1 WHERE version = (SELECT MAX(version) FROM _sqlx_migrations)";
     on!(&at.store.db, w, pool => {
-        sqlx::query("UPDATE _sqlx_migrations SET version = $1 WHERE version = 1").bind(version).execute(pool).await.unwrap();
+        sqlx::query(update).bind(version).execute(pool).await.unwrap();
     });
     at.store.close().await;
 }

@@ -1,0 +1,153 @@
+//! Contacts: who may signal a user, message him and see his presence.
+
+use std::fmt;
+
+use aldis_protocol::{
+    ContactRequest, ErrorCode, UserId, UserRef,
+    api::{ContactDecision, ContactList},
+};
+
+use super::{Caller, Denied, Router, accounts::canonical_email, stand_in::stand_in};
+use crate::{
+    clock::unix_ms_i64,
+    store::{Decided, NewRequest, Notice, Recipients, Requested},
+};
+
+const NO_SUCH_USER: Denied = Denied::new(ErrorCode::NotFound, "there is no such user");
+const ONESELF: Denied = Denied::new(ErrorCode::BadRequest, "nobody is a contact of himself");
+const TOO_MANY: Denied =
+    Denied::new(ErrorCode::Conflict, "you have as many contacts as may be; remove some first");
+
+/// Whom a contact request is for, as its asker names him.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// By user id or fingerprint.
+    User(UserRef),
+    /// By the address of an account, in lower case.
+    Address(String),
+}
+
+impl Asked {
+    /// Reads a user id, a fingerprint or an address.
+    pub(crate) fn parse(text: &str) -> Result<Self, Denied> {
+        text.parse().map(Self::User).or_else(|_| canonical_email(text).map(Self::Address)).map_err(|_| {
+            Denied::new(
+                ErrorCode::BadRequest,
+                "a request is for a user id, a fingerprint or an email address",
+            )
+        })
+    }
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(user) => user.fmt(f),
+            Self::Address(address) => f.write_str(address),
+        }
+    }
+}
+
+impl Router {
+    /// The caller's contacts.
+    pub(crate) async fn contacts(&self, caller: &Caller) -> Result<ContactList, Denied> {
+        Ok(ContactList { contacts: self.store.contacts_of(caller.user).await? })
+    }
+
+    /// Allows or blocks somebody; in force at once on this node, within a second on every other.
+    pub(crate) async fn set_contact(
+        &self,
+        caller: &Caller,
+        peer: UserRef,
+        decision: ContactDecision,
+    ) -> Result<(), Denied> {
+        let peer = self.find_user(peer).await?.ok_or(NO_SUCH_USER)?;
+        if peer == caller.user {
+            return Err(ONESELF);
+        }
+        let decided = self.store.decide_contact(caller.user, peer, decision, unix_ms_i64()).await;
+        self.relations.forget(caller.user, peer);
+        match decided? {
+            Decided::Done => Ok(()),
+            Decided::NoSuchUser => Err(NO_SUCH_USER),
+            Decided::TooMany => Err(TOO_MANY),
+        }
+    }
+
+    /// Takes back what the caller decided about somebody, or asked of him.
+    pub(crate) async fn remove_contact(&self, caller: &Caller, peer: UserRef) -> Result<(), Denied> {
+        let Some(peer) = self.find_user(peer).await? else { return Ok(()) };
+        let forgotten = self.store.forget_contact(caller.user, peer).await;
+        self.relations.forget(caller.user, peer);
+        Ok(forgotten?)
+    }
+
+    /// Asks somebody to be allowed. What is done and answered is the same whether he exists, has blocked the caller or
+    /// hears of it.
+    pub(crate) async fn request_contact(&self, caller: &Caller, whom: &Asked) -> Result<(), Denied> {
+        let request = self.new_request(caller, whom).await?;
+        let to = request.to;
+        if to == caller.user {
+            return Ok(());
+        }
+        let live = self.live_devices(to);
+        let requested = self.store.request_contact(request, &Recipients::all_but(&live), unix_ms_i64()).await;
+        self.relations.forget(caller.user, to);
+        match requested? {
+            Requested::Noted { told: false } => Ok(()),
+            Requested::Noted { told: true } => {
+                let notice = Notice::ContactRequest(ContactRequest { user_id: caller.user });
+                self.tell_live(to, notice, &live, &[]).await;
+                Ok(())
+            }
+            Requested::TooMany => Err(TOO_MANY),
+        }
+    }
+
+    /// The request, to somebody who stands for whom it names where there is no such user.
+    async fn new_request(&self, caller: &Caller, whom: &Asked) -> Result<NewRequest, Denied> {
+        let from = caller.user;
+        let (found, by_address) = match whom {
+            Asked::User(user) => (self.find_user(*user).await?, false),
+            Asked::Address(email) => {
+                let account = self.store.find_email_account(email).await?;
+                (account.map(|account| account.user_id), true)
+            }
+        };
+        Ok(match found {
+            Some(to) => NewRequest { from, to, by_address },
+            None => NewRequest { from, to: stand_in(from, &whom.to_string()), by_address: true },
+        })
+    }
+
+    /// The user who is named. An id is taken for a user's.
+    async fn find_user(&self, user: UserRef) -> Result<Option<UserId>, Denied> {
+        match user {
+            UserRef::Id(id) => Ok(Some(id)),
+            UserRef::Fingerprint(fingerprint) => {
+                let identity = self.store.identity_of_fingerprint(fingerprint).await?;
+                Ok(identity.map(|identity| identity.user_id))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_names_an_id_a_fingerprint_or_an_address() {
+        let id = "6a3803d5-f059-902a-1c6d-afbc9ba47292";
+        assert!(matches!(Asked::parse(id), Ok(Asked::User(UserRef::Id(_)))));
+        assert!(matches!(Asked::parse(&"0a".repeat(32)), Ok(Asked::User(UserRef::Fingerprint(_)))));
+        assert_eq!(Asked::parse("Ann@Example.test"), Ok(Asked::Address("ann@example.test".into())));
+        for bad in ["", "ann", "a b@c", "@"] {
+            assert_eq!(
+                Asked::parse(bad).map_err(|denied| denied.code),
+                Err(ErrorCode::BadRequest),
+                "{bad:?}"
+            );
+        }
+    }
+}

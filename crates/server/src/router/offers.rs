@@ -1,0 +1,56 @@
+//! Whom a session made an offer: he may answer it, as long as both sessions last.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, PoisonError},
+};
+
+use aldis_protocol::SessionId;
+
+/// How many sessions a session may have made an offer that they can still answer; the oldest goes first. Nobody holds
+/// as many calls at once.
+const LIMIT: usize = 256;
+
+/// The sessions that a session made an offer, the latest last.
+#[derive(Debug, Default)]
+pub(super) struct Offers(Mutex<VecDeque<SessionId>>);
+
+impl Offers {
+    /// An offer was handed to this session.
+    pub(super) fn note(&self, target: SessionId) {
+        let mut offered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        offered.retain(|session| *session != target);
+        if offered.len() == LIMIT {
+            offered.pop_front();
+        }
+        offered.push_back(target);
+    }
+
+    /// Whether this session was made an offer.
+    pub(super) fn include(&self, session: SessionId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&session)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn session(number: usize) -> SessionId {
+        SessionId::new(Uuid::from_u128(number as u128))
+    }
+
+    #[test]
+    fn the_oldest_offer_goes_first() {
+        let offers = Offers::default();
+        for number in 0..LIMIT {
+            offers.note(session(number));
+        }
+        offers.note(session(0));
+        offers.note(session(LIMIT));
+        assert!(offers.include(session(0)) && offers.include(session(LIMIT)));
+        assert!(!offers.include(session(1)));
+    }
+}

@@ -1,0 +1,194 @@
+//! Signals through the router alone: what it asks the store, and in which order it carries things out.
+
+use std::sync::Arc;
+
+use aldis_auth::RootKey;
+use aldis_protocol::{
+    ClientMessage, Codec, DeviceId, ErrorCode, Fingerprint, Payload, ServerMessage, Signal, SignalKind,
+    Target, UserId, UserRef, api::ContactDecision,
+};
+use uuid::Uuid;
+
+use super::{Outlet, Reply, Router, new_session_id};
+use crate::{
+    clock::{Now, unix_ms_i64},
+    config::{Config, Loaded},
+    store::{Store, StoreOptions},
+};
+
+struct Node {
+    router: Arc<Router>,
+}
+
+impl Node {
+    async fn start() -> Self {
+        let arguments = ["aldis", "--database-url", "sqlite::memory:"].map(Into::into);
+        let Loaded::Run(config) = Config::load(arguments, []).unwrap() else { unreachable!() };
+        let config: Config = *config;
+        let store = Store::open(&config.database_url, &StoreOptions::default()).await.unwrap();
+        Self { router: Arc::new(Router::new(&config, &RootKey::new([7; 32]), Arc::new(store)).unwrap()) }
+    }
+
+    async fn user(&self) -> UserId {
+        let user = UserId::new(Uuid::new_v4());
+        let email = format!("{user}@example.org");
+        self.router.store.create_account(user, &email, "hash", unix_ms_i64()).await.unwrap();
+        user
+    }
+
+    fn session(&self, user: UserId) -> Arc<Outlet> {
+        let device = DeviceId::ephemeral(Uuid::now_v7());
+        let outlet = Arc::new(Outlet::new(new_session_id(), user, device, None, None, Codec::Json));
+        assert!(self.router.attach(&outlet, 0));
+        outlet
+    }
+
+    async fn allow(&self, user: UserId, peer: UserId) {
+        let (store, now_ms) = (&self.router.store, unix_ms_i64());
+        store.decide_contact(user, peer, ContactDecision::Allowed, now_ms).await.unwrap();
+        self.router.relations.forget(user, peer);
+    }
+
+    fn signal(&self, from: &Arc<Outlet>, kind: SignalKind, target: Target, now: Now) -> Reply {
+        let payload = Payload::from_json("1").unwrap();
+        let signal = Signal { kind, target, payload, signature: None };
+        self.router.handle(from, None, ClientMessage::Signal(signal), now)
+    }
+
+    async fn signals(&self, from: &Arc<Outlet>, kind: SignalKind, target: Target) -> ServerMessage<'static> {
+        match self.signal(from, kind, target, Now::read()) {
+            Reply::Now(message) => message,
+            Reply::Later(answer) => answer.await,
+        }
+    }
+}
+
+fn code(message: &ServerMessage<'_>) -> Option<ErrorCode> {
+    if let ServerMessage::Error(error) = message { Some(error.code) } else { None }
+}
+
+fn waits(outlet: &Outlet) -> usize {
+    outlet.close().frames.len()
+}
+
+/// Each first signal asks the store for one relation, each second within its lifetime for none, whoever the target is.
+#[tokio::test]
+async fn whoever_cannot_be_reached_costs_the_same_look_ups() {
+    let node = Node::start().await;
+    let (user, live, away) = (node.user().await, node.user().await, node.user().await);
+    let blocker = node.user().await;
+    node.router.store.decide_contact(blocker, user, ContactDecision::Blocked, unix_ms_i64()).await.unwrap();
+    let sender = node.session(user);
+    let (stranger, blocking) = (node.session(live), node.session(blocker));
+    let targets = [
+        Target::Device(stranger.device.clone()),
+        Target::Device(blocking.device.clone()),
+        Target::Device(DeviceId::new("never").unwrap()),
+        Target::User(UserRef::Id(away)),
+        Target::User(UserRef::Id(UserId::new(Uuid::new_v4()))),
+    ];
+    let now = Now::read();
+    for (number, target) in targets.into_iter().enumerate() {
+        let Reply::Later(answer) = node.signal(&sender, SignalKind::Offer, target.clone(), now) else {
+            panic!("{target:?} was answered without the store");
+        };
+        assert_eq!(code(&answer.await), Some(ErrorCode::TargetUnavailable), "{target:?}");
+        assert_eq!(node.router.relations.known(), number + 1, "{target:?} cost one look-up");
+        let Reply::Now(message) = node.signal(&sender, SignalKind::Offer, target.clone(), now) else {
+            panic!("{target:?} was not remembered");
+        };
+        assert_eq!(code(&message), Some(ErrorCode::TargetUnavailable), "{target:?}");
+    }
+    assert_eq!((waits(&stranger), waits(&blocking)), (0, 0));
+}
+
+#[tokio::test]
+async fn an_unknown_fingerprint_costs_what_a_known_one_does() {
+    let node = Node::start().await;
+    let sender = node.session(node.user().await);
+    let known = UserId::new(Uuid::new_v4());
+    node.router.store.create_account_for_key(known, [7; 32], unix_ms_i64()).await.unwrap();
+    for (number, first_key) in [[7; 32], [8; 32]].into_iter().enumerate() {
+        let target = Target::User(UserRef::Fingerprint(Fingerprint::of_first_key(&first_key)));
+        let answer = node.signals(&sender, SignalKind::Offer, target).await;
+        assert_eq!(code(&answer), Some(ErrorCode::TargetUnavailable));
+        assert_eq!(node.router.relations.known(), number + 1);
+    }
+}
+
+#[tokio::test]
+async fn signals_to_oneself_ask_nobody() {
+    let node = Node::start().await;
+    let user = node.user().await;
+    let (one, other) = (node.session(user), node.session(user));
+    let target = Target::Device(other.device.clone());
+    let Reply::Now(message) = node.signal(&one, SignalKind::Signal, target, Now::read()) else {
+        panic!("the store was asked");
+    };
+    assert_eq!(code(&message), None);
+    assert_eq!(waits(&other), 1);
+}
+
+#[tokio::test]
+async fn a_signal_does_not_overtake_one_that_waits_for_the_store() {
+    let node = Node::start().await;
+    let (user, peer) = (node.user().await, node.user().await);
+    node.allow(peer, user).await;
+    let (sender, own, target) = (node.session(user), node.session(user), node.session(peer));
+    let now = Now::read();
+    let first = node.signal(&sender, SignalKind::Offer, Target::Device(target.device.clone()), now);
+    let second = node.signal(&sender, SignalKind::Offer, Target::Device(own.device.clone()), now);
+    let (Reply::Later(first), Reply::Later(second)) = (first, second) else {
+        panic!("one was carried out before its turn");
+    };
+    assert_eq!((code(&first.await), code(&second.await)), (None, None));
+    assert_eq!((waits(&target), waits(&own)), (1, 1));
+    let third = node.signal(&sender, SignalKind::Offer, Target::Device(target.device.clone()), now);
+    assert!(matches!(third, Reply::Now(_)), "nobody waits any more");
+}
+
+#[tokio::test]
+async fn an_offer_opens_the_way_back_between_its_two_sessions_alone() {
+    let node = Node::start().await;
+    let (caller, callee) = (node.user().await, node.user().await);
+    node.allow(callee, caller).await;
+    let (calling, called) = (node.session(caller), node.session(callee));
+    let (other_of_caller, other_of_callee) = (node.session(caller), node.session(callee));
+    let back = Target::Device(calling.device.clone());
+    let answer = node.signals(&called, SignalKind::Answer, back.clone()).await;
+    assert_eq!(code(&answer), Some(ErrorCode::TargetUnavailable), "nothing was offered yet");
+
+    let offer = node.signals(&calling, SignalKind::Offer, Target::Device(called.device.clone())).await;
+    assert_eq!(code(&offer), None);
+    assert_eq!(code(&node.signals(&called, SignalKind::Answer, back.clone()).await), None);
+    let from_another = node.signals(&other_of_callee, SignalKind::Answer, back).await;
+    assert_eq!(
+        code(&from_another),
+        Some(ErrorCode::TargetUnavailable),
+        "another session was offered nothing"
+    );
+    let to_another = Target::Device(other_of_caller.device.clone());
+    let to_another = node.signals(&called, SignalKind::Answer, to_another).await;
+    assert_eq!(code(&to_another), Some(ErrorCode::TargetUnavailable), "another session offered nothing");
+
+    node.router.detach(&calling);
+    let again =
+        Arc::new(Outlet::new(new_session_id(), caller, calling.device.clone(), None, None, Codec::Json));
+    assert!(node.router.attach(&again, 0));
+    let late = node.signals(&called, SignalKind::Answer, Target::Device(again.device.clone())).await;
+    assert_eq!(code(&late), Some(ErrorCode::TargetUnavailable), "the offer ended with its session");
+}
+
+#[tokio::test]
+async fn only_an_offer_opens_the_way_back() {
+    let node = Node::start().await;
+    let (one, other) = (node.user().await, node.user().await);
+    node.allow(other, one).await;
+    let (calling, called) = (node.session(one), node.session(other));
+    for kind in [SignalKind::Signal, SignalKind::IceCandidate, SignalKind::Answer] {
+        let sent = node.signals(&calling, kind, Target::Device(called.device.clone())).await;
+        assert_eq!(code(&sent), None);
+    }
+    let back = node.signals(&called, SignalKind::Answer, Target::Device(calling.device.clone())).await;
+    assert_eq!(code(&back), Some(ErrorCode::TargetUnavailable));
+}

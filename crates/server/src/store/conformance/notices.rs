@@ -1,0 +1,116 @@
+//! Notices: for whom they wait, how many, and until when.
+
+use aldis_protocol::{Alert, AlertKind, ContactRequest, DeviceId, UserId};
+use uuid::Uuid;
+
+use super::{Fixture, NOW, device_id, suite};
+use crate::store::{NewDevice, Notice, Recipients};
+
+suite! {
+    a_notice_waits_for_each_device_once,
+    a_notice_waits_only_for_its_recipients,
+    an_equal_notice_takes_the_place_of_the_old_one,
+    of_more_than_a_hundred_the_oldest_goes_first,
+    a_notice_waits_thirty_days,
+    a_device_registered_anew_gets_nothing_old,
+    a_notice_for_nobody_is_no_trouble,
+}
+
+const MONTH_MS: i64 = 30 * 24 * 60 * 60 * 1000;
+
+async fn register(at: &Fixture, user_id: UserId, id: &str, now_ms: i64) -> DeviceId {
+    let device_id = device_id(id);
+    let device = NewDevice {
+        device_id: device_id.clone(),
+        user_id,
+        pubkey: None,
+        name: None,
+        created_at_ms: now_ms,
+        signature: None,
+    };
+    at.store.register_device(&device, now_ms).await.unwrap();
+    device_id
+}
+
+fn alert(sequence: u64) -> Notice {
+    let kind = AlertKind::RotationStarted;
+    Notice::Alert(Alert { kind, device_id: None, fingerprint: None, sequence: Some(sequence), hash: None })
+}
+
+fn request(number: u128) -> Notice {
+    Notice::ContactRequest(ContactRequest { user_id: UserId::new(Uuid::from_u128(number)) })
+}
+
+async fn add(at: &Fixture, user: UserId, notice: &Notice, now_ms: i64) {
+    at.store.add_notice(user, notice, &Recipients::default(), now_ms).await.unwrap();
+}
+
+async fn a_notice_waits_for_each_device_once(at: Fixture) {
+    let (user, other) = (at.user().await, at.user().await);
+    let (one, two) = (register(&at, user, "one", NOW).await, register(&at, user, "two", NOW).await);
+    let foreign = register(&at, other, "foreign", NOW).await;
+    add(&at, user, &request(1), NOW).await;
+    add(&at, user, &alert(1), NOW).await;
+    assert_eq!(at.store.take_notices(user, &one, NOW).await.unwrap(), [request(1), alert(1)]);
+    assert_eq!(at.store.take_notices(user, &one, NOW).await.unwrap(), []);
+    assert_eq!(at.store.take_notices(other, &two, NOW).await.unwrap(), [], "not its user");
+    assert_eq!(at.store.take_notices(user, &two, NOW).await.unwrap(), [request(1), alert(1)]);
+    assert_eq!(at.store.take_notices(other, &foreign, NOW).await.unwrap(), []);
+}
+
+async fn a_notice_waits_only_for_its_recipients(at: Fixture) {
+    let user = at.user().await;
+    let (one, two) = (register(&at, user, "d_1", NOW).await, register(&at, user, "d_12", NOW).await);
+    let removed = register(&at, user, "removed", NOW).await;
+    at.store.remove_device(user, &removed, NOW).await.unwrap();
+    at.store.add_notice(user, &request(1), &Recipients::all_but([&one]), NOW).await.unwrap();
+    at.store.add_notice(user, &request(2), &Recipients::only([&one, &removed]), NOW).await.unwrap();
+    at.store.add_notice(user, &request(3), &Recipients::all_but([&one, &two]), NOW).await.unwrap();
+    assert_eq!(at.store.take_notices(user, &one, NOW).await.unwrap(), [request(2)]);
+    assert_eq!(at.store.take_notices(user, &two, NOW).await.unwrap(), [request(1)]);
+    register(&at, user, "removed", NOW).await;
+    assert_eq!(at.store.take_notices(user, &removed, NOW).await.unwrap(), []);
+}
+
+async fn an_equal_notice_takes_the_place_of_the_old_one(at: Fixture) {
+    let user = at.user().await;
+    let device = register(&at, user, "phone", NOW).await;
+    for (notice, at_ms) in [(request(1), 0), (request(2), 1), (request(1), 2)] {
+        add(&at, user, &notice, NOW + at_ms).await;
+    }
+    assert_eq!(at.store.take_notices(user, &device, NOW).await.unwrap(), [request(2), request(1)]);
+}
+
+async fn of_more_than_a_hundred_the_oldest_goes_first(at: Fixture) {
+    let user = at.user().await;
+    let device = register(&at, user, "phone", NOW).await;
+    for number in 0..102 {
+        add(&at, user, &alert(number), NOW + i64::try_from(number).unwrap() / 3).await;
+    }
+    let expected: Vec<_> = (2..102).map(alert).collect();
+    assert_eq!(at.store.take_notices(user, &device, NOW).await.unwrap(), expected);
+}
+
+async fn a_notice_waits_thirty_days(at: Fixture) {
+    let user = at.user().await;
+    let (one, two) = (register(&at, user, "one", NOW).await, register(&at, user, "two", NOW).await);
+    add(&at, user, &alert(1), NOW).await;
+    add(&at, user, &alert(2), NOW + 1).await;
+    assert_eq!(at.store.take_notices(user, &one, NOW + MONTH_MS).await.unwrap(), [alert(2)]);
+    assert_eq!(at.store.sweep(NOW + MONTH_MS).await.unwrap(), 1);
+    assert_eq!(at.store.take_notices(user, &two, NOW).await.unwrap(), [alert(2)]);
+}
+
+async fn a_device_registered_anew_gets_nothing_old(at: Fixture) {
+    let user = at.user().await;
+    let device = register(&at, user, "phone", NOW).await;
+    add(&at, user, &alert(1), NOW + 1).await;
+    at.store.remove_device(user, &device, NOW + 2).await.unwrap();
+    register(&at, user, "phone", NOW + 3).await;
+    add(&at, user, &alert(2), NOW + 4).await;
+    assert_eq!(at.store.take_notices(user, &device, NOW + 5).await.unwrap(), [alert(2)]);
+}
+
+async fn a_notice_for_nobody_is_no_trouble(at: Fixture) {
+    add(&at, UserId::new(Uuid::new_v4()), &alert(1), NOW).await;
+}
