@@ -130,3 +130,91 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+        time::{Instant, timeout},
+    };
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    fn pair() -> (DuplexStream, Watched<DuplexStream>, Arc<Watch>) {
+        let (client, server) = duplex(64);
+        let (watched, watch) = Watched::new(server);
+        (client, watched, watch)
+    }
+
+    async fn sends_a_byte(client: &mut DuplexStream, watched: &mut Watched<DuplexStream>) {
+        client.write_all(b"G").await.unwrap();
+        assert_eq!(watched.read_u8().await.unwrap(), b'G');
+    }
+
+    /// How long it takes until a deadline is missed.
+    async fn expires_after(watch: &Watch) -> Duration {
+        let start = Instant::now();
+        timeout(HOUR, watch.expired()).await.unwrap();
+        start.elapsed()
+    }
+
+    fn assert_about(time: Duration, expected: Duration) {
+        assert!(time.abs_diff(expected) < Duration::from_millis(100), "{time:?}, not {expected:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_header_has_ten_seconds_and_trickling_extends_nothing() {
+        let (mut client, mut watched, watch) = pair();
+        let trickle = async {
+            loop {
+                sends_a_byte(&mut client, &mut watched).await;
+                sleep(Duration::from_secs(1)).await;
+            }
+        };
+        let expired = tokio::select! {
+            expired = expires_after(&watch) => expired,
+            () = trickle => unreachable!(),
+        };
+        assert_about(expired, HEADER);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_under_way_has_its_own_deadlines() {
+        let (mut client, mut watched, watch) = pair();
+        sends_a_byte(&mut client, &mut watched).await;
+        watch.begin_request();
+        sends_a_byte(&mut client, &mut watched).await;
+        assert!(timeout(HOUR, watch.expired()).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_may_be_idle_for_a_minute() {
+        let (_client, _watched, watch) = pair();
+        watch.begin_request();
+        watch.end_request();
+        assert_about(expires_after(&watch).await, IDLE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_next_header_has_ten_seconds_from_its_first_byte() {
+        let (mut client, mut watched, watch) = pair();
+        for _ in 0..3 {
+            watch.begin_request();
+            watch.end_request();
+            sleep(Duration::from_secs(55)).await;
+            sends_a_byte(&mut client, &mut watched).await;
+        }
+        let trickle = async {
+            sleep(Duration::from_secs(5)).await;
+            sends_a_byte(&mut client, &mut watched).await;
+            sleep(HOUR).await;
+        };
+        let expired = tokio::select! {
+            expired = expires_after(&watch) => expired,
+            () = trickle => unreachable!(),
+        };
+        assert_about(expired, HEADER);
+    }
+}
