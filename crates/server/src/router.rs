@@ -8,6 +8,7 @@ mod ice;
 mod identity;
 mod outlet;
 mod passwords;
+mod rates;
 mod revocations;
 mod seen;
 mod sessions;
@@ -28,22 +29,25 @@ pub(crate) use identity::{Denied, Identity, KeyProof, TokenLife, TokenProof};
 pub(crate) use outlet::{Closing, Frame, Left, Order, Outlet, Taken};
 pub(crate) use tokens::Caller;
 
-use self::{passwords::Passwords, revocations::Revocations, seen::Seen};
+use self::{passwords::Passwords, rates::Rates, revocations::Revocations, seen::Seen};
 use crate::{
     clock::Now,
     config::{Config, PasswordHash, Registration, TokenAlgorithm, Turn},
-    store::Store,
+    metrics::Metrics,
+    store::{self, Store},
 };
 
 /// What the layers to the left ask. One per node.
 pub(crate) struct Router {
     pub(crate) registry: Registry<Arc<Outlet>>,
+    pub(crate) metrics: Arc<Metrics>,
     store: Arc<Store>,
     tokens: TokenKeys,
     challenges: HttpChallenges,
     successors: SubKey,
     revocations: Revocations,
     passwords: Passwords,
+    rates: Rates,
     seen: Seen,
     settings: Settings,
 }
@@ -54,6 +58,7 @@ struct Settings {
     registration: Registration,
     access_token_lifetime: Duration,
     connections_per_user: usize,
+    rate_limits: bool,
     stun_urls: Vec<String>,
     turn: Option<Turn>,
 }
@@ -78,6 +83,7 @@ impl Router {
     pub(crate) fn new(config: &Config, root: &RootKey, store: Arc<Store>) -> Result<Self, SecretKeyTooShort> {
         Ok(Self {
             registry: Registry::default(),
+            metrics: Arc::new(Metrics::new()),
             store,
             tokens: token_keys(config, root)?,
             challenges: HttpChallenges::new(root.sub_key("http-challenges")),
@@ -87,6 +93,7 @@ impl Router {
                 PasswordHash::Argon2id => aldis_auth::PasswordHasher::Argon2id,
                 PasswordHash::Bcrypt => aldis_auth::PasswordHasher::Bcrypt,
             }),
+            rates: Rates::new(config.rate_limits),
             seen: Seen::default(),
             settings: Settings {
                 routing: match config.routing {
@@ -96,6 +103,7 @@ impl Router {
                 registration: config.registration,
                 access_token_lifetime: config.access_token_lifetime,
                 connections_per_user: if config.rate_limits { MAX_CONNECTIONS_PER_USER } else { usize::MAX },
+                rate_limits: config.rate_limits,
                 stun_urls: config.stun_urls.clone(),
                 turn: config.turn.clone(),
             },
@@ -111,7 +119,10 @@ impl Router {
         now: Now,
     ) -> Reply {
         match message {
-            ClientMessage::Signal(signal) => self.signal(from, id, signal, now),
+            ClientMessage::Signal(signal) => match self.rates.refuse(from, &signal, now, &self.metrics) {
+                Some(refusal) => Reply::Now(refusal),
+                None => self.counting(self.signal(from, id, signal, now)),
+            },
             ClientMessage::IceServers => Reply::Now(ServerMessage::IceServers(self.ice_servers(now))),
             ClientMessage::Ping => Reply::Now(ServerMessage::Pong),
             ClientMessage::Presence(_) => Reply::Now(done("Presence set")),
@@ -169,6 +180,39 @@ impl Router {
         self.registry.detach(outlet.user, outlet.session);
         self.seen.note(&outlet.device);
         outlet.close()
+    }
+
+    /// Whether the limits of users, devices and pairs hold.
+    pub(crate) fn has_rate_limits(&self) -> bool {
+        self.settings.rate_limits
+    }
+
+    /// How many callers' passwords are hashed, or wait for it.
+    pub(crate) fn password_hashing(&self) -> usize {
+        self.passwords.callers()
+    }
+
+    /// How many calls of the database failed.
+    pub(crate) fn store_errors(&self) -> u64 {
+        store::failures()
+    }
+
+    /// Counts what becomes of a signal.
+    fn counting(&self, reply: Reply) -> Reply {
+        match reply {
+            Reply::Now(message) => {
+                self.metrics.signalled(&message);
+                Reply::Now(message)
+            }
+            Reply::Later(answer) => {
+                let metrics = Arc::clone(&self.metrics);
+                Reply::Later(Box::pin(async move {
+                    let message = answer.await;
+                    metrics.signalled(&message);
+                    message
+                }))
+            }
+        }
     }
 
     /// Whether the database answers.

@@ -29,7 +29,7 @@ mod writer;
 pub(crate) use self::{
     accounts::{AccountChange, AccountCreation},
     devices::{Device, DeviceOwner, NewDevice, Registration},
-    error::StoreError,
+    error::{StoreError, failures},
     identity::{Identity, IdentityCreation},
     revocations::{NumberedRevocation, Revocation},
     tokens::{FamilyCreation, NewFamily, REFRESH_IDLE_MS, RefreshFamily, RefreshUse},

@@ -49,7 +49,7 @@ impl Router {
 
     fn signal_device(&self, from: &Outlet, device: &DeviceId, frame: &Encoded<'_>) -> ServerMessage<'static> {
         let target = self.registry.on_device(device).filter(|(user, _)| self.may_signal(from, *user));
-        match target.and_then(|(_, outlet)| deliver(&outlet, frame)) {
+        match target.and_then(|(_, outlet)| deliver(&outlet, frame, &self.metrics)) {
             Some(status) => ServerMessage::Ack(handed_on(status, device)),
             None => target_unavailable(),
         }
@@ -62,7 +62,7 @@ impl Router {
             if is_sender || !self.may_signal(from, user) {
                 continue;
             }
-            if let Some(status) = deliver(&target.handle, frame) {
+            if let Some(status) = deliver(&target.handle, frame, &self.metrics) {
                 devices.push(target.device);
                 best = best.filter(|best| *best == AckStatus::Delivered).or(Some(status));
             }
