@@ -214,17 +214,8 @@ impl Live {
     pub(super) fn receive<'a>(&mut self, frame: &'a Bytes, now: Now) -> Step<'a> {
         self.tokens.confirm();
         let decoded = self.codec.decode_client(frame);
-        let (kind, id) = match &decoded {
-            Ok(frame) => (Some(frame.message.kind()), &frame.id),
-            Err(error) => (error.kind, &error.id),
-        };
-        match self.pace.take(kind, now.tick) {
-            Verdict::Pass => {}
-            Verdict::Refuse(wait) => return Step::Reply(self.too_fast(id.clone(), wait.seconds(), now)),
-            Verdict::Close(closing) => {
-                let reply = self.too_fast(id.clone(), pace::REST, now);
-                return Step::ReplyAndClose(reply, closing);
-            }
+        if let Some(step) = self.hold_back(&decoded, now) {
+            return step;
         }
         match decoded {
             Ok(frame) => {
@@ -315,6 +306,25 @@ impl Live {
     /// The tick at which [`take_due`](Self::take_due) has something.
     pub(super) fn next_deadline(&self) -> u64 {
         self.deadlines.next()
+    }
+
+    /// What a frame too many is answered with.
+    fn hold_back(
+        &mut self,
+        decoded: &Result<ClientFrame<'_>, DecodeError>,
+        now: Now,
+    ) -> Option<Step<'static>> {
+        let (kind, id) = match decoded {
+            Ok(frame) => (Some(frame.message.kind()), &frame.id),
+            Err(error) => (error.kind, &error.id),
+        };
+        match self.pace.take(kind, now.tick) {
+            Verdict::Pass => None,
+            Verdict::Refuse(wait) => Some(Step::Reply(self.too_fast(id.clone(), wait.seconds(), now))),
+            Verdict::Close(closing) => {
+                Some(Step::ReplyAndClose(self.too_fast(id.clone(), pace::REST, now), closing))
+            }
+        }
     }
 
     fn take<'a>(&mut self, frame: ClientFrame<'a>, now: Now) -> Step<'a> {
