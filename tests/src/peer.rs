@@ -58,6 +58,13 @@ impl Peer {
         message
     }
 
+    /// The next message, of whatever type.
+    #[track_caller]
+    pub fn expects_any(&mut self) -> Value {
+        let text = self.text("any message", PATIENCE);
+        serde_json::from_str(&text).expect("JSON from the server")
+    }
+
     /// The next message as it stands on the wire, which is of this type.
     #[track_caller]
     pub fn expects_text(&mut self, kind: &str) -> String {

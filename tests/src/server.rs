@@ -17,6 +17,9 @@ use crate::{Http, PATIENCE, User, unique};
 /// The server's `SECRET_KEY`, with which scenarios sign tokens of their own.
 pub const SECRET_KEY: &str = "a key for scenarios only, 32 bytes and more";
 
+/// The server writes two lines at the most; what comes after is not kept.
+const FIRST_LINES: usize = 2;
+const ADMIN_LISTEN: &str = "ALDIS_ADMIN_LISTEN";
 /// How long the binary has to come up, migrations included.
 const START: Duration = Duration::from_secs(30);
 /// How much of the log is kept, in lines.
@@ -50,7 +53,7 @@ impl TestServer {
             ("HOST", "127.0.0.1"),
             ("PORT", "0"),
             ("SECRET_KEY", SECRET_KEY),
-            ("ALDIS_ADMIN_LISTEN", "127.0.0.1:0"),
+            (ADMIN_LISTEN, "127.0.0.1:0"),
             ("ALDIS_RATE_LIMITS", "off"),
         ];
         Builder { settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into() }
@@ -100,10 +103,31 @@ impl TestServer {
         User::register(self)
     }
 
+    /// Where it says that its metrics are.
+    #[must_use]
+    pub fn metrics_url(&self) -> Option<String> {
+        self.process.running.lock().expect("the server's process").metrics.clone()
+    }
+
+    /// What it tells operators, in Prometheus' text format.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        let url = self.metrics_url().expect("a server with metrics");
+        reqwest::blocking::get(url).and_then(reqwest::blocking::Response::text).expect("metrics")
+    }
+
+    /// The value of one series of its metrics, with its labels as they stand there; 0 where there is none.
+    #[must_use]
+    pub fn metric(&self, series: &str) -> u64 {
+        let page = self.metrics();
+        let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(0, |value| value.parse().expect("a number"))
+    }
+
     /// Its process id.
     #[must_use]
     pub fn process_id(&self) -> u32 {
-        self.process.child.lock().expect("the server's process").id()
+        self.process.running.lock().expect("the server's process").child.id()
     }
 
     /// Its data directory, where the database is too.
@@ -114,14 +138,14 @@ impl TestServer {
 
     /// Kills it without warning.
     pub fn kill9(&self) {
-        let mut child = self.process.child.lock().expect("the server's process");
+        let child = &mut self.process.running.lock().expect("the server's process").child;
         child.kill().expect("a process to kill");
         child.wait().expect("the killed process");
     }
 
     /// Sends SIGTERM and leaves it to drain.
     pub fn signal_terminate(&self) {
-        let id = self.process.child.lock().expect("the server's process").id();
+        let id = self.process.running.lock().expect("the server's process").child.id();
         let kill = Command::new("kill").arg("-TERM").arg(id.to_string()).status().expect("the command kill");
         assert!(kill.success(), "SIGTERM could not be sent");
     }
@@ -137,7 +161,7 @@ impl TestServer {
     #[must_use]
     pub fn awaits_exit(&self, patience: Duration) -> ExitStatus {
         let deadline = Instant::now() + patience;
-        let mut child = self.process.child.lock().expect("the server's process");
+        let child = &mut self.process.running.lock().expect("the server's process").child;
         loop {
             if let Some(status) = child.try_wait().expect("the server's state") {
                 return status;
@@ -158,8 +182,8 @@ impl TestServer {
         let process = &self.process;
         let mut settings = process.settings.clone();
         settings.insert("PORT".to_owned(), process.address.port().to_string());
-        let (child, address) = launch(&settings, &process.log);
-        *process.child.lock().expect("the server's process") = child;
+        let (running, address) = launch(&settings, &process.log);
+        *process.running.lock().expect("the server's process") = running;
         assert_eq!(address, process.address, "the address after a restart");
     }
 }
@@ -210,9 +234,11 @@ impl Builder {
     pub fn start(mut self) -> TestServer {
         let directory = self.own_directory();
         let log = Log::default();
-        let (child, address) = launch(&self.settings, &log);
-        let child = Mutex::new(child);
-        TestServer { process: Arc::new(Process { settings: self.settings, child, address, log, directory }) }
+        let (running, address) = launch(&self.settings, &log);
+        let running = Mutex::new(running);
+        TestServer {
+            process: Arc::new(Process { settings: self.settings, running, address, log, directory }),
+        }
     }
 
     /// Runs the binary with arguments to its end, which must come at once: it prints something or refuses to start.
@@ -245,25 +271,33 @@ impl Builder {
 #[derive(Debug)]
 struct Process {
     settings: BTreeMap<String, String>,
-    child: Mutex<Child>,
+    running: Mutex<Running>,
     address: SocketAddr,
     log: Log,
     directory: Directory,
 }
 
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    /// The URL of its metrics.
+    metrics: Option<String>,
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
-        let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let Running { child, .. } = self.running.get_mut().unwrap_or_else(PoisonError::into_inner);
         // It may be dead already, which is what is wanted.
         let _ = child.kill();
         let _ = child.wait();
     }
 }
 
-fn launch(settings: &BTreeMap<String, String>, log: &Log) -> (Child, SocketAddr) {
+fn launch(settings: &BTreeMap<String, String>, log: &Log) -> (Running, SocketAddr) {
     let mut child = command(settings).spawn().expect("the server's binary");
     log.follow(child.stderr.take().expect("the server's log"));
-    let line = first_line(child.stdout.take().expect("the server's output"));
+    let lines = Lines::of(child.stdout.take().expect("the server's output"));
+    let line = lines.next();
     let Some(address) = line.as_deref().and_then(announced) else {
         // The process is no longer of use, and may be gone.
         let _ = child.kill();
@@ -271,7 +305,10 @@ fn launch(settings: &BTreeMap<String, String>, log: &Log) -> (Child, SocketAddr)
         log.print();
         panic!("the server was to say `listening on http…` within {START:?}; it said {line:?}");
     };
-    (child, address)
+    // Where nobody asked for metrics, the server may have found no address for them.
+    let metrics = settings.contains_key(ADMIN_LISTEN).then(|| lines.next()).flatten();
+    let metrics = metrics.and_then(|line| Some(line.trim_end().strip_prefix("metrics on ")?.to_owned()));
+    (Running { child, metrics }, address)
 }
 
 /// The binary with nothing of this process's environment but what every program needs.
@@ -309,18 +346,24 @@ fn binary() -> PathBuf {
     path
 }
 
-fn first_line(output: impl std::io::Read + Send + 'static) -> Option<String> {
-    let (sender, receiver) = mpsc::sync_channel(1);
-    thread::spawn(move || {
-        let mut output = BufReader::new(output);
-        let mut line = String::new();
-        if output.read_line(&mut line).is_ok() {
-            let _ = sender.send(line);
-        }
-        // Read on, so that the server never blocks on a full pipe.
-        let _ = std::io::copy(&mut output, &mut std::io::sink());
-    });
-    receiver.recv_timeout(START).ok()
+/// The first lines that the server writes to its output.
+struct Lines(mpsc::Receiver<String>);
+
+impl Lines {
+    fn of(output: impl std::io::Read + Send + 'static) -> Self {
+        let (sender, receiver) = mpsc::sync_channel(FIRST_LINES);
+        thread::spawn(move || {
+            // Read on to the end, so that the server never blocks on a full pipe.
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                let _ = sender.try_send(line);
+            }
+        });
+        Self(receiver)
+    }
+
+    fn next(&self) -> Option<String> {
+        self.0.recv_timeout(START).ok()
+    }
 }
 
 #[derive(Debug, Default)]

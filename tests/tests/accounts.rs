@@ -158,7 +158,6 @@ fn a_login_for_a_foreign_device_is_refused() {
 }
 
 #[test]
-#[ignore = "limits per address are not built yet"]
 fn the_sixth_registration_of_an_hour_is_refused_until_later() {
     let server = TestServer::builder().without("ALDIS_RATE_LIMITS").start();
     for _ in 0..5 {
@@ -171,7 +170,6 @@ fn the_sixth_registration_of_an_hour_is_refused_until_later() {
 }
 
 #[test]
-#[ignore = "limits per address are not built yet"]
 fn a_forwarded_address_does_not_lift_a_limit() {
     let server = TestServer::builder().without("ALDIS_RATE_LIMITS").start();
     let attempt = |number: usize| {

@@ -93,12 +93,18 @@ fn a_taken_port_is_an_error() {
 }
 
 #[test]
-#[ignore = "nothing listens on the admin address yet"]
 fn a_taken_admin_address_is_an_error_unless_it_is_the_default() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let error = refusal(TestServer::builder().env("ALDIS_ADMIN_LISTEN", &address));
     assert!(error.contains(&address), "{error}");
+
+    // Where somebody else has it, it is taken as well.
+    let _taken = TcpListener::bind("127.0.0.1:9100");
+    let server = TestServer::builder().without("ALDIS_ADMIN_LISTEN").start();
+    server.http().get("/health").expects(200);
+    assert!(server.terminate().success());
+    assert!(server.log().contains("ALDIS_ADMIN_LISTEN"), "a warning that names the setting");
 }
 
 #[test]

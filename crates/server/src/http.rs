@@ -10,7 +10,9 @@ mod cors;
 mod devices;
 mod head;
 mod ice;
+mod limits;
 mod loopback;
+mod metrics;
 mod ops;
 mod origin;
 mod problem;
@@ -29,16 +31,18 @@ use http::{HeaderValue, header::CACHE_CONTROL};
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 
 pub(crate) use self::{
-    address::{AddressKey, client_address},
+    address::{AddressKey, caller_address},
     audience::audience,
     caller::bearer,
+    limits::{Limited, Limits},
+    metrics::admin_routes,
     origin::socket_origin_allowed,
     problem::Problem,
 };
 use crate::node::Node;
 
 /// Everything that the server answers over HTTP, the doors among it. Expects the peer's address as
-/// `ConnectInfo<SocketAddr>` in the request's extensions where a door asks for it.
+/// `ConnectInfo<SocketAddr>` in the request's extensions.
 pub(crate) fn routes(node: Arc<Node>, doors: Router<Arc<Node>>) -> Router {
     Router::new()
         .route("/auth/register", post(auth::register))
@@ -67,6 +71,7 @@ pub(crate) fn routes(node: Arc<Node>, doors: Router<Arc<Node>>) -> Router {
         .layer(SetResponseHeaderLayer::if_not_present(CACHE_CONTROL, HeaderValue::from_static("no-store")))
         .layer(CatchPanicLayer::custom(problem::panicked))
         .layer(from_fn_with_state(Arc::clone(&node), cors::share))
+        .layer(from_fn_with_state(Arc::clone(&node), metrics::count))
         .layer(from_fn(trace::trace))
         .with_state(node)
 }

@@ -42,7 +42,9 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let told_to_stop = told_to_stop();
     let server = Server::bind(config).await?;
     // Whoever started the server with port 0 learns the port here; a closed stdout is no failure.
-    let _ = writeln!(io::stdout(), "listening on {}", server.url()).and_then(|()| io::stdout().flush());
+    let metrics = server.metrics_url().map(|url| format!("metrics on {url}\n")).unwrap_or_default();
+    let _ =
+        write!(io::stdout(), "listening on {}\n{metrics}", server.url()).and_then(|()| io::stdout().flush());
     server.run(told_to_stop).await;
     Ok(())
 }

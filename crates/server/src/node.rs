@@ -7,12 +7,13 @@ use std::sync::{
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{config::Config, router::Router};
+use crate::{config::Config, http::Limits, router::Router};
 
 /// What every connection shares.
 pub(crate) struct Node {
     pub(crate) config: Config,
     pub(crate) router: Arc<Router>,
+    pub(crate) limits: Limits,
     /// Every session and every handshake; a drain waits for them.
     pub(crate) sessions: TaskTracker,
     /// Cancelled when connections have to end.
@@ -24,6 +25,7 @@ impl Node {
     /// A node that is about to serve.
     pub(crate) fn new(config: Config, router: Arc<Router>) -> Self {
         Self {
+            limits: Limits::new(config.rate_limits, Arc::clone(&router.metrics)),
             config,
             router,
             sessions: TaskTracker::new(),

@@ -11,6 +11,7 @@ mod notices;
 mod offers;
 mod outlet;
 mod passwords;
+mod rates;
 mod relations;
 mod revocations;
 mod seen;
@@ -37,16 +38,18 @@ pub(crate) use identity::{Denied, Identity, KeyProof, TokenLife, TokenProof};
 pub(crate) use outlet::{Closing, Frame, Left, Order, Outlet, Taken};
 pub(crate) use tokens::Caller;
 
-use self::{passwords::Passwords, relations::Relations, revocations::Revocations, seen::Seen};
+use self::{passwords::Passwords, rates::Rates, relations::Relations, revocations::Revocations, seen::Seen};
 use crate::{
     clock::Now,
     config::{Config, PasswordHash, Registration, TokenAlgorithm, Turn},
-    store::Store,
+    metrics::Metrics,
+    store::{self, Store},
 };
 
 /// What the layers to the left ask. One per node.
 pub(crate) struct Router {
     pub(crate) registry: Registry<Arc<Outlet>>,
+    pub(crate) metrics: Arc<Metrics>,
     store: Arc<Store>,
     tokens: TokenKeys,
     challenges: HttpChallenges,
@@ -54,6 +57,7 @@ pub(crate) struct Router {
     revocations: Revocations,
     passwords: Passwords,
     relations: Relations,
+    rates: Rates,
     seen: Seen,
     settings: Settings,
 }
@@ -64,6 +68,7 @@ struct Settings {
     registration: Registration,
     access_token_lifetime: Duration,
     connections_per_user: usize,
+    rate_limits: bool,
     stun_urls: Vec<String>,
     turn: Option<Turn>,
 }
@@ -88,6 +93,7 @@ impl Router {
     pub(crate) fn new(config: &Config, root: &RootKey, store: Arc<Store>) -> Result<Self, SecretKeyTooShort> {
         Ok(Self {
             registry: Registry::default(),
+            metrics: Arc::new(Metrics::new()),
             store,
             tokens: token_keys(config, root)?,
             challenges: HttpChallenges::new(root.sub_key("http-challenges")),
@@ -98,6 +104,7 @@ impl Router {
                 PasswordHash::Bcrypt => aldis_auth::PasswordHasher::Bcrypt,
             }),
             relations: Relations::default(),
+            rates: Rates::new(config.rate_limits),
             seen: Seen::default(),
             settings: Settings {
                 routing: match config.routing {
@@ -107,6 +114,7 @@ impl Router {
                 registration: config.registration,
                 access_token_lifetime: config.access_token_lifetime,
                 connections_per_user: if config.rate_limits { MAX_CONNECTIONS_PER_USER } else { usize::MAX },
+                rate_limits: config.rate_limits,
                 stun_urls: config.stun_urls.clone(),
                 turn: config.turn.clone(),
             },
@@ -122,7 +130,10 @@ impl Router {
         now: Now,
     ) -> Reply {
         match message {
-            ClientMessage::Signal(signal) => self.signal(from, id, signal, now),
+            ClientMessage::Signal(signal) => match self.rates.refuse(from, &signal, now, &self.metrics) {
+                Some(refusal) => Reply::Now(refusal),
+                None => self.counting(self.signal(from, id, signal, now)),
+            },
             ClientMessage::IceServers => Reply::Now(ServerMessage::IceServers(self.ice_servers(now))),
             ClientMessage::Ping => Reply::Now(ServerMessage::Pong),
             ClientMessage::Presence(_) => Reply::Now(done("Presence set")),
@@ -180,6 +191,39 @@ impl Router {
         self.registry.detach(outlet.user, outlet.session);
         self.seen.note(&outlet.device);
         outlet.close()
+    }
+
+    /// Whether the limits of users, devices and pairs hold.
+    pub(crate) fn has_rate_limits(&self) -> bool {
+        self.settings.rate_limits
+    }
+
+    /// How many callers' passwords are hashed, or wait for it.
+    pub(crate) fn password_hashing(&self) -> usize {
+        self.passwords.callers()
+    }
+
+    /// How many calls of the database failed.
+    pub(crate) fn store_errors(&self) -> u64 {
+        store::failures()
+    }
+
+    /// Counts what becomes of a signal.
+    fn counting(&self, reply: Reply) -> Reply {
+        match reply {
+            Reply::Now(message) => {
+                self.metrics.signalled(&message);
+                Reply::Now(message)
+            }
+            Reply::Later(answer) => {
+                let metrics = Arc::clone(&self.metrics);
+                Reply::Later(Box::pin(async move {
+                    let message = answer.await;
+                    metrics.signalled(&message);
+                    message
+                }))
+            }
+        }
     }
 
     /// Whether the database answers.

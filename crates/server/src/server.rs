@@ -9,10 +9,10 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
-    clock::unix_ms_i64,
-    config::{Config, key_file},
+    clock::{Now, unix_ms_i64},
+    config::{AdminListen, Config, key_file},
     drain,
-    http::routes,
+    http::{admin_routes, routes},
     node::Node,
     router::Router,
     session::sweep,
@@ -26,7 +26,14 @@ pub struct Server {
     store: Arc<Store>,
     listener: Listener,
     address: SocketAddr,
+    admin: Option<Admin>,
     tls: Option<Tls>,
+}
+
+/// Where operators read metrics.
+struct Admin {
+    listener: Listener,
+    address: SocketAddr,
 }
 
 struct Tls {
@@ -76,10 +83,11 @@ impl Server {
             Router::new(&config, &root, Arc::clone(&store)).map_err(|_| StartError::SecretKeyTooShort)?;
         router.recall_revocations().await.map_err(|error| database(&error))?;
         let listen = |source| StartError::Listen { address: config.listen, source };
-        let listener = Listener::bind(config.listen).map_err(listen)?;
+        let listener = Listener::bind(config.listen, count_connection).map_err(listen)?;
         let address = listener.address().map_err(listen)?;
+        let admin = Admin::bind(config.admin_listen)?;
         let node = Arc::new(Node::new(config, Arc::new(router)));
-        Ok(Self { node, store, listener, address, tls })
+        Ok(Self { node, store, listener, address, admin, tls })
     }
 
     /// The address that was bound, with the port that port 0 became.
@@ -95,17 +103,28 @@ impl Server {
         format!("{scheme}://{}", self.address)
     }
 
+    /// Where operators on this machine read its metrics. None where the address that is the default was taken.
+    #[must_use]
+    pub fn metrics_url(&self) -> Option<String> {
+        self.admin.as_ref().map(|admin| format!("http://{}/metrics", admin.address))
+    }
+
     /// Serves until `shutdown` ends, then drains: sends everybody away in good order and waits for it.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { node, store, listener, tls, .. } = self;
+        let Self { node, store, listener, admin, tls, .. } = self;
         let mut background = JoinSet::new();
         background.spawn(sweep(Arc::clone(&node.router)));
         background.spawn(sweep_store(Arc::clone(&store)));
         background.spawn(write_seen(Arc::clone(&node.router)));
         background.spawn(read_revocations(Arc::clone(&node.router)));
+        background.spawn(sweep_limits(Arc::clone(&node)));
         let acceptor = tls.map(|tls| {
             background.spawn(tls.certificates.keep_fresh());
             tls.acceptor
+        });
+        let admin = admin.map(|admin| {
+            let routes = admin_routes(Arc::clone(&node));
+            tokio::spawn(serve(admin.listener, None, Arc::clone(&node), routes))
         });
         let routes = routes(Arc::clone(&node), doors(&node));
         let serving = tokio::spawn(serve(listener, acceptor, Arc::clone(&node), routes));
@@ -114,9 +133,31 @@ impl Server {
         if let Err(error) = serving.await {
             tracing::error!(%error, "the accept loop failed");
         }
+        if let Some(admin) = admin
+            && let Err(error) = admin.await
+        {
+            tracing::error!(%error, "the accept loop of the admin listener failed");
+        }
         background.shutdown().await;
         node.router.write_seen().await;
         store.close().await;
+    }
+}
+
+impl Admin {
+    /// Where nobody asked for the address, a server without metrics is better than none.
+    fn bind(listen: AdminListen) -> Result<Option<Self>, StartError> {
+        let AdminListen { address, explicit } = listen;
+        let bound = Listener::bind(address, |_| {})
+            .and_then(|listener| listener.address().map(|address| Self { listener, address }));
+        match bound {
+            Ok(admin) => Ok(Some(admin)),
+            Err(source) if explicit => Err(StartError::Listen { address, source }),
+            Err(error) => {
+                tracing::warn!(%address, %error, "cannot serve metrics; choose an address with ALDIS_ADMIN_LISTEN");
+                Ok(None)
+            }
+        }
     }
 }
 
@@ -132,6 +173,8 @@ impl Tls {
 const STORE_SWEEP: Duration = Duration::from_secs(60);
 /// How often a node asks what others revoked.
 const READ_REVOCATIONS: Duration = Duration::from_secs(1);
+/// How often limits that are not used give back their memory.
+const LIMITS_SWEEP: Duration = Duration::from_secs(60);
 /// How often it is written down when devices were last connected.
 const WRITE_SEEN: Duration = Duration::from_secs(5);
 
@@ -152,6 +195,20 @@ async fn read_revocations(router: Arc<Router>) {
             tracing::warn!(%error, "cannot read revocations; trying again");
         }
     }
+}
+
+async fn sweep_limits(node: Arc<Node>) {
+    let mut ticks = interval(LIMITS_SWEEP);
+    loop {
+        ticks.tick().await;
+        let now = Now::read();
+        node.limits.sweep(now);
+        node.router.sweep_rates(now);
+    }
+}
+
+fn count_connection(node: &Node) {
+    node.router.metrics.connections.add();
 }
 
 async fn sweep_store(store: Arc<Store>) {

@@ -11,6 +11,7 @@ mod live;
 mod liveness;
 mod memory;
 mod outbox;
+mod pace;
 mod reauthentication;
 mod replies;
 mod resume;

@@ -32,7 +32,7 @@ pub(crate) use self::{
     accounts::{AccountChange, AccountCreation},
     contacts::{Decided, NewRequest, Requested},
     devices::{Device, DeviceOwner, NewDevice, Registration},
-    error::StoreError,
+    error::{StoreError, failures},
     identity::{Identity, IdentityCreation},
     notices::{Notice, Recipients},
     revocations::{NumberedRevocation, Revocation},

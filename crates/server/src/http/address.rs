@@ -2,20 +2,42 @@
 
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
-    sync::Once,
+    sync::{Arc, Once},
 };
 
-use http::{HeaderMap, HeaderName};
+use aldis_protocol::ErrorCode;
+use axum::extract::{ConnectInfo, FromRequestParts};
+use http::{Extensions, HeaderMap, HeaderName, request::Parts};
 
-use crate::config::Config;
+use super::problem::Problem;
+use crate::{config::Config, node::Node};
 
 /// What limits are counted by: an IPv4 address, or the /64 that an IPv6 address is in, since one subscriber has at
 /// least that many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct AddressKey(IpAddr);
 
+/// Whom a request counts against, which came with its peer's address.
+pub(crate) fn caller_address(
+    config: &Config,
+    extensions: &Extensions,
+    headers: &HeaderMap,
+) -> Result<AddressKey, Problem> {
+    let peer = extensions.get::<ConnectInfo<SocketAddr>>();
+    let ConnectInfo(peer) = peer.ok_or_else(|| Problem::new(ErrorCode::Internal, "the server failed"))?;
+    Ok(client_address(config, *peer, headers))
+}
+
+impl FromRequestParts<Arc<Node>> for AddressKey {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, node: &Arc<Node>) -> Result<Self, Problem> {
+        caller_address(&node.config, &parts.extensions, &parts.headers)
+    }
+}
+
 /// The peer's address, or the one that the configured number of proxies saw.
-pub(crate) fn client_address(config: &Config, peer: SocketAddr, headers: &HeaderMap) -> AddressKey {
+fn client_address(config: &Config, peer: SocketAddr, headers: &HeaderMap) -> AddressKey {
     match config.trusted_proxy_hops {
         0 => {
             warn_of_unused(headers);

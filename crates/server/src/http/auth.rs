@@ -9,14 +9,22 @@ use aldis_protocol::api::{
 use axum::{Json, extract::State};
 use http::{HeaderMap, StatusCode};
 
-use super::{audience::audience, body::JsonBody, problem::Problem};
+use super::{
+    address::AddressKey,
+    audience::audience,
+    body::JsonBody,
+    limits::{Limited, LoginPair},
+    problem::Problem,
+};
 use crate::{clock::Now, node::Node, router::Caller};
 
 /// `POST /auth/register`
 pub(super) async fn register(
     State(node): State<Arc<Node>>,
+    address: AddressKey,
     JsonBody(request): JsonBody<RegisterRequest>,
 ) -> Result<(StatusCode, Json<TokenResponse>), Problem> {
+    node.limits.take(Limited::Registrations, address, Now::read())?;
     let tokens = node.router.register(request).await?;
     Ok((StatusCode::CREATED, Json(tokens)))
 }
@@ -24,19 +32,28 @@ pub(super) async fn register(
 /// `POST /auth/login`
 pub(super) async fn login(
     State(node): State<Arc<Node>>,
+    address: AddressKey,
     JsonBody(request): JsonBody<LoginRequest>,
 ) -> Result<Json<TokenResponse>, Problem> {
-    Ok(Json(node.router.login(request).await?))
+    let (pair, now) = (LoginPair::new(address, &request.email), Now::read());
+    node.limits.take(Limited::Logins, address, now)?;
+    node.limits.begin_login(pair, now)?;
+    let outcome = node.router.login(request).await;
+    node.limits.end_login(&pair, &outcome);
+    Ok(Json(outcome?))
 }
 
 /// `POST /api/auth/challenge`
 pub(super) async fn challenge(
     State(node): State<Arc<Node>>,
+    address: AddressKey,
     headers: HeaderMap,
     JsonBody(request): JsonBody<ChallengeRequest>,
 ) -> Result<Json<ChallengeResponse>, Problem> {
+    let now = Now::read();
+    node.limits.take(Limited::Challenges, address, now)?;
     let audience = audience(&node.config, &headers)?;
-    Ok(Json(node.router.challenge(&request, audience, Now::read())?))
+    Ok(Json(node.router.challenge(&request, audience, now)?))
 }
 
 /// `POST /api/auth/verify`

@@ -20,6 +20,7 @@ pub(crate) struct Problem {
     status: StatusCode,
     code: ErrorCode,
     detail: Cow<'static, str>,
+    retry_after: Option<u64>,
 }
 
 /// What a call answers that went wrong, as a response; `detail` tells people what to do about it.
@@ -31,12 +32,12 @@ impl Problem {
     /// With the status that belongs to the code; `detail` tells people what to do about it.
     pub(crate) fn new(code: ErrorCode, detail: impl Into<Cow<'static, str>>) -> Self {
         let status = StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self { status, code, detail: detail.into() }
+        Self { status, code, detail: detail.into(), retry_after: None }
     }
 
     /// A request that did not come in whole in time.
     pub(super) fn request_timeout(detail: &'static str) -> Self {
-        Self { status: StatusCode::REQUEST_TIMEOUT, code: ErrorCode::BadRequest, detail: detail.into() }
+        Self { status: StatusCode::REQUEST_TIMEOUT, ..Self::new(ErrorCode::BadRequest, detail) }
     }
 
     fn challenge(&self) -> Option<HeaderValue> {
@@ -46,26 +47,29 @@ impl Problem {
 
     fn retry_after(&self) -> Option<HeaderValue> {
         let later = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&self.status);
-        later.then(|| HeaderValue::from(RETRY_AFTER_SECONDS))
+        later.then(|| HeaderValue::from(self.retry_after.unwrap_or(RETRY_AFTER_SECONDS)))
     }
 }
 
 impl From<Denied> for Problem {
     fn from(denied: Denied) -> Self {
-        Self::new(denied.code, denied.message)
+        let retry_after = denied.retry_after;
+        Self { retry_after, ..Self::new(denied.code, denied.message) }
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (challenge, retry_after) = (self.challenge(), self.retry_after());
+        let (challenge, retry_after, code) = (self.challenge(), self.retry_after(), self.code);
         let body = api::Problem {
             status: self.status.as_u16(),
             title: self.status.canonical_reason().unwrap_or_default().to_owned(),
             detail: self.detail.into_owned(),
-            code: self.code,
+            code,
         };
         let mut response = (self.status, Json(body)).into_response();
+        // For whoever counts refusals.
+        response.extensions_mut().insert(code);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.extend(challenge.map(|value| (WWW_AUTHENTICATE, value)));
@@ -90,7 +94,7 @@ pub(super) fn panicked(_panic: Box<dyn Any + Send>) -> Response {
 }
 
 /// How long a client waits that was told nothing better: a restart or a full queue is over by then.
-const RETRY_AFTER_SECONDS: u32 = 5;
+const RETRY_AFTER_SECONDS: u64 = 5;
 
 /// RFC 6750, section 3: an error is named only where a token was shown.
 fn bearer_challenge(code: ErrorCode) -> &'static str {

@@ -1,6 +1,6 @@
 //! The routes, called in memory over a database in memory.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use aldis_auth::{RootKey, SecretKey};
 use aldis_protocol::{
@@ -11,6 +11,7 @@ use aldis_protocol::{
 use axum::{
     Router,
     body::Body,
+    extract::ConnectInfo,
     response::Response,
     routing::{any, get},
 };
@@ -55,7 +56,8 @@ struct Answer {
 
 impl Api {
     async fn start(flags: &[&str]) -> Self {
-        let config = config(&[&["--database-url", "sqlite::memory:"], flags].concat());
+        let config =
+            config(&[&["--database-url", "sqlite::memory:", "--rate-limits", "off"], flags].concat());
         let store = Store::open(&config.database_url, &StoreOptions::default()).await.unwrap();
         let router = router::Router::new(&config, &RootKey::new([7; 32]), Arc::new(store)).unwrap();
         let node = Arc::new(Node::new(config, Arc::new(router)));
@@ -72,7 +74,8 @@ impl Api {
         Self { routes: routes(Arc::clone(&node), doors), node }
     }
 
-    async fn send(&self, request: Request<Body>) -> Answer {
+    async fn send(&self, mut request: Request<Body>) -> Answer {
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 5))));
         let response: Response = self.routes.clone().oneshot(request).await.unwrap();
         let (response, body) = response.into_parts();
         Answer { response, body: body.collect().await.unwrap().to_bytes().to_vec() }

@@ -6,6 +6,7 @@ use aldis_protocol::{AckStatus, Codec, ServerFrame};
 use bytes::Bytes;
 
 use super::outlet::{Frame, Outlet, Pushed};
+use crate::metrics::Metrics;
 
 /// A frame for any number of sessions, encoded at most once per codec.
 pub(super) struct Encoded<'a> {
@@ -31,10 +32,14 @@ impl<'a> Encoded<'a> {
 
 /// Hands a frame to a session, and says how far it went. A session whose queue is full, or that is over, is as one that
 /// is not there: the former closes itself with 4101 and tells its own client.
-pub(super) fn deliver(target: &Outlet, frame: &Encoded<'_>) -> Option<AckStatus> {
+pub(super) fn deliver(target: &Outlet, frame: &Encoded<'_>, metrics: &Metrics) -> Option<AckStatus> {
     match target.push(frame.for_codec(target.codec)) {
         Pushed::Queued => Some(AckStatus::Delivered),
         Pushed::Buffered => Some(AckStatus::Buffered),
-        Pushed::Full | Pushed::Gone => None,
+        Pushed::Full => {
+            metrics.queue_full.add();
+            None
+        }
+        Pushed::Gone => None,
     }
 }

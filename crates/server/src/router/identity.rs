@@ -8,6 +8,7 @@ use super::{Router, notices::device_alert};
 use crate::{
     clock::{Now, unix_ms_i64},
     config::Registration,
+    rate::Wait,
     store::{self, DeviceOwner, IdentityCreation, NewDevice, StoreError},
 };
 
@@ -52,6 +53,8 @@ pub(crate) struct Denied {
     pub(crate) code: ErrorCode,
     pub(crate) message: &'static str,
     pub(crate) rotation: Option<PendingRotation>,
+    /// When to try again, in seconds, where that is known.
+    pub(crate) retry_after: Option<u64>,
 }
 
 impl TokenLife {
@@ -62,7 +65,11 @@ impl TokenLife {
 
 impl Denied {
     pub(crate) const fn new(code: ErrorCode, message: &'static str) -> Self {
-        Self { code, message, rotation: None }
+        Self { code, message, rotation: None, retry_after: None }
+    }
+
+    pub(crate) const fn rate_limited(message: &'static str, wait: Wait) -> Self {
+        Self { retry_after: Some(wait.seconds()), ..Self::new(ErrorCode::RateLimited, message) }
     }
 }
 

@@ -45,7 +45,7 @@ impl Router {
         }
         for newcomer in told.newcomers {
             let frames = self.waiting_notices(&newcomer).await;
-            frames.into_iter().for_each(|message| push(&newcomer, message));
+            frames.into_iter().for_each(|message| self.push(&newcomer, message));
         }
     }
 
@@ -72,6 +72,11 @@ impl Router {
         }
     }
 
+    fn push(&self, target: &Outlet, message: ServerMessage<'static>) {
+        // A session that is over by now has lost it, as one whose connection breaks with it under way.
+        let _ = deliver(target, &Encoded::new(frame(message)), &self.metrics);
+    }
+
     fn push_notice(&self, user: UserId, notice: &Notice, live: &[DeviceId], except: &[&DeviceId]) -> Told {
         let frame = Encoded::new(frame(notice.clone().into()));
         let mut told = Told::default();
@@ -82,7 +87,7 @@ impl Router {
             }
             if live.contains(&device) || device.is_ephemeral() {
                 // What is only buffered is lost with a session that does not resume: better twice than never.
-                if deliver(&attached.handle, &frame) == Some(AckStatus::Delivered) {
+                if deliver(&attached.handle, &frame, &self.metrics) == Some(AckStatus::Delivered) {
                     told.reached.push(device);
                 }
             } else {
@@ -110,11 +115,6 @@ struct Told {
     reached: Vec<DeviceId>,
     /// Sessions that began since it was written down: theirs waits.
     newcomers: Vec<Arc<Outlet>>,
-}
-
-fn push(target: &Arc<Outlet>, message: ServerMessage<'static>) {
-    // A session that is over by now has lost it, as one whose connection breaks with it under way.
-    let _ = deliver(target, &Encoded::new(frame(message)));
 }
 
 fn frame(message: ServerMessage<'static>) -> ServerFrame<'static> {

@@ -321,3 +321,86 @@ fn wake(waker: Option<Waker>) {
         waker.wake();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outlet() -> Outlet {
+        let user = UserId::new(Uuid::from_u128(1));
+        let session = SessionId::new(Uuid::from_u128(2));
+        Outlet::new(session, user, "phone".parse().unwrap(), None, None, Codec::Json)
+    }
+
+    fn frame(length: usize) -> Frame {
+        Frame { bytes: Bytes::from(vec![b'x'; length]), counted: true }
+    }
+
+    fn closing(code: CloseCode) -> Closing {
+        Closing::new(code, "", "why")
+    }
+
+    fn take(outlet: &Outlet) -> Poll<Taken> {
+        outlet.poll_take(&mut Context::from_waker(Waker::noop()))
+    }
+
+    fn takes_frames(outlet: &Outlet) -> Option<usize> {
+        match take(outlet) {
+            Poll::Ready(Taken::Frames(frames)) => Some(frames.len()),
+            Poll::Ready(Taken::Order(_)) | Poll::Pending => None,
+        }
+    }
+
+    fn takes_close(outlet: &Outlet) -> Option<CloseCode> {
+        match take(outlet) {
+            Poll::Ready(Taken::Order(Order::Close(closing))) => Some(closing.code),
+            Poll::Ready(_) | Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn what_was_taken_counts_until_it_is_written() {
+        let outlet = outlet();
+        for _ in 0..QUEUE_FRAMES {
+            assert_eq!(outlet.push(frame(1)), Pushed::Queued);
+        }
+        assert_eq!(takes_frames(&outlet), Some(QUEUE_FRAMES));
+        assert_eq!(outlet.push(frame(1)), Pushed::Full);
+        assert_eq!(takes_close(&outlet), Some(CloseCode::SlowConsumer));
+        assert!(take(&outlet).is_pending(), "asked again: all is written");
+        assert_eq!(outlet.push(frame(1)), Pushed::Queued);
+    }
+
+    #[test]
+    fn the_limit_in_bytes_is_exact() {
+        let outlet = outlet();
+        assert_eq!(outlet.push(frame(QUEUE_BYTES)), Pushed::Queued);
+        assert_eq!(outlet.held_bytes(), QUEUE_BYTES);
+        assert_eq!(outlet.push(frame(1)), Pushed::Full);
+    }
+
+    #[test]
+    fn the_first_close_stands_and_goes_before_frames_and_sockets() {
+        let outlet = outlet();
+        assert_eq!(outlet.push(frame(1)), Pushed::Queued);
+        assert!(outlet.hand_over(Box::new("a socket")).is_ok());
+        assert!(outlet.hand_over(Box::new("another")).is_err(), "one at a time");
+        outlet.close_with(closing(CloseCode::Replaced));
+        outlet.close_with(closing(CloseCode::Restart));
+        assert_eq!(takes_close(&outlet), Some(CloseCode::Replaced));
+        assert!(matches!(take(&outlet), Poll::Ready(Taken::Order(Order::HandOver(_)))));
+        assert_eq!(takes_frames(&outlet), Some(1));
+    }
+
+    #[test]
+    fn a_session_that_is_over_gives_back_what_it_did_not_take() {
+        let outlet = outlet();
+        outlet.set_detached(true);
+        assert_eq!(outlet.push(frame(1)), Pushed::Buffered);
+        assert!(outlet.hand_over(Box::new("a socket")).is_ok());
+        let Left { frames, hand_over } = outlet.close();
+        assert_eq!((frames.len(), hand_over.is_some()), (1, true));
+        assert_eq!(outlet.push(frame(1)), Pushed::Gone);
+        assert!(outlet.hand_over(Box::new("late")).is_err());
+    }
+}

@@ -32,6 +32,11 @@ impl Passwords {
         Self { hasher, queue: Arc::new(Semaphore::new(QUEUE)), workers: Arc::new(Semaphore::new(cores)) }
     }
 
+    /// How many callers are served or wait.
+    pub(super) fn callers(&self) -> usize {
+        QUEUE - self.queue.available_permits()
+    }
+
     /// Whether a password may be set.
     pub(super) fn check(&self, password: &str) -> Result<(), aldis_auth::PasswordError> {
         self.hasher.check(password)

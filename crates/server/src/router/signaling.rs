@@ -151,7 +151,7 @@ impl Handing<'_> {
         if !may_reach(self.router.settings.routing, Purpose::Signal, facts) {
             return None;
         }
-        let status = deliver(target, &self.frame)?;
+        let status = deliver(target, &self.frame, &self.router.metrics)?;
         if self.kind == SignalKind::Offer && !facts.same_user {
             self.from.offers.note(target.session);
         }

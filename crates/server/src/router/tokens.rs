@@ -127,6 +127,7 @@ impl Router {
     /// Gives a new pair for a refresh token, which is used up by it.
     pub(crate) async fn refresh(&self, presented: &str) -> Result<TokenResponse, Denied> {
         let presented = RefreshToken::parse(presented).map_err(|_| INVALID_REFRESH)?;
+        self.limit_refresh(&presented).await?;
         let successor = presented.successor(&self.successors);
         match self.store.use_refresh_token(&presented.hash(), &successor.hash(), unix_ms_i64()).await? {
             RefreshUse::Rotated(family) | RefreshUse::Repeated(family) => {

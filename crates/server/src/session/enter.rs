@@ -13,6 +13,7 @@ use super::{
     greeting::{self, Greeting},
     handshake::{Arrival, AwaitingProof, Begun, Question, Refusal, Shown, TIME_FOR_PROOF},
     live::{Arrived, Live, fresh},
+    pace::Pace,
     resume::{Claim, HandOver},
     task::Task,
     wire::{Incoming, Outgoing, Wire},
@@ -41,7 +42,7 @@ pub(crate) async fn enter<W: Wire>(
             wire.set_message_limit(MAX_MESSAGE_BYTES);
             admit(wire, arrived, proved, router, sockets).await
         }
-        Err(Some(refusal)) => refuse(wire, codec, refusal).await,
+        Err(Some(refusal)) => refuse(wire, codec, refusal, router).await,
         Err(None) => None,
     }
 }
@@ -70,7 +71,7 @@ pub(super) async fn admit<W: Wire>(
         }
         None => {
             let denied = Denied::new(ErrorCode::Overloaded, "this user has too many connections");
-            refuse(wire, codec, Refusal::of(door, denied).answering(id)).await
+            refuse(wire, codec, Refusal::of(door, denied).answering(id), router).await
         }
     }
 }
@@ -106,7 +107,9 @@ fn greeted<W: Wire>(
     sockets: &TaskTracker,
 ) -> Task<W> {
     let room = arrived.room.clone();
-    let live = Live::new(arrived, identity, greeting::resume_token(outlet.session), Now::read());
+    let token = greeting::resume_token(outlet.session);
+    let pace = Pace::new(router.has_rate_limits());
+    let live = Live::new(arrived, identity, token, pace, Arc::clone(&router.metrics), Now::read());
     greeting::greet(&mut wire, &outlet, identity, Greeting::fresh(&live, id));
     let mut task = Task::new(wire, live, outlet, Arc::clone(router), sockets.clone());
     if let Some(message) = room.and_then(|room| router.enter_room(task.outlet(), &room)) {
@@ -116,7 +119,9 @@ fn greeted<W: Wire>(
 }
 
 /// Says why, closes, and waits a moment for the other side to have read it.
-async fn refuse<W: Wire>(mut wire: W, codec: Codec, refusal: Refusal) -> Option<Task<W>> {
+async fn refuse<W: Wire>(mut wire: W, codec: Codec, refusal: Refusal, router: &Router) -> Option<Task<W>> {
+    router.metrics.refused(refusal.code);
+    router.metrics.closed(refusal.close);
     let mut frame = fresh(*refusal.message);
     frame.id = refusal.id.or(frame.id);
     wire.enqueue(Outgoing::Frame(codec.encode_server(&frame)));

@@ -220,7 +220,7 @@ impl Refusal {
                 CloseCode::TokenMissing | CloseCode::TokenInvalid | CloseCode::TokenExpired,
             ) => Self::policy(&denied, policy_reason(denied.code)),
             (Manner::AuthFailure, _) => {
-                let Denied { code, message, rotation } = denied;
+                let Denied { code, message, rotation, .. } = denied;
                 let failure = AuthFailure { code, message: message.into(), rotation };
                 Self {
                     id: None,

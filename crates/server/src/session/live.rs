@@ -1,7 +1,7 @@
 //! A session after `connected`: frames in, replies and requests for the router out. Mutate it, then ask
 //! [`next_deadline`](Live::next_deadline).
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use aldis_auth::Claims;
 use aldis_protocol::{
@@ -16,12 +16,15 @@ use super::{
     deadlines::{Deadline, Deadlines},
     liveness,
     outbox::{BeyondSent, Outbox},
+    pace::{self, Pace, Verdict},
     reauthentication,
     replies::{self, Known, Replies, RequestDigest},
     resume::{Claim, HandOver, ResumeToken, ResumeTokens},
 };
 use crate::{
     clock::{Now, milliseconds},
+    metrics::Metrics,
+    rate::Limit,
     router::{Closing, Denied, Frame, Identity, TokenLife},
 };
 
@@ -48,6 +51,8 @@ pub(super) struct Live {
     resume_window_ms: u64,
     deadlines: Deadlines,
     errors_in_a_row: u32,
+    pace: Pace,
+    metrics: Arc<Metrics>,
 }
 
 /// How a session's client came in; it comes back in the same way.
@@ -112,7 +117,14 @@ impl Asked {
 
 impl Live {
     /// A session that was just greeted.
-    pub(super) fn new(arrived: Arrived, identity: &Identity, token: ResumeToken, now: Now) -> Self {
+    pub(super) fn new(
+        arrived: Arrived,
+        identity: &Identity,
+        token: ResumeToken,
+        pace: Pace,
+        metrics: Arc<Metrics>,
+        now: Now,
+    ) -> Self {
         let Arrived { door, codec, room, resume_window } = arrived;
         let mut live = Self {
             door,
@@ -128,6 +140,8 @@ impl Live {
             resume_window_ms: milliseconds(resume_window),
             deadlines: Deadlines::new(),
             errors_in_a_row: 0,
+            pace,
+            metrics,
         };
         live.begin_socket(identity.token, now);
         live
@@ -199,8 +213,13 @@ impl Live {
     /// Takes a frame.
     pub(super) fn receive<'a>(&mut self, frame: &'a Bytes, now: Now) -> Step<'a> {
         self.tokens.confirm();
-        match self.codec.decode_client(frame) {
+        let decoded = self.codec.decode_client(frame);
+        if let Some(step) = self.hold_back(&decoded, now) {
+            return step;
+        }
+        match decoded {
             Ok(frame) => {
+                self.metrics.received(frame.message.kind());
                 self.errors_in_a_row = 0;
                 self.take(frame, now)
             }
@@ -289,6 +308,25 @@ impl Live {
         self.deadlines.next()
     }
 
+    /// What a frame too many is answered with.
+    fn hold_back(
+        &mut self,
+        decoded: &Result<ClientFrame<'_>, DecodeError>,
+        now: Now,
+    ) -> Option<Step<'static>> {
+        let (kind, id) = match decoded {
+            Ok(frame) => (Some(frame.message.kind()), &frame.id),
+            Err(error) => (error.kind, &error.id),
+        };
+        match self.pace.take(kind, now.tick) {
+            Verdict::Pass => None,
+            Verdict::Refuse(wait) => Some(Step::Reply(self.too_fast(id.clone(), wait.seconds(), now))),
+            Verdict::Close(closing) => {
+                Some(Step::ReplyAndClose(self.too_fast(id.clone(), pace::REST, now), closing))
+            }
+        }
+    }
+
     fn take<'a>(&mut self, frame: ClientFrame<'a>, now: Now) -> Step<'a> {
         let ClientFrame { id, message } = frame;
         let digest = id.as_ref().and_then(|_| replies::digest(&message));
@@ -336,6 +374,7 @@ impl Live {
 
     fn malformed(&mut self, error: DecodeError, now: Now) -> Step<'static> {
         self.errors_in_a_row += 1;
+        self.metrics.malformed.add();
         let message = ServerMessage::Error(ErrorReply::new(error.code, error.message));
         let reply = self.encode(error.id, &message, now);
         if self.errors_in_a_row < MAX_ERRORS_IN_A_ROW {
@@ -377,14 +416,36 @@ impl Live {
         }
     }
 
+    fn too_fast(&self, id: Option<RequestId>, retry_after: u64, now: Now) -> Frame {
+        self.metrics.limited(Limit::Messages);
+        let message = "too many messages; send fewer in a second";
+        let error =
+            ErrorReply { retry_after: Some(retry_after), ..ErrorReply::new(ErrorCode::RateLimited, message) };
+        self.encode(id, &ServerMessage::Error(error), now)
+    }
+
     fn error(&self, id: Option<RequestId>, code: ErrorCode, message: &'static str, now: Now) -> Frame {
         self.encode(id, &ServerMessage::Error(ErrorReply::new(code, message)), now)
     }
 
     fn encode(&self, id: Option<RequestId>, message: &ServerMessage<'_>, now: Now) -> Frame {
+        if let Some(code) = refusal_code(message) {
+            self.metrics.refused(code);
+        }
         let counted = message.is_counted();
         let frame = ServerFrame { id, timestamp: now.timestamp(), message: message.clone() };
         Frame { bytes: self.codec.encode_server(&frame), counted }
+    }
+}
+
+/// Why something was refused, where this says that it was.
+pub(super) fn refusal_code(message: &ServerMessage<'_>) -> Option<ErrorCode> {
+    if let ServerMessage::Error(error) = message {
+        Some(error.code)
+    } else if let ServerMessage::AuthFailure(failure) = message {
+        Some(failure.code)
+    } else {
+        None
     }
 }
 

@@ -431,6 +431,7 @@ impl<W: Wire> Task<W> {
 
     fn close_wire(&self, wire: &mut W, closing: Closing) {
         let Closing { code, reason, error } = closing;
+        self.router.metrics.closed(code);
         let error = self.outlet.codec.encode_server(&fresh(ServerMessage::Error(error)));
         wire.enqueue(Outgoing::Frame(error));
         wire.enqueue(Outgoing::Close(code, reason));

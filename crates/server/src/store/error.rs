@@ -1,6 +1,9 @@
 //! What can go wrong with the store, by whose fault it is.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use sqlx::{migrate::MigrateError, postgres::PgDatabaseError, sqlite::SqliteError};
 
@@ -73,12 +76,21 @@ impl StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
+        FAILURES.fetch_add(1, Ordering::Relaxed);
         if is_unavailable(&error) {
             Self::Unavailable(Arc::new(error))
         } else {
             Self::Internal(Arc::new(error))
         }
     }
+}
+
+/// Of all stores of the process: an error is made far from the store that it is about.
+static FAILURES: AtomicU64 = AtomicU64::new(0);
+
+/// How many calls of a database failed in this process.
+pub(crate) fn failures() -> u64 {
+    FAILURES.load(Ordering::Relaxed)
 }
 
 fn is_unavailable(error: &sqlx::Error) -> bool {

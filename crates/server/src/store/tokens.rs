@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{
     Store, StoreError, accounts,
-    db::{Db, Tx, within},
+    db::{Db, Tx, on, within},
     devices,
     revocations::{self, Revocation},
     row, sweep_rows,
@@ -143,6 +143,20 @@ impl Store {
         now_ms: i64,
     ) -> Result<(), StoreError> {
         self.revoke_chosen(user, Choice::One(family), now_ms).await
+    }
+
+    /// The family of a token, used up or not.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn family_of_refresh_token(
+        &self,
+        token_hash: &[u8; 32],
+    ) -> Result<Option<Uuid>, StoreError> {
+        let select = "SELECT family_id FROM refresh_tokens WHERE token_hash = $1";
+        Ok(on!(&self.db, r, pool => {
+            sqlx::query_scalar(select).bind(token_hash.to_vec()).fetch_optional(pool).await?
+        }))
     }
 
     /// Revokes every family of a user's. A login of the same moment begins its family before, and it is revoked, or after.

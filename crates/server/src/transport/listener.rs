@@ -35,15 +35,19 @@ const HEADERS: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Listener {
     tcp: TcpListener,
+    accepted: Accepted,
 }
+
+/// What is done for each connection that is accepted, before anything of it is read.
+pub(crate) type Accepted = fn(&Node);
 
 impl Listener {
     /// Binds; port 0 takes a free one.
-    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn bind(address: SocketAddr, accepted: Accepted) -> io::Result<Self> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        Ok(Self { tcp: socket.listen(BACKLOG)? })
+        Ok(Self { tcp: socket.listen(BACKLOG)?, accepted })
     }
 
     /// The address that was bound.
@@ -62,6 +66,7 @@ pub(crate) async fn serve(listener: Listener, tls: Option<TlsAcceptor>, node: Ar
             accepted = accept(&listener, &slots) => accepted,
         };
         let Some((stream, peer, slot)) = accepted else { break };
+        (listener.accepted)(&node);
         let (tls, routes, node) = (tls.clone(), routes.clone(), Arc::clone(&node));
         connections.spawn(async move {
             let _slot = slot;

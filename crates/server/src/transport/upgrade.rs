@@ -1,11 +1,11 @@
 //! From an HTTP request at a door to a session: what the upgrade needs is taken out, the rest is let go.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use aldis_protocol::{CloseCode, Codec, Door, ErrorCode, RoomId, limits::MAX_UNAUTHENTICATED_MESSAGE_BYTES};
 use axum::{
     Router,
-    extract::{ConnectInfo, Path, State},
+    extract::{Path, State},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     clock::Now,
-    http::{Problem, audience, client_address, socket_origin_allowed},
+    http::{AddressKey, Limited, Problem, audience, caller_address, socket_origin_allowed},
     node::Node,
     router::Closing,
     session::{Arrival, Credentials, enter},
@@ -69,9 +69,11 @@ impl Arrived {
         if self.node.is_draining() {
             return Err(Problem::new(ErrorCode::Draining, "the server is about to stop; connect again"));
         }
+        let address = caller_address(&self.node.config, request.extensions(), headers)?;
+        self.node.limits.take(Limited::Upgrades, address, Now::read())?;
         let codec = offered_codec(headers);
         let arrival = self.arrival(&request, codec)?;
-        let place = self.place(&request)?;
+        let place = self.place(address)?;
         let Some(on_upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
             return Err(Problem::new(ErrorCode::UpgradeRequired, "this path speaks WebSocket, version 13"));
         };
@@ -118,10 +120,7 @@ impl Arrived {
         Ok(Arrival { door: self.door, codec: codec.unwrap_or(self.door.default_codec()), room, credentials })
     }
 
-    fn place(&self, request: &Upgrading) -> Result<Place, Problem> {
-        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
-        let Some(peer) = peer else { return Err(Problem::new(ErrorCode::Internal, "the server failed")) };
-        let address = client_address(&self.node.config, peer, request.headers());
+    fn place(&self, address: AddressKey) -> Result<Place, Problem> {
         let place = self.gate.enter(address, self.node.router.registry.len());
         place.ok_or_else(|| {
             Problem::new(ErrorCode::Overloaded, "too many connections are on their way in; try again")

@@ -1,0 +1,52 @@
+//! Requests are counted here, and what operators read is answered on a listener of its own.
+
+use std::sync::Arc;
+
+use aldis_protocol::ErrorCode;
+use axum::{
+    Router,
+    extract::{MatchedPath, Request, State},
+    middleware::{Next, from_fn},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::header::CONTENT_TYPE;
+
+use super::{head, problem};
+use crate::{metrics::Gauges, node::Node};
+
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// The route of requests that found none.
+const NO_ROUTE: &str = "none";
+
+/// What the admin listener answers: `GET /metrics`.
+pub(crate) fn admin_routes(node: Arc<Node>) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(from_fn(head::limit))
+        .with_state(node)
+}
+
+async fn metrics(State(node): State<Arc<Node>>) -> impl IntoResponse {
+    let router = &node.router;
+    let gauges = Gauges {
+        sessions: router.registry.len(),
+        hashing: router.password_hashing(),
+        store_errors: router.store_errors(),
+    };
+    ([(CONTENT_TYPE, TEXT_FORMAT)], router.metrics.render(gauges))
+}
+
+/// Counts a request by its route and what it was answered with.
+pub(super) async fn count(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let response = next.run(request).await;
+    let metrics = &node.router.metrics;
+    metrics.answered(route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str), response.status().as_u16());
+    if let Some(code) = response.extensions().get::<ErrorCode>() {
+        metrics.refused(*code);
+    }
+    response
+}

@@ -1,0 +1,256 @@
+//! What operators read of a running server: counters, and their text for Prometheus.
+//!
+//! They are atomic numbers of our own, one set for each server: what they are labelled with is known when the server is
+//! built, so that counting a message is one addition, without a lookup and without a recorder for the whole process.
+
+mod labelled;
+mod text;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use aldis_protocol::{AckStatus, CloseCode, ErrorCode, MessageKind, ServerMessage};
+
+use self::{labelled::Labelled, text::Text};
+use crate::rate::Limit;
+
+/// Something that only goes up.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+/// Everything that one server counts.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    /// Connections of clients that were accepted.
+    pub(crate) connections: Counter,
+    /// Messages for sessions whose queue was full.
+    pub(crate) queue_full: Counter,
+    /// Messages of live sessions that could not be read.
+    pub(crate) malformed: Counter,
+    received: Labelled<MessageKind>,
+    signals: Labelled<Signal>,
+    closes: Labelled<CloseCode>,
+    refusals: Labelled<ErrorCode>,
+    limited: Labelled<Limit>,
+    /// By route and status. Routes come from the table of routes and not from clients, so they are few.
+    requests: Mutex<BTreeMap<(String, u16), u64>>,
+}
+
+/// What is known elsewhere at the moment of reading.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Gauges {
+    /// Sessions, those without a socket among them.
+    pub(crate) sessions: usize,
+    /// Callers whose password is being hashed or waits for it.
+    pub(crate) hashing: usize,
+    /// Calls of the database that failed.
+    pub(crate) store_errors: u64,
+}
+
+/// What became of a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signal {
+    Delivered,
+    Buffered,
+    Unavailable,
+}
+
+impl Counter {
+    /// One more.
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Metrics {
+    /// Nothing has happened yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            connections: Counter::default(),
+            queue_full: Counter::default(),
+            malformed: Counter::default(),
+            received: Labelled::new(MessageKind::ALL),
+            signals: Labelled::new(&Signal::ALL),
+            closes: Labelled::new(CloseCode::ALL),
+            refusals: Labelled::new(ErrorCode::ALL),
+            limited: Labelled::new(&Limit::ALL),
+            requests: Mutex::default(),
+        }
+    }
+
+    /// A live session sent a message of this kind.
+    pub(crate) fn received(&self, kind: MessageKind) {
+        self.received.add(kind);
+    }
+
+    /// The server closed a socket with this code.
+    pub(crate) fn closed(&self, code: CloseCode) {
+        self.closes.add(code);
+    }
+
+    /// Somebody was refused something, on a socket or over HTTP.
+    pub(crate) fn refused(&self, code: ErrorCode) {
+        self.refusals.add(code);
+    }
+
+    /// Somebody ran into a limit. The refusal is counted besides.
+    pub(crate) fn limited(&self, limit: Limit) {
+        self.limited.add(limit);
+    }
+
+    /// A signal was answered with this.
+    pub(crate) fn signalled(&self, answer: &ServerMessage<'_>) {
+        if let ServerMessage::Ack(ack) = answer {
+            let delivered = ack.status == AckStatus::Delivered;
+            self.signals.add(if delivered { Signal::Delivered } else { Signal::Buffered });
+        } else if let ServerMessage::Error(error) = answer
+            && error.code == ErrorCode::TargetUnavailable
+        {
+            self.signals.add(Signal::Unavailable);
+        }
+    }
+
+    /// An HTTP request at this route, a pattern, was answered with this status.
+    pub(crate) fn answered(&self, route: &str, status: u16) {
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        *requests.entry((route.to_owned(), status)).or_insert(0) += 1;
+    }
+
+    /// Everything in Prometheus' text format, version 0.0.4.
+    pub(crate) fn render(&self, gauges: Gauges) -> String {
+        let mut text = Text::default();
+        text.gauge("aldis_sessions", "Sessions, those whose client is away among them", gauges.sessions);
+        text.gauge(
+            "aldis_password_hashing",
+            "Callers whose password is hashed or waits for it",
+            gauges.hashing,
+        );
+        text.counter("aldis_connections_total", "Connections accepted", self.connections.get());
+        self.render_requests(&mut text);
+        self.render_received(&mut text);
+        text.counters(
+            "aldis_signals_total",
+            "Signals by what became of them",
+            "outcome",
+            self.signals.each(Signal::as_str),
+        );
+        text.counter("aldis_queue_full_total", "Messages not taken by a full queue", self.queue_full.get());
+        text.counters(
+            "aldis_closes_total",
+            "Sockets closed by the server",
+            "code",
+            self.closes.each(CloseCode::as_u16),
+        );
+        text.counters(
+            "aldis_refusals_total",
+            "Refusals by error code",
+            "code",
+            self.refusals.each(ErrorCode::as_str),
+        );
+        text.counters(
+            "aldis_rate_limited_total",
+            "Refusals by rate limit",
+            "limit",
+            self.limited.each(Limit::as_str),
+        );
+        text.counter("aldis_store_errors_total", "Failed calls of the database", gauges.store_errors);
+        text.finish()
+    }
+
+    fn render_requests(&self, text: &mut Text) {
+        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        text.head("aldis_http_requests_total", "HTTP requests answered", "counter");
+        for ((route, status), count) in requests.iter() {
+            let labels = [("route", route.clone()), ("status", status.to_string())];
+            text.sample("aldis_http_requests_total", &labels, *count);
+        }
+    }
+
+    fn render_received(&self, text: &mut Text) {
+        let kinds = self.received.each(MessageKind::as_str);
+        let malformed = (MALFORMED, self.malformed.get());
+        text.counters(
+            "aldis_messages_received_total",
+            "Messages of live sessions",
+            "kind",
+            kinds.chain([malformed]),
+        );
+    }
+}
+
+/// The label of what has no kind.
+const MALFORMED: &str = "malformed";
+
+impl Signal {
+    const ALL: [Self; 3] = [Self::Delivered, Self::Buffered, Self::Unavailable];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => AckStatus::Delivered.as_str(),
+            Self::Buffered => AckStatus::Buffered.as_str(),
+            Self::Unavailable => ErrorCode::Unavailable.as_str(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aldis_protocol::{Ack, ErrorReply};
+
+    use super::*;
+
+    const GAUGES: Gauges = Gauges { sessions: 3, hashing: 1, store_errors: 2 };
+
+    #[test]
+    fn what_happened_is_in_the_text() {
+        let metrics = Metrics::new();
+        metrics.connections.add();
+        metrics.received(MessageKind::Offer);
+        metrics.received(MessageKind::Offer);
+        metrics.closed(CloseCode::RateLimited);
+        metrics.refused(ErrorCode::RateLimited);
+        metrics.limited(Limit::Messages);
+        metrics.answered("/devices/{id}", 204);
+        metrics.answered("/devices/{id}", 204);
+        metrics.signalled(&ServerMessage::Ack(Ack::new(AckStatus::Buffered, "")));
+        metrics.signalled(&ServerMessage::Error(ErrorReply::new(ErrorCode::RateLimited, "")));
+        let text = metrics.render(GAUGES);
+        for line in [
+            "aldis_sessions 3",
+            "aldis_password_hashing 1",
+            "aldis_store_errors_total 2",
+            "aldis_connections_total 1",
+            r#"aldis_messages_received_total{kind="offer"} 2"#,
+            r#"aldis_messages_received_total{kind="malformed"} 0"#,
+            r#"aldis_closes_total{code="4103"} 1"#,
+            r#"aldis_refusals_total{code="rate_limited"} 1"#,
+            r#"aldis_rate_limited_total{limit="messages"} 1"#,
+            r#"aldis_http_requests_total{route="/devices/{id}",status="204"} 2"#,
+            r#"aldis_signals_total{outcome="buffered"} 1"#,
+            r#"aldis_signals_total{outcome="unavailable"} 0"#,
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in {text}");
+        }
+    }
+
+    #[test]
+    fn the_documentation_names_every_metric() {
+        let page = include_str!("../../../docs/operations.md");
+        let text = Metrics::new().render(GAUGES);
+        let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+        let missing: Vec<&str> = names.filter(|name| !page.contains(&format!("`{name}`"))).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+        for limit in Limit::ALL {
+            assert!(page.contains(&format!("`{}`", limit.as_str())), "{limit:?}");
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! How often something may happen: token buckets, alone or by key, and a wait that grows with each failure.
+//!
+//! Times are ticks of [`Now`](crate::clock::Now), in milliseconds, and come from the caller.
+
+mod buckets;
+mod recent;
+mod slowdown;
+
+pub(crate) use self::{buckets::Buckets, slowdown::Slowdown};
+
+/// So many at once, and afterwards one in each interval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rate {
+    interval_ms: u64,
+    burst: u64,
+}
+
+/// How much of a [`Rate`] is used up: the tick at which nothing is. A new one is full.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Bucket(u64);
+
+/// How long until the next try may succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wait {
+    ms: u64,
+}
+
+/// The limits, as `aldis_rate_limited_total` names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limit {
+    Registrations,
+    Logins,
+    /// After failed logins, by address and typed address.
+    LoginSlowdown,
+    Challenges,
+    Upgrades,
+    Refreshes,
+    Messages,
+    Offers,
+}
+
+impl Rate {
+    /// So many a second.
+    pub(crate) const fn per_second(count: u64) -> Self {
+        Self { interval_ms: 1000 / count, burst: count }
+    }
+
+    /// So many a minute.
+    pub(crate) const fn per_minute(count: u64) -> Self {
+        Self { interval_ms: 60 * 1000 / count, burst: count }
+    }
+
+    /// So many an hour.
+    pub(crate) const fn per_hour(count: u64) -> Self {
+        Self { interval_ms: 60 * 60 * 1000 / count, burst: count }
+    }
+
+    /// The same, with so many at once.
+    pub(crate) const fn in_bursts_of(self, burst: u64) -> Self {
+        Self { burst, ..self }
+    }
+
+    /// How long until a bucket is full again of which all was taken.
+    const fn refill_ms(self) -> u64 {
+        self.interval_ms * self.burst
+    }
+}
+
+impl Bucket {
+    /// Takes one out, or says when there will be one.
+    pub(crate) fn take(&mut self, rate: Rate, tick: u64) -> Result<(), Wait> {
+        let full_at = self.0.max(tick) + rate.interval_ms;
+        match full_at.saturating_sub(tick + rate.refill_ms()) {
+            0 => {
+                self.0 = full_at;
+                Ok(())
+            }
+            ms => Err(Wait { ms }),
+        }
+    }
+}
+
+impl Wait {
+    /// In whole seconds, never too early.
+    pub(crate) const fn seconds(self) -> u64 {
+        self.ms.div_ceil(1000)
+    }
+}
+
+impl Limit {
+    /// Every limit there is.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Registrations,
+        Self::Logins,
+        Self::LoginSlowdown,
+        Self::Challenges,
+        Self::Upgrades,
+        Self::Refreshes,
+        Self::Messages,
+        Self::Offers,
+    ];
+
+    /// Its name in the metrics.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Registrations => "registrations",
+            Self::Logins => "logins",
+            Self::LoginSlowdown => "login_slowdown",
+            Self::Challenges => "challenges",
+            Self::Upgrades => "upgrades",
+            Self::Refreshes => "refreshes",
+            Self::Messages => "messages",
+            Self::Offers => "offers",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: Rate = Rate::per_minute(3);
+
+    #[test]
+    fn a_burst_passes_and_then_one_in_each_interval() {
+        let mut bucket = Bucket::default();
+        let mut take = |tick| bucket.take(RATE, tick).map_err(Wait::seconds);
+        for _ in 0..3 {
+            assert_eq!(take(5_000), Ok(()));
+        }
+        assert_eq!(take(5_000), Err(20));
+        assert_eq!(take(24_999), Err(1));
+        assert_eq!(take(25_000), Ok(()));
+        assert_eq!(take(25_000), Err(20));
+    }
+
+    #[test]
+    fn what_was_refused_costs_nothing_and_a_long_rest_gives_no_more_than_a_burst() {
+        let mut bucket = Bucket::default();
+        let passed = |bucket: &mut Bucket, tick| (0..100).filter(|_| bucket.take(RATE, tick).is_ok()).count();
+        assert_eq!(passed(&mut bucket, 0), 3);
+        assert_eq!(passed(&mut bucket, 20_000), 1);
+        assert_eq!(passed(&mut bucket, 10_000_000), 3);
+    }
+
+    #[test]
+    fn a_burst_may_be_larger_than_the_rate() {
+        let rate = Rate::per_second(50).in_bursts_of(100);
+        let mut bucket = Bucket::default();
+        assert_eq!((0..200).filter(|_| bucket.take(rate, 0).is_ok()).count(), 100);
+        assert_eq!((0..200).filter(|_| bucket.take(rate, 1000).is_ok()).count(), 50);
+    }
+}

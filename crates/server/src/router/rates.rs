@@ -1,0 +1,74 @@
+//! Limits that are counted by who is signed in (http.md, "Rate limits by default").
+
+use aldis_auth::RefreshToken;
+use aldis_protocol::{ErrorCode, ErrorReply, ServerMessage, Signal, SignalKind, Target, UserId};
+use uuid::Uuid;
+
+use super::{Denied, Outlet, Router};
+use crate::{
+    clock::Now,
+    metrics::Metrics,
+    rate::{Buckets, Limit, Rate},
+};
+
+const OFFERS: Rate = Rate::per_minute(30);
+const REFRESHES: Rate = Rate::per_minute(10);
+
+/// The limits of one node.
+#[derive(Debug)]
+pub(super) struct Rates {
+    /// By sender and target, the latter as it was named: counting by who is behind a name would tell strangers which
+    /// names have the same one.
+    offers: Buckets<(UserId, Target)>,
+    /// By family.
+    refreshes: Buckets<Uuid>,
+}
+
+impl Rates {
+    pub(super) fn new(enforced: bool) -> Self {
+        Self { offers: Buckets::new(OFFERS, enforced), refreshes: Buckets::new(REFRESHES, enforced) }
+    }
+
+    /// The refusal of an offer too many.
+    pub(super) fn refuse(
+        &self,
+        from: &Outlet,
+        signal: &Signal<'_>,
+        now: Now,
+        metrics: &Metrics,
+    ) -> Option<ServerMessage<'static>> {
+        if signal.kind != SignalKind::Offer || !self.offers.is_enforced() {
+            return None;
+        }
+        let wait = self.offers.take((from.user, signal.target.clone()), now.tick).err()?;
+        metrics.limited(Limit::Offers);
+        let message = "too many offers to this target; wait before the next one";
+        let retry_after = Some(wait.seconds());
+        Some(ServerMessage::Error(ErrorReply {
+            retry_after,
+            ..ErrorReply::new(ErrorCode::RateLimited, message)
+        }))
+    }
+}
+
+impl Router {
+    /// Refuses a refresh too many, before anything is used up by it.
+    pub(super) async fn limit_refresh(&self, presented: &RefreshToken) -> Result<(), Denied> {
+        if !self.rates.refreshes.is_enforced() {
+            return Ok(());
+        }
+        let Some(family) = self.store.family_of_refresh_token(&presented.hash()).await? else {
+            return Ok(());
+        };
+        self.rates.refreshes.take(family, Now::read().tick).map_err(|wait| {
+            self.metrics.limited(Limit::Refreshes);
+            Denied::rate_limited("these tokens are refreshed too often; wait before the next time", wait)
+        })
+    }
+
+    /// Gives back the memory of limits that are not used.
+    pub(crate) fn sweep_rates(&self, now: Now) {
+        self.rates.offers.sweep(now.tick);
+        self.rates.refreshes.sweep(now.tick);
+    }
+}

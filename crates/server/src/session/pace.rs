@@ -1,0 +1,143 @@
+//! How fast a client may speak: 50 messages a second in bursts of 100 (http.md, "Rate limits by default").
+
+use aldis_protocol::{CloseCode, MessageKind};
+
+use crate::{
+    rate::{Bucket, Rate, Wait},
+    router::Closing,
+};
+
+const MESSAGES: Rate = Rate::per_second(50).in_bursts_of(100);
+/// Three times the rate. A second with so many messages is one of a flood.
+const FLOOD: u32 = 150;
+/// So many such seconds on end close the connection.
+const FLOODED_SECONDS: u32 = 10;
+/// When a client may come back that was closed, in seconds.
+pub(super) const REST: u64 = 10;
+const SECOND_MS: u64 = 1000;
+
+/// How fast the client of a session speaks. Four words, whether it says anything or not.
+#[derive(Debug)]
+pub(super) struct Pace {
+    enforced: bool,
+    bucket: Bucket,
+    /// The tick at which the second began that is counted.
+    second: u64,
+    messages: u32,
+    flooded: u32,
+}
+
+/// What is to be done with a message.
+#[derive(Debug, PartialEq)]
+pub(super) enum Verdict {
+    /// Carry it out.
+    Pass,
+    /// Refuse it.
+    Refuse(Wait),
+    /// Refuse it until the client may come back, and close.
+    Close(Closing),
+}
+
+impl Pace {
+    /// Of a client that has said nothing yet.
+    pub(super) fn new(enforced: bool) -> Self {
+        Self { enforced, bucket: Bucket::default(), second: 0, messages: 0, flooded: 0 }
+    }
+
+    /// Takes note of a message of this kind, where it has one.
+    ///
+    /// `auth` is never refused for others, or a client that is too fast could not prolong its session; it counts
+    /// towards the flood alone. `received` does not count at all: how many there are is for those to say who send to the client.
+    pub(super) fn take(&mut self, kind: Option<MessageKind>, tick: u64) -> Verdict {
+        if !self.enforced || kind == Some(MessageKind::Received) {
+            return Verdict::Pass;
+        }
+        if self.is_flood(tick) {
+            return Verdict::Close(self.close());
+        }
+        if kind == Some(MessageKind::Auth) {
+            return Verdict::Pass;
+        }
+        self.bucket.take(MESSAGES, tick).map_or_else(Verdict::Refuse, |()| Verdict::Pass)
+    }
+
+    fn is_flood(&mut self, tick: u64) -> bool {
+        if tick >= self.second + SECOND_MS {
+            let goes_on = self.messages >= FLOOD && tick < self.second + 2 * SECOND_MS;
+            self.flooded = if goes_on { self.flooded + 1 } else { 0 };
+            self.messages = 0;
+            self.second = tick;
+        }
+        self.messages = self.messages.saturating_add(1);
+        self.flooded >= FLOODED_SECONDS
+    }
+
+    /// The client may come back to this session, and is not closed again for what it did before.
+    fn close(&mut self) -> Closing {
+        self.flooded = 0;
+        let message = "this connection sent three times as much as it may for ten seconds";
+        Closing::new(CloseCode::RateLimited, "", message).retry_after(REST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PING: Option<MessageKind> = Some(MessageKind::Ping);
+
+    fn passed(pace: &mut Pace, kind: Option<MessageKind>, tick: u64, count: usize) -> usize {
+        (0..count).filter(|_| pace.take(kind, tick) == Verdict::Pass).count()
+    }
+
+    /// Speaks evenly, so many messages a second. Gives the second in which it is closed.
+    fn closed_in(pace: &mut Pace, a_second: u64, seconds: u64) -> Option<u64> {
+        let ticks = (0..seconds * a_second).map(|number| number * SECOND_MS / a_second);
+        ticks
+            .map(|tick| (tick / SECOND_MS, pace.take(PING, tick)))
+            .find_map(|(second, verdict)| matches!(verdict, Verdict::Close(..)).then_some(second))
+    }
+
+    #[test]
+    fn a_hundred_at_once_and_fifty_a_second_pass() {
+        let mut pace = Pace::new(true);
+        assert_eq!(passed(&mut pace, PING, 0, 120), 100);
+        assert_eq!(passed(&mut pace, PING, 1_000, 120), 50);
+        assert_eq!(passed(&mut pace, None, 1_000, 1), 0);
+    }
+
+    #[test]
+    fn new_tokens_and_confirmations_always_pass() {
+        let mut pace = Pace::new(true);
+        assert_eq!(passed(&mut pace, PING, 0, 120), 100);
+        assert_eq!(passed(&mut pace, Some(MessageKind::Auth), 0, 120), 120);
+        assert_eq!(passed(&mut pace, Some(MessageKind::Received), 0, 10_000), 10_000);
+    }
+
+    #[test]
+    fn only_a_flood_of_ten_seconds_closes() {
+        assert_eq!(closed_in(&mut Pace::new(true), 140, 100), None);
+        assert_eq!(closed_in(&mut Pace::new(true), 150, 100), Some(10));
+        assert_eq!(closed_in(&mut Pace::new(true), 1_000, 10), None);
+        assert_eq!(closed_in(&mut Pace::new(false), 1_000, 100), None);
+    }
+
+    #[test]
+    fn a_pause_ends_a_flood() {
+        let mut pace = Pace::new(true);
+        let closes = |pace: &mut Pace, tick| matches!(pace.take(PING, tick), Verdict::Close(..));
+        for round in 0..5 {
+            let start = round * 12_000;
+            let spoken = (0..9_000).step_by(5).any(|tick| closes(&mut pace, start + tick));
+            assert!(!spoken, "{round}");
+        }
+    }
+
+    #[test]
+    fn who_comes_back_is_not_closed_at_once() {
+        let mut pace = Pace::new(true);
+        assert_eq!(closed_in(&mut pace, 200, 100), Some(10));
+        assert_eq!(pace.take(PING, 20_000), Verdict::Pass);
+        assert!((0..1_000).all(|_| !matches!(pace.take(PING, 20_500), Verdict::Close(_))));
+    }
+}

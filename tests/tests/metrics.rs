@@ -1,0 +1,91 @@
+//! What operators read on the admin listener (http.md, "Operations").
+
+use aldis_tests::{TestServer, Upgrade};
+use serde_json::json;
+
+#[test]
+fn the_page_is_prometheus_text() {
+    let server = TestServer::start();
+    let answer = reqwest::blocking::get(server.metrics_url().expect("a URL")).expect("metrics");
+    assert_eq!(answer.status(), 200);
+    let kind = answer.headers()["content-type"].to_str().unwrap().to_owned();
+    assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8");
+    for line in answer.text().unwrap().lines().filter(|line| !line.starts_with('#')) {
+        let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
+        assert!(series.starts_with("aldis_") && value.parse::<u64>().is_ok(), "{line}");
+    }
+}
+
+#[test]
+fn the_public_listener_has_no_metrics() {
+    let server = TestServer::shared();
+    server.http().get("/metrics").expects_problem(404, "not_found");
+    let url = server.metrics_url().expect("a URL");
+    let admin = url.strip_suffix("metrics").unwrap();
+    assert_eq!(reqwest::blocking::get(format!("{admin}health")).unwrap().status(), 404);
+}
+
+#[test]
+fn what_happens_is_counted() {
+    let server = TestServer::start();
+    let user = server.user();
+    let (mut sender, mut target) = (user.connects("sender"), user.connects("target"));
+    assert_eq!(server.metric("aldis_sessions"), 2);
+    assert!(server.metric("aldis_connections_total") >= 3);
+    assert_eq!(server.metric(r#"aldis_http_requests_total{route="/auth/register",status="201"}"#), 1);
+    assert_eq!(server.metric(r#"aldis_http_requests_total{route="/signal",status="101"}"#), 2);
+
+    let offer = |to: &str| json!({"type": "offer", "target_device_id": to, "payload": {}});
+    sender.sends(offer(&target.device_id()));
+    sender.expects("ack");
+    target.expects("offer");
+    sender.sends(offer("nobody"));
+    sender.expects_error("target_unavailable");
+    sender.sends_text("nonsense");
+    sender.expects_error("bad_request");
+    for (series, value) in [
+        (r#"aldis_messages_received_total{kind="offer"}"#, 2),
+        (r#"aldis_messages_received_total{kind="malformed"}"#, 1),
+        (r#"aldis_signals_total{outcome="delivered"}"#, 1),
+        (r#"aldis_signals_total{outcome="unavailable"}"#, 1),
+        (r#"aldis_refusals_total{code="target_unavailable"}"#, 1),
+        (r#"aldis_refusals_total{code="bad_request"}"#, 1),
+        ("aldis_store_errors_total", 0),
+    ] {
+        assert_eq!(server.metric(series), value, "{series}");
+    }
+}
+
+#[test]
+fn a_signal_to_somebody_who_is_away_is_buffered() {
+    let server = TestServer::start();
+    let user = server.user();
+    let (mut sender, target) = (user.connects("sender"), user.connects("target"));
+    let id = target.device_id();
+    drop(target);
+    let mut status = json!(null);
+    while status != "buffered" {
+        sender.sends(json!({"type": "signal", "target_device_id": id, "payload": {}}));
+        status = sender.expects("ack")["status"].clone();
+    }
+    assert_eq!(server.metric(r#"aldis_signals_total{outcome="buffered"}"#), 1);
+}
+
+#[test]
+fn refusals_are_counted_wherever_they_happen() {
+    let server = TestServer::start();
+    server.http().get("/devices/").expects_problem(401, "missing_token");
+    server.http().get("/nowhere").expects_problem(404, "not_found");
+    let mut peer = Upgrade::to("/v1/connect").peer(&server);
+    peer.expects("auth_challenge");
+    peer.sends(json!({"type": "auth", "payload": {"token": "nonsense"}}));
+    peer.expects_refusal("invalid_token", 4002);
+    for (series, value) in [
+        (r#"aldis_refusals_total{code="missing_token"}"#, 1),
+        (r#"aldis_refusals_total{code="invalid_token"}"#, 1),
+        (r#"aldis_http_requests_total{route="none",status="404"}"#, 1),
+        (r#"aldis_closes_total{code="4002"}"#, 1),
+    ] {
+        assert_eq!(server.metric(series), value, "{series}");
+    }
+}
