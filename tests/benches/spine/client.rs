@@ -22,6 +22,9 @@ const CONNECTIONS_PER_ADDRESS: usize = 50;
 const LARGE_BUFFER: usize = 4096;
 const TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
 
+/// After so many messages a client confirms them.
+pub(crate) const CONFIRM_EVERY: usize = 64;
+
 const TEXT: u8 = 1;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
@@ -90,6 +93,11 @@ impl Socket {
         }
     }
 
+    /// Leaves for good, as a client does that will not come back to its session.
+    pub(crate) async fn leave(mut self) -> io::Result<()> {
+        self.send(&frame(CLOSE, &1000_u16.to_be_bytes())).await
+    }
+
     async fn skip_response(&mut self) -> io::Result<()> {
         loop {
             if let Some(end) = self.received.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
@@ -126,6 +134,11 @@ impl Socket {
 /// A text frame from a client, masked with zeros: it costs the server what any mask costs.
 pub(crate) fn text_frame(text: &str) -> Vec<u8> {
     frame(TEXT, text.as_bytes())
+}
+
+/// Confirms what was received, as clients have to within 64 messages.
+pub(crate) fn confirmation(count: usize) -> Vec<u8> {
+    text_frame(&format!(r#"{{"type":"received","count":{count}}}"#))
 }
 
 /// The access token of a user of one's own making; the server knows tokens by their signature alone.

@@ -1,4 +1,4 @@
-//! Connects per second and core: from the accepted connection to `connected`, and its end.
+//! Connects per second and core: from the accepted connection to `connected`, and the end that the client brings about.
 
 use std::{io, time::Duration};
 
@@ -52,7 +52,7 @@ async fn repeat(
     numbers: std::ops::Range<usize>,
     open: &impl AsyncFn(usize) -> io::Result<Socket>,
 ) -> io::Result<()> {
-    let opening = stream::iter(numbers).map(async |number| open(number).await.map(drop));
+    let opening = stream::iter(numbers).map(async |number| open(number).await?.leave().await);
     opening.buffer_unordered(AT_ONCE).try_collect().await
 }
 

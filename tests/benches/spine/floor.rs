@@ -179,12 +179,10 @@ impl Relayed {
     /// Ready when the connection is over.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut socket = Pin::new(&mut self.socket);
-        if let Poll::Ready(messages) = self.own.poll_take(cx) {
+        while let Poll::Ready(messages) = self.own.poll_take(cx) {
             for message in messages {
                 socket.as_mut().start_send(message).expect("room in the write buffer");
             }
-            // There is more to come, or a waker to leave.
-            cx.waker().wake_by_ref();
         }
         while let Poll::Ready(message) = socket.as_mut().poll_next(cx) {
             match message {

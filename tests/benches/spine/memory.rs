@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::{
-    client::{Socket, access_token, text_frame},
+    client::{Socket, access_token, confirmation, text_frame},
     process::Process,
     spread::row,
 };
@@ -15,6 +15,9 @@ use crate::{
 const FEW: usize = 2_000;
 const MANY: usize = 10_000;
 const AT_ONCE: usize = 64;
+/// So many connections do something before all others answer their pings.
+const AT_A_STRETCH: usize = 500;
+const MOMENT: Duration = Duration::from_millis(50);
 /// Longer than the allocator keeps what nobody uses.
 const SETTLE: Duration = Duration::from_secs(15);
 const AFTER_THE_STORM: Duration = Duration::from_secs(30);
@@ -51,9 +54,10 @@ pub(crate) async fn measure(runs: usize) {
 }
 
 async fn measure_program(process: &Process, is_server: bool) -> io::Result<Measured> {
-    let mut sockets = connect(process, 0..FEW, is_server).await?;
+    let mut sockets = Vec::with_capacity(MANY);
+    connect_up_to(FEW, process, &mut sockets, is_server).await?;
     let few = settled(process, &mut sockets).await?;
-    sockets.extend(connect(process, FEW..MANY, is_server).await?);
+    connect_up_to(MANY, process, &mut sockets, is_server).await?;
     let many = settled(process, &mut sockets).await?;
     let mut peak = many.max(process.resident_bytes());
     let mut growth = 0.0;
@@ -62,7 +66,9 @@ async fn measure_program(process: &Process, is_server: bool) -> io::Result<Measu
         peak = peak.max(process.resident_bytes());
         growth = (settled(process, &mut sockets).await? - many) / MANY as f64;
     }
-    drop(sockets);
+    for connection in sockets {
+        connection.socket.leave().await?;
+    }
     sleep(AFTER_THE_STORM).await;
     let share_left = process.resident_bytes() / peak;
     Ok(Measured { per_connection: (many - few) / (MANY - FEW) as f64, growth, share_left })
@@ -72,6 +78,20 @@ async fn measure_program(process: &Process, is_server: bool) -> io::Result<Measu
 struct Connection {
     socket: Socket,
     device: String,
+}
+
+async fn connect_up_to(
+    count: usize,
+    process: &Process,
+    connections: &mut Vec<Connection>,
+    is_server: bool,
+) -> io::Result<()> {
+    while connections.len() < count {
+        let next = connections.len()..connections.len() + AT_A_STRETCH;
+        connections.extend(connect(process, next, is_server).await?);
+        attend(connections, MOMENT).await?;
+    }
+    Ok(())
 }
 
 /// On the server every two connections are one user's.
@@ -102,17 +122,33 @@ async fn connect_one(process: &Process, number: usize, token: Option<&str>) -> i
 
 /// What it holds when nothing has happened for a while.
 async fn settled(process: &Process, connections: &mut [Connection]) -> io::Result<f64> {
-    let until = Instant::now() + SETTLE;
-    let idle = connections.iter_mut().map(|connection| connection.socket.idle(until));
-    stream::iter(idle).buffer_unordered(MANY).try_collect::<()>().await?;
+    attend(connections, SETTLE).await?;
     Ok(process.resident_bytes())
 }
 
+/// Answers pings for a while.
+async fn attend(connections: &mut [Connection], duration: Duration) -> io::Result<()> {
+    let until = Instant::now() + duration;
+    let idle = connections.iter_mut().map(|connection| connection.socket.idle(until));
+    stream::iter(idle).buffer_unordered(MANY).try_collect().await
+}
+
 async fn exchange_large_messages(connections: &mut [Connection]) -> io::Result<()> {
+    for first in (0..connections.len()).step_by(AT_A_STRETCH) {
+        exchange_among(&mut connections[first..first + AT_A_STRETCH]).await?;
+        attend(connections, MOMENT).await?;
+    }
+    Ok(())
+}
+
+async fn exchange_among(connections: &mut [Connection]) -> io::Result<()> {
     let exchanges = connections.chunks_exact_mut(2).map(|pair| async {
         let [one, other] = pair else { return Ok(()) };
         send_large(one, other).await?;
-        send_large(other, one).await
+        send_large(other, one).await?;
+        // An ack and a message each.
+        one.socket.send(&confirmation(2)).await?;
+        other.socket.send(&confirmation(2)).await
     });
     stream::iter(exchanges).buffer_unordered(AT_ONCE / 4).try_collect().await
 }

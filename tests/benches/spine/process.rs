@@ -32,9 +32,9 @@ enum Running {
 }
 
 impl Process {
-    /// The server, on SQLite, with rate limits off and the log at `warn`.
+    /// The server, on SQLite, with rate limits off.
     pub(crate) fn server() -> Self {
-        let server = TestServer::builder().env("ALDIS_LOG", "warn").start();
+        let server = TestServer::start();
         Self {
             address: server.address(),
             id: server.process_id(),

@@ -1,13 +1,13 @@
 //! Processor time per routed message of 200 bytes.
 
-use std::{io, time::Duration};
+use std::{io, ops::RangeInclusive, time::Duration};
 
 use futures::future::try_join_all;
 use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::{
-    client::{Socket, access_token, text_frame},
+    client::{CONFIRM_EVERY, Socket, access_token, confirmation, text_frame},
     process::Process,
     spread::row,
 };
@@ -59,7 +59,9 @@ struct Pair {
     receiver: Socket,
     /// The sender's next message, a whole frame.
     message: Vec<u8>,
-    sent: usize,
+    /// How many messages were sent, and as many received, in all.
+    count: usize,
+    confirms: bool,
 }
 
 async fn connect(process: &Process, pair: usize, is_server: bool) -> io::Result<Pair> {
@@ -69,7 +71,7 @@ async fn connect(process: &Process, pair: usize, is_server: bool) -> io::Result<
         let sender = Socket::open(address, numbers[0], &format!("/relay/{pair}/0"), None).await?;
         let receiver = Socket::open(address, numbers[1], &format!("/relay/{pair}/1"), None).await?;
         let message = message("~01900000-0000-7000-8000-000000000001");
-        return Ok(Pair { sender, receiver, message, sent: 0 });
+        return Ok(Pair { sender, receiver, message, count: 0, confirms: false });
     }
     let token = access_token(Uuid::new_v4());
     let mut sender = Socket::open(address, numbers[0], "/signal", Some(&token)).await?;
@@ -77,7 +79,7 @@ async fn connect(process: &Process, pair: usize, is_server: bool) -> io::Result<
     let mut receiver = Socket::open(address, numbers[1], "/signal", Some(&token)).await?;
     let connected = receiver.next_json().await?;
     let message = message(connected["device_id"].as_str().unwrap_or_default());
-    Ok(Pair { sender, receiver, message, sent: 0 })
+    Ok(Pair { sender, receiver, message, count: 0, confirms: true })
 }
 
 fn message(device: &str) -> Vec<u8> {
@@ -89,9 +91,10 @@ fn message(device: &str) -> Vec<u8> {
 impl Pair {
     /// Sends so many messages, and ends when all have arrived and are answered.
     async fn exchange(&mut self, window: usize, messages: usize) -> io::Result<()> {
-        let Self { sender, receiver, message, sent } = self;
-        let sending = send(sender, message, sent, window, messages);
-        let receiving = receive(receiver, messages);
+        let first = self.count + 1;
+        self.count += messages;
+        let sending = send(&mut self.sender, &mut self.message, first..=self.count, window, self.confirms);
+        let receiving = receive(&mut self.receiver, first..=self.count, self.confirms);
         futures::try_join!(sending, receiving).map(drop)
     }
 }
@@ -99,30 +102,32 @@ impl Pair {
 async fn send(
     socket: &mut Socket,
     message: &mut [u8],
-    counter: &mut usize,
+    numbers: RangeInclusive<usize>,
     window: usize,
-    messages: usize,
+    confirms: bool,
 ) -> io::Result<()> {
-    let (mut unsent, mut in_flight, mut frames) = (messages, 0, Vec::new());
-    while unsent + in_flight > 0 {
-        frames.clear();
-        while unsent > 0 && in_flight < window {
-            *counter += 1;
-            (unsent, in_flight) = (unsent - 1, in_flight + 1);
-            set_counter(message, *counter);
+    let (mut answered, last) = (numbers.start() - 1, *numbers.end());
+    let (mut unsent, mut frames) = (numbers.peekable(), Vec::new());
+    while answered < last {
+        while let Some(number) = unsent.next_if(|number| *number <= answered + window) {
+            set_counter(message, number);
             frames.extend_from_slice(message);
         }
         socket.send(&frames).await?;
+        frames.clear();
         let mut answer = Some(socket.next().await?);
         while let Some(ack) = answer {
             if !ack.starts_with(br#"{"type":"ack""#) {
                 return Err(io::Error::other(format!("{ack:?}")));
             }
-            in_flight -= 1;
+            answered += 1;
+            if confirms && answered.is_multiple_of(CONFIRM_EVERY) {
+                frames.extend(confirmation(answered));
+            }
             answer = socket.next_received();
         }
     }
-    Ok(())
+    socket.send(&frames).await
 }
 
 fn set_counter(message: &mut [u8], counter: usize) {
@@ -130,9 +135,12 @@ fn set_counter(message: &mut [u8], counter: usize) {
     message[COUNTER_AT..COUNTER_AT + COUNTER_DIGITS].copy_from_slice(digits.as_bytes());
 }
 
-async fn receive(socket: &mut Socket, messages: usize) -> io::Result<()> {
-    for _ in 0..messages {
+async fn receive(socket: &mut Socket, numbers: RangeInclusive<usize>, confirms: bool) -> io::Result<()> {
+    for number in numbers {
         socket.next().await?;
+        if confirms && number.is_multiple_of(CONFIRM_EVERY) {
+            socket.send(&confirmation(number)).await?;
+        }
     }
     Ok(())
 }
