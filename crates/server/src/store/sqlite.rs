@@ -48,5 +48,10 @@ async fn writer(connect: SqliteConnectOptions, options: &StoreOptions) -> Result
 }
 
 fn pool(options: &StoreOptions) -> SqlitePoolOptions {
-    SqlitePoolOptions::new().acquire_timeout(options.acquire_timeout).idle_timeout(None).max_lifetime(None)
+    SqlitePoolOptions::new()
+        .acquire_timeout(options.acquire_timeout)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        // A file does not hang up, and asking whether it did costs as much as a query: two changes of thread.
+        .test_before_acquire(false)
 }
