@@ -1,8 +1,8 @@
 //! A WebSocket as a session sees it; the only file that knows the WebSocket library.
 //!
 //! The library reads, checks and reassembles frames, and answers pings. Our own frames are written past it, header and
-//! shared payload in one vectored write: nothing is copied into a buffer that would stay as large as the largest
-//! message it ever held.
+//! shared payload in one write: nothing is copied into a buffer that would stay as large as the largest message it ever
+//! held.
 
 use std::{
     collections::VecDeque,
@@ -46,6 +46,9 @@ const MAX_WRITE_BUFFER: usize = 16 * 1024;
 const LARGE_MESSAGE: usize = 8 * 1024;
 /// Slices of one vectored write: two for each frame.
 const MAX_SLICES: usize = 64;
+/// Up to here frames are put together for a plain write: copying so little costs less than telling the kernel where
+/// the parts are.
+const SMALL_WRITE: usize = 2048;
 /// Of an unmasked frame.
 const LONGEST_HEADER: usize = 10;
 
@@ -60,6 +63,8 @@ pub(crate) struct Socket<S> {
     /// How much of the first outgoing frame is written.
     front_written: usize,
     written: u64,
+    /// The library may have something of its own to write: it answers pings and closes.
+    library_may_write: bool,
     /// The other side has closed: what the library answers goes behind our own frames.
     is_peer_closed: bool,
     /// Our close frame is enqueued: nothing goes behind it.
@@ -110,6 +115,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Socket<S> {
             outgoing_bytes: 0,
             front_written: 0,
             written: 0,
+            library_may_write: false,
             is_peer_closed: false,
             is_closing: false,
             is_unreadable: false,
@@ -118,6 +124,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Socket<S> {
     }
 
     fn understand(&mut self, message: Message) -> Incoming {
+        self.library_may_write |= matches!(message, Message::Ping(_) | Message::Close(_));
         match (message, self.codec) {
             (Message::Text(text), Codec::Json) => self.take_frame(text.into()),
             (Message::Binary(bytes), Codec::Proto) => self.take_frame(bytes),
@@ -189,12 +196,15 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Socket<S> {
     }
 
     fn poll_library_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        if self.is_unreadable {
+        if self.is_unreadable || !self.library_may_write {
             return Poll::Ready(Ok(()));
         }
         let Some(library) = &mut self.library else { return Poll::Ready(Err(Broken)) };
         match ready!(Pin::new(library).poll_flush(cx)) {
-            Ok(()) | Err(Error::ConnectionClosed) => Poll::Ready(Ok(())),
+            Ok(()) | Err(Error::ConnectionClosed) => {
+                self.library_may_write = false;
+                Poll::Ready(Ok(()))
+            }
             Err(_) => Poll::Ready(Err(Broken)),
         }
     }
@@ -202,9 +212,15 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Socket<S> {
     fn poll_write_outgoing(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         while !self.outgoing.is_empty() {
             let Some(library) = &mut self.library else { return Poll::Ready(Err(Broken)) };
-            let (slices, count) = slices(&self.outgoing, self.front_written);
             let stream = Pin::new(library.get_mut().stream_mut());
-            match ready!(stream.poll_write_vectored(cx, &slices[..count])) {
+            let written = if self.outgoing_bytes <= SMALL_WRITE {
+                let (bytes, count) = joined(&self.outgoing, self.front_written);
+                stream.poll_write(cx, &bytes[..count])
+            } else {
+                let (slices, count) = slices(&self.outgoing, self.front_written);
+                stream.poll_write_vectored(cx, &slices[..count])
+            };
+            match ready!(written) {
                 Ok(0) | Err(_) => return Poll::Ready(Err(Broken)),
                 Ok(count) => self.advance(count),
             }
@@ -328,6 +344,20 @@ fn slices(frames: &VecDeque<OutgoingFrame>, mut skip: usize) -> ([IoSlice<'_>; M
         }
     }
     (slices, count)
+}
+
+/// The frames one behind the other, which are at most [`SMALL_WRITE`].
+fn joined(frames: &VecDeque<OutgoingFrame>, mut skip: usize) -> ([u8; SMALL_WRITE], usize) {
+    let mut bytes = [0; SMALL_WRITE];
+    let mut count = 0;
+    for part in frames.iter().flat_map(OutgoingFrame::parts) {
+        let skipped = skip.min(part.len());
+        skip -= skipped;
+        let part = &part[skipped..];
+        bytes[count..count + part.len()].copy_from_slice(part);
+        count += part.len();
+    }
+    (bytes, count)
 }
 
 fn close_payload(code: CloseCode, reason: &str) -> Bytes {
