@@ -23,7 +23,12 @@ pub(crate) struct Now {
 impl Now {
     /// Reads the clocks.
     pub(crate) fn read() -> Self {
-        Self { tick: milliseconds(START.elapsed()), unix_ms: unix_ms() }
+        Self { tick: Self::tick(), unix_ms: unix_ms() }
+    }
+
+    /// Reads the one that never jumps alone.
+    pub(crate) fn tick() -> u64 {
+        milliseconds(START.elapsed())
     }
 
     /// The wall clock, as the wire has it.

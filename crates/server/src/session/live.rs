@@ -228,12 +228,13 @@ impl Live {
     }
 
     /// Takes the answer to a request, and gives the reply's bytes. An `ack` is remembered.
-    pub(super) fn answer(&mut self, asked: Asked, message: &ServerMessage<'_>, now: Now) -> Frame {
-        if let ServerMessage::IceServers(servers) = message {
+    pub(super) fn answer(&mut self, asked: Asked, message: ServerMessage<'_>, now: Now) -> Frame {
+        if let ServerMessage::IceServers(servers) = &message {
             self.schedule_ice_servers(servers.expires_at, now);
         }
+        let is_ack = matches!(message, ServerMessage::Ack(_));
         let reply = self.encode(asked.id.clone(), message, now);
-        if let (ServerMessage::Ack(_), Some(id), Some(digest)) = (message, asked.id, asked.digest) {
+        if let (true, Some(id), Some(digest)) = (is_ack, asked.id, asked.digest) {
             self.replies.keep(id, digest, reply.bytes.clone());
         }
         reply
@@ -254,7 +255,7 @@ impl Live {
             Ok(claims) => self.renew(&claims, now),
             Err(denied) => refused(&denied),
         };
-        Ok(self.encode(asked.id, &message, now))
+        Ok(self.encode(asked.id, message, now))
     }
 
     /// A pong came.
@@ -376,7 +377,7 @@ impl Live {
         self.errors_in_a_row += 1;
         self.metrics.malformed.add();
         let message = ServerMessage::Error(ErrorReply::new(error.code, error.message));
-        let reply = self.encode(error.id, &message, now);
+        let reply = self.encode(error.id, message, now);
         if self.errors_in_a_row < MAX_ERRORS_IN_A_ROW {
             return Step::Reply(reply);
         }
@@ -421,19 +422,19 @@ impl Live {
         let message = "too many messages; send fewer in a second";
         let error =
             ErrorReply { retry_after: Some(retry_after), ..ErrorReply::new(ErrorCode::RateLimited, message) };
-        self.encode(id, &ServerMessage::Error(error), now)
+        self.encode(id, ServerMessage::Error(error), now)
     }
 
     fn error(&self, id: Option<RequestId>, code: ErrorCode, message: &'static str, now: Now) -> Frame {
-        self.encode(id, &ServerMessage::Error(ErrorReply::new(code, message)), now)
+        self.encode(id, ServerMessage::Error(ErrorReply::new(code, message)), now)
     }
 
-    fn encode(&self, id: Option<RequestId>, message: &ServerMessage<'_>, now: Now) -> Frame {
-        if let Some(code) = refusal_code(message) {
+    fn encode(&self, id: Option<RequestId>, message: ServerMessage<'_>, now: Now) -> Frame {
+        if let Some(code) = refusal_code(&message) {
             self.metrics.refused(code);
         }
         let counted = message.is_counted();
-        let frame = ServerFrame { id, timestamp: now.timestamp(), message: message.clone() };
+        let frame = ServerFrame { id, timestamp: now.timestamp(), message };
         Frame { bytes: self.codec.encode_server(&frame), counted }
     }
 }

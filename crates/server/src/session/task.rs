@@ -110,9 +110,17 @@ impl<W: Wire> Task<W> {
         self.send(Frame { bytes: self.outlet.codec.encode_server(&fresh(message)), counted })
     }
 
-    /// Serves the session until it ends.
-    pub(crate) async fn run(mut self) {
-        let closing = loop {
+    /// Serves the session until it ends. The future is hardly larger than the task, which idle connections keep.
+    #[expect(clippy::manual_async_fn, reason = "an async fn holds what it consumes twice over")]
+    pub(crate) fn run(mut self) -> impl Future<Output = ()> + Send {
+        async move {
+            let closing = self.serve().await;
+            self.end(closing);
+        }
+    }
+
+    async fn serve(&mut self) -> Option<Closing> {
+        loop {
             let turn = poll_fn(|cx| {
                 // A fault in one session is the end of that session alone.
                 let turn = catch_unwind(AssertUnwindSafe(|| self.poll_turn(cx)));
@@ -120,10 +128,9 @@ impl<W: Wire> Task<W> {
             });
             match turn.await {
                 ControlFlow::Continue(()) => self.note_state(),
-                ControlFlow::Break(closing) => break closing,
+                ControlFlow::Break(closing) => return closing,
             }
-        };
-        self.end(closing).await;
+        }
     }
 
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<ControlFlow<Option<Closing>>> {
@@ -139,7 +146,7 @@ impl<W: Wire> Task<W> {
             if let Poll::Ready(wake) = self.poll_outlet(cx) {
                 return Poll::Ready(wake);
             }
-            if self.live.next_deadline() <= Now::read().tick {
+            if self.live.next_deadline() <= Now::tick() {
                 return Poll::Ready(Wake::Due);
             }
             if self.waiting.is_empty()
@@ -147,6 +154,7 @@ impl<W: Wire> Task<W> {
             {
                 return Poll::Ready(Wake::Incoming(Incoming::Frame(frame)));
             }
+            let has_read = self.may_read();
             if let Poll::Ready(incoming) = self.poll_read(cx) {
                 return Poll::Ready(Wake::Incoming(incoming));
             }
@@ -158,8 +166,13 @@ impl<W: Wire> Task<W> {
             let had_backlog = self.has_backlog();
             match self.poll_flush(cx) {
                 Poll::Ready(Err(Broken)) => return Poll::Ready(Wake::Broken),
-                // There is room for what waits in the queue.
-                Poll::Ready(Ok(())) if had_backlog => {}
+                // There is room for more requests.
+                Poll::Ready(Ok(())) if had_backlog && !has_read => {}
+                // There is room for what waits in the queue; all else was just asked.
+                Poll::Ready(Ok(())) if had_backlog => {
+                    self.outlet.set_deadline(self.live.next_deadline());
+                    return self.poll_outlet(cx);
+                }
                 Poll::Ready(Ok(())) | Poll::Pending => {
                     self.outlet.set_deadline(self.live.next_deadline());
                     return Poll::Pending;
@@ -222,7 +235,7 @@ impl<W: Wire> Task<W> {
             self.written_before_stall = written;
             self.live.wrote();
         }
-        self.live.await_write(Now::read().tick + milliseconds(WRITE_STALL));
+        self.live.await_write(Now::tick() + milliseconds(WRITE_STALL));
     }
 
     fn note_state(&self) {
@@ -240,7 +253,7 @@ impl<W: Wire> Task<W> {
             Wake::Frames(frames) => self.send_all(frames),
             Wake::Due => self.act_on_deadlines(),
             Wake::Incoming(incoming) => self.take(incoming),
-            Wake::Answered(message) => self.take_answer(&message),
+            Wake::Answered(message) => self.take_answer(message),
             Wake::Broken => Flow::Break(Ending::Broken),
         }
     }
@@ -276,7 +289,7 @@ impl<W: Wire> Task<W> {
                 let id = asked.id().cloned();
                 match self.router.handle(&self.outlet, id, message, now) {
                     Reply::Now(message) => {
-                        let reply = self.live.answer(asked, &message, now);
+                        let reply = self.live.answer(asked, message, now);
                         self.reply(reply)
                     }
                     Reply::Later(answer) => {
@@ -312,7 +325,7 @@ impl<W: Wire> Task<W> {
         Flow::Continue(())
     }
 
-    fn take_answer(&mut self, message: &ServerMessage<'_>) -> Flow {
+    fn take_answer(&mut self, message: ServerMessage<'_>) -> Flow {
         if let Some(Waiting::ForAnswer(asked, _)) = self.waiting.pop_front() {
             let reply = self.live.answer(asked, message, Now::read());
             self.send_or_end(reply)?;
@@ -437,19 +450,16 @@ impl<W: Wire> Task<W> {
         wire.enqueue(Outgoing::Close(code, reason));
     }
 
-    async fn end(mut self, closing: Option<Closing>) {
+    fn end(&mut self, closing: Option<Closing>) {
         let Left { frames, hand_over } = self.router.detach(&self.outlet);
         if let Some(offer) = hand_over.and_then(|offer| offer.downcast::<HandOver<W>>().ok()) {
             offer.decline();
         }
         let Some(mut wire) = self.wire.take() else { return };
-        if let Some(closing) = closing {
-            if closing.code != CloseCode::SlowConsumer {
-                frames.into_iter().for_each(|frame| wire.enqueue(Outgoing::Frame(frame.bytes)));
-            }
-            self.close_wire(&mut wire, closing);
+        if closing.as_ref().is_some_and(|closing| closing.code != CloseCode::SlowConsumer) {
+            frames.into_iter().for_each(|frame| wire.enqueue(Outgoing::Frame(frame.bytes)));
         }
-        leave(&mut wire).await;
+        self.let_go(wire, closing);
     }
 }
 
