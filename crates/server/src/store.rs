@@ -1,5 +1,5 @@
-//! What must survive: accounts, identities, devices, contacts, notices, refresh tokens, revocations, used challenges, in
-//! SQLite or PostgreSQL.
+//! What must survive: accounts, identities, devices, contacts, notices, refresh tokens, second factors, revocations, used
+//! challenges, in SQLite or PostgreSQL.
 //!
 //! One file per subject, each with its statements, written once where both backends take the same text. A write
 //! is a short transaction of its own; those that arrive in numbers and are waited for go through the
@@ -25,6 +25,7 @@ mod revocations;
 mod row;
 mod sqlite;
 mod tokens;
+mod totp;
 mod url;
 mod writer;
 
@@ -37,6 +38,7 @@ pub(crate) use self::{
     notices::{Notice, Recipients},
     revocations::{NumberedRevocation, Revocation},
     tokens::{FamilyCreation, NewFamily, REFRESH_IDLE_MS, RefreshFamily, RefreshUse},
+    totp::{Evidence, FactorCheck, FactorUse},
     url::{DatabaseUrl, InvalidDatabaseUrl},
 };
 use self::{
@@ -114,7 +116,8 @@ impl Store {
         Ok(challenges::sweep(&self.db, now_ms).await?
             + tokens::sweep(&self.db, now_ms).await?
             + revocations::sweep(&self.db, now_ms).await?
-            + notices::sweep(&self.db, now_ms).await?)
+            + notices::sweep(&self.db, now_ms).await?
+            + totp::sweep(&self.db, now_ms).await?)
     }
 }
 

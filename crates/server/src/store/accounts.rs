@@ -88,6 +88,18 @@ impl Store {
         }))
     }
 
+    /// The address of a user who has one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn email_of(&self, user: UserId) -> Result<Option<String>, StoreError> {
+        let select = "SELECT email FROM users WHERE user_id = $1";
+        let found: Option<Option<String>> = on!(&self.db, r, pool => {
+            sqlx::query_scalar(select).bind(user.as_uuid()).fetch_optional(pool).await?
+        });
+        Ok(found.flatten())
+    }
+
     /// The hash of a user's password, if he has one.
     ///
     /// # Errors
@@ -218,6 +230,8 @@ async fn empty(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<(), StoreError>
     }
     let gone = [
         "DELETE FROM identities WHERE user_id = $1",
+        "DELETE FROM totp WHERE user_id = $1",
+        "DELETE FROM second_factor_failures WHERE user_id = $1",
         "DELETE FROM refresh_families WHERE user_id = $1",
         "DELETE FROM contacts WHERE user_id = $1 OR peer_id = $1",
         "DELETE FROM notices WHERE device_id IN (SELECT device_id FROM devices WHERE user_id = $1)",

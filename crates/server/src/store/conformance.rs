@@ -20,6 +20,7 @@ mod lifecycle;
 mod notices;
 mod revocations;
 mod tokens;
+mod totp;
 
 /// Runs each function on both backends.
 macro_rules! suite {

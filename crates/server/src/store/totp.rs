@@ -1,0 +1,239 @@
+//! Second factors: sealed secrets, the hashes of recovery codes, and how often somebody was wrong.
+
+use aldis_protocol::UserId;
+use uuid::Uuid;
+
+use super::{
+    Store, StoreError,
+    db::{Db, Tx, on, within},
+    sweep_rows,
+};
+
+/// So many wrong codes within [`FAILURE_WINDOW_MS`] lock a user's second factor, until the oldest has left it.
+pub(crate) const MAX_FAILURES: i64 = 5;
+
+/// How long a wrong code counts.
+pub(crate) const FAILURE_WINDOW_MS: i64 = 15 * 60 * 1000;
+
+/// What a code is shown for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FactorUse {
+    /// To sign in, which only a factor in force is asked for.
+    SignIn,
+    /// To show that the app has the secret: puts it in force.
+    Confirmation,
+    /// To be rid of it.
+    Removal,
+}
+
+/// What a code is worth, held against the sealed secret.
+pub(crate) enum Evidence {
+    /// The app's code of this step. The secret is kept in this form from now on.
+    Step { step: i64, sealed_secret: Vec<u8> },
+    /// A recovery code with one of these hashes.
+    Recovery(Vec<[u8; 32]>),
+    /// Nothing.
+    Wrong,
+}
+
+/// What became of a code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FactorCheck {
+    /// It was right, is used up, and has done what it was shown for.
+    Accepted,
+    /// It was wrong or used before, which is counted.
+    Wrong,
+    /// Too many were wrong; this one was not looked at.
+    Locked,
+    /// The user has no such factor.
+    NotEnrolled,
+}
+
+impl Store {
+    /// Keeps a new secret and its recovery codes in place of those that were never confirmed. False, and nothing
+    /// changed, where a factor is in force.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn enroll_totp(
+        &self,
+        user: UserId,
+        sealed_secret: &[u8],
+        recovery_hashes: &[[u8; 32]],
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.db.begin().await?;
+        let enrolled = replace_unconfirmed(&mut tx, user, sealed_secret).await?;
+        if enrolled {
+            replace_recovery_codes(&mut tx, user, recovery_hashes).await?;
+        }
+        tx.end(enrolled).await?;
+        Ok(enrolled)
+    }
+
+    /// Whether a user has a second factor in force.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn has_second_factor(&self, user: UserId) -> Result<bool, StoreError> {
+        let select = "SELECT confirmed_at_ms FROM totp WHERE user_id = $1 AND confirmed_at_ms IS NOT NULL";
+        let confirmed: Option<i64> = on!(&self.db, r, pool => {
+            sqlx::query_scalar(select).bind(user.as_uuid()).fetch_optional(pool).await?
+        });
+        Ok(confirmed.is_some())
+    }
+
+    /// Uses up a code. `judge` is given the sealed secret while nobody else can use or change the factor: of equal
+    /// codes at once one is accepted, and of wrong ones no more than [`MAX_FAILURES`] are looked at.
+    ///
+    /// # Errors
+    /// [`StoreError`]; where it is [`StoreError::Unavailable`], the code may be used up.
+    pub(crate) async fn check_second_factor(
+        &self,
+        user: UserId,
+        shown_for: FactorUse,
+        now_ms: i64,
+        judge: impl FnOnce(&[u8]) -> Evidence + Send,
+    ) -> Result<FactorCheck, StoreError> {
+        let mut tx = self.db.begin().await?;
+        let checked = match lock(&mut tx, user).await? {
+            Some(factor) if factor.confirmed || shown_for != FactorUse::SignIn => {
+                check(&mut tx, user, shown_for, now_ms, || judge(&factor.sealed_secret)).await?
+            }
+            _ => FactorCheck::NotEnrolled,
+        };
+        tx.end(matches!(checked, FactorCheck::Accepted | FactorCheck::Wrong)).await?;
+        Ok(checked)
+    }
+}
+
+/// Deletes failures that no longer count.
+pub(super) async fn sweep(db: &Db, now_ms: i64) -> Result<u64, StoreError> {
+    let delete = "DELETE FROM second_factor_failures WHERE failure_id IN (SELECT failure_id \
+         FROM second_factor_failures WHERE failed_at_ms <= $1 ORDER BY failed_at_ms, failure_id LIMIT $2)";
+    sweep_rows(db, delete, now_ms - FAILURE_WINDOW_MS).await
+}
+
+struct Factor {
+    sealed_secret: Vec<u8>,
+    confirmed: bool,
+}
+
+/// Locks a user's factor until the transaction ends.
+async fn lock(tx: &mut Tx, user: UserId) -> Result<Option<Factor>, StoreError> {
+    // The update changes nothing: it locks the row and lets the statement return it.
+    let update =
+        "UPDATE totp SET last_step = last_step WHERE user_id = $1 RETURNING sealed_secret, confirmed_at_ms";
+    let row: Option<(Vec<u8>, Option<i64>)> = within!(tx, connection => {
+        sqlx::query_as(update).bind(user.as_uuid()).fetch_optional(connection).await?
+    });
+    Ok(row.map(|(sealed_secret, confirmed_at_ms)| Factor {
+        sealed_secret,
+        confirmed: confirmed_at_ms.is_some(),
+    }))
+}
+
+async fn check(
+    tx: &mut Tx,
+    user: UserId,
+    shown_for: FactorUse,
+    now_ms: i64,
+    judge: impl FnOnce() -> Evidence + Send,
+) -> Result<FactorCheck, StoreError> {
+    if failures_since(tx, user, now_ms - FAILURE_WINDOW_MS).await? >= MAX_FAILURES {
+        return Ok(FactorCheck::Locked);
+    }
+    let accepted = match judge() {
+        Evidence::Step { step, sealed_secret } => use_step(tx, user, step, &sealed_secret).await?,
+        Evidence::Recovery(hashes) => use_recovery_code(tx, user, &hashes).await?,
+        Evidence::Wrong => false,
+    };
+    if !accepted {
+        insert_failure(tx, user, now_ms).await?;
+        return Ok(FactorCheck::Wrong);
+    }
+    match shown_for {
+        FactorUse::SignIn => {}
+        FactorUse::Confirmation => confirm(tx, user, now_ms).await?,
+        FactorUse::Removal => remove(tx, user).await?,
+    }
+    Ok(FactorCheck::Accepted)
+}
+
+async fn failures_since(tx: &mut Tx, user: UserId, since_ms: i64) -> Result<i64, StoreError> {
+    let select = "SELECT COUNT(*) FROM second_factor_failures WHERE user_id = $1 AND failed_at_ms > $2";
+    Ok(within!(tx, connection => {
+        sqlx::query_scalar(select).bind(user.as_uuid()).bind(since_ms).fetch_one(connection).await?
+    }))
+}
+
+async fn insert_failure(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<(), StoreError> {
+    let insert = "INSERT INTO second_factor_failures (failure_id, user_id, failed_at_ms) VALUES ($1, $2, $3)";
+    within!(tx, connection => {
+        let query = sqlx::query(insert).bind(Uuid::now_v7()).bind(user.as_uuid()).bind(now_ms);
+        query.execute(connection).await?;
+    });
+    Ok(())
+}
+
+/// False where a code of this step or of a later one was used.
+async fn use_step(tx: &mut Tx, user: UserId, step: i64, sealed_secret: &[u8]) -> Result<bool, StoreError> {
+    let update = "UPDATE totp SET last_step = $2, sealed_secret = $3 WHERE user_id = $1 AND last_step < $2";
+    Ok(within!(tx, connection => {
+        let query = sqlx::query(update).bind(user.as_uuid()).bind(step).bind(sealed_secret);
+        query.execute(connection).await?.rows_affected() == 1
+    }))
+}
+
+async fn use_recovery_code(tx: &mut Tx, user: UserId, hashes: &[[u8; 32]]) -> Result<bool, StoreError> {
+    let delete = "DELETE FROM recovery_codes WHERE user_id = $1 AND code_hash = $2";
+    for hash in hashes {
+        let used = within!(tx, connection => {
+            let query = sqlx::query(delete).bind(user.as_uuid()).bind(hash.to_vec());
+            query.execute(connection).await?.rows_affected() == 1
+        });
+        if used {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+async fn confirm(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<(), StoreError> {
+    let update = "UPDATE totp SET confirmed_at_ms = $2 WHERE user_id = $1 AND confirmed_at_ms IS NULL";
+    within!(tx, connection => {
+        sqlx::query(update).bind(user.as_uuid()).bind(now_ms).execute(connection).await?;
+    });
+    Ok(())
+}
+
+/// The recovery codes go with it.
+async fn remove(tx: &mut Tx, user: UserId) -> Result<(), StoreError> {
+    within!(tx, connection => {
+        let delete = "DELETE FROM totp WHERE user_id = $1";
+        sqlx::query(delete).bind(user.as_uuid()).execute(connection).await?;
+    });
+    Ok(())
+}
+
+async fn replace_unconfirmed(tx: &mut Tx, user: UserId, sealed_secret: &[u8]) -> Result<bool, StoreError> {
+    let upsert = "INSERT INTO totp (user_id, sealed_secret) VALUES ($1, $2) ON CONFLICT (user_id) \
+         DO UPDATE SET sealed_secret = excluded.sealed_secret, last_step = -1 WHERE totp.confirmed_at_ms IS NULL";
+    Ok(within!(tx, connection => {
+        let query = sqlx::query(upsert).bind(user.as_uuid()).bind(sealed_secret);
+        query.execute(connection).await?.rows_affected() == 1
+    }))
+}
+
+async fn replace_recovery_codes(tx: &mut Tx, user: UserId, hashes: &[[u8; 32]]) -> Result<(), StoreError> {
+    within!(tx, connection => {
+        let delete = "DELETE FROM recovery_codes WHERE user_id = $1";
+        sqlx::query(delete).bind(user.as_uuid()).execute(connection).await?;
+    });
+    let insert = "INSERT INTO recovery_codes (user_id, code_hash) VALUES ($1, $2)";
+    for hash in hashes {
+        within!(tx, connection => {
+            sqlx::query(insert).bind(user.as_uuid()).bind(hash.to_vec()).execute(connection).await?;
+        });
+    }
+    Ok(())
+}
