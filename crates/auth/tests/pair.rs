@@ -4,9 +4,9 @@
 
 use aldis_auth::{
     AuthError, ChallengeBinding, ChallengeRefused, ChallengeResponse, HTTP_CHALLENGE_LIFETIME_MS,
-    HttpChallenges, InvalidKey, InvalidSignature, IssuedChallenge, PublicKey, ReceivedChallenge, RootKey,
-    SOCKET_CHALLENGE_LIFETIME_MS, SecretKey, SocketChallenge, VerifiedChallenge, create_auth_response,
-    verify_challenge,
+    HttpChallenges, InvalidKey, InvalidSignature, IssuedChallenge, KeyRing, PublicKey, ReceivedChallenge,
+    RootKey, SOCKET_CHALLENGE_LIFETIME_MS, SecretKey, SocketChallenge, VerifiedChallenge,
+    create_auth_response, verify_challenge,
 };
 use aldis_protocol::{DeviceId, ErrorCode, statement::Transport};
 use proptest::prelude::*;
@@ -117,8 +117,14 @@ fn a_client_signs_nothing_that_lives_longer_than_two_minutes() {
     );
 }
 
+/// A server with root keys of these bytes, the newest first.
+fn server_with(keys: &[u8]) -> HttpChallenges {
+    let keys = keys.iter().map(|byte| RootKey::new([*byte; 32])).collect();
+    HttpChallenges::new(KeyRing::from_keys(keys).unwrap().sub_keys("challenges"))
+}
+
 fn server() -> HttpChallenges {
-    HttpChallenges::new(RootKey::new([3; 32]).sub_key("challenges"))
+    server_with(&[3])
 }
 
 fn issue(binding: &ChallengeBinding<'_>) -> IssuedChallenge {
@@ -163,12 +169,22 @@ fn an_http_challenge_lives_sixty_seconds() {
 }
 
 #[test]
+fn an_http_challenge_outlives_a_change_of_the_key() {
+    let public_key = key().public_key();
+    let binding = binding(&public_key, None);
+    let issued = issue(&binding);
+    assert!(server_with(&[5, 3]).open(&issued.challenge, &binding, NOW).is_ok());
+    let newer = server_with(&[5, 3]).issue(&mut StdRng::seed_from_u64(4), &binding, NOW);
+    assert!(server().open(&newer.challenge, &binding, NOW).is_err(), "the newest key makes them");
+}
+
+#[test]
 fn an_http_challenge_is_for_its_binding_and_server_only() {
     let (public_key, other_key) = (key().public_key(), SecretKey::from_bytes(&[2; 32]).public_key());
     let device = device();
     let good = binding(&public_key, Some(&device));
     let issued = issue(&good);
-    let foreign = HttpChallenges::new(RootKey::new([4; 32]).sub_key("challenges"));
+    let foreign = server_with(&[4]);
     let refused = |server: &HttpChallenges, binding: ChallengeBinding<'_>| {
         server.open(&issued.challenge, &binding, NOW).unwrap_err()
     };

@@ -25,7 +25,10 @@ pub use self::{
     place::Place,
     secret::SecretText,
 };
-use self::{flags::Asked, layers::Settings};
+use self::{
+    flags::{Asked, Task},
+    layers::Settings,
+};
 use crate::store::DatabaseUrl;
 
 /// What the command line asked for.
@@ -35,6 +38,8 @@ pub enum Loaded {
     Run(Box<Config>),
     /// Print this text to standard output and end: help, version, or the configuration in force.
     Print(String),
+    /// Add a new key to the key file in this directory: [`key_file::rotate`].
+    RotateKeys(PathBuf),
 }
 
 /// Everything that the server runs with.
@@ -153,8 +158,8 @@ impl Config {
         arguments: impl IntoIterator<Item = OsString>,
         variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Loaded, ConfigError> {
-        let (flags, check_only) = match flags::parse(arguments)? {
-            Asked::Start { flags, check_only } => (flags, check_only),
+        let (flags, task) = match flags::parse(arguments)? {
+            Asked::Run { flags, task } => (flags, task),
             Asked::Text(text) => return Ok(Loaded::Print(text)),
         };
         let variables = environment::parse(variables)?;
@@ -162,10 +167,10 @@ impl Config {
         let file = named.map(|given| file::read(given.path())).transpose()?.unwrap_or_default();
         let settings = Settings::merge(vec![flags, variables, file])?;
         let config = Self::from_settings(&settings)?;
-        Ok(if check_only {
-            Loaded::Print(report::in_force(&settings, &config))
-        } else {
-            Loaded::Run(Box::new(config))
+        Ok(match task {
+            Task::Serve => Loaded::Run(Box::new(config)),
+            Task::Check => Loaded::Print(report::in_force(&settings, &config)),
+            Task::RotateKeys => Loaded::RotateKeys(config.data_dir),
         })
     }
 

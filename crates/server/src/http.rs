@@ -18,6 +18,7 @@ mod origin;
 mod problem;
 #[cfg(test)]
 mod tests;
+mod totp;
 mod trace;
 
 use std::sync::Arc;
@@ -53,6 +54,9 @@ pub(crate) fn routes(node: Arc<Node>, doors: Router<Arc<Node>>) -> Router {
         .route("/api/auth/logout", post(auth::logout))
         .route("/api/auth/password", post(auth::change_password))
         .route("/api/account", delete(auth::delete_account))
+        .route("/api/auth/totp", delete(totp::remove))
+        .route("/api/auth/totp/enroll", post(totp::enroll))
+        .route("/api/auth/totp/verify", post(totp::verify))
         .route("/devices/register", post(devices::register).delete(devices::remove_one_named_register))
         .route("/devices", get(devices::list))
         .route("/devices/", get(devices::list))

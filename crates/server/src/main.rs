@@ -2,12 +2,13 @@
 
 use std::{
     io::{self, Write},
+    path::Path,
     process::ExitCode,
 };
 
 use aldis_server::{
     Server, StartError,
-    config::{Config, Loaded},
+    config::{Config, Loaded, key_file},
     telemetry,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     match Config::load(std::env::args_os(), std::env::vars_os()) {
         Ok(Loaded::Run(config)) => run(*config),
         Ok(Loaded::Print(text)) => print(&text),
+        Ok(Loaded::RotateKeys(data_dir)) => rotate_keys(&data_dir),
         Err(error) => refuse(&error.to_string()),
     }
 }
@@ -58,6 +60,16 @@ fn told_to_stop() -> impl Future<Output = ()> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+    }
+}
+
+fn rotate_keys(data_dir: &Path) -> ExitCode {
+    match key_file::rotate(data_dir) {
+        Ok(path) => print(&format!(
+            "{} has a new key. Back it up, then restart every server that uses it.\n",
+            path.display()
+        )),
+        Err(error) => fail(&error.to_string()),
     }
 }
 

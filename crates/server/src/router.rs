@@ -21,11 +21,12 @@ mod stand_in;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod totp;
 mod turns;
 
 use std::{sync::Arc, time::Duration};
 
-use aldis_auth::{HttpChallenges, RootKey, SubKey, TokenKeys};
+use aldis_auth::{HttpChallenges, KeyRing, RootKey, SubKeyRing, TokenKeys};
 use aldis_protocol::{
     Ack, AckStatus, ClientMessage, CloseCode, ErrorCode, ErrorReply, RequestId, RoomId, ServerMessage,
     SessionId, UserId, limits::MAX_CONNECTIONS_PER_USER,
@@ -34,11 +35,15 @@ use aldis_registry::{Attached, Attachment, Registry, Routing};
 use futures::future::BoxFuture;
 
 pub(crate) use contacts::Asked;
-pub(crate) use identity::{Denied, Identity, KeyProof, TokenLife, TokenProof};
+pub(crate) use identity::{Denied, Identity, KeyProof, ProvedByKey, TokenLife, TokenProof};
 pub(crate) use outlet::{Closing, Frame, Left, Order, Outlet, Taken};
 pub(crate) use tokens::Caller;
+pub(crate) use totp::FactorDue;
 
-use self::{passwords::Passwords, rates::Rates, relations::Relations, revocations::Revocations, seen::Seen};
+use self::{
+    passwords::Passwords, rates::Rates, relations::Relations, revocations::Revocations, seen::Seen,
+    totp::SecondFactors,
+};
 use crate::{
     clock::Now,
     config::{Config, PasswordHash, Registration, TokenAlgorithm, Turn},
@@ -53,7 +58,8 @@ pub(crate) struct Router {
     store: Arc<Store>,
     tokens: TokenKeys,
     challenges: HttpChallenges,
-    successors: SubKey,
+    successors: SubKeyRing,
+    factors: SecondFactors,
     revocations: Revocations,
     passwords: Passwords,
     relations: Relations,
@@ -90,14 +96,15 @@ const ISSUER: &str = "aldis";
 
 impl Router {
     /// A router over an open store.
-    pub(crate) fn new(config: &Config, root: &RootKey, store: Arc<Store>) -> Result<Self, SecretKeyTooShort> {
+    pub(crate) fn new(config: &Config, ring: &KeyRing, store: Arc<Store>) -> Result<Self, SecretKeyTooShort> {
         Ok(Self {
             registry: Registry::default(),
             metrics: Arc::new(Metrics::new()),
             store,
-            tokens: token_keys(config, root)?,
-            challenges: HttpChallenges::new(root.sub_key("http-challenges")),
-            successors: root.sub_key("refresh-successors"),
+            tokens: token_keys(config, ring)?,
+            challenges: HttpChallenges::new(ring.sub_keys("http-challenges")),
+            successors: ring.sub_keys("refresh-successors"),
+            factors: SecondFactors::new(ring),
             revocations: Revocations::new(config.access_token_lifetime),
             passwords: Passwords::new(match config.password_hash {
                 PasswordHash::Argon2id => aldis_auth::PasswordHasher::Argon2id,
@@ -232,7 +239,16 @@ impl Router {
     }
 }
 
-fn token_keys(config: &Config, root: &RootKey) -> Result<TokenKeys, SecretKeyTooShort> {
+fn token_keys(config: &Config, ring: &KeyRing) -> Result<TokenKeys, SecretKeyTooShort> {
+    let keys = token_keys_of(config, ring.current())?;
+    if config.algorithm == TokenAlgorithm::Hs256 && config.secret_key.is_some() {
+        // The one key that the ring has nothing to do with.
+        return Ok(keys);
+    }
+    ring.iter().skip(1).try_fold(keys, |keys, older| Ok(keys.with_retired(token_keys_of(config, older)?)))
+}
+
+fn token_keys_of(config: &Config, root: &RootKey) -> Result<TokenKeys, SecretKeyTooShort> {
     let audience = ISSUER;
     match (config.algorithm, &config.secret_key) {
         (TokenAlgorithm::EdDsa, _) => {

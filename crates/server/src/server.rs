@@ -73,14 +73,14 @@ impl Server {
     /// # Errors
     /// [`StartError`], which names what to mend.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
-        let root = key_file::load_or_create(&config.data_dir)?;
+        let ring = key_file::load_or_create(&config.data_dir)?;
         let tls = config.tls.as_ref().map(Tls::load).transpose()?;
         let store = Store::open(&config.database_url, &StoreOptions::default())
             .await
             .map_err(|error| database(&error))?;
         let store = Arc::new(store);
         let router =
-            Router::new(&config, &root, Arc::clone(&store)).map_err(|_| StartError::SecretKeyTooShort)?;
+            Router::new(&config, &ring, Arc::clone(&store)).map_err(|_| StartError::SecretKeyTooShort)?;
         router.recall_revocations().await.map_err(|error| database(&error))?;
         let listen = |source| StartError::Listen { address: config.listen, source };
         let listener = Listener::bind(config.listen, count_connection).map_err(listen)?;

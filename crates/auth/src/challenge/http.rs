@@ -8,7 +8,7 @@ use aldis_protocol::{
 use rand::CryptoRng;
 use subtle::ConstantTimeEq;
 
-use crate::{AuthError, PublicKey, SubKey};
+use crate::{AuthError, PublicKey, SubKey, SubKeyRing};
 
 /// How long a challenge may be answered over HTTP.
 pub const HTTP_CHALLENGE_LIFETIME_MS: u64 = 60_000;
@@ -35,13 +35,13 @@ pub struct IssuedChallenge {
 
 /// Issues challenges and knows its own again. Every node that has the key does.
 #[derive(Debug)]
-pub struct HttpChallenges(SubKey);
+pub struct HttpChallenges(SubKeyRing);
 
 impl HttpChallenges {
-    /// Takes the server's key for challenges.
+    /// Takes the server's keys for challenges. It issues with the current one and knows those of any.
     #[must_use]
-    pub const fn new(key: SubKey) -> Self {
-        Self(key)
+    pub const fn new(keys: SubKeyRing) -> Self {
+        Self(keys)
     }
 
     /// Makes a challenge that lives for [`HTTP_CHALLENGE_LIFETIME_MS`].
@@ -58,7 +58,7 @@ impl HttpChallenges {
         let (random, expiry) = head.split_at_mut(RANDOM_LENGTH);
         rng.fill_bytes(random);
         expiry.copy_from_slice(&expires_at_ms.to_be_bytes()[2..]);
-        tag.copy_from_slice(&self.tag(head, binding));
+        tag.copy_from_slice(&tag_by(self.0.current().1, head, binding));
         IssuedChallenge { challenge, expires_at_ms }
     }
 
@@ -75,7 +75,7 @@ impl HttpChallenges {
         now_ms: u64,
     ) -> Result<OpenedChallenge, AuthError> {
         let (head, tag) = challenge.split_at(HEAD_LENGTH);
-        let genuine = bool::from(self.tag(head, binding).ct_eq(tag));
+        let genuine = self.0.iter().any(|key| bool::from(tag_by(key, head, binding).ct_eq(tag)));
         let expires_at_ms = head[RANDOM_LENGTH..].iter().fold(0, |sum, byte| (sum << 8) | u64::from(*byte));
         if !genuine || now_ms >= expires_at_ms {
             return Err(AuthError::InvalidChallenge);
@@ -87,21 +87,6 @@ impl HttpChallenges {
             device_id: binding.device_id.cloned(),
             expires_at_ms,
         })
-    }
-
-    fn tag(&self, head: &[u8], binding: &ChallengeBinding<'_>) -> [u8; TAG_LENGTH] {
-        let audience = binding.audience.as_bytes();
-        let mac = self.0.mac(&[
-            LABEL,
-            head,
-            &(audience.len() as u64).to_be_bytes(),
-            audience,
-            binding.public_key.as_bytes(),
-            binding.device_id.map_or("", DeviceId::as_str).as_bytes(),
-        ]);
-        let mut tag = [0; TAG_LENGTH];
-        tag.copy_from_slice(&mac[..TAG_LENGTH]);
-        tag
     }
 }
 
@@ -152,3 +137,18 @@ const RANDOM_LENGTH: usize = 10;
 const TAG_LENGTH: usize = 16;
 const HEAD_LENGTH: usize = 32 - TAG_LENGTH;
 const LABEL: &[u8] = b"aldis/v1/http-challenge\0";
+
+fn tag_by(key: &SubKey, head: &[u8], binding: &ChallengeBinding<'_>) -> [u8; TAG_LENGTH] {
+    let audience = binding.audience.as_bytes();
+    let mac = key.mac(&[
+        LABEL,
+        head,
+        &(audience.len() as u64).to_be_bytes(),
+        audience,
+        binding.public_key.as_bytes(),
+        binding.device_id.map_or("", DeviceId::as_str).as_bytes(),
+    ]);
+    let mut tag = [0; TAG_LENGTH];
+    tag.copy_from_slice(&mac[..TAG_LENGTH]);
+    tag
+}

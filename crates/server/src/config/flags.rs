@@ -12,16 +12,23 @@ use super::{
 
 /// What the command line asks for.
 pub(super) enum Asked {
-    /// To start, or to check only.
-    Start { flags: Layer, check_only: bool },
+    /// To do something with these settings.
+    Run { flags: Layer, task: Task },
     /// A text: help or version.
     Text(String),
+}
+
+/// What is to be done.
+pub(super) enum Task {
+    Serve,
+    Check,
+    RotateKeys,
 }
 
 /// Reads the command line, the program's name first.
 pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Asked, ConfigError> {
     match command().try_get_matches_from(arguments) {
-        Ok(matches) => Ok(Asked::Start { check_only: matches.get_flag(CHECK_FLAG), flags: layer(&matches) }),
+        Ok(matches) => Ok(Asked::Run { task: task(&matches), flags: layer(&matches) }),
         Err(text) if !text.use_stderr() => Ok(Asked::Text(text.render().to_string())),
         Err(error) => Err(ConfigError::Usage(error.render().to_string())),
     }
@@ -29,6 +36,7 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Ask
 
 const CONFIG_FLAG: &str = "config";
 const CHECK_FLAG: &str = "check-config";
+const KEYS_COMMAND: &str = "keys";
 
 /// clap reads no environment here: the layers are merged in one place, and help must not print values.
 fn command() -> Command {
@@ -36,11 +44,14 @@ fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about("Signaling, rooms and encrypted mail for the devices of your users")
         .after_help("A flag wins over its variable, a variable over the file.")
-        .arg(value_arg(
-            CONFIG_FLAG.to_owned(),
-            "FILE",
-            format!("Configuration file, TOML [env: {CONFIG_VARIABLE}]"),
-        ))
+        .arg(
+            value_arg(
+                CONFIG_FLAG.to_owned(),
+                "FILE",
+                format!("Configuration file, TOML [env: {CONFIG_VARIABLE}]"),
+            )
+            .global(true),
+        )
         .arg(
             Arg::new(CHECK_FLAG)
                 .long(CHECK_FLAG)
@@ -48,6 +59,26 @@ fn command() -> Command {
                 .help("Print what is in force, secrets masked, and exit"),
         )
         .args(setting::ALL.iter().flat_map(|setting| arguments(setting)))
+        .subcommand(keys_command())
+}
+
+fn keys_command() -> Command {
+    let rotate = Command::new("rotate")
+        .about("Add a new key to the key file; servers use it from their next start on");
+    Command::new(KEYS_COMMAND)
+        .about("Manage the key file, found by the server's own settings")
+        .subcommand_required(true)
+        .subcommand(rotate)
+}
+
+fn task(matches: &ArgMatches) -> Task {
+    if matches.get_flag(CHECK_FLAG) {
+        Task::Check
+    } else if matches.subcommand_name() == Some(KEYS_COMMAND) {
+        Task::RotateKeys
+    } else {
+        Task::Serve
+    }
 }
 
 fn arguments(setting: &Setting) -> Vec<Arg> {
@@ -56,7 +87,9 @@ fn arguments(setting: &Setting) -> Vec<Arg> {
         default => format!(" [default: {default}]"),
     };
     let help = format!("{} [env: {}]{default}", setting.help, setting.variable);
-    let mut arguments = vec![value_arg(setting.flag(), setting.value_name, help)];
+    // The one setting that every command needs.
+    let is_global = setting.variable == setting::DATA_DIR.variable;
+    let mut arguments = vec![value_arg(setting.flag(), setting.value_name, help).global(is_global)];
     if setting.secret {
         let help = format!("The same, read from a file [env: {}]", setting.file_variable());
         arguments.push(value_arg(setting.file_flag(), "FILE", help));

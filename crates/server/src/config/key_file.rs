@@ -1,20 +1,18 @@
-//! The key file: one root key, made at first start, from which every other key is derived.
+//! The key file: a ring of root keys, the first made at first start, from which every other key is derived.
 //!
-//! It is never replaced. What is broken or readable by others is an error at start: a server that quietly made itself a
-//! new key would sign everybody out and lose every sealed secret.
+//! No key is ever lost: a new one is only added before the others. What is broken or readable by others is an error at
+//! start: a server that quietly made itself a new key would sign everybody out and lose every sealed secret.
 
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, fchown},
     path::{Path, PathBuf},
 };
 
-use aldis_auth::RootKey;
-use aldis_protocol::binary;
+use aldis_auth::{KeyRing, MAX_RING_KEYS, RootKey};
 use rand::{TryRng, rngs::SysRng};
-use serde::Deserialize;
-use zeroize::{ZeroizeOnDrop, Zeroizing};
+use zeroize::Zeroizing;
 
 /// The name of the key file in the data directory.
 pub const FILE_NAME: &str = "aldis.key";
@@ -48,6 +46,24 @@ pub enum KeyFileError {
         /// The data directory.
         directory: PathBuf,
     },
+    /// There is none that a new key could be added to.
+    #[error(
+        "there is no key file {}; the server makes it at its first start (is ALDIS_DATA_DIR the server's?)",
+        path.display()
+    )]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// It has as many keys as it may.
+    #[error(
+        "the key file {} has {MAX_RING_KEYS} keys already; remove its last line once nothing needs that key any more",
+        path.display()
+    )]
+    Full {
+        /// The key file.
+        path: PathBuf,
+    },
     /// It cannot be read or made.
     #[error(
         "cannot {action} the key file {}: {source}; the server's user must own the file and may write to its \
@@ -55,7 +71,7 @@ pub enum KeyFileError {
         path.display()
     )]
     Io {
-        /// `read` or `make`.
+        /// `read`, `make` or `replace`.
         action: &'static str,
         /// The key file.
         path: PathBuf,
@@ -64,15 +80,15 @@ pub enum KeyFileError {
     },
 }
 
-/// Reads the root key from `data_dir`, after making one where there is none. Servers that start at once in the same
+/// Reads the root keys from `data_dir`, after making one where there is none. Servers that start at once in the same
 /// directory end with the same key.
 ///
 /// # Errors
 /// [`KeyFileError`]; an existing file is left as it is.
-pub fn load_or_create(data_dir: &Path) -> Result<RootKey, KeyFileError> {
+pub fn load_or_create(data_dir: &Path) -> Result<KeyRing, KeyFileError> {
     let path = data_dir.join(FILE_NAME);
-    if let Some(key) = read(&path)? {
-        return Ok(key);
+    if let Some(ring) = read(&path)? {
+        return Ok(ring);
     }
     if !data_dir.is_dir() {
         return Err(KeyFileError::NoDirectory { directory: data_dir.to_owned() });
@@ -85,21 +101,33 @@ pub fn load_or_create(data_dir: &Path) -> Result<RootKey, KeyFileError> {
     read(&path)?.ok_or(KeyFileError::Broken { path })
 }
 
-/// What stands in the file. A key ring would be another version.
-#[derive(Deserialize, ZeroizeOnDrop)]
-#[serde(deny_unknown_fields)]
-struct Content {
-    version: u32,
-    #[serde(with = "binary::array")]
-    root_key: [u8; 32],
+/// Adds a new key to the file in `data_dir`, and gives its path. The new key is the current one from the next start
+/// on; the others open what they protected. Whoever rotates at the same time waits.
+///
+/// # Errors
+/// [`KeyFileError`]; the file is left as it is.
+pub fn rotate(data_dir: &Path) -> Result<PathBuf, KeyFileError> {
+    let path = data_dir.join(FILE_NAME);
+    let failed = |source| KeyFileError::Io { action: "replace", path: path.clone(), source };
+    let missing = || KeyFileError::Missing { path: path.clone() };
+    // Where the file is a link, the one behind it is replaced.
+    let real = fs::canonicalize(&path)
+        .map_err(|error| if error.kind() == io::ErrorKind::NotFound { missing() } else { failed(error) })?;
+    let directory = real.parent().unwrap_or(data_dir);
+    let held =
+        File::open(directory).and_then(|directory| directory.lock().map(|()| directory)).map_err(failed)?;
+    let ring = read(&path)?.ok_or_else(missing)?;
+    let ring =
+        ring.with_new(new_key().map_err(failed)?).map_err(|_| KeyFileError::Full { path: path.clone() })?;
+    replace(directory, &real, &ring.to_text()).and_then(|()| held.sync_all()).map_err(failed)?;
+    Ok(path)
 }
 
-const VERSION: u32 = 1;
 const MAX_FILE_BYTES: u64 = 4 * 1024;
 const MODE: u32 = 0o600;
 const OTHERS: u32 = 0o077;
 
-fn read(path: &Path) -> Result<Option<RootKey>, KeyFileError> {
+fn read(path: &Path) -> Result<Option<KeyRing>, KeyFileError> {
     let failed = |source| KeyFileError::Io { action: "read", path: path.to_owned(), source };
     let file = match File::open(path) {
         Ok(file) => file,
@@ -115,42 +143,51 @@ fn read(path: &Path) -> Result<Option<RootKey>, KeyFileError> {
     decode(&bytes).map(Some).ok_or_else(|| KeyFileError::Broken { path: path.to_owned() })
 }
 
-/// The parser's own error would quote the key.
-fn decode(bytes: &[u8]) -> Option<RootKey> {
-    let content: Content = toml::from_slice(bytes).ok()?;
-    (content.version == VERSION).then(|| RootKey::new(content.root_key))
+fn decode(bytes: &[u8]) -> Option<KeyRing> {
+    std::str::from_utf8(bytes).ok().and_then(|text| KeyRing::from_text(text).ok())
 }
 
 /// Writes a whole file under another name first, then links it: a link never replaces, and nobody sees half a file.
 fn create(directory: &Path, path: &Path) -> io::Result<()> {
-    let mut random = Zeroizing::new([0; 40]);
-    SysRng.try_fill_bytes(random.as_mut_slice()).map_err(io::Error::other)?;
-    let (key, name) = random.split_at(32);
-    let temporary = directory.join(format!(".{FILE_NAME}.{}", name_of(name)));
-    let linked = write_new(&temporary, &encode(key)).and_then(|()| link(&temporary, path));
+    let temporary = temporary_name(directory)?;
+    let text = KeyRing::new(new_key()?).to_text();
+    let linked = write_new(&temporary, &text).and_then(|_| link(&temporary, path));
     let removed = fs::remove_file(&temporary);
     linked?;
     removed?;
     File::open(directory)?.sync_all()
 }
 
-fn name_of(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// Writes a whole file under another name first, then puts it in the place of the old one.
+fn replace(directory: &Path, path: &Path, text: &str) -> io::Result<()> {
+    let temporary = temporary_name(directory)?;
+    let replaced = write_new(&temporary, text)
+        .and_then(|file| fchown(&file, Some(fs::metadata(path)?.uid()), None))
+        .and_then(|()| fs::rename(&temporary, path));
+    if replaced.is_err() {
+        // Nothing more can be done about a file that cannot be removed either.
+        let _ = fs::remove_file(&temporary);
+    }
+    replaced
 }
 
-fn encode(key: &[u8]) -> Zeroizing<String> {
-    let key = Zeroizing::new(binary::encode(key));
-    Zeroizing::new(format!(
-        "# The root key of this Aldis server. Keep it secret, and keep a backup: it cannot be made again.\n\
-         version = {VERSION}\nroot_key = \"{}\"\n",
-        key.as_str()
-    ))
+fn new_key() -> io::Result<RootKey> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    SysRng.try_fill_bytes(bytes.as_mut_slice()).map_err(io::Error::other)?;
+    Ok(RootKey::new(*bytes))
 }
 
-fn write_new(path: &Path, text: &str) -> io::Result<()> {
+fn temporary_name(directory: &Path) -> io::Result<PathBuf> {
+    let mut random = [0; 8];
+    SysRng.try_fill_bytes(&mut random).map_err(io::Error::other)?;
+    Ok(directory.join(format!(".{FILE_NAME}.{:016x}", u64::from_be_bytes(random))))
+}
+
+fn write_new(path: &Path, text: &str) -> io::Result<File> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(path)?;
     file.write_all(text.as_bytes())?;
-    file.sync_all()
+    file.sync_all()?;
+    Ok(file)
 }
 
 /// Whoever linked first has made the key.

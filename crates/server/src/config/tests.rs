@@ -9,14 +9,14 @@ fn load(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Loaded, Config
 fn config(arguments: &[&str], variables: &[(&str, &str)]) -> Config {
     match load(arguments, variables).unwrap() {
         Loaded::Run(config) => *config,
-        Loaded::Print(text) => panic!("{text}"),
+        other @ (Loaded::Print(_) | Loaded::RotateKeys(_)) => panic!("{other:?}"),
     }
 }
 
 fn printed(arguments: &[&str], variables: &[(&str, &str)]) -> String {
     match load(arguments, variables).unwrap() {
         Loaded::Print(text) => text,
-        Loaded::Run(config) => panic!("{config:?}"),
+        other @ (Loaded::Run(_) | Loaded::RotateKeys(_)) => panic!("{other:?}"),
     }
 }
 

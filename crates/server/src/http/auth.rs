@@ -38,7 +38,7 @@ pub(super) async fn login(
     let (pair, now) = (LoginPair::new(address, &request.email), Now::read());
     node.limits.take(Limited::Logins, address, now)?;
     node.limits.begin_login(pair, now)?;
-    let outcome = node.router.login(request).await;
+    let outcome = node.router.login(request, now).await;
     node.limits.end_login(&pair, &outcome);
     Ok(Json(outcome?))
 }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use aldis_auth::{RootKey, SecretKey};
+use aldis_auth::{KeyRing, RootKey, SecretKey};
 use aldis_protocol::{
     api::ChallengeResponse,
     binary,
@@ -40,7 +40,7 @@ pub(super) fn config(flags: &[&str]) -> Config {
     let arguments = ["aldis"].iter().chain(flags).map(Into::into);
     match Config::load(arguments, []).unwrap() {
         Loaded::Run(config) => *config,
-        Loaded::Print(text) => panic!("{text}"),
+        other @ (Loaded::Print(_) | Loaded::RotateKeys(_)) => panic!("{other:?}"),
     }
 }
 
@@ -59,7 +59,8 @@ impl Api {
         let config =
             config(&[&["--database-url", "sqlite::memory:", "--rate-limits", "off"], flags].concat());
         let store = Store::open(&config.database_url, &StoreOptions::default()).await.unwrap();
-        let router = router::Router::new(&config, &RootKey::new([7; 32]), Arc::new(store)).unwrap();
+        let router =
+            router::Router::new(&config, &KeyRing::new(RootKey::new([7; 32])), Arc::new(store)).unwrap();
         let node = Arc::new(Node::new(config, Arc::new(router)));
         let doors = Router::new()
             .route(

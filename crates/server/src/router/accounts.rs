@@ -60,15 +60,22 @@ impl Router {
     }
 
     /// Signs in by address and password. A wrong address does the same work as a wrong password.
-    pub(crate) async fn login(&self, request: LoginRequest) -> Result<TokenResponse, Denied> {
-        match self.try_login(&request).await? {
+    pub(crate) async fn login(&self, request: LoginRequest, now: Now) -> Result<TokenResponse, Denied> {
+        let mut settled = None;
+        match self.try_login(&request, &mut settled, now).await? {
             Some(tokens) => Ok(tokens),
             // The stored hash was replaced meanwhile: by a new password, or by another login with the same one.
-            None => self.try_login(&request).await?.ok_or(WRONG_CREDENTIALS),
+            None => self.try_login(&request, &mut settled, now).await?.ok_or(WRONG_CREDENTIALS),
         }
     }
 
-    async fn try_login(&self, request: &LoginRequest) -> Result<Option<TokenResponse>, Denied> {
+    /// `settled` is the user whose second factor was taken already: its code serves once.
+    async fn try_login(
+        &self,
+        request: &LoginRequest,
+        settled: &mut Option<UserId>,
+        now: Now,
+    ) -> Result<Option<TokenResponse>, Denied> {
         let account = match canonical_email(&request.email) {
             Ok(email) => self.store.find_email_account(&email).await?,
             Err(_) => None,
@@ -84,6 +91,10 @@ impl Router {
             let fresh = self.passwords.hash(password).await?;
             self.store.replace_password_hash(account.user_id, &account.password_hash, &fresh).await?;
             account.password_hash = fresh;
+        }
+        if *settled != Some(account.user_id) {
+            self.require_factor(account.user_id, request.totp_code.as_ref(), now).await?;
+            *settled = Some(account.user_id);
         }
         self.begin_family(Login {
             user: account.user_id,
@@ -132,12 +143,18 @@ impl Router {
             return Err(WRONG_ANSWER);
         }
         let key = opened.verify(&request.signature).map_err(|_: AuthError| WRONG_ANSWER)?;
-        self.sign_in_by_key(&key, request).await
+        self.sign_in_by_key(&key, request, now).await
     }
 
-    async fn sign_in_by_key(&self, key: &PublicKey, request: &VerifyRequest) -> Result<SignedIn, Denied> {
+    async fn sign_in_by_key(
+        &self,
+        key: &PublicKey,
+        request: &VerifyRequest,
+        now: Now,
+    ) -> Result<SignedIn, Denied> {
         let Some(device) = &request.device_id else {
             let (identity, created) = self.account_of_key(key).await?;
+            self.require_factor(identity.user_id, request.totp_code.as_ref(), now).await?;
             let tokens = self.begin_by_key(identity.user_id, None, Some(identity.fingerprint)).await?;
             return Ok(SignedIn { tokens, created });
         };
@@ -145,7 +162,10 @@ impl Router {
         let identity = self.store.find_identity(key.as_bytes()).await?;
         let user = match (owner, identity) {
             (Some(owner), _) if owner.pubkey == Some(*key.as_bytes()) => owner.user_id,
-            (Some(owner), Some(identity)) if identity.user_id == owner.user_id => owner.user_id,
+            (Some(owner), Some(identity)) if identity.user_id == owner.user_id => {
+                self.require_factor(owner.user_id, request.totp_code.as_ref(), now).await?;
+                owner.user_id
+            }
             _ => {
                 return Err(Denied::new(
                     ErrorCode::UnknownDevice,

@@ -9,7 +9,7 @@ use aldis_protocol::{
 
 use super::{Caller, Denied, Router, accounts::parse_key, identity::ACCOUNT_DELETED, notices::device_alert};
 use crate::{
-    clock::unix_ms_i64,
+    clock::{Now, unix_ms_i64},
     store::{self, NewDevice, Registration},
 };
 
@@ -24,7 +24,8 @@ const ID_TAKEN: Denied = Denied::new(
 );
 
 impl Router {
-    /// Registers a device of the caller's. The answer says whether it is new.
+    /// Registers a device of the caller's, whose key then signs in without a second factor. The answer says whether it
+    /// is new.
     pub(crate) async fn register_device(
         &self,
         caller: &Caller,
@@ -35,6 +36,7 @@ impl Router {
         })?;
         parse_key(&request.pubkey)?;
         check_name(request.name.as_deref())?;
+        self.step_up_with_factor(caller, Now::read()).await?;
         self.check_statement(caller, &request).await?;
         let now_ms = unix_ms_i64();
         let new = NewDevice {

@@ -1,10 +1,10 @@
 //! Who somebody is: the handshake's questions, answered from the keys, the tokens and the store.
 
 use aldis_auth::{Claims, PublicKey};
-use aldis_protocol::{AlertKind, DeviceId, ErrorCode, Fingerprint, PendingRotation, UserId};
+use aldis_protocol::{AlertKind, DeviceId, ErrorCode, Fingerprint, PendingRotation, Secret, UserId};
 use uuid::Uuid;
 
-use super::{Router, notices::device_alert};
+use super::{FactorDue, Router, notices::device_alert};
 use crate::{
     clock::{Now, unix_ms_i64},
     config::Registration,
@@ -24,6 +24,14 @@ pub(crate) struct TokenProof {
 pub(crate) struct KeyProof {
     pub(crate) key: PublicKey,
     pub(crate) device_id: Option<DeviceId>,
+    pub(crate) totp_code: Option<Secret<'static>>,
+}
+
+/// Whom a key proves, and the second factor that is due from him before a new session of his begins.
+#[derive(Debug)]
+pub(crate) struct ProvedByKey {
+    pub(crate) identity: Identity,
+    pub(crate) due: Option<FactorDue>,
 }
 
 /// Who somebody is, and on which device.
@@ -110,39 +118,39 @@ impl Router {
 
     /// Whose this key is, and on which device it speaks. A key never seen makes an account, where that is allowed; an
     /// identity's key registers a free device by naming it.
-    pub(crate) async fn prove_by_key(&self, proof: KeyProof) -> Result<Identity, Denied> {
+    pub(crate) async fn prove_by_key(&self, proof: KeyProof, now: Now) -> Result<ProvedByKey, Denied> {
+        let KeyProof { key, device_id, totp_code } = proof;
         let proved_at = self.revocations.last();
-        let proved = |user, device, fingerprint| Identity {
-            user,
-            device,
-            fingerprint,
-            token: None,
-            family: None,
-            proved_at,
+        let proved = |user, device, fingerprint, due| {
+            let identity = Identity { user, device, fingerprint, token: None, family: None, proved_at };
+            ProvedByKey { identity, due }
         };
-        let Some(device) = proof.device_id else {
-            let (user, fingerprint) = self.owner_of_key(&proof.key).await?;
-            return Ok(proved(user, ephemeral(), Some(fingerprint)));
+        let Some(device) = device_id else {
+            let (user, fingerprint) = self.owner_of_key(&key).await?;
+            let due = self.factor_due(user, totp_code).await?;
+            return Ok(proved(user, ephemeral(), Some(fingerprint), due));
         };
-        let owner = self.store.find_device(&device).await?;
-        let (user, fingerprint) = match owner {
-            Some(owner) if owner.is_proved_by(&proof.key) => {
-                if owner.disabled {
-                    return Err(DISABLED);
-                }
-                (owner.user_id, self.store.fingerprint_of(owner.user_id).await?)
+        match self.store.find_device(&device).await? {
+            Some(owner) if owner.is_proved_by(&key) && owner.disabled => Err(DISABLED),
+            // Registering the device was its second factor.
+            Some(owner) if owner.is_proved_by(&key) => {
+                let fingerprint = self.store.fingerprint_of(owner.user_id).await?;
+                Ok(proved(owner.user_id, device, fingerprint, None))
             }
-            Some(owner) => self.device_of_identity(owner, &proof.key).await?,
+            Some(owner) => {
+                let (user, fingerprint) = self.device_of_identity(owner, &key).await?;
+                let due = self.factor_due(user, totp_code).await?;
+                Ok(proved(user, device, fingerprint, due))
+            }
+            None if device.is_ephemeral() => Err(UNKNOWN_DEVICE),
             None => {
-                if device.is_ephemeral() {
-                    return Err(UNKNOWN_DEVICE);
-                }
-                let (user, fingerprint) = self.owner_of_key(&proof.key).await?;
+                let (user, fingerprint) = self.owner_of_key(&key).await?;
+                // No session waits for a device that is not there, and nothing is made for half a proof.
+                self.require_factor(user, totp_code.as_ref(), now).await?;
                 self.register_by_name(user, &device).await?;
-                (user, Some(fingerprint))
+                Ok(proved(user, device, Some(fingerprint), None))
             }
-        };
-        Ok(proved(user, device, fingerprint))
+        }
     }
 
     /// The account that a key proves, made where the key was never seen. The second value says whether it was made.

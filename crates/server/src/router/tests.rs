@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aldis_auth::RootKey;
+use aldis_auth::{KeyRing, RootKey};
 use aldis_protocol::{
     ClientMessage, Codec, DeviceId, ErrorCode, Fingerprint, Payload, ServerMessage, Signal, SignalKind,
     Target, UserId, UserRef, api::ContactDecision,
@@ -26,7 +26,11 @@ impl Node {
         let Loaded::Run(config) = Config::load(arguments, []).unwrap() else { unreachable!() };
         let config: Config = *config;
         let store = Store::open(&config.database_url, &StoreOptions::default()).await.unwrap();
-        Self { router: Arc::new(Router::new(&config, &RootKey::new([7; 32]), Arc::new(store)).unwrap()) }
+        Self {
+            router: Arc::new(
+                Router::new(&config, &KeyRing::new(RootKey::new([7; 32])), Arc::new(store)).unwrap(),
+            ),
+        }
     }
 
     async fn user(&self) -> UserId {

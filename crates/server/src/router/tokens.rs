@@ -128,7 +128,7 @@ impl Router {
     pub(crate) async fn refresh(&self, presented: &str) -> Result<TokenResponse, Denied> {
         let presented = RefreshToken::parse(presented).map_err(|_| INVALID_REFRESH)?;
         self.limit_refresh(&presented).await?;
-        let successor = presented.successor(&self.successors);
+        let successor = self.successor_of(&presented).await?;
         match self.store.use_refresh_token(&presented.hash(), &successor.hash(), unix_ms_i64()).await? {
             RefreshUse::Rotated(family) | RefreshUse::Repeated(family) => {
                 self.token_pair(family, &successor, None)
@@ -140,6 +140,18 @@ impl Router {
             }
             RefreshUse::Unknown => Err(INVALID_REFRESH),
         }
+    }
+
+    /// The token that follows. One that has followed already, as another key made it, is the same when asked for again.
+    async fn successor_of(&self, presented: &RefreshToken) -> Result<RefreshToken, Denied> {
+        let current = presented.successor(self.successors.current().1);
+        let by_older_keys: Vec<_> =
+            self.successors.iter().skip(1).map(|key| presented.successor(key)).collect();
+        if by_older_keys.is_empty() {
+            return Ok(current);
+        }
+        let followed = self.store.successor_of(&presented.hash()).await?;
+        Ok(by_older_keys.into_iter().find(|successor| Some(successor.hash()) == followed).unwrap_or(current))
     }
 
     /// Somebody has a copy of a refresh token, and its family is revoked for it: what its user is told, and how.

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     clock::Now,
-    router::{Denied, Identity, Outlet, Router, new_session_id},
+    router::{Denied, FactorDue, Identity, Outlet, ProvedByKey, Router, new_session_id},
 };
 
 /// How long a client that was sent away has to take note of it.
@@ -55,10 +55,16 @@ pub(super) async fn admit<W: Wire>(
     router: &Arc<Router>,
     sockets: &TaskTracker,
 ) -> Option<Task<W>> {
-    let Proved { id, identity, claim } = proved;
+    let Proved { id, identity, due, claim } = proved;
     let (door, codec) = (arrived.door, arrived.codec);
     if let Some(claim) = claim {
         wire = hand_over(wire, &arrived, id.clone(), &identity, claim, router).await?;
+    }
+    // A session that its client came back to has been given its factor; a new one has not.
+    if let Some(due) = due
+        && let Err(denied) = router.settle(due, Now::read()).await
+    {
+        return refuse(wire, codec, Refusal::of(door, denied).answering(id), router).await;
     }
     match begin(codec, &identity, router) {
         Some(outlet) => {
@@ -146,6 +152,8 @@ pub(super) async fn leave<W: Wire>(wire: &mut W) {
 pub(super) struct Proved {
     pub(super) id: Option<RequestId>,
     pub(super) identity: Identity,
+    /// Before a new session of his begins.
+    pub(super) due: Option<FactorDue>,
     pub(super) claim: Option<Claim>,
 }
 
@@ -162,16 +170,19 @@ async fn prove<W: Wire>(wire: &mut W, arrival: Arrival, router: &Router) -> Resu
     };
     let Question { id, proof, resume } = question;
     match ask(router, proof).await {
-        Ok(identity) => Ok(Proved { id, identity, claim: resume }),
+        Ok((identity, due)) => Ok(Proved { id, identity, due, claim: resume }),
         Err(denied) => Err(Some(Refusal::of(door, denied).answering(id))),
     }
 }
 
 /// Asks whoever knows tokens, keys and devices.
-async fn ask(router: &Router, shown: Shown) -> Result<Identity, Denied> {
+async fn ask(router: &Router, shown: Shown) -> Result<(Identity, Option<FactorDue>), Denied> {
     match shown {
-        Shown::Token(proof) => router.prove_by_token(proof, Now::read()).await,
-        Shown::Key(proof) => router.prove_by_key(proof).await,
+        Shown::Token(proof) => Ok((router.prove_by_token(proof, Now::read()).await?, None)),
+        Shown::Key(proof) => {
+            let ProvedByKey { identity, due } = router.prove_by_key(proof, Now::read()).await?;
+            Ok((identity, due))
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use aldis_auth::{AuthError, ChallengeResponse, SocketChallenge};
 use aldis_protocol::{
     Auth, AuthChallenge, AuthFailure, AuthResponse, ClientFrame, ClientMessage, CloseCode, Codec,
     DecodeError, DeviceId, Door, ErrorCode, ErrorReply, MessageKind, Proof, Refusal as Manner, RequestId,
-    RoomId, ServerMessage, limits::HANDSHAKE_TIMEOUT, reason,
+    RoomId, Secret, ServerMessage, limits::HANDSHAKE_TIMEOUT, reason,
 };
 use bytes::Bytes;
 
@@ -171,7 +171,8 @@ impl AwaitingProof {
         };
         match challenge.accept(&proof, now.unix_ms) {
             Ok(key) => {
-                let proof = Shown::Key(KeyProof { key, device_id: proof.device_id });
+                let totp_code = response.totp_code.map(|code| Secret::from(code.expose().to_owned()));
+                let proof = Shown::Key(KeyProof { key, device_id: proof.device_id, totp_code });
                 Ok((proof, response.resume.as_ref().and_then(Claim::parse)))
             }
             Err(error) => Err(Refusal::of(self.door, challenge_failed(error))),
@@ -275,6 +276,7 @@ fn close_code(code: ErrorCode) -> CloseCode {
         ErrorCode::ExpiredToken => CloseCode::TokenExpired,
         ErrorCode::UnknownDevice => CloseCode::DeviceUnknown,
         ErrorCode::Overloaded => CloseCode::TooManyConnections,
+        ErrorCode::RateLimited => CloseCode::RateLimited,
         ErrorCode::Forbidden => CloseCode::AccountDisabled,
         ErrorCode::Unavailable | ErrorCode::Draining => CloseCode::Overloaded,
         ErrorCode::Internal => CloseCode::InternalError,

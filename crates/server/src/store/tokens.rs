@@ -132,6 +132,18 @@ impl Store {
         Ok(outcome)
     }
 
+    /// The hash of the token that followed one which was used.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn successor_of(&self, token_hash: &[u8; 32]) -> Result<Option<[u8; 32]>, StoreError> {
+        let select = "SELECT successor_hash FROM refresh_tokens WHERE token_hash = $1";
+        let found: Option<Option<Vec<u8>>> = on!(&self.db, r, pool => {
+            sqlx::query_scalar(select).bind(token_hash.to_vec()).fetch_optional(pool).await?
+        });
+        row::optional_array(found.flatten().as_deref())
+    }
+
     /// Revokes a family of a user's. One that is revoked or gone is no error.
     ///
     /// # Errors

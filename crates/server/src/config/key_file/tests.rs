@@ -3,8 +3,8 @@ use std::{fs::Permissions, os::unix::fs::PermissionsExt, sync::Barrier, thread};
 use super::{super::test_dir::TestDir, *};
 
 /// The key itself never shows; what is derived from it does.
-fn fingerprint(key: &RootKey) -> [u8; 32] {
-    *key.sub_key("test").as_bytes()
+fn fingerprint(ring: &KeyRing) -> [u8; 32] {
+    *ring.current().sub_key("test").as_bytes()
 }
 
 fn set_mode(path: &Path, mode: u32) {
@@ -82,6 +82,65 @@ fn a_link_to_nothing_is_not_replaced() {
     std::os::unix::fs::symlink("nowhere", dir.path().join(FILE_NAME)).unwrap();
     assert!(matches!(load_or_create(dir.path()), Err(KeyFileError::Broken { .. })));
     assert!(fs::symlink_metadata(dir.path().join(FILE_NAME)).unwrap().is_symlink());
+}
+
+#[test]
+fn a_new_key_goes_before_the_others_and_none_is_lost() {
+    let dir = TestDir::new();
+    let mut known = vec![load_or_create(dir.path()).unwrap().current().kid()];
+    while known.len() < MAX_RING_KEYS {
+        let path = rotate(dir.path()).unwrap();
+        let mode = fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let ring = load_or_create(dir.path()).unwrap();
+        let kids: Vec<_> = ring.iter().map(RootKey::kid).collect();
+        assert_eq!(kids[1..], known);
+        known = kids;
+    }
+    assert!(matches!(rotate(dir.path()), Err(KeyFileError::Full { .. })));
+    assert_eq!(load_or_create(dir.path()).unwrap().current().kid(), known[0]);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary name is left");
+}
+
+#[test]
+fn rotations_at_once_lose_no_key() {
+    let dir = TestDir::new();
+    load_or_create(dir.path()).unwrap();
+    let start = Barrier::new(4);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                start.wait();
+                rotate(dir.path()).unwrap();
+            });
+        }
+    });
+    assert_eq!(load_or_create(dir.path()).unwrap().iter().count(), 5);
+}
+
+#[test]
+fn what_cannot_be_rotated_stays_as_it_is() {
+    let dir = TestDir::new();
+    assert!(matches!(rotate(dir.path()), Err(KeyFileError::Missing { .. })));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    load_or_create(dir.path()).unwrap();
+    let path = dir.path().join(FILE_NAME);
+    set_mode(&path, 0o640);
+    assert!(matches!(rotate(dir.path()), Err(KeyFileError::Exposed { .. })));
+    set_mode(&path, 0o600);
+    fs::write(&path, "version = 2").unwrap();
+    assert!(matches!(rotate(dir.path()), Err(KeyFileError::Broken { .. })));
+    assert_eq!(fs::read_to_string(&path).unwrap(), "version = 2");
+}
+
+#[test]
+fn behind_a_link_the_file_itself_is_replaced() {
+    let (dir, real) = (TestDir::new(), TestDir::new());
+    load_or_create(real.path()).unwrap();
+    std::os::unix::fs::symlink(real.path().join(FILE_NAME), dir.path().join(FILE_NAME)).unwrap();
+    rotate(dir.path()).unwrap();
+    assert!(fs::symlink_metadata(dir.path().join(FILE_NAME)).unwrap().is_symlink());
+    assert_eq!(load_or_create(real.path()).unwrap().iter().count(), 2);
 }
 
 #[test]

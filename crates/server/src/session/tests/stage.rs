@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use aldis_auth::RootKey;
+use aldis_auth::{KeyRing, RootKey};
 use aldis_protocol::{
     ClientMessage, CloseCode, Codec, DeviceId, Door, ServerMessage, SessionId, UserId,
     limits::DEFAULT_RESUME_WINDOW,
@@ -40,7 +40,7 @@ pub(in crate::session) fn router() -> Arc<Router> {
         // A runtime of its own: that of a test stands still in time.
         thread::spawn(|| Runtime::new().unwrap().block_on(closed_store())).join().unwrap()
     });
-    Arc::new(Router::new(&config(), &RootKey::new([7; 32]), Arc::clone(&STORE)).unwrap())
+    Arc::new(Router::new(&config(), &KeyRing::new(RootKey::new([7; 32])), Arc::clone(&STORE)).unwrap())
 }
 
 async fn closed_store() -> Arc<Store> {
@@ -52,7 +52,7 @@ async fn closed_store() -> Arc<Store> {
 fn config() -> Config {
     match Config::load(["aldis", "--database-url", "sqlite::memory:"].map(Into::into), []).unwrap() {
         Loaded::Run(config) => *config,
-        Loaded::Print(text) => panic!("{text}"),
+        other @ (Loaded::Print(_) | Loaded::RotateKeys(_)) => panic!("{other:?}"),
     }
 }
 
@@ -98,7 +98,7 @@ impl Stage {
             family: None,
             proved_at: 0,
         };
-        let proved = Proved { id: None, identity, claim };
+        let proved = Proved { id: None, identity, due: None, claim };
         let wire = MemoryWire(client.clone());
         if let Some(task) = admit(wire, arrived, proved, &self.router, &self.tasks).await {
             self.tasks.spawn(task.run());

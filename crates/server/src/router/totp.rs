@@ -1,0 +1,214 @@
+//! The second factor: enrolled and removed over HTTP, asked for at every sign-in that it guards.
+
+use std::iter;
+
+use aldis_auth::{
+    KeyRing, RECOVERY_CODES, RecoveryCode, SealedFor, Sealer, SecondFactor, SubKeyRing, TotpCode, TotpSecret,
+};
+use aldis_protocol::{Alert, AlertKind, ErrorCode, Secret, UserId, api::TotpEnrollment};
+use rand::RngExt;
+use zeroize::Zeroizing;
+
+use super::{Caller, Denied, Router};
+use crate::{
+    clock::{Now, unix_ms_i64},
+    store::{Evidence, FactorCheck, FactorUse, Notice},
+};
+
+/// What second factors are sealed and recognised with.
+pub(super) struct SecondFactors {
+    sealer: Sealer,
+    recovery_keys: SubKeyRing,
+}
+
+/// A second factor that somebody has to show before he gets anything, and what he has shown.
+#[must_use = "nobody is signed in before it is settled"]
+#[derive(Debug)]
+pub(crate) struct FactorDue {
+    user: UserId,
+    code: Option<Secret<'static>>,
+}
+
+/// Whom authenticator apps show beside the account.
+const ISSUER: &str = "Aldis";
+const PURPOSE: &str = "totp";
+
+const REQUIRED: Denied =
+    Denied::new(ErrorCode::TotpRequired, "this account has a second factor; add `totp_code`");
+const INVALID: Denied =
+    Denied::new(ErrorCode::InvalidTotp, "the code is wrong or was used before; wait for the app's next one");
+/// The wait until the oldest wrong code counts no more, at the most.
+const LOCKED: Denied = Denied {
+    retry_after: Some(15 * 60),
+    ..Denied::new(ErrorCode::RateLimited, "too many wrong codes; try again in fifteen minutes")
+};
+const IN_FORCE: Denied =
+    Denied::new(ErrorCode::Conflict, "a second factor is in force; remove it before you enroll another");
+const NOT_ENROLLED: Denied = Denied::new(ErrorCode::NotFound, "there is no second factor; enroll one first");
+const FAILED: Denied = Denied::new(ErrorCode::Internal, "the server failed");
+
+impl Router {
+    /// Gives the caller a new secret and recovery codes, in force once a first code was verified.
+    pub(crate) async fn enroll_totp(&self, caller: &Caller, now: Now) -> Result<TotpEnrollment, Denied> {
+        caller.step_up(now)?;
+        let account = self.account_name(caller.user).await?;
+        let secret = TotpSecret::new(rand::rng().random());
+        let codes: Vec<_> =
+            iter::repeat_with(|| RecoveryCode::generate(&mut rand::rng())).take(RECOVERY_CODES).collect();
+        let hashes: Vec<_> = codes.iter().map(|code| self.factors.hash(code, caller.user)).collect();
+        let sealed = self.factors.seal(&secret, caller.user)?;
+        if !self.store.enroll_totp(caller.user, &sealed, &hashes).await? {
+            return Err(IN_FORCE);
+        }
+        Ok(TotpEnrollment {
+            secret: secret.to_base32(),
+            otpauth_uri: secret.otpauth_uri(ISSUER, &account),
+            qr_svg: secret.qr_svg(ISSUER, &account).map_err(|_| FAILED)?,
+            recovery_codes: codes.iter().map(RecoveryCode::to_text).collect(),
+        })
+    }
+
+    /// Takes a code of the app, and puts the caller's factor in force if it is not yet.
+    pub(crate) async fn verify_totp(&self, caller: &Caller, code: &str, now: Now) -> Result<(), Denied> {
+        caller.step_up(now)?;
+        let was_in_force = self.store.has_second_factor(caller.user).await?;
+        let shown = TotpCode::parse(code).map(SecondFactor::Totp).ok();
+        self.use_factor(caller.user, FactorUse::Confirmation, shown, now).await?;
+        if !was_in_force {
+            self.notify(caller.user, totp_changed(), &[]).await;
+        }
+        Ok(())
+    }
+
+    /// Removes the caller's factor for a code of the app or a recovery code.
+    pub(crate) async fn remove_totp(&self, caller: &Caller, code: &str, now: Now) -> Result<(), Denied> {
+        caller.step_up(now)?;
+        self.use_factor(caller.user, FactorUse::Removal, SecondFactor::parse(code).ok(), now).await?;
+        self.notify(caller.user, totp_changed(), &[]).await;
+        Ok(())
+    }
+
+    /// Takes the second factor that was due.
+    pub(crate) async fn settle(&self, due: FactorDue, now: Now) -> Result<(), Denied> {
+        let code = due.code.ok_or(REQUIRED)?;
+        let shown = SecondFactor::parse(code.expose()).ok();
+        match self.use_factor(due.user, FactorUse::SignIn, shown, now).await {
+            // It was removed since it was found to be due.
+            Err(denied) if denied == NOT_ENROLLED => Ok(()),
+            settled => settled,
+        }
+    }
+
+    /// What is due from somebody who signs in and has shown this code, if he has a second factor.
+    pub(super) async fn factor_due(
+        &self,
+        user: UserId,
+        code: Option<Secret<'static>>,
+    ) -> Result<Option<FactorDue>, Denied> {
+        let enrolled = self.store.has_second_factor(user).await?;
+        Ok(enrolled.then_some(FactorDue { user, code }))
+    }
+
+    /// Asks somebody who signs in for his second factor, if he has one.
+    pub(super) async fn require_factor(
+        &self,
+        user: UserId,
+        code: Option<&Secret<'static>>,
+        now: Now,
+    ) -> Result<(), Denied> {
+        match self.factor_due(user, code.cloned()).await? {
+            Some(due) => self.settle(due, now).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Asks for a login of a moment ago where the caller has a second factor: his token may be one that was stolen.
+    pub(super) async fn step_up_with_factor(&self, caller: &Caller, now: Now) -> Result<(), Denied> {
+        if self.store.has_second_factor(caller.user).await? { caller.step_up(now) } else { Ok(()) }
+    }
+
+    /// What no code could be is as wrong as a wrong one.
+    async fn use_factor(
+        &self,
+        user: UserId,
+        shown_for: FactorUse,
+        shown: Option<SecondFactor>,
+        now: Now,
+    ) -> Result<(), Denied> {
+        let judge = |sealed: &[u8]| {
+            shown.map_or(Evidence::Wrong, |shown| self.factors.judge(&shown, user, sealed, now))
+        };
+        match self.store.check_second_factor(user, shown_for, unix_ms_i64(), judge).await? {
+            FactorCheck::Accepted => Ok(()),
+            FactorCheck::Wrong => Err(INVALID),
+            FactorCheck::Locked => Err(LOCKED),
+            FactorCheck::NotEnrolled => Err(NOT_ENROLLED),
+        }
+    }
+
+    async fn account_name(&self, user: UserId) -> Result<String, Denied> {
+        if let Some(email) = self.store.email_of(user).await? {
+            return Ok(email);
+        }
+        let fingerprint = self.store.fingerprint_of(user).await?;
+        Ok(fingerprint.map_or_else(|| user.to_string(), |fingerprint| fingerprint.to_string()))
+    }
+}
+
+impl SecondFactors {
+    pub(super) fn new(ring: &KeyRing) -> Self {
+        Self {
+            sealer: Sealer::new(ring.sub_keys("sealed-secrets")),
+            recovery_keys: ring.sub_keys("recovery-codes"),
+        }
+    }
+
+    fn hash(&self, code: &RecoveryCode, user: UserId) -> [u8; 32] {
+        code.hash(self.recovery_keys.current().1, user)
+    }
+
+    fn seal(&self, secret: &TotpSecret, user: UserId) -> Result<Vec<u8>, Denied> {
+        self.sealer.seal(&mut rand::rng(), sealed_for(user), secret.as_bytes()).map_err(|_| FAILED)
+    }
+
+    fn judge(&self, shown: &SecondFactor, user: UserId, sealed: &[u8], now: Now) -> Evidence {
+        match shown {
+            SecondFactor::Totp(code) => self
+                .step_of(code, user, sealed, now)
+                .map_or(Evidence::Wrong, |(step, sealed_secret)| Evidence::Step { step, sealed_secret }),
+            SecondFactor::Recovery(code) => {
+                Evidence::Recovery(self.recovery_keys.iter().map(|key| code.hash(key, user)).collect())
+            }
+        }
+    }
+
+    /// The step of a code, and the secret as it is to be kept: sealed anew where an older key sealed it.
+    fn step_of(&self, code: &TotpCode, user: UserId, sealed: &[u8], now: Now) -> Option<(i64, Vec<u8>)> {
+        let secret = self.open(user, sealed)?;
+        let step = i64::try_from(secret.check(code, now.unix_ms)?).ok()?;
+        let outdated = self.sealer.is_outdated(sealed);
+        let renewed = outdated.then(|| self.seal(&secret, user).ok()).flatten();
+        Some((step, renewed.unwrap_or_else(|| sealed.to_vec())))
+    }
+
+    fn open(&self, user: UserId, sealed: &[u8]) -> Option<TotpSecret> {
+        let opened = self.sealer.open(sealed_for(user), sealed);
+        let opened: Zeroizing<Vec<u8>> =
+            opened.inspect_err(|error| tracing::error!(%user, %error, "a second factor is lost")).ok()?;
+        opened.as_slice().try_into().ok().map(TotpSecret::new)
+    }
+}
+
+fn totp_changed() -> Notice {
+    Notice::Alert(Alert {
+        kind: AlertKind::TotpChanged,
+        device_id: None,
+        fingerprint: None,
+        sequence: None,
+        hash: None,
+    })
+}
+
+const fn sealed_for(user_id: UserId) -> SealedFor<'static> {
+    SealedFor { user_id, purpose: PURPOSE }
+}
