@@ -6,11 +6,12 @@
 //! - [`Upgrade`] opens a socket at a door; [`RawSocket`] sends any frame over it, valid or not; [`Peer`] speaks JSON
 //!   and [`ProtoPeer`] protobuf.
 //! - [`Proxy`] is the network between clients and the server, and can be cut.
-//! - [`User`], [`Device`] and [`Identity`] are who signs in.
+//! - [`User`], [`Device`] and [`Identity`] are who signs in, [`Authenticator`] what they hold beside.
 //!
 //! Whatever is awaited is awaited for [`PATIENCE`] at most; then the scenario ends with what was awaited, what came
 //! instead and what the server logged.
 
+mod authenticator;
 mod frame;
 mod http;
 mod peer;
@@ -24,6 +25,7 @@ pub mod token;
 mod upgrade;
 mod user;
 
+pub use authenticator::Authenticator;
 pub use frame::Frame;
 pub use http::{Answer, Http};
 pub use peer::Peer;

@@ -1,6 +1,6 @@
 //! Nothing secret reaches the log, even at its most talkative (security.md, "At rest and in logs").
 
-use aldis_tests::{Frame, Identity, TestServer, Upgrade, unique};
+use aldis_tests::{Authenticator, Frame, Identity, TestServer, Upgrade, unique};
 use serde_json::{Value, json};
 
 fn text(value: &Value) -> String {
@@ -34,6 +34,12 @@ fn secrets_used(server: &TestServer) -> Vec<String> {
     let refused = Upgrade::to("/signal").query("token", "a-bad-token-in-a-query");
     refused.peer(server).expects_error_and_close("invalid_token", 4002);
 
+    let enrolled = server.user();
+    let app = Authenticator::enroll(&enrolled.http());
+    let (enrolled_secret, recovery) = (app.base32(), app.recovery_codes[0].clone());
+    enrolled.logs_in(&json!({"totp_code": recovery})).expects(200);
+    enrolled.logs_in(&json!({"totp_code": recovery})).expects_problem(401, "invalid_totp");
+
     let resume = text(&peer.connected["session"]["resume_token"]);
     vec![
         user.password,
@@ -49,6 +55,8 @@ fn secrets_used(server: &TestServer) -> Vec<String> {
         text(&tokens["access_token"]),
         text(&tokens["refresh_token"]),
         signature,
+        enrolled_secret,
+        recovery,
     ]
 }
 
