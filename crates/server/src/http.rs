@@ -10,6 +10,7 @@ mod cors;
 mod devices;
 mod head;
 mod ice;
+mod identity;
 mod limits;
 mod loopback;
 mod metrics;
@@ -57,6 +58,15 @@ pub(crate) fn routes(node: Arc<Node>, doors: Router<Arc<Node>>) -> Router {
         .route("/api/auth/totp", delete(totp::remove))
         .route("/api/auth/totp/enroll", post(totp::enroll))
         .route("/api/auth/totp/verify", post(totp::verify))
+        .route("/api/identity/link", post(identity::link))
+        .route("/api/identity/rotate", post(identity::rotate))
+        .route("/api/identity/rotate/cancel", post(identity::cancel_rotation))
+        .route("/api/identity/blob", put(identity::publish_blob))
+        .route("/api/identity/blob/{fingerprint}", get(identity::blob))
+        .route("/api/identity/{fingerprint}", get(identity::show))
+        .route("/api/identity/{fingerprint}/chain", get(identity::chain))
+        .route("/api/keys/encryption", put(identity::publish_encryption_key))
+        .route("/api/users/{user}/keys", get(identity::keys))
         .route("/devices/register", post(devices::register).delete(devices::remove_one_named_register))
         .route("/devices", get(devices::list))
         .route("/devices/", get(devices::list))

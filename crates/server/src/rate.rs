@@ -34,6 +34,8 @@ pub(crate) enum Limit {
     LoginSlowdown,
     Challenges,
     Upgrades,
+    /// Blobs and chains that are read.
+    Identities,
     Refreshes,
     Messages,
     Offers,
@@ -89,12 +91,13 @@ impl Wait {
 
 impl Limit {
     /// Every limit there is.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Registrations,
         Self::Logins,
         Self::LoginSlowdown,
         Self::Challenges,
         Self::Upgrades,
+        Self::Identities,
         Self::Refreshes,
         Self::Messages,
         Self::Offers,
@@ -108,6 +111,7 @@ impl Limit {
             Self::LoginSlowdown => "login_slowdown",
             Self::Challenges => "challenges",
             Self::Upgrades => "upgrades",
+            Self::Identities => "identities",
             Self::Refreshes => "refreshes",
             Self::Messages => "messages",
             Self::Offers => "offers",

@@ -2,11 +2,13 @@
 //! store.
 
 mod accounts;
+mod blob;
 mod contacts;
 mod deliver;
 mod devices;
 mod ice;
 mod identity;
+mod keys;
 mod notices;
 mod offers;
 mod outlet;
@@ -14,6 +16,7 @@ mod passwords;
 mod rates;
 mod relations;
 mod revocations;
+mod rotation;
 mod seen;
 mod sessions;
 mod signaling;
@@ -37,6 +40,7 @@ use futures::future::BoxFuture;
 pub(crate) use contacts::Asked;
 pub(crate) use identity::{Denied, Identity, KeyProof, ProvedByKey, TokenLife, TokenProof};
 pub(crate) use outlet::{Closing, Frame, Left, Order, Outlet, Taken};
+pub(crate) use rotation::NotAccepted;
 pub(crate) use tokens::Caller;
 pub(crate) use totp::FactorDue;
 
@@ -75,6 +79,7 @@ struct Settings {
     access_token_lifetime: Duration,
     connections_per_user: usize,
     rate_limits: bool,
+    rotations_a_day: usize,
     stun_urls: Vec<String>,
     turn: Option<Turn>,
 }
@@ -93,6 +98,8 @@ pub(crate) enum Reply {
 pub(crate) struct SecretKeyTooShort;
 
 const ISSUER: &str = "aldis";
+/// More than an owner needs who cancels a thief's rotation and then makes one himself.
+const ROTATIONS_A_DAY: usize = 3;
 
 impl Router {
     /// A router over an open store.
@@ -122,6 +129,7 @@ impl Router {
                 access_token_lifetime: config.access_token_lifetime,
                 connections_per_user: if config.rate_limits { MAX_CONNECTIONS_PER_USER } else { usize::MAX },
                 rate_limits: config.rate_limits,
+                rotations_a_day: if config.rate_limits { ROTATIONS_A_DAY } else { usize::MAX },
                 stun_urls: config.stun_urls.clone(),
                 turn: config.turn.clone(),
             },

@@ -11,6 +11,8 @@ use sqlx::migrate::Migrator;
 use tokio::time::timeout;
 
 mod accounts;
+mod blob;
+mod chain;
 mod challenges;
 #[cfg(test)]
 mod conformance;
@@ -19,6 +21,8 @@ mod db;
 mod devices;
 mod error;
 mod identity;
+mod kept;
+mod keys;
 mod notices;
 mod postgres;
 mod revocations;
@@ -31,13 +35,16 @@ mod writer;
 
 pub(crate) use self::{
     accounts::{AccountChange, AccountCreation},
+    blob::{BlobPublication, Precondition},
+    chain::ChainChange,
     contacts::{Decided, NewRequest, Requested},
     devices::{Device, DeviceOwner, NewDevice, Registration},
     error::{StoreError, failures},
-    identity::{Identity, IdentityCreation},
+    identity::{Identity, IdentityCreation, IdentityLink},
+    keys::{KeyPublication, PublishedKey},
     notices::{Notice, Recipients},
     revocations::{NumberedRevocation, Revocation},
-    tokens::{FamilyCreation, NewFamily, REFRESH_IDLE_MS, RefreshFamily, RefreshUse},
+    tokens::{FamilyCreation, LoginProof, NewFamily, REFRESH_IDLE_MS, RefreshFamily, RefreshUse},
     totp::{Evidence, FactorCheck, FactorUse},
     url::{DatabaseUrl, InvalidDatabaseUrl},
 };

@@ -1,4 +1,4 @@
-//! JSON bodies: bounded in size and time, and refused with the name of the field that is wrong.
+//! Bodies: bounded in size and time. JSON is refused with the name of the field that is wrong.
 
 use std::time::Duration;
 
@@ -18,11 +18,15 @@ use tokio::time::timeout;
 
 use super::problem::Problem;
 
+/// A body of any bytes, up to 256 KiB, whatever its type is said to be.
+pub(super) struct BlobBody(pub(super) Bytes);
+
 /// A body that was read as JSON and holds all that the handler needs.
 pub(super) struct JsonBody<T>(pub(super) T);
 
 /// Any request of the API fits many times over.
 const MAX_BODY_BYTES: usize = 64 * 1024;
+const MAX_BLOB_BYTES: usize = 256 * 1024;
 /// For the whole body: trickling extends nothing.
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 /// What is read of a body over its limit, and for how long, so that a client that is still sending gets the answer
@@ -41,10 +45,16 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for JsonBody<T> {
             let detail = "send the body as JSON, with Content-Type: application/json";
             return Err(Problem::new(ErrorCode::UnsupportedMediaType, detail));
         }
-        let bytes = timeout(BODY_TIMEOUT, read(&parts.headers, body))
-            .await
-            .map_err(|_| Problem::request_timeout("the body did not come within 15 s; send it again"))??;
-        parse(&bytes).map(Self)
+        parse(&read_in_time(&parts.headers, body, MAX_BODY_BYTES).await?).map(Self)
+    }
+}
+
+impl<S: Sync> FromRequest<S> for BlobBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        read_in_time(&parts.headers, body, MAX_BLOB_BYTES).await.map(Self)
     }
 }
 
@@ -67,19 +77,25 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
 }
 
-async fn read(headers: &HeaderMap, mut body: Body) -> Result<Bytes, Problem> {
-    if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
+async fn read_in_time(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
+    timeout(BODY_TIMEOUT, read(headers, body, limit))
+        .await
+        .map_err(|_| Problem::request_timeout("the body did not come within 15 s; send it again"))?
+}
+
+async fn read(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<Bytes, Problem> {
+    if body.size_hint().lower() > limit as u64 {
         // Reading would ask a client that waits for leave to go on and send.
         if !headers.contains_key(EXPECT) {
             discard(&mut body).await;
         }
-        return Err(too_large());
+        return Err(too_large(limit));
     }
-    match Limited::new(&mut body, MAX_BODY_BYTES).collect().await {
+    match Limited::new(&mut body, limit).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
             discard(&mut body).await;
-            Err(too_large())
+            Err(too_large(limit))
         }
         Err(_) => Err(bad("the body broke off; send it again")),
     }
@@ -95,8 +111,8 @@ async fn discard(body: &mut Body) {
     let _ = timeout(DISCARD_TIMEOUT, drained).await;
 }
 
-fn too_large() -> Problem {
-    Problem::new(ErrorCode::TooLarge, "a body has at most 64 KiB")
+fn too_large(limit: usize) -> Problem {
+    Problem::new(ErrorCode::TooLarge, format!("this body has at most {} KiB", limit / 1024))
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {

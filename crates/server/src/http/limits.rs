@@ -20,6 +20,8 @@ pub(crate) enum Limited {
     Logins,
     Challenges,
     Upgrades,
+    /// Of blobs and chains.
+    Identities,
 }
 
 /// The limits by address of one node.
@@ -39,13 +41,15 @@ pub(super) struct LoginPair {
 }
 
 impl Limited {
-    const ALL: [Self; 4] = [Self::Registrations, Self::Logins, Self::Challenges, Self::Upgrades];
+    const ALL: [Self; 5] =
+        [Self::Registrations, Self::Logins, Self::Challenges, Self::Upgrades, Self::Identities];
 
     const fn rate(self) -> Rate {
         match self {
             Self::Registrations => Rate::per_hour(5),
             Self::Logins => Rate::per_minute(20),
             Self::Challenges | Self::Upgrades => Rate::per_minute(300),
+            Self::Identities => Rate::per_minute(60),
         }
     }
 
@@ -55,6 +59,7 @@ impl Limited {
             Self::Logins => Limit::Logins,
             Self::Challenges => Limit::Challenges,
             Self::Upgrades => Limit::Upgrades,
+            Self::Identities => Limit::Identities,
         }
     }
 }
@@ -133,7 +138,7 @@ mod tests {
         let limits = limits();
         let passed =
             |limited, last| (0..400).filter(|_| limits.take(limited, address(last), NOW).is_ok()).count();
-        for (limited, count) in Limited::ALL.into_iter().zip([5, 20, 300, 300]) {
+        for (limited, count) in Limited::ALL.into_iter().zip([5, 20, 300, 300, 60]) {
             assert_eq!(passed(limited, 1), count, "{limited:?}");
             assert_eq!(passed(limited, 2), count, "{limited:?}");
         }

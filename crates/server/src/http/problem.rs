@@ -2,7 +2,8 @@
 
 use std::{any::Any, borrow::Cow};
 
-use aldis_protocol::{ErrorCode, api};
+use aldis_auth::{AuthError, ChainError};
+use aldis_protocol::{ErrorCode, PendingRotation, api};
 use axum::{
     Json,
     response::{IntoResponse, Response},
@@ -11,8 +12,9 @@ use http::{
     HeaderValue, StatusCode,
     header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
+use serde::Serialize;
 
-use crate::router::Denied;
+use crate::router::{Denied, NotAccepted};
 
 /// What a call answers that went wrong.
 #[derive(Debug)]
@@ -21,6 +23,25 @@ pub(crate) struct Problem {
     code: ErrorCode,
     detail: Cow<'static, str>,
     retry_after: Option<u64>,
+    extension: Option<Extension>,
+}
+
+/// What some problems say beside what all have.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Extension {
+    /// What the caller's next statement has to name.
+    Head(api::ChainHead),
+    /// What the caller's key can still cancel.
+    Rotation(PendingRotation),
+}
+
+#[derive(Serialize)]
+struct Body {
+    #[serde(flatten)]
+    problem: api::Problem,
+    #[serde(flatten)]
+    extension: Option<Extension>,
 }
 
 /// What a call answers that went wrong, as a response; `detail` tells people what to do about it.
@@ -32,7 +53,7 @@ impl Problem {
     /// With the status that belongs to the code; `detail` tells people what to do about it.
     pub(crate) fn new(code: ErrorCode, detail: impl Into<Cow<'static, str>>) -> Self {
         let status = StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self { status, code, detail: detail.into(), retry_after: None }
+        Self { status, code, detail: detail.into(), retry_after: None, extension: None }
     }
 
     /// A request that did not come in whole in time.
@@ -54,19 +75,34 @@ impl Problem {
 impl From<Denied> for Problem {
     fn from(denied: Denied) -> Self {
         let retry_after = denied.retry_after;
-        Self { retry_after, ..Self::new(denied.code, denied.message) }
+        let extension = denied.rotation.map(Extension::Rotation);
+        Self { retry_after, extension, ..Self::new(denied.code, denied.message) }
+    }
+}
+
+impl From<NotAccepted> for Problem {
+    fn from(refused: NotAccepted) -> Self {
+        match refused {
+            NotAccepted::Denied(denied) => denied.into(),
+            NotAccepted::Chain(error) => {
+                let extension =
+                    if let ChainError::Conflict(head) = error { Some(Extension::Head(head)) } else { None };
+                Self { extension, ..Self::new(AuthError::from(error).code(), error.to_string()) }
+            }
+        }
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (challenge, retry_after, code) = (self.challenge(), self.retry_after(), self.code);
-        let body = api::Problem {
+        let problem = api::Problem {
             status: self.status.as_u16(),
             title: self.status.canonical_reason().unwrap_or_default().to_owned(),
             detail: self.detail.into_owned(),
             code,
         };
+        let body = Body { problem, extension: self.extension };
         let mut response = (self.status, Json(body)).into_response();
         // For whoever counts refusals.
         response.extensions_mut().insert(code);

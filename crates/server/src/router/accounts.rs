@@ -2,7 +2,7 @@
 
 use aldis_auth::{AuthError, ChallengeBinding, PublicKey};
 use aldis_protocol::{
-    DeviceId, ErrorCode, Fingerprint, UserId,
+    DeviceId, ErrorCode, UserId,
     api::{ChallengeRequest, ChallengeResponse, LoginRequest, RegisterRequest, TokenResponse, VerifyRequest},
 };
 use uuid::Uuid;
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     clock::{Now, unix_ms_i64},
     config::Registration,
-    store::AccountCreation,
+    store::{AccountCreation, LoginProof},
 };
 
 /// The tokens of somebody who signed in, and whether his account was made by it.
@@ -23,6 +23,14 @@ use crate::{
 pub(crate) struct SignedIn {
     pub(crate) tokens: TokenResponse,
     pub(crate) created: bool,
+}
+
+/// The answer to a challenge over HTTP.
+pub(super) struct ShownKey<'a> {
+    pub(super) public_key: &'a [u8; 32],
+    pub(super) device_id: Option<&'a DeviceId>,
+    pub(super) challenge: &'a [u8; 32],
+    pub(super) signature: &'a [u8; 64],
 }
 
 const WRONG_CREDENTIALS: Denied =
@@ -50,7 +58,8 @@ impl Router {
         let user = UserId::new(Uuid::now_v7());
         match self.store.create_account(user, &email, &hash, unix_ms_i64()).await? {
             AccountCreation::Created => {
-                let login = Login { user, device: None, fingerprint: None, password_hash: Some(&hash) };
+                let proof = Some(LoginProof::Password(&hash));
+                let login = Login { user, device: None, fingerprint: None, proof };
                 self.begin_family(login).await?.ok_or(ACCOUNT_DELETED)
             }
             AccountCreation::EmailTaken => {
@@ -100,7 +109,7 @@ impl Router {
             user: account.user_id,
             device: request.device_id.clone(),
             fingerprint: None,
-            password_hash: Some(&account.password_hash),
+            proof: Some(LoginProof::Password(&account.password_hash)),
         })
         .await
     }
@@ -130,20 +139,35 @@ impl Router {
         audience: &str,
         now: Now,
     ) -> Result<SignedIn, Denied> {
-        let public_key = parse_key(&request.public_key)?;
-        let binding =
-            ChallengeBinding { audience, public_key: &public_key, device_id: request.device_id.as_ref() };
+        let shown = ShownKey {
+            public_key: &request.public_key,
+            device_id: request.device_id.as_ref(),
+            challenge: &request.challenge,
+            signature: &request.signature,
+        };
+        let key = self.prove_key(&shown, audience, now).await?;
+        self.sign_in_by_key(&key, request, now).await
+    }
+
+    /// Whether the answer to a challenge proves possession of its key. The challenge is used up.
+    pub(super) async fn prove_key(
+        &self,
+        shown: &ShownKey<'_>,
+        audience: &str,
+        now: Now,
+    ) -> Result<PublicKey, Denied> {
+        let public_key = parse_key(shown.public_key)?;
+        let binding = ChallengeBinding { audience, public_key: &public_key, device_id: shown.device_id };
         let opened = self
             .challenges
-            .open(&request.challenge, &binding, now.unix_ms)
+            .open(shown.challenge, &binding, now.unix_ms)
             .map_err(|_: AuthError| WRONG_ANSWER)?;
         let expires_at_ms = i64::try_from(opened.expires_at_ms()).unwrap_or(i64::MAX);
         let challenge = *opened.challenge();
         if !self.store.use_challenge(challenge, expires_at_ms, unix_ms_i64()).await? {
             return Err(WRONG_ANSWER);
         }
-        let key = opened.verify(&request.signature).map_err(|_: AuthError| WRONG_ANSWER)?;
-        self.sign_in_by_key(&key, request, now).await
+        opened.verify(shown.signature).map_err(|_: AuthError| WRONG_ANSWER)
     }
 
     async fn sign_in_by_key(
@@ -155,18 +179,25 @@ impl Router {
         let Some(device) = &request.device_id else {
             let (identity, created) = self.account_of_key(key).await?;
             self.require_factor(identity.user_id, request.totp_code.as_ref(), now).await?;
-            let tokens = self.begin_by_key(identity.user_id, None, Some(identity.fingerprint)).await?;
+            let by_key = Login {
+                user: identity.user_id,
+                device: None,
+                fingerprint: Some(identity.fingerprint),
+                proof: Some(LoginProof::IdentityKey(key.as_bytes())),
+            };
+            let tokens = self.begin_by_key(by_key, key).await?;
             return Ok(SignedIn { tokens, created });
         };
         let owner = self.store.find_device(device).await?.filter(|owner| !owner.removed);
         let identity = self.store.find_identity(key.as_bytes()).await?;
-        let user = match (owner, identity) {
-            (Some(owner), _) if owner.pubkey == Some(*key.as_bytes()) => owner.user_id,
+        let (user, proof) = match (owner, identity) {
+            (Some(owner), _) if owner.pubkey == Some(*key.as_bytes()) => (owner.user_id, None),
             (Some(owner), Some(identity)) if identity.user_id == owner.user_id => {
                 self.require_factor(owner.user_id, request.totp_code.as_ref(), now).await?;
-                owner.user_id
+                (owner.user_id, Some(LoginProof::IdentityKey(key.as_bytes())))
             }
             _ => {
+                self.refuse_replaced(key).await?;
                 return Err(Denied::new(
                     ErrorCode::UnknownDevice,
                     "the device is not registered to this key's user",
@@ -174,18 +205,17 @@ impl Router {
             }
         };
         let fingerprint = self.store.fingerprint_of(user).await?;
-        let tokens = self.begin_by_key(user, Some(device.clone()), fingerprint).await?;
+        let by_key = Login { user, device: Some(device.clone()), fingerprint, proof };
+        let tokens = self.begin_by_key(by_key, key).await?;
         Ok(SignedIn { tokens, created: false })
     }
 
-    async fn begin_by_key(
-        &self,
-        user: UserId,
-        device: Option<DeviceId>,
-        fingerprint: Option<Fingerprint>,
-    ) -> Result<TokenResponse, Denied> {
-        let login = Login { user, device, fingerprint, password_hash: None };
-        self.begin_family(login).await?.ok_or(ACCOUNT_DELETED)
+    async fn begin_by_key(&self, login: Login<'_>, key: &PublicKey) -> Result<TokenResponse, Denied> {
+        if let Some(tokens) = self.begin_family(login).await? {
+            return Ok(tokens);
+        }
+        self.refuse_replaced(key).await?;
+        Err(ACCOUNT_DELETED)
     }
 }
 

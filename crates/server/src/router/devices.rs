@@ -7,7 +7,10 @@ use aldis_protocol::{
     statement::DeviceStatement,
 };
 
-use super::{Caller, Denied, Router, accounts::parse_key, identity::ACCOUNT_DELETED, notices::device_alert};
+use super::{
+    Caller, Denied, Router, accounts::parse_key, identity::ACCOUNT_DELETED, notices::device_alert,
+    tokens::REVOKED,
+};
 use crate::{
     clock::{Now, unix_ms_i64},
     store::{self, NewDevice, Registration},
@@ -46,6 +49,7 @@ impl Router {
             name: request.name,
             created_at_ms: request.created_at_ms.and_then(|ms| i64::try_from(ms).ok()).unwrap_or(now_ms),
             signature: request.signature,
+            family: Some(caller.family),
         };
         let created = match self.store.register_device(&new, now_ms).await? {
             Registration::Registered => {
@@ -57,6 +61,7 @@ impl Router {
             Registration::TooMany => return Err(TOO_MANY),
             Registration::IdTaken => return Err(ID_TAKEN),
             Registration::NoAccount => return Err(ACCOUNT_DELETED),
+            Registration::Revoked => return Err(REVOKED),
         };
         let registered =
             self.devices(caller).await?.devices.into_iter().find(|device| device.device_id == device_id);

@@ -158,6 +158,7 @@ impl Router {
         if let Some(identity) = self.store.find_identity(key.as_bytes()).await? {
             return allowed(identity).map(|identity| (identity, false));
         }
+        self.refuse_replaced(key).await?;
         if self.settings.registration == Registration::Closed {
             return Err(Denied::new(ErrorCode::RegistrationClosed, "this server takes no new accounts"));
         }
@@ -176,9 +177,7 @@ impl Router {
             IdentityCreation::AlreadyThere(identity) if identity.active_key == *key.as_bytes() => {
                 allowed(identity).map(|identity| (identity, false))
             }
-            IdentityCreation::AlreadyThere(_) => {
-                Err(Denied::new(ErrorCode::Revoked, "another key has replaced this one"))
-            }
+            IdentityCreation::AlreadyThere(identity) => Err(self.replaced(&identity, key).await),
             IdentityCreation::Deleted => Err(ACCOUNT_DELETED),
         }
     }
@@ -205,7 +204,10 @@ impl Router {
             Some(identity) if identity.user_id == owner.user_id && !owner.removed => {
                 allowed(identity).map(|identity| (identity.user_id, Some(identity.fingerprint)))
             }
-            _ => Err(UNKNOWN_DEVICE),
+            _ => {
+                self.refuse_replaced(key).await?;
+                Err(UNKNOWN_DEVICE)
+            }
         }
     }
 
@@ -218,6 +220,7 @@ impl Router {
             name: None,
             created_at_ms: now_ms,
             signature: None,
+            family: None,
         };
         match self.store.register_device(&new, now_ms).await? {
             store::Registration::Registered => {
@@ -229,7 +232,9 @@ impl Router {
                 ErrorCode::Conflict,
                 "this user has as many devices as may be; remove one first",
             )),
-            store::Registration::IdTaken | store::Registration::KeyInUse => Err(UNKNOWN_DEVICE),
+            store::Registration::IdTaken | store::Registration::KeyInUse | store::Registration::Revoked => {
+                Err(UNKNOWN_DEVICE)
+            }
             store::Registration::NoAccount => Err(ACCOUNT_DELETED),
         }
     }

@@ -25,6 +25,11 @@ impl Router {
         self.tell_live(user, notice, &live, except).await;
     }
 
+    /// Tells every device of a user at its next connect: what this is about closes all of his sessions.
+    pub(super) async fn notify_later(&self, user: UserId, notice: &Notice) {
+        self.keep(user, notice, &Recipients::all_but([])).await;
+    }
+
     /// Tells the live devices of a user what waits for all others. `live` are those for which it does not.
     pub(super) async fn tell_live(
         &self,

@@ -52,6 +52,7 @@ impl Router {
         request: ChangePasswordRequest,
         now: Now,
     ) -> Result<(), Denied> {
+        self.forbid_while_provisional(caller, now).await?;
         let ChangePasswordRequest { old_password, new_password } = request;
         if old_password.is_none() {
             caller.step_up(now)?;
@@ -72,6 +73,7 @@ impl Router {
 
     /// Deletes the caller's account.
     pub(crate) async fn delete_account(&self, caller: &Caller, now: Now) -> Result<(), Denied> {
+        self.forbid_while_provisional(caller, now).await?;
         caller.step_up(now)?;
         let deleted = self.store.delete_account(caller.user, caller.family, unix_ms_i64()).await?;
         self.account_changed(deleted).await

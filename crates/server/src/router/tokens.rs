@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     clock::{Now, unix_ms_i64},
-    store::{FamilyCreation, NewFamily, REFRESH_IDLE_MS, RefreshFamily, RefreshUse},
+    store::{FamilyCreation, LoginProof, NewFamily, REFRESH_IDLE_MS, RefreshFamily, RefreshUse},
 };
 
 /// Who calls over HTTP, by a token that was checked.
@@ -37,8 +37,8 @@ pub(super) struct Login<'a> {
     pub(super) user: UserId,
     pub(super) device: Option<DeviceId>,
     pub(super) fingerprint: Option<Fingerprint>,
-    /// What the password was compared with, where it was a password.
-    pub(super) password_hash: Option<&'a str>,
+    /// Where it was a password or an identity's key.
+    pub(super) proof: Option<LoginProof<'a>>,
 }
 
 pub(super) const REVOKED: Denied = Denied::new(ErrorCode::Revoked, "the session was revoked; sign in again");
@@ -97,9 +97,9 @@ impl Router {
     }
 
     /// Begins a family of tokens with a login of now. None where the login no longer holds: the account was deleted, or
-    /// its password changed, while it was looked at.
+    /// its password or key changed, while it was looked at.
     pub(super) async fn begin_family(&self, login: Login<'_>) -> Result<Option<TokenResponse>, Denied> {
-        let Login { user, device, fingerprint, password_hash } = login;
+        let Login { user, device, fingerprint, proof } = login;
         let refresh = RefreshToken::first(rand::rng().random());
         let now_ms = unix_ms_i64();
         let family = NewFamily {
@@ -108,7 +108,7 @@ impl Router {
             device_id: device.clone(),
             token_hash: refresh.hash(),
         };
-        match self.store.create_family(&family, password_hash, now_ms).await? {
+        match self.store.create_family(&family, proof, now_ms).await? {
             FamilyCreation::Created => {}
             FamilyCreation::Refused => return Ok(None),
             FamilyCreation::Disabled => return Err(DISABLED),

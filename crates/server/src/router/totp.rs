@@ -50,6 +50,7 @@ const FAILED: Denied = Denied::new(ErrorCode::Internal, "the server failed");
 impl Router {
     /// Gives the caller a new secret and recovery codes, in force once a first code was verified.
     pub(crate) async fn enroll_totp(&self, caller: &Caller, now: Now) -> Result<TotpEnrollment, Denied> {
+        self.forbid_while_provisional(caller, now).await?;
         caller.step_up(now)?;
         let account = self.account_name(caller.user).await?;
         let secret = TotpSecret::new(rand::rng().random());
@@ -70,6 +71,7 @@ impl Router {
 
     /// Takes a code of the app, and puts the caller's factor in force if it is not yet.
     pub(crate) async fn verify_totp(&self, caller: &Caller, code: &str, now: Now) -> Result<(), Denied> {
+        self.forbid_while_provisional(caller, now).await?;
         caller.step_up(now)?;
         let was_in_force = self.store.has_second_factor(caller.user).await?;
         let shown = TotpCode::parse(code).map(SecondFactor::Totp).ok();
@@ -82,6 +84,7 @@ impl Router {
 
     /// Removes the caller's factor for a code of the app or a recovery code.
     pub(crate) async fn remove_totp(&self, caller: &Caller, code: &str, now: Now) -> Result<(), Denied> {
+        self.forbid_while_provisional(caller, now).await?;
         caller.step_up(now)?;
         self.use_factor(caller.user, FactorUse::Removal, SecondFactor::parse(code).ok(), now).await?;
         self.notify(caller.user, totp_changed(), &[]).await;

@@ -111,6 +111,18 @@ impl Store {
         }))
     }
 
+    /// Whether there is an account with this id, and it was not deleted.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn has_account(&self, user: UserId) -> Result<bool, StoreError> {
+        let select = "SELECT COUNT(*) FROM users WHERE user_id = $1 AND deleted_at_ms IS NULL";
+        let found: i64 = on!(&self.db, r, pool => {
+            sqlx::query_scalar(select).bind(user.as_uuid()).fetch_one(pool).await?
+        });
+        Ok(found == 1)
+    }
+
     /// Changes a password whose hash was `old`, by a user who is signed in with `family`, and revokes every other
     /// family of his.
     ///
@@ -203,7 +215,11 @@ pub(super) async fn lock(tx: &mut Tx, user: UserId) -> Result<Option<LockedAccou
 }
 
 /// Locks an account for a user who is signed in with one of its families, if both are in force.
-async fn lock_for(tx: &mut Tx, user: UserId, family: Uuid) -> Result<Option<LockedAccount>, StoreError> {
+pub(super) async fn lock_for(
+    tx: &mut Tx,
+    user: UserId,
+    family: Uuid,
+) -> Result<Option<LockedAccount>, StoreError> {
     let account = lock(tx, user).await?.filter(|account| account.disabled_at_ms.is_none());
     Ok(if tokens::lock_in_force(tx, user, family).await? { account } else { None })
 }
@@ -230,6 +246,7 @@ async fn empty(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<(), StoreError>
     }
     let gone = [
         "DELETE FROM identities WHERE user_id = $1",
+        "DELETE FROM encryption_keys WHERE user_id = $1",
         "DELETE FROM totp WHERE user_id = $1",
         "DELETE FROM second_factor_failures WHERE user_id = $1",
         "DELETE FROM refresh_families WHERE user_id = $1",

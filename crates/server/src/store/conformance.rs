@@ -13,9 +13,12 @@ use uuid::Uuid;
 use super::{DatabaseUrl, Store, StoreOptions};
 
 mod accounts;
+mod blob;
+mod chain;
 mod challenges;
 mod contacts;
 mod devices;
+mod keys;
 mod lifecycle;
 mod notices;
 mod revocations;

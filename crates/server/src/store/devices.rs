@@ -37,6 +37,8 @@ pub(crate) struct NewDevice {
     pub(crate) created_at_ms: i64,
     /// The identity's signature under the statement.
     pub(crate) signature: Option<[u8; 64]>,
+    /// The sign-in that asks; none where the identity's key does.
+    pub(crate) family: Option<Uuid>,
 }
 
 /// What became of a registration. Only the first two changed anything.
@@ -56,6 +58,8 @@ pub(crate) enum Registration {
     TooMany,
     /// The user's account was deleted.
     NoAccount,
+    /// The sign-in that asked is revoked.
+    Revoked,
 }
 
 /// A registered device as its owner and its owner's peers see it.
@@ -231,6 +235,11 @@ impl TryFrom<DeviceRow> for Device {
 async fn register(tx: &mut Tx, device: &NewDevice, now_ms: i64) -> Result<Registration, StoreError> {
     if accounts::lock(tx, device.user_id).await?.is_none() {
         return Ok(Registration::NoAccount);
+    }
+    if let Some(family) = device.family
+        && !tokens::lock_in_force(tx, device.user_id, family).await?
+    {
+        return Ok(Registration::Revoked);
     }
     if let Some(key) = &device.pubkey
         && !identity::claim_for_device(tx, device.user_id, key, now_ms).await?

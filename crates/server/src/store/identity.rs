@@ -4,7 +4,7 @@ use aldis_protocol::{Fingerprint, UserId};
 use uuid::Uuid;
 
 use super::{
-    Store, StoreError,
+    Store, StoreError, accounts,
     db::{Tx, on, within},
     row,
 };
@@ -34,6 +34,19 @@ pub(crate) enum IdentityCreation {
     Deleted,
 }
 
+/// What became of a key that an account asked for as its identity. Only the first changed anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IdentityLink {
+    /// The account's identity begins with it.
+    Linked,
+    /// The account has an identity.
+    HasIdentity,
+    /// The key is, or once was, somebody's identity or device.
+    KeyInUse,
+    /// The sign-in that it was asked with, or the whole account, is revoked.
+    Revoked,
+}
+
 impl Store {
     /// Makes an account whose identity begins with `public_key`. Where that was a device's key, it counts no longer
     /// as one.
@@ -57,6 +70,24 @@ impl Store {
         tx.rollback().await?;
         let holder = self.identity_that_claimed(&public_key).await?;
         Ok(holder.map_or(IdentityCreation::Deleted, IdentityCreation::AlreadyThere))
+    }
+
+    /// Gives an account without an identity one that begins with `public_key`, by a user who is signed in with
+    /// `family`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn link_identity(
+        &self,
+        user: UserId,
+        family: Uuid,
+        public_key: &[u8; 32],
+        now_ms: i64,
+    ) -> Result<IdentityLink, StoreError> {
+        let mut tx = self.db.begin().await?;
+        let link = link(&mut tx, user, family, public_key, now_ms).await?;
+        tx.end(link == IdentityLink::Linked).await?;
+        Ok(link)
     }
 
     /// The identity that this key proves.
@@ -100,7 +131,14 @@ impl Store {
         found.map(|bytes| row::array(&bytes).map(Fingerprint)).transpose()
     }
 
-    async fn identity_that_claimed(&self, public_key: &[u8; 32]) -> Result<Option<Identity>, StoreError> {
+    /// The identity that this key proves, or once did.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn identity_that_claimed(
+        &self,
+        public_key: &[u8; 32],
+    ) -> Result<Option<Identity>, StoreError> {
         self.identity(
             "SELECT i.user_id, i.fingerprint, i.active_key, u.disabled_at_ms FROM known_keys k \
              JOIN identities i ON i.user_id = k.user_id JOIN users u ON u.user_id = i.user_id \
@@ -128,6 +166,26 @@ impl Store {
     }
 }
 
+async fn link(
+    tx: &mut Tx,
+    user: UserId,
+    family: Uuid,
+    public_key: &[u8; 32],
+    now_ms: i64,
+) -> Result<IdentityLink, StoreError> {
+    if accounts::lock_for(tx, user, family).await?.is_none() {
+        return Ok(IdentityLink::Revoked);
+    }
+    if active_key(tx, user).await?.is_some() {
+        return Ok(IdentityLink::HasIdentity);
+    }
+    if !claim_unseen(tx, user, public_key, now_ms).await? {
+        return Ok(IdentityLink::KeyInUse);
+    }
+    insert_identity(tx, user, public_key, now_ms).await?;
+    Ok(IdentityLink::Linked)
+}
+
 /// Notes that a device shows this key. False where it is, or once was, an identity's. Until the transaction ends,
 /// nobody can make it one.
 pub(super) async fn claim_for_device(
@@ -144,6 +202,30 @@ pub(super) async fn claim_for_device(
         query.fetch_one(connection).await?
     });
     Ok(kind == "device")
+}
+
+/// Makes a key an identity's that nobody, identity or device, has ever shown. False where somebody has.
+pub(super) async fn claim_unseen(
+    tx: &mut Tx,
+    user: UserId,
+    public_key: &[u8; 32],
+    now_ms: i64,
+) -> Result<bool, StoreError> {
+    let insert = "INSERT INTO known_keys (public_key, kind, user_id, first_seen_at_ms) \
+         VALUES ($1, 'identity', $2, $3) ON CONFLICT (public_key) DO NOTHING";
+    Ok(within!(tx, connection => {
+        let query = sqlx::query(insert).bind(public_key.to_vec()).bind(user.as_uuid()).bind(now_ms);
+        query.execute(connection).await?.rows_affected() == 1
+    }))
+}
+
+/// The key that proves a user's identity now, if he has one.
+pub(super) async fn active_key(tx: &mut Tx, user: UserId) -> Result<Option<[u8; 32]>, StoreError> {
+    let select = "SELECT active_key FROM identities WHERE user_id = $1";
+    let found: Option<Vec<u8>> = within!(tx, connection => {
+        sqlx::query_scalar(select).bind(user.as_uuid()).fetch_optional(connection).await?
+    });
+    row::optional_array(found.as_deref())
 }
 
 /// Makes the key an identity's for good. False where it is one already.

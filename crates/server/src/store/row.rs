@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use aldis_auth::PublicKey;
 use aldis_protocol::{DeviceId, UnknownName};
 
 use super::StoreError;
@@ -26,6 +27,12 @@ pub(super) fn name<T: FromStr<Err = UnknownName>>(text: &str) -> Result<T, Store
     text.parse().map_err(unreadable)
 }
 
-fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
+/// An Ed25519 key.
+pub(super) fn public_key(bytes: &[u8]) -> Result<PublicKey, StoreError> {
+    PublicKey::from_bytes(&array(bytes)?).map_err(unreadable)
+}
+
+/// What was written is not what is there.
+pub(super) fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
     sqlx::Error::Decode(Box::new(error)).into()
 }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{
     Store, StoreError, accounts,
     db::{Db, Tx, on, within},
-    devices,
+    devices, identity,
     revocations::{self, Revocation},
     row, sweep_rows,
 };
@@ -35,12 +35,21 @@ pub(crate) struct NewFamily {
     pub(crate) token_hash: [u8; 32],
 }
 
+/// What a login was proved by, where that can change while it is looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum LoginProof<'a> {
+    /// A password, compared with this hash.
+    Password(&'a str),
+    /// The key of an identity.
+    IdentityKey(&'a [u8; 32]),
+}
+
 /// What became of a new family. Only the first changed anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FamilyCreation {
     /// It is in force now.
     Created,
-    /// The account was deleted, or its password is another by now.
+    /// The account was deleted, or its password or key is another by now.
     Refused,
     /// The account is disabled.
     Disabled,
@@ -94,19 +103,19 @@ pub(super) enum Choice<'a> {
 }
 
 impl Store {
-    /// Begins a family with a login of now. `password_hash` is what the login's password was compared with, where it
-    /// had one: a password that was changed since begins nothing.
+    /// Begins a family with a login of now. A password or a key that was changed since the login was proved by it begins
+    /// nothing.
     ///
     /// # Errors
     /// [`StoreError`]; [`StoreError::Internal`] where the family or its token exist.
     pub(crate) async fn create_family(
         &self,
         family: &NewFamily,
-        password_hash: Option<&str>,
+        proof: Option<LoginProof<'_>>,
         now_ms: i64,
     ) -> Result<FamilyCreation, StoreError> {
         let mut tx = self.db.begin().await?;
-        let outcome = may_begin(&mut tx, family, password_hash).await?;
+        let outcome = may_begin(&mut tx, family, proof).await?;
         if outcome == FamilyCreation::Created {
             insert_family(&mut tx, family, now_ms).await?;
             insert_token(&mut tx, &family.token_hash, family.family_id).await?;
@@ -262,13 +271,20 @@ impl TryFrom<FamilyRow> for RefreshFamily {
 async fn may_begin(
     tx: &mut Tx,
     family: &NewFamily,
-    password_hash: Option<&str>,
+    proof: Option<LoginProof<'_>>,
 ) -> Result<FamilyCreation, StoreError> {
     let Some(account) = accounts::lock(tx, family.user_id).await? else { return Ok(FamilyCreation::Refused) };
     if account.disabled_at_ms.is_some() {
         return Ok(FamilyCreation::Disabled);
     }
-    if password_hash.is_some() && account.password_hash.as_deref() != password_hash {
+    let holds = match proof {
+        None => true,
+        Some(LoginProof::Password(hash)) => account.password_hash.as_deref() == Some(hash),
+        Some(LoginProof::IdentityKey(key)) => {
+            identity::active_key(tx, family.user_id).await?.as_ref() == Some(key)
+        }
+    };
+    if !holds {
         return Ok(FamilyCreation::Refused);
     }
     match &family.device_id {

@@ -84,6 +84,7 @@ async fn a_device_key_that_becomes_an_identity_counts_no_longer(at: Fixture) {
         name: None,
         created_at_ms: NOW,
         signature: Some([1; 64]),
+        family: None,
     };
     assert_eq!(at.store.register_device(&device, NOW).await.unwrap(), Registration::Registered);
 

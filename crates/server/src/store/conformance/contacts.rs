@@ -77,6 +77,7 @@ async fn a_request_is_listed_on_both_sides_and_leaves_a_notice(at: Fixture) {
         name: None,
         created_at_ms: NOW,
         signature: None,
+        family: None,
     };
     at.store.register_device(&device, NOW).await.unwrap();
     assert!(ask(&at, asker, asked, NOW).await);

@@ -28,6 +28,7 @@ fn new_device(user_id: UserId, id: &str) -> NewDevice {
         name: Some("Phone".into()),
         created_at_ms: NOW - 5,
         signature: Some([4; 64]),
+        family: None,
     }
 }
 

@@ -27,6 +27,7 @@ async fn register(at: &Fixture, user_id: UserId, id: &str, now_ms: i64) -> Devic
         name: None,
         created_at_ms: now_ms,
         signature: None,
+        family: None,
     };
     at.store.register_device(&device, now_ms).await.unwrap();
     device_id

@@ -46,6 +46,7 @@ async fn device(at: &Fixture, user_id: UserId, id: &str) -> Registration {
         name: Some("Phone".into()),
         created_at_ms: NOW,
         signature: None,
+        family: None,
     };
     at.store.register_device(&device, NOW).await.unwrap()
 }

@@ -5,8 +5,8 @@ use uuid::Uuid;
 
 use super::{Fixture, NOW, device_id, fifty_at_once, suite};
 use crate::store::{
-    FamilyCreation, NewDevice, NewFamily, NumberedRevocation, REFRESH_IDLE_MS, RefreshFamily, RefreshUse,
-    Registration, Revocation,
+    FamilyCreation, LoginProof, NewDevice, NewFamily, NumberedRevocation, REFRESH_IDLE_MS, RefreshFamily,
+    RefreshUse, Registration, Revocation,
     db::on,
     tokens::{REFRESH_GRACE_MS, REFRESH_LIFETIME_MS},
 };
@@ -50,6 +50,7 @@ async fn registered(at: &Fixture, user_id: UserId) -> DeviceId {
         name: None,
         created_at_ms: NOW,
         signature: None,
+        family: None,
     };
     assert_eq!(at.store.register_device(&device, NOW).await.unwrap(), Registration::Registered);
     device_id
@@ -128,10 +129,10 @@ async fn many_uses_of_an_old_token_at_once_revoke_once(at: Fixture) {
 
 async fn a_family_begins_only_while_its_login_holds(at: Fixture) {
     let user_id = at.user().await;
-    let create = async |hash: u8, device: Option<&str>, password_hash| {
+    let create = async |hash: u8, device: Option<&str>, password_hash: Option<&str>| {
         let device_id = device.map(device_id);
         let new = NewFamily { family_id: Uuid::new_v4(), user_id, device_id, token_hash: [hash; 32] };
-        at.store.create_family(&new, password_hash, NOW).await.unwrap()
+        at.store.create_family(&new, password_hash.map(LoginProof::Password), NOW).await.unwrap()
     };
     assert_eq!(create(1, None, Some("hash")).await, FamilyCreation::Created);
     assert_eq!(create(2, None, Some("another")).await, FamilyCreation::Refused);

@@ -1,0 +1,37 @@
+//! The blobs of identities: published by their owners, read by everybody who knows the fingerprint.
+
+use aldis_protocol::{ErrorCode, Fingerprint, Hash};
+
+use super::{Caller, Denied, Router, rotation::NO_IDENTITY, tokens::REVOKED};
+use crate::store::{BlobPublication, Precondition};
+
+const NO_BLOB: Denied = Denied::new(ErrorCode::NotFound, "there is no such blob");
+const PRECONDITION_REQUIRED: Denied = Denied::new(
+    ErrorCode::PreconditionRequired,
+    "there is a blob; say which one you overwrite, with If-Match and its ETag",
+);
+const PRECONDITION_FAILED: Denied =
+    Denied::new(ErrorCode::PreconditionFailed, "the blob is not the one that you saw; read it again");
+
+impl Router {
+    /// Publishes the blob of the caller's identity, and returns its hash.
+    pub(crate) async fn publish_blob(
+        &self,
+        caller: &Caller,
+        content: &[u8],
+        precondition: &Precondition,
+    ) -> Result<Hash, Denied> {
+        match self.store.publish_blob(caller.user, caller.family, content, precondition).await? {
+            BlobPublication::Published(hash) => Ok(hash),
+            BlobPublication::PreconditionRequired => Err(PRECONDITION_REQUIRED),
+            BlobPublication::PreconditionFailed => Err(PRECONDITION_FAILED),
+            BlobPublication::NoIdentity => Err(NO_IDENTITY),
+            BlobPublication::Revoked => Err(REVOKED),
+        }
+    }
+
+    /// The blob of an identity, and its hash.
+    pub(crate) async fn blob(&self, fingerprint: Fingerprint) -> Result<(Vec<u8>, Hash), Denied> {
+        self.store.blob(fingerprint).await?.ok_or(NO_BLOB)
+    }
+}

@@ -1,0 +1,233 @@
+//! Identities and their chains: read by everybody, linked, rotated and cancelled by their owners.
+
+use aldis_auth::{Cancellation, Chain, ChainError, Link, Provisional, PublicKey, Rotation};
+use aldis_protocol::{
+    Alert, AlertKind, ErrorCode, Fingerprint, PendingRotation, Timestamp, UserId,
+    api::{
+        CancelRequest, CancelResponse, ChainHead, ChainResponse, IdentityResponse, LinkRequest, LinkResponse,
+        RotateRequest,
+    },
+};
+
+use super::{Caller, Denied, Router, accounts::ShownKey, tokens::REVOKED};
+use crate::{
+    clock::{Now, unix_ms_i64},
+    store::{self, ChainChange, IdentityLink, Notice},
+};
+
+/// Why a chain takes no statement, or a caller may not make one.
+#[derive(Debug)]
+pub(crate) enum NotAccepted {
+    /// The caller may not.
+    Denied(Denied),
+    /// The chain says no.
+    Chain(ChainError),
+}
+
+const UNKNOWN_IDENTITY: Denied = Denied::new(ErrorCode::NotFound, "there is no such identity");
+pub(super) const NO_IDENTITY: Denied =
+    Denied::new(ErrorCode::Conflict, "the account has no identity; link a key first");
+const HAS_IDENTITY: Denied =
+    Denied::new(ErrorCode::Conflict, "the account has an identity; rotate its key instead");
+const KEY_IN_USE: Denied =
+    Denied::new(ErrorCode::KeyInUse, "the key is, or was, somebody's identity or device; make a fresh one");
+const TOO_MANY_ROTATIONS: Denied =
+    Denied::new(ErrorCode::RateLimited, "an identity has three rotations a day; try again tomorrow");
+const REPLACED: Denied = Denied::new(ErrorCode::Revoked, "another key has replaced this one");
+const PROVISIONAL: Denied = Denied::new(
+    ErrorCode::Forbidden,
+    "the identity's key was rotated less than 72 hours ago and can still be cancelled; this has to wait",
+);
+
+impl From<Denied> for NotAccepted {
+    fn from(denied: Denied) -> Self {
+        Self::Denied(denied)
+    }
+}
+
+impl From<store::StoreError> for NotAccepted {
+    fn from(error: store::StoreError) -> Self {
+        Self::Denied(error.into())
+    }
+}
+
+impl From<ChainError> for NotAccepted {
+    fn from(error: ChainError) -> Self {
+        Self::Chain(error)
+    }
+}
+
+impl Router {
+    /// An identity in short.
+    pub(crate) async fn identity(
+        &self,
+        fingerprint: Fingerprint,
+        now: Now,
+    ) -> Result<IdentityResponse, Denied> {
+        let (identity, chain) = self.identity_and_chain(fingerprint).await?;
+        let encryption_key = self.store.encryption_key_of(identity.user_id).await?;
+        let state = chain.state(now.unix_ms);
+        Ok(IdentityResponse {
+            fingerprint,
+            user_id: identity.user_id,
+            active_key: *state.active_key.as_bytes(),
+            provisional_until: state.provisional.map(|provisional| timestamp(provisional.until_ms)),
+            encryption_key: encryption_key.map(|published| published.encryption_key),
+            chain_length: state.head.sequence + 1,
+            head: state.head,
+        })
+    }
+
+    /// The chain of an identity, with all that verifies it.
+    pub(crate) async fn chain(&self, fingerprint: Fingerprint, now: Now) -> Result<ChainResponse, Denied> {
+        let (_, chain) = self.identity_and_chain(fingerprint).await?;
+        Ok(chain.to_response(now.unix_ms))
+    }
+
+    /// Gives the caller's account its identity.
+    pub(crate) async fn link(
+        &self,
+        caller: &Caller,
+        request: &LinkRequest,
+        audience: &str,
+        now: Now,
+    ) -> Result<LinkResponse, Denied> {
+        self.forbid_while_provisional(caller, now).await?;
+        caller.step_up(now)?;
+        let shown = ShownKey {
+            public_key: &request.public_key,
+            device_id: None,
+            challenge: &request.challenge,
+            signature: &request.signature,
+        };
+        let key = self.prove_key(&shown, audience, now).await?;
+        match self.store.link_identity(caller.user, caller.family, key.as_bytes(), unix_ms_i64()).await? {
+            IdentityLink::Linked => {
+                let fingerprint = key.fingerprint();
+                let linked = alert(AlertKind::IdentityLinked, fingerprint, None);
+                self.notify(caller.user, linked, &[]).await;
+                Ok(LinkResponse { fingerprint })
+            }
+            IdentityLink::HasIdentity => Err(HAS_IDENTITY),
+            IdentityLink::KeyInUse => Err(KEY_IN_USE),
+            IdentityLink::Revoked => Err(REVOKED),
+        }
+    }
+
+    /// Hands the caller's identity over to a new key. The second value says whether that is new.
+    pub(crate) async fn rotate(
+        &self,
+        caller: &Caller,
+        request: &RotateRequest,
+        now: Now,
+    ) -> Result<(PendingRotation, bool), NotAccepted> {
+        caller.step_up(now)?;
+        let rotation = Rotation::try_from(request).map_err(ChainError::from)?;
+        let fingerprint = self.store.fingerprint_of(caller.user).await?.ok_or(NO_IDENTITY)?;
+        let a_day = self.settings.rotations_a_day;
+        let rotated = self.store.rotate(caller.user, caller.family, rotation, a_day, unix_ms_i64());
+        let (link, is_new) = accepted(rotated.await?)?;
+        let head = ChainHead { sequence: request.sequence, hash: link.hash() };
+        if is_new {
+            let started = alert(AlertKind::RotationStarted, fingerprint, Some(head));
+            self.chain_changed(caller.user, started).await;
+        }
+        let cancellation_deadline = timestamp(link.cancellation_deadline_ms().unwrap_or_default());
+        let ChainHead { sequence, hash } = head;
+        Ok((PendingRotation { sequence, hash, cancellation_deadline }, is_new))
+    }
+
+    /// Takes a rotation back, by the key that it replaced.
+    pub(crate) async fn cancel_rotation(
+        &self,
+        request: &CancelRequest,
+    ) -> Result<CancelResponse, NotAccepted> {
+        let cancellation = Cancellation::try_from(request).map_err(ChainError::from)?;
+        let identity =
+            self.store.identity_of_fingerprint(request.fingerprint).await?.ok_or(UNKNOWN_IDENTITY)?;
+        let cancelled = self.store.cancel_rotation(identity.user_id, &cancellation, unix_ms_i64());
+        let (link, is_new) = accepted(cancelled.await?)?;
+        let head = ChainHead { sequence: request.sequence, hash: link.hash() };
+        if is_new {
+            let cancelled = alert(AlertKind::RotationCancelled, identity.fingerprint, Some(head));
+            self.chain_changed(identity.user_id, cancelled).await;
+        }
+        let active_key = *cancellation.signer_key.as_bytes();
+        Ok(CancelResponse { sequence: head.sequence, hash: head.hash, active_key })
+    }
+
+    /// Refuses what a thief of the key could do for good, while its owner can still cancel the rotation.
+    pub(super) async fn forbid_while_provisional(&self, caller: &Caller, now: Now) -> Result<(), Denied> {
+        let chain = self.store.chain_of(caller.user).await?;
+        match chain.and_then(|chain| chain.state(now.unix_ms).provisional) {
+            Some(_) => Err(PROVISIONAL),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses a key that another has replaced.
+    pub(super) async fn refuse_replaced(&self, key: &PublicKey) -> Result<(), Denied> {
+        match self.store.identity_that_claimed(key.as_bytes()).await? {
+            Some(identity) if identity.active_key != *key.as_bytes() => {
+                Err(self.replaced(&identity, key).await)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How a key is refused that another has replaced, with the rotation that it can still cancel.
+    pub(super) async fn replaced(&self, identity: &store::Identity, key: &PublicKey) -> Denied {
+        match self.store.chain_of(identity.user_id).await {
+            Ok(chain) => Denied { rotation: chain.and_then(|chain| cancellable_by(&chain, key)), ..REPLACED },
+            Err(error) => error.into(),
+        }
+    }
+
+    async fn identity_and_chain(&self, fingerprint: Fingerprint) -> Result<(store::Identity, Chain), Denied> {
+        let identity = self.store.identity_of_fingerprint(fingerprint).await?.ok_or(UNKNOWN_IDENTITY)?;
+        let chain = self.store.chain_of(identity.user_id).await?.ok_or(UNKNOWN_IDENTITY)?;
+        Ok((identity, chain))
+    }
+
+    /// After a rotation or a cancellation: whoever has to know of it is told here.
+    async fn chain_changed(&self, user: UserId, notice: Notice) {
+        self.notify_later(user, &notice).await;
+        self.revoked().await;
+    }
+}
+
+/// The statement that the chain has, and whether it is new there.
+fn accepted(change: ChainChange) -> Result<(Link, bool), NotAccepted> {
+    match change {
+        ChainChange::Added(link) => Ok((link, true)),
+        ChainChange::AlreadyThere(link) => Ok((link, false)),
+        ChainChange::Refused(error) => Err(error.into()),
+        ChainChange::TooMany => Err(TOO_MANY_ROTATIONS.into()),
+        ChainChange::NoIdentity => Err(UNKNOWN_IDENTITY.into()),
+        ChainChange::Revoked => Err(REVOKED.into()),
+    }
+}
+
+/// Something happened to the identity of the account.
+fn alert(kind: AlertKind, fingerprint: Fingerprint, head: Option<ChainHead>) -> Notice {
+    Notice::Alert(Alert {
+        kind,
+        device_id: None,
+        fingerprint: Some(fingerprint),
+        sequence: head.map(|head| head.sequence),
+        hash: head.map(|head| head.hash),
+    })
+}
+
+fn cancellable_by(chain: &Chain, key: &PublicKey) -> Option<PendingRotation> {
+    let Provisional { rotation, until_ms, old_key } = chain.state(Now::read().unix_ms).provisional?;
+    (old_key == *key).then(|| PendingRotation {
+        sequence: rotation.sequence,
+        hash: rotation.hash,
+        cancellation_deadline: timestamp(until_ms),
+    })
+}
+
+fn timestamp(unix_ms: u64) -> Timestamp {
+    Timestamp::from_ms(i64::try_from(unix_ms).unwrap_or(i64::MAX))
+}

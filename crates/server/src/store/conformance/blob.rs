@@ -1,0 +1,68 @@
+//! Blobs: who may overwrite which.
+
+use aldis_protocol::{Fingerprint, Hash, UserId};
+use uuid::Uuid;
+
+use super::{Fixture, NOW, fifty_at_once, suite};
+use crate::store::{BlobPublication, NewFamily, Precondition};
+
+suite! {
+    a_blob_is_overwritten_only_by_who_saw_it,
+    of_many_writers_at_once_one_wins,
+    a_blob_needs_an_identity_and_a_sign_in,
+}
+
+async fn signed_in(at: &Fixture, user_id: UserId) -> Uuid {
+    let family_id = Uuid::new_v4();
+    let mut token_hash = [0; 32];
+    token_hash[..16].copy_from_slice(family_id.as_bytes());
+    let new = NewFamily { family_id, user_id, device_id: None, token_hash };
+    at.store.create_family(&new, None, NOW).await.unwrap();
+    family_id
+}
+
+async fn owner(at: &Fixture, key: u8) -> (UserId, Uuid) {
+    let user = UserId::new(Uuid::new_v4());
+    at.store.create_account_for_key(user, [key; 32], NOW).await.unwrap();
+    (user, signed_in(at, user).await)
+}
+
+async fn a_blob_is_overwritten_only_by_who_saw_it(at: Fixture) {
+    use BlobPublication::{PreconditionFailed, PreconditionRequired, Published};
+    use Precondition::{Absent, Any, OneOf};
+    let (user, family) = owner(&at, 1).await;
+    let publish = async |content: &'static [u8], precondition| {
+        at.store.publish_blob(user, family, content, &precondition).await.unwrap()
+    };
+    assert_eq!(publish(b"1", Any).await, PreconditionFailed);
+    assert_eq!(publish(b"1", OneOf(vec![Hash::of(b"1")])).await, PreconditionFailed);
+    assert_eq!(publish(b"1", Absent).await, Published(Hash::of(b"1")));
+    assert_eq!(publish(b"2", Absent).await, PreconditionRequired);
+    assert_eq!(publish(b"2", OneOf(vec![Hash::of(b"0")])).await, PreconditionFailed);
+    assert_eq!(publish(b"2", OneOf(vec![Hash::of(b"0"), Hash::of(b"1")])).await, Published(Hash::of(b"2")));
+    assert_eq!(publish(b"", Any).await, Published(Hash::of(b"")));
+    let found = at.store.blob(Fingerprint::of_first_key(&[1; 32])).await.unwrap();
+    assert_eq!(found, Some((Vec::new(), Hash::of(b""))));
+    assert_eq!(at.store.blob(Fingerprint::of_first_key(&[2; 32])).await.unwrap(), None);
+}
+
+async fn of_many_writers_at_once_one_wins(at: Fixture) {
+    let (user, family) = owner(&at, 1).await;
+    at.store.publish_blob(user, family, b"seen", &Precondition::Absent).await.unwrap();
+    let outcomes = fifty_at_once(&at.store, |store, number| async move {
+        let seen = Precondition::OneOf(vec![Hash::of(b"seen")]);
+        store.publish_blob(user, family, &[number], &seen).await.unwrap()
+    })
+    .await;
+    let won = outcomes.iter().filter(|outcome| matches!(outcome, BlobPublication::Published(_)));
+    assert_eq!(won.count(), 1);
+}
+
+async fn a_blob_needs_an_identity_and_a_sign_in(at: Fixture) {
+    let user = at.user().await;
+    let family = signed_in(&at, user).await;
+    let publish =
+        async |family| at.store.publish_blob(user, family, b"1", &Precondition::Absent).await.unwrap();
+    assert_eq!(publish(family).await, BlobPublication::NoIdentity);
+    assert_eq!(publish(Uuid::new_v4()).await, BlobPublication::Revoked);
+}

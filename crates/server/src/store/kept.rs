@@ -1,0 +1,80 @@
+//! What an identity's owner has when a rotation is accepted, kept for the case that he cancels it.
+//!
+//! A device that is removed inside the window of a rotation is gone as any other, so nothing has to be done when the
+//! window ends; only a cancellation makes it one that was suspended.
+
+use aldis_protocol::UserId;
+
+use super::{
+    StoreError,
+    db::{Tx, within},
+};
+
+/// Keeps blob, encryption key and devices of a user whom the transaction has locked, in the place of what was kept
+/// before.
+pub(super) async fn keep(tx: &mut Tx, user: UserId) -> Result<(), StoreError> {
+    let statements = [
+        "DELETE FROM kept_blobs WHERE user_id = $1",
+        "INSERT INTO kept_blobs (user_id, content, content_hash) \
+             SELECT user_id, content, content_hash FROM identity_blobs WHERE user_id = $1",
+        "DELETE FROM kept_encryption_keys WHERE user_id = $1",
+        "INSERT INTO kept_encryption_keys (user_id, encryption_key, created_at_ms, signature) \
+             SELECT user_id, encryption_key, created_at_ms, signature FROM encryption_keys WHERE user_id = $1",
+        "DELETE FROM kept_devices WHERE user_id = $1",
+        "INSERT INTO kept_devices (user_id, device_id, pubkey, name, created_at_ms, signature, registered_at_ms) \
+             SELECT user_id, device_id, pubkey, name, created_at_ms, signature, registered_at_ms FROM devices \
+             WHERE user_id = $1 AND removed_at_ms IS NULL",
+    ];
+    for statement in statements {
+        run(tx, statement, user).await?;
+    }
+    Ok(())
+}
+
+/// Brings back what was kept, in the place of what there is now: devices registered since are removed.
+pub(super) async fn restore(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<(), StoreError> {
+    let statements = [
+        "DELETE FROM identity_blobs WHERE user_id = $1",
+        "INSERT INTO identity_blobs (user_id, content, content_hash) \
+             SELECT user_id, content, content_hash FROM kept_blobs WHERE user_id = $1",
+        "DELETE FROM encryption_keys WHERE user_id = $1",
+        "INSERT INTO encryption_keys (user_id, encryption_key, created_at_ms, signature) \
+             SELECT user_id, encryption_key, created_at_ms, signature FROM kept_encryption_keys WHERE user_id = $1",
+    ];
+    for statement in statements {
+        run(tx, statement, user).await?;
+    }
+    restore_devices(tx, user, now_ms).await
+}
+
+async fn restore_devices(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<(), StoreError> {
+    // Locked first: a key that somebody makes his identity at this moment is one then, or takes the device's afterwards.
+    let lock_keys = "UPDATE known_keys SET kind = kind \
+         WHERE public_key IN (SELECT pubkey FROM kept_devices WHERE user_id = $1)";
+    let drop_keys_of_identities = "UPDATE kept_devices SET pubkey = NULL, signature = NULL WHERE user_id = $1 \
+         AND pubkey IN (SELECT public_key FROM known_keys WHERE kind = 'identity')";
+    let restore = "UPDATE devices SET pubkey = k.pubkey, name = k.name, created_at_ms = k.created_at_ms, \
+             signature = k.signature, registered_at_ms = k.registered_at_ms, removed_at_ms = NULL \
+         FROM kept_devices k WHERE k.user_id = $1 AND devices.device_id = k.device_id";
+    run(tx, lock_keys, user).await?;
+    run(tx, drop_keys_of_identities, user).await?;
+    remove_others(tx, user, now_ms).await?;
+    run(tx, restore, user).await
+}
+
+async fn remove_others(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<(), StoreError> {
+    let update = "UPDATE devices SET removed_at_ms = $2, pubkey = NULL, signature = NULL \
+         WHERE user_id = $1 AND removed_at_ms IS NULL \
+         AND device_id NOT IN (SELECT device_id FROM kept_devices WHERE user_id = $1)";
+    within!(tx, connection => {
+        sqlx::query(update).bind(user.as_uuid()).bind(now_ms).execute(connection).await?;
+    });
+    Ok(())
+}
+
+async fn run(tx: &mut Tx, statement: &'static str, user: UserId) -> Result<(), StoreError> {
+    within!(tx, connection => {
+        sqlx::query(statement).bind(user.as_uuid()).execute(connection).await?;
+    });
+    Ok(())
+}
