@@ -438,6 +438,8 @@ fn a_provisional_key_does_nothing_for_good() {
         let password = json!({"old_password": user.password, "new_password": "another one"});
         http.post("/api/auth/password", &password).expects_problem(403, "forbidden");
         http.delete("/api/account").expects_problem(403, "forbidden");
+        http.post("/api/auth/totp/enroll", &json!({})).expects_problem(403, "forbidden");
+        http.post("/api/auth/totp/verify", &json!({"code": "000000"})).expects_problem(403, "forbidden");
         let link = json!({
             "public_key": Identity::new().public(), "challenge": base64(&[1; 32]), "signature": base64(&[1; 64]),
         });
