@@ -7,6 +7,7 @@ mod deadlines;
 mod enter;
 mod greeting;
 mod handshake;
+mod leave;
 mod live;
 mod liveness;
 mod memory;

@@ -3,15 +3,13 @@
 use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use aldis_protocol::{Codec, ErrorCode, RequestId, limits::MAX_MESSAGE_BYTES};
-use tokio::{
-    sync::oneshot,
-    time::{Instant, timeout, timeout_at},
-};
+use tokio::{sync::oneshot, time::timeout};
 use tokio_util::task::TaskTracker;
 
 use super::{
     greeting::{self, Greeting},
     handshake::{Arrival, AwaitingProof, Begun, Question, Refusal, Shown, TIME_FOR_PROOF},
+    leave::leave,
     live::{Arrived, Live, fresh},
     pace::Pace,
     resume::{Claim, HandOver},
@@ -22,9 +20,6 @@ use crate::{
     clock::Now,
     router::{Denied, FactorDue, Identity, Outlet, ProvedByKey, Router, new_session_id},
 };
-
-/// How long a client that was sent away has to take note of it.
-const TIME_TO_LEAVE: Duration = Duration::from_secs(2);
 
 /// Brings a connection through its door. Returns the session's task, not yet running; nothing where the connection was
 /// sent away, or handed to a session that was there already.
@@ -134,18 +129,6 @@ async fn refuse<W: Wire>(mut wire: W, codec: Codec, refusal: Refusal, router: &R
     wire.enqueue(Outgoing::Close(refusal.close, refusal.reason));
     leave(&mut wire).await;
     None
-}
-
-/// Writes what waits and reads until the other side has gone, for two seconds at the most: bytes left unread would turn
-/// the close into a reset, which destroys what the other side has not read yet.
-pub(super) async fn leave<W: Wire>(wire: &mut W) {
-    let until = Instant::now() + TIME_TO_LEAVE;
-    if timeout_at(until, poll_fn(|cx| wire.poll_flush(cx))).await.is_ok_and(|flushed| flushed.is_ok()) {
-        let gone = async {
-            while !matches!(poll_fn(|cx| wire.poll_read(cx)).await, Incoming::Closed(_) | Incoming::Broken) {}
-        };
-        let _ = timeout_at(until, gone).await;
-    }
 }
 
 /// A client that has proved who he is, by the message with this id where there was one.

@@ -19,8 +19,8 @@ use futures::future::BoxFuture;
 use tokio_util::task::TaskTracker;
 
 use super::{
-    enter::leave,
     greeting::{self, Greeting},
+    leave::leave,
     live::{Asked, Due, Live, Step, fresh},
     resume::HandOver,
     wire::{Backlog, Broken, Incoming, Outgoing, Wire},
