@@ -3,7 +3,10 @@
 use std::{io, time::Duration};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    task::unconstrained,
+    time::{Instant, sleep},
+};
 use uuid::Uuid;
 
 use crate::{
@@ -130,7 +133,8 @@ async fn settled(process: &Process, connections: &mut [Connection]) -> io::Resul
 async fn attend(connections: &mut [Connection], duration: Duration) -> io::Result<()> {
     let until = Instant::now() + duration;
     let idle = connections.iter_mut().map(|connection| connection.socket.idle(until));
-    stream::iter(idle).buffer_unordered(MANY).try_collect().await
+    // One task reads all of them: none may be put off because others have read much.
+    unconstrained(stream::iter(idle).buffer_unordered(MANY).try_collect()).await
 }
 
 async fn exchange_large_messages(connections: &mut [Connection]) -> io::Result<()> {
