@@ -44,6 +44,8 @@ fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about("Signaling, rooms and encrypted mail for the devices of your users")
         .after_help("A flag wins over its variable, a variable over the file.")
+        // The same text wherever it is printed, for those who search it for a variable.
+        .term_width(0)
         .arg(
             value_arg(
                 CONFIG_FLAG.to_owned(),
