@@ -258,7 +258,9 @@ fn take(
             let id = DeviceId::new(&format!("device-{user}-{device}")).unwrap();
             let attached = Attached { session: session_id(number), device: id, handle: number };
             let attachment = registry.attach(user_id(user), attached, usize::MAX);
-            let Attachment::Attached { replaced } = attachment else { panic!("there is room") };
+            let Attachment::Attached { replaced } = attachment else {
+                return Err(TestCaseError::fail("there is room"));
+            };
             if let Some(replaced) = replaced {
                 registry.unwatch_all(replaced.session);
                 model.unwatch(replaced.handle, &[0, 1, 2]);

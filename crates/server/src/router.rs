@@ -13,6 +13,7 @@ mod notices;
 mod offers;
 mod outlet;
 mod passwords;
+mod presence;
 mod rates;
 mod relations;
 mod revocations;
@@ -45,7 +46,12 @@ pub(crate) use tokens::Caller;
 pub(crate) use totp::FactorDue;
 
 use self::{
-    passwords::Passwords, rates::Rates, relations::Relations, revocations::Revocations, seen::Seen,
+    passwords::Passwords,
+    presence::{Crowds, Standings},
+    rates::Rates,
+    relations::Relations,
+    revocations::Revocations,
+    seen::Seen,
     totp::SecondFactors,
 };
 use crate::{
@@ -69,6 +75,8 @@ pub(crate) struct Router {
     relations: Relations,
     rates: Rates,
     seen: Seen,
+    standings: Standings,
+    crowds: Crowds,
     settings: Settings,
 }
 
@@ -120,6 +128,8 @@ impl Router {
             relations: Relations::default(),
             rates: Rates::new(config.rate_limits),
             seen: Seen::default(),
+            standings: Standings::default(),
+            crowds: Crowds::default(),
             settings: Settings {
                 routing: match config.routing {
                     crate::config::Routing::Contacts => Routing::Contacts,
@@ -151,7 +161,9 @@ impl Router {
             },
             ClientMessage::IceServers => Reply::Now(ServerMessage::IceServers(self.ice_servers(now))),
             ClientMessage::Ping => Reply::Now(ServerMessage::Pong),
-            ClientMessage::Presence(_) => Reply::Now(done("Presence set")),
+            ClientMessage::Presence(presence) => self.set_presence(from, presence, now),
+            ClientMessage::PresenceSubscribe(subscribe) => self.subscribe(from, subscribe.user_ids),
+            ClientMessage::PresenceUnsubscribe(unsubscribe) => self.unsubscribe(from, unsubscribe.user_ids),
             ClientMessage::Join(_)
             | ClientMessage::Leave(_)
             | ClientMessage::ChatMessage(_)
@@ -161,9 +173,6 @@ impl Router {
             | ClientMessage::Sync(_)
             | ClientMessage::Delivered(_)
             | ClientMessage::Read(_) => Reply::Now(not_served("encrypted messages")),
-            ClientMessage::PresenceSubscribe(_) | ClientMessage::PresenceUnsubscribe(_) => {
-                Reply::Now(not_served("presence subscriptions"))
-            }
             ClientMessage::AuthResponse(_) | ClientMessage::Auth(_) | ClientMessage::Received(_) => {
                 Reply::Now(error(ErrorCode::BadRequest, "this is not a request for the router"))
             }
@@ -186,6 +195,7 @@ impl Router {
             Attachment::TooMany => false,
             Attachment::Attached { replaced } => {
                 self.seen.note(&outlet.device);
+                self.session_began(outlet);
                 self.end_if_revoked_since(proved_at, outlet);
                 if let Some(replaced) = replaced {
                     let message = "a newer connection of the same device took over";
@@ -203,8 +213,10 @@ impl Router {
 
     /// A session is over. Gives back what waited for it.
     pub(crate) fn detach(&self, outlet: &Outlet) -> Left {
+        let presence = self.registry.presence_of_session(outlet.user, outlet.session);
         self.registry.detach(outlet.user, outlet.session);
         self.seen.note(&outlet.device);
+        self.session_ended(outlet, presence.as_ref());
         outlet.close()
     }
 

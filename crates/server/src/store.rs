@@ -1,5 +1,5 @@
-//! What must survive: accounts, identities, devices, contacts, notices, refresh tokens, second factors, revocations, used
-//! challenges, in SQLite or PostgreSQL.
+//! What must survive: accounts, identities, devices, contacts, sightings, notices, refresh tokens, second factors,
+//! revocations, used challenges, in SQLite or PostgreSQL.
 //!
 //! One file per subject, each with its statements, written once where both backends take the same text. A write
 //! is a short transaction of its own; those that arrive in numbers and are waited for go through the
@@ -27,7 +27,9 @@ mod notices;
 mod postgres;
 mod revocations;
 mod row;
+mod sightings;
 mod sqlite;
+mod standings;
 mod tokens;
 mod totp;
 mod url;
@@ -44,6 +46,7 @@ pub(crate) use self::{
     keys::{KeyPublication, PublishedKey},
     notices::{Notice, Recipients},
     revocations::{NumberedRevocation, Revocation},
+    sightings::Sighting,
     tokens::{FamilyCreation, LoginProof, NewFamily, REFRESH_IDLE_MS, RefreshFamily, RefreshUse},
     totp::{Evidence, FactorCheck, FactorUse},
     url::{DatabaseUrl, InvalidDatabaseUrl},
@@ -124,6 +127,7 @@ impl Store {
             + tokens::sweep(&self.db, now_ms).await?
             + revocations::sweep(&self.db, now_ms).await?
             + notices::sweep(&self.db, now_ms).await?
+            + standings::sweep(&self.db, now_ms).await?
             + totp::sweep(&self.db, now_ms).await?)
     }
 }

@@ -1,4 +1,6 @@
-//! The only way to a session: its bounded queue, and beside it one slot for orders.
+//! The only way to a session: its bounded queue, and beside it one slot for orders and the marks of watched users.
+
+mod marks;
 
 use std::{
     any::Any,
@@ -18,6 +20,7 @@ use aldis_protocol::{
 use bytes::Bytes;
 use uuid::Uuid;
 
+use self::marks::Marks;
 use super::{offers::Offers, turns::Turns};
 
 /// A session as everyone else sees it.
@@ -36,6 +39,8 @@ pub(crate) struct Outlet {
     deadline: AtomicU64,
     /// Bytes that the session keeps for its client besides the queue.
     kept: AtomicUsize,
+    /// Bytes that its subscriptions cost.
+    watches: AtomicUsize,
     queue: Mutex<Queue>,
 }
 
@@ -92,6 +97,8 @@ pub(crate) enum Taken {
     Frames(VecDeque<Frame>),
     /// An order; it goes before frames.
     Order(Order),
+    /// Watched users of whom the client is to be told; they come after frames, and only where there is a socket.
+    Watched(Vec<UserId>),
 }
 
 #[derive(Default)]
@@ -102,6 +109,7 @@ struct Queue {
     taken: Load,
     closing: Option<Closing>,
     hand_over: Option<Box<dyn Any + Send>>,
+    marks: Marks,
     waker: Option<Waker>,
     detached: bool,
     closed: bool,
@@ -152,6 +160,7 @@ impl Outlet {
             turns: Turns::default(),
             deadline: AtomicU64::new(u64::MAX),
             kept: AtomicUsize::new(0),
+            watches: AtomicUsize::new(0),
             queue: Mutex::default(),
         }
     }
@@ -167,6 +176,18 @@ impl Outlet {
         drop(queue);
         wake(waker);
         pushed
+    }
+
+    /// Has the session tell its client how a watched user shows himself, as soon as its socket has room.
+    pub(crate) fn mark(&self, watched: UserId) {
+        let mut queue = self.lock();
+        if queue.closed {
+            return;
+        }
+        queue.marks.add(watched);
+        let waker = if queue.detached { None } else { queue.waker.take() };
+        drop(queue);
+        wake(waker);
     }
 
     /// Closes the session. The first close stands, and goes before a hand-over.
@@ -193,7 +214,16 @@ impl Outlet {
 
     /// How many bytes wait for the session's client.
     pub(crate) fn held_bytes(&self) -> usize {
-        self.kept.load(Ordering::Relaxed) + self.lock().bytes
+        let queue = self.lock();
+        self.kept.load(Ordering::Relaxed)
+            + self.watches.load(Ordering::Relaxed)
+            + queue.bytes
+            + queue.marks.bytes()
+    }
+
+    /// What the session's subscriptions cost by now.
+    pub(super) fn set_watches(&self, bytes: usize) {
+        self.watches.store(bytes, Ordering::Relaxed);
     }
 
     /// Whether the session has no socket.
@@ -232,6 +262,9 @@ impl Outlet {
         }
         if queue.frames.is_empty() {
             queue.taken = Load::default();
+            if let Some(watched) = queue.take_marks() {
+                return Poll::Ready(Taken::Watched(watched));
+            }
             queue.register(cx.waker());
             return Poll::Pending;
         }
@@ -296,6 +329,12 @@ impl Queue {
         closing.or_else(|| self.hand_over.take().map(Order::HandOver))
     }
 
+    /// Without a socket nobody can be told, and what is told later is newer.
+    fn take_marks(&mut self) -> Option<Vec<UserId>> {
+        let taken = if self.detached { Vec::new() } else { self.marks.take() };
+        (!taken.is_empty()).then_some(taken)
+    }
+
     fn register(&mut self, waker: &Waker) {
         match &mut self.waker {
             Some(registered) => registered.clone_from(waker),
@@ -347,7 +386,7 @@ mod tests {
     fn takes_frames(outlet: &Outlet) -> Option<usize> {
         match take(outlet) {
             Poll::Ready(Taken::Frames(frames)) => Some(frames.len()),
-            Poll::Ready(Taken::Order(_)) | Poll::Pending => None,
+            Poll::Ready(Taken::Order(_) | Taken::Watched(_)) | Poll::Pending => None,
         }
     }
 
@@ -377,6 +416,27 @@ mod tests {
         assert_eq!(outlet.push(frame(QUEUE_BYTES)), Pushed::Queued);
         assert_eq!(outlet.held_bytes(), QUEUE_BYTES);
         assert_eq!(outlet.push(frame(1)), Pushed::Full);
+    }
+
+    #[test]
+    fn marks_come_after_frames_and_wait_for_a_socket() {
+        let outlet = outlet();
+        let watched = UserId::new(Uuid::from_u128(3));
+        let takes_marks = || match take(&outlet) {
+            Poll::Ready(Taken::Watched(watched)) => watched,
+            Poll::Ready(_) | Poll::Pending => Vec::new(),
+        };
+        outlet.set_detached(true);
+        outlet.mark(watched);
+        assert_eq!(outlet.push(frame(1)), Pushed::Buffered);
+        assert_eq!(takes_frames(&outlet), Some(1));
+        assert!(take(&outlet).is_pending());
+        assert!(outlet.held_bytes() > 0, "it is kept");
+        outlet.set_detached(false);
+        assert_eq!(outlet.push(frame(1)), Pushed::Queued);
+        assert_eq!(takes_frames(&outlet), Some(1));
+        assert_eq!(takes_marks(), [watched]);
+        assert_eq!((takes_marks(), outlet.held_bytes()), (vec![], 0));
     }
 
     #[test]

@@ -205,6 +205,9 @@ impl Router {
                 attached.handle.close_with(closing);
             }
         }
+        if let Revocation::AccountDeleted { user } = revocation {
+            self.hide_for_good(*user);
+        }
     }
 }
 
