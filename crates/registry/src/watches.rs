@@ -65,6 +65,7 @@ pub enum Decision {
 }
 
 /// What a watcher sees of a user.
+#[must_use = "the watcher counts as told"]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sight {
     /// How the user shows himself to this watcher.
@@ -86,6 +87,8 @@ pub struct WatcherPage<H> {
 struct Watched<H> {
     /// How he showed himself when this was last looked at.
     presence: UserPresence,
+    /// How often that has changed.
+    revision: u64,
     last_seen_ms: Option<i64>,
     watchers: BTreeMap<SessionId, Watch<H>>,
 }
@@ -97,6 +100,16 @@ struct Watch<H> {
     /// None until it is decided for the first time.
     sees: Option<bool>,
     stamp: u64,
+    told: Option<Told>,
+}
+
+/// What a watcher was told last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// That there is nothing to be seen.
+    Nothing,
+    /// How the user showed himself after so many changes.
+    Revision(u64),
 }
 
 impl<H> Default for Watches<H> {
@@ -133,11 +146,12 @@ impl<H: Clone> Registry<H> {
             watching.insert(*user);
             let mut watched = self.watches.watched.entry(*user).or_insert_with(|| Watched {
                 presence: self.presence(*user),
+                revision: 0,
                 last_seen_ms: None,
                 watchers: BTreeMap::new(),
             });
             let (user, handle) = (watcher.user, watcher.handle.clone());
-            let watch = Watch { user, handle, sees: None, stamp: self.watches.next_stamp() };
+            let watch = Watch { user, handle, sees: None, stamp: self.watches.next_stamp(), told: None };
             watched.watchers.insert(watcher.session, watch);
         }
         Ok(added)
@@ -212,6 +226,7 @@ impl<H: Clone> Registry<H> {
             Some(watch) if watch.sees == Some(sees) => Decision::Unchanged,
             Some(watch) => {
                 watch.sees = Some(sees);
+                watch.told = None;
                 Decision::Changed
             }
         }
@@ -236,6 +251,7 @@ impl<H: Clone> Registry<H> {
             watched.last_seen_ms = watched.last_seen_ms.max(Some(now_ms));
         }
         watched.presence = presence;
+        watched.revision += 1;
         true
     }
 
@@ -256,16 +272,29 @@ impl<H: Clone> Registry<H> {
         WatcherPage { handles, next: last.filter(|_| rest.next().is_some()) }
     }
 
-    /// What a session sees of a user; none where it does not watch him, or is not answered yet.
-    #[must_use]
-    pub fn sight(&self, session: SessionId, user: UserId) -> Option<Sight> {
-        let watched = self.watches.watched.get(&user)?;
-        let sees = watched.watchers.get(&session)?.sees?;
-        Some(if sees {
-            Sight { presence: watched.presence.clone(), last_seen_ms: watched.last_seen_ms }
-        } else {
-            Sight::NOTHING
+    /// What a session is to tell its client of a user, who counts as told; none where it does not watch him, is not
+    /// answered yet, or has told this already.
+    pub fn tell(&self, session: SessionId, user: UserId) -> Option<Sight> {
+        let mut watched = self.watches.watched.get_mut(&user)?;
+        let Watched { presence, revision, last_seen_ms, watchers } = &mut *watched;
+        let watch = watchers.get_mut(&session)?;
+        let news = if watch.sees? { Told::Revision(*revision) } else { Told::Nothing };
+        if watch.told.replace(news) == Some(news) {
+            return None;
+        }
+        Some(match news {
+            Told::Revision(_) => Sight { presence: presence.clone(), last_seen_ms: *last_seen_ms },
+            Told::Nothing => Sight::NOTHING,
         })
+    }
+
+    /// What a session told its client of a user was lost, or is asked for again.
+    pub fn untell(&self, session: SessionId, user: UserId) {
+        if let Some(mut watched) = self.watches.watched.get_mut(&user)
+            && let Some(watch) = watched.watchers.get_mut(&session)
+        {
+            watch.told = None;
+        }
     }
 }
 

@@ -64,6 +64,14 @@ enum Operation {
     Refresh {
         user: u8,
     },
+    Tell {
+        nth: usize,
+        user: u8,
+    },
+    Untell {
+        nth: usize,
+        user: u8,
+    },
 }
 
 fn status() -> impl Strategy<Value = Status> {
@@ -83,11 +91,13 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
         4 => (nth.clone(), users.clone()).prop_map(|(nth, users)| Operation::Watch { nth, users }),
         1 => (nth.clone(), users).prop_map(|(nth, users)| Operation::Unwatch { nth, users }),
         4 => (nth.clone(), user.clone()).prop_map(|(nth, user)| Operation::Look { nth, user }),
-        4 => (nth, any::<bool>()).prop_map(|(nth, sees)| Operation::Decide { nth, sees }),
+        4 => (nth.clone(), any::<bool>()).prop_map(|(nth, sees)| Operation::Decide { nth, sees }),
         2 => (user.clone(), user.clone()).prop_map(|(watcher, user)| Operation::Doubt { watcher, user }),
         1 => user.clone().prop_map(|user| Operation::DoubtAll { user }),
         1 => (user.clone(), 0..200_i64).prop_map(|(user, at_ms)| Operation::Saw { user, at_ms }),
-        4 => user.prop_map(|user| Operation::Refresh { user }),
+        4 => user.clone().prop_map(|user| Operation::Refresh { user }),
+        4 => (nth.clone(), user.clone()).prop_map(|(nth, user)| Operation::Tell { nth, user }),
+        1 => (nth, user).prop_map(|(nth, user)| Operation::Untell { nth, user }),
     ];
     prop::collection::vec(operation, 0..150)
 }
@@ -114,6 +124,8 @@ struct Watch {
     sees: Option<bool>,
     /// Facts that were looked up before this operation count for nothing.
     doubted: usize,
+    /// There is something that was not told.
+    has_news: bool,
 }
 
 /// Facts that somebody has looked up.
@@ -179,7 +191,7 @@ impl Model {
             if self.known.iter().all(|(known, ..)| known != user) {
                 self.known.push((*user, self.presence(*user), None));
             }
-            self.watches.push(Watch { session, user: *user, sees: None, doubted: at });
+            self.watches.push(Watch { session, user: *user, sees: None, doubted: at, has_news: true });
         }
         Ok(added)
     }
@@ -198,6 +210,7 @@ impl Model {
             Some(watch) if watch.doubted <= looked.at && looked.stamp.is_some() => {
                 let changed = watch.sees != Some(sees);
                 watch.sees = Some(sees);
+                watch.has_news |= changed;
                 if changed { Decision::Changed } else { Decision::Unchanged }
             }
             _ => Decision::Outdated,
@@ -225,7 +238,17 @@ impl Model {
             *last_seen = (*last_seen).max(Some(now_ms));
         }
         *known = presence;
+        if changed {
+            let watches = self.watches.iter_mut().filter(|watch| watch.user == user);
+            watches.filter(|watch| watch.sees != Some(false)).for_each(|watch| watch.has_news = true);
+        }
         changed
+    }
+
+    fn tell(&mut self, session: u64, user: u8) -> Option<Sight> {
+        let sight = self.sight(session, user)?;
+        let watch = self.find(session, user)?;
+        std::mem::take(&mut watch.has_news).then_some(sight)
     }
 
     fn sight(&mut self, session: u64, user: u8) -> Option<Sight> {
@@ -241,7 +264,14 @@ proptest! {
         let (registry, mut model) = (Registry::<u64>::default(), Model::default());
         for (at, operation) in operations.into_iter().enumerate() {
             take(&registry, &mut model, at, operation)?;
-            check(&registry, &mut model)?;
+            check(&registry, &model)?;
+        }
+        for session in model.sessions.clone() {
+            for user in 0..USERS {
+                let id = session_id(session.number);
+                registry.untell(id, user_id(user));
+                prop_assert_eq!(registry.tell(id, user_id(user)), model.sight(session.number, user));
+            }
         }
     }
 }
@@ -375,12 +405,23 @@ fn take(
             let now_ms = i64::try_from(at).unwrap();
             prop_assert_eq!(registry.refresh(user_id(user), now_ms), model.refresh(user, now_ms));
         }
+        Operation::Tell { nth, user } => {
+            if let Some(session) = model.nth(nth) {
+                let told = registry.tell(session_id(session.number), user_id(user));
+                prop_assert_eq!(told, model.tell(session.number, user));
+            }
+        }
+        Operation::Untell { nth, user } => {
+            if let Some(session) = model.nth(nth) {
+                registry.untell(session_id(session.number), user_id(user));
+                model.find(session.number, user).into_iter().for_each(|watch| watch.has_news = true);
+            }
+        }
     }
     Ok(())
 }
 
-fn check(registry: &Registry<u64>, model: &mut Model) -> Result<(), TestCaseError> {
-    let sessions = model.sessions.clone();
+fn check(registry: &Registry<u64>, model: &Model) -> Result<(), TestCaseError> {
     for user in 0..USERS {
         prop_assert_eq!(registry.presence(user_id(user)), model.presence(user));
         let mut expected: Vec<u64> = model
@@ -392,14 +433,12 @@ fn check(registry: &Registry<u64>, model: &mut Model) -> Result<(), TestCaseErro
         expected.sort_unstable();
         prop_assert_eq!(all_watchers(registry, user), expected);
     }
-    for session in sessions {
+    for session in &model.sessions {
         let id = session_id(session.number);
-        prop_assert_eq!(registry.presence_of_session(user_id(session.user), id), Some(session.presence));
+        let presence = registry.presence_of_session(user_id(session.user), id);
+        prop_assert_eq!(presence.as_ref(), Some(&session.presence));
         let count = model.watches.iter().filter(|watch| watch.session == session.number).count();
         prop_assert_eq!(registry.watch_count(id), count);
-        for user in 0..USERS {
-            prop_assert_eq!(registry.sight(id, user_id(user)), model.sight(session.number, user));
-        }
     }
     Ok(())
 }
@@ -430,7 +469,7 @@ fn facts_from_before_a_watch_that_was_given_up_do_not_decide_the_next_one() {
     registry.unwatch(session, &[user]);
     registry.watch(&watcher(1), &[user], LIMIT).unwrap();
     assert_eq!(registry.decide(session, user, stamp, true), Decision::Outdated);
-    assert_eq!(registry.sight(session, user), None);
+    assert_eq!(registry.tell(session, user), None);
 }
 
 #[test]
@@ -463,7 +502,7 @@ fn watchers_and_watched_who_come_and_go_on_many_threads_agree_in_the_end() {
     });
     for thread in 0..4_u64 {
         let session = session_id(1_999 << 8 | thread);
-        let sight = registry.sight(session, user_id(0)).unwrap();
+        let sight = registry.tell(session, user_id(0)).unwrap();
         assert_eq!(sight.presence, registry.presence(user_id(0)), "what is seen is what is");
         assert_eq!(sight.presence.devices, 2);
         registry.unwatch_all(session);

@@ -1,7 +1,7 @@
 //! Presence: how devices show themselves, and who is told (protocol.md, section 4, "Presence").
 //!
-//! A session that watches is never handed a presence. It is [marked](Outlet::mark), and asks for the
-//! [`sight`](Router::sight) when its socket has room: so it tells the latest, and what its user may see by then.
+//! A session that watches is never handed a presence. It is [marked](Outlet::mark), and asks what it is to
+//! [tell](Router::tell) when its socket has room: so that is the latest, and what its user may see by then.
 
 mod crowds;
 mod rights;
@@ -77,9 +77,9 @@ impl Router {
         }))
     }
 
-    /// How a watched user shows himself to a session by now; nothing where it watches him no more.
-    pub(crate) fn sight(&self, to: &Outlet, user: UserId) -> Option<ServerMessage<'static>> {
-        let sight = self.registry.sight(to.session, user)?;
+    /// What a session is to tell its client of a watched user by now, if there is anything.
+    pub(crate) fn tell(&self, to: &Outlet, user: UserId) -> Option<ServerMessage<'static>> {
+        let sight = self.registry.tell(to.session, user)?;
         let is_here = sight.presence.is_visible();
         let last_seen_ms = if is_here { Some(unix_ms_i64()) } else { sight.last_seen_ms };
         Some(ServerMessage::Presence(Presence {
@@ -89,6 +89,12 @@ impl Router {
             devices: sight.presence.devices,
             last_seen: last_seen_ms.map(Timestamp::from_ms),
         }))
+    }
+
+    /// A session is to tell its client how a watched user shows himself, whatever it told before.
+    pub(crate) fn tell_again(&self, outlet: &Outlet, user: UserId) {
+        self.registry.untell(outlet.session, user);
+        outlet.mark(user);
     }
 
     /// The client of a session has closed its connection, and may come back: others see it go at once.
@@ -142,7 +148,7 @@ impl Router {
             return Err(unavailable(&failure));
         }
         from.set_watches(self.registry.watch_count(from.session) * BYTES_PER_WATCH);
-        users.into_iter().for_each(|user| from.mark(user));
+        users.into_iter().for_each(|user| self.tell_again(from, user));
         Ok(())
     }
 

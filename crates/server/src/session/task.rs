@@ -356,7 +356,7 @@ impl<W: Wire> Task<W> {
     /// Tells the client how these users show themselves by now.
     fn tell_of(&mut self, users: Vec<UserId>) -> Flow {
         users.into_iter().try_for_each(|user| {
-            let Some(message) = self.router.sight(&self.outlet, user) else { return Flow::Continue(()) };
+            let Some(message) = self.router.tell(&self.outlet, user) else { return Flow::Continue(()) };
             self.told.note(user);
             self.say_or_end(message)
         })
@@ -463,7 +463,7 @@ impl<W: Wire> Task<W> {
     fn tell_again(&mut self, is_lost: bool) {
         let unheard = self.told.take();
         if is_lost {
-            unheard.for_each(|user| self.outlet.mark(user));
+            unheard.for_each(|user| self.router.tell_again(&self.outlet, user));
         }
     }
 

@@ -22,6 +22,7 @@ mod keys;
 mod lifecycle;
 mod notices;
 mod revocations;
+mod sightings;
 mod tokens;
 mod totp;
 
