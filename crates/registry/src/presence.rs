@@ -75,7 +75,8 @@ impl UserPresence {
 }
 
 impl<H: Clone> Registry<H> {
-    /// Sets how a session's device shows itself, and gives how it did before; none where the session is not here.
+    /// Sets how a session's device shows itself, and gives how it did before; none where the session is not here. What
+    /// a client said that has left counts once it is back.
     ///
     /// The watchers of its user are to be told after a [`refresh`](Self::refresh).
     pub fn present(
@@ -84,7 +85,10 @@ impl<H: Clone> Registry<H> {
         session: SessionId,
         presence: DevicePresence,
     ) -> Option<DevicePresence> {
-        self.change_presence(user, session, |present| std::mem::replace(present, presence))
+        self.change_presence(user, session, |present| {
+            let has_left = present.has_left;
+            std::mem::replace(present, DevicePresence { has_left, ..presence })
+        })
     }
 
     /// Notes that a session's client has closed its connection and may come back, or that it is back. Gives how the

@@ -310,10 +310,11 @@ fn take(
             if let Some(session) = model.nth(nth) {
                 let note = note.map(Into::into);
                 let presence = DevicePresence { status, note, said_at: number, has_left: false };
+                let has_left = session.presence.has_left;
                 let former =
                     registry.present(user_id(session.user), session_id(session.number), presence.clone());
                 prop_assert_eq!(former, Some(session.presence));
-                model.session(session.number).presence = presence;
+                model.session(session.number).presence = DevicePresence { has_left, ..presence };
             }
         }
         Operation::Left { nth, has_left } => {

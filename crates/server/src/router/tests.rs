@@ -200,12 +200,10 @@ async fn only_an_offer_opens_the_way_back() {
     assert_eq!(code(&back), Some(ErrorCode::TargetUnavailable));
 }
 
-/// What a session is told of a user, where it is.
+/// What a session tells of a user, where it has something to tell.
 fn told(node: &Node, to: &Outlet, user: UserId) -> Option<(Status, u32)> {
-    match node.router.tell(to, user)? {
-        ServerMessage::Presence(presence) => Some((presence.status, presence.devices)),
-        other => panic!("{other:?}"),
-    }
+    let Some(ServerMessage::Presence(presence)) = node.router.tell(to, user) else { return None };
+    Some((presence.status, presence.devices))
 }
 
 async fn subscribes(node: &Node, from: &Arc<Outlet>, users: &[UserId]) -> ServerMessage<'static> {
@@ -265,6 +263,8 @@ async fn nothing_is_shown_while_nobody_knows_whether_it_may_be() {
     let (watcher, _live) = (node.session(user), node.session(peer));
     subscribes(&node, &watcher, &[peer]).await;
     assert_eq!(told(&node, &watcher, peer), Some((Status::Online, 1)));
+    node.router.standing_was_changed(peer, user).await;
+    assert_eq!(told(&node, &watcher, peer), None, "it is as it was");
     node.router.store.close().await;
     assert!(node.router.standing_changed(peer, user).await.is_err());
     assert_eq!(told(&node, &watcher, peer), Some((Status::Offline, 0)));

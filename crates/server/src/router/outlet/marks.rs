@@ -74,7 +74,7 @@ mod tests {
     fn each_is_taken_once_in_the_order_of_the_marks() {
         let mut marks = Marks::default();
         assert_eq!(marks.take(), []);
-        [1, 2, 1, 3, 2].map(|number| marks.add(user(number)));
+        [1, 2, 1, 3, 2].into_iter().for_each(|number| marks.add(user(number)));
         assert_eq!(marks.bytes(), 3 * BYTES_PER_MARK);
         assert_eq!(marks.take(), [1, 2, 3].map(user));
         assert_eq!((marks.take(), marks.bytes()), (vec![], 0));

@@ -52,32 +52,17 @@ impl Router {
         one: UserId,
         other: UserId,
     ) -> Result<(), StoreError> {
-        self.relations.forget(one, other);
-        let doubts: Vec<_> =
-            self.registry.doubt(one, other).into_iter().chain(self.registry.doubt(other, one)).collect();
-        if doubts.is_empty() {
-            return Ok(());
-        }
-        match self.facts_between(one, other).await {
-            Ok(facts) => {
-                for doubt in doubts {
-                    let sees = self.may_see(doubt.watcher.user, doubt.watched, &facts);
-                    self.resolve(&doubt, sees);
-                }
-                Ok(())
-            }
-            Err(failure) => {
-                // Until it is known what is, nothing is shown.
-                doubts.iter().for_each(|doubt| self.resolve(doubt, false));
-                Err(failure)
-            }
-        }
+        let doubts = self.doubt_standing(one, other);
+        if doubts.is_empty() { Ok(()) } else { self.resolve_all(one, other, &doubts).await }
     }
 
-    /// The same, where it is written down what has changed: what cannot be looked up now is when the list is read.
+    /// The same for whoever has just made the change, and is not to learn from the time it takes who watches. What
+    /// cannot be looked up now is the next time that the list is read.
     pub(in crate::router) async fn standing_was_changed(&self, one: UserId, other: UserId) {
-        if let Err(error) = self.standing_changed(one, other).await {
+        let doubts = self.doubt_standing(one, other);
+        if let Err(error) = self.resolve_all(one, other, &doubts).await {
             tracing::warn!(%error, "cannot look up how two users stand; trying again");
+            self.standings.note_unsettled(one, other);
         }
     }
 
@@ -90,6 +75,28 @@ impl Router {
             after = Some(last.watcher.session);
             doubts.iter().for_each(|doubt| self.resolve(doubt, false));
         }
+    }
+
+    fn doubt_standing(&self, one: UserId, other: UserId) -> Vec<Doubt<Arc<Outlet>>> {
+        self.relations.forget(one, other);
+        let mut doubts = self.registry.doubt(one, other);
+        doubts.extend(self.registry.doubt(other, one));
+        doubts
+    }
+
+    /// Decides what was doubted. Until it is known what is, nothing is shown.
+    async fn resolve_all(
+        &self,
+        one: UserId,
+        other: UserId,
+        doubts: &[Doubt<Arc<Outlet>>],
+    ) -> Result<(), StoreError> {
+        let facts = self.facts_between(one, other).await;
+        for doubt in doubts {
+            let (watcher, watched) = (doubt.watcher.user, doubt.watched);
+            self.resolve(doubt, facts.as_ref().is_ok_and(|facts| self.may_see(watcher, watched, facts)));
+        }
+        facts.map(drop)
     }
 
     fn resolve(&self, doubt: &Doubt<Arc<Outlet>>, sees: bool) {

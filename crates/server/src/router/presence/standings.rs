@@ -2,18 +2,42 @@
 
 use std::{
     collections::HashSet,
-    sync::atomic::{AtomicI64, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
 };
+
+use aldis_protocol::UserId;
 
 use crate::{router::Router, store::StoreError};
 
 /// How many are read at a time.
 const BATCH: i64 = 500;
 
+/// Pairs of whom it could not be looked up how they stand: more than somebody changes while the database is away. Of
+/// those beyond it, nothing is shown until something changes between them, or one subscribes anew.
+const UNSETTLED: usize = 65_536;
+
 /// How far the list was read.
 #[derive(Debug, Default)]
 pub(in crate::router) struct Standings {
     last: AtomicI64,
+    unsettled: Mutex<HashSet<(UserId, UserId)>>,
+}
+
+impl Standings {
+    /// How these two stand is to be looked up again.
+    pub(super) fn note_unsettled(&self, one: UserId, other: UserId) {
+        let mut unsettled = self.unsettled.lock().unwrap_or_else(PoisonError::into_inner);
+        if unsettled.len() < UNSETTLED {
+            unsettled.insert((one, other));
+        }
+    }
+
+    fn take_unsettled(&self) -> HashSet<(UserId, UserId)> {
+        std::mem::take(&mut *self.unsettled.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl Router {
@@ -25,6 +49,9 @@ impl Router {
 
     /// Carries out what was added to the list since the last time. What fails is tried again the next time.
     pub(crate) async fn read_standings(&self) -> Result<(), StoreError> {
+        for (one, other) in self.standings.take_unsettled() {
+            self.standing_was_changed(one, other).await;
+        }
         loop {
             let last = self.standings.last.load(Ordering::Relaxed);
             let entries = self.store.standings_after(last, BATCH).await?;

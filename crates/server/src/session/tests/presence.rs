@@ -113,6 +113,7 @@ async fn whoever_is_away_is_told_the_latest_when_he_is_back() {
     settle().await;
     (0..10).for_each(|note| stage.shows(&somebody, Status::Busy, note));
     assert!(stage.pushes(5));
+    settle().await;
     let (back, messages) = comes_back(&stage, &first, 0).await;
     assert!(is_resumed(&messages));
     assert_eq!(messages[0]["session"]["replayed"], 1);
