@@ -117,6 +117,7 @@ impl Server {
         background.spawn(sweep_store(Arc::clone(&store)));
         background.spawn(write_seen(Arc::clone(&node.router)));
         background.spawn(read_revocations(Arc::clone(&node.router)));
+        background.spawn(Arc::clone(&node.router).deliver_committed());
         background.spawn(sweep_limits(Arc::clone(&node)));
         let acceptor = tls.map(|tls| {
             background.spawn(tls.certificates.keep_fresh());
