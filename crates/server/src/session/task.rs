@@ -156,8 +156,8 @@ impl<W: Wire> Task<W> {
             }
             match self.poll_flush(cx) {
                 Poll::Ready(Err(Broken)) => return Poll::Ready(Wake::Broken),
-                // There is room for more requests.
-                Poll::Ready(Ok(())) if had_backlog && !has_read => {}
+                // There is room for more requests, or for more of what is streamed.
+                Poll::Ready(Ok(())) if had_backlog && (!has_read || self.waiting.has_parts()) => {}
                 // There is room for what waits in the queue; all else was just asked.
                 Poll::Ready(Ok(())) if had_backlog => {
                     self.outlet.set_deadline(self.live.next_deadline());

@@ -67,6 +67,11 @@ impl Unanswered {
         })
     }
 
+    /// Whether the next answer comes in parts.
+    pub(super) fn has_parts(&self) -> bool {
+        matches!(self.0.front(), Some(Waiting::InParts(..)))
+    }
+
     /// The socket is gone, and with it what is streamed: the client asks again.
     pub(super) fn drop_parts(&mut self) {
         self.0.retain(|waiting| !matches!(waiting, Waiting::InParts(..)));
