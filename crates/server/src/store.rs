@@ -11,6 +11,7 @@ use sqlx::migrate::Migrator;
 use tokio::time::timeout;
 
 mod accounts;
+mod administration;
 mod blob;
 mod chain;
 mod challenges;
@@ -35,6 +36,7 @@ mod writer;
 
 pub(crate) use self::{
     accounts::{AccountChange, AccountCreation},
+    administration::{AccountSummary, Administered, ImportedAccount},
     blob::{BlobPublication, Precondition},
     chain::ChainChange,
     contacts::{Decided, NewRequest, Requested},

@@ -1,6 +1,6 @@
 //! Notices: what waits for a registered device that is away until it connects.
 
-use aldis_protocol::{Alert, ContactRequest, DeviceId, MessageKind, ServerMessage, UserId};
+use aldis_protocol::{Alert, AlertKind, ContactRequest, DeviceId, MessageKind, ServerMessage, UserId};
 use uuid::Uuid;
 
 use super::{
@@ -30,6 +30,13 @@ pub(crate) struct Recipients {
     /// Device ids, each between commas: their grammar has none.
     listed: String,
     only_listed: bool,
+}
+
+impl Notice {
+    /// Something happened to the account as a whole.
+    pub(crate) const fn of_account(kind: AlertKind) -> Self {
+        Self::Alert(Alert { kind, device_id: None, fingerprint: None, sequence: None, hash: None })
+    }
 }
 
 impl From<Notice> for ServerMessage<'static> {
