@@ -20,7 +20,7 @@ use uuid::Uuid;
 pub(crate) use self::command::{AccountName, Command, Source, parse_address};
 use crate::{
     clock::unix_ms_i64,
-    config::{Config, PasswordHash},
+    config::Config,
     store::{AccountCreation, Administered, Store, StoreError, StoreOptions},
 };
 
@@ -119,7 +119,7 @@ impl Job {
     async fn run_on_store(self) -> Result<(), AccountsError> {
         let Self { config, command } = self;
         let store = Store::open(&config.database_url, &StoreOptions::default()).await?;
-        let accounts = Accounts { store: &store, hasher: hasher(&config) };
+        let accounts = Accounts { store: &store, hasher: config.password_hash.hasher() };
         let done = accounts.carry_out(command).await;
         store.close().await;
         done
@@ -196,13 +196,6 @@ impl Accounts<'_> {
             AccountName::User(UserRef::Id(user)) => self.store.has_account(user).await?.then_some(user),
         };
         found.ok_or(AccountsError::NoAccount)
-    }
-}
-
-const fn hasher(config: &Config) -> PasswordHasher {
-    match config.password_hash {
-        PasswordHash::Argon2id => PasswordHasher::Argon2id,
-        PasswordHash::Bcrypt => PasswordHasher::Bcrypt,
     }
 }
 

@@ -115,6 +115,16 @@ pub enum PasswordHash {
     Bcrypt,
 }
 
+impl PasswordHash {
+    /// What makes and verifies them.
+    pub(crate) const fn hasher(self) -> aldis_auth::PasswordHasher {
+        match self {
+            Self::Argon2id => aldis_auth::PasswordHasher::Argon2id,
+            Self::Bcrypt => aldis_auth::PasswordHasher::Bcrypt,
+        }
+    }
+}
+
 /// PEM files, read again when they change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {

@@ -27,6 +27,7 @@ mod keys;
 mod notices;
 mod postgres;
 mod revocations;
+mod rotation_ends;
 mod row;
 mod sqlite;
 mod tokens;
@@ -46,6 +47,7 @@ pub(crate) use self::{
     keys::{KeyPublication, PublishedKey},
     notices::{Notice, Recipients},
     revocations::{NumberedRevocation, Revocation},
+    rotation_ends::EndedRotation,
     tokens::{FamilyCreation, LoginProof, NewFamily, REFRESH_IDLE_MS, RefreshFamily, RefreshUse},
     totp::{Evidence, FactorCheck, FactorUse},
     url::{DatabaseUrl, InvalidDatabaseUrl},

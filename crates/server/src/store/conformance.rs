@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::{DatabaseUrl, Store, StoreOptions};
 
 mod accounts;
+mod administration;
 mod blob;
 mod chain;
 mod challenges;
@@ -22,6 +23,7 @@ mod keys;
 mod lifecycle;
 mod notices;
 mod revocations;
+mod rotation_ends;
 mod tokens;
 mod totp;
 
