@@ -311,6 +311,27 @@ mod tests {
         assert_eq!(PasswordHasher::Bcrypt.verify("abcdefgh\0abcdefgh", Some(&repeated)), NO);
     }
 
+    /// Everything that the work of a comparison depends on, but for the password.
+    fn work(stored: &str) -> (String, usize, usize) {
+        if let Ok(parts) = stored.parse::<bcrypt::HashParts>() {
+            return (format!("bcrypt, cost {}", parts.get_cost()), parts.get_salt_raw().len(), stored.len());
+        }
+        let hash = PasswordHash::new(stored).unwrap();
+        let form = format!("{} {:?} {}", hash.algorithm, hash.version, hash.params);
+        (form, hash.salt.unwrap().as_ref().len(), hash.hash.unwrap().as_bytes().len())
+    }
+
+    #[test]
+    fn nobody_costs_the_work_of_somebody() {
+        for hasher in [PasswordHasher::Argon2id, PasswordHasher::Bcrypt] {
+            assert_eq!(work(hasher.hash_of_nothing()), work(&hash(hasher, "correct horse")));
+        }
+        assert_ne!(
+            work(PasswordHasher::Argon2id.hash_of_nothing()),
+            work(PasswordHasher::Bcrypt.hash_of_nothing())
+        );
+    }
+
     #[test]
     fn nobody_matches_nothing() {
         for hasher in [PasswordHasher::Argon2id, PasswordHasher::Bcrypt] {

@@ -3,12 +3,13 @@
 //!
 //! ```text
 //! cargo build --release -p aldis-server
-//! cargo bench -p aldis-tests --bench spine -- memory routing connects --runs 3
+//! cargo bench -p aldis-tests --bench spine -- memory routing connects logins --runs 3
 //! ```
 
 mod client;
 mod connects;
 mod floor;
+mod logins;
 mod memory;
 mod process;
 mod routing;
@@ -20,7 +21,8 @@ use std::{env, process::ExitCode};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-const USAGE: &str = "nothing to measure: name `memory`, `routing` or `connects`, and the number of `--runs`";
+const USAGE: &str =
+    "nothing to measure: name `memory`, `routing`, `connects` or `logins`, and the number of `--runs`";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -41,7 +43,10 @@ fn main() -> ExitCode {
     if is_asked("connects") {
         runtime.block_on(connects::measure(runs));
     }
-    if !["memory", "routing", "connects"].into_iter().any(is_asked) {
+    if is_asked("logins") {
+        logins::measure(runs);
+    }
+    if !["memory", "routing", "connects", "logins"].into_iter().any(is_asked) {
         println!("{USAGE}");
     }
     ExitCode::SUCCESS
