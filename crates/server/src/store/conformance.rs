@@ -21,6 +21,7 @@ mod contacts;
 mod devices;
 mod keys;
 mod lifecycle;
+mod mailbox;
 mod notices;
 mod revocations;
 mod rotation_ends;
