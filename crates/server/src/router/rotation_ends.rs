@@ -64,7 +64,7 @@ impl Router {
             Ok(Some(notice)) => ephemeral.iter().for_each(|outlet| self.push(outlet, notice.clone().into())),
             Ok(None) => {}
             Err(error) => {
-                tracing::warn!(%error, "cannot read a rotation; sessions without a device miss its end")
+                tracing::warn!(%error, "cannot read a rotation; sessions without a device miss its end");
             }
         }
     }
