@@ -22,6 +22,7 @@ mod rates;
 mod relations;
 mod revocations;
 mod rotation;
+mod rotation_ends;
 mod seen;
 mod sessions;
 mod signaling;
@@ -48,6 +49,7 @@ pub(crate) use contacts::Asked;
 pub(crate) use identity::{Denied, Identity, KeyProof, ProvedByKey, TokenLife, TokenProof};
 pub(crate) use outlet::{Closing, Frame, Left, Order, Outlet, Taken};
 pub(crate) use rotation::NotAccepted;
+pub(crate) use rotation_ends::RotationEnds;
 pub(crate) use tokens::Caller;
 pub(crate) use totp::FactorDue;
 
@@ -57,7 +59,7 @@ use self::{
 };
 use crate::{
     clock::Now,
-    config::{Config, PasswordHash, Registration, TokenAlgorithm, Turn},
+    config::{Config, Registration, TokenAlgorithm, Turn},
     metrics::Metrics,
     store::{self, Store},
 };
@@ -121,19 +123,17 @@ const ROTATIONS_A_DAY: usize = 3;
 impl Router {
     /// A router over an open store.
     pub(crate) fn new(config: &Config, ring: &KeyRing, store: Arc<Store>) -> Result<Self, SecretKeyTooShort> {
+        let metrics = Arc::new(Metrics::new());
         Ok(Self {
             registry: Registry::default(),
-            metrics: Arc::new(Metrics::new()),
             store,
             tokens: token_keys(config, ring)?,
             challenges: HttpChallenges::new(ring.sub_keys("http-challenges")),
             successors: ring.sub_keys("refresh-successors"),
             factors: SecondFactors::new(ring),
             revocations: Revocations::new(config.access_token_lifetime),
-            passwords: Passwords::new(match config.password_hash {
-                PasswordHash::Argon2id => aldis_auth::PasswordHasher::Argon2id,
-                PasswordHash::Bcrypt => aldis_auth::PasswordHasher::Bcrypt,
-            }),
+            passwords: Passwords::new(config.password_hash.hasher(), Arc::clone(&metrics)),
+            metrics,
             relations: Relations::default(),
             rates: Rates::new(config.rate_limits),
             seen: Seen::default(),

@@ -11,6 +11,7 @@ use sqlx::migrate::Migrator;
 use tokio::{sync::mpsc, time::timeout};
 
 mod accounts;
+mod administration;
 mod batch;
 mod blob;
 mod chain;
@@ -29,6 +30,7 @@ mod mailbox;
 mod notices;
 mod postgres;
 mod revocations;
+mod rotation_ends;
 mod row;
 mod sqlite;
 mod tokens;
@@ -38,6 +40,7 @@ mod writer;
 
 pub(crate) use self::{
     accounts::{AccountChange, AccountCreation},
+    administration::{AccountSummary, Administered, ImportedAccount},
     blob::{BlobPublication, Precondition},
     chain::ChainChange,
     committed::{Committed, Durable},
@@ -49,6 +52,7 @@ pub(crate) use self::{
     mailbox::{Kept, Marked, NewMessage, NewReceipt, Posted, StoredMessage, Which},
     notices::{Notice, Recipients},
     revocations::{NumberedRevocation, Revocation},
+    rotation_ends::EndedRotation,
     tokens::{FamilyCreation, LoginProof, NewFamily, REFRESH_IDLE_MS, RefreshFamily, RefreshUse},
     totp::{Evidence, FactorCheck, FactorUse},
     url::{DatabaseUrl, InvalidDatabaseUrl},

@@ -1,4 +1,6 @@
-//! Signals through the router alone: what it asks the store, and in which order it carries things out.
+//! The router alone: what it asks the store, and in which order it carries things out.
+
+mod rotation_ends;
 
 use std::sync::Arc;
 
