@@ -53,9 +53,12 @@
 //! Where [`Event::Connected`] tells of a session that was not [`resumed`](Session::resumed), rooms and presence
 //! subscriptions are to be asked for again, and what was sent in the meantime, with `history` and `sync`.
 
+mod account;
+mod api;
 mod backoff;
 mod calls;
 mod client;
+mod clock;
 mod credentials;
 mod dial;
 mod endpoint;
@@ -63,14 +66,24 @@ mod error;
 mod events;
 mod machine;
 mod options;
+mod own_device;
 mod owned;
 mod pending;
+mod pins;
+mod saved;
+mod second_factor;
+mod server;
 mod socket;
 mod task;
 
+pub use account::{
+    Account, LoginProof, Unverified, UserKeys, VerifiedDevice, Whom,
+    error::{AccountError, IdentityError, PutBlobError, SignInError},
+};
 pub use aldis_auth as auth;
 pub use aldis_protocol as protocol;
 pub use aldis_protocol::DEFAULT_STUN_SERVERS;
+pub use api::{CallError, HttpRefusal};
 pub use calls::{SignalRefused, is_polite};
 pub use client::Client;
 pub use credentials::{Credentials, TokenReason};
@@ -80,3 +93,8 @@ pub use error::{ConnectionError, DialError, Refusal, RequestError};
 pub use events::{Event, Events, IncomingSignal, Session, State};
 pub use machine::Reply;
 pub use options::Options;
+pub use own_device::OwnDevice;
+pub use pins::{MAX_PINNED_IDENTITIES, Pins};
+pub use saved::{NotKept, SavedAccount};
+pub use second_factor::{MAX_TOTP_TRIES, TotpAsked};
+pub use server::{Blob, Server};
