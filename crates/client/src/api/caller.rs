@@ -12,12 +12,10 @@ use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
     Answer, Call, CallError, HttpRefusal,
-    connections::{Connection, Connections},
+    connections::{CONNECTIONS, Connection, Connections},
 };
 use crate::dial::Route;
 
-/// Calls under way at a time, each over a connection of its own; more wait for their turn.
-const CALLS: usize = 8;
 /// What is read of a refusal.
 const REFUSAL_BYTES: usize = 16 * 1024;
 
@@ -27,13 +25,14 @@ pub(crate) struct Caller {
     route: Route,
     /// Over everything, the wait for a turn included.
     timeout: Duration,
+    /// More calls than there may be connections wait for their turn.
     turns: Semaphore,
     idle: Connections,
 }
 
 impl Caller {
     pub(crate) const fn new(route: Route, timeout: Duration) -> Self {
-        Self { route, timeout, turns: Semaphore::const_new(CALLS), idle: Connections::new() }
+        Self { route, timeout, turns: Semaphore::const_new(CONNECTIONS), idle: Connections::new() }
     }
 
     pub(crate) const fn route(&self) -> &Route {

@@ -18,8 +18,8 @@ use crate::dial::Route;
 
 /// A server forgets an idle connection after 60 s; one that is given up before is never found closed.
 const IDLE_FOR: Duration = Duration::from_secs(30);
-/// Connections that wait for the next call; more are closed after use.
-const IDLE: usize = 4;
+/// Connections to one server: those that carry a call, and those that wait for the next.
+pub(super) const CONNECTIONS: usize = 8;
 /// A response's header.
 const HEADER_BYTES: usize = 64 * 1024;
 const HEADERS: usize = 64;
@@ -55,7 +55,7 @@ impl Connections {
     /// Keeps a connection whose answer has been read to its end.
     pub(super) fn put(&self, connection: Connection) {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < IDLE && !connection.sender.is_closed() {
+        if idle.len() < CONNECTIONS && !connection.sender.is_closed() {
             idle.push(Idle { connection: Connection { is_used: true, ..connection }, since: Instant::now() });
         }
     }
