@@ -318,6 +318,12 @@ fn a_sign_out_ends_what_it_began() {
             other => panic!("{other:?}"),
         }
         assert!(matches!(account.devices().await, Err(AccountError::SignedOut)));
+        let (_client, mut events) = Client::start(account.server().options(account.token_credentials()));
+        let stopped = next(&mut events).await;
+        assert!(
+            matches!(stopped, Event::Closed { cause: ConnectionError::Token(_), retry_in: None }),
+            "{stopped:?}"
+        );
         // The refresh token from before is revoked, and the device does not sign in behind its owner's back.
         let stale = client_of(&server).restore(before);
         assert_eq!(stale.devices().await.unwrap_err().code(), Some(ErrorCode::Revoked));
