@@ -30,6 +30,29 @@
 //! task and gives a [`Client`], a cheap handle that any thread may use, and the [`Events`]. A [`State`] can be watched.
 //! Requests await their [`Reply`] or a [`RequestError`].
 //!
+//! # Accounts over HTTP
+//!
+//! ```no_run
+//! use aldis_client::{Client, SavedAccount, Server, auth::SecretKey};
+//!
+//! # async fn ask_the_user(_: aldis_client::TotpAsked) -> Option<String> { None }
+//! # async fn save(account: SavedAccount) -> std::io::Result<()> { Ok(()) }
+//! # async fn example(identity: &SecretKey) -> Result<(), Box<dyn std::error::Error>> {
+//! let server = Server::new("https://relay.example.org")?.totp(ask_the_user).keep(save);
+//! let account = server.sign_in(identity).await?;
+//! println!("{} has {} devices", account.user_id(), account.devices().await?.len());
+//! let (client, events) = Client::start(account.options());
+//! # drop((client, events));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`Server`] is the HTTP API as everybody may call it: accounts are made and signed in to, identities looked up. An
+//! [`Account`] is somebody who is signed in: its tokens renew themselves, it has a device with a key of its own, and
+//! [`Account::options`] connect as that. What has to outlive the program is a [`SavedAccount`] and the [`Pins`].
+//! Errors are an enum for each family of calls: [`CallError`], [`SignInError`], [`AccountError`], [`IdentityError`],
+//! [`PutBlobError`].
+//!
 //! # What it does by itself
 //!
 //! - It comes back after a break, waiting a random time below a ceiling that doubles from 0.5 s to 30 s and starts over
