@@ -80,6 +80,8 @@ pub struct Config {
     pub turn: Option<Turn>,
     /// How long a session waits for its broken connection to come back; zero for not at all.
     pub resume_window: Duration,
+    /// What all sessions together may hold for clients that are away or read slowly, in bytes.
+    pub session_memory: usize,
     /// How many entries of `X-Forwarded-For`, from the right, are proxies'.
     pub trusted_proxy_hops: u8,
     /// Whether the limits per address, user, device and pair hold.
@@ -204,6 +206,7 @@ impl Config {
             stun_urls: settings.value(&setting::STUN_URLS, value::stun_urls)?,
             turn: Turn::from_settings(settings)?,
             resume_window: settings.value(&setting::RESUME_WINDOW, value::resume_seconds)?,
+            session_memory: settings.value(&setting::SESSION_MEMORY, value::mebibytes)?,
             trusted_proxy_hops: settings.value(&setting::TRUSTED_PROXY_HOPS, value::hops)?,
             rate_limits: settings.value(&setting::RATE_LIMITS, value::boolean)?,
         })

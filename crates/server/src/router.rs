@@ -3,12 +3,17 @@
 
 mod accounts;
 mod blob;
+mod committed;
 mod contacts;
 mod deliver;
 mod devices;
+mod feed;
 mod ice;
 mod identity;
 mod keys;
+mod mail;
+mod mail_delivery;
+mod named;
 mod notices;
 mod offers;
 mod outlet;
@@ -21,6 +26,7 @@ mod seen;
 mod sessions;
 mod signaling;
 mod stand_in;
+mod syncing;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -31,11 +37,12 @@ use std::{sync::Arc, time::Duration};
 
 use aldis_auth::{HttpChallenges, KeyRing, RootKey, SubKeyRing, TokenKeys};
 use aldis_protocol::{
-    Ack, AckStatus, ClientMessage, CloseCode, ErrorCode, ErrorReply, RequestId, RoomId, ServerMessage,
-    SessionId, UserId, limits::MAX_CONNECTIONS_PER_USER,
+    Ack, AckStatus, ClientMessage, CloseCode, Delivered, ErrorCode, ErrorReply, Read, RequestId, RoomId,
+    ServerMessage, SessionId, UserId, limits::MAX_CONNECTIONS_PER_USER,
 };
 use aldis_registry::{Attached, Attachment, Registry, Routing};
-use futures::future::BoxFuture;
+use bytes::Bytes;
+use futures::{future::BoxFuture, stream::BoxStream};
 
 pub(crate) use contacts::Asked;
 pub(crate) use identity::{Denied, Identity, KeyProof, ProvedByKey, TokenLife, TokenProof};
@@ -90,6 +97,16 @@ pub(crate) enum Reply {
     Now(ServerMessage<'static>),
     /// When the store has answered.
     Later(BoxFuture<'static, ServerMessage<'static>>),
+    /// As the socket has room; the last part is the reply. Dropped where the socket breaks.
+    InParts(BoxStream<'static, Part>),
+}
+
+/// A part of what a request streams.
+pub(crate) enum Part {
+    /// Frames in the session's codec, none of them counted.
+    Frames(Vec<Bytes>),
+    /// The reply, which ends it.
+    Reply(Box<ServerMessage<'static>>),
 }
 
 /// Why the router cannot begin its work.
@@ -157,10 +174,10 @@ impl Router {
             | ClientMessage::ChatMessage(_)
             | ClientMessage::Broadcast(_)
             | ClientMessage::History(_) => Reply::Now(not_served("rooms")),
-            ClientMessage::Message(_)
-            | ClientMessage::Sync(_)
-            | ClientMessage::Delivered(_)
-            | ClientMessage::Read(_) => Reply::Now(not_served("encrypted messages")),
+            ClientMessage::Message(message) => self.post(from, id, message, now),
+            ClientMessage::Sync(sync) => self.sync(from, sync),
+            ClientMessage::Delivered(Delivered { message_ids }) => self.mark(from, message_ids, false),
+            ClientMessage::Read(Read { message_ids }) => self.mark(from, message_ids, true),
             ClientMessage::PresenceSubscribe(_) | ClientMessage::PresenceUnsubscribe(_) => {
                 Reply::Now(not_served("presence subscriptions"))
             }
@@ -238,6 +255,7 @@ impl Router {
                     message
                 }))
             }
+            Reply::InParts(parts) => Reply::InParts(parts),
         }
     }
 

@@ -113,10 +113,11 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self { node, store, listener, admin, tls, .. } = self;
         let mut background = JoinSet::new();
-        background.spawn(sweep(Arc::clone(&node.router)));
+        background.spawn(sweep(Arc::clone(&node.router), node.config.session_memory));
         background.spawn(sweep_store(Arc::clone(&store)));
         background.spawn(write_seen(Arc::clone(&node.router)));
         background.spawn(read_revocations(Arc::clone(&node.router)));
+        background.spawn(Arc::clone(&node.router).deliver_committed());
         background.spawn(sweep_limits(Arc::clone(&node)));
         let acceptor = tls.map(|tls| {
             background.spawn(tls.certificates.keep_fresh());

@@ -79,11 +79,11 @@ impl Router {
 
     fn push(&self, target: &Outlet, message: ServerMessage<'static>) {
         // A session that is over by now has lost it, as one whose connection breaks with it under way.
-        let _ = deliver(target, &Encoded::new(frame(message)), &self.metrics);
+        let _ = deliver(target, &Encoded::new(fresh(message)), &self.metrics);
     }
 
     fn push_notice(&self, user: UserId, notice: &Notice, live: &[DeviceId], except: &[&DeviceId]) -> Told {
-        let frame = Encoded::new(frame(notice.clone().into()));
+        let frame = Encoded::new(fresh(notice.clone().into()));
         let mut told = Told::default();
         for attached in self.registry.of_user(user) {
             let device = attached.device;
@@ -122,7 +122,8 @@ struct Told {
     newcomers: Vec<Arc<Outlet>>,
 }
 
-fn frame(message: ServerMessage<'static>) -> ServerFrame<'static> {
+/// A message that the server starts.
+pub(super) fn fresh(message: ServerMessage<'static>) -> ServerFrame<'static> {
     ServerFrame {
         id: Some(RequestId::from_uuid(Uuid::now_v7())),
         timestamp: Now::read().timestamp(),

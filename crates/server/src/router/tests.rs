@@ -63,6 +63,7 @@ impl Node {
         match self.signal(from, kind, target, Now::read()) {
             Reply::Now(message) => message,
             Reply::Later(answer) => answer.await,
+            Reply::InParts(_) => unreachable!("a signal is answered in one piece"),
         }
     }
 }

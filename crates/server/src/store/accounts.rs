@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{
     Store, StoreError,
     db::{Tx, on, within},
+    mailbox,
     revocations::{self, Revocation},
     tokens::{self, Choice},
 };
@@ -66,10 +67,15 @@ impl Store {
     ) -> Result<AccountCreation, StoreError> {
         let insert = "INSERT INTO users (user_id, email, password_hash, created_at_ms) VALUES ($1, $2, $3, $4) \
              ON CONFLICT (email) DO NOTHING";
-        let created = on!(&self.db, w, pool => {
+        let mut tx = self.db.begin().await?;
+        let created = within!(&mut tx, connection => {
             let query = sqlx::query(insert).bind(user.as_uuid()).bind(email).bind(password_hash).bind(now_ms);
-            query.execute(pool).await?.rows_affected() == 1
+            query.execute(connection).await?.rows_affected() == 1
         });
+        if created {
+            mailbox::create(&mut tx, user).await?;
+        }
+        tx.end(created).await?;
         Ok(if created { AccountCreation::Created } else { AccountCreation::EmailTaken })
     }
 
@@ -234,6 +240,8 @@ async fn set_password_hash(tx: &mut Tx, user: UserId, hash: &str) -> Result<(), 
 
 /// Takes from an account all that belongs to it, a statement for each table that holds some.
 async fn empty(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<(), StoreError> {
+    // Before contacts, as whoever posts a message locks them.
+    mailbox::delete(tx, user).await?;
     let marked = [
         "UPDATE users SET email = NULL, password_hash = NULL, deleted_at_ms = $2 WHERE user_id = $1",
         "UPDATE devices SET pubkey = NULL, name = NULL, signature = NULL, last_seen_at_ms = NULL, \

@@ -20,6 +20,7 @@ mod contacts;
 mod devices;
 mod keys;
 mod lifecycle;
+mod mailbox;
 mod notices;
 mod revocations;
 mod tokens;

@@ -29,7 +29,7 @@ suite! {
     revocations_are_swept_when_no_token_is_left,
 }
 
-async fn family(at: &Fixture, user_id: UserId, device: Option<&str>) -> Uuid {
+pub(super) async fn family(at: &Fixture, user_id: UserId, device: Option<&str>) -> Uuid {
     let family_id = Uuid::new_v4();
     let mut token_hash = [0; 32];
     token_hash[..16].copy_from_slice(family_id.as_bytes());
