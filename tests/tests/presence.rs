@@ -201,6 +201,37 @@ fn a_subscription_is_acked_and_then_answered_for_each_user_once_and_in_order() {
 }
 
 #[test]
+fn a_subscription_behind_slower_requests_is_acked_before_it_is_told() {
+    const USERS: usize = 20;
+    let server = TestServer::shared();
+    let watcher = server.user();
+    let mut peer = watcher.opens_ephemeral();
+    let users: Vec<User> = (0..USERS).map(|_| server.user()).collect();
+    let mut burst = Vec::new();
+    for (number, user) in users.iter().enumerate() {
+        let requests = [
+            json!({"type": "message", "id": format!("m{number}"), "recipient_id": watcher.id, "encrypted_content": "eA=="}),
+            json!({"type": "sync", "id": format!("y{number}"), "since_seq": 0}),
+            json!({"type": "presence_subscribe", "id": format!("s{number}"), "user_ids": [user.id]}),
+        ];
+        burst.extend(requests.iter().flat_map(|request| Frame::text(request.to_string()).encode()));
+    }
+    assert!(peer.socket.sends_bytes(&burst));
+    let (mut acked, mut told) = (0, 0);
+    while told < USERS {
+        let message = peer.expects_any();
+        if message["type"] == "ack" && message["id"].as_str().is_some_and(|id| id.starts_with('s')) {
+            assert_eq!(message["id"], format!("s{acked}"));
+            acked += 1;
+        } else if message["type"] == "presence" {
+            assert_eq!(message["user_id"], users[told].id);
+            told += 1;
+            assert!(told <= acked, "told of the user {told} before his subscription was acked");
+        }
+    }
+}
+
+#[test]
 fn the_same_request_again_is_acked_alone() {
     let server = TestServer::shared();
     let (mut watcher, user) = watcher_and_watched(&server);
@@ -577,6 +608,29 @@ fn a_change_of_what_is_allowed_already_says_nothing() {
 }
 
 #[test]
+fn whoever_writes_to_somebody_is_seen_by_him() {
+    let server = TestServer::shared();
+    let (watcher, user) = (server.user(), server.user());
+    decides(&watcher, &user.id, "allowed").expects(204);
+    let mut phone = user.opens_ephemeral();
+    let mut peer = watcher.opens_ephemeral();
+    assert_never_seen(&watches(&mut peer, &user.id), &user.id);
+    let message =
+        json!({"type": "message", "id": "m", "recipient_id": watcher.id, "encrypted_content": "eA=="});
+    phone.sends(message);
+    phone.expects("ack");
+    let (mut kinds, mut statuses) = (Vec::new(), Vec::new());
+    for _ in 0..2 {
+        let told = peer.expects_any();
+        statuses.extend(told["status"].as_str().map(ToOwned::to_owned));
+        kinds.push(told["type"].as_str().expect("a type").to_owned());
+    }
+    kinds.sort();
+    assert_eq!((kinds, statuses), (vec!["message".into(), "presence".into()], vec!["online".to_owned()]));
+    peer.expects_nothing();
+}
+
+#[test]
 fn what_is_changed_on_another_node_is_followed_within_two_seconds() {
     let one = TestServer::builder().postgres().start();
     let other = TestServer::builder().beside(&one).start();
@@ -595,6 +649,18 @@ fn what_is_changed_on_another_node_is_followed_within_two_seconds() {
         assert!(changed.elapsed() < Duration::from_secs(2), "{:?}", changed.elapsed());
     }
     peer.expects_nothing();
+
+    // A message reaches out too.
+    let writer = one.user();
+    let _here = writer.opens_ephemeral();
+    decides(&watcher, &writer.id, "allowed").expects(204);
+    assert_never_seen(&watches(&mut peer, &writer.id), &writer.id);
+    let mut there = Upgrade::to("/signal").bearer(&writer.token).connected(&other);
+    there.sends(
+        json!({"type": "message", "id": "m", "recipient_id": watcher.id, "encrypted_content": "eA=="}),
+    );
+    there.expects("ack");
+    assert_eq!(peer.expects("presence")["status"], "online");
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 mod told;
+mod unanswered;
 mod wire;
 
 pub(crate) use enter::enter;

@@ -21,7 +21,11 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use self::marks::Marks;
-use super::{offers::Offers, turns::Turns};
+use super::{
+    feed::{Feed, Reached},
+    offers::Offers,
+    turns::Turns,
+};
 
 /// A session as everyone else sees it.
 #[derive(Debug)]
@@ -83,6 +87,18 @@ pub(crate) enum Pushed {
     Gone,
 }
 
+/// What became of a message of the mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a gap is to be filled first"]
+pub(super) enum Fed {
+    /// It was the next one, and put into the queue.
+    Pushed(Pushed),
+    /// The session has it already, or gets it through its `sync`.
+    Known,
+    /// Those after this number have to come first.
+    After(u64),
+}
+
 /// What a session that is over leaves behind.
 pub(crate) struct Left {
     /// Frames that waited for its client.
@@ -97,8 +113,6 @@ pub(crate) enum Taken {
     Frames(VecDeque<Frame>),
     /// An order; it goes before frames.
     Order(Order),
-    /// Watched users of whom the client is to be told; they come after frames, and only where there is a socket.
-    Watched(Vec<UserId>),
 }
 
 #[derive(Default)]
@@ -110,6 +124,7 @@ struct Queue {
     closing: Option<Closing>,
     hand_over: Option<Box<dyn Any + Send>>,
     marks: Marks,
+    feed: Feed,
     waker: Option<Waker>,
     detached: bool,
     closed: bool,
@@ -126,7 +141,8 @@ impl Closing {
     pub(crate) fn new(code: CloseCode, reason: &'static str, message: &'static str) -> Self {
         let error = ErrorReply {
             close: Some(code.as_u16()),
-            reconnect: Some(code.advice(reason) == aldis_protocol::Advice::Reconnect),
+            // With new credentials first, where the code says so.
+            reconnect: Some(code.advice(reason) != aldis_protocol::Advice::Stop),
             ..ErrorReply::new(code.error_code(), message)
         };
         Self { code, reason, error }
@@ -188,6 +204,48 @@ impl Outlet {
         let waker = if queue.detached { None } else { queue.waker.take() };
         drop(queue);
         wake(waker);
+    }
+
+    /// Puts a message of the user's mailbox into the queue, where it is the next one.
+    pub(super) fn push_mail(&self, seq: u64, frame: impl FnOnce() -> Frame) -> Fed {
+        let mut queue = self.lock();
+        if queue.closed {
+            return Fed::Pushed(Pushed::Gone);
+        }
+        match queue.feed.reach(seq) {
+            Reached::Known => Fed::Known,
+            Reached::After(after) => Fed::After(after),
+            Reached::Next => {
+                let pushed = queue.push(frame());
+                let waker = queue.waker.take();
+                drop(queue);
+                wake(waker);
+                Fed::Pushed(pushed)
+            }
+        }
+    }
+
+    /// A message of the user's mailbox that the session knows from its own `ack` was committed.
+    pub(super) fn pass_mail(&self, seq: u64) -> Fed {
+        match self.lock().feed.reach(seq) {
+            Reached::Next | Reached::Known => Fed::Known,
+            Reached::After(after) => Fed::After(after),
+        }
+    }
+
+    /// A `sync` of the user's mailbox begins: what is committed from now on comes through it alone.
+    pub(super) fn begin_sync(&self) {
+        self.lock().feed.begin_sync();
+    }
+
+    /// The `sync` has streamed all up to this number. False where more was committed meanwhile.
+    pub(super) fn end_sync(&self, last: u64) -> bool {
+        self.lock().feed.end_sync(last)
+    }
+
+    /// The `sync` ends before all was streamed.
+    pub(super) fn abandon_sync(&self) {
+        self.lock().feed.abandon_sync();
     }
 
     /// Closes the session. The first close stands, and goes before a hand-over.
@@ -262,15 +320,20 @@ impl Outlet {
         }
         if queue.frames.is_empty() {
             queue.taken = Load::default();
-            if let Some(watched) = queue.take_marks() {
-                return Poll::Ready(Taken::Watched(watched));
-            }
             queue.register(cx.waker());
             return Poll::Pending;
         }
         queue.taken = Load { frames: queue.frames.len(), bytes: queue.bytes };
         queue.bytes = 0;
         Poll::Ready(Taken::Frames(std::mem::take(&mut queue.frames)))
+    }
+
+    /// For the session itself, where [nothing else waits](Self::poll_take): some of the watched users of whom it is to
+    /// tell its client. Without a socket nobody can be told, and what is told later is newer.
+    pub(crate) fn take_marks(&self) -> Option<Vec<UserId>> {
+        let mut queue = self.lock();
+        let taken = if queue.detached { Vec::new() } else { queue.marks.take() };
+        (!taken.is_empty()).then_some(taken)
     }
 
     /// For the session itself, while it has frames to write: registers for orders alone.
@@ -329,12 +392,6 @@ impl Queue {
         closing.or_else(|| self.hand_over.take().map(Order::HandOver))
     }
 
-    /// Without a socket nobody can be told, and what is told later is newer.
-    fn take_marks(&mut self) -> Option<Vec<UserId>> {
-        let taken = if self.detached { Vec::new() } else { self.marks.take() };
-        (!taken.is_empty()).then_some(taken)
-    }
-
     fn register(&mut self, waker: &Waker) {
         match &mut self.waker {
             Some(registered) => registered.clone_from(waker),
@@ -386,7 +443,7 @@ mod tests {
     fn takes_frames(outlet: &Outlet) -> Option<usize> {
         match take(outlet) {
             Poll::Ready(Taken::Frames(frames)) => Some(frames.len()),
-            Poll::Ready(Taken::Order(_) | Taken::Watched(_)) | Poll::Pending => None,
+            Poll::Ready(Taken::Order(_)) | Poll::Pending => None,
         }
     }
 
@@ -419,24 +476,17 @@ mod tests {
     }
 
     #[test]
-    fn marks_come_after_frames_and_wait_for_a_socket() {
+    fn marks_are_held_until_there_is_a_socket() {
         let outlet = outlet();
         let watched = UserId::new(Uuid::from_u128(3));
-        let takes_marks = || match take(&outlet) {
-            Poll::Ready(Taken::Watched(watched)) => watched,
-            Poll::Ready(_) | Poll::Pending => Vec::new(),
-        };
         outlet.set_detached(true);
         outlet.mark(watched);
-        assert_eq!(outlet.push(frame(1)), Pushed::Buffered);
-        assert_eq!(takes_frames(&outlet), Some(1));
         assert!(take(&outlet).is_pending());
+        assert_eq!(outlet.take_marks(), None);
         assert!(outlet.held_bytes() > 0, "it is kept");
         outlet.set_detached(false);
-        assert_eq!(outlet.push(frame(1)), Pushed::Queued);
-        assert_eq!(takes_frames(&outlet), Some(1));
-        assert_eq!(takes_marks(), [watched]);
-        assert_eq!((takes_marks(), outlet.held_bytes()), (vec![], 0));
+        assert_eq!(outlet.take_marks(), Some(vec![watched]));
+        assert_eq!((outlet.take_marks(), outlet.held_bytes()), (None, 0));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use aldis_protocol::{
 use aldis_registry::{DevicePresence, TooManyWatches, Watcher};
 
 pub(super) use self::{crowds::Crowds, standings::Standings};
-use super::{Reply, Router, done, error, outlet::Outlet, stand_in::stand_in};
+use super::{Reply, Router, done, error, outlet::Outlet, stand_in::stand_in, turns::Turn};
 use crate::{
     clock::{Now, unix_ms_i64},
     store::StoreError,
@@ -42,10 +42,9 @@ impl Router {
             self.present(from, presence);
             return Reply::Now(done("Presence set"));
         }
-        let turn = from.turns.take();
-        let (router, from) = (Arc::clone(self), Arc::clone(from));
+        let (router, from, turn) = (Arc::clone(self), Arc::clone(from), Turn::take(from));
         Reply::Later(Box::pin(async move {
-            let _turn = turn;
+            turn.comes().await;
             router.present(&from, presence);
             done("Presence set")
         }))
@@ -53,20 +52,18 @@ impl Router {
 
     /// Lets a session watch users, all of them or none. It is told of each once the request is answered.
     pub(super) fn subscribe(self: &Arc<Self>, from: &Arc<Outlet>, users: Vec<UserRef>) -> Reply {
-        let turn = from.turns.take();
-        let (router, from) = (Arc::clone(self), Arc::clone(from));
+        let (router, from, turn) = (Arc::clone(self), Arc::clone(from), Turn::take(from));
         Reply::Later(Box::pin(async move {
-            let _turn = turn;
+            turn.comes().await;
             router.watch(&from, &users).await.map_or_else(|refusal| refusal, |()| done("Subscribed"))
         }))
     }
 
     /// Lets a session watch users no more.
     pub(super) fn unsubscribe(self: &Arc<Self>, from: &Arc<Outlet>, users: Vec<UserRef>) -> Reply {
-        let turn = from.turns.take();
-        let (router, from) = (Arc::clone(self), Arc::clone(from));
+        let (router, from, turn) = (Arc::clone(self), Arc::clone(from), Turn::take(from));
         Reply::Later(Box::pin(async move {
-            let _turn = turn;
+            turn.comes().await;
             match router.users_named(&from, &users).await {
                 Ok(users) => {
                     router.unwatch(&from, &users);

@@ -1,9 +1,8 @@
-//! Signals and presence through the router alone: what it asks the store, and in which order it carries things out.
+//! The router alone: what it asks the store, and in which order it carries things out.
 
-use std::{
-    sync::Arc,
-    task::{Context, Poll, Waker},
-};
+mod rotation_ends;
+
+use std::sync::Arc;
 
 use aldis_auth::{KeyRing, RootKey};
 use aldis_protocol::{
@@ -12,7 +11,7 @@ use aldis_protocol::{
 };
 use uuid::Uuid;
 
-use super::{Outlet, Reply, Router, Taken, new_session_id};
+use super::{Outlet, Reply, Router, new_session_id};
 use crate::{
     clock::{Now, unix_ms_i64},
     config::{Config, Loaded},
@@ -66,6 +65,7 @@ impl Node {
         match self.signal(from, kind, target, Now::read()) {
             Reply::Now(message) => message,
             Reply::Later(answer) => answer.await,
+            Reply::InParts(_) => unreachable!("a signal is answered in one piece"),
         }
     }
 }
@@ -211,7 +211,7 @@ async fn subscribes(node: &Node, from: &Arc<Outlet>, users: &[UserId]) -> Server
     let message = ClientMessage::PresenceSubscribe(PresenceSubscribe { user_ids });
     match node.router.handle(from, None, message, Now::read()) {
         Reply::Later(answer) => answer.await,
-        Reply::Now(message) => panic!("answered without the store: {message:?}"),
+        Reply::Now(_) | Reply::InParts(_) => panic!("answered without the store, or in parts"),
     }
 }
 
@@ -223,11 +223,7 @@ async fn a_session_is_marked_for_whom_it_asked_once_that_is_answered() {
     let (watcher, _live, _hidden) = (node.session(user), node.session(peer), node.session(stranger));
     let users = [stranger, peer, user];
     assert_eq!(code(&subscribes(&node, &watcher, &users).await), None);
-    let Poll::Ready(Taken::Watched(marked)) = watcher.poll_take(&mut Context::from_waker(Waker::noop()))
-    else {
-        panic!("nobody is marked");
-    };
-    assert_eq!(marked, users);
+    assert_eq!(watcher.take_marks(), Some(users.to_vec()));
     let shown = users.map(|user| told(&node, &watcher, user));
     assert_eq!(shown, [Some((Status::Offline, 0)), Some((Status::Online, 1)), Some((Status::Online, 1))]);
     assert_eq!(told(&node, &watcher, peer), None, "told already");
@@ -317,6 +313,5 @@ async fn a_crowd_is_told_in_the_end_and_its_first_at_once() {
 
 /// Takes the marks of a session; whether this user is among them.
 fn is_marked(outlet: &Outlet, user: UserId) -> bool {
-    let taken = outlet.poll_take(&mut Context::from_waker(Waker::noop()));
-    matches!(taken, Poll::Ready(Taken::Watched(marked)) if marked.contains(&user))
+    outlet.take_marks().is_some_and(|marked| marked.contains(&user))
 }

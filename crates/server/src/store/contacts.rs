@@ -116,7 +116,7 @@ impl Store {
         pair.forget();
         write(&mut tx, user, peer, &pair).await?;
         trim_reached_out(&mut tx, user).await?;
-        standings::append(&mut tx, user, peer, now_ms).await?;
+        standings::append(&mut tx, &[(user, peer)], now_ms).await?;
         tx.commit().await
     }
 
@@ -287,7 +287,7 @@ async fn decide(
         ContactDecision::Blocked => pair.block(now_ms),
     }
     write(tx, user, peer, &pair).await?;
-    standings::append(tx, user, peer, now_ms).await?;
+    standings::append(tx, &[(user, peer)], now_ms).await?;
     Ok(Decided::Done)
 }
 
@@ -310,7 +310,7 @@ async fn ask(
     let hears = if told { to } else { UserId::new(Uuid::nil()) };
     let notice = Notice::ContactRequest(ContactRequest { user_id: from });
     notices::add(tx, hears, &notice, live, now_ms).await?;
-    standings::append(tx, from, to, now_ms).await?;
+    standings::append(tx, &[(from, to)], now_ms).await?;
     Ok(Requested::Noted { told })
 }
 
@@ -384,6 +384,23 @@ async fn count(tx: &mut Tx, select: &'static str, user: UserId) -> Result<i64, S
     Ok(
         within!(tx, connection => sqlx::query_scalar(select).bind(user.as_uuid()).fetch_one(connection).await?),
     )
+}
+
+/// A user wrote to another, who may reach him back from now on. Not where he has blocked him meanwhile.
+pub(super) async fn reach_out(
+    tx: &mut Tx,
+    user: UserId,
+    peer: UserId,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    let upsert = "INSERT INTO contacts (user_id, peer_id, asked_by_address, reached_out_at_ms) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (user_id, peer_id) DO UPDATE SET reached_out_at_ms = excluded.reached_out_at_ms \
+         WHERE contacts.decision IS NULL OR contacts.decision <> $5";
+    within!(tx, connection => {
+        let query = sqlx::query(upsert).bind(user.as_uuid()).bind(peer.as_uuid()).bind(false).bind(now_ms);
+        query.bind(ContactDecision::Blocked.as_str()).execute(connection).await?;
+    });
+    trim_reached_out(tx, user).await
 }
 
 async fn trim_reached_out(tx: &mut Tx, user: UserId) -> Result<(), StoreError> {

@@ -5,6 +5,7 @@
 //! reason: who asks for what follows the last number he has seen misses nothing.
 
 use aldis_protocol::UserId;
+use sqlx::QueryBuilder;
 use uuid::Uuid;
 
 use super::{
@@ -15,6 +16,9 @@ use super::{
 
 /// Nodes read the list every second; a day is for one whose database was away.
 const KEPT_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// How many rows one statement writes: a batch of the writer has no more.
+const ROWS_PER_INSERT: usize = 512;
 
 /// Two users between whom something has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,16 +64,26 @@ impl Store {
     }
 }
 
-/// Adds two users to the list. To be called last in a transaction, which everybody else who adds to it waits for from
-/// here on.
-pub(super) async fn append(tx: &mut Tx, user: UserId, peer: UserId, now_ms: i64) -> Result<(), StoreError> {
-    let draw = "UPDATE standing_counter SET last = last + 1 RETURNING last";
-    let number: i64 = within!(tx, connection => sqlx::query_scalar(draw).fetch_one(connection).await?);
-    let insert = "INSERT INTO standings (number, user_id, peer_id, at_ms) VALUES ($1, $2, $3, $4)";
-    within!(tx, connection => {
-        let query = sqlx::query(insert).bind(number).bind(user.as_uuid()).bind(peer.as_uuid()).bind(now_ms);
-        query.execute(connection).await?;
-    });
+/// Adds pairs of users to the list, in this order. To be called late in a transaction, which everybody else who adds to
+/// it waits for from here on: what it locks afterwards, nobody may hold who comes here.
+pub(super) async fn append(tx: &mut Tx, pairs: &[(UserId, UserId)], now_ms: i64) -> Result<(), StoreError> {
+    if pairs.is_empty() {
+        return Ok(());
+    }
+    let draw = "UPDATE standing_counter SET last = last + $1 RETURNING last";
+    let count = i64::try_from(pairs.len()).unwrap_or(i64::MAX);
+    let last: i64 =
+        within!(tx, connection => sqlx::query_scalar(draw).bind(count).fetch_one(connection).await?);
+    let numbered: Vec<_> = (last - count + 1..).zip(pairs).collect();
+    for rows in numbered.chunks(ROWS_PER_INSERT) {
+        within!(tx, connection => {
+            let mut statement = QueryBuilder::new("INSERT INTO standings (number, user_id, peer_id, at_ms) ");
+            statement.push_values(rows, |mut row, (number, (user, peer))| {
+                row.push_bind(*number).push_bind(user.as_uuid()).push_bind(peer.as_uuid()).push_bind(now_ms);
+            });
+            statement.build().execute(connection).await?;
+        });
+    }
     Ok(())
 }
 

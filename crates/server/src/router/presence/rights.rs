@@ -56,13 +56,18 @@ impl Router {
         if doubts.is_empty() { Ok(()) } else { self.resolve_all(one, other, &doubts).await }
     }
 
-    /// The same for whoever has just made the change, and is not to learn from the time it takes who watches. What
-    /// cannot be looked up now is the next time that the list is read.
+    /// The same. What cannot be looked up now is the next time that the list is read.
+    pub(in crate::router) async fn follow_standing(&self, one: UserId, other: UserId) {
+        if let Err(error) = self.standing_changed(one, other).await {
+            self.look_again(one, other, &error);
+        }
+    }
+
+    /// The same for whoever has just made the change, and is not to learn from the time it takes who watches.
     pub(in crate::router) async fn standing_was_changed(&self, one: UserId, other: UserId) {
         let doubts = self.doubt_standing(one, other);
         if let Err(error) = self.resolve_all(one, other, &doubts).await {
-            tracing::warn!(%error, "cannot look up how two users stand; trying again");
-            self.standings.note_unsettled(one, other);
+            self.look_again(one, other, &error);
         }
     }
 
@@ -75,6 +80,11 @@ impl Router {
             after = Some(last.watcher.session);
             doubts.iter().for_each(|doubt| self.resolve(doubt, false));
         }
+    }
+
+    fn look_again(&self, one: UserId, other: UserId, error: &StoreError) {
+        tracing::warn!(%error, "cannot look up how two users stand; trying again");
+        self.standings.note_unsettled(one, other);
     }
 
     fn doubt_standing(&self, one: UserId, other: UserId) -> Vec<Doubt<Arc<Outlet>>> {

@@ -50,7 +50,7 @@ impl Router {
     /// Carries out what was added to the list since the last time. What fails is tried again the next time.
     pub(crate) async fn read_standings(&self) -> Result<(), StoreError> {
         for (one, other) in self.standings.take_unsettled() {
-            self.standing_was_changed(one, other).await;
+            self.follow_standing(one, other).await;
         }
         loop {
             let last = self.standings.last.load(Ordering::Relaxed);
