@@ -110,6 +110,12 @@ impl Asked {
         self.id.as_ref()
     }
 
+    /// A request for somebody's presence, or for something else.
+    #[cfg(test)]
+    pub(super) const fn nameless(subscribes: bool) -> Self {
+        Self { id: None, digest: None, subscribes }
+    }
+
     /// Whether it asks for somebody's presence.
     pub(super) const fn subscribes(&self) -> bool {
         self.subscribes

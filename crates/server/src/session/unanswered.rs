@@ -134,3 +134,33 @@ impl Waiting {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    fn poll(unanswered: &mut Unanswered) -> bool {
+        let answer = unanswered.poll(&mut Context::from_waker(Waker::noop()), true);
+        matches!(answer, Poll::Ready(Answer::Message(..)))
+    }
+
+    #[test]
+    fn a_subscription_is_awaited_until_it_is_answered_in_its_turn() {
+        let (slow, answered) = oneshot::channel();
+        let mut unanswered = Unanswered::default();
+        unanswered.push(Asked::nameless(false), Box::pin(async { answered.await.unwrap() }));
+        assert!(!unanswered.awaits_subscription());
+        unanswered.push(Asked::nameless(true), Box::pin(async { ServerMessage::Pong }));
+        assert!(!poll(&mut unanswered), "the first is not answered");
+        assert!(unanswered.awaits_subscription(), "carried out, and not answered");
+        slow.send(ServerMessage::Pong).unwrap();
+        assert!(poll(&mut unanswered));
+        assert!(unanswered.awaits_subscription());
+        assert!(poll(&mut unanswered));
+        assert!(!unanswered.awaits_subscription());
+    }
+}
