@@ -7,6 +7,7 @@
 )]
 
 mod connection;
+mod delivery;
 mod peer;
 mod requests;
 mod resume;
