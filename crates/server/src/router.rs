@@ -3,12 +3,17 @@
 
 mod accounts;
 mod blob;
+mod committed;
 mod contacts;
 mod deliver;
 mod devices;
+mod feed;
 mod ice;
 mod identity;
 mod keys;
+mod mail;
+mod mail_delivery;
+mod named;
 mod notices;
 mod offers;
 mod outlet;
@@ -17,10 +22,12 @@ mod rates;
 mod relations;
 mod revocations;
 mod rotation;
+mod rotation_ends;
 mod seen;
 mod sessions;
 mod signaling;
 mod stand_in;
+mod syncing;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -31,16 +38,18 @@ use std::{sync::Arc, time::Duration};
 
 use aldis_auth::{HttpChallenges, KeyRing, RootKey, SubKeyRing, TokenKeys};
 use aldis_protocol::{
-    Ack, AckStatus, ClientMessage, CloseCode, ErrorCode, ErrorReply, RequestId, RoomId, ServerMessage,
-    SessionId, UserId, limits::MAX_CONNECTIONS_PER_USER,
+    Ack, AckStatus, ClientMessage, CloseCode, Delivered, ErrorCode, ErrorReply, Read, RequestId, RoomId,
+    ServerMessage, SessionId, UserId, limits::MAX_CONNECTIONS_PER_USER,
 };
 use aldis_registry::{Attached, Attachment, Registry, Routing};
-use futures::future::BoxFuture;
+use bytes::Bytes;
+use futures::{future::BoxFuture, stream::BoxStream};
 
 pub(crate) use contacts::Asked;
 pub(crate) use identity::{Denied, Identity, KeyProof, ProvedByKey, TokenLife, TokenProof};
 pub(crate) use outlet::{Closing, Frame, Left, Order, Outlet, Taken};
 pub(crate) use rotation::NotAccepted;
+pub(crate) use rotation_ends::RotationEnds;
 pub(crate) use tokens::Caller;
 pub(crate) use totp::FactorDue;
 
@@ -50,7 +59,7 @@ use self::{
 };
 use crate::{
     clock::Now,
-    config::{Config, PasswordHash, Registration, TokenAlgorithm, Turn},
+    config::{Config, Registration, TokenAlgorithm, Turn},
     metrics::Metrics,
     store::{self, Store},
 };
@@ -90,6 +99,16 @@ pub(crate) enum Reply {
     Now(ServerMessage<'static>),
     /// When the store has answered.
     Later(BoxFuture<'static, ServerMessage<'static>>),
+    /// As the socket has room; the last part is the reply. Dropped where the socket breaks.
+    InParts(BoxStream<'static, Part>),
+}
+
+/// A part of what a request streams.
+pub(crate) enum Part {
+    /// Frames in the session's codec, none of them counted.
+    Frames(Vec<Bytes>),
+    /// The reply, which ends it.
+    Reply(Box<ServerMessage<'static>>),
 }
 
 /// Why the router cannot begin its work.
@@ -104,19 +123,17 @@ const ROTATIONS_A_DAY: usize = 3;
 impl Router {
     /// A router over an open store.
     pub(crate) fn new(config: &Config, ring: &KeyRing, store: Arc<Store>) -> Result<Self, SecretKeyTooShort> {
+        let metrics = Arc::new(Metrics::new());
         Ok(Self {
             registry: Registry::default(),
-            metrics: Arc::new(Metrics::new()),
             store,
             tokens: token_keys(config, ring)?,
             challenges: HttpChallenges::new(ring.sub_keys("http-challenges")),
             successors: ring.sub_keys("refresh-successors"),
             factors: SecondFactors::new(ring),
             revocations: Revocations::new(config.access_token_lifetime),
-            passwords: Passwords::new(match config.password_hash {
-                PasswordHash::Argon2id => aldis_auth::PasswordHasher::Argon2id,
-                PasswordHash::Bcrypt => aldis_auth::PasswordHasher::Bcrypt,
-            }),
+            passwords: Passwords::new(config.password_hash.hasher(), Arc::clone(&metrics)),
+            metrics,
             relations: Relations::default(),
             rates: Rates::new(config.rate_limits),
             seen: Seen::default(),
@@ -157,10 +174,10 @@ impl Router {
             | ClientMessage::ChatMessage(_)
             | ClientMessage::Broadcast(_)
             | ClientMessage::History(_) => Reply::Now(not_served("rooms")),
-            ClientMessage::Message(_)
-            | ClientMessage::Sync(_)
-            | ClientMessage::Delivered(_)
-            | ClientMessage::Read(_) => Reply::Now(not_served("encrypted messages")),
+            ClientMessage::Message(message) => self.post(from, id, message, now),
+            ClientMessage::Sync(sync) => self.sync(from, sync),
+            ClientMessage::Delivered(Delivered { message_ids }) => self.mark(from, message_ids, false),
+            ClientMessage::Read(Read { message_ids }) => self.mark(from, message_ids, true),
             ClientMessage::PresenceSubscribe(_) | ClientMessage::PresenceUnsubscribe(_) => {
                 Reply::Now(not_served("presence subscriptions"))
             }
@@ -238,6 +255,7 @@ impl Router {
                     message
                 }))
             }
+            Reply::InParts(parts) => Reply::InParts(parts),
         }
     }
 

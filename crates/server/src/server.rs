@@ -14,7 +14,7 @@ use crate::{
     drain,
     http::{admin_routes, routes},
     node::Node,
-    router::Router,
+    router::{RotationEnds, Router},
     session::sweep,
     store::{Store, StoreError, StoreOptions},
     transport::{Certificates, Listener, TlsError, doors, serve},
@@ -113,10 +113,12 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self { node, store, listener, admin, tls, .. } = self;
         let mut background = JoinSet::new();
-        background.spawn(sweep(Arc::clone(&node.router)));
+        background.spawn(sweep(Arc::clone(&node.router), node.config.session_memory));
         background.spawn(sweep_store(Arc::clone(&store)));
         background.spawn(write_seen(Arc::clone(&node.router)));
         background.spawn(read_revocations(Arc::clone(&node.router)));
+        background.spawn(tell_rotation_ends(Arc::clone(&node.router)));
+        background.spawn(Arc::clone(&node.router).deliver_committed());
         background.spawn(sweep_limits(Arc::clone(&node)));
         let acceptor = tls.map(|tls| {
             background.spawn(tls.certificates.keep_fresh());
@@ -173,6 +175,8 @@ impl Tls {
 const STORE_SWEEP: Duration = Duration::from_secs(60);
 /// How often a node asks what others revoked.
 const READ_REVOCATIONS: Duration = Duration::from_secs(1);
+/// How often a node looks for rotations whose window has ended.
+const TELL_ROTATION_ENDS: Duration = Duration::from_secs(1);
 /// How often limits that are not used give back their memory.
 const LIMITS_SWEEP: Duration = Duration::from_secs(60);
 /// How often it is written down when devices were last connected.
@@ -193,6 +197,18 @@ async fn read_revocations(router: Arc<Router>) {
         ticks.tick().await;
         if let Err(error) = router.read_revocations().await {
             tracing::warn!(%error, "cannot read revocations; trying again");
+        }
+    }
+}
+
+async fn tell_rotation_ends(router: Arc<Router>) {
+    let mut ends = RotationEnds::after(unix_ms_i64());
+    let mut ticks = interval(TELL_ROTATION_ENDS);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = router.tell_rotation_ends(&mut ends, unix_ms_i64()).await {
+            tracing::warn!(%error, "cannot read which rotations have become final; trying again");
         }
     }
 }
@@ -222,11 +238,5 @@ async fn sweep_store(store: Arc<Store>) {
 }
 
 fn database(error: &StoreError) -> StartError {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    StartError::Database(text)
+    StartError::Database(error.with_causes())
 }

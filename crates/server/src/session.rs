@@ -20,6 +20,7 @@ mod sweep;
 mod task;
 #[cfg(test)]
 mod tests;
+mod unanswered;
 mod wire;
 
 pub(crate) use enter::enter;

@@ -18,7 +18,11 @@ use aldis_protocol::{
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{offers::Offers, turns::Turns};
+use super::{
+    feed::{Feed, Reached},
+    offers::Offers,
+    turns::Turns,
+};
 
 /// A session as everyone else sees it.
 #[derive(Debug)]
@@ -78,6 +82,18 @@ pub(crate) enum Pushed {
     Gone,
 }
 
+/// What became of a message of the mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a gap is to be filled first"]
+pub(super) enum Fed {
+    /// It was the next one, and put into the queue.
+    Pushed(Pushed),
+    /// The session has it already, or gets it through its `sync`.
+    Known,
+    /// Those after this number have to come first.
+    After(u64),
+}
+
 /// What a session that is over leaves behind.
 pub(crate) struct Left {
     /// Frames that waited for its client.
@@ -102,6 +118,7 @@ struct Queue {
     taken: Load,
     closing: Option<Closing>,
     hand_over: Option<Box<dyn Any + Send>>,
+    feed: Feed,
     waker: Option<Waker>,
     detached: bool,
     closed: bool,
@@ -118,7 +135,8 @@ impl Closing {
     pub(crate) fn new(code: CloseCode, reason: &'static str, message: &'static str) -> Self {
         let error = ErrorReply {
             close: Some(code.as_u16()),
-            reconnect: Some(code.advice(reason) == aldis_protocol::Advice::Reconnect),
+            // With new credentials first, where the code says so.
+            reconnect: Some(code.advice(reason) != aldis_protocol::Advice::Stop),
             ..ErrorReply::new(code.error_code(), message)
         };
         Self { code, reason, error }
@@ -167,6 +185,48 @@ impl Outlet {
         drop(queue);
         wake(waker);
         pushed
+    }
+
+    /// Puts a message of the user's mailbox into the queue, where it is the next one.
+    pub(super) fn push_mail(&self, seq: u64, frame: impl FnOnce() -> Frame) -> Fed {
+        let mut queue = self.lock();
+        if queue.closed {
+            return Fed::Pushed(Pushed::Gone);
+        }
+        match queue.feed.reach(seq) {
+            Reached::Known => Fed::Known,
+            Reached::After(after) => Fed::After(after),
+            Reached::Next => {
+                let pushed = queue.push(frame());
+                let waker = queue.waker.take();
+                drop(queue);
+                wake(waker);
+                Fed::Pushed(pushed)
+            }
+        }
+    }
+
+    /// A message of the user's mailbox that the session knows from its own `ack` was committed.
+    pub(super) fn pass_mail(&self, seq: u64) -> Fed {
+        match self.lock().feed.reach(seq) {
+            Reached::Next | Reached::Known => Fed::Known,
+            Reached::After(after) => Fed::After(after),
+        }
+    }
+
+    /// A `sync` of the user's mailbox begins: what is committed from now on comes through it alone.
+    pub(super) fn begin_sync(&self) {
+        self.lock().feed.begin_sync();
+    }
+
+    /// The `sync` has streamed all up to this number. False where more was committed meanwhile.
+    pub(super) fn end_sync(&self, last: u64) -> bool {
+        self.lock().feed.end_sync(last)
+    }
+
+    /// The `sync` ends before all was streamed.
+    pub(super) fn abandon_sync(&self) {
+        self.lock().feed.abandon_sync();
     }
 
     /// Closes the session. The first close stands, and goes before a hand-over.

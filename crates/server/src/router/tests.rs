@@ -1,4 +1,6 @@
-//! Signals through the router alone: what it asks the store, and in which order it carries things out.
+//! The router alone: what it asks the store, and in which order it carries things out.
+
+mod rotation_ends;
 
 use std::sync::Arc;
 
@@ -63,6 +65,7 @@ impl Node {
         match self.signal(from, kind, target, Now::read()) {
             Reply::Now(message) => message,
             Reply::Later(answer) => answer.await,
+            Reply::InParts(_) => unreachable!("a signal is answered in one piece"),
         }
     }
 }

@@ -15,14 +15,14 @@ use aldis_protocol::{
     limits::{MAX_UNANSWERED_REQUESTS, WRITE_STALL},
 };
 use bytes::Bytes;
-use futures::future::BoxFuture;
 use tokio_util::task::TaskTracker;
 
 use super::{
     greeting::{self, Greeting},
     leave::leave,
-    live::{Asked, Due, Live, Step, fresh},
+    live::{Due, Live, Step, fresh},
     resume::HandOver,
+    unanswered::{Answer, Unanswered},
     wire::{Backlog, Broken, Incoming, Outgoing, Wire},
 };
 use crate::{
@@ -43,19 +43,11 @@ pub(crate) struct Task<W> {
     router: Arc<Router>,
     /// Waits for sockets that the session has let go of.
     sockets: TaskTracker,
-    waiting: VecDeque<Waiting>,
+    waiting: Unanswered,
     /// A request that repeats one of those that wait; nothing is read until it has had its turn.
     put_off: Option<Bytes>,
     /// What the socket had taken when it was last seen to take nothing.
     written_before_stall: u64,
-}
-
-/// A reply that is not written yet, in the order of the requests.
-enum Waiting {
-    /// For an answer.
-    ForAnswer(Asked, BoxFuture<'static, ServerMessage<'static>>),
-    /// For the replies before it.
-    ForTurn(Frame),
 }
 
 /// What the loop woke up for, the most urgent first.
@@ -64,7 +56,7 @@ enum Wake {
     Frames(VecDeque<Frame>),
     Due,
     Incoming(Incoming),
-    Answered(ServerMessage<'static>),
+    Answer(Answer),
     Broken,
 }
 
@@ -90,7 +82,7 @@ impl<W: Wire> Task<W> {
         sockets: TaskTracker,
     ) -> Self {
         outlet.set_deadline(live.next_deadline());
-        let (wire, waiting, put_off) = (Some(wire), VecDeque::new(), None);
+        let (wire, waiting, put_off) = (Some(wire), Unanswered::default(), None);
         Self { wire, live, outlet, router, sockets, waiting, put_off, written_before_stall: 0 }
     }
 
@@ -158,16 +150,14 @@ impl<W: Wire> Task<W> {
             if let Poll::Ready(incoming) = self.poll_read(cx) {
                 return Poll::Ready(Wake::Incoming(incoming));
             }
-            if let Some(Waiting::ForAnswer(_, answer)) = self.waiting.front_mut()
-                && let Poll::Ready(message) = answer.as_mut().poll(cx)
-            {
-                return Poll::Ready(Wake::Answered(message));
-            }
             let had_backlog = self.has_backlog();
+            if let Poll::Ready(answer) = self.waiting.poll(cx, !had_backlog && self.wire.is_some()) {
+                return Poll::Ready(Wake::Answer(answer));
+            }
             match self.poll_flush(cx) {
                 Poll::Ready(Err(Broken)) => return Poll::Ready(Wake::Broken),
-                // There is room for more requests.
-                Poll::Ready(Ok(())) if had_backlog && !has_read => {}
+                // There is room for more requests, or for more of what is streamed.
+                Poll::Ready(Ok(())) if had_backlog && (!has_read || self.waiting.has_parts()) => {}
                 // There is room for what waits in the queue; all else was just asked.
                 Poll::Ready(Ok(())) if had_backlog => {
                     self.outlet.set_deadline(self.live.next_deadline());
@@ -253,7 +243,7 @@ impl<W: Wire> Task<W> {
             Wake::Frames(frames) => self.send_all(frames),
             Wake::Due => self.act_on_deadlines(),
             Wake::Incoming(incoming) => self.take(incoming),
-            Wake::Answered(message) => self.take_answer(message),
+            Wake::Answer(answer) => self.take_answer(answer),
             Wake::Broken => Flow::Break(Ending::Broken),
         }
     }
@@ -281,7 +271,7 @@ impl<W: Wire> Task<W> {
                 self.reply(reply)?;
                 Flow::Break(Ending::Closed(closing))
             }
-            Step::Ask(asked, _) if self.is_waiting(&asked) => {
+            Step::Ask(asked, _) if self.waiting.includes(&asked) => {
                 self.put_off = Some(frame.clone());
                 Flow::Continue(())
             }
@@ -293,7 +283,11 @@ impl<W: Wire> Task<W> {
                         self.reply(reply)
                     }
                     Reply::Later(answer) => {
-                        self.waiting.push_back(Waiting::ForAnswer(asked, answer));
+                        self.waiting.push(asked, answer);
+                        Flow::Continue(())
+                    }
+                    Reply::InParts(parts) => {
+                        self.waiting.push_parts(asked, parts);
                         Flow::Continue(())
                     }
                 }
@@ -308,34 +302,27 @@ impl<W: Wire> Task<W> {
         }
     }
 
-    /// Whether a request with this id is being carried out, so that a repetition has to wait for its `ack`.
-    fn is_waiting(&self, asked: &Asked) -> bool {
-        self.waiting.iter().any(|waiting| match waiting {
-            Waiting::ForAnswer(earlier, _) => earlier.is_same(asked),
-            Waiting::ForTurn(_) => false,
-        })
-    }
-
     /// Sends a reply in its turn.
     fn reply(&mut self, reply: Frame) -> Flow {
         if self.waiting.is_empty() {
             return self.send_or_end(reply);
         }
-        self.waiting.push_back(Waiting::ForTurn(reply));
+        self.waiting.push_reply(reply);
         Flow::Continue(())
     }
 
-    fn take_answer(&mut self, message: ServerMessage<'_>) -> Flow {
-        if let Some(Waiting::ForAnswer(asked, _)) = self.waiting.pop_front() {
-            let reply = self.live.answer(asked, message, Now::read());
-            self.send_or_end(reply)?;
+    fn take_answer(&mut self, answer: Answer) -> Flow {
+        match answer {
+            Answer::Message(asked, message) => {
+                let reply = self.live.answer(asked, *message, Now::read());
+                self.send_or_end(reply)
+            }
+            Answer::Reply(reply) => self.send_or_end(reply),
+            Answer::Part(frames) => {
+                frames.into_iter().for_each(|bytes| self.write(bytes));
+                Flow::Continue(())
+            }
         }
-        while let Some(Waiting::ForTurn(reply)) =
-            self.waiting.pop_front_if(|next| matches!(next, Waiting::ForTurn(_)))
-        {
-            self.send_or_end(reply)?;
-        }
-        Flow::Continue(())
     }
 
     fn send_all(&mut self, frames: VecDeque<Frame>) -> Flow {
@@ -349,10 +336,14 @@ impl<W: Wire> Task<W> {
 
     fn send(&mut self, frame: Frame) -> bool {
         let is_kept = self.live.count(&frame);
-        if let Some(wire) = &mut self.wire {
-            wire.enqueue(Outgoing::Frame(frame.bytes));
-        }
+        self.write(frame.bytes);
         is_kept
+    }
+
+    fn write(&mut self, frame: Bytes) {
+        if let Some(wire) = &mut self.wire {
+            wire.enqueue(Outgoing::Frame(frame));
+        }
     }
 
     fn act_on_deadlines(&mut self) -> Flow {
@@ -407,6 +398,7 @@ impl<W: Wire> Task<W> {
             let message = "the client came back on another connection";
             self.let_go(displaced, Some(Closing::new(CloseCode::Replaced, "", message)));
         }
+        self.waiting.drop_parts();
         self.put_off = None;
         self.written_before_stall = 0;
         self.outlet.set_detached(false);
@@ -428,6 +420,7 @@ impl<W: Wire> Task<W> {
         let Some(wire) = self.wire.take() else { return ControlFlow::Continue(()) };
         self.let_go(wire, closing);
         // The client sends again what was not answered.
+        self.waiting.drop_parts();
         self.put_off = None;
         self.outlet.set_detached(true);
         self.live.detach(Now::read());

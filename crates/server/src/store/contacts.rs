@@ -326,6 +326,23 @@ async fn count(tx: &mut Tx, select: &'static str, user: UserId) -> Result<i64, S
     )
 }
 
+/// A user wrote to another, who may reach him back from now on. Not where he has blocked him meanwhile.
+pub(super) async fn reach_out(
+    tx: &mut Tx,
+    user: UserId,
+    peer: UserId,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    let upsert = "INSERT INTO contacts (user_id, peer_id, asked_by_address, reached_out_at_ms) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (user_id, peer_id) DO UPDATE SET reached_out_at_ms = excluded.reached_out_at_ms \
+         WHERE contacts.decision IS NULL OR contacts.decision <> $5";
+    within!(tx, connection => {
+        let query = sqlx::query(upsert).bind(user.as_uuid()).bind(peer.as_uuid()).bind(false).bind(now_ms);
+        query.bind(ContactDecision::Blocked.as_str()).execute(connection).await?;
+    });
+    trim_reached_out(tx, user).await
+}
+
 async fn trim_reached_out(tx: &mut Tx, user: UserId) -> Result<(), StoreError> {
     let delete = "DELETE FROM contacts WHERE user_id = $1 AND peer_id IN (SELECT peer_id FROM \
              (SELECT peer_id, ROW_NUMBER() OVER (ORDER BY reached_out_at_ms DESC, peer_id) AS place \

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{
     Store, StoreError, accounts,
     db::{Tx, on, within},
-    row,
+    mailbox, row,
 };
 
 /// An identity and its account.
@@ -250,7 +250,7 @@ async fn insert_user(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<(), Store
     within!(tx, connection => {
         sqlx::query(insert).bind(user.as_uuid()).bind(now_ms).execute(connection).await?;
     });
-    Ok(())
+    mailbox::create(tx, user).await
 }
 
 async fn insert_identity(

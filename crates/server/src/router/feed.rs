@@ -1,0 +1,99 @@
+//! What a session was told of its user's mailbox, so that it hears of each message once and in order.
+
+/// A gap this large is left to the client's own `sync`: what fills it would crowd out all else in the queue.
+const LARGEST_GAP: u64 = 64;
+
+/// How far a session has been told of its user's mailbox.
+#[derive(Debug, Default)]
+pub(super) struct Feed {
+    /// The last number that it has; 0 where that is not known.
+    through: u64,
+    /// A `sync` runs: new messages reach the session through it alone. The last number that it would have been told.
+    syncing: Option<u64>,
+}
+
+/// What to do about a message that was committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// It is the next one.
+    Next,
+    /// The session has it, or gets it through its `sync`.
+    Known,
+    /// Those after this number are missing: another node committed them.
+    After(u64),
+}
+
+impl Feed {
+    /// A message with this number was committed; where it is the next one, the session is told now.
+    pub(super) fn reach(&mut self, seq: u64) -> Reached {
+        if let Some(reached) = &mut self.syncing {
+            *reached = seq.max(*reached);
+            return Reached::Known;
+        }
+        if seq <= self.through {
+            return Reached::Known;
+        }
+        let missing = seq - self.through - 1;
+        if self.through > 0 && (1..=LARGEST_GAP).contains(&missing) {
+            return Reached::After(self.through);
+        }
+        self.through = seq;
+        Reached::Next
+    }
+
+    /// A `sync` begins.
+    pub(super) fn begin_sync(&mut self) {
+        self.syncing = Some(0);
+    }
+
+    /// A `sync` has streamed all that there was, up to this number. False where more was committed meanwhile.
+    pub(super) fn end_sync(&mut self, last: u64) -> bool {
+        if self.syncing.is_some_and(|reached| reached > last) {
+            return false;
+        }
+        self.syncing = None;
+        self.through = self.through.max(last);
+        true
+    }
+
+    /// A `sync` ended before all was streamed; the client asks again from where it is.
+    pub(super) fn abandon_sync(&mut self) {
+        self.syncing = None;
+        self.through = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_message_is_told_once_and_in_order() {
+        let mut feed = Feed::default();
+        assert_eq!(feed.reach(5), Reached::Next);
+        assert_eq!(feed.reach(5), Reached::Known);
+        assert_eq!(feed.reach(8), Reached::After(5));
+        assert_eq!([feed.reach(6), feed.reach(7), feed.reach(8)], [Reached::Next; 3]);
+        assert_eq!(feed.reach(8 + LARGEST_GAP + 2), Reached::Next);
+    }
+
+    #[test]
+    fn what_comes_during_a_sync_comes_through_it_alone() {
+        let mut feed = Feed::default();
+        feed.begin_sync();
+        assert_eq!(feed.reach(7), Reached::Known);
+        assert!(!feed.end_sync(6), "the seventh is still to be streamed");
+        assert!(feed.end_sync(7));
+        assert_eq!(feed.reach(7), Reached::Known);
+        assert_eq!(feed.reach(8), Reached::Next);
+    }
+
+    #[test]
+    fn after_a_sync_that_was_cut_short_nothing_is_known() {
+        let mut feed = Feed::default();
+        assert_eq!(feed.reach(3), Reached::Next);
+        feed.begin_sync();
+        feed.abandon_sync();
+        assert_eq!(feed.reach(9), Reached::Next);
+    }
+}
