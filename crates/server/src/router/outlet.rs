@@ -223,6 +223,16 @@ impl Outlet {
         self.lock().feed.end_sync(last)
     }
 
+    /// After which number the session misses messages of the user's mailbox, where this one should have been told.
+    pub(super) fn misses_mail(&self, seq: u64) -> Option<u64> {
+        self.lock().feed.misses(seq)
+    }
+
+    /// Messages that are missing cannot be had: those that follow are told without them.
+    pub(super) fn leap_mail(&self) {
+        self.lock().feed.leap();
+    }
+
     /// The `sync` ends before all was streamed.
     pub(super) fn abandon_sync(&self) {
         self.lock().feed.abandon_sync();
