@@ -40,7 +40,7 @@ fn announce(outlet: &Outlet) -> u64 {
     let reconnect_after = rand::rng().random_range(COME_BACK);
     let message = ServerMessage::ServerDraining(ServerDraining { reconnect_after });
     // A session that cannot take it is closing anyhow.
-    let _ = outlet.push(Frame { bytes: outlet.codec.encode_server(&fresh(message)), counted: false });
+    let _ = outlet.push(Frame::new(outlet.codec.encode_server(&fresh(message)), false));
     reconnect_after
 }
 

@@ -24,6 +24,11 @@ pub(super) enum Reached {
 }
 
 impl Feed {
+    /// The last number that the session has; 0 where that is not known.
+    pub(super) const fn through(&self) -> u64 {
+        self.through
+    }
+
     /// A message with this number was committed; where it is the next one, the session is told now.
     pub(super) fn reach(&mut self, seq: u64) -> Reached {
         if let Some(reached) = &mut self.syncing {

@@ -4,7 +4,7 @@ use aldis_protocol::{Receipt, ServerFrame, ServerMessage, Timestamp, UserId};
 
 use super::{
     Router,
-    deliver::{Encoded, deliver, status},
+    deliver::{Encoded, status},
     notices::fresh,
     outlet::{Fed, Outlet},
 };
@@ -43,7 +43,8 @@ impl Router {
             let senders = if hears { self.registry.of_user(arrival.sender) } else { Vec::new() };
             for session in others.chain(senders) {
                 // Whoever is away finds it in his mailbox.
-                let _ = deliver(&session.handle, &frame, &self.metrics);
+                let pushed = session.handle.push_about_mail(frame.for_codec(session.handle.codec));
+                let _ = status(pushed, &self.metrics);
             }
         }
     }
