@@ -87,13 +87,8 @@ impl<W: Wire> Task<W> {
     }
 
     /// The way to this session.
-    pub(super) fn outlet(&self) -> &Arc<Outlet> {
+    pub(crate) fn outlet(&self) -> &Arc<Outlet> {
         &self.outlet
-    }
-
-    /// Has the session close as soon as it runs.
-    pub(crate) fn close_with(&self, closing: Closing) {
-        self.outlet.close_with(closing);
     }
 
     /// Sends a message that the server starts. False where the buffer for a client that is away ran over.
