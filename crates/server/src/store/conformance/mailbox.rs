@@ -32,6 +32,7 @@ fn message(sender: UserId, recipient: UserId, id: &str, content: &'static str) -
         sender,
         sender_device: device_of(sender),
         request: request(id),
+        addressee: recipient,
         recipient,
         encrypted_content: Bytes::from_static(content.as_bytes()),
         reaches_out: false,
@@ -120,6 +121,12 @@ async fn the_same_again_is_a_duplicate_and_another_a_conflict(fixture: Fixture) 
     assert_eq!(post(store, message(ann, bob, "a", "one")).await, Posted::Duplicate(kept));
     assert_eq!(post(store, message(ann, bob, "a", "other")).await, Posted::Conflict);
     assert_eq!(post(store, message(ann, cid, "a", "one")).await, Posted::Conflict);
+    // Who cannot reach the recipient any more learns nothing by asking again.
+    let nobody = UserId::new(uuid::Uuid::new_v4());
+    let out_of_reach = |id, content| NewMessage { recipient: nobody, ..message(ann, bob, id, content) };
+    assert_eq!(post(store, out_of_reach("a", "one")).await, Posted::Duplicate(kept));
+    assert_eq!(post(store, out_of_reach("a", "other")).await, Posted::Conflict);
+    assert_eq!(post(store, out_of_reach("b", "one")).await, Posted::NoSuchUser);
     // Another device has its own ids.
     keep(store, message(cid, bob, "a", "one")).await;
     assert_eq!(numbers(store, bob).await, [1, 2]);
