@@ -91,6 +91,12 @@ impl TestServer {
         format!("http://{}{path}", self.address())
     }
 
+    /// Where its database is.
+    #[must_use]
+    pub fn database_url(&self) -> &str {
+        &self.process.settings["DATABASE_URL"]
+    }
+
     /// An HTTP client without credentials.
     #[must_use]
     pub fn http(&self) -> Http {

@@ -69,9 +69,9 @@ impl Client {
         let settings = Settings {
             codec,
             audience: options.audience().to_owned(),
+            handshake_timeout: options.connect_timeout_in_use(),
             proof: options.credentials.proof,
             device_id: options.credentials.device_id,
-            handshake_timeout: options.connect_timeout,
             longest_wait: options.longest_wait,
             seed: rand::random(),
         };

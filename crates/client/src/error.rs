@@ -66,7 +66,7 @@ impl RequestError {
 }
 
 /// Refusals that pass by themselves.
-fn passes(code: ErrorCode) -> bool {
+pub(crate) fn passes(code: ErrorCode) -> bool {
     matches!(
         code,
         ErrorCode::TargetUnavailable

@@ -30,6 +30,29 @@
 //! task and gives a [`Client`], a cheap handle that any thread may use, and the [`Events`]. A [`State`] can be watched.
 //! Requests await their [`Reply`] or a [`RequestError`].
 //!
+//! # Accounts over HTTP
+//!
+//! ```no_run
+//! use aldis_client::{Client, SavedAccount, Server, auth::SecretKey};
+//!
+//! # async fn ask_the_user(_: aldis_client::TotpAsked) -> Option<String> { None }
+//! # async fn save(account: SavedAccount) -> std::io::Result<()> { Ok(()) }
+//! # async fn example(identity: &SecretKey) -> Result<(), Box<dyn std::error::Error>> {
+//! let server = Server::new("https://relay.example.org")?.totp(ask_the_user).keep(save);
+//! let account = server.sign_in(identity).await?;
+//! println!("{} has {} devices", account.user_id(), account.devices().await?.len());
+//! let (client, events) = Client::start(account.options());
+//! # drop((client, events));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`Server`] is the HTTP API as everybody may call it: accounts are made and signed in to, identities looked up. An
+//! [`Account`] is somebody who is signed in: its tokens renew themselves, it has a device with a key of its own, and
+//! [`Account::options`] connect as that. What has to outlive the program is a [`SavedAccount`] and the [`Pins`].
+//! Errors are an enum for each family of calls: [`CallError`], [`SignInError`], [`AccountError`], [`IdentityError`],
+//! [`PutBlobError`].
+//!
 //! # What it does by itself
 //!
 //! - It comes back after a break, waiting a random time below a ceiling that doubles from 0.5 s to 30 s and starts over
@@ -53,9 +76,12 @@
 //! Where [`Event::Connected`] tells of a session that was not [`resumed`](Session::resumed), rooms and presence
 //! subscriptions are to be asked for again, and what was sent in the meantime, with `history` and `sync`.
 
+mod account;
+mod api;
 mod backoff;
 mod calls;
 mod client;
+mod clock;
 mod credentials;
 mod dial;
 mod endpoint;
@@ -63,14 +89,24 @@ mod error;
 mod events;
 mod machine;
 mod options;
+mod own_device;
 mod owned;
 mod pending;
+mod pins;
+mod saved;
+mod second_factor;
+mod server;
 mod socket;
 mod task;
 
+pub use account::{
+    Account, LoginProof, Unverified, UserKeys, VerifiedDevice, Whom,
+    error::{AccountError, IdentityError, PutBlobError, SignInError},
+};
 pub use aldis_auth as auth;
 pub use aldis_protocol as protocol;
 pub use aldis_protocol::DEFAULT_STUN_SERVERS;
+pub use api::{CallError, HttpRefusal};
 pub use calls::{SignalRefused, is_polite};
 pub use client::Client;
 pub use credentials::{Credentials, TokenReason};
@@ -80,3 +116,8 @@ pub use error::{ConnectionError, DialError, Refusal, RequestError};
 pub use events::{Event, Events, IncomingSignal, Session, State};
 pub use machine::Reply;
 pub use options::Options;
+pub use own_device::OwnDevice;
+pub use pins::{MAX_PINNED_IDENTITIES, Pins};
+pub use saved::{NotKept, SavedAccount};
+pub use second_factor::{MAX_TOTP_TRIES, TotpAsked};
+pub use server::{Blob, Server};

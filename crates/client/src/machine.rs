@@ -38,7 +38,7 @@ use crate::{
     ConnectionError, DialError, Event, RequestError, Session, State, TokenReason,
     backoff::Backoff,
     calls::CallBook,
-    credentials::Proof,
+    credentials::{Proof, is_final},
     owned,
     pending::{Pending, Request},
 };
@@ -176,6 +176,9 @@ impl<R> Machine<R> {
     ) {
         match (&self.phase, token) {
             (Phase::AskingToken, Ok(token)) => self.dial(Some(token)),
+            (Phase::AskingToken, Err(error)) if is_final(&*error) => {
+                self.finish(ConnectionError::Token(error));
+            }
             (Phase::AskingToken, Err(error)) => self.retry(now, ConnectionError::Token(error), None),
             (Phase::Live(_), token) => self.handle_next_token(token),
             _ => {}

@@ -8,19 +8,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::{
     Credentials, InvalidCertificates, InvalidUrl,
     backoff::{FIRST_CEILING, LAST_CEILING},
-    dial::{Dialer, Roots, Transport},
-    endpoint::Endpoint,
+    dial::{Dialer, Roots, Route, Transport},
 };
 
 /// Where to connect, as whom, and how.
 #[derive(Debug)]
 pub struct Options {
-    endpoint: Endpoint,
+    route: Route,
     pub(crate) credentials: Credentials,
     codec: Codec,
-    roots: Roots,
-    transport: Transport,
-    pub(crate) connect_timeout: Duration,
     pub(crate) request_timeout: Duration,
     pub(crate) longest_wait: Duration,
     pub(crate) event_capacity: usize,
@@ -33,17 +29,19 @@ impl Options {
     /// # Errors
     /// [`InvalidUrl`].
     pub fn new(url: &str, credentials: Credentials) -> Result<Self, InvalidUrl> {
-        Ok(Self {
-            endpoint: Endpoint::parse(url)?,
+        Ok(Self::by(Route::to(url)?, credentials))
+    }
+
+    /// The same by a way that is known already.
+    pub(crate) fn by(route: Route, credentials: Credentials) -> Self {
+        Self {
+            route,
             credentials,
             codec: Codec::Json,
-            roots: Roots::System,
-            transport: Transport::Tcp,
-            connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
             longest_wait: LAST_CEILING,
             event_capacity: 256,
-        })
+        }
     }
 
     /// How frames look. JSON by default, which can be read on the way; protobuf saves the third that base64 adds to
@@ -57,7 +55,7 @@ impl Options {
     /// default: two lost packets on a slow network. Shorter ones try again sooner and give up slow servers.
     #[must_use]
     pub fn connect_timeout(self, timeout: Duration) -> Self {
-        Self { connect_timeout: timeout, ..self }
+        Self { route: Route { timeout, ..self.route }, ..self }
     }
 
     /// How long a request waits for its reply, breaks included. 30 s by default: the resume window of the server.
@@ -87,7 +85,8 @@ impl Options {
     /// # Errors
     /// [`InvalidCertificates`] where `pem` has none, or a malformed one.
     pub fn root_certificates(self, pem: &[u8]) -> Result<Self, InvalidCertificates> {
-        Ok(Self { roots: Roots::from_pem(pem)?, ..self })
+        let roots = Roots::from_pem(pem)?;
+        Ok(Self { route: Route { roots, ..self.route }, ..self })
     }
 
     /// Reaches the server's host and port in a way of the application's own: a proxy, or a network that a test
@@ -99,11 +98,16 @@ impl Options {
         T: Future<Output = io::Result<S>> + Send + 'static,
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        Self { transport: Transport::custom(reach), ..self }
+        let transport = Transport::custom(reach);
+        Self { route: Route { transport, ..self.route }, ..self }
     }
 
     pub(crate) fn audience(&self) -> &str {
-        &self.endpoint.audience
+        &self.route.endpoint.audience
+    }
+
+    pub(crate) fn connect_timeout_in_use(&self) -> Duration {
+        self.route.timeout
     }
 
     pub(crate) fn codec_in_use(&self) -> Codec {
@@ -111,12 +115,6 @@ impl Options {
     }
 
     pub(crate) fn dialer(&self) -> Dialer {
-        Dialer {
-            endpoint: self.endpoint.clone(),
-            codec: self.codec,
-            roots: self.roots.clone(),
-            transport: self.transport.clone(),
-            timeout: self.connect_timeout,
-        }
+        Dialer { route: self.route.clone(), codec: self.codec }
     }
 }

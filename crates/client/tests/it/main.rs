@@ -6,6 +6,9 @@
     reason = "the lint spares test functions, but not their helpers"
 )]
 
+mod account;
+mod api;
+mod calls;
 mod connection;
 mod peer;
 mod requests;

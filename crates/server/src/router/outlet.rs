@@ -135,7 +135,8 @@ impl Closing {
     pub(crate) fn new(code: CloseCode, reason: &'static str, message: &'static str) -> Self {
         let error = ErrorReply {
             close: Some(code.as_u16()),
-            reconnect: Some(code.advice(reason) == aldis_protocol::Advice::Reconnect),
+            // With new credentials first, where the code says so.
+            reconnect: Some(code.advice(reason) != aldis_protocol::Advice::Stop),
             ..ErrorReply::new(code.error_code(), message)
         };
         Self { code, reason, error }
