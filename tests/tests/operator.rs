@@ -115,6 +115,16 @@ fn an_account_is_made_where_registration_is_closed() {
 }
 
 #[test]
+fn an_account_is_made_while_no_server_runs() {
+    let server = TestServer::start();
+    assert!(server.terminate().success());
+    let email = address();
+    done(&server, &["create", &email], "correct horse battery");
+    server.restart_same_port();
+    login(&server, &email, "correct horse battery").expects(200);
+}
+
+#[test]
 fn a_password_is_read_from_standard_input_alone_and_has_its_rules() {
     let server = TestServer::shared();
     let email = address();
