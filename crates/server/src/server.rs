@@ -233,11 +233,5 @@ async fn sweep_store(store: Arc<Store>) {
 }
 
 fn database(error: &StoreError) -> StartError {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    StartError::Database(text)
+    StartError::Database(error.with_causes())
 }
