@@ -29,7 +29,7 @@ use self::{
     flags::{Asked, Task},
     layers::Settings,
 };
-use crate::store::DatabaseUrl;
+use crate::{accounts::Job, store::DatabaseUrl};
 
 /// What the command line asked for.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ pub enum Loaded {
     Print(String),
     /// Add a new key to the key file in this directory: [`key_file::rotate`].
     RotateKeys(PathBuf),
+    /// Do something to the accounts: [`Job::run`].
+    Accounts(Box<Job>),
 }
 
 /// Everything that the server runs with.
@@ -115,6 +117,16 @@ pub enum PasswordHash {
     Bcrypt,
 }
 
+impl PasswordHash {
+    /// What makes and verifies them.
+    pub(crate) const fn hasher(self) -> aldis_auth::PasswordHasher {
+        match self {
+            Self::Argon2id => aldis_auth::PasswordHasher::Argon2id,
+            Self::Bcrypt => aldis_auth::PasswordHasher::Bcrypt,
+        }
+    }
+}
+
 /// PEM files, read again when they change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
@@ -173,6 +185,7 @@ impl Config {
             Task::Serve => Loaded::Run(Box::new(config)),
             Task::Check => Loaded::Print(report::in_force(&settings, &config)),
             Task::RotateKeys => Loaded::RotateKeys(config.data_dir),
+            Task::Accounts(command) => Loaded::Accounts(Box::new(Job::new(config, command))),
         })
     }
 

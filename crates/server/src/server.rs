@@ -14,7 +14,7 @@ use crate::{
     drain,
     http::{admin_routes, routes},
     node::Node,
-    router::Router,
+    router::{RotationEnds, Router},
     session::sweep,
     store::{Store, StoreError, StoreOptions},
     transport::{Certificates, Listener, TlsError, doors, serve},
@@ -82,6 +82,7 @@ impl Server {
         let router =
             Router::new(&config, &ring, Arc::clone(&store)).map_err(|_| StartError::SecretKeyTooShort)?;
         router.recall_revocations().await.map_err(|error| database(&error))?;
+        router.recall_standings().await.map_err(|error| database(&error))?;
         let listen = |source| StartError::Listen { address: config.listen, source };
         let listener = Listener::bind(config.listen, count_connection).map_err(listen)?;
         let address = listener.address().map_err(listen)?;
@@ -117,6 +118,9 @@ impl Server {
         background.spawn(sweep_store(Arc::clone(&store)));
         background.spawn(write_seen(Arc::clone(&node.router)));
         background.spawn(read_revocations(Arc::clone(&node.router)));
+        background.spawn(read_standings(Arc::clone(&node.router)));
+        background.spawn(tell_crowds(Arc::clone(&node.router)));
+        background.spawn(tell_rotation_ends(Arc::clone(&node.router)));
         background.spawn(Arc::clone(&node.router).deliver_committed());
         background.spawn(sweep_limits(Arc::clone(&node)));
         let acceptor = tls.map(|tls| {
@@ -184,9 +188,13 @@ const SHUTDOWN: Duration = Duration::from_millis(9_500);
 const STORE_SWEEP: Duration = Duration::from_secs(60);
 /// How often a node asks what others revoked.
 const READ_REVOCATIONS: Duration = Duration::from_secs(1);
+/// How often a node asks what others changed about who may reach whom.
+const READ_STANDINGS: Duration = Duration::from_secs(1);
+/// How often a node looks for rotations whose window has ended.
+const TELL_ROTATION_ENDS: Duration = Duration::from_secs(1);
 /// How often limits that are not used give back their memory.
 const LIMITS_SWEEP: Duration = Duration::from_secs(60);
-/// How often it is written down when devices were last connected.
+/// How often it is written down when devices were last connected, and users last seen.
 const WRITE_SEEN: Duration = Duration::from_secs(5);
 
 async fn write_seen(router: Arc<Router>) {
@@ -206,6 +214,33 @@ async fn read_revocations(router: Arc<Router>) {
             tracing::warn!(%error, "cannot read revocations; trying again");
         }
     }
+}
+
+async fn read_standings(router: Arc<Router>) {
+    let mut ticks = interval(READ_STANDINGS);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = router.read_standings().await {
+            tracing::warn!(%error, "cannot read who may reach whom by now; trying again");
+        }
+    }
+}
+
+async fn tell_rotation_ends(router: Arc<Router>) {
+    let mut ends = RotationEnds::after(unix_ms_i64());
+    let mut ticks = interval(TELL_ROTATION_ENDS);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = router.tell_rotation_ends(&mut ends, unix_ms_i64()).await {
+            tracing::warn!(%error, "cannot read which rotations have become final; trying again");
+        }
+    }
+}
+
+async fn tell_crowds(router: Arc<Router>) {
+    router.tell_crowds().await;
 }
 
 async fn sweep_limits(node: Arc<Node>) {

@@ -20,6 +20,7 @@ mod sweep;
 mod task;
 #[cfg(test)]
 mod tests;
+mod told;
 mod unanswered;
 mod wire;
 

@@ -1,5 +1,5 @@
-//! What must survive: accounts, identities, devices, contacts, mailboxes, notices, refresh tokens, second factors,
-//! revocations, used challenges, in SQLite or PostgreSQL.
+//! What must survive: accounts, identities, devices, contacts, sightings, mailboxes, notices, refresh tokens, second
+//! factors, revocations, used challenges, in SQLite or PostgreSQL.
 //!
 //! One file per subject, each with its statements, written once where both backends take the same text. A write
 //! is a short transaction of its own; those that arrive in numbers and are waited for go through the
@@ -11,6 +11,7 @@ use sqlx::migrate::Migrator;
 use tokio::{sync::mpsc, time::timeout};
 
 mod accounts;
+mod administration;
 mod batch;
 mod blob;
 mod chain;
@@ -29,8 +30,11 @@ mod mailbox;
 mod notices;
 mod postgres;
 mod revocations;
+mod rotation_ends;
 mod row;
+mod sightings;
 mod sqlite;
+mod standings;
 mod tokens;
 mod totp;
 mod url;
@@ -38,6 +42,7 @@ mod writer;
 
 pub(crate) use self::{
     accounts::{AccountChange, AccountCreation},
+    administration::{AccountSummary, Administered, ImportedAccount},
     blob::{BlobPublication, Precondition},
     chain::ChainChange,
     committed::{Committed, Durable},
@@ -49,6 +54,8 @@ pub(crate) use self::{
     mailbox::{Kept, Marked, NewMessage, NewReceipt, Posted, StoredMessage, Which},
     notices::{Notice, Recipients},
     revocations::{NumberedRevocation, Revocation},
+    rotation_ends::EndedRotation,
+    sightings::Sighting,
     tokens::{FamilyCreation, LoginProof, NewFamily, REFRESH_IDLE_MS, RefreshFamily, RefreshUse},
     totp::{Evidence, FactorCheck, FactorUse},
     url::{DatabaseUrl, InvalidDatabaseUrl},
@@ -136,6 +143,7 @@ impl Store {
             + tokens::sweep(&self.db, now_ms).await?
             + revocations::sweep(&self.db, now_ms).await?
             + notices::sweep(&self.db, now_ms).await?
+            + standings::sweep(&self.db, now_ms).await?
             + totp::sweep(&self.db, now_ms).await?
             + mailbox::sweep(&self.db, now_ms).await?)
     }

@@ -9,14 +9,14 @@ fn load(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Loaded, Config
 fn config(arguments: &[&str], variables: &[(&str, &str)]) -> Config {
     match load(arguments, variables).unwrap() {
         Loaded::Run(config) => *config,
-        other @ (Loaded::Print(_) | Loaded::RotateKeys(_)) => panic!("{other:?}"),
+        other @ (Loaded::Print(_) | Loaded::RotateKeys(_) | Loaded::Accounts(_)) => panic!("{other:?}"),
     }
 }
 
 fn printed(arguments: &[&str], variables: &[(&str, &str)]) -> String {
     match load(arguments, variables).unwrap() {
         Loaded::Print(text) => text,
-        other @ (Loaded::Run(_) | Loaded::RotateKeys(_)) => panic!("{other:?}"),
+        other @ (Loaded::Run(_) | Loaded::RotateKeys(_) | Loaded::Accounts(_)) => panic!("{other:?}"),
     }
 }
 

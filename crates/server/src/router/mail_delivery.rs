@@ -19,7 +19,7 @@ impl Router {
             Posted::Conflict | Posted::MailboxFull | Posted::NoSuchUser => return,
         };
         if message.reaches_out {
-            self.relations.forget(message.sender, message.recipient);
+            self.follow_standing(message.sender, message.recipient).await;
         }
         self.deliver_copy(message, kept, message.recipient).await;
         if message.sender != message.recipient {

@@ -25,6 +25,25 @@ impl Router {
         self.tell_live(user, notice, &live, except).await;
     }
 
+    /// Tells every device of a user but `except`, where what it is about closes the sessions that `ends` names: their
+    /// devices are told at their next connect.
+    pub(super) async fn notify_around(
+        &self,
+        user: UserId,
+        notice: Notice,
+        except: &[&DeviceId],
+        ends: impl Fn(&Outlet) -> bool,
+    ) {
+        let sessions = self.registry.of_user(user);
+        let (ending, live): (Vec<_>, Vec<_>) = sessions.into_iter().partition(|one| ends(&one.handle));
+        let live: Vec<DeviceId> = live.into_iter().map(|one| one.device).collect();
+        let ending: Vec<&DeviceId> = ending.iter().map(|one| &one.device).collect();
+        let waits_for = Recipients::all_but(live.iter().chain(except.iter().copied()));
+        self.keep(user, &notice, &waits_for).await;
+        let except: Vec<&DeviceId> = except.iter().copied().chain(ending).collect();
+        self.tell_live(user, notice, &live, &except).await;
+    }
+
     /// Tells every device of a user at its next connect: what this is about closes all of his sessions.
     pub(super) async fn notify_later(&self, user: UserId, notice: &Notice) {
         self.keep(user, notice, &Recipients::all_but([])).await;
@@ -49,8 +68,14 @@ impl Router {
             self.keep(user, &notice, &Recipients::only(missed)).await;
         }
         for newcomer in told.newcomers {
-            let frames = self.waiting_notices(&newcomer).await;
-            frames.into_iter().for_each(|message| self.push(&newcomer, message));
+            self.push_waiting(&newcomer).await;
+        }
+    }
+
+    /// Hands a live session what waits for its device.
+    pub(super) async fn push_waiting(&self, outlet: &Outlet) {
+        for message in self.waiting_notices(outlet).await {
+            self.push(outlet, message);
         }
     }
 
@@ -77,7 +102,8 @@ impl Router {
         }
     }
 
-    fn push(&self, target: &Outlet, message: ServerMessage<'static>) {
+    /// Hands a live session one of them.
+    pub(super) fn push(&self, target: &Outlet, message: ServerMessage<'static>) {
         // A session that is over by now has lost it, as one whose connection breaks with it under way.
         let _ = deliver(target, &Encoded::new(fresh(message)), &self.metrics);
     }

@@ -1,4 +1,6 @@
-//! The only way to a session: its bounded queue, and beside it one slot for orders.
+//! The only way to a session: its bounded queue, and beside it one slot for orders and the marks of watched users.
+
+mod marks;
 
 use std::{
     any::Any,
@@ -18,6 +20,7 @@ use aldis_protocol::{
 use bytes::Bytes;
 use uuid::Uuid;
 
+use self::marks::Marks;
 use super::{
     feed::{Feed, Reached},
     offers::Offers,
@@ -40,6 +43,8 @@ pub(crate) struct Outlet {
     deadline: AtomicU64,
     /// Bytes that the session keeps for its client besides the queue.
     kept: AtomicUsize,
+    /// Bytes that its subscriptions cost.
+    watches: AtomicUsize,
     queue: Mutex<Queue>,
 }
 
@@ -120,6 +125,7 @@ struct Queue {
     taken: Load,
     closing: Option<Closing>,
     hand_over: Option<Box<dyn Any + Send>>,
+    marks: Marks,
     feed: Feed,
     waker: Option<Waker>,
     detached: bool,
@@ -144,7 +150,8 @@ impl Closing {
     pub(crate) fn new(code: CloseCode, reason: &'static str, message: &'static str) -> Self {
         let error = ErrorReply {
             close: Some(code.as_u16()),
-            reconnect: Some(code.advice(reason) == aldis_protocol::Advice::Reconnect),
+            // With new credentials first, where the code says so.
+            reconnect: Some(code.advice(reason) != aldis_protocol::Advice::Stop),
             ..ErrorReply::new(code.error_code(), message)
         };
         Self { code, reason, error }
@@ -178,6 +185,7 @@ impl Outlet {
             turns: Turns::default(),
             deadline: AtomicU64::new(u64::MAX),
             kept: AtomicUsize::new(0),
+            watches: AtomicUsize::new(0),
             queue: Mutex::default(),
         }
     }
@@ -190,6 +198,18 @@ impl Outlet {
     /// Puts a frame into the queue that tells of messages of the user's mailbox which were told before.
     pub(super) fn push_about_mail(&self, frame: Frame) -> Pushed {
         self.push_made(|feed| Frame { after_mail: feed.through(), ..frame })
+    }
+
+    /// Has the session tell its client how a watched user shows himself, as soon as its socket has room.
+    pub(crate) fn mark(&self, watched: UserId) {
+        let mut queue = self.lock();
+        if queue.closed {
+            return;
+        }
+        queue.marks.add(watched);
+        let waker = if queue.detached { None } else { queue.waker.take() };
+        drop(queue);
+        wake(waker);
     }
 
     /// Puts a message of the user's mailbox into the queue, where it is the next one.
@@ -268,7 +288,16 @@ impl Outlet {
 
     /// How many bytes wait for the session's client.
     pub(crate) fn held_bytes(&self) -> usize {
-        self.kept.load(Ordering::Relaxed) + self.lock().bytes
+        let queue = self.lock();
+        self.kept.load(Ordering::Relaxed)
+            + self.watches.load(Ordering::Relaxed)
+            + queue.bytes
+            + queue.marks.bytes()
+    }
+
+    /// What the session's subscriptions cost by now.
+    pub(super) fn set_watches(&self, bytes: usize) {
+        self.watches.store(bytes, Ordering::Relaxed);
     }
 
     /// Whether the session has no socket.
@@ -313,6 +342,14 @@ impl Outlet {
         queue.taken = Load { frames: queue.frames.len(), bytes: queue.bytes };
         queue.bytes = 0;
         Poll::Ready(Taken::Frames(std::mem::take(&mut queue.frames)))
+    }
+
+    /// For the session itself, where [nothing else waits](Self::poll_take): some of the watched users of whom it is to
+    /// tell its client. Without a socket nobody can be told, and what is told later is newer.
+    pub(crate) fn take_marks(&self) -> Option<Vec<UserId>> {
+        let mut queue = self.lock();
+        let taken = if queue.detached { Vec::new() } else { queue.marks.take() };
+        (!taken.is_empty()).then_some(taken)
     }
 
     /// For the session itself, before it answers: what waits by now. Of what it took, so much is not written yet.
@@ -505,6 +542,20 @@ mod tests {
         assert_eq!(outlet.push(frame(QUEUE_BYTES)), Pushed::Queued);
         assert_eq!(outlet.held_bytes(), QUEUE_BYTES);
         assert_eq!(outlet.push(frame(1)), Pushed::Full);
+    }
+
+    #[test]
+    fn marks_are_held_until_there_is_a_socket() {
+        let outlet = outlet();
+        let watched = UserId::new(Uuid::from_u128(3));
+        outlet.set_detached(true);
+        outlet.mark(watched);
+        assert!(take(&outlet).is_pending());
+        assert_eq!(outlet.take_marks(), None);
+        assert!(outlet.held_bytes() > 0, "it is kept");
+        outlet.set_detached(false);
+        assert_eq!(outlet.take_marks(), Some(vec![watched]));
+        assert_eq!((outlet.take_marks(), outlet.held_bytes()), (None, 0));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::iter;
 use aldis_auth::{
     KeyRing, RECOVERY_CODES, RecoveryCode, SealedFor, Sealer, SecondFactor, SubKeyRing, TotpCode, TotpSecret,
 };
-use aldis_protocol::{Alert, AlertKind, ErrorCode, Secret, UserId, api::TotpEnrollment};
+use aldis_protocol::{AlertKind, ErrorCode, Secret, UserId, api::TotpEnrollment};
 use rand::RngExt;
 use zeroize::Zeroizing;
 
@@ -32,6 +32,8 @@ pub(crate) struct FactorDue {
 /// Whom authenticator apps show beside the account.
 const ISSUER: &str = "Aldis";
 const PURPOSE: &str = "totp";
+
+const TOTP_CHANGED: Notice = Notice::of_account(AlertKind::TotpChanged);
 
 const REQUIRED: Denied =
     Denied::new(ErrorCode::TotpRequired, "this account has a second factor; add `totp_code`");
@@ -77,7 +79,7 @@ impl Router {
         let shown = TotpCode::parse(code).map(SecondFactor::Totp).ok();
         self.use_factor(caller.user, FactorUse::Confirmation, shown, now).await?;
         if !was_in_force {
-            self.notify(caller.user, totp_changed(), &[]).await;
+            self.notify(caller.user, TOTP_CHANGED, &[]).await;
         }
         Ok(())
     }
@@ -87,7 +89,7 @@ impl Router {
         self.forbid_while_provisional(caller, now).await?;
         caller.step_up(now)?;
         self.use_factor(caller.user, FactorUse::Removal, SecondFactor::parse(code).ok(), now).await?;
-        self.notify(caller.user, totp_changed(), &[]).await;
+        self.notify(caller.user, TOTP_CHANGED, &[]).await;
         Ok(())
     }
 
@@ -200,16 +202,6 @@ impl SecondFactors {
             opened.inspect_err(|error| tracing::error!(%user, %error, "a second factor is lost")).ok()?;
         opened.as_slice().try_into().ok().map(TotpSecret::new)
     }
-}
-
-fn totp_changed() -> Notice {
-    Notice::Alert(Alert {
-        kind: AlertKind::TotpChanged,
-        device_id: None,
-        fingerprint: None,
-        sequence: None,
-        hash: None,
-    })
 }
 
 const fn sealed_for(user_id: UserId) -> SealedFor<'static> {

@@ -84,6 +84,7 @@ pub(super) enum Step<'a> {
 pub(super) struct Asked {
     id: Option<RequestId>,
     digest: Option<RequestDigest>,
+    subscribes: bool,
 }
 
 /// What a deadline asks for.
@@ -107,6 +108,11 @@ impl Asked {
     /// The request's id.
     pub(super) const fn id(&self) -> Option<&RequestId> {
         self.id.as_ref()
+    }
+
+    /// Whether it asks for somebody's presence.
+    pub(super) const fn subscribes(&self) -> bool {
+        self.subscribes
     }
 
     /// Whether this is a request under the id of another, of a kind that is not carried out twice.
@@ -340,7 +346,8 @@ impl Live {
                 }
             }
         }
-        let asked = Asked { id, digest };
+        let subscribes = matches!(message, ClientMessage::PresenceSubscribe(_));
+        let asked = Asked { id, digest, subscribes };
         if let ClientMessage::Auth(auth) = message {
             let token = auth.token.map(|token| token.expose().to_owned()).unwrap_or_default();
             return Step::CheckToken(asked, token);

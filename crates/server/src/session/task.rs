@@ -11,7 +11,7 @@ use std::{
 };
 
 use aldis_protocol::{
-    CloseCode, ServerMessage,
+    CloseCode, ServerMessage, UserId,
     limits::{MAX_UNANSWERED_REQUESTS, WRITE_STALL},
 };
 use bytes::Bytes;
@@ -22,6 +22,7 @@ use super::{
     leave::leave,
     live::{Due, Live, Step, fresh},
     resume::HandOver,
+    told::Told,
     unanswered::{Answer, Unanswered, mailbox_number},
     wire::{Backlog, Broken, Incoming, Outgoing, Wire},
 };
@@ -46,6 +47,8 @@ pub(crate) struct Task<W> {
     waiting: Unanswered,
     /// A request that repeats one of those that wait; nothing is read until it has had its turn.
     put_off: Option<Bytes>,
+    /// Of whose presence the client was told on this socket.
+    told: Told,
     /// What the socket had taken when it was last seen to take nothing.
     written_before_stall: u64,
 }
@@ -54,6 +57,7 @@ pub(crate) struct Task<W> {
 enum Wake {
     Order(Order),
     Frames(VecDeque<Frame>),
+    Watched(Vec<UserId>),
     Due,
     Incoming(Incoming),
     Answer(Answer),
@@ -82,8 +86,8 @@ impl<W: Wire> Task<W> {
         sockets: TaskTracker,
     ) -> Self {
         outlet.set_deadline(live.next_deadline());
-        let (wire, waiting, put_off) = (Some(wire), Unanswered::default(), None);
-        Self { wire, live, outlet, router, sockets, waiting, put_off, written_before_stall: 0 }
+        let (wire, waiting, put_off, told) = (Some(wire), Unanswered::default(), None, Told::default());
+        Self { wire, live, outlet, router, sockets, waiting, put_off, told, written_before_stall: 0 }
     }
 
     /// The way to this session.
@@ -183,10 +187,15 @@ impl<W: Wire> Task<W> {
         if self.has_backlog() {
             return self.outlet.poll_order(cx).map(Wake::Order);
         }
-        self.outlet.poll_take(cx).map(|taken| match taken {
-            Taken::Frames(frames) => Wake::Frames(frames),
-            Taken::Order(order) => Wake::Order(order),
-        })
+        match self.outlet.poll_take(cx) {
+            Poll::Ready(Taken::Frames(frames)) => Poll::Ready(Wake::Frames(frames)),
+            Poll::Ready(Taken::Order(order)) => Poll::Ready(Wake::Order(order)),
+            // Whoever subscribes is answered before he is told.
+            Poll::Pending if self.waiting.awaits_subscription() => Poll::Pending,
+            Poll::Pending => {
+                self.outlet.take_marks().map_or(Poll::Pending, |users| Poll::Ready(Wake::Watched(users)))
+            }
+        }
     }
 
     /// A client that does not read its replies is not read from; one whose requests wait for the store neither.
@@ -236,6 +245,7 @@ impl<W: Wire> Task<W> {
                 Flow::Continue(())
             }
             Wake::Frames(frames) => self.send_all(frames, cx),
+            Wake::Watched(users) => self.tell_of(users),
             Wake::Due => self.act_on_deadlines(),
             Wake::Incoming(incoming) => self.take(incoming),
             Wake::Answer(answer) => self.take_answer(answer, cx),
@@ -249,10 +259,15 @@ impl<W: Wire> Task<W> {
             Incoming::Ping => Flow::Continue(()),
             Incoming::Pong => {
                 self.live.pong();
+                self.told.ponged();
                 Flow::Continue(())
             }
             Incoming::Closed(code) if code.is_some_and(is_for_good) => Flow::Break(Ending::Gone),
-            Incoming::Closed(_) | Incoming::Broken => Flow::Break(Ending::Broken),
+            Incoming::Closed(_) => {
+                self.router.client_left(&self.outlet);
+                Flow::Break(Ending::Broken)
+            }
+            Incoming::Broken => Flow::Break(Ending::Broken),
             Incoming::Refused(code, message) => Flow::Break(Ending::Closed(Closing::new(code, "", message))),
         }
     }
@@ -349,6 +364,15 @@ impl<W: Wire> Task<W> {
         })
     }
 
+    /// Tells the client how these users show themselves by now.
+    fn tell_of(&mut self, users: Vec<UserId>) -> Flow {
+        users.into_iter().try_for_each(|user| {
+            let Some(message) = self.router.tell(&self.outlet, user) else { return Flow::Continue(()) };
+            self.told.note(user);
+            self.say_or_end(message)
+        })
+    }
+
     /// A client that is away for longer than its buffer lasts has lost its session.
     fn send_or_end(&mut self, frame: Frame) -> Flow {
         if self.send(frame) { Flow::Continue(()) } else { Flow::Break(Ending::Gone) }
@@ -398,6 +422,7 @@ impl<W: Wire> Task<W> {
     fn ping(&mut self) {
         if let Some(wire) = &mut self.wire {
             wire.enqueue(Outgoing::Ping);
+            self.told.pinged();
         }
     }
 
@@ -415,6 +440,7 @@ impl<W: Wire> Task<W> {
         greeting::greet(&mut wire, &self.outlet, &identity, greeting);
         missed.into_iter().for_each(|frame| wire.enqueue(Outgoing::Frame(frame)));
         if let Some(displaced) = self.wire.replace(wire) {
+            self.tell_again(displaced.backlog().frames > 0);
             let message = "the client came back on another connection";
             self.let_go(displaced, Some(Closing::new(CloseCode::Replaced, "", message)));
         }
@@ -422,6 +448,7 @@ impl<W: Wire> Task<W> {
         self.put_off = None;
         self.written_before_stall = 0;
         self.outlet.set_detached(false);
+        self.router.client_returned(&self.outlet);
         let _ = answer.send(None);
     }
 
@@ -438,6 +465,8 @@ impl<W: Wire> Task<W> {
         }
         // A session that lacks a socket has none to close, and its window stays what it was.
         let Some(wire) = self.wire.take() else { return ControlFlow::Continue(()) };
+        let is_dead = closing.as_ref().is_some_and(|closing| closing.code == CloseCode::HeartbeatMissed);
+        self.tell_again(is_dead || wire.backlog().frames > 0);
         self.let_go(wire, closing);
         // The client sends again what was not answered.
         self.waiting.drop_parts();
@@ -445,6 +474,14 @@ impl<W: Wire> Task<W> {
         self.outlet.set_detached(true);
         self.live.detach(Now::read());
         ControlFlow::Continue(())
+    }
+
+    /// A socket is gone. Where something of what was written to it is lost, the client is told anew on the next one.
+    fn tell_again(&mut self, is_lost: bool) {
+        let unheard = self.told.take();
+        if is_lost {
+            unheard.for_each(|user| self.router.tell_again(&self.outlet, user));
+        }
     }
 
     /// Lets a socket end by itself, with a word of why where the server closes it.

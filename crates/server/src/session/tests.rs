@@ -1,6 +1,7 @@
 //! Whole sessions over sockets in memory, in a time that passes only when everyone waits.
 
 mod model;
+mod presence;
 mod stage;
 
 use std::time::Duration;

@@ -69,6 +69,14 @@ impl Unanswered {
         })
     }
 
+    /// Whether somebody's presence was asked for, and that is not answered yet.
+    pub(super) fn awaits_subscription(&self) -> bool {
+        self.0.iter().any(|waiting| match waiting {
+            Waiting::ForAnswer(asked, _) | Waiting::Answered(asked, _) => asked.subscribes(),
+            Waiting::InParts(..) | Waiting::ForTurn(_) => false,
+        })
+    }
+
     /// Whether the next answer comes in parts.
     pub(super) fn has_parts(&self) -> bool {
         matches!(self.0.front(), Some(Waiting::InParts(..)))

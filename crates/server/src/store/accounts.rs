@@ -65,16 +65,8 @@ impl Store {
         password_hash: &str,
         now_ms: i64,
     ) -> Result<AccountCreation, StoreError> {
-        let insert = "INSERT INTO users (user_id, email, password_hash, created_at_ms) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT (email) DO NOTHING";
         let mut tx = self.db.begin().await?;
-        let created = within!(&mut tx, connection => {
-            let query = sqlx::query(insert).bind(user.as_uuid()).bind(email).bind(password_hash).bind(now_ms);
-            query.execute(connection).await?.rows_affected() == 1
-        });
-        if created {
-            mailbox::create(&mut tx, user).await?;
-        }
+        let created = insert(&mut tx, user, email, password_hash, now_ms).await?;
         tx.end(created).await?;
         Ok(if created { AccountCreation::Created } else { AccountCreation::EmailTaken })
     }
@@ -201,6 +193,26 @@ impl Store {
     }
 }
 
+/// Makes an account. False where the address belongs to another one.
+pub(super) async fn insert(
+    tx: &mut Tx,
+    user: UserId,
+    email: &str,
+    password_hash: &str,
+    now_ms: i64,
+) -> Result<bool, StoreError> {
+    let insert = "INSERT INTO users (user_id, email, password_hash, created_at_ms) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (email) DO NOTHING";
+    let created = within!(tx, connection => {
+        let query = sqlx::query(insert).bind(user.as_uuid()).bind(email).bind(password_hash).bind(now_ms);
+        query.execute(connection).await?.rows_affected() == 1
+    });
+    if created {
+        mailbox::create(tx, user).await?;
+    }
+    Ok(created)
+}
+
 /// What an account is while a transaction holds it.
 pub(super) struct LockedAccount {
     /// The hash of its password.
@@ -230,7 +242,8 @@ pub(super) async fn lock_for(
     Ok(if tokens::lock_in_force(tx, user, family).await? { account } else { None })
 }
 
-async fn set_password_hash(tx: &mut Tx, user: UserId, hash: &str) -> Result<(), StoreError> {
+/// Sets the hash of a password. The transaction has locked the account.
+pub(super) async fn set_password_hash(tx: &mut Tx, user: UserId, hash: &str) -> Result<(), StoreError> {
     let update = "UPDATE users SET password_hash = $2 WHERE user_id = $1";
     within!(tx, connection => {
         sqlx::query(update).bind(user.as_uuid()).bind(hash).execute(connection).await?;
@@ -259,6 +272,7 @@ async fn empty(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<(), StoreError>
         "DELETE FROM second_factor_failures WHERE user_id = $1",
         "DELETE FROM refresh_families WHERE user_id = $1",
         "DELETE FROM contacts WHERE user_id = $1 OR peer_id = $1",
+        "INSERT INTO sightings (user_id, at_ms) VALUES ($1, NULL) ON CONFLICT (user_id) DO UPDATE SET at_ms = NULL",
         "DELETE FROM notices WHERE device_id IN (SELECT device_id FROM devices WHERE user_id = $1)",
     ];
     for delete in gone {

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::{DatabaseUrl, Store, StoreOptions};
 
 mod accounts;
+mod administration;
 mod blob;
 mod chain;
 mod challenges;
@@ -23,6 +24,8 @@ mod lifecycle;
 mod mailbox;
 mod notices;
 mod revocations;
+mod rotation_ends;
+mod sightings;
 mod tokens;
 mod totp;
 

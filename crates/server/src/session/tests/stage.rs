@@ -52,7 +52,7 @@ async fn closed_store() -> Arc<Store> {
 fn config() -> Config {
     match Config::load(["aldis", "--database-url", "sqlite::memory:"].map(Into::into), []).unwrap() {
         Loaded::Run(config) => *config,
-        other @ (Loaded::Print(_) | Loaded::RotateKeys(_)) => panic!("{other:?}"),
+        other @ (Loaded::Print(_) | Loaded::RotateKeys(_) | Loaded::Accounts(_)) => panic!("{other:?}"),
     }
 }
 

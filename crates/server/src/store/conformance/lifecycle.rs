@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use aldis_protocol::UserId;
 use aldis_tests::postgres::Cluster;
 use futures::future::join_all;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{Directory, Fixture, NOW, suite};
@@ -126,7 +127,9 @@ async fn a_full_disk_is_unavailable_until_there_is_room() {
     limit().await;
     assert!(matches!(fill("a@b").await, Err(StoreError::Unavailable(_))));
     limit().await;
-    let uses = (0_u8..200).map(|number| at.store.use_challenge([number; 32], NOW + 1, NOW));
+    // More than the pages take that the migrations left free.
+    let challenge = |number: u64| Sha256::digest(number.to_be_bytes()).into();
+    let uses = (0..4_000).map(|number| at.store.use_challenge(challenge(number), NOW + 1, NOW));
     let uses = join_all(uses).await;
     assert!(uses.iter().any(|used| matches!(used, Err(StoreError::Unavailable(_)))));
     fill("a@b").await.unwrap();

@@ -52,7 +52,7 @@ async fn device(at: &Fixture, user_id: UserId, id: &str) -> Registration {
 }
 
 /// All that was written, in its order.
-async fn written(at: &Fixture) -> Vec<Revocation> {
+pub(super) async fn written(at: &Fixture) -> Vec<Revocation> {
     let rows = at.store.revocations_after(0, 1_000).await.unwrap();
     let numbers: Vec<i64> = rows.iter().map(|row| row.number).collect();
     assert_eq!(numbers, (1..).take(rows.len()).collect::<Vec<i64>>(), "numbers without gaps");
@@ -96,6 +96,7 @@ async fn each_kind_is_read_as_it_was_written(at: Fixture) {
         Revocation::KeyChanged { user },
         Revocation::DeviceRemoved { user, device: device_id("phone") },
         Revocation::AccountDisabled { user },
+        Revocation::SignedOut { user },
         Revocation::AccountDeleted { user },
     ];
     append(&at, &each, NOW).await;

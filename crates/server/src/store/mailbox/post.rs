@@ -13,6 +13,7 @@ use crate::store::{
     batch::{in_pieces, with_values},
     contacts,
     db::{Tx, within},
+    standings,
     writer::{Append, Queued, Submitted},
 };
 
@@ -137,9 +138,10 @@ impl Append for NewMessage {
             .collect();
         new_acquaintances.sort_unstable();
         new_acquaintances.dedup();
-        for (sender, recipient) in new_acquaintances {
+        for &(sender, recipient) in &new_acquaintances {
             contacts::reach_out(tx, sender, recipient, created_at_ms).await?;
         }
+        standings::append(tx, &new_acquaintances, created_at_ms).await?;
         Ok(posted)
     }
 }
