@@ -189,6 +189,31 @@ fn two_servers_store_what_a_device_sends_to_both_once() {
     assert_eq!(messages.len(), ids.len());
 }
 
+#[test]
+fn what_another_server_stored_is_told_here_when_it_is_sent_here_again() {
+    let one = open_server().postgres().start();
+    let other = open_server().beside(&one).start();
+    let (writer, reader) = (one.user(), one.user());
+    let device = writer.device("phone").id;
+    let mut reading = connects_to(&other, &reader, &reader.device("phone").id);
+    let mut here = connects_to(&other, &writer, &device);
+    here.sends(message("m-1", &reader.id, b"x"));
+    here.expects("ack");
+    assert_eq!(number(&reading.expects("message")), 1);
+    let mut there = connects_to(&one, &writer, &device);
+    there.sends(message("m-2", &reader.id, b"x"));
+    let ack = there.expects("ack");
+    // As where the database went away before it could say that it had stored it.
+    here.sends(message("m-2", &reader.id, b"x"));
+    assert_eq!(here.expects("ack")["duplicate"], true);
+    let told = reading.expects("message");
+    assert_eq!((number(&told), &told["message_id"]), (2, &ack["message_id"]));
+    here.sends(message("m-2", &reader.id, b"x"));
+    here.expects("ack");
+    reading.expects_nothing();
+    here.expects_nothing();
+}
+
 fn connects_to(server: &TestServer, user: &User, device: &str) -> Peer {
     let door = Upgrade::to("/signal").query("device_id", device).bearer(&user.token);
     door.connected(server)
