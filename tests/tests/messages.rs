@@ -465,8 +465,7 @@ fn a_conversation_is_read_over_http_the_newest_first() {
     }
     let read = |user: &User, query: &str| {
         let answer = user.http().get(&format!("/api/messages?{query}")).expects(200);
-        let messages = answer["messages"].as_array().expect("one named array").clone();
-        messages
+        answer["messages"].as_array().expect("one named array").clone()
     };
     let messages = read(&ann, &format!("peer={}", bob.id));
     assert_eq!(numbers(&messages), [6, 5, 4, 3, 2, 1]);
