@@ -130,7 +130,7 @@ fn mail_both_ways_arrives_once_and_in_order_over_cuts_and_kills() {
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let (ann_client, ann_events) = ann.starts(&proxy.url());
         let (bob_client, bob_events) = bob.starts(&proxy.url());
-        drop((ann_events, bob_events));
+        let watching = [ann_events, bob_events].map(|events| tokio::spawn(watch(events)));
         ann_client.connected().await.unwrap();
         bob_client.connected().await.unwrap();
 
@@ -149,7 +149,29 @@ fn mail_both_ways_arrives_once_and_in_order_over_cuts_and_kills() {
         assert_all_delivered(&bob, &server).await;
         ann_client.stop().await;
         bob_client.stop().await;
+        for sessions in watching {
+            let (fresh, resumed) = sessions.await.unwrap();
+            assert!(
+                resumed > fresh,
+                "cuts are resumed from, {resumed} times, but for the kills: {fresh} sessions"
+            );
+        }
     });
+}
+
+/// How many sessions began and how many were resumed. Nothing else is out of the ordinary.
+async fn watch(mut events: Events) -> (u32, u32) {
+    let (mut fresh, mut resumed) = (0, 0);
+    while let Some(event) = events.next().await {
+        match event {
+            Event::Connected(session) if session.resumed => resumed += 1,
+            Event::Connected(_) => fresh += 1,
+            Event::Closed { .. } | Event::MessageNotStored { .. } => {}
+            Event::Message(frame) => assert!(matches!(frame.message, ServerMessage::Receipt(_)), "{frame:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    (fresh, resumed)
 }
 
 /// Looks with another device until the server knows of each message that it was delivered.
