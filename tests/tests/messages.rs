@@ -52,7 +52,10 @@ fn streamed(peer: &mut Peer, id: &str) -> (Vec<Value>, Value) {
     loop {
         let next = peer.expects_any();
         match next["type"].as_str() {
-            Some("message") => messages.push(next),
+            Some("message") => {
+                assert_eq!(next["id"], id, "what a sync streams has its id");
+                messages.push(next);
+            }
             Some("synced") => {
                 assert_eq!(next["id"], id);
                 return (messages, next);
