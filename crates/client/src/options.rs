@@ -1,14 +1,15 @@
 //! What the application may choose.
 
-use std::{future::Future, io, time::Duration};
+use std::{error::Error, future::Future, io, time::Duration};
 
 use aldis_protocol::Codec;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    Credentials, InvalidCertificates, InvalidUrl,
+    Credentials, IncomingMessage, InvalidCertificates, InvalidUrl,
     backoff::{FIRST_CEILING, LAST_CEILING},
     dial::{Dialer, Roots, Route, Transport},
+    mail::{Handler, Keeper},
 };
 
 /// Where to connect, as whom, and how.
@@ -20,6 +21,7 @@ pub struct Options {
     pub(crate) request_timeout: Duration,
     pub(crate) longest_wait: Duration,
     pub(crate) event_capacity: usize,
+    pub(crate) keeper: Option<Keeper>,
 }
 
 impl Options {
@@ -41,6 +43,7 @@ impl Options {
             request_timeout: Duration::from_secs(30),
             longest_wait: LAST_CEILING,
             event_capacity: 256,
+            keeper: None,
         }
     }
 
@@ -77,6 +80,27 @@ impl Options {
     #[must_use]
     pub fn event_capacity(self, events: usize) -> Self {
         Self { event_capacity: events.clamp(1, usize::MAX >> 3), ..self }
+    }
+
+    /// Keeps the mailbox: `handler` gets each message once and in order, whatever breaks, and only when it has returned
+    /// `Ok` is the message acknowledged to the server and the next one handed over. So it stores the message, its `seq`
+    /// along with it and in one transaction, and returns; `cursor` is the last `seq` that was stored, 0 at first.
+    ///
+    /// While it returns an error it is asked again, after 0.5 s doubling to 30 s, and what follows waits, on the server
+    /// but for 64 messages; everything else goes on. A handler is an answer that cannot be forgotten, and `?` in it is
+    /// one. It runs in the client's own task: what takes long without an `await` belongs on a thread of its own, and a
+    /// client that is stopped does not wait for it.
+    ///
+    /// What this client sends comes as the `ack` of its request and not here, unless nobody waited for that any more.
+    /// Without this, messages come as [`Event::Message`](crate::Event::Message), unacknowledged.
+    #[must_use]
+    pub fn mailbox<F, T, E>(self, cursor: u64, handler: F) -> Self
+    where
+        F: Fn(IncomingMessage) -> T + Send + Sync + 'static,
+        T: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        Self { keeper: Some(Keeper { cursor, handler: Handler::new(handler) }), ..self }
     }
 
     /// Trusts servers whose certificate leads to one of these, and no others: for a private CA. By default the

@@ -187,7 +187,7 @@ impl Router {
             | ClientMessage::Broadcast(_)
             | ClientMessage::History(_) => Reply::Now(not_served("rooms")),
             ClientMessage::Message(message) => self.post(from, id, message, now),
-            ClientMessage::Sync(sync) => self.sync(from, sync),
+            ClientMessage::Sync(sync) => self.sync(from, id, sync),
             ClientMessage::Delivered(Delivered { message_ids }) => self.mark(from, message_ids, false),
             ClientMessage::Read(Read { message_ids }) => self.mark(from, message_ids, true),
             ClientMessage::AuthResponse(_) | ClientMessage::Auth(_) | ClientMessage::Received(_) => {

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     task::JoinSet,
-    time::{MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval, timeout_at},
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -134,6 +134,7 @@ impl Server {
         let routes = routes(Arc::clone(&node), doors(&node));
         let serving = tokio::spawn(serve(listener, acceptor, Arc::clone(&node), routes));
         shutdown.await;
+        let end = Instant::now() + SHUTDOWN;
         drain::drain(&node).await;
         if let Err(error) = serving.await {
             tracing::error!(%error, "the accept loop failed");
@@ -144,8 +145,15 @@ impl Server {
             tracing::error!(%error, "the accept loop of the admin listener failed");
         }
         background.shutdown().await;
-        node.router.write_seen().await;
-        store.close().await;
+        let closing = async {
+            node.router.write_seen().await;
+            store.close().await;
+        };
+        if timeout_at(end, closing).await.is_err() {
+            tracing::warn!(
+                "the database did not take what was left to write in time; none of it was acknowledged"
+            );
+        }
     }
 }
 
@@ -174,6 +182,8 @@ impl Tls {
     }
 }
 
+/// How long everything may take from the signal to the end, a database that is away included.
+const SHUTDOWN: Duration = Duration::from_millis(9_500);
 /// How often expired rows are deleted.
 const STORE_SWEEP: Duration = Duration::from_secs(60);
 /// How often a node asks what others revoked.

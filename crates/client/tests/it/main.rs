@@ -10,6 +10,7 @@ mod account;
 mod api;
 mod calls;
 mod connection;
+mod delivery;
 mod peer;
 mod requests;
 mod resume;

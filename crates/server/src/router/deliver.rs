@@ -26,7 +26,7 @@ impl<'a> Encoded<'a> {
             Codec::Proto => &self.proto,
         };
         let bytes = encoded.get_or_init(|| codec.encode_server(&self.frame)).clone();
-        Frame { bytes, counted: self.frame.message.is_counted() }
+        Frame::new(bytes, self.frame.message.is_counted())
     }
 }
 

@@ -24,6 +24,11 @@ pub(super) enum Reached {
 }
 
 impl Feed {
+    /// The last number that the session has; 0 where that is not known.
+    pub(super) const fn through(&self) -> u64 {
+        self.through
+    }
+
     /// A message with this number was committed; where it is the next one, the session is told now.
     pub(super) fn reach(&mut self, seq: u64) -> Reached {
         if let Some(reached) = &mut self.syncing {
@@ -39,6 +44,18 @@ impl Feed {
         }
         self.through = seq;
         Reached::Next
+    }
+
+    /// After which number the session misses messages, where this one is kept and should have been told. None where it
+    /// was, comes through a `sync`, or where it is not known what the session has.
+    pub(super) fn misses(&self, seq: u64) -> Option<u64> {
+        let is_missing = self.syncing.is_none() && self.through > 0 && seq > self.through;
+        (is_missing && seq - self.through <= LARGEST_GAP).then_some(self.through)
+    }
+
+    /// What is missing cannot be had: the next message is told all the same, and the client sees the gap.
+    pub(super) fn leap(&mut self) {
+        self.through = 0;
     }
 
     /// A `sync` begins.
@@ -75,6 +92,24 @@ mod tests {
         assert_eq!(feed.reach(8), Reached::After(5));
         assert_eq!([feed.reach(6), feed.reach(7), feed.reach(8)], [Reached::Next; 3]);
         assert_eq!(feed.reach(8 + LARGEST_GAP + 2), Reached::Next);
+    }
+
+    #[test]
+    fn what_was_missed_is_known_where_the_session_has_what_came_before() {
+        let mut feed = Feed::default();
+        assert_eq!(feed.misses(5), None);
+        assert_eq!(feed.reach(5), Reached::Next);
+        assert_eq!([feed.misses(5), feed.misses(7), feed.misses(6 + LARGEST_GAP)], [None, Some(5), None]);
+        feed.begin_sync();
+        assert_eq!(feed.misses(7), None);
+    }
+
+    #[test]
+    fn a_gap_that_cannot_be_filled_is_leapt_over() {
+        let mut feed = Feed::default();
+        assert_eq!([feed.reach(5), feed.reach(7)], [Reached::Next, Reached::After(5)]);
+        feed.leap();
+        assert_eq!([feed.reach(7), feed.reach(8)], [Reached::Next; 2]);
     }
 
     #[test]

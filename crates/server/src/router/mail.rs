@@ -132,7 +132,8 @@ impl Router {
         Ok((user, self.relation(from.user, user).await?))
     }
 
-    /// Queues a message. One for somebody out of reach takes the same way, addressed to nobody: it takes as long.
+    /// Queues a message. One for somebody out of reach takes the same way, for nobody: it takes as long, and one that was
+    /// stored while he could be reached has its answer again.
     fn submit_letter(&self, from: &Arc<Outlet>, letter: Letter, user: UserId, relation: Relation) -> Posting {
         let is_reachable = self.may_write(from.user, user, relation);
         let recipient = if is_reachable { user } else { stand_in(from.user, &user.to_string()) };
@@ -140,12 +141,13 @@ impl Router {
             sender: from.user,
             sender_device: from.device.clone(),
             request: letter.request,
+            addressee: user,
             recipient,
             encrypted_content: letter.encrypted_content,
             reaches_out: recipient != from.user && !relation.sender.reached_out,
             now_ms: unix_ms_i64(),
         };
-        Posting { recipient, submitted: self.store.post(message), _storing: Storing::begin(from) }
+        Posting { addressee: user, submitted: self.store.post(message), _storing: Storing::begin(from) }
     }
 
     fn may_write(&self, sender: UserId, recipient: UserId, relation: Relation) -> bool {
@@ -161,7 +163,7 @@ impl Router {
 
 /// A message in the store's queue.
 struct Posting {
-    recipient: UserId,
+    addressee: UserId,
     submitted: Result<Submitted<Posted>, StoreError>,
     _storing: Storing,
 }
@@ -173,9 +175,9 @@ impl Posting {
             Err(failure) => Err(failure),
         };
         match posted {
-            Ok(Posted::Stored(kept)) => ServerMessage::Ack(stored(self.recipient, kept)),
+            Ok(Posted::Stored(kept)) => ServerMessage::Ack(stored(self.addressee, kept)),
             Ok(Posted::Duplicate(kept)) => {
-                ServerMessage::Ack(Ack { duplicate: Some(true), ..stored(self.recipient, kept) })
+                ServerMessage::Ack(Ack { duplicate: Some(true), ..stored(self.addressee, kept) })
             }
             Ok(Posted::Conflict) => error(
                 ErrorCode::Conflict,
@@ -191,11 +193,11 @@ impl Posting {
     }
 }
 
-fn stored(recipient: UserId, kept: Kept) -> Ack<'static> {
+fn stored(addressee: UserId, kept: Kept) -> Ack<'static> {
     Ack {
         seq: Some(kept.sender_seq),
         message_id: Some(kept.message_id),
-        ..Ack::new(AckStatus::Stored, format!("Message stored for {recipient}"))
+        ..Ack::new(AckStatus::Stored, format!("Message stored for {addressee}"))
     }
 }
 

@@ -4,7 +4,7 @@ use aldis_protocol::{Receipt, ServerFrame, ServerMessage, Timestamp, UserId};
 
 use super::{
     Router,
-    deliver::{Encoded, deliver, status},
+    deliver::{Encoded, status},
     notices::fresh,
     outlet::{Fed, Outlet},
 };
@@ -15,7 +15,8 @@ impl Router {
     pub(super) async fn deliver_message(&self, message: &Durable<NewMessage, Posted>) {
         let (message, kept) = match message.answer {
             Posted::Stored(kept) => (&message.append, kept),
-            Posted::Duplicate(_) | Posted::Conflict | Posted::MailboxFull | Posted::NoSuchUser => return,
+            Posted::Duplicate(kept) => return self.deliver_missed(&message.append, kept).await,
+            Posted::Conflict | Posted::MailboxFull | Posted::NoSuchUser => return,
         };
         if message.reaches_out {
             self.follow_standing(message.sender, message.recipient).await;
@@ -42,7 +43,8 @@ impl Router {
             let senders = if hears { self.registry.of_user(arrival.sender) } else { Vec::new() };
             for session in others.chain(senders) {
                 // Whoever is away finds it in his mailbox.
-                let _ = deliver(&session.handle, &frame, &self.metrics);
+                let pushed = session.handle.push_about_mail(frame.for_codec(session.handle.codec));
+                let _ = status(pushed, &self.metrics);
             }
         }
     }
@@ -61,6 +63,22 @@ impl Router {
         }
     }
 
+    /// A message that was kept before. Where the database went away without saying so, nobody has heard of it.
+    async fn deliver_missed(&self, message: &NewMessage, kept: Kept) {
+        let copies = [(message.addressee, kept.recipient_seq), (message.sender, kept.sender_seq)];
+        for (user, seq) in copies {
+            for session in self.registry.of_user(user) {
+                let Some(after) = session.handle.misses_mail(seq) else { continue };
+                if session.device == message.sender_device {
+                    self.fill(&session.handle, after, seq).await;
+                    let _ = session.handle.pass_mail(seq);
+                } else {
+                    self.fill(&session.handle, after, seq + 1).await;
+                }
+            }
+        }
+    }
+
     /// Tells a session of a message, and before that of those which another node committed in between.
     async fn feed(&self, session: &Outlet, seq: u64, frame: &Encoded<'_>, is_own: bool) {
         let feed = || match is_own {
@@ -72,12 +90,17 @@ impl Router {
             self.fill(session, after, seq).await;
             fed = feed();
         }
+        if let Fed::After(_) = fed {
+            session.leap_mail();
+            fed = feed();
+        }
         if let Fed::Pushed(pushed) = fed {
             // Whoever has no room or is gone asks for it when he comes back.
             let _ = status(pushed, &self.metrics);
         }
     }
 
+    /// Tells a session of the messages between two numbers, as far as they are kept and can be read.
     async fn fill(&self, session: &Outlet, after: u64, before: u64) {
         let limit = u32::try_from(before - after - 1).unwrap_or(u32::MAX);
         match self.store.mailbox_page(session.user, after, limit).await {
@@ -88,7 +111,7 @@ impl Router {
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot read what another node committed; the client will ask for it");
+                tracing::warn!(%error, "cannot read what a session has missed; its client will see the gap");
             }
         }
     }

@@ -54,6 +54,8 @@ pub(crate) struct Frame {
     pub(crate) bytes: Bytes,
     /// Whether the client confirms it, so that it is kept for a resume until then.
     pub(crate) counted: bool,
+    /// The session's own messages up to this number in the mailbox are answered before it.
+    pub(crate) after_mail: u64,
 }
 
 /// What the session was told to do.
@@ -136,6 +138,13 @@ struct Load {
     bytes: usize,
 }
 
+impl Frame {
+    /// A frame that has nothing to do with the mailbox.
+    pub(crate) const fn new(bytes: Bytes, counted: bool) -> Self {
+        Self { bytes, counted, after_mail: 0 }
+    }
+}
+
 impl Closing {
     /// A close whose `error` has the code that goes with it.
     pub(crate) fn new(code: CloseCode, reason: &'static str, message: &'static str) -> Self {
@@ -183,15 +192,12 @@ impl Outlet {
 
     /// Puts a frame into the session's queue. Never waits.
     pub(crate) fn push(&self, frame: Frame) -> Pushed {
-        let mut queue = self.lock();
-        if queue.closed {
-            return Pushed::Gone;
-        }
-        let pushed = queue.push(frame);
-        let waker = queue.waker.take();
-        drop(queue);
-        wake(waker);
-        pushed
+        self.push_made(|_| frame)
+    }
+
+    /// Puts a frame into the queue that tells of messages of the user's mailbox which were told before.
+    pub(super) fn push_about_mail(&self, frame: Frame) -> Pushed {
+        self.push_made(|feed| Frame { after_mail: feed.through(), ..frame })
     }
 
     /// Has the session tell its client how a watched user shows himself, as soon as its socket has room.
@@ -216,7 +222,7 @@ impl Outlet {
             Reached::Known => Fed::Known,
             Reached::After(after) => Fed::After(after),
             Reached::Next => {
-                let pushed = queue.push(frame());
+                let pushed = queue.push(Frame { after_mail: seq - 1, ..frame() });
                 let waker = queue.waker.take();
                 drop(queue);
                 wake(waker);
@@ -241,6 +247,16 @@ impl Outlet {
     /// The `sync` has streamed all up to this number. False where more was committed meanwhile.
     pub(super) fn end_sync(&self, last: u64) -> bool {
         self.lock().feed.end_sync(last)
+    }
+
+    /// After which number the session misses messages of the user's mailbox, where this one should have been told.
+    pub(super) fn misses_mail(&self, seq: u64) -> Option<u64> {
+        self.lock().feed.misses(seq)
+    }
+
+    /// Messages that are missing cannot be had: those that follow are told without them.
+    pub(super) fn leap_mail(&self) {
+        self.lock().feed.leap();
     }
 
     /// The `sync` ends before all was streamed.
@@ -336,6 +352,17 @@ impl Outlet {
         (!taken.is_empty()).then_some(taken)
     }
 
+    /// For the session itself, before it answers: what waits by now. Of what it took, so much is not written yet.
+    pub(crate) fn take_ahead(&self, unwritten_frames: usize, unwritten_bytes: usize) -> VecDeque<Frame> {
+        let mut queue = self.lock();
+        queue.taken = Load {
+            frames: queue.taken.frames.min(unwritten_frames) + queue.frames.len(),
+            bytes: queue.taken.bytes.min(unwritten_bytes) + queue.bytes,
+        };
+        queue.bytes = 0;
+        std::mem::take(&mut queue.frames)
+    }
+
     /// For the session itself, while it has frames to write: registers for orders alone.
     pub(crate) fn poll_order(&self, cx: &mut Context<'_>) -> Poll<Order> {
         let mut queue = self.lock();
@@ -365,6 +392,19 @@ impl Outlet {
     pub(crate) fn close(&self) -> Left {
         let queue = std::mem::replace(&mut *self.lock(), Queue { closed: true, ..Queue::default() });
         Left { frames: queue.frames, hand_over: queue.hand_over }
+    }
+
+    fn push_made(&self, frame: impl FnOnce(&Feed) -> Frame) -> Pushed {
+        let mut queue = self.lock();
+        if queue.closed {
+            return Pushed::Gone;
+        }
+        let frame = frame(&queue.feed);
+        let pushed = queue.push(frame);
+        let waker = queue.waker.take();
+        drop(queue);
+        wake(waker);
+        pushed
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -429,7 +469,7 @@ mod tests {
     }
 
     fn frame(length: usize) -> Frame {
-        Frame { bytes: Bytes::from(vec![b'x'; length]), counted: true }
+        Frame::new(Bytes::from(vec![b'x'; length]), true)
     }
 
     fn closing(code: CloseCode) -> Closing {
@@ -465,6 +505,35 @@ mod tests {
         assert_eq!(takes_close(&outlet), Some(CloseCode::SlowConsumer));
         assert!(take(&outlet).is_pending(), "asked again: all is written");
         assert_eq!(outlet.push(frame(1)), Pushed::Queued);
+    }
+
+    #[test]
+    fn what_is_taken_ahead_counts_until_it_is_written() {
+        let outlet = outlet();
+        assert_eq!(outlet.take_ahead(0, 0).len(), 0);
+        for _ in 0..QUEUE_FRAMES / 2 {
+            assert_eq!(outlet.push(frame(1)), Pushed::Queued);
+        }
+        assert_eq!(takes_frames(&outlet), Some(QUEUE_FRAMES / 2));
+        assert_eq!(outlet.push(frame(1)), Pushed::Queued);
+        // All but one of those that were taken before are written.
+        assert_eq!(outlet.take_ahead(1, 1).len(), 1);
+        for _ in 0..QUEUE_FRAMES - 2 {
+            assert_eq!(outlet.push(frame(1)), Pushed::Queued);
+        }
+        assert_eq!(outlet.push(frame(1)), Pushed::Full);
+    }
+
+    #[test]
+    fn what_tells_of_mail_comes_behind_the_answers_that_it_follows() {
+        let outlet = outlet();
+        assert_eq!(outlet.push_mail(5, || frame(1)), Fed::Pushed(Pushed::Queued));
+        assert_eq!(outlet.pass_mail(6), Fed::Known);
+        assert_eq!(outlet.push_about_mail(frame(1)), Pushed::Queued);
+        assert_eq!(outlet.push_mail(7, || frame(1)), Fed::Pushed(Pushed::Queued));
+        assert_eq!(outlet.push(frame(1)), Pushed::Queued);
+        let after_mail: Vec<u64> = outlet.take_ahead(0, 0).iter().map(|frame| frame.after_mail).collect();
+        assert_eq!(after_mail, [4, 6, 6, 0]);
     }
 
     #[test]

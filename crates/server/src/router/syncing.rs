@@ -2,26 +2,30 @@
 
 use std::sync::Arc;
 
-use aldis_protocol::{ServerMessage, Sync, Synced, limits::DEFAULT_PAGE};
+use aldis_protocol::{
+    RequestId, ServerFrame, ServerMessage, Sync, Synced,
+    limits::{DEFAULT_PAGE, MAX_PAGE},
+};
 use bytes::Bytes;
 use futures::stream;
 
 use super::{Part, Reply, Router, mail::failed, mail_delivery::mail, outlet::Outlet, turns::Turn};
-use crate::store::{StoreError, Which};
+use crate::store::{StoreError, StoredMessage, Which};
 
-/// Messages that are read and handed to the socket at once: 0.75 MiB at the most.
+/// Messages that are read and handed to the socket at once: 1 MiB at the most.
 const MESSAGES_PER_PART: u32 = 16;
 
 impl Router {
-    /// Streams the mailbox from a number on.
-    pub(super) fn sync(self: &Arc<Self>, from: &Arc<Outlet>, sync: Sync) -> Reply {
+    /// Streams the mailbox from a number on, under the request's id: so a client tells it from what is counted.
+    pub(super) fn sync(self: &Arc<Self>, from: &Arc<Outlet>, id: Option<RequestId>, sync: Sync) -> Reply {
         let streaming = Streaming {
             router: Arc::clone(self),
             session: Arc::clone(from),
+            id,
             turn: Turn::take(from),
             position: Position::Before,
             last: sync.since_seq,
-            left: sync.limit.unwrap_or(DEFAULT_PAGE),
+            left: sync.limit.unwrap_or(DEFAULT_PAGE).min(MAX_PAGE),
         };
         Reply::InParts(Box::pin(stream::unfold(Some(streaming), |streaming| async {
             let mut streaming = streaming?;
@@ -36,6 +40,8 @@ impl Router {
 struct Streaming {
     router: Arc<Router>,
     session: Arc<Outlet>,
+    /// The request's. What is streamed has it too: so a client knows what is not counted.
+    id: Option<RequestId>,
     turn: Turn,
     position: Position,
     /// The last number streamed.
@@ -83,10 +89,7 @@ impl Streaming {
             if let Some(last) = page.messages.last() {
                 self.last = last.seq;
                 self.left -= u32::try_from(page.messages.len()).unwrap_or(self.left);
-                let codec = self.session.codec;
-                return Ok(Next::Frames(
-                    page.messages.iter().map(|message| codec.encode_server(&mail(message))).collect(),
-                ));
+                return Ok(Next::Frames(page.messages.iter().map(|message| self.encode(message)).collect()));
             }
             let complete = !is_more;
             if complete && !self.session.end_sync(self.last.min(last_seq)) {
@@ -97,6 +100,12 @@ impl Streaming {
             }
             return Ok(Next::End(Synced { seq: self.last, first_seq, complete }));
         }
+    }
+
+    fn encode(&self, message: &StoredMessage) -> Bytes {
+        let frame = mail(message);
+        let id = self.id.clone().or(frame.id);
+        self.session.codec.encode_server(&ServerFrame { id, ..frame })
     }
 
     /// Up to where the client asks from, it has everything.

@@ -346,7 +346,7 @@ impl Live {
         if let (Some(id), Some(digest)) = (&id, &digest) {
             match self.replies.find(id, digest) {
                 Known::New => {}
-                Known::Answered(ack) => return Step::Reply(Frame { bytes: ack, counted: true }),
+                Known::Answered(ack) => return Step::Reply(Frame::new(ack, true)),
                 Known::Conflict => {
                     return Step::Reply(self.error(Some(id.clone()), ErrorCode::Conflict, ID_TAKEN, now));
                 }
@@ -448,7 +448,7 @@ impl Live {
         }
         let counted = message.is_counted();
         let frame = ServerFrame { id, timestamp: now.timestamp(), message };
-        Frame { bytes: self.codec.encode_server(&frame), counted }
+        Frame::new(self.codec.encode_server(&frame), counted)
     }
 }
 

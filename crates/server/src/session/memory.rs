@@ -51,7 +51,7 @@ mod tests {
         assert!(router.attach(&outlet, 0));
         outlet.set_kept(kept);
         outlet.set_detached(is_detached);
-        let _ = outlet.push(Frame { bytes: Bytes::from(vec![0; queued]), counted: true });
+        let _ = outlet.push(Frame::new(Bytes::from(vec![0; queued]), true));
         outlet
     }
 

@@ -23,7 +23,7 @@ use super::{
     live::{Due, Live, Step, fresh},
     resume::HandOver,
     told::Told,
-    unanswered::{Answer, Unanswered},
+    unanswered::{Answer, Unanswered, mailbox_number},
     wire::{Backlog, Broken, Incoming, Outgoing, Wire},
 };
 use crate::{
@@ -91,19 +91,14 @@ impl<W: Wire> Task<W> {
     }
 
     /// The way to this session.
-    pub(super) fn outlet(&self) -> &Arc<Outlet> {
+    pub(crate) fn outlet(&self) -> &Arc<Outlet> {
         &self.outlet
-    }
-
-    /// Has the session close as soon as it runs.
-    pub(crate) fn close_with(&self, closing: Closing) {
-        self.outlet.close_with(closing);
     }
 
     /// Sends a message that the server starts. False where the buffer for a client that is away ran over.
     pub(super) fn say(&mut self, message: ServerMessage<'_>) -> bool {
         let counted = message.is_counted();
-        self.send(Frame { bytes: self.outlet.codec.encode_server(&fresh(message)), counted })
+        self.send(Frame::new(self.outlet.codec.encode_server(&fresh(message)), counted))
     }
 
     /// Serves the session until it ends. The future is hardly larger than the task, which idle connections keep.
@@ -131,7 +126,7 @@ impl<W: Wire> Task<W> {
 
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<ControlFlow<Option<Closing>>> {
         let wake = ready!(self.poll_wake(cx));
-        Poll::Ready(match self.act(wake) {
+        Poll::Ready(match self.act(wake, cx) {
             ControlFlow::Continue(()) => ControlFlow::Continue(()),
             ControlFlow::Break(ending) => self.outlive(ending),
         })
@@ -242,18 +237,18 @@ impl<W: Wire> Task<W> {
         self.outlet.set_kept(self.live.kept_bytes());
     }
 
-    fn act(&mut self, wake: Wake) -> Flow {
+    fn act(&mut self, wake: Wake, cx: &mut Context<'_>) -> Flow {
         match wake {
             Wake::Order(Order::Close(closing)) => Flow::Break(Ending::Closed(closing)),
             Wake::Order(Order::HandOver(offer)) => {
                 self.consider(offer);
                 Flow::Continue(())
             }
-            Wake::Frames(frames) => self.send_all(frames),
+            Wake::Frames(frames) => self.send_all(frames, cx),
             Wake::Watched(users) => self.tell_of(users),
             Wake::Due => self.act_on_deadlines(),
             Wake::Incoming(incoming) => self.take(incoming),
-            Wake::Answer(answer) => self.take_answer(answer),
+            Wake::Answer(answer) => self.take_answer(answer, cx),
             Wake::Broken => Flow::Break(Ending::Broken),
         }
     }
@@ -326,9 +321,22 @@ impl<W: Wire> Task<W> {
         Flow::Continue(())
     }
 
-    fn take_answer(&mut self, answer: Answer) -> Flow {
+    /// Sends an answer; before that of a stored message, what waits of those with lower numbers.
+    fn take_answer(&mut self, answer: Answer, cx: &mut Context<'_>) -> Flow {
+        let number = if let Answer::Message(_, message) = &answer { mailbox_number(message) } else { None };
+        let Some(number) = number else { return self.send_answer(answer) };
+        let Backlog { frames, bytes } = self.backlog();
+        let mut waiting = self.outlet.take_ahead(frames, bytes);
+        while let Some(frame) = waiting.pop_front_if(|frame| frame.after_mail < number) {
+            self.send_or_end(frame)?;
+        }
+        self.send_answer(answer)?;
+        self.send_all(waiting, cx)
+    }
+
+    fn send_answer(&mut self, answer: Answer) -> Flow {
         match answer {
-            Answer::Message(asked, message) => {
+            Answer::Message(asked, message) | Answer::End(asked, message) => {
                 let reply = self.live.answer(asked, *message, Now::read());
                 self.send_or_end(reply)
             }
@@ -340,8 +348,20 @@ impl<W: Wire> Task<W> {
         }
     }
 
-    fn send_all(&mut self, frames: VecDeque<Frame>) -> Flow {
-        frames.into_iter().try_for_each(|frame| self.send_or_end(frame))
+    /// Sends what others caused; before what follows a message of the session's own, the answer to that, which was given
+    /// before it was put into the queue.
+    fn send_all(&mut self, frames: VecDeque<Frame>, cx: &mut Context<'_>) -> Flow {
+        if !frames.is_empty() {
+            self.waiting.poll_all(cx);
+        }
+        frames.into_iter().try_for_each(|frame| {
+            while frame.after_mail > 0
+                && let Some(answer) = self.waiting.take_up_to(frame.after_mail)
+            {
+                self.send_answer(answer)?;
+            }
+            self.send_or_end(frame)
+        })
     }
 
     /// Tells the client how these users show themselves by now.

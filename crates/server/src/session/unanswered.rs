@@ -20,6 +20,8 @@ pub(super) struct Unanswered(VecDeque<Waiting>);
 pub(super) enum Answer {
     /// The answer to a request.
     Message(Asked, Box<ServerMessage<'static>>),
+    /// The end of what a request streamed.
+    End(Asked, Box<ServerMessage<'static>>),
     /// A reply that waited for those before it.
     Reply(Frame),
     /// Some of what a request streams, none of it counted.
@@ -92,12 +94,23 @@ impl Unanswered {
         if let Some(answer) = self.take_first() {
             return Poll::Ready(answer);
         }
-        self.0.iter_mut().for_each(|waiting| waiting.poll(cx));
+        self.poll_all(cx);
         match self.take_first() {
             Some(answer) => Poll::Ready(answer),
             None if has_room => self.poll_parts(cx),
             None => Poll::Pending,
         }
+    }
+
+    /// Lets all that waits get on.
+    pub(super) fn poll_all(&mut self, cx: &mut Context<'_>) {
+        self.0.iter_mut().for_each(|waiting| waiting.poll(cx));
+    }
+
+    /// The next answer, where it is there and has no higher number in the mailbox.
+    pub(super) fn take_up_to(&mut self, number: u64) -> Option<Answer> {
+        let is_later = self.0.front().and_then(Waiting::number).is_some_and(|next| next > number);
+        if is_later { None } else { self.take_first() }
     }
 
     fn take_first(&mut self) -> Option<Answer> {
@@ -115,7 +128,7 @@ impl Unanswered {
             Poll::Ready(Some(Part::Frames(frames))) => Poll::Ready(Answer::Part(frames)),
             Poll::Ready(Some(Part::Reply(message))) => {
                 if let Some(Waiting::InParts(asked, _)) = self.0.pop_front() {
-                    return Poll::Ready(Answer::Message(asked, message));
+                    return Poll::Ready(Answer::End(asked, message));
                 }
                 Poll::Pending
             }
@@ -124,11 +137,24 @@ impl Unanswered {
     }
 }
 
+/// The number in the sender's mailbox of a message that this says is stored.
+pub(super) fn mailbox_number(message: &ServerMessage<'_>) -> Option<u64> {
+    let ServerMessage::Ack(ack) = message else { return None };
+    ack.seq.filter(|_| ack.message_id.is_some())
+}
+
 impl Waiting {
+    fn number(&self) -> Option<u64> {
+        match self {
+            Self::Answered(_, message) => mailbox_number(message),
+            Self::ForAnswer(..) | Self::InParts(..) | Self::ForTurn(_) => None,
+        }
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) {
         let Self::ForAnswer(_, answer) = self else { return };
         let Poll::Ready(message) = answer.as_mut().poll(cx) else { return };
-        let this = std::mem::replace(self, Self::ForTurn(Frame { bytes: Bytes::new(), counted: false }));
+        let this = std::mem::replace(self, Self::ForTurn(Frame::new(Bytes::new(), false)));
         if let Self::ForAnswer(asked, _) = this {
             *self = Self::Answered(asked, Box::new(message));
         }

@@ -32,6 +32,7 @@ fn message(sender: UserId, recipient: UserId, id: &str, content: &'static str) -
         sender,
         sender_device: device_of(sender),
         request: request(id),
+        addressee: recipient,
         recipient,
         encrypted_content: Bytes::from_static(content.as_bytes()),
         reaches_out: false,
@@ -52,10 +53,9 @@ async fn post(store: &Store, message: NewMessage) -> Posted {
 }
 
 async fn keep(store: &Store, message: NewMessage) -> Kept {
-    match post(store, message).await {
-        Posted::Stored(kept) => kept,
-        other => panic!("{other:?}"),
-    }
+    let posted = post(store, message).await;
+    let Posted::Stored(kept) = posted else { panic!("{posted:?}") };
+    kept
 }
 
 async fn mark(store: &Store, user: UserId, which: Which, is_read: bool, now_ms: i64) -> Marked {
@@ -120,6 +120,12 @@ async fn the_same_again_is_a_duplicate_and_another_a_conflict(fixture: Fixture) 
     assert_eq!(post(store, message(ann, bob, "a", "one")).await, Posted::Duplicate(kept));
     assert_eq!(post(store, message(ann, bob, "a", "other")).await, Posted::Conflict);
     assert_eq!(post(store, message(ann, cid, "a", "one")).await, Posted::Conflict);
+    // Who cannot reach the recipient any more learns nothing by asking again.
+    let nobody = UserId::new(uuid::Uuid::new_v4());
+    let out_of_reach = |id, content| NewMessage { recipient: nobody, ..message(ann, bob, id, content) };
+    assert_eq!(post(store, out_of_reach("a", "one")).await, Posted::Duplicate(kept));
+    assert_eq!(post(store, out_of_reach("a", "other")).await, Posted::Conflict);
+    assert_eq!(post(store, out_of_reach("b", "one")).await, Posted::NoSuchUser);
     // Another device has its own ids.
     keep(store, message(cid, bob, "a", "one")).await;
     assert_eq!(numbers(store, bob).await, [1, 2]);
@@ -159,11 +165,9 @@ async fn a_full_mailbox_takes_no_more_and_leaves_no_gap(fixture: Fixture) {
             .collect();
         let mut stored = 0;
         for submitted in posting {
-            match submitted.answer().await.unwrap() {
-                Posted::Stored(_) => stored += 1,
-                Posted::MailboxFull => {}
-                other => panic!("{other:?}"),
-            }
+            let posted = submitted.answer().await.unwrap();
+            assert!(matches!(posted, Posted::Stored(_) | Posted::MailboxFull), "{posted:?}");
+            stored += usize::from(matches!(posted, Posted::Stored(_)));
         }
         stored
     };

@@ -26,7 +26,9 @@ pub(crate) struct NewMessage {
     pub(crate) sender_device: DeviceId,
     /// The sender's id of it.
     pub(crate) request: RequestId,
-    /// For whom; there may be no such user.
+    /// Whom the sender named.
+    pub(crate) addressee: UserId,
+    /// For whom: the addressee where he may be reached, else nobody.
     pub(crate) recipient: UserId,
     /// What only the recipient can read.
     pub(crate) encrypted_content: Bytes,
@@ -230,7 +232,7 @@ impl Known {
         let (device, request) = message.name();
         let known = self.0.get(&(device.to_owned(), request.to_owned()))?;
         let is_same =
-            known.recipient == message.recipient && known.encrypted_content == message.encrypted_content;
+            known.recipient == message.addressee && known.encrypted_content == message.encrypted_content;
         Some(if is_same { Posted::Duplicate(known.kept) } else { Posted::Conflict })
     }
 
