@@ -636,10 +636,13 @@ fn whoever_writes_to_somebody_is_seen_by_him() {
 fn what_is_changed_on_another_node_is_followed() {
     let one = TestServer::builder().postgres().start();
     let other = TestServer::builder().beside(&one).start();
-    let (watcher, user) = (one.user(), one.user());
-    let _phone = user.opens_ephemeral();
+    let (watcher, user, writer) = (one.user(), one.user(), one.user());
+    let (_phone, _tablet) = (user.opens_ephemeral(), writer.opens_ephemeral());
     let mut peer = watcher.opens_ephemeral();
-    assert_never_seen(&watches(&mut peer, &user.id), &user.id);
+    decides(&watcher, &writer.id, "allowed").expects(204);
+    for hidden in [&user.id, &writer.id] {
+        assert_never_seen(&watches(&mut peer, hidden), hidden);
+    }
     let there = other.http().bearer(&user.token);
     for (state, sees) in [("allowed", true), ("blocked", false), ("allowed", true)] {
         let body = json!({"state": state}).to_string().into_bytes();
@@ -652,17 +655,14 @@ fn what_is_changed_on_another_node_is_followed() {
     }
     peer.expects_nothing();
 
-    // A message reaches out too.
-    let writer = one.user();
-    let _here = writer.opens_ephemeral();
-    decides(&watcher, &writer.id, "allowed").expects(204);
-    assert_never_seen(&watches(&mut peer, &writer.id), &writer.id);
+    // A message reaches out too. What was changed before is read by now, and does not tell.
     let mut there = Upgrade::to("/signal").bearer(&writer.token).connected(&other);
     there.sends(
         json!({"type": "message", "id": "m", "recipient_id": watcher.id, "encrypted_content": "eA=="}),
     );
     there.expects("ack");
-    assert_eq!(peer.expects("presence")["status"], "online");
+    let presence = peer.expects("presence");
+    assert_eq!((&presence["user_id"], &presence["status"]), (&json!(writer.id), &json!("online")));
 }
 
 #[test]
