@@ -91,6 +91,12 @@ impl<H: Clone> Registry<H> {
         self.users.get(&user).map(|sessions| sessions.clone()).unwrap_or_default()
     }
 
+    /// Whether a user has a session.
+    #[must_use]
+    pub fn has_user(&self, user: UserId) -> bool {
+        self.users.contains_key(&user)
+    }
+
     /// Whether a device has a session.
     #[must_use]
     pub fn is_online(&self, device: &DeviceId) -> bool {

@@ -9,6 +9,7 @@ mod devices;
 mod ice;
 mod identity;
 mod keys;
+mod known;
 mod notices;
 mod offers;
 mod outlet;
@@ -45,8 +46,8 @@ pub(crate) use tokens::Caller;
 pub(crate) use totp::FactorDue;
 
 use self::{
-    passwords::Passwords, rates::Rates, relations::Relations, revocations::Revocations, seen::Seen,
-    totp::SecondFactors,
+    known::KnownAccounts, notices::Untold, passwords::Passwords, rates::Rates, relations::Relations,
+    revocations::Revocations, seen::Seen, totp::SecondFactors,
 };
 use crate::{
     clock::Now,
@@ -67,6 +68,8 @@ pub(crate) struct Router {
     revocations: Revocations,
     passwords: Passwords,
     relations: Relations,
+    known: KnownAccounts,
+    untold: Untold,
     rates: Rates,
     seen: Seen,
     settings: Settings,
@@ -118,6 +121,8 @@ impl Router {
                 PasswordHash::Bcrypt => aldis_auth::PasswordHasher::Bcrypt,
             }),
             relations: Relations::default(),
+            known: KnownAccounts::default(),
+            untold: Untold::default(),
             rates: Rates::new(config.rate_limits),
             seen: Seen::default(),
             settings: Settings {
@@ -216,6 +221,11 @@ impl Router {
     /// How many callers' passwords are hashed, or wait for it.
     pub(crate) fn password_hashing(&self) -> usize {
         self.passwords.callers()
+    }
+
+    /// How many calls of the database there were.
+    pub(crate) fn store_calls(&self) -> u64 {
+        store::calls()
     }
 
     /// How many calls of the database failed.

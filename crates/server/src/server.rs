@@ -117,6 +117,7 @@ impl Server {
         background.spawn(sweep_store(Arc::clone(&store)));
         background.spawn(write_seen(Arc::clone(&node.router)));
         background.spawn(read_revocations(Arc::clone(&node.router)));
+        background.spawn(tell_untold(Arc::clone(&node.router)));
         background.spawn(sweep_limits(Arc::clone(&node)));
         let acceptor = tls.map(|tls| {
             background.spawn(tls.certificates.keep_fresh());
@@ -171,8 +172,10 @@ impl Tls {
 
 /// How often expired rows are deleted.
 const STORE_SWEEP: Duration = Duration::from_secs(60);
-/// How often a node asks what others revoked.
+/// How often a node asks what others revoked or changed.
 const READ_REVOCATIONS: Duration = Duration::from_secs(1);
+/// How often sessions are told what came to wait for their devices.
+const TELL_UNTOLD: Duration = Duration::from_secs(1);
 /// How often limits that are not used give back their memory.
 const LIMITS_SWEEP: Duration = Duration::from_secs(60);
 /// How often it is written down when devices were last connected.
@@ -194,6 +197,15 @@ async fn read_revocations(router: Arc<Router>) {
         if let Err(error) = router.read_revocations().await {
             tracing::warn!(%error, "cannot read revocations; trying again");
         }
+    }
+}
+
+async fn tell_untold(router: Arc<Router>) {
+    let mut ticks = interval(TELL_UNTOLD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        router.tell_untold().await;
     }
 }
 

@@ -14,6 +14,7 @@ mod accounts;
 mod blob;
 mod chain;
 mod challenges;
+mod changes;
 #[cfg(test)]
 mod conformance;
 mod contacts;
@@ -38,6 +39,7 @@ pub(crate) use self::{
     blob::{BlobPublication, Precondition},
     chain::ChainChange,
     contacts::{Decided, NewRequest, Requested},
+    db::calls,
     devices::{Device, DeviceOwner, NewDevice, Registration},
     error::{StoreError, failures},
     identity::{Identity, IdentityCreation, IdentityLink},

@@ -63,12 +63,8 @@ pub(super) async fn admit<W: Wire>(
     }
     match begin(codec, &identity, router) {
         Some(outlet) => {
-            let notices = router.waiting_notices(&outlet).await;
-            let mut task = greeted(wire, arrived, id, &identity, outlet, router, sockets);
-            for notice in notices {
-                task.say(notice);
-            }
-            Some(task)
+            router.tell_waiting(&outlet).await;
+            Some(greeted(wire, arrived, id, &identity, outlet, router, sockets))
         }
         None => {
             let denied = Denied::new(ErrorCode::Overloaded, "this user has too many connections");
@@ -92,8 +88,15 @@ async fn hand_over<W: Wire>(
     let (room, identity) = (room.clone(), identity.clone());
     let offer = HandOver { wire, id, door: *door, codec: *codec, room, identity, claim, answer };
     match outlet.hand_over(Box::new(offer)) {
-        // Only a session that fails takes the socket with it; the client dials again.
-        Ok(()) => answered.await.ok().flatten(),
+        Ok(()) => match answered.await {
+            Ok(Some(declined)) => Some(declined),
+            Ok(None) => {
+                router.tell_waiting(&outlet).await;
+                None
+            }
+            // Only a session that fails takes the socket with it; the client dials again.
+            Err(_) => None,
+        },
         Err(offer) => offer.downcast::<HandOver<W>>().ok().map(|offer| offer.wire),
     }
 }

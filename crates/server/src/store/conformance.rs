@@ -16,6 +16,7 @@ mod accounts;
 mod blob;
 mod chain;
 mod challenges;
+mod changes;
 mod contacts;
 mod devices;
 mod keys;

@@ -4,7 +4,7 @@ use aldis_protocol::{Alert, ContactRequest, DeviceId, MessageKind, ServerMessage
 use uuid::Uuid;
 
 use super::{
-    Store, StoreError, accounts,
+    Store, StoreError, accounts, changes,
     db::{Db, Tx, on, within},
     sweep_rows,
 };
@@ -107,7 +107,7 @@ impl Store {
 }
 
 /// Lets a notice wait for devices of a user, whom the transaction has locked: the same statements whether there is
-/// such a user or not.
+/// such a user or not. Every node learns that something may wait for him, so this is to be called last in a transaction.
 pub(super) async fn add(
     tx: &mut Tx,
     user: UserId,
@@ -132,7 +132,8 @@ pub(super) async fn add(
             .execute(connection)
             .await?;
     });
-    trim(tx, user).await
+    trim(tx, user).await?;
+    changes::note(tx, user).await
 }
 
 /// Deletes notices that have waited too long.
