@@ -1,4 +1,4 @@
-//! The only way to a session: its bounded queue, and beside it one slot for orders.
+//! The only way to a session: its bounded queue, and beside it what it is ordered to do.
 
 use std::{
     any::Any,
@@ -19,6 +19,9 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{offers::Offers, turns::Turns};
+
+/// Sockets that may wait to be looked at by a session: more than a client opens at once.
+const HAND_OVERS: usize = 8;
 
 /// A session as everyone else sees it.
 #[derive(Debug)]
@@ -82,8 +85,8 @@ pub(crate) enum Pushed {
 pub(crate) struct Left {
     /// Frames that waited for its client.
     pub(crate) frames: VecDeque<Frame>,
-    /// A socket that was handed to it too late.
-    pub(crate) hand_over: Option<Box<dyn Any + Send>>,
+    /// Sockets that were handed to it too late.
+    pub(crate) hand_overs: Vec<Box<dyn Any + Send>>,
 }
 
 /// What waited for a session.
@@ -101,7 +104,7 @@ struct Queue {
     /// What the session took and has not written yet still counts.
     taken: Load,
     closing: Option<Closing>,
-    hand_over: Option<Box<dyn Any + Send>>,
+    hand_overs: Vec<Box<dyn Any + Send>>,
     waker: Option<Waker>,
     detached: bool,
     closed: bool,
@@ -178,13 +181,14 @@ impl Outlet {
         wake(waker);
     }
 
-    /// Hands a socket to the session, unless it is over or has an order already.
+    /// Hands a socket to the session, behind those that it has not looked at yet. Gives it back where the session is over,
+    /// has to close, or has [`HAND_OVERS`] to look at.
     pub(crate) fn hand_over(&self, socket: Box<dyn Any + Send>) -> Result<(), Box<dyn Any + Send>> {
         let mut queue = self.lock();
-        if queue.closed || queue.closing.is_some() || queue.hand_over.is_some() {
+        if queue.closed || queue.closing.is_some() || queue.hand_overs.len() >= HAND_OVERS {
             return Err(socket);
         }
-        queue.hand_over = Some(socket);
+        queue.hand_overs.push(socket);
         let waker = queue.waker.take();
         drop(queue);
         wake(waker);
@@ -268,7 +272,7 @@ impl Outlet {
     /// For the session itself: it takes no more. Gives back what waited.
     pub(crate) fn close(&self) -> Left {
         let queue = std::mem::replace(&mut *self.lock(), Queue { closed: true, ..Queue::default() });
-        Left { frames: queue.frames, hand_over: queue.hand_over }
+        Left { frames: queue.frames, hand_overs: queue.hand_overs }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -292,8 +296,15 @@ impl Queue {
     }
 
     fn take_order(&mut self) -> Option<Order> {
-        let closing = self.closing.take().map(Order::Close);
-        closing.or_else(|| self.hand_over.take().map(Order::HandOver))
+        if let Some(closing) = self.closing.take() {
+            return Some(Order::Close(closing));
+        }
+        let first = (!self.hand_overs.is_empty()).then(|| self.hand_overs.remove(0));
+        if self.hand_overs.is_empty() {
+            // An idle session keeps no room for them.
+            self.hand_overs = Vec::new();
+        }
+        first.map(Order::HandOver)
     }
 
     fn register(&mut self, waker: &Waker) {
@@ -384,12 +395,28 @@ mod tests {
         let outlet = outlet();
         assert_eq!(outlet.push(frame(1)), Pushed::Queued);
         assert!(outlet.hand_over(Box::new("a socket")).is_ok());
-        assert!(outlet.hand_over(Box::new("another")).is_err(), "one at a time");
         outlet.close_with(closing(CloseCode::Replaced));
+        assert!(outlet.hand_over(Box::new("another")).is_err(), "it has to close");
         outlet.close_with(closing(CloseCode::Restart));
         assert_eq!(takes_close(&outlet), Some(CloseCode::Replaced));
         assert!(matches!(take(&outlet), Poll::Ready(Taken::Order(Order::HandOver(_)))));
         assert_eq!(takes_frames(&outlet), Some(1));
+    }
+
+    #[test]
+    fn sockets_are_looked_at_in_the_order_in_which_they_came_and_no_more_wait_than_may() {
+        let outlet = outlet();
+        for number in 0..HAND_OVERS {
+            assert!(outlet.hand_over(Box::new(number)).is_ok());
+        }
+        assert!(outlet.hand_over(Box::new("one too many")).is_err());
+        for number in 0..HAND_OVERS {
+            let Poll::Ready(Taken::Order(Order::HandOver(socket))) = take(&outlet) else {
+                panic!("a socket")
+            };
+            assert_eq!(socket.downcast_ref(), Some(&number));
+        }
+        assert!(take(&outlet).is_pending());
     }
 
     #[test]
@@ -398,8 +425,8 @@ mod tests {
         outlet.set_detached(true);
         assert_eq!(outlet.push(frame(1)), Pushed::Buffered);
         assert!(outlet.hand_over(Box::new("a socket")).is_ok());
-        let Left { frames, hand_over } = outlet.close();
-        assert_eq!((frames.len(), hand_over.is_some()), (1, true));
+        let Left { frames, hand_overs } = outlet.close();
+        assert_eq!((frames.len(), hand_overs.len()), (1, 1));
         assert_eq!(outlet.push(frame(1)), Pushed::Gone);
         assert!(outlet.hand_over(Box::new("late")).is_err());
     }

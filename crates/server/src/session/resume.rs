@@ -5,6 +5,7 @@ use subtle::ConstantTimeEq;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use super::wire::Incoming;
 use crate::router::Identity;
 
 /// Names a session and proves that its client was told so. No credential: whoever shows it has proved who he is.
@@ -21,9 +22,16 @@ pub(crate) struct Claim {
     pub(super) received: u64,
 }
 
+/// A socket whose client has proved who he is.
+pub(super) struct Arriving<W> {
+    pub(super) wire: W,
+    /// What came behind the proof, if it was looked for and there was something; the session takes it first.
+    pub(super) early: Option<Incoming>,
+}
+
 /// A socket whose client has proved who he is and claims a session.
 pub(super) struct HandOver<W> {
-    pub(super) wire: W,
+    pub(super) arriving: Arriving<W>,
     /// Of the message that brought the proof.
     pub(super) id: Option<RequestId>,
     pub(super) door: Door,
@@ -32,14 +40,14 @@ pub(super) struct HandOver<W> {
     pub(super) identity: Identity,
     pub(super) claim: Claim,
     /// Where the answer goes: nothing, or the socket again.
-    pub(super) answer: oneshot::Sender<Option<W>>,
+    pub(super) answer: oneshot::Sender<Option<Arriving<W>>>,
 }
 
 impl<W> HandOver<W> {
     /// Gives the socket back; its client gets a fresh session.
     pub(super) fn decline(self) {
         // The client may have gone while it waited.
-        let _ = self.answer.send(Some(self.wire));
+        let _ = self.answer.send(Some(self.arriving));
     }
 }
 

@@ -22,7 +22,7 @@ use super::{
     greeting::{self, Greeting},
     leave::leave,
     live::{Asked, Due, Live, Step, fresh},
-    resume::HandOver,
+    resume::{Arriving, HandOver},
     wire::{Backlog, Broken, Incoming, Outgoing, Wire},
 };
 use crate::{
@@ -44,8 +44,9 @@ pub(crate) struct Task<W> {
     /// Waits for sockets that the session has let go of.
     sockets: TaskTracker,
     waiting: VecDeque<Waiting>,
-    /// A request that repeats one of those that wait; nothing is read until it has had its turn.
-    put_off: Option<Bytes>,
+    /// What was read and has to wait for those that wait, for one of which it may be a repetition; nothing is read until it
+    /// has had its turn.
+    put_off: Option<Incoming>,
     /// What the socket had taken when it was last seen to take nothing.
     written_before_stall: u64,
 }
@@ -81,16 +82,17 @@ enum Ending {
 type Flow = ControlFlow<Ending>;
 
 impl<W: Wire> Task<W> {
-    /// A session that was greeted; [`run`](Self::run) it.
+    /// A session that was greeted; [`run`](Self::run) it. `early` is what its client has sent already.
     pub(super) fn new(
         wire: W,
+        early: Option<Incoming>,
         live: Live,
         outlet: Arc<Outlet>,
         router: Arc<Router>,
         sockets: TaskTracker,
     ) -> Self {
         outlet.set_deadline(live.next_deadline());
-        let (wire, waiting, put_off) = (Some(wire), VecDeque::new(), None);
+        let (wire, waiting, put_off) = (Some(wire), VecDeque::new(), early);
         Self { wire, live, outlet, router, sockets, waiting, put_off, written_before_stall: 0 }
     }
 
@@ -150,9 +152,9 @@ impl<W: Wire> Task<W> {
                 return Poll::Ready(Wake::Due);
             }
             if self.waiting.is_empty()
-                && let Some(frame) = self.put_off.take()
+                && let Some(incoming) = self.put_off.take()
             {
-                return Poll::Ready(Wake::Incoming(Incoming::Frame(frame)));
+                return Poll::Ready(Wake::Incoming(incoming));
             }
             let has_read = self.may_read();
             if let Poll::Ready(incoming) = self.poll_read(cx) {
@@ -282,7 +284,7 @@ impl<W: Wire> Task<W> {
                 Flow::Break(Ending::Closed(closing))
             }
             Step::Ask(asked, _) if self.is_waiting(&asked) => {
-                self.put_off = Some(frame.clone());
+                self.put_off = Some(Incoming::Frame(frame.clone()));
                 Flow::Continue(())
             }
             Step::Ask(asked, message) => {
@@ -396,7 +398,7 @@ impl<W: Wire> Task<W> {
         if !self.live.accepts(&offer) {
             return offer.decline();
         }
-        let HandOver { mut wire, id, identity, claim, answer, .. } = *offer;
+        let HandOver { arriving: Arriving { mut wire, early }, id, identity, claim, answer, .. } = *offer;
         self.router.proved_again(&self.outlet, &identity);
         let next = greeting::resume_token(self.outlet.session);
         let missed = self.live.resume(claim, next, identity.token, Now::read());
@@ -407,7 +409,7 @@ impl<W: Wire> Task<W> {
             let message = "the client came back on another connection";
             self.let_go(displaced, Some(Closing::new(CloseCode::Replaced, "", message)));
         }
-        self.put_off = None;
+        self.put_off = early;
         self.written_before_stall = 0;
         self.outlet.set_detached(false);
         let _ = answer.send(None);
@@ -451,10 +453,9 @@ impl<W: Wire> Task<W> {
     }
 
     fn end(&mut self, closing: Option<Closing>) {
-        let Left { frames, hand_over } = self.router.detach(&self.outlet);
-        if let Some(offer) = hand_over.and_then(|offer| offer.downcast::<HandOver<W>>().ok()) {
-            offer.decline();
-        }
+        let Left { frames, hand_overs } = self.router.detach(&self.outlet);
+        let late = hand_overs.into_iter().filter_map(|offer| offer.downcast::<HandOver<W>>().ok());
+        late.for_each(|offer| offer.decline());
         let Some(mut wire) = self.wire.take() else { return };
         if closing.as_ref().is_some_and(|closing| closing.code != CloseCode::SlowConsumer) {
             frames.into_iter().for_each(|frame| wire.enqueue(Outgoing::Frame(frame.bytes)));
