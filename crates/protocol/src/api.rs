@@ -4,6 +4,7 @@ mod account;
 mod contact;
 mod device;
 mod identity;
+mod jwks;
 mod problem;
 mod totp;
 
@@ -17,5 +18,6 @@ pub use identity::{
     CancelRequest, CancelResponse, ChainConflict, ChainHead, ChainResponse, ChainStatement, DeviceKey,
     EncryptionKeyBody, IdentityResponse, LinkRequest, LinkResponse, RotateRequest, StatementStatus, UserKeys,
 };
+pub use jwks::{JsonWebKey, JsonWebKeySet};
 pub use problem::Problem;
 pub use totp::{TotpCodeRequest, TotpEnrollment};

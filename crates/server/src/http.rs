@@ -76,6 +76,7 @@ pub(crate) fn routes(node: Arc<Node>, doors: Router<Arc<Node>>) -> Router {
         .route("/api/contacts/{user}", put(contacts::set).delete(contacts::remove))
         .route("/api/contacts/{user}/request", post(contacts::request))
         .route("/api/ice-servers", get(ice::list))
+        .route("/.well-known/jwks.json", get(auth::token_verifiers))
         .route("/health", get(ops::health))
         .route("/health/ready", get(ops::ready))
         .merge(doors)
