@@ -147,7 +147,8 @@ impl Router {
                 let (user, fingerprint) = self.owner_of_key(&key, now).await?;
                 // No session waits for a device that is not there, and nothing is made for half a proof.
                 self.require_factor(user, totp_code.as_ref(), now).await?;
-                self.register_by_name(user, &device).await?;
+                // Boxed, as it is rare and large: every handshake would have its size.
+                Box::pin(self.register_by_name(user, &device)).await?;
                 Ok(proved(user, device, Some(fingerprint), None))
             }
         }

@@ -88,6 +88,12 @@ impl Router {
         {
             return;
         }
+        // Boxed, as it is rare and large: every handshake would have its size.
+        Box::pin(self.tell_what_waits(outlet)).await;
+    }
+
+    async fn tell_what_waits(&self, outlet: &Outlet) {
+        let (user, device) = (outlet.user, &outlet.device);
         let read = self.known.begin_read();
         match self.store.take_notices(user, device, unix_ms_i64()).await {
             Ok(notices) => {

@@ -239,9 +239,12 @@ impl Outlet {
             queue.register(cx.waker());
             return Poll::Pending;
         }
-        queue.taken = Load { frames: queue.frames.len(), bytes: queue.bytes };
-        queue.bytes = 0;
-        Poll::Ready(Taken::Frames(std::mem::take(&mut queue.frames)))
+        Poll::Ready(Taken::Frames(queue.take_frames()))
+    }
+
+    /// For the session itself, before it looks at a socket: what waits for its client came before that.
+    pub(crate) fn take_frames(&self) -> VecDeque<Frame> {
+        self.lock().take_frames()
     }
 
     /// For the session itself, while it has frames to write: registers for orders alone.
@@ -293,6 +296,12 @@ impl Queue {
         self.bytes += frame.bytes.len();
         self.frames.push_back(frame);
         if self.detached { Pushed::Buffered } else { Pushed::Queued }
+    }
+
+    fn take_frames(&mut self) -> VecDeque<Frame> {
+        self.taken = Load { frames: self.frames.len(), bytes: self.bytes };
+        self.bytes = 0;
+        std::mem::take(&mut self.frames)
     }
 
     fn take_order(&mut self) -> Option<Order> {

@@ -249,8 +249,10 @@ impl<W: Wire> Task<W> {
         match wake {
             Wake::Order(Order::Close(closing)) => Flow::Break(Ending::Closed(closing)),
             Wake::Order(Order::HandOver(offer)) => {
+                // A buffer that runs over by it leaves nothing to come back to.
+                let flow = self.send_all(self.outlet.take_frames());
                 self.consider(offer);
-                Flow::Continue(())
+                flow
             }
             Wake::Frames(frames) => self.send_all(frames),
             Wake::Due => self.act_on_deadlines(),

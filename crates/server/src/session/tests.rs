@@ -226,6 +226,19 @@ async fn a_queue_that_is_full_closes_the_session_and_the_sender_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waited_in_the_queue_when_a_client_came_back_was_not_among_what_it_had_missed() {
+    let stage = Stage::new();
+    let (client, first) = connected(&stage).await;
+    client.breaks();
+    settle().await;
+    // Both before the session runs again.
+    assert!(stage.pushes(1));
+    let (_back, messages) = comes_back(&stage, &first, 0).await;
+    assert_eq!(messages[0]["session"]["replayed"], 1);
+    assert_eq!(messages[1]["payload"], 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_socket_that_comes_too_late_gets_a_fresh_session() {
     let stage = Stage::new();
     let (_client, first) = connected(&stage).await;
@@ -348,4 +361,23 @@ async fn a_socket_that_was_let_go_is_dropped_within_two_seconds() {
     assert!(is_resumed(&messages));
     sleep(Duration::from_millis(2_100)).await;
     assert!(old.is_dropped());
+}
+#[test]
+fn tmp_sizes() {
+    use std::mem::size_of;
+    eprintln!("Live {}", size_of::<crate::session::live::Live>());
+    eprintln!("Outlet {}", size_of::<crate::router::Outlet>());
+    eprintln!("Socket<Io> {}", size_of::<crate::transport::TmpSocket>());
+    eprintln!("Task {}", size_of::<crate::session::task::Task<crate::transport::TmpSocket>>());
+    eprintln!("Replies {}", size_of::<crate::session::replies::Replies>());
+    eprintln!("Outbox {}", size_of::<crate::session::outbox::Outbox>());
+    eprintln!("Deadlines {}", size_of::<crate::session::deadlines::Deadlines>());
+    eprintln!("Pace {}", size_of::<crate::session::pace::Pace>());
+    eprintln!("ResumeTokens {}", size_of::<crate::session::resume::ResumeTokens>());
+    eprintln!("Closing {}", size_of::<Closing>());
+    eprintln!("DeviceId {}", size_of::<aldis_protocol::DeviceId>());
+    eprintln!("Incoming {}", size_of::<Incoming>());
+    eprintln!("Io {} TcpStream {}", size_of::<crate::transport::TmpIo>(), size_of::<tokio::net::TcpStream>());
+    fn run_size<W: super::wire::Wire>(_: fn(super::task::Task<W>)) {}
+    let _ = run_size::<crate::transport::TmpSocket>;
 }

@@ -77,9 +77,10 @@ impl Db {
     /// because somebody else began to write.
     pub(super) async fn begin(&self) -> Result<Tx, StoreError> {
         count_call();
+        // Boxed: the library's futures have 4 KB, which every future that may begin a transaction would have too.
         Ok(match self {
-            Self::Sqlite { w, .. } => Tx::Sqlite(w.begin_with("BEGIN IMMEDIATE").await?),
-            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+            Self::Sqlite { w, .. } => Tx::Sqlite(Box::pin(w.begin_with("BEGIN IMMEDIATE")).await?),
+            Self::Postgres(pool) => Tx::Postgres(Box::pin(pool.begin()).await?),
         })
     }
 
