@@ -1,21 +1,33 @@
-//! Connects to a server with a fresh key and tells what happens, until Ctrl-C.
+//! Connects to a server and tells what happens, until Ctrl-C: with a fresh key, with that of a file (made where it is
+//! missing), or with that of a registered device.
 //!
 //! ```text
-//! cargo run -p aldis-examples --example connect -- http://localhost:8000
+//! cargo run -p aldis-examples --example connect -- http://localhost:8000 [<key file> [<device id>]]
 //! ```
 #![allow(clippy::print_stdout, reason = "a program for the terminal")]
 
-use std::{env, error::Error};
+use std::{env, error::Error, path::Path};
 
 use aldis_auth::SecretKey;
 use aldis_client::{Client, Credentials, Event, Options};
+use aldis_examples::key_file;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let url = env::args().nth(1).unwrap_or_else(|| "http://localhost:8000".to_owned());
-    let key = SecretKey::generate(&mut rand::rng());
-    println!("identity {}", key.public_key().fingerprint());
-    let (client, mut events) = Client::start(Options::new(&url, Credentials::key(key))?);
+    let mut arguments = env::args().skip(1);
+    let url = arguments.next().unwrap_or_else(|| "http://localhost:8000".to_owned());
+    let key = match arguments.next() {
+        Some(file) => key_file::load_or_create(Path::new(&file))?,
+        None => SecretKey::generate(&mut rand::rng()),
+    };
+    let credentials = match arguments.next() {
+        Some(device) => Credentials::device_key(device.parse()?, key),
+        None => {
+            println!("identity {}", key.public_key().fingerprint());
+            Credentials::key(key)
+        }
+    };
+    let (client, mut events) = Client::start(Options::new(&url, credentials)?);
     loop {
         tokio::select! {
             event = events.next() => match event {

@@ -1,7 +1,7 @@
 //! The server under test: the real binary, started, stopped and killed as a user would.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -89,6 +89,12 @@ impl TestServer {
     #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address())
+    }
+
+    /// Where its database is.
+    #[must_use]
+    pub fn database_url(&self) -> &str {
+        &self.process.settings["DATABASE_URL"]
     }
 
     /// An HTTP client without credentials.
@@ -243,9 +249,18 @@ impl Builder {
 
     /// Runs the binary with arguments to its end, which must come at once: it prints something or refuses to start.
     #[must_use]
-    pub fn run(mut self, arguments: &[&str]) -> Output {
+    pub fn run(self, arguments: &[&str]) -> Output {
+        self.run_with(arguments, "")
+    }
+
+    /// The same, with a text on its standard input.
+    #[must_use]
+    pub fn run_with(mut self, arguments: &[&str], input: &str) -> Output {
         let _directory = self.own_directory();
-        let mut child = command(&self.settings).args(arguments).spawn().expect("the server's binary");
+        let mut command = command(&self.settings);
+        let mut child = command.args(arguments).stdin(Stdio::piped()).spawn().expect("the server's binary");
+        // A program that ends without reading it all is none that has to be fed.
+        let _ = child.stdin.take().expect("its input").write_all(input.as_bytes());
         let deadline = Instant::now() + PATIENCE;
         while child.try_wait().expect("the binary's state").is_none() {
             if Instant::now() > deadline {

@@ -137,6 +137,31 @@ fn a_wrong_address_and_a_wrong_password_look_alike() {
 }
 
 #[test]
+fn a_wrong_address_costs_the_hash_of_a_wrong_password() {
+    for kind in ["argon2id", "bcrypt"] {
+        let server = TestServer::builder().env("PASSWORD_HASH", kind).start();
+        let user = server.user();
+        let costs = |email: &str, password: &str, status: u16| {
+            let before = server.metric("aldis_password_hashes_total");
+            login(&server, email, password).expects(status);
+            server.metric("aldis_password_hashes_total") - before
+        };
+        for (email, password) in [
+            (user.email.clone(), "not the password".to_owned()),
+            (address(), "not the password".to_owned()),
+            ("no address".to_owned(), "not the password".to_owned()),
+            (user.email.clone(), "short".to_owned()),
+            (address(), "short".to_owned()),
+            (user.email.clone(), "x".repeat(2_000)),
+            (address(), "x".repeat(2_000)),
+        ] {
+            assert_eq!(costs(&email, &password, 401), 1, "{kind}, {email}, {} bytes", password.len());
+        }
+        assert_eq!(costs(&user.email, &user.password, 200), 1, "{kind}");
+    }
+}
+
+#[test]
 fn a_login_answers_the_same_as_a_registration() {
     let server = TestServer::shared();
     let user = server.user();

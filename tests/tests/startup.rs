@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use aldis_tests::{Builder, TestServer};
 
 /// Every variable of the table in http.md.
-const VARIABLES: [&str; 20] = [
+const VARIABLES: [&str; 21] = [
     "HOST",
     "PORT",
     "DATABASE_URL",
@@ -27,6 +27,7 @@ const VARIABLES: [&str; 20] = [
     "ALDIS_TURN_URLS",
     "ALDIS_TURN_SECRET",
     "ALDIS_RESUME_WINDOW",
+    "ALDIS_SESSION_MEMORY",
     "ALDIS_RATE_LIMITS",
 ];
 

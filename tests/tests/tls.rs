@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use aldis_client::{Client, Credentials, Options};
+use aldis_client::{CallError, Client, Credentials, Options, Server, SignInError};
 use aldis_tests::{Identity, RawHttp, TestServer, unique};
 
 /// A certificate for loopback names, and its key, in a directory of their own.
@@ -44,6 +44,23 @@ fn a_client_connects_over_tls() {
         let credentials = Credentials::key(Identity::new().secret());
         let options = Options::new(&format!("https://{}", server.authority()), credentials).unwrap();
         let (client, _events) = Client::start(options.root_certificates(certificate.pem.as_bytes()).unwrap());
+        tokio::time::timeout(Duration::from_secs(10), client.connected()).await.unwrap().unwrap();
+        client.stop().await;
+    });
+}
+
+#[test]
+fn calls_go_over_the_same_tls() {
+    let certificate = Certificate::new();
+    let server = certificate.server();
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let calls = Server::new(&format!("https://{}", server.authority())).unwrap();
+        let distrusted = calls.clone().sign_in(&Identity::new().secret()).await.unwrap_err();
+        assert!(matches!(&distrusted, SignInError::Call(CallError::Dial(_))), "{distrusted}");
+        let trusting = calls.root_certificates(certificate.pem.as_bytes()).unwrap();
+        let account = trusting.sign_in(&Identity::new().secret()).await.unwrap();
+        assert_eq!(account.devices().await.unwrap().len(), 1);
+        let (client, _events) = Client::start(account.options());
         tokio::time::timeout(Duration::from_secs(10), client.connected()).await.unwrap().unwrap();
         client.stop().await;
     });

@@ -13,6 +13,9 @@ pub const MAX_PASSWORD_BYTES: usize = 1_024;
 /// The most bytes of a password under bcrypt, which reads 72 with the zero that ends them and ignores the rest.
 pub const MAX_BCRYPT_PASSWORD_BYTES: usize = 71;
 
+/// The highest cost of a bcrypt hash that is taken over: one login takes four seconds of a core. Each step more doubles it.
+pub const MAX_BCRYPT_COST: u32 = 16;
+
 /// How new passwords are hashed. One hash takes tens (Argon2id) or hundreds (bcrypt) of milliseconds of one core, and
 /// Argon2id 19 MiB for that time: bound how many run at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,6 +45,19 @@ pub enum PasswordError {
     /// The hash function failed, for want of memory.
     #[error("the password could not be hashed")]
     HashingFailed,
+}
+
+/// Why a text is not taken over as a bcrypt hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BcryptHashError {
+    /// It has another form.
+    #[error("no bcrypt hash; that is $2a$, $2b$ or $2y$, two digits, $ and 53 characters")]
+    Form,
+    /// Its cost is over [`MAX_BCRYPT_COST`].
+    #[error(
+        "a bcrypt hash of a cost over {MAX_BCRYPT_COST}, which would keep a core busy for seconds at each login"
+    )]
+    Cost,
 }
 
 /// What came of looking at a password.
@@ -115,6 +131,22 @@ impl PasswordHasher {
     }
 }
 
+/// Whether a text that comes from elsewhere is a bcrypt hash with which passwords can be verified.
+///
+/// # Errors
+/// [`BcryptHashError`] says why not.
+pub fn check_bcrypt_hash(text: &str) -> Result<(), BcryptHashError> {
+    let parts: bcrypt::HashParts = text.parse().map_err(|_| BcryptHashError::Form)?;
+    let digits = text.as_bytes().iter().skip(4).take(2).all(u8::is_ascii_digit);
+    if !is_bcrypt(text) || !digits || parts.get_cost() < MIN_BCRYPT_COST {
+        Err(BcryptHashError::Form)
+    } else if parts.get_cost() > MAX_BCRYPT_COST {
+        Err(BcryptHashError::Cost)
+    } else {
+        Ok(())
+    }
+}
+
 fn hash_argon2id(password: &str, salt: &[u8; 16]) -> Result<String, PasswordError> {
     Argon2::new(Algorithm::Argon2id, Version::V0x13, ARGON2ID_PARAMS)
         .hash_password_with_salt(password.as_bytes(), salt)
@@ -158,6 +190,8 @@ fn is_current_argon2id(hash: &PasswordHash) -> bool {
 /// 19 MiB, 2 passes, 1 lane: the second of OWASP's equivalent choices, and the library's default.
 const ARGON2ID_PARAMS: Params = Params::DEFAULT;
 const BCRYPT_COST: u32 = 12;
+/// bcrypt knows no lower one.
+const MIN_BCRYPT_COST: u32 = 4;
 
 #[cfg(test)]
 mod tests {
@@ -245,12 +279,57 @@ mod tests {
     }
 
     #[test]
+    fn a_foreign_hash_is_taken_over_in_its_three_forms_up_to_a_cost() {
+        let stored = "$2a$06$.rCVZVOThsIa97pEDOxvGuRRgzG64bvtJ0938xuqzv18d3ZpQhstC";
+        for good in ["$2a$06$", "$2b$06$", "$2y$06$", "$2b$04$", "$2b$16$"] {
+            assert_eq!(check_bcrypt_hash(&stored.replace("$2a$06$", good)), Ok(()), "{good}");
+        }
+        for bad in
+            ["$2x$06$", "$2$06$", "$1a$06$", "$2a$03$", "$2a$+6$", "$2a$ 6$", "$2a$6$", "x2a$06$", "$2A$06$"]
+        {
+            let refused = check_bcrypt_hash(&stored.replace("$2a$06$", bad));
+            assert_eq!(refused, Err(BcryptHashError::Form), "{bad}");
+        }
+        for costly in ["$2a$17$", "$2a$31$", "$2a$99$"] {
+            let refused = check_bcrypt_hash(&stored.replace("$2a$06$", costly));
+            assert_eq!(refused, Err(BcryptHashError::Cost), "{costly}");
+        }
+        let longer = format!("{stored}C");
+        for bad in
+            ["", &stored[1..], &stored[..59], &longer, &stored.replace('9', "é"), &stored.replace('9', "=")]
+        {
+            assert_eq!(check_bcrypt_hash(bad), Err(BcryptHashError::Form), "{bad}");
+        }
+    }
+
+    #[test]
     fn bcrypt_never_matches_by_truncation_or_repetition() {
         let truncating = bcrypt::hash_with_salt("x".repeat(72), 4, [0; 16]).unwrap().to_string();
         assert_eq!(PasswordHasher::Bcrypt.verify(&"x".repeat(73), Some(&truncating)), NO);
         assert_eq!(PasswordHasher::Bcrypt.verify(&"x".repeat(72), Some(&truncating)), NO);
         let repeated = bcrypt::hash_with_salt("abcdefgh", 4, [0; 16]).unwrap().to_string();
         assert_eq!(PasswordHasher::Bcrypt.verify("abcdefgh\0abcdefgh", Some(&repeated)), NO);
+    }
+
+    /// Everything that the work of a comparison depends on, but for the password.
+    fn work(stored: &str) -> (String, usize, usize) {
+        if let Ok(parts) = stored.parse::<bcrypt::HashParts>() {
+            return (format!("bcrypt, cost {}", parts.get_cost()), parts.get_salt_raw().len(), stored.len());
+        }
+        let hash = PasswordHash::new(stored).unwrap();
+        let form = format!("{} {:?} {}", hash.algorithm, hash.version, hash.params);
+        (form, hash.salt.unwrap().as_ref().len(), hash.hash.unwrap().as_bytes().len())
+    }
+
+    #[test]
+    fn nobody_costs_the_work_of_somebody() {
+        for hasher in [PasswordHasher::Argon2id, PasswordHasher::Bcrypt] {
+            assert_eq!(work(hasher.hash_of_nothing()), work(&hash(hasher, "correct horse")));
+        }
+        assert_ne!(
+            work(PasswordHasher::Argon2id.hash_of_nothing()),
+            work(PasswordHasher::Bcrypt.hash_of_nothing())
+        );
     }
 
     #[test]

@@ -1,5 +1,9 @@
 //! The handle that applications hold.
 
+mod mailbox;
+mod presence;
+mod rooms;
+
 use std::{
     fmt,
     sync::Arc,
@@ -8,7 +12,7 @@ use std::{
 
 use aldis_protocol::{
     Ack, ClientFrame, ClientMessage, Codec, DEFAULT_STUN_SERVERS, DeviceId, IceServer, MessageKind, Payload,
-    RequestId, SetPresence, Signal, SignalKind, Status, Target,
+    RequestId, Signal, SignalKind, Target,
     limits::{MAX_MESSAGE_BYTES, MAX_UNANSWERED_REQUESTS},
 };
 use tokio::{
@@ -21,6 +25,7 @@ use uuid::Uuid;
 use crate::{
     Events, Options, Reply, RequestError, Session, State, is_polite,
     machine::{Machine, Settings},
+    purpose::Purpose,
     task::{Command, ReplyTo, Task, Watches, Work},
 };
 
@@ -40,6 +45,7 @@ struct Shared {
     slots: Arc<Semaphore>,
     state: watch::Receiver<State>,
     session: watch::Receiver<Option<Session>>,
+    mailbox_cursor: watch::Receiver<Option<u64>>,
     stop: CancellationToken,
     finished: CancellationToken,
     _stop_with_last_handle: DropGuard,
@@ -65,13 +71,16 @@ impl Client {
         let (event_sender, events) = mpsc::channel(options.event_capacity);
         let (state_sender, state) = watch::channel(State::Connecting);
         let (session_sender, session) = watch::channel(None);
+        let cursor = options.keeper.as_ref().map(|keeper| keeper.cursor);
+        let (cursor_sender, mailbox_cursor) = watch::channel(cursor);
         let (stop, finished) = (CancellationToken::new(), CancellationToken::new());
         let settings = Settings {
             codec,
             audience: options.audience().to_owned(),
+            handshake_timeout: options.connect_timeout_in_use(),
             proof: options.credentials.proof,
             device_id: options.credentials.device_id,
-            handshake_timeout: options.connect_timeout,
+            mailbox: cursor,
             longest_wait: options.longest_wait,
             seed: rand::random(),
         };
@@ -79,10 +88,11 @@ impl Client {
             machine: Machine::new(settings),
             dialer,
             tokens: options.credentials.tokens,
+            handler: options.keeper.map(|keeper| keeper.handler),
             request_timeout: options.request_timeout,
             commands,
             events: event_sender,
-            watches: Watches { state: state_sender, session: session_sender },
+            watches: Watches { state: state_sender, session: session_sender, cursor: cursor_sender },
             stop: stop.clone(),
             work: Work::default(),
         };
@@ -97,6 +107,7 @@ impl Client {
             slots: Arc::new(Semaphore::new(MAX_UNANSWERED_REQUESTS)),
             state,
             session,
+            mailbox_cursor,
             _stop_with_last_handle: stop.clone().drop_guard(),
             stop,
             finished,
@@ -141,8 +152,9 @@ impl Client {
     /// While there is no connection but the session may still be resumed, the request waits for that, and so do those
     /// that a break left unanswered: 128 in all, then [`RequestError::QueueFull`]. A resume sends them, or sends them
     /// again, under their ids; the server carries out each once. Where the session turns out to be lost they fail with
-    /// [`RequestError::ConnectionLost`], and where there is none, with [`RequestError::NotConnected`]. A `message` or
-    /// `chat_message` does neither: it is sent (again) on the next connection, whatever session that is.
+    /// [`RequestError::ConnectionLost`], and where there is none, with [`RequestError::NotConnected`]. What the server
+    /// keeps by its id, or may carry out twice, does neither: `message`, `delivered`, `read`, `chat_message`, `join`,
+    /// `leave`, `history` and the three of presence are sent (again) on the next connection, whatever session that is.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -159,8 +171,18 @@ impl Client {
         id: RequestId,
         message: ClientMessage<'_>,
     ) -> Result<Reply, RequestError> {
-        let (kind, call) = (message.kind(), called(&message));
-        if is_reserved(kind) {
+        let purpose = Purpose::of(&message);
+        self.ask(id, message, purpose).await
+    }
+
+    async fn ask(
+        &self,
+        id: RequestId,
+        message: ClientMessage<'_>,
+        purpose: Purpose,
+    ) -> Result<Reply, RequestError> {
+        let kind = message.kind();
+        if self.is_reserved(kind) {
             return Err(RequestError::Reserved);
         }
         let frame = self.0.codec.encode_client(&ClientFrame { id: Some(id.clone()), message });
@@ -170,7 +192,7 @@ impl Client {
         let slot = self.slot().await?;
         let (sender, reply) = oneshot::channel();
         let reply_to = ReplyTo { sender, _slot: slot };
-        self.command(Command::Request { id, kind, frame, call, reply_to }).await?;
+        self.command(Command::Request { id, kind, frame, purpose, reply_to }).await?;
         reply.await.unwrap_or(Err(RequestError::Stopped))
     }
 
@@ -228,15 +250,6 @@ impl Client {
         self.0.session.borrow().as_ref().map(|session| is_polite(&session.device_id, peer))
     }
 
-    /// How this device shows itself, with a note of at most 140 characters. A fresh session is online again.
-    ///
-    /// # Errors
-    /// [`RequestError`].
-    pub async fn set_presence(&self, status: Status, note: Option<&str>) -> Result<(), RequestError> {
-        let presence = SetPresence { status, note: note.map(Into::into) };
-        self.acked(ClientMessage::Presence(presence)).await.map(drop)
-    }
-
     /// STUN and TURN servers for a call: the application's own first, then the server's. Where that has none, or
     /// cannot be asked, [`DEFAULT_STUN_SERVERS`] stand in.
     pub async fn ice_servers(
@@ -285,6 +298,12 @@ impl Client {
         }
     }
 
+    /// Whether only the client itself sends this; `sync` is the mailbox's where it keeps one.
+    fn is_reserved(&self, kind: MessageKind) -> bool {
+        matches!(kind, MessageKind::Auth | MessageKind::AuthResponse | MessageKind::Received)
+            || (kind == MessageKind::Sync && self.0.mailbox_cursor.borrow().is_some())
+    }
+
     async fn command(&self, command: Command) -> Result<(), RequestError> {
         self.0.commands.send(command).await.map_err(|_| RequestError::Stopped)
     }
@@ -294,18 +313,6 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("state", &self.state()).finish_non_exhaustive()
     }
-}
-
-fn called(message: &ClientMessage<'_>) -> Option<Target> {
-    if let ClientMessage::Signal(Signal { kind: SignalKind::Offer, target, .. }) = message {
-        Some(target.clone())
-    } else {
-        None
-    }
-}
-
-fn is_reserved(kind: MessageKind) -> bool {
-    matches!(kind, MessageKind::Auth | MessageKind::AuthResponse | MessageKind::Received)
 }
 
 fn default_ice_server() -> IceServer<'static> {

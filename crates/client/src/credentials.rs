@@ -6,6 +6,8 @@ use aldis_auth::SecretKey;
 use aldis_protocol::{DeviceId, Secret};
 use futures::future::BoxFuture;
 
+use crate::AccountError;
+
 /// What the client shows the server, at every attempt.
 pub struct Credentials {
     pub(crate) proof: Proof,
@@ -61,6 +63,8 @@ impl Credentials {
 
     /// Access tokens, from a provider that is asked before every attempt and again before a token expires, and is told
     /// why. It may take its time; an error is reported as a failed attempt and followed by another one.
+    /// [`Account::token_credentials`](crate::Account::token_credentials) is such a provider; where its account is signed
+    /// out, the client stops.
     ///
     /// ```
     /// use aldis_client::{Credentials, TokenReason};
@@ -99,6 +103,11 @@ impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials").field("proof", &self.proof).field("device_id", &self.device_id).finish()
     }
+}
+
+/// Whether a provider will never have a token again: its account is signed out.
+pub(crate) fn is_final(error: &(dyn Error + Send + Sync + 'static)) -> bool {
+    error.downcast_ref().is_some_and(AccountError::needs_credentials)
 }
 
 impl TokenProvider {

@@ -1,4 +1,4 @@
-//! From a URL to an open WebSocket: addresses, TLS, upgrade, one timeout over all.
+//! From a URL to an open WebSocket: addresses, TLS, upgrade, one timeout over all. HTTP calls share all but the upgrade.
 
 use std::{fmt, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -14,10 +14,13 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use crate::{
-    DialError,
+    DialError, InvalidUrl,
     endpoint::Endpoint,
     socket::{Io, Socket},
 };
+
+/// Two lost packets on a slow network.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Whose word a server's certificate needs.
 #[derive(Debug, Clone)]
@@ -43,26 +46,48 @@ pub(crate) enum Transport {
 type Reach = dyn Fn(String, u16) -> BoxFuture<'static, io::Result<Box<dyn Io>>> + Send + Sync;
 
 /// All that it takes to reach one server.
-#[derive(Debug)]
-pub(crate) struct Dialer {
+#[derive(Debug, Clone)]
+pub(crate) struct Route {
     pub(crate) endpoint: Endpoint,
-    pub(crate) codec: Codec,
     pub(crate) roots: Roots,
     pub(crate) transport: Transport,
     /// Over everything, name resolution included.
     pub(crate) timeout: Duration,
 }
 
+/// Opens WebSockets to one server.
+#[derive(Debug)]
+pub(crate) struct Dialer {
+    pub(crate) route: Route,
+    pub(crate) codec: Codec,
+}
+
 impl Dialer {
     pub(crate) async fn dial(self: Arc<Self>) -> Result<Socket, DialError> {
-        timeout(self.timeout, self.steps()).await.unwrap_or(Err(DialError::TimedOut))
+        timeout(self.route.timeout, self.steps()).await.unwrap_or(Err(DialError::TimedOut))
     }
 
     async fn steps(&self) -> Result<Socket, DialError> {
+        let stream = self.route.stream().await?;
+        Socket::open(stream, &self.route.endpoint.door_url(), self.codec).await
+    }
+}
+
+impl Route {
+    /// The way to a server by its base URL, for whom the system trusts.
+    pub(crate) fn to(url: &str) -> Result<Self, InvalidUrl> {
+        let endpoint = Endpoint::parse(url)?;
+        Ok(Self { endpoint, roots: Roots::System, transport: Transport::Tcp, timeout: CONNECT_TIMEOUT })
+    }
+
+    /// A stream to the server that HTTP can be spoken over.
+    pub(crate) async fn open(&self) -> Result<Box<dyn Io>, DialError> {
+        timeout(self.timeout, self.stream()).await.unwrap_or(Err(DialError::TimedOut))
+    }
+
+    async fn stream(&self) -> Result<Box<dyn Io>, DialError> {
         let plain = self.reach().await?;
-        let stream =
-            if self.endpoint.secure { self.secure(plain).await.map_err(DialError::Tls)? } else { plain };
-        Socket::open(stream, &self.endpoint.door_url(), self.codec).await
+        if self.endpoint.secure { self.secure(plain).await.map_err(DialError::Tls) } else { Ok(plain) }
     }
 
     async fn reach(&self) -> Result<Box<dyn Io>, DialError> {

@@ -61,6 +61,11 @@ impl Endpoint {
         let scheme = if self.secure { "wss" } else { "ws" };
         format!("{scheme}://{}{}{}", self.audience, self.base_path, Door::Connect.path())
     }
+
+    /// A path of the HTTP API as it is asked for.
+    pub(crate) fn path(&self, path: &str) -> String {
+        format!("{}{path}", self.base_path)
+    }
 }
 
 impl fmt::Display for Endpoint {

@@ -31,7 +31,7 @@ pub enum RequestError {
     /// A request with this id is waiting for its reply.
     #[error("a request with this id is waiting for its reply")]
     IdInUse,
-    /// `auth`, `auth_response` and `received` are sent by the client itself.
+    /// `auth`, `auth_response` and `received` are sent by the client itself, and so is `sync` where it keeps the mailbox.
     #[error("this message is the client's own to send")]
     Reserved,
     /// The server answered with something else than what was asked for.
@@ -66,7 +66,7 @@ impl RequestError {
 }
 
 /// Refusals that pass by themselves.
-fn passes(code: ErrorCode) -> bool {
+pub(crate) fn passes(code: ErrorCode) -> bool {
     matches!(
         code,
         ErrorCode::TargetUnavailable

@@ -9,13 +9,14 @@ use std::{
 
 use aldis_auth::{InvalidSignature, PublicKey};
 use aldis_protocol::{
-    Alert, ContactRequest, DeviceId, ErrorCode, IceServers, Presence, RelayedSignal, RequestId, Sender,
-    ServerFrame, SessionId, SessionLimits, SignalKind, Timestamp, UserId, statement::SignalStatement,
+    Alert, ChatContent, ContactRequest, DeviceId, ErrorCode, IceServers, MailboxMessage, MessageId, Presence,
+    RelayedSignal, RequestId, RoomId, Sender, ServerFrame, SessionId, SessionLimits, SignalKind,
+    StoredChatMessage, Timestamp, UserId, UserRef, statement::SignalStatement,
 };
 use futures::Stream;
 use tokio::sync::mpsc;
 
-use crate::{ConnectionError, SignalRefused};
+use crate::{ConnectionError, Refusal, SignalRefused};
 
 /// Where the client stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,7 +43,8 @@ pub struct Session {
     /// The device; an ephemeral one is another in each session.
     pub device_id: DeviceId,
     /// Whether the last break lost nothing: this is the session from before, and what was missed follows. Where false,
-    /// rooms and presence subscriptions are to be asked for again.
+    /// the signals and broadcasts of the break are lost. Rooms, watched users, presence and mailbox are had again by
+    /// the client itself, with every message.
     pub resumed: bool,
     /// When the token that opened the session ends; none where a key is the proof. Later ones are told as
     /// [`Event::Reauthenticated`].
@@ -109,8 +111,92 @@ pub enum Event {
         /// Why, for people.
         message: String,
     },
-    /// Anything else that the server tells: rooms, chat, mailbox.
+    /// Something was said in a room. Each message of a room comes once and in the order of its numbers, whatever breaks.
+    /// What this client itself says there comes as the `ack` of its request instead.
+    Chat(Box<IncomingChat>),
+    /// The server has these numbers no longer: they were not fetched for too long.
+    Missed {
+        /// Of what.
+        of: Numbered,
+        /// The first.
+        first: u64,
+        /// The last.
+        last: u64,
+    },
+    /// The handler of the mailbox failed, and is asked again; what is behind that message waits.
+    MessageNotStored {
+        /// The message.
+        message_id: MessageId,
+        /// What the handler said.
+        error: Box<dyn std::error::Error + Send + Sync>,
+        /// After this time.
+        retry_in: Duration,
+    },
+    /// A fresh session does not have something that the last one had: the server refuses it now. The client gives it up.
+    NotRestored {
+        /// What.
+        what: Kept,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Anything else that the server tells: members, states and broadcasts of rooms, receipts. Without
+    /// [`Options::mailbox`](crate::Options::mailbox), messages of the mailbox too, as they come.
     Message(Box<ServerFrame<'static>>),
+}
+
+/// What has numbers without a gap.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Numbered {
+    /// A room.
+    Room(RoomId),
+    /// The mailbox.
+    Mailbox,
+}
+
+/// What the client keeps up over sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kept {
+    /// Being in a room, and hearing what is said there.
+    Room(RoomId),
+    /// How the device shows itself.
+    Presence,
+    /// Watching these users.
+    Subscriptions(Vec<UserRef>),
+    /// The mailbox. It is tried again in the next session.
+    Mailbox,
+}
+
+/// A message of a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IncomingChat {
+    /// The sender's id of it.
+    pub id: Option<RequestId>,
+    /// When it was committed.
+    pub timestamp: Timestamp,
+    /// Room, number, sender and payload.
+    pub chat: StoredChatMessage<'static>,
+}
+
+impl IncomingChat {
+    /// What it says; none where the server let something else through.
+    #[must_use]
+    pub fn content(&self) -> Option<String> {
+        let said = self.chat.payload.parse::<ChatContent<'_>>().ok()?;
+        Some(said.content.into_owned())
+    }
+}
+
+/// A message of the mailbox.
+///
+/// Its `seq` is the cursor to keep with it: where the client is started again with it, what follows comes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IncomingMessage {
+    /// When it was committed.
+    pub timestamp: Timestamp,
+    /// Ids, sender, recipient and content. Where the sender is this user, it is a copy of what another device sent, or
+    /// of what this one sent before it was started again.
+    pub message: MailboxMessage<'static>,
 }
 
 /// A signal from another device, let through by the rules of protocol.md, section 7.

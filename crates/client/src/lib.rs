@@ -30,6 +30,29 @@
 //! task and gives a [`Client`], a cheap handle that any thread may use, and the [`Events`]. A [`State`] can be watched.
 //! Requests await their [`Reply`] or a [`RequestError`].
 //!
+//! # Accounts over HTTP
+//!
+//! ```no_run
+//! use aldis_client::{Client, SavedAccount, Server, auth::SecretKey};
+//!
+//! # async fn ask_the_user(_: aldis_client::TotpAsked) -> Option<String> { None }
+//! # async fn save(account: SavedAccount) -> std::io::Result<()> { Ok(()) }
+//! # async fn example(identity: &SecretKey) -> Result<(), Box<dyn std::error::Error>> {
+//! let server = Server::new("https://relay.example.org")?.totp(ask_the_user).keep(save);
+//! let account = server.sign_in(identity).await?;
+//! println!("{} has {} devices", account.user_id(), account.devices().await?.len());
+//! let (client, events) = Client::start(account.options());
+//! # drop((client, events));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`Server`] is the HTTP API as everybody may call it: accounts are made and signed in to, identities looked up. An
+//! [`Account`] is somebody who is signed in: its tokens renew themselves, it has a device with a key of its own, and
+//! [`Account::options`] connect as that. What has to outlive the program is a [`SavedAccount`] and the [`Pins`].
+//! Errors are an enum for each family of calls: [`CallError`], [`SignInError`], [`AccountError`], [`IdentityError`],
+//! [`PutBlobError`].
+//!
 //! # What it does by itself
 //!
 //! - It comes back after a break, waiting a random time below a ceiling that doubles from 0.5 s to 30 s and starts over
@@ -39,6 +62,14 @@
 //! - It resumes its session after a break: no message is lost or told twice, and requests without a reply are sent
 //!   again under their ids. Whatever the reason for which that failed, the next [`Event::Connected`] says so, and the
 //!   requests that only the lost session could answer fail.
+//! - In a fresh session it is soon where it was: it [joins](Client::join) its rooms again, shows the
+//!   [presence](Client::set_presence) that was shown last, [watches](Client::subscribe_presence) the same users, and
+//!   fetches what its rooms and its [mailbox](Options::mailbox) got meanwhile. So each message of a room or of the
+//!   mailbox is told once and in the order of its numbers, whatever broke, and whatever order frames and `ack`s come
+//!   in. A gap that lasts for 250 ms is asked for. What the server keeps no longer is told as [`Event::Missed`], what
+//!   it now refuses as [`Event::NotRestored`].
+//! - It acknowledges a message of the mailbox only when the application's handler has returned `Ok`: commit, then ack.
+//! - It asks all that at a pace of 40 a second, so that the application finds some of the 50 left that a server takes.
 //! - It notices within 5 s of a computer's waking up that it slept, and has the server show within another 5 s that the
 //!   connection still is one; waiting for the next attempt goes on while the computer sleeps.
 //! - It pings every 20 s and takes 20 s without a pong for a break, and so it takes a silence longer than the server's
@@ -50,33 +81,63 @@
 //!
 //! # What it leaves to the application
 //!
-//! Where [`Event::Connected`] tells of a session that was not [`resumed`](Session::resumed), rooms and presence
-//! subscriptions are to be asked for again, and what was sent in the meantime, with `history` and `sync`.
+//! - Encryption: contents of the mailbox are bytes to it.
+//! - Numbers over restarts of the program: the `seq` of the last message stored is where the mailbox
+//!   ([`Options::mailbox`]) and a room ([`Since::Seq`]) go on.
+//! - To send again what [timed out](RequestError::TimedOut), under the same id ([`Client::request_with_id`]): from a
+//!   registered device it is stored once. An ephemeral device is another one in each session.
+//! - Signals and broadcasts of a break after which [`Event::Connected`] tells of a session that was not
+//!   [`resumed`](Session::resumed): nobody keeps those.
 
+mod account;
+mod api;
 mod backoff;
 mod calls;
 mod client;
+mod clock;
 mod credentials;
 mod dial;
 mod endpoint;
 mod error;
 mod events;
+mod line;
 mod machine;
+mod mail;
 mod options;
+mod own_device;
 mod owned;
+mod pace;
 mod pending;
+mod pins;
+mod purpose;
+mod saved;
+mod second_factor;
+mod server;
 mod socket;
 mod task;
 
+pub use account::{
+    Account, LoginProof, Unverified, UserKeys, VerifiedDevice, Whom,
+    error::{AccountError, IdentityError, PutBlobError, SignInError},
+};
 pub use aldis_auth as auth;
 pub use aldis_protocol as protocol;
 pub use aldis_protocol::DEFAULT_STUN_SERVERS;
+pub use api::{CallError, HttpRefusal};
 pub use calls::{SignalRefused, is_polite};
 pub use client::Client;
 pub use credentials::{Credentials, TokenReason};
 pub use dial::InvalidCertificates;
 pub use endpoint::InvalidUrl;
 pub use error::{ConnectionError, DialError, Refusal, RequestError};
-pub use events::{Event, Events, IncomingSignal, Session, State};
+pub use events::{
+    Event, Events, IncomingChat, IncomingMessage, IncomingSignal, Kept, Numbered, Session, State,
+};
 pub use machine::Reply;
 pub use options::Options;
+pub use own_device::OwnDevice;
+pub use pins::{MAX_PINNED_IDENTITIES, Pins};
+pub use purpose::Since;
+pub use saved::{NotKept, SavedAccount};
+pub use second_factor::{MAX_TOTP_TRIES, TotpAsked};
+pub use server::{Blob, Server};

@@ -6,13 +6,18 @@
 //! A session outlives its socket ([`Resumable`]): its token goes into the next proof, and `connected` says whether it
 //! was taken. Until that is known, [`Pending`] keeps every request; after a fresh session, only the durable ones.
 
+mod errands;
+mod feed;
 mod leaving;
 mod live;
 mod liveness;
+mod mailbox;
 mod proving;
+mod rooms;
 mod session;
 mod sleep;
 mod verdict;
+mod watching;
 
 use std::{
     collections::VecDeque,
@@ -21,26 +26,30 @@ use std::{
 
 use aldis_protocol::{
     Ack, Codec, DecodeError, DeviceId, History, IceServers, MessageKind, RequestId, Secret, ServerFrame,
-    ServerMessage, Synced, Target,
+    ServerMessage, Synced, Target, Timestamp, UserId,
 };
 use bytes::Bytes;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use self::{
+    errands::Errands,
     leaving::Leaving,
     live::Live,
+    mailbox::Mailbox,
     proving::Proving,
+    rooms::Rooms,
     session::Resumable,
     sleep::SleepWatch,
     verdict::{ClosingError, Ending, Verdict, judge},
+    watching::Watching,
 };
 use crate::{
-    ConnectionError, DialError, Event, RequestError, Session, State, TokenReason,
+    ConnectionError, DialError, Event, IncomingMessage, RequestError, Session, State, TokenReason,
     backoff::Backoff,
     calls::CallBook,
-    credentials::Proof,
+    credentials::{Proof, is_final},
     owned,
-    pending::{Pending, Request},
+    pending::{Asker, Pending, Request},
 };
 
 /// What a request was answered with.
@@ -73,6 +82,10 @@ pub(crate) enum Output<R> {
     State(State),
     Session(Session),
     Event(Event),
+    /// Give a message of the mailbox to the application, and say what became of it.
+    Store(IncomingMessage),
+    /// The application has its mailbox up to this number.
+    Cursor(u64),
     Settle(R, Result<Reply, RequestError>),
 }
 
@@ -97,6 +110,8 @@ pub(crate) struct Settings {
     pub(crate) handshake_timeout: Duration,
     /// The ceiling of the waits between attempts.
     pub(crate) longest_wait: Duration,
+    /// Up to which number the application has its mailbox, where it keeps one.
+    pub(crate) mailbox: Option<u64>,
     pub(crate) seed: [u8; 32],
 }
 
@@ -116,12 +131,25 @@ pub(crate) struct Machine<R> {
     reconnect_after: Option<Duration>,
     /// While it is there or may still be resumed.
     session: Option<Resumable>,
+    /// As whom, in this session or the last.
+    me: Option<Me>,
     pending: Pending<R>,
+    errands: Errands,
+    rooms: Rooms,
+    watching: Watching,
+    mailbox: Option<Mailbox>,
     calls: CallBook,
     refused_signals: u64,
     sleep_watch: SleepWatch,
     paused: bool,
     outputs: VecDeque<Output<R>>,
+}
+
+/// Who the server says that this is.
+#[derive(Debug)]
+struct Me {
+    user_id: UserId,
+    device_id: DeviceId,
 }
 
 /// One type per state, which holds what only that state knows.
@@ -142,6 +170,7 @@ impl<R> Machine<R> {
         Self {
             rng: StdRng::from_seed(settings.seed),
             backoff: Backoff::new(settings.longest_wait),
+            mailbox: settings.mailbox.map(Mailbox::new),
             settings,
             state: State::Disconnected,
             phase: Phase::Idle,
@@ -150,7 +179,11 @@ impl<R> Machine<R> {
             ending: Ending::default(),
             reconnect_after: None,
             session: None,
+            me: None,
             pending: Pending::new(),
+            errands: Errands::new(),
+            rooms: Rooms::default(),
+            watching: Watching::default(),
             calls: CallBook::default(),
             refused_signals: 0,
             sleep_watch: SleepWatch::default(),
@@ -176,6 +209,9 @@ impl<R> Machine<R> {
     ) {
         match (&self.phase, token) {
             (Phase::AskingToken, Ok(token)) => self.dial(Some(token)),
+            (Phase::AskingToken, Err(error)) if is_final(&*error) => {
+                self.finish(ConnectionError::Token(error));
+            }
             (Phase::AskingToken, Err(error)) => self.retry(now, ConnectionError::Token(error), None),
             (Phase::Live(_), token) => self.handle_next_token(token),
             _ => {}
@@ -222,6 +258,7 @@ impl<R> Machine<R> {
             },
             Err(error) => self.handle_unknown(now, &error),
         }
+        self.go_about(now);
     }
 
     /// A WebSocket pong came.
@@ -255,23 +292,20 @@ impl<R> Machine<R> {
         self.handle_end(now, ConnectionError::Broken(error));
     }
 
-    /// The application asks. An offer opens the call with `call`. While a session may be resumed, what is asked waits
-    /// for that; without one, only durable requests do.
-    pub(crate) fn handle_request(&mut self, request: Request<R>, call: Option<Target>) {
+    /// The application asks. While a session may be resumed, what is asked waits for that; without one, only durable
+    /// requests do.
+    pub(crate) fn handle_request(&mut self, now: Now, request: Request<R>) {
         if matches!(self.phase, Phase::Leaving(_) | Phase::Finished) {
-            return self.settle(request.reply_to, Err(RequestError::Stopped));
+            return self.refuse(request, RequestError::Stopped);
         }
-        let (id, kind, frame) = (request.id.clone(), request.kind, request.frame.clone());
-        if let Err((reply_to, error)) = self.pending.insert(request, self.session.is_some()) {
-            return self.settle(reply_to, Err(error));
+        let Some(purpose) = request.purpose().cloned() else { return };
+        let admitted = self.pending.admit(&request, self.session.is_some());
+        if let Err(error) = admitted.and_then(|()| self.admit(&purpose)) {
+            return self.refuse(request, error);
         }
-        call.into_iter().for_each(|peer| self.calls.open(peer));
-        if let Some(session) = self.session.as_mut().filter(|_| kind == MessageKind::Sync) {
-            session.stream(id);
-        }
-        if matches!(self.phase, Phase::Live(_)) {
-            self.outputs.push_back(Output::Send(frame));
-        }
+        self.note_asked(&purpose);
+        self.pending.insert(request);
+        self.go_about(now);
     }
 
     /// The application has done with a call.
@@ -307,17 +341,25 @@ impl<R> Machine<R> {
 
     /// The time asked for has come.
     pub(crate) fn handle_timeout(&mut self, now: Now) {
-        for reply_to in self.pending.take_overdue(now.instant) {
-            self.settle(reply_to, Err(RequestError::TimedOut));
+        for request in self.pending.take_overdue(now.instant) {
+            self.fail(request, RequestError::TimedOut);
         }
         self.confirm(now);
         self.lose_hope(now);
         if self.minds_sleep() {
             self.notice_sleep(now);
         }
-        if self.phase_deadline().is_none_or(|deadline| deadline > now.instant) {
-            return;
+        self.mend_mailbox(now);
+        if matches!(self.phase, Phase::Live(_)) {
+            self.mend_rooms(now);
         }
+        self.go_about(now);
+        if self.phase_deadline().is_some_and(|deadline| deadline <= now.instant) {
+            self.handle_phase_timeout(now);
+        }
+    }
+
+    fn handle_phase_timeout(&mut self, now: Now) {
         match &self.phase {
             Phase::Waiting(_) => self.attempt(),
             Phase::Proving(_) => self.retry(now, ConnectionError::HandshakeTimedOut, None),
@@ -330,10 +372,14 @@ impl<R> Machine<R> {
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         let sleep = self.sleep_watch.deadline().filter(|_| self.minds_sleep());
-        [self.phase_deadline(), self.session_deadline(), self.pending.next_deadline(), sleep]
-            .into_iter()
-            .flatten()
-            .min()
+        let deadlines = [
+            self.phase_deadline(),
+            self.session_deadline(),
+            self.delivery_deadline(),
+            self.pending.next_deadline(),
+            sleep,
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
     /// What to do next, in order.
@@ -387,8 +433,8 @@ impl<R> Machine<R> {
             }
             Verdict::NewToken(reason) => self.token_reason = reason,
             Verdict::DropLargest => {
-                if let Some(reply_to) = self.pending.take_largest() {
-                    self.settle(reply_to, Err(RequestError::TooLarge));
+                if let Some(request) = self.pending.take_largest() {
+                    self.fail(request, RequestError::TooLarge);
                 }
             }
             Verdict::Reconnect => {}
@@ -427,8 +473,8 @@ impl<R> Machine<R> {
     fn finish(&mut self, cause: ConnectionError) {
         self.outputs.push_back(Output::HangUp);
         self.session = None;
-        for reply_to in self.pending.take_all() {
-            self.settle(reply_to, Err(RequestError::Stopped));
+        for request in self.pending.take_all() {
+            self.fail(request, RequestError::Stopped);
         }
         self.phase = Phase::Finished;
         self.set_state(State::Disconnected);
@@ -439,25 +485,63 @@ impl<R> Machine<R> {
     fn handle_unknown(&mut self, now: Now, error: &DecodeError) {
         tracing::debug!(%error, "a frame of the server was not understood");
         self.count(now, |session, at| session.note_unknown(error.id.as_ref(), at));
-        if let Some(reply_to) = error.id.as_ref().and_then(|id| self.pending.take(id)) {
-            self.settle(reply_to, Err(RequestError::UnexpectedReply));
+        if let Some(request) = error.id.as_ref().and_then(|id| self.pending.take(id)) {
+            self.answer(now, request, Timestamp::from_ms(0), Err(RequestError::UnexpectedReply));
         }
     }
 
     /// Gives a reply to whoever waits for it; gives anything else back. A second reply to a request that was sent again
     /// is nobody's.
-    fn settle_reply<'a>(&mut self, frame: ServerFrame<'a>) -> Option<ServerFrame<'a>> {
+    fn settle_reply<'a>(&mut self, now: Now, frame: ServerFrame<'a>) -> Option<ServerFrame<'a>> {
         let is_reply = if let ServerMessage::Error(error) = &frame.message {
             error.close.is_none()
         } else {
             is_reply(frame.message.kind())
         };
         let Some(id) = frame.id.as_ref().filter(|_| is_reply) else { return Some(frame) };
-        if let Some(reply_to) = self.pending.take(id) {
-            self.settle(reply_to, outcome(frame.message));
+        if let Some(request) = self.pending.take(id) {
+            if matches!(frame.message, ServerMessage::Error(_)) && self.pending.was_sent_again(id) {
+                self.pending.give_up(&request);
+            }
+            self.answer(now, request, frame.timestamp, outcome(frame.message));
             return None;
         }
+        let late = self.pending.take_late(id);
+        if let Some(purpose) = late.filter(|_| matches!(frame.message, ServerMessage::Ack(_))) {
+            self.note_late(&purpose);
+        }
         (!self.pending.was_sent_again(id)).then_some(frame)
+    }
+
+    /// A reply that came at this time of the server's.
+    fn answer(&mut self, now: Now, request: Request<R>, at: Timestamp, outcome: Result<Reply, RequestError>) {
+        let (purpose, reply_to) = match request.asker {
+            Asker::Application { purpose, reply_to, .. } => (purpose, reply_to),
+            Asker::Client(errand) => return self.errand_answered(now, errand, at, outcome),
+        };
+        let is_done = outcome.is_ok();
+        let seq = if let Ok(Reply::Ack(ack)) = &outcome { ack.seq } else { None };
+        self.settle(reply_to, outcome);
+        if is_done {
+            self.note_done(now, purpose, at, seq);
+        } else {
+            self.note_failed(&purpose);
+        }
+    }
+
+    /// Nothing has been asked.
+    fn refuse(&mut self, request: Request<R>, error: RequestError) {
+        if let Asker::Application { reply_to, .. } = request.asker {
+            self.settle(reply_to, Err(error));
+        }
+    }
+
+    /// There will be no reply.
+    fn fail(&mut self, request: Request<R>, error: RequestError) {
+        if let Asker::Application { purpose, reply_to, .. } = request.asker {
+            self.settle(reply_to, Err(error));
+            self.note_failed(&purpose);
+        }
     }
 
     fn note_closing(&mut self, error: &aldis_protocol::ErrorReply<'_>, close: u16) {
@@ -492,6 +576,24 @@ impl<R> Machine<R> {
             | Phase::Leaving(_)
             | Phase::Finished => session.hopeless_at(),
         }
+    }
+
+    /// When something is to be done for rooms and mailbox.
+    fn delivery_deadline(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Leaving(_) | Phase::Finished => return None,
+            Phase::Idle
+            | Phase::Waiting(_)
+            | Phase::AskingToken
+            | Phase::Dialing(_)
+            | Phase::Proving(_)
+            | Phase::Live(_) => {}
+        }
+        let mailbox = self.mailbox.as_ref();
+        let hand_at = mailbox.and_then(Mailbox::hand_at);
+        let looks = [self.rooms.look_at(), mailbox.and_then(Mailbox::look_at), self.errands.wait_until()];
+        let looks = looks.into_iter().flatten().filter(|_| matches!(self.phase, Phase::Live(_)));
+        looks.chain(hand_at).min()
     }
 
     /// Whether a sleep of the computer would make a difference.

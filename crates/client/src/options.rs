@@ -1,29 +1,27 @@
 //! What the application may choose.
 
-use std::{future::Future, io, time::Duration};
+use std::{error::Error, future::Future, io, time::Duration};
 
 use aldis_protocol::Codec;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    Credentials, InvalidCertificates, InvalidUrl,
+    Credentials, IncomingMessage, InvalidCertificates, InvalidUrl,
     backoff::{FIRST_CEILING, LAST_CEILING},
-    dial::{Dialer, Roots, Transport},
-    endpoint::Endpoint,
+    dial::{Dialer, Roots, Route, Transport},
+    mail::{Handler, Keeper},
 };
 
 /// Where to connect, as whom, and how.
 #[derive(Debug)]
 pub struct Options {
-    endpoint: Endpoint,
+    route: Route,
     pub(crate) credentials: Credentials,
     codec: Codec,
-    roots: Roots,
-    transport: Transport,
-    pub(crate) connect_timeout: Duration,
     pub(crate) request_timeout: Duration,
     pub(crate) longest_wait: Duration,
     pub(crate) event_capacity: usize,
+    pub(crate) keeper: Option<Keeper>,
 }
 
 impl Options {
@@ -33,17 +31,20 @@ impl Options {
     /// # Errors
     /// [`InvalidUrl`].
     pub fn new(url: &str, credentials: Credentials) -> Result<Self, InvalidUrl> {
-        Ok(Self {
-            endpoint: Endpoint::parse(url)?,
+        Ok(Self::by(Route::to(url)?, credentials))
+    }
+
+    /// The same by a way that is known already.
+    pub(crate) fn by(route: Route, credentials: Credentials) -> Self {
+        Self {
+            route,
             credentials,
             codec: Codec::Json,
-            roots: Roots::System,
-            transport: Transport::Tcp,
-            connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
             longest_wait: LAST_CEILING,
             event_capacity: 256,
-        })
+            keeper: None,
+        }
     }
 
     /// How frames look. JSON by default, which can be read on the way; protobuf saves the third that base64 adds to
@@ -57,7 +58,7 @@ impl Options {
     /// default: two lost packets on a slow network. Shorter ones try again sooner and give up slow servers.
     #[must_use]
     pub fn connect_timeout(self, timeout: Duration) -> Self {
-        Self { connect_timeout: timeout, ..self }
+        Self { route: Route { timeout, ..self.route }, ..self }
     }
 
     /// How long a request waits for its reply, breaks included. 30 s by default: the resume window of the server.
@@ -81,13 +82,35 @@ impl Options {
         Self { event_capacity: events.clamp(1, usize::MAX >> 3), ..self }
     }
 
+    /// Keeps the mailbox: `handler` gets each message once and in order, whatever breaks, and only when it has returned
+    /// `Ok` is the message acknowledged to the server and the next one handed over. So it stores the message, its `seq`
+    /// along with it and in one transaction, and returns; `cursor` is the last `seq` that was stored, 0 at first.
+    ///
+    /// While it returns an error it is asked again, after 0.5 s doubling to 30 s, and what follows waits, on the server
+    /// but for 64 messages; everything else goes on. A handler is an answer that cannot be forgotten, and `?` in it is
+    /// one. It runs in the client's own task: what takes long without an `await` belongs on a thread of its own, and a
+    /// client that is stopped does not wait for it.
+    ///
+    /// What this client sends comes as the `ack` of its request and not here, unless nobody waited for that any more.
+    /// Without this, messages come as [`Event::Message`](crate::Event::Message), unacknowledged.
+    #[must_use]
+    pub fn mailbox<F, T, E>(self, cursor: u64, handler: F) -> Self
+    where
+        F: Fn(IncomingMessage) -> T + Send + Sync + 'static,
+        T: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        Self { keeper: Some(Keeper { cursor, handler: Handler::new(handler) }), ..self }
+    }
+
     /// Trusts servers whose certificate leads to one of these, and no others: for a private CA. By default the
     /// system's own verifier decides.
     ///
     /// # Errors
     /// [`InvalidCertificates`] where `pem` has none, or a malformed one.
     pub fn root_certificates(self, pem: &[u8]) -> Result<Self, InvalidCertificates> {
-        Ok(Self { roots: Roots::from_pem(pem)?, ..self })
+        let roots = Roots::from_pem(pem)?;
+        Ok(Self { route: Route { roots, ..self.route }, ..self })
     }
 
     /// Reaches the server's host and port in a way of the application's own: a proxy, or a network that a test
@@ -99,11 +122,16 @@ impl Options {
         T: Future<Output = io::Result<S>> + Send + 'static,
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        Self { transport: Transport::custom(reach), ..self }
+        let transport = Transport::custom(reach);
+        Self { route: Route { transport, ..self.route }, ..self }
     }
 
     pub(crate) fn audience(&self) -> &str {
-        &self.endpoint.audience
+        &self.route.endpoint.audience
+    }
+
+    pub(crate) fn connect_timeout_in_use(&self) -> Duration {
+        self.route.timeout
     }
 
     pub(crate) fn codec_in_use(&self) -> Codec {
@@ -111,12 +139,6 @@ impl Options {
     }
 
     pub(crate) fn dialer(&self) -> Dialer {
-        Dialer {
-            endpoint: self.endpoint.clone(),
-            codec: self.codec,
-            roots: self.roots.clone(),
-            transport: self.transport.clone(),
-            timeout: self.connect_timeout,
-        }
+        Dialer { route: self.route.clone(), codec: self.codec }
     }
 }

@@ -85,12 +85,12 @@ fn history_message(entry: HistoryMessage<'_>) -> HistoryMessage<'static> {
     HistoryMessage { id, timestamp, message: chat_message(message) }
 }
 
-fn chat_message(message: StoredChatMessage<'_>) -> StoredChatMessage<'static> {
+pub(crate) fn chat_message(message: StoredChatMessage<'_>) -> StoredChatMessage<'static> {
     let StoredChatMessage { room, seq, sender, payload } = message;
     StoredChatMessage { room, seq, sender, payload: payload.into_owned() }
 }
 
-fn mailbox_message(message: MailboxMessage<'_>) -> MailboxMessage<'static> {
+pub(crate) fn mailbox_message(message: MailboxMessage<'_>) -> MailboxMessage<'static> {
     MailboxMessage {
         message_id: message.message_id,
         seq: message.seq,

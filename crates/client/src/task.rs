@@ -21,21 +21,16 @@ use crate::{
     credentials::TokenProvider,
     dial::Dialer,
     machine::{Machine, Now, Output, Reply},
-    pending::Request,
+    mail::{BoxError, Handler},
+    pending::{Asker, Request},
+    purpose::Purpose,
     socket::{Incoming, Socket},
 };
 
 /// What a handle asks of the task.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Request {
-        id: RequestId,
-        kind: MessageKind,
-        frame: Bytes,
-        /// With an offer: whom it calls.
-        call: Option<Target>,
-        reply_to: ReplyTo,
-    },
+    Request { id: RequestId, kind: MessageKind, frame: Bytes, purpose: Purpose, reply_to: ReplyTo },
     EndCall(Target),
 }
 
@@ -50,12 +45,15 @@ pub(crate) struct ReplyTo {
 pub(crate) struct Watches {
     pub(crate) state: watch::Sender<State>,
     pub(crate) session: watch::Sender<Option<Session>>,
+    /// Up to which number the application has its mailbox.
+    pub(crate) cursor: watch::Sender<Option<u64>>,
 }
 
 pub(crate) struct Task {
     pub(crate) machine: Machine<ReplyTo>,
     pub(crate) dialer: Arc<Dialer>,
     pub(crate) tokens: Option<TokenProvider>,
+    pub(crate) handler: Option<Handler>,
     pub(crate) request_timeout: Duration,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) events: mpsc::Sender<Event>,
@@ -70,12 +68,13 @@ pub(crate) struct Work {
     socket: Option<Box<Socket>>,
     dialing: Option<BoxFuture<'static, Result<Socket, DialError>>>,
     asking: Option<BoxFuture<'static, TokenAnswer>>,
+    storing: Option<BoxFuture<'static, Result<(), BoxError>>>,
     /// Events that found the application's queue full. Nothing is read from the socket while there are any.
     backlog: VecDeque<Event>,
     stopping: bool,
 }
 
-type TokenAnswer = Result<Secret<'static>, Box<dyn std::error::Error + Send + Sync>>;
+type TokenAnswer = Result<Secret<'static>, BoxError>;
 
 enum Input {
     Stop,
@@ -83,6 +82,7 @@ enum Input {
     RoomForEvents,
     Dialed(Result<Box<Socket>, DialError>),
     Token(TokenAnswer),
+    Stored(Result<(), BoxError>),
     Socket(Incoming),
     Timeout,
 }
@@ -111,6 +111,7 @@ impl Task {
             _ = self.events.reserve(), if !listening => Input::RoomForEvents,
             result = done(&mut self.work.dialing) => Input::Dialed(result.map(Box::new)),
             answer = done(&mut self.work.asking) => Input::Token(answer),
+            stored = done(&mut self.work.storing) => Input::Stored(stored),
             () = until(deadline) => Input::Timeout,
             incoming = next_of(&mut self.work.socket), if listening => Input::Socket(incoming),
         }
@@ -127,6 +128,10 @@ impl Task {
                 self.work.asking = None;
                 self.machine.handle_token(now, answer);
             }
+            Input::Stored(stored) => {
+                self.work.storing = None;
+                self.machine.handle_stored(now, stored);
+            }
             Input::Socket(incoming) => self.apply_incoming(now, incoming),
             Input::Timeout => self.machine.handle_timeout(now),
         }
@@ -139,9 +144,10 @@ impl Task {
 
     fn apply_command(&mut self, now: Now, command: Command) {
         match command {
-            Command::Request { id, kind, frame, call, reply_to } => {
+            Command::Request { id, kind, frame, purpose, reply_to } => {
                 let deadline = now.instant + self.request_timeout;
-                self.machine.handle_request(Request { id, kind, frame, deadline, reply_to }, call);
+                let asker = Asker::Application { purpose, deadline, reply_to };
+                self.machine.handle_request(now, Request { id, kind, frame, asker });
             }
             Command::EndCall(peer) => self.machine.handle_end_call(&peer),
         }
@@ -188,6 +194,10 @@ impl Task {
                 Output::State(state) => drop(self.watches.state.send_replace(state)),
                 Output::Session(session) => drop(self.watches.session.send_replace(Some(session))),
                 Output::Event(event) => self.tell(event),
+                Output::Store(message) => {
+                    self.work.storing = self.handler.as_ref().map(|handler| handler.store(message));
+                }
+                Output::Cursor(cursor) => drop(self.watches.cursor.send_replace(Some(cursor))),
                 // Whoever lost interest in the reply has dropped the receiver.
                 Output::Settle(reply_to, outcome) => drop(reply_to.sender.send(outcome)),
             }

@@ -5,6 +5,7 @@ mod contact;
 mod device;
 mod identity;
 mod jwks;
+mod message;
 mod problem;
 mod totp;
 
@@ -19,5 +20,6 @@ pub use identity::{
     EncryptionKeyBody, IdentityResponse, LinkRequest, LinkResponse, RotateRequest, StatementStatus, UserKeys,
 };
 pub use jwks::{JsonWebKey, JsonWebKeySet};
+pub use message::{ConversationQuery, StoredMessage, StoredMessageList};
 pub use problem::Problem;
 pub use totp::{TotpCodeRequest, TotpEnrollment};

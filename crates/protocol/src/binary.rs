@@ -41,6 +41,30 @@ pub fn decode_array<const N: usize>(text: &str) -> Result<[u8; N], InvalidBase64
     decode(text)?.try_into().map_err(|_| InvalidBase64::Length { expected: N })
 }
 
+/// `#[serde(with = "binary::bytes")]`: any number of bytes.
+pub mod bytes {
+    use std::borrow::Cow;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    /// Writes base64.
+    ///
+    /// # Errors
+    /// The serializer's.
+    pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&super::encode(bytes))
+    }
+
+    /// Reads base64.
+    ///
+    /// # Errors
+    /// The deserializer's, and another form.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        let text: Cow<'de, str> = Deserialize::deserialize(deserializer)?;
+        super::decode(&text).map_err(D::Error::custom)
+    }
+}
+
 /// `#[serde(with = "binary::array")]`: exactly `N` bytes.
 pub mod array {
     use std::fmt;

@@ -1,10 +1,8 @@
 //! What both codecs ask of a message beyond its form.
 
-use serde::Deserialize;
-
 use crate::{
-    ClientMessage, DecodeError, Delivered, DeviceId, Payload, PresenceSubscribe, PresenceUnsubscribe, Read,
-    RequestId, SignalSignature, Target, UserRef,
+    ChatContent, ClientMessage, DecodeError, Delivered, DeviceId, Payload, PresenceSubscribe,
+    PresenceUnsubscribe, Read, RequestId, SignalSignature, Target, UserRef,
     limits::{
         MAX_ENCRYPTED_CONTENT_BYTES, MAX_IDS_PER_RECEIPT, MAX_NOTE_CHARS, MAX_USERS_PER_SUBSCRIBE,
         SEQUENCE_LIMIT,
@@ -85,15 +83,9 @@ pub(crate) fn limit(asked: u64) -> u32 {
     u32::try_from(asked).unwrap_or(u32::MAX)
 }
 
-#[derive(Deserialize)]
-struct ChatPayload<'a> {
-    #[serde(borrow, rename = "content")]
-    _content: std::borrow::Cow<'a, str>,
-}
-
 fn chat_content(payload: &Payload<'_>) -> Result<(), DecodeError> {
     payload
-        .parse::<ChatPayload<'_>>()
+        .parse::<ChatContent<'_>>()
         .map(|_| ())
         .map_err(|error| DecodeError::bad_request(format!("`payload` is {{\"content\": \"…\"}}: {error}")))
 }

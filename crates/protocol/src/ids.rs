@@ -137,6 +137,12 @@ impl DeviceId {
         })
     }
 
+    /// The id of a registered device whose user does not care for its form.
+    #[must_use]
+    pub fn from_uuid(id: Uuid) -> Self {
+        Self(id.to_string().into())
+    }
+
     /// Whether the device lives only as long as its session.
     #[must_use]
     pub fn is_ephemeral(&self) -> bool {

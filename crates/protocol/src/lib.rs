@@ -57,12 +57,12 @@ pub use ids::{
 pub use kind::MessageKind;
 pub use message::{
     Ack, AckStatus, Alert, AlertKind, Auth, AuthChallenge, AuthFailure, AuthRequired, AuthResponse,
-    AuthSuccess, Broadcast, ChatMessage, Connected, ContactRequest, DEFAULT_STUN_SERVERS, Delivered,
-    EncryptedMessage, ErrorReply, Heartbeat, History, HistoryMessage, HistoryRequest, IceServer, IceServers,
-    Join, Leave, MailboxMessage, MemberJoined, MemberLeft, PendingRotation, Presence, PresenceSubscribe,
-    PresenceUnsubscribe, Read, Receipt, Received, RelayedBroadcast, RelayedSignal, Resume, RoomMember,
-    RoomMembers, RoomUpdate, Sender, ServerDraining, SessionInfo, SessionLimits, SetPresence, Signal,
-    SignalKind, SignalSignature, Status, StoredChatMessage, Sync, Synced, Target,
+    AuthSuccess, Broadcast, ChatContent, ChatMessage, Connected, ContactRequest, DEFAULT_STUN_SERVERS,
+    Delivered, EncryptedMessage, ErrorReply, Heartbeat, History, HistoryMessage, HistoryRequest, IceServer,
+    IceServers, Join, Leave, MailboxMessage, MemberJoined, MemberLeft, PendingRotation, Presence,
+    PresenceSubscribe, PresenceUnsubscribe, Read, Receipt, Received, RelayedBroadcast, RelayedSignal, Resume,
+    RoomMember, RoomMembers, RoomUpdate, Sender, ServerDraining, SessionInfo, SessionLimits, SetPresence,
+    Signal, SignalKind, SignalSignature, Status, StoredChatMessage, Sync, Synced, Target,
 };
 pub use names::UnknownName;
 pub use payload::{InvalidPayload, Payload};

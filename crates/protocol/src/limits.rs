@@ -20,6 +20,8 @@ pub const SEQUENCE_LIMIT: u64 = 1 << 53;
 pub const MAX_NOTE_CHARS: usize = 140;
 /// Users in one `presence_subscribe`.
 pub const MAX_USERS_PER_SUBSCRIBE: usize = 100;
+/// Users whose presence one session may watch.
+pub const MAX_SUBSCRIPTIONS: usize = 500;
 /// Message ids in one `delivered` or `read`.
 pub const MAX_IDS_PER_RECEIPT: usize = 500;
 /// The `limit` of `history` and `sync` where none is given.

@@ -20,8 +20,8 @@ pub use notice::{Alert, AlertKind, ContactRequest, ServerDraining};
 pub use presence::{Presence, PresenceSubscribe, PresenceUnsubscribe, SetPresence, Status};
 pub use reply::{Ack, AckStatus, ErrorReply};
 pub use room::{
-    Broadcast, ChatMessage, History, HistoryMessage, HistoryRequest, Join, Leave, MemberJoined, MemberLeft,
-    RelayedBroadcast, RoomMember, RoomMembers, RoomUpdate, StoredChatMessage,
+    Broadcast, ChatContent, ChatMessage, History, HistoryMessage, HistoryRequest, Join, Leave, MemberJoined,
+    MemberLeft, RelayedBroadcast, RoomMember, RoomMembers, RoomUpdate, StoredChatMessage,
 };
 pub use signaling::{
     DEFAULT_STUN_SERVERS, IceServer, IceServers, RelayedSignal, Sender, Signal, SignalKind, SignalSignature,

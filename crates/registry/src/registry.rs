@@ -3,11 +3,14 @@
 use aldis_protocol::{DeviceId, SessionId, UserId};
 use dashmap::{DashMap, Entry};
 
+use crate::{DevicePresence, UserPresence, watches::Watches};
+
 /// The live sessions of a node. All methods take `&self` and may be called from any thread.
 #[derive(Debug)]
 pub struct Registry<H> {
-    users: DashMap<UserId, Vec<Attached<H>>>,
+    users: DashMap<UserId, Vec<Here<H>>>,
     devices: DashMap<DeviceId, Indexed<H>>,
+    pub(crate) watches: Watches<H>,
 }
 
 /// A session that is here.
@@ -35,6 +38,12 @@ pub enum Attachment<H> {
 }
 
 #[derive(Debug)]
+struct Here<H> {
+    attached: Attached<H>,
+    presence: DevicePresence,
+}
+
+#[derive(Debug)]
 struct Indexed<H> {
     user: UserId,
     session: SessionId,
@@ -43,7 +52,7 @@ struct Indexed<H> {
 
 impl<H> Default for Registry<H> {
     fn default() -> Self {
-        Self { users: DashMap::new(), devices: DashMap::new() }
+        Self { users: DashMap::new(), devices: DashMap::new(), watches: Watches::default() }
     }
 }
 
@@ -55,14 +64,14 @@ impl<H: Clone> Registry<H> {
             Entry::Vacant(entry) => entry.insert(Vec::with_capacity(1)),
         };
         let sessions = entry.value_mut();
-        let same_device = sessions.iter().position(|other| other.device == attached.device);
+        let same_device = sessions.iter().position(|other| other.attached.device == attached.device);
         if same_device.is_none() && sessions.len() >= limit {
             return Attachment::TooMany;
         }
-        let replaced = same_device.map(|index| sessions.swap_remove(index));
+        let replaced = same_device.map(|index| sessions.swap_remove(index).attached);
         let indexed = Indexed { user, session: attached.session, handle: attached.handle.clone() };
         self.devices.insert(attached.device.clone(), indexed);
-        sessions.push(attached);
+        sessions.push(Here { attached, presence: DevicePresence::FRESH });
         Attachment::Attached { replaced }
     }
 
@@ -70,8 +79,8 @@ impl<H: Clone> Registry<H> {
     pub fn detach(&self, user: UserId, session: SessionId) -> Option<Attached<H>> {
         let Entry::Occupied(mut entry) = self.users.entry(user) else { return None };
         let sessions = entry.get_mut();
-        let index = sessions.iter().position(|attached| attached.session == session)?;
-        let detached = sessions.swap_remove(index);
+        let index = sessions.iter().position(|here| here.attached.session == session)?;
+        let detached = sessions.swap_remove(index).attached;
         self.devices.remove_if(&detached.device, |_, indexed| indexed.session == session);
         if sessions.is_empty() {
             entry.remove();
@@ -88,7 +97,25 @@ impl<H: Clone> Registry<H> {
     /// The sessions of a user.
     #[must_use]
     pub fn of_user(&self, user: UserId) -> Vec<Attached<H>> {
-        self.users.get(&user).map(|sessions| sessions.clone()).unwrap_or_default()
+        let sessions = self.users.get(&user);
+        sessions
+            .map(|sessions| sessions.iter().map(|here| here.attached.clone()).collect())
+            .unwrap_or_default()
+    }
+
+    /// How a user shows himself.
+    #[must_use]
+    pub fn presence(&self, user: UserId) -> UserPresence {
+        let sessions = self.users.get(&user);
+        sessions.map_or(UserPresence::OFFLINE, |here| UserPresence::of(here.iter().map(|one| &one.presence)))
+    }
+
+    /// How a session's device shows itself.
+    #[must_use]
+    pub fn presence_of_session(&self, user: UserId, session: SessionId) -> Option<DevicePresence> {
+        let sessions = self.users.get(&user)?;
+        let here = sessions.iter().find(|here| here.attached.session == session)?;
+        Some(here.presence.clone())
     }
 
     /// Whether a user has a session.
@@ -126,5 +153,17 @@ impl<H: Clone> Registry<H> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.devices.is_empty()
+    }
+
+    /// Changes how a session's device shows itself, where that session is here.
+    pub(crate) fn change_presence<T>(
+        &self,
+        user: UserId,
+        session: SessionId,
+        change: impl FnOnce(&mut DevicePresence) -> T,
+    ) -> Option<T> {
+        let mut sessions = self.users.get_mut(&user)?;
+        let here = sessions.iter_mut().find(|here| here.attached.session == session)?;
+        Some(change(&mut here.presence))
     }
 }

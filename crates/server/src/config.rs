@@ -29,7 +29,7 @@ use self::{
     flags::{Asked, Task},
     layers::Settings,
 };
-use crate::store::DatabaseUrl;
+use crate::{accounts::Job, store::DatabaseUrl};
 
 /// What the command line asked for.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ pub enum Loaded {
     Print(String),
     /// Add a new key to the key file in this directory: [`key_file::rotate`].
     RotateKeys(PathBuf),
+    /// Do something to the accounts: [`Job::run`].
+    Accounts(Box<Job>),
 }
 
 /// Everything that the server runs with.
@@ -80,6 +82,8 @@ pub struct Config {
     pub turn: Option<Turn>,
     /// How long a session waits for its broken connection to come back; zero for not at all.
     pub resume_window: Duration,
+    /// What all sessions together may hold for clients that are away or read slowly, in bytes.
+    pub session_memory: usize,
     /// How many entries of `X-Forwarded-For`, from the right, are proxies'.
     pub trusted_proxy_hops: u8,
     /// Whether the limits per address, user, device and pair hold.
@@ -111,6 +115,16 @@ pub enum PasswordHash {
     Argon2id,
     /// bcrypt, which takes passwords of at most 71 bytes.
     Bcrypt,
+}
+
+impl PasswordHash {
+    /// What makes and verifies them.
+    pub(crate) const fn hasher(self) -> aldis_auth::PasswordHasher {
+        match self {
+            Self::Argon2id => aldis_auth::PasswordHasher::Argon2id,
+            Self::Bcrypt => aldis_auth::PasswordHasher::Bcrypt,
+        }
+    }
 }
 
 /// PEM files, read again when they change.
@@ -171,6 +185,7 @@ impl Config {
             Task::Serve => Loaded::Run(Box::new(config)),
             Task::Check => Loaded::Print(report::in_force(&settings, &config)),
             Task::RotateKeys => Loaded::RotateKeys(config.data_dir),
+            Task::Accounts(command) => Loaded::Accounts(Box::new(Job::new(config, command))),
         })
     }
 
@@ -204,6 +219,7 @@ impl Config {
             stun_urls: settings.value(&setting::STUN_URLS, value::stun_urls)?,
             turn: Turn::from_settings(settings)?,
             resume_window: settings.value(&setting::RESUME_WINDOW, value::resume_seconds)?,
+            session_memory: settings.value(&setting::SESSION_MEMORY, value::mebibytes)?,
             trusted_proxy_hops: settings.value(&setting::TRUSTED_PROXY_HOPS, value::hops)?,
             rate_limits: settings.value(&setting::RATE_LIMITS, value::boolean)?,
         })

@@ -12,10 +12,13 @@ use crate::{
     session::fresh,
 };
 
+/// From the announcement to the first close: what was asked before is answered, and whoever asks whether the server is
+/// ready sees that it is not.
+const GRACE: Duration = Duration::from_millis(500);
 /// Over how long the closes are spread, so that the clients don't come back all at once.
-const SPREAD: Duration = Duration::from_secs(5);
+const SPREAD: Duration = Duration::from_millis(4_500);
 /// How long the last sessions have to be gone.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_millis(2_500);
 /// When clients may come back, in seconds: each is told another time out of this range.
 const COME_BACK: std::ops::RangeInclusive<u64> = 1..=5;
 /// A few sessions need no spreading.
@@ -24,9 +27,8 @@ const FEW: usize = 100;
 /// Sends everybody away and waits for it.
 pub(crate) async fn drain(node: &Node) {
     node.start_draining();
-    let sessions = node.router.registry.all();
-    let told: Vec<_> = sessions.iter().map(|outlet| announce(outlet)).collect();
-    close_all(&sessions, &told).await;
+    let told = node.router.registry.all().into_iter().map(|outlet| (announce(&outlet), outlet)).collect();
+    close_all(told).await;
     node.sessions.close();
     if timeout(PATIENCE, node.sessions.wait()).await.is_err() {
         tracing::warn!(left = node.sessions.len(), "some connections did not end in time");
@@ -35,23 +37,22 @@ pub(crate) async fn drain(node: &Node) {
     node.sessions.wait().await;
 }
 
-/// Tells a client when to come back.
-fn announce(outlet: &Outlet) -> u64 {
+/// Tells a client when to come back. Gives the close that is to follow.
+pub(crate) fn announce(outlet: &Outlet) -> Closing {
     let reconnect_after = rand::rng().random_range(COME_BACK);
     let message = ServerMessage::ServerDraining(ServerDraining { reconnect_after });
     // A session that cannot take it is closing anyhow.
-    let _ = outlet.push(Frame { bytes: outlet.codec.encode_server(&fresh(message)), counted: false });
-    reconnect_after
+    let _ = outlet.push(Frame::new(outlet.codec.encode_server(&fresh(message)), false));
+    Closing::new(CloseCode::Restart, "", "the server restarts").retry_after(reconnect_after)
 }
 
-async fn close_all(sessions: &[Arc<Outlet>], told: &[u64]) {
-    let spread = if sessions.len() <= FEW { Duration::ZERO } else { SPREAD };
-    let start = Instant::now();
-    for (index, (outlet, retry_after)) in sessions.iter().zip(told).enumerate() {
-        let share = u32::try_from(index).unwrap_or(u32::MAX);
-        let of = u32::try_from(sessions.len()).unwrap_or(u32::MAX).max(1);
+async fn close_all(told: Vec<(Closing, Arc<Outlet>)>) {
+    let spread = if told.len() <= FEW { Duration::ZERO } else { SPREAD };
+    let start = Instant::now() + GRACE;
+    let of = u32::try_from(told.len()).unwrap_or(u32::MAX).max(1);
+    sleep_until(start).await;
+    for (share, (closing, outlet)) in (0..of).zip(told) {
         sleep_until(start + spread * share / of).await;
-        let closing = Closing::new(CloseCode::Restart, "", "the server restarts").retry_after(*retry_after);
         outlet.close_with(closing);
     }
 }

@@ -13,10 +13,12 @@ mod ice;
 mod identity;
 mod limits;
 mod loopback;
+mod messages;
 mod metrics;
 mod ops;
 mod origin;
 mod problem;
+mod query;
 #[cfg(test)]
 mod tests;
 mod totp;
@@ -75,6 +77,7 @@ pub(crate) fn routes(node: Arc<Node>, doors: Router<Arc<Node>>) -> Router {
         .route("/api/contacts", get(contacts::list))
         .route("/api/contacts/{user}", put(contacts::set).delete(contacts::remove))
         .route("/api/contacts/{user}/request", post(contacts::request))
+        .route("/api/messages", get(messages::conversation))
         .route("/api/ice-servers", get(ice::list))
         .route("/.well-known/jwks.json", get(auth::token_verifiers))
         .route("/health", get(ops::health))

@@ -4,9 +4,11 @@
 //! follows), `router` (who gets what), `store` (what must survive). Each layer imports only what stands to its right;
 //! HTTP handlers enter at `router`.
 
+pub mod accounts;
 mod clock;
 pub mod config;
 mod drain;
+mod email;
 mod http;
 mod metrics;
 mod node;

@@ -8,6 +8,7 @@ use std::{
 
 use aldis_server::{
     Server, StartError,
+    accounts::Job,
     config::{Config, Loaded, key_file},
     telemetry,
 };
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
         Ok(Loaded::Run(config)) => run(*config),
         Ok(Loaded::Print(text)) => print(&text),
         Ok(Loaded::RotateKeys(data_dir)) => rotate_keys(&data_dir),
+        Ok(Loaded::Accounts(job)) => manage_accounts(*job),
         Err(error) => refuse(&error.to_string()),
     }
 }
@@ -70,6 +72,16 @@ fn rotate_keys(data_dir: &Path) -> ExitCode {
             path.display()
         )),
         Err(error) => fail(&error.to_string()),
+    }
+}
+
+fn manage_accounts(job: Job) -> ExitCode {
+    match job.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            fail(&error.to_string());
+            ExitCode::from(error.exit_code())
+        }
     }
 }
 

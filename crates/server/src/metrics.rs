@@ -30,6 +30,8 @@ pub(crate) struct Metrics {
     pub(crate) connections: Counter,
     /// Messages for sessions whose queue was full.
     pub(crate) queue_full: Counter,
+    /// Passwords that were hashed, to be kept or to be compared.
+    pub(crate) password_hashes: Counter,
     /// Messages of live sessions that could not be read.
     pub(crate) malformed: Counter,
     received: Labelled<MessageKind>,
@@ -79,6 +81,7 @@ impl Metrics {
         Self {
             connections: Counter::default(),
             queue_full: Counter::default(),
+            password_hashes: Counter::default(),
             malformed: Counter::default(),
             received: Labelled::new(MessageKind::ALL),
             signals: Labelled::new(&Signal::ALL),
@@ -136,6 +139,8 @@ impl Metrics {
             "Callers whose password is hashed or waits for it",
             gauges.hashing,
         );
+        let hashes = self.password_hashes.get();
+        text.counter("aldis_password_hashes_total", "Passwords hashed, to keep or to compare", hashes);
         text.counter("aldis_connections_total", "Connections accepted", self.connections.get());
         self.render_requests(&mut text);
         self.render_received(&mut text);

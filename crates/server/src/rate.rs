@@ -39,6 +39,8 @@ pub(crate) enum Limit {
     Refreshes,
     Messages,
     Offers,
+    /// Chat and encrypted messages.
+    StoredMessages,
 }
 
 impl Rate {
@@ -91,7 +93,7 @@ impl Wait {
 
 impl Limit {
     /// Every limit there is.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Registrations,
         Self::Logins,
         Self::LoginSlowdown,
@@ -101,6 +103,7 @@ impl Limit {
         Self::Refreshes,
         Self::Messages,
         Self::Offers,
+        Self::StoredMessages,
     ];
 
     /// Its name in the metrics.
@@ -115,6 +118,7 @@ impl Limit {
             Self::Refreshes => "refreshes",
             Self::Messages => "messages",
             Self::Offers => "offers",
+            Self::StoredMessages => "stored_messages",
         }
     }
 }

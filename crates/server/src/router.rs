@@ -3,25 +3,33 @@
 
 mod accounts;
 mod blob;
+mod committed;
 mod contacts;
 mod deliver;
 mod devices;
+mod feed;
 mod ice;
 mod identity;
 mod keys;
 mod known;
+mod mail;
+mod mail_delivery;
+mod named;
 mod notices;
 mod offers;
 mod outlet;
 mod passwords;
+mod presence;
 mod rates;
 mod relations;
 mod revocations;
 mod rotation;
+mod rotation_ends;
 mod seen;
 mod sessions;
 mod signaling;
 mod stand_in;
+mod syncing;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -32,26 +40,35 @@ use std::{sync::Arc, time::Duration};
 
 use aldis_auth::{HttpChallenges, KeyRing, RootKey, SubKeyRing, TokenKeys};
 use aldis_protocol::{
-    Ack, AckStatus, ClientMessage, CloseCode, ErrorCode, ErrorReply, RequestId, RoomId, ServerMessage,
-    SessionId, UserId, limits::MAX_CONNECTIONS_PER_USER,
+    Ack, AckStatus, ClientMessage, CloseCode, Delivered, ErrorCode, ErrorReply, Read, RequestId, RoomId,
+    ServerMessage, SessionId, UserId, limits::MAX_CONNECTIONS_PER_USER,
 };
 use aldis_registry::{Attached, Attachment, Registry, Routing};
-use futures::future::BoxFuture;
+use bytes::Bytes;
+use futures::{future::BoxFuture, stream::BoxStream};
 
 pub(crate) use contacts::Asked;
 pub(crate) use identity::{Denied, Identity, KeyProof, ProvedByKey, TokenLife, TokenProof};
 pub(crate) use outlet::{Closing, Frame, Left, Order, Outlet, Taken};
 pub(crate) use rotation::NotAccepted;
+pub(crate) use rotation_ends::RotationEnds;
 pub(crate) use tokens::Caller;
 pub(crate) use totp::FactorDue;
 
 use self::{
-    known::KnownAccounts, notices::Untold, passwords::Passwords, rates::Rates, relations::Relations,
-    revocations::Revocations, seen::Seen, totp::SecondFactors,
+    known::KnownAccounts,
+    notices::Untold,
+    passwords::Passwords,
+    presence::{Crowds, Standings},
+    rates::Rates,
+    relations::Relations,
+    revocations::Revocations,
+    seen::Seen,
+    totp::SecondFactors,
 };
 use crate::{
     clock::Now,
-    config::{Config, PasswordHash, Registration, TokenAlgorithm, Turn},
+    config::{Config, Registration, TokenAlgorithm, Turn},
     metrics::Metrics,
     store::{self, Store},
 };
@@ -72,6 +89,8 @@ pub(crate) struct Router {
     untold: Untold,
     rates: Rates,
     seen: Seen,
+    standings: Standings,
+    crowds: Crowds,
     settings: Settings,
 }
 
@@ -93,6 +112,16 @@ pub(crate) enum Reply {
     Now(ServerMessage<'static>),
     /// When the store has answered.
     Later(BoxFuture<'static, ServerMessage<'static>>),
+    /// As the socket has room; the last part is the reply. Dropped where the socket breaks.
+    InParts(BoxStream<'static, Part>),
+}
+
+/// A part of what a request streams.
+pub(crate) enum Part {
+    /// Frames in the session's codec, none of them counted.
+    Frames(Vec<Bytes>),
+    /// The reply, which ends it.
+    Reply(Box<ServerMessage<'static>>),
 }
 
 /// Why the router cannot begin its work.
@@ -107,24 +136,24 @@ const ROTATIONS_A_DAY: usize = 3;
 impl Router {
     /// A router over an open store.
     pub(crate) fn new(config: &Config, ring: &KeyRing, store: Arc<Store>) -> Result<Self, SecretKeyTooShort> {
+        let metrics = Arc::new(Metrics::new());
         Ok(Self {
             registry: Registry::default(),
-            metrics: Arc::new(Metrics::new()),
             store,
             tokens: token_keys(config, ring)?,
             challenges: HttpChallenges::new(ring.sub_keys("http-challenges")),
             successors: ring.sub_keys("refresh-successors"),
             factors: SecondFactors::new(ring),
             revocations: Revocations::new(config.access_token_lifetime),
-            passwords: Passwords::new(match config.password_hash {
-                PasswordHash::Argon2id => aldis_auth::PasswordHasher::Argon2id,
-                PasswordHash::Bcrypt => aldis_auth::PasswordHasher::Bcrypt,
-            }),
+            passwords: Passwords::new(config.password_hash.hasher(), Arc::clone(&metrics)),
+            metrics,
             relations: Relations::default(),
             known: KnownAccounts::default(),
             untold: Untold::default(),
             rates: Rates::new(config.rate_limits),
             seen: Seen::default(),
+            standings: Standings::default(),
+            crowds: Crowds::default(),
             settings: Settings {
                 routing: match config.routing {
                     crate::config::Routing::Contacts => Routing::Contacts,
@@ -156,19 +185,18 @@ impl Router {
             },
             ClientMessage::IceServers => Reply::Now(ServerMessage::IceServers(self.ice_servers(now))),
             ClientMessage::Ping => Reply::Now(ServerMessage::Pong),
-            ClientMessage::Presence(_) => Reply::Now(done("Presence set")),
+            ClientMessage::Presence(presence) => self.set_presence(from, presence, now),
+            ClientMessage::PresenceSubscribe(subscribe) => self.subscribe(from, subscribe.user_ids),
+            ClientMessage::PresenceUnsubscribe(unsubscribe) => self.unsubscribe(from, unsubscribe.user_ids),
             ClientMessage::Join(_)
             | ClientMessage::Leave(_)
             | ClientMessage::ChatMessage(_)
             | ClientMessage::Broadcast(_)
             | ClientMessage::History(_) => Reply::Now(not_served("rooms")),
-            ClientMessage::Message(_)
-            | ClientMessage::Sync(_)
-            | ClientMessage::Delivered(_)
-            | ClientMessage::Read(_) => Reply::Now(not_served("encrypted messages")),
-            ClientMessage::PresenceSubscribe(_) | ClientMessage::PresenceUnsubscribe(_) => {
-                Reply::Now(not_served("presence subscriptions"))
-            }
+            ClientMessage::Message(message) => self.post(from, id, message, now),
+            ClientMessage::Sync(sync) => self.sync(from, id, sync),
+            ClientMessage::Delivered(Delivered { message_ids }) => self.mark(from, message_ids, false),
+            ClientMessage::Read(Read { message_ids }) => self.mark(from, message_ids, true),
             ClientMessage::AuthResponse(_) | ClientMessage::Auth(_) | ClientMessage::Received(_) => {
                 Reply::Now(error(ErrorCode::BadRequest, "this is not a request for the router"))
             }
@@ -191,6 +219,7 @@ impl Router {
             Attachment::TooMany => false,
             Attachment::Attached { replaced } => {
                 self.seen.note(&outlet.device);
+                self.session_began(outlet);
                 self.end_if_revoked_since(proved_at, outlet);
                 if let Some(replaced) = replaced {
                     let message = "a newer connection of the same device took over";
@@ -208,8 +237,10 @@ impl Router {
 
     /// A session is over. Gives back what waited for it.
     pub(crate) fn detach(&self, outlet: &Outlet) -> Left {
+        let presence = self.registry.presence_of_session(outlet.user, outlet.session);
         self.registry.detach(outlet.user, outlet.session);
         self.seen.note(&outlet.device);
+        self.session_ended(outlet, presence.as_ref());
         outlet.close()
     }
 
@@ -248,6 +279,7 @@ impl Router {
                     message
                 }))
             }
+            Reply::InParts(parts) => Reply::InParts(parts),
         }
     }
 

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     task::JoinSet,
-    time::{MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval, timeout_at},
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -14,7 +14,7 @@ use crate::{
     drain,
     http::{admin_routes, routes},
     node::Node,
-    router::Router,
+    router::{RotationEnds, Router},
     session::sweep,
     store::{Store, StoreError, StoreOptions},
     transport::{Certificates, Listener, TlsError, doors, serve},
@@ -82,6 +82,7 @@ impl Server {
         let router =
             Router::new(&config, &ring, Arc::clone(&store)).map_err(|_| StartError::SecretKeyTooShort)?;
         router.recall_revocations().await.map_err(|error| database(&error))?;
+        router.recall_standings().await.map_err(|error| database(&error))?;
         let listen = |source| StartError::Listen { address: config.listen, source };
         let listener = Listener::bind(config.listen, count_connection).map_err(listen)?;
         let address = listener.address().map_err(listen)?;
@@ -113,11 +114,15 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self { node, store, listener, admin, tls, .. } = self;
         let mut background = JoinSet::new();
-        background.spawn(sweep(Arc::clone(&node.router)));
+        background.spawn(sweep(Arc::clone(&node.router), node.config.session_memory));
         background.spawn(sweep_store(Arc::clone(&store)));
         background.spawn(write_seen(Arc::clone(&node.router)));
         background.spawn(read_revocations(Arc::clone(&node.router)));
         background.spawn(tell_untold(Arc::clone(&node.router)));
+        background.spawn(read_standings(Arc::clone(&node.router)));
+        background.spawn(tell_crowds(Arc::clone(&node.router)));
+        background.spawn(tell_rotation_ends(Arc::clone(&node.router)));
+        background.spawn(Arc::clone(&node.router).deliver_committed());
         background.spawn(sweep_limits(Arc::clone(&node)));
         let acceptor = tls.map(|tls| {
             background.spawn(tls.certificates.keep_fresh());
@@ -130,6 +135,7 @@ impl Server {
         let routes = routes(Arc::clone(&node), doors(&node));
         let serving = tokio::spawn(serve(listener, acceptor, Arc::clone(&node), routes));
         shutdown.await;
+        let end = Instant::now() + SHUTDOWN;
         drain::drain(&node).await;
         if let Err(error) = serving.await {
             tracing::error!(%error, "the accept loop failed");
@@ -140,8 +146,15 @@ impl Server {
             tracing::error!(%error, "the accept loop of the admin listener failed");
         }
         background.shutdown().await;
-        node.router.write_seen().await;
-        store.close().await;
+        let closing = async {
+            node.router.write_seen().await;
+            store.close().await;
+        };
+        if timeout_at(end, closing).await.is_err() {
+            tracing::warn!(
+                "the database did not take what was left to write in time; none of it was acknowledged"
+            );
+        }
     }
 }
 
@@ -170,15 +183,21 @@ impl Tls {
     }
 }
 
+/// How long everything may take from the signal to the end, a database that is away included.
+const SHUTDOWN: Duration = Duration::from_millis(9_500);
 /// How often expired rows are deleted.
 const STORE_SWEEP: Duration = Duration::from_secs(60);
 /// How often a node asks what others revoked or changed.
 const READ_REVOCATIONS: Duration = Duration::from_secs(1);
 /// How often sessions are told what came to wait for their devices.
 const TELL_UNTOLD: Duration = Duration::from_secs(1);
+/// How often a node asks what others changed about who may reach whom.
+const READ_STANDINGS: Duration = Duration::from_secs(1);
+/// How often a node looks for rotations whose window has ended.
+const TELL_ROTATION_ENDS: Duration = Duration::from_secs(1);
 /// How often limits that are not used give back their memory.
 const LIMITS_SWEEP: Duration = Duration::from_secs(60);
-/// How often it is written down when devices were last connected.
+/// How often it is written down when devices were last connected, and users last seen.
 const WRITE_SEEN: Duration = Duration::from_secs(5);
 
 async fn write_seen(router: Arc<Router>) {
@@ -209,6 +228,33 @@ async fn tell_untold(router: Arc<Router>) {
     }
 }
 
+async fn read_standings(router: Arc<Router>) {
+    let mut ticks = interval(READ_STANDINGS);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = router.read_standings().await {
+            tracing::warn!(%error, "cannot read who may reach whom by now; trying again");
+        }
+    }
+}
+
+async fn tell_rotation_ends(router: Arc<Router>) {
+    let mut ends = RotationEnds::after(unix_ms_i64());
+    let mut ticks = interval(TELL_ROTATION_ENDS);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = router.tell_rotation_ends(&mut ends, unix_ms_i64()).await {
+            tracing::warn!(%error, "cannot read which rotations have become final; trying again");
+        }
+    }
+}
+
+async fn tell_crowds(router: Arc<Router>) {
+    router.tell_crowds().await;
+}
+
 async fn sweep_limits(node: Arc<Node>) {
     let mut ticks = interval(LIMITS_SWEEP);
     loop {
@@ -234,11 +280,5 @@ async fn sweep_store(store: Arc<Store>) {
 }
 
 fn database(error: &StoreError) -> StartError {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    StartError::Database(text)
+    StartError::Database(error.with_causes())
 }

@@ -20,6 +20,8 @@ mod sweep;
 mod task;
 #[cfg(test)]
 mod tests;
+mod told;
+mod unanswered;
 mod wire;
 
 pub(crate) use enter::enter;

@@ -1,5 +1,5 @@
-//! What must survive: accounts, identities, devices, contacts, notices, refresh tokens, second factors, revocations, used
-//! challenges, in SQLite or PostgreSQL.
+//! What must survive: accounts, identities, devices, contacts, sightings, mailboxes, notices, refresh tokens, second
+//! factors, revocations, used challenges, in SQLite or PostgreSQL.
 //!
 //! One file per subject, each with its statements, written once where both backends take the same text. A write
 //! is a short transaction of its own; those that arrive in numbers and are waited for go through the
@@ -8,13 +8,16 @@
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
-use tokio::time::timeout;
+use tokio::{sync::mpsc, time::timeout};
 
 mod accounts;
+mod administration;
+mod batch;
 mod blob;
 mod chain;
 mod challenges;
 mod changes;
+mod committed;
 #[cfg(test)]
 mod conformance;
 mod contacts;
@@ -24,11 +27,15 @@ mod error;
 mod identity;
 mod kept;
 mod keys;
+mod mailbox;
 mod notices;
 mod postgres;
 mod revocations;
+mod rotation_ends;
 mod row;
+mod sightings;
 mod sqlite;
+mod standings;
 mod tokens;
 mod totp;
 mod url;
@@ -36,19 +43,25 @@ mod writer;
 
 pub(crate) use self::{
     accounts::{AccountChange, AccountCreation},
+    administration::{AccountSummary, Administered, ImportedAccount},
     blob::{BlobPublication, Precondition},
     chain::ChainChange,
+    committed::{Committed, Durable},
     contacts::{Decided, NewRequest, Requested},
     db::calls,
     devices::{Device, DeviceOwner, NewDevice, Registration},
     error::{StoreError, failures},
     identity::{Identity, IdentityCreation, IdentityLink},
     keys::{KeyPublication, PublishedKey},
+    mailbox::{Kept, Marked, NewMessage, NewReceipt, Posted, StoredMessage, Which},
     notices::{Notice, Recipients},
     revocations::{NumberedRevocation, Revocation},
+    rotation_ends::EndedRotation,
+    sightings::Sighting,
     tokens::{FamilyCreation, LoginProof, NewFamily, REFRESH_IDLE_MS, RefreshFamily, RefreshUse},
     totp::{Evidence, FactorCheck, FactorUse},
     url::{DatabaseUrl, InvalidDatabaseUrl},
+    writer::Submitted,
 };
 use self::{
     db::{Db, on},
@@ -108,6 +121,12 @@ impl Store {
         self.db.close().await;
     }
 
+    /// What is committed from now on and concerns others than whoever asked for it, in the order in which they asked.
+    /// Whoever takes it answers each; there can be one.
+    pub(crate) fn committed(&self) -> mpsc::Receiver<Vec<Committed>> {
+        self.writer.committed()
+    }
+
     /// Whether the database answers, known within 2 s.
     ///
     /// # Errors
@@ -126,7 +145,9 @@ impl Store {
             + tokens::sweep(&self.db, now_ms).await?
             + revocations::sweep(&self.db, now_ms).await?
             + notices::sweep(&self.db, now_ms).await?
-            + totp::sweep(&self.db, now_ms).await?)
+            + standings::sweep(&self.db, now_ms).await?
+            + totp::sweep(&self.db, now_ms).await?
+            + mailbox::sweep(&self.db, now_ms).await?)
     }
 }
 

@@ -3,13 +3,15 @@
 //!
 //! ```text
 //! cargo build --release -p aldis-server
-//! cargo bench -p aldis-tests --bench spine -- memory routing connects --runs 3
+//! cargo bench -p aldis-tests --bench spine -- memory routing connects logins messages --runs 3
 //! ```
 
 mod client;
 mod connects;
 mod floor;
+mod logins;
 mod memory;
+mod messages;
 mod process;
 mod routing;
 mod spread;
@@ -20,7 +22,8 @@ use std::{env, process::ExitCode};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-const USAGE: &str = "nothing to measure: name `memory`, `routing` or `connects`, and the number of `--runs`";
+/// What can be measured.
+const MEASURES: [&str; 5] = ["memory", "routing", "connects", "logins", "messages"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -29,20 +32,21 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let runs = runs(&arguments);
-    let is_asked = |name: &str| arguments.iter().any(|argument| argument == name);
+    let asked: Vec<&str> =
+        MEASURES.into_iter().filter(|name| arguments.iter().any(|argument| argument == name)).collect();
+    if asked.is_empty() {
+        println!("nothing to measure: name some of {MEASURES:?}, and the number of `--runs`");
+    }
     // One thread: the load must not take more of the machine than it has to.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    if is_asked("memory") {
-        runtime.block_on(memory::measure(runs));
-    }
-    if is_asked("routing") {
-        runtime.block_on(routing::measure(runs));
-    }
-    if is_asked("connects") {
-        runtime.block_on(connects::measure(runs));
-    }
-    if !["memory", "routing", "connects"].into_iter().any(is_asked) {
-        println!("{USAGE}");
+    for measure in asked {
+        match measure {
+            "memory" => runtime.block_on(memory::measure(runs)),
+            "routing" => runtime.block_on(routing::measure(runs)),
+            "connects" => runtime.block_on(connects::measure(runs)),
+            "logins" => logins::measure(runs),
+            _ => messages::measure(&runtime, runs),
+        }
     }
     ExitCode::SUCCESS
 }

@@ -18,6 +18,11 @@ impl Spread {
         let last = figures.len() - 1;
         Self { min: figures[0], median: figures[figures.len() / 2], max: figures[last] }
     }
+
+    /// The middle one.
+    pub(crate) const fn median(&self) -> f64 {
+        self.median
+    }
 }
 
 impl fmt::Display for Spread {

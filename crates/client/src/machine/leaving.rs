@@ -29,6 +29,7 @@ impl Leaving {
 
 impl<R> Machine<R> {
     pub(super) fn say_goodbye(&mut self, now: Now) {
+        self.acknowledge_at_last(now);
         let id = self.fresh_id();
         let message = ClientMessage::Presence(SetPresence { status: Status::Offline, note: None });
         let frame = self.settings.codec.encode_client(&ClientFrame { id: Some(id.clone()), message });
@@ -38,7 +39,7 @@ impl<R> Machine<R> {
 
     /// Replies still come, in order, before that to `offline`.
     pub(super) fn handle_leaving(&mut self, now: Now, frame: ServerFrame<'_>) {
-        let Some(frame) = self.settle_reply(frame) else { return };
+        let Some(frame) = self.settle_reply(now, frame) else { return };
         let is_reply = matches!(frame.message, ServerMessage::Ack(_) | ServerMessage::Error(_));
         let Phase::Leaving(Leaving::Offline { id, .. }) = &self.phase else { return };
         if is_reply && frame.id.as_ref() == Some(id) {

@@ -38,7 +38,7 @@ impl Live {
 
 impl<R> Machine<R> {
     pub(super) fn handle_live(&mut self, now: Now, frame: ServerFrame<'_>) {
-        let Some(ServerFrame { id, timestamp, message }) = self.settle_reply(frame) else { return };
+        let Some(ServerFrame { id, timestamp, message }) = self.settle_reply(now, frame) else { return };
         match message {
             ServerMessage::Error(error) => self.handle_error(&error),
             ServerMessage::AuthRequired(required) => self.handle_auth_required(required.expires_at),
@@ -50,18 +50,21 @@ impl<R> Machine<R> {
             ServerMessage::Alert(alert) => self.tell(Event::Alert(alert)),
             ServerMessage::ContactRequest(request) => self.tell(Event::ContactRequest(request)),
             ServerMessage::ServerDraining(draining) => self.handle_draining(draining),
-            message @ (ServerMessage::RoomMembers(_)
-            | ServerMessage::MemberJoined(_)
-            | ServerMessage::MemberLeft(_)
-            | ServerMessage::ChatMessage(_)
-            | ServerMessage::Broadcast(_)
-            | ServerMessage::RoomUpdate(_)
-            | ServerMessage::Message(_)
-            | ServerMessage::Receipt(_)) => {
-                if let Some(message) = owned::other(message) {
-                    self.tell(Event::Message(Box::new(ServerFrame { id, timestamp, message })));
+            ServerMessage::ChatMessage(chat) => self.handle_chat(now, id, timestamp, chat),
+            ServerMessage::Message(message) => {
+                if let Some(message) = self.handle_mail(now, timestamp, message) {
+                    self.tell_other(id, timestamp, ServerMessage::Message(message));
                 }
             }
+            ServerMessage::MemberLeft(left) => {
+                self.note_member_left(&left);
+                self.tell_other(id, timestamp, ServerMessage::MemberLeft(left));
+            }
+            message @ (ServerMessage::RoomMembers(_)
+            | ServerMessage::MemberJoined(_)
+            | ServerMessage::Broadcast(_)
+            | ServerMessage::RoomUpdate(_)
+            | ServerMessage::Receipt(_)) => self.tell_other(id, timestamp, message),
             // Replies to requests that waited no longer, and what has no place here.
             ServerMessage::AuthChallenge(_)
             | ServerMessage::Connected(_)
@@ -69,6 +72,12 @@ impl<R> Machine<R> {
             | ServerMessage::History(_)
             | ServerMessage::Synced(_)
             | ServerMessage::Pong => {}
+        }
+    }
+
+    fn tell_other(&mut self, id: Option<RequestId>, timestamp: Timestamp, message: ServerMessage<'_>) {
+        if let Some(message) = owned::other(message) {
+            self.tell(Event::Message(Box::new(ServerFrame { id, timestamp, message })));
         }
     }
 

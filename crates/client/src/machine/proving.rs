@@ -8,7 +8,7 @@ use aldis_protocol::{
     ServerMessage, Timestamp, statement::Transport,
 };
 
-use super::{ConnectionError, Event, Live, Machine, Now, Output, Phase, Resumable, Session, State};
+use super::{ConnectionError, Event, Live, Machine, Me, Now, Output, Phase, Resumable, Session, State};
 use crate::credentials::Proof;
 
 #[derive(Debug)]
@@ -134,6 +134,10 @@ impl<R> Machine<R> {
         self.outputs.push_back(Output::Session(session.clone()));
         self.set_state(State::Connected);
         self.tell(Event::Connected(session));
-        self.outputs.extend(self.pending.send_again().map(Output::Send));
+        self.me = Some(Me { user_id: connected.user_id, device_id: connected.device_id.clone() });
+        self.pending.send_again();
+        if !resumed {
+            self.restart();
+        }
     }
 }

@@ -31,7 +31,7 @@ pub(super) struct Resumable {
     /// How many of them the server was told of.
     confirmed: u64,
     confirm_by: Option<Instant>,
-    /// The `sync` requests that are not through: what they stream is not counted.
+    /// The `sync` requests that are not through, each as often as it was sent: what they stream is not counted.
     streams: VecDeque<RequestId>,
 }
 
@@ -87,7 +87,7 @@ impl Resumable {
         }
     }
 
-    /// A `sync` was asked for. One more than a server leaves unanswered is forgotten about.
+    /// A `sync` was sent, or sent again: then it may be answered twice. One more than a server leaves unanswered is forgotten about.
     pub(super) fn stream(&mut self, id: RequestId) {
         if self.streams.len() == MAX_UNANSWERED_REQUESTS {
             self.streams.pop_front();
@@ -100,7 +100,8 @@ impl Resumable {
         let id = frame.id.as_ref();
         let is_streamed = matches!(frame.message, ServerMessage::Message(_)) && self.is_stream(id);
         if matches!(frame.message, ServerMessage::Synced(_) | ServerMessage::Error(_)) {
-            self.streams.retain(|stream| Some(stream) != id);
+            let at = self.streams.iter().position(|stream| Some(stream) == id);
+            at.map(|at| self.streams.remove(at));
         }
         if frame.message.is_counted() && !is_streamed {
             self.count(now);
@@ -182,8 +183,8 @@ impl<R> Machine<R> {
     /// The session is over. Its requests are lost, but for what the server keeps beyond it.
     pub(super) fn lose_session(&mut self) {
         self.session = None;
-        for reply_to in self.pending.take_lost() {
-            self.settle(reply_to, Err(RequestError::ConnectionLost));
+        for request in self.pending.take_lost() {
+            self.fail(request, RequestError::ConnectionLost);
         }
     }
 

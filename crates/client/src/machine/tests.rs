@@ -1,5 +1,9 @@
+mod delivery;
+mod mailbox;
 mod model;
+mod net;
 mod resume;
+mod rooms;
 
 use std::io;
 
@@ -12,7 +16,7 @@ use aldis_protocol::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::SignalRefused;
+use crate::{SignalRefused, purpose::Purpose};
 
 const AUDIENCE: &str = "relay.example.test";
 const NOW_MS: u64 = 1_767_225_600_000;
@@ -37,12 +41,19 @@ struct Rig {
     hang_ups: usize,
     states: Vec<State>,
     events: Vec<Event>,
+    to_store: Vec<IncomingMessage>,
+    cursors: Vec<u64>,
     settled: Vec<(u32, Result<Reply, RequestError>)>,
     finished: bool,
 }
 
 impl Rig {
     fn new(proof: Proof) -> Self {
+        Self::keeping(proof, None)
+    }
+
+    /// With a mailbox that the application has up to a number.
+    fn keeping(proof: Proof, mailbox: Option<u64>) -> Self {
         let settings = Settings {
             codec: Codec::Json,
             audience: AUDIENCE.into(),
@@ -50,6 +61,7 @@ impl Rig {
             device_id: Some(device()),
             handshake_timeout: Duration::from_secs(10),
             longest_wait: Duration::from_secs(30),
+            mailbox,
             seed: [3; 32],
         };
         let now = Now { instant: Instant::now(), unix_ms: NOW_MS };
@@ -64,6 +76,8 @@ impl Rig {
             hang_ups: 0,
             states: vec![State::Disconnected],
             events: Vec::new(),
+            to_store: Vec::new(),
+            cursors: Vec::new(),
             settled: Vec::new(),
             finished: false,
         };
@@ -94,6 +108,8 @@ impl Rig {
                 Output::State(state) => self.states.push(state),
                 Output::Session(_) => {}
                 Output::Event(event) => self.events.push(event),
+                Output::Store(message) => self.to_store.push(message),
+                Output::Cursor(cursor) => self.cursors.push(cursor),
                 Output::Settle(reply_to, outcome) => self.settled.push((reply_to, outcome)),
             }
         }
@@ -122,8 +138,13 @@ impl Rig {
     }
 
     fn hear(&mut self, id: Option<&str>, message: ServerMessage<'_>) {
+        self.hear_at(0, id, message);
+    }
+
+    /// Hears what the server dates so.
+    fn hear_at(&mut self, ms: i64, id: Option<&str>, message: ServerMessage<'_>) {
         let id = id.map(|id| id.parse().unwrap());
-        let frame = ServerFrame { id, timestamp: Timestamp::from_ms(0), message };
+        let frame = ServerFrame { id, timestamp: Timestamp::from_ms(ms), message };
         let bytes = Codec::Json.encode_server(&frame);
         self.act(|machine, now| machine.handle_frame(now, &bytes));
     }
@@ -140,18 +161,30 @@ impl Rig {
         self.hear(None, ServerMessage::Connected(connected()));
     }
 
+    /// Asks something real.
+    fn request(&mut self, reply_to: u32, message: ClientMessage<'_>, purpose: Purpose) {
+        let id: RequestId = format!("m-{reply_to}").parse().unwrap();
+        let kind = message.kind();
+        let frame = Codec::Json.encode_client(&ClientFrame { id: Some(id.clone()), message });
+        let deadline = self.now.instant + Duration::from_secs(30);
+        let asker = Asker::Application { purpose, deadline, reply_to };
+        self.act(|machine, now| machine.handle_request(now, Request { id, kind, frame, asker }));
+    }
+
+    /// Asks something whose frame is nothing but its length.
     fn ask(&mut self, reply_to: u32, kind: MessageKind) {
+        let deadline = self.now.instant + Duration::from_secs(30);
         let request = Request {
             id: format!("m-{reply_to}").parse().unwrap(),
             kind,
             frame: Bytes::from(vec![b' '; usize::try_from(reply_to).unwrap()]),
-            deadline: self.now.instant + Duration::from_secs(30),
-            reply_to,
+            asker: Asker::Application { purpose: purpose_of(kind), deadline, reply_to },
         };
-        self.act(|machine, _| machine.handle_request(request, None));
+        self.act(|machine, now| machine.handle_request(now, request));
     }
 
-    fn says(&self) -> ClientFrame<'_> {
+    /// What it said last.
+    fn says_last(&self) -> ClientFrame<'_> {
         Codec::Json.decode_client(self.sent.last().unwrap()).unwrap()
     }
 
@@ -164,6 +197,11 @@ impl Rig {
     fn wait(&mut self) {
         self.pass(self.retry_in().unwrap());
     }
+}
+
+/// Of a request without a content.
+fn purpose_of(kind: MessageKind) -> Purpose {
+    if kind == MessageKind::Sync { Purpose::Sync } else { Purpose::Nothing }
 }
 
 fn connected() -> Connected<'static> {
@@ -220,7 +258,7 @@ fn a_key_answers_the_challenge_of_the_server_that_was_dialled() {
     rig.dialed();
     assert!(rig.sent.is_empty(), "a key has nothing to say before the challenge");
     rig.hear(None, challenge(AUDIENCE, 10_000));
-    let ClientMessage::AuthResponse(response) = rig.says().message else { panic!("{:?}", rig.sent) };
+    let ClientMessage::AuthResponse(response) = rig.says_last().message else { panic!("{:?}", rig.sent) };
     let response = ChallengeResponse {
         public_key: response.public_key,
         signature: response.signature,
@@ -262,7 +300,7 @@ fn a_token_is_asked_for_at_each_attempt_and_shown_at_once() {
     let mut rig = Rig::with_token();
     rig.token("first");
     rig.dialed();
-    let ClientMessage::Auth(auth) = rig.says().message else { panic!("{:?}", rig.sent) };
+    let ClientMessage::Auth(auth) = rig.says_last().message else { panic!("{:?}", rig.sent) };
     assert_eq!(auth.token.unwrap().expose(), "first");
     assert_eq!(auth.device_id, Some(device()));
     rig.closed(1012);
@@ -350,7 +388,7 @@ fn auth_required_is_answered_with_a_new_token() {
     rig.hear(None, ServerMessage::AuthRequired(required));
     assert_eq!(rig.asked, [TokenReason::First, TokenReason::Expiring]);
     rig.token("next");
-    let frame = rig.says();
+    let frame = rig.says_last();
     let id = frame.id.unwrap();
     let ClientMessage::Auth(auth) = frame.message else { panic!() };
     assert_eq!(auth.token.unwrap().expose(), "next");
@@ -371,7 +409,7 @@ fn a_refused_new_token_is_tried_three_times() {
     rig.hear(None, ServerMessage::AuthRequired(required));
     for _ in 0..3 {
         rig.token("bad");
-        let id = rig.says().id.unwrap();
+        let id = rig.says_last().id.unwrap();
         rig.hear(Some(id.as_str()), failure(ErrorCode::InvalidToken));
     }
     let asked = [TokenReason::First, TokenReason::Expiring, TokenReason::Invalid, TokenReason::Invalid];
@@ -546,7 +584,7 @@ fn a_stop_says_offline_and_closes() {
     rig.ask(1, MessageKind::Ping);
     rig.act(Machine::handle_stop);
     rig.act(Machine::handle_stop);
-    let frame = rig.says();
+    let frame = rig.says_last();
     assert_eq!(frame.message, ClientMessage::Presence(SetPresence { status: Status::Offline, note: None }));
     let id = frame.id.unwrap();
     rig.hear(Some("m-1"), ServerMessage::Pong);

@@ -6,7 +6,11 @@
     reason = "the lint spares test functions, but not their helpers"
 )]
 
+mod account;
+mod api;
+mod calls;
 mod connection;
+mod delivery;
 mod peer;
 mod requests;
 mod resume;

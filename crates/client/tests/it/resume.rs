@@ -41,9 +41,14 @@ async fn next_signal(events: &mut Events) -> String {
 
 /// What the client sends, but for confirmations.
 async fn hear_signal(peer: &mut Peer) -> (aldis_client::protocol::RequestId, String) {
-    let frame = peer.hear().await;
-    let ClientMessage::Signal(signal) = frame.read().message else { panic!("no signal") };
-    (frame.id(), std::str::from_utf8(signal.payload.as_bytes()).unwrap().to_owned())
+    loop {
+        let frame = peer.hear().await;
+        if matches!(frame.read().message, ClientMessage::Received(_)) {
+            continue;
+        }
+        let ClientMessage::Signal(signal) = frame.read().message else { panic!("no signal") };
+        return (frame.id(), std::str::from_utf8(signal.payload.as_bytes()).unwrap().to_owned());
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,7 @@
 //! Rooms: who is in them, and what is said there (protocol.md, section 4, "Rooms").
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::page;
@@ -70,6 +72,14 @@ pub struct ChatMessage<'a> {
     /// `{content}`, where `content` is a string.
     #[serde(borrow, skip_serializing)]
     pub payload: Payload<'a>,
+}
+
+/// What a chat message's payload holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChatContent<'a> {
+    /// What is said.
+    #[serde(borrow)]
+    pub content: Cow<'a, str>,
 }
 
 /// C→S: said in a room; neither stored nor numbered.

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod accounts;
+
 use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -9,6 +11,7 @@ use super::{
     layers::{Given, Layer},
     setting::{self, Setting},
 };
+use crate::accounts as jobs;
 
 /// What the command line asks for.
 pub(super) enum Asked {
@@ -23,12 +26,17 @@ pub(super) enum Task {
     Serve,
     Check,
     RotateKeys,
+    Accounts(jobs::Command),
 }
 
 /// Reads the command line, the program's name first.
 pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Asked, ConfigError> {
     match command().try_get_matches_from(arguments) {
-        Ok(matches) => Ok(Asked::Run { task: task(&matches), flags: layer(&matches) }),
+        Ok(matches) => {
+            let task =
+                task(&matches).ok_or_else(|| ConfigError::Usage(command().render_usage().to_string()))?;
+            Ok(Asked::Run { task, flags: layer(&matches) })
+        }
         Err(text) if !text.use_stderr() => Ok(Asked::Text(text.render().to_string())),
         Err(error) => Err(ConfigError::Usage(error.render().to_string())),
     }
@@ -62,6 +70,7 @@ fn command() -> Command {
         )
         .args(setting::ALL.iter().flat_map(|setting| arguments(setting)))
         .subcommand(keys_command())
+        .subcommand(accounts::command())
 }
 
 fn keys_command() -> Command {
@@ -73,13 +82,15 @@ fn keys_command() -> Command {
         .subcommand(rotate)
 }
 
-fn task(matches: &ArgMatches) -> Task {
+fn task(matches: &ArgMatches) -> Option<Task> {
     if matches.get_flag(CHECK_FLAG) {
-        Task::Check
-    } else if matches.subcommand_name() == Some(KEYS_COMMAND) {
-        Task::RotateKeys
-    } else {
-        Task::Serve
+        return Some(Task::Check);
+    }
+    match matches.subcommand() {
+        None => Some(Task::Serve),
+        Some((accounts::COMMAND, matches)) => accounts::task(matches).map(Task::Accounts),
+        Some((KEYS_COMMAND, _)) => Some(Task::RotateKeys),
+        Some(_) => None,
     }
 }
 
@@ -104,14 +115,29 @@ fn value_arg(flag: String, value_name: &'static str, help: String) -> Arg {
 }
 
 fn layer(matches: &ArgMatches) -> Layer {
-    let values = setting::ALL.iter().flat_map(|setting| {
+    let mut layer = given(matches, setting::ALL);
+    if let Some(matches) = matches.subcommand_matches(accounts::COMMAND) {
+        layer.extend(given(matches, &accounts::SETTINGS));
+    }
+    if let Some(file) = matches.get_one::<String>(CONFIG_FLAG) {
+        layer.insert(CONFIG_VARIABLE.to_owned(), from_flag(CONFIG_FLAG, file));
+    }
+    layer
+}
+
+/// What is said of these settings, each in either of its forms.
+fn given(matches: &ArgMatches, settings: &[&Setting]) -> Layer {
+    let forms = settings.iter().flat_map(|setting| {
         let file_form = setting.secret.then(|| (setting.file_flag(), setting.file_variable()));
         [(setting.flag(), setting.variable.to_owned())].into_iter().chain(file_form)
     });
-    let config = (CONFIG_FLAG.to_owned(), CONFIG_VARIABLE.to_owned());
-    let given = values.chain([config]).filter_map(|(flag, variable)| {
+    let given = forms.filter_map(|(flag, variable)| {
         let text = matches.get_one::<String>(&flag)?;
-        Some((variable, Given::new(text.clone(), Place::Flag(format!("--{flag}")))))
+        Some((variable, from_flag(&flag, text)))
     });
     given.collect()
+}
+
+fn from_flag(flag: &str, text: &str) -> Given {
+    Given::new(text.to_owned(), Place::Flag(format!("--{flag}")))
 }

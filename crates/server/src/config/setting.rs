@@ -160,6 +160,13 @@ pub(super) static RESUME_WINDOW: Setting = public(
     "SECONDS",
     "How long a session waits for its broken connection to come back",
 );
+pub(super) static SESSION_MEMORY: Setting = public(
+    "session_memory",
+    "ALDIS_SESSION_MEMORY",
+    "256",
+    "MIB",
+    "What all sessions together may hold for clients that are away or read slowly, in MiB",
+);
 pub(super) static TRUSTED_PROXY_HOPS: Setting = public(
     "trusted_proxy_hops",
     "ALDIS_TRUSTED_PROXY_HOPS",
@@ -197,6 +204,7 @@ pub(super) static ALL: &[&Setting] = &[
     &TURN_URLS,
     &TURN_SECRET,
     &RESUME_WINDOW,
+    &SESSION_MEMORY,
     &TRUSTED_PROXY_HOPS,
     &RATE_LIMITS,
 ];

@@ -9,14 +9,14 @@ fn load(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Loaded, Config
 fn config(arguments: &[&str], variables: &[(&str, &str)]) -> Config {
     match load(arguments, variables).unwrap() {
         Loaded::Run(config) => *config,
-        other @ (Loaded::Print(_) | Loaded::RotateKeys(_)) => panic!("{other:?}"),
+        other @ (Loaded::Print(_) | Loaded::RotateKeys(_) | Loaded::Accounts(_)) => panic!("{other:?}"),
     }
 }
 
 fn printed(arguments: &[&str], variables: &[(&str, &str)]) -> String {
     match load(arguments, variables).unwrap() {
         Loaded::Print(text) => text,
-        other @ (Loaded::Run(_) | Loaded::RotateKeys(_)) => panic!("{other:?}"),
+        other @ (Loaded::Run(_) | Loaded::RotateKeys(_) | Loaded::Accounts(_)) => panic!("{other:?}"),
     }
 }
 
@@ -49,6 +49,7 @@ fn the_defaults_are_those_of_the_documentation() {
     assert!(config.rooms_auto_create && config.rate_limits);
     assert_eq!(config.stun_urls, ["stun:stun.l.google.com:19302", "stun:stun1.l.google.com:19302"]);
     assert_eq!(config.resume_window, Duration::from_secs(30));
+    assert_eq!(config.session_memory, 256 << 20);
     assert_eq!(config.trusted_proxy_hops, 0);
 }
 
@@ -86,6 +87,7 @@ fn the_file_takes_every_setting() {
         registration = "closed"
         routing = "open"
         resume_window = 0
+        session_memory = 64
         trusted_proxy_hops = 2
         rate_limits = false
         [tls]
@@ -112,6 +114,7 @@ fn the_file_takes_every_setting() {
     assert!(config.stun_urls.is_empty() && !config.rooms_auto_create && !config.rate_limits);
     assert_eq!(config.turn.as_ref().map(|turn| turn.urls.len()), Some(2));
     assert_eq!((config.resume_window, config.trusted_proxy_hops), (Duration::ZERO, 2));
+    assert_eq!(config.session_memory, 64 << 20);
 }
 
 #[test]
@@ -146,6 +149,8 @@ fn every_bad_value_is_refused_by_name_with_the_remedy() {
         ("ALDIS_TURN_SECRET", "", "give the secret"),
         ("ALDIS_RESUME_WINDOW", "-1", "from 0"),
         ("ALDIS_RESUME_WINDOW", "3601", "to 3600"),
+        ("ALDIS_SESSION_MEMORY", "0", "from 1"),
+        ("ALDIS_SESSION_MEMORY", "1.5", "a whole number"),
         ("ALDIS_TRUSTED_PROXY_HOPS", "256", "from 0 to 255"),
         ("ALDIS_RATE_LIMITS", "sometimes", "give on or off"),
     ];

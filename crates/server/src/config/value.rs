@@ -71,6 +71,14 @@ pub(super) fn resume_seconds(text: &str) -> Result<Duration, Remedy> {
         .ok_or_else(|| "give a bare number of seconds, from 0 (none) to 3600".into())
 }
 
+/// MiB, given in bytes.
+pub(super) fn mebibytes(text: &str) -> Result<usize, Remedy> {
+    let count = text.parse().ok().filter(|count| (1..=1 << 20).contains(count));
+    count
+        .map(|count: usize| count << 20)
+        .ok_or_else(|| "give a whole number of MiB, from 1 to 1048576".into())
+}
+
 pub(super) fn path(text: &str) -> Result<PathBuf, Remedy> {
     if text.is_empty() || text.contains('\0') { Err("give a path".into()) } else { Ok(text.into()) }
 }

@@ -40,7 +40,7 @@ pub(super) fn config(flags: &[&str]) -> Config {
     let arguments = ["aldis"].iter().chain(flags).map(Into::into);
     match Config::load(arguments, []).unwrap() {
         Loaded::Run(config) => *config,
-        other @ (Loaded::Print(_) | Loaded::RotateKeys(_)) => panic!("{other:?}"),
+        other @ (Loaded::Print(_) | Loaded::RotateKeys(_) | Loaded::Accounts(_)) => panic!("{other:?}"),
     }
 }
 

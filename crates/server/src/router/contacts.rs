@@ -66,7 +66,7 @@ impl Router {
             return Err(ONESELF);
         }
         let decided = self.store.decide_contact(caller.user, peer, decision, unix_ms_i64()).await;
-        self.relations.forget(caller.user, peer);
+        self.standing_was_changed(caller.user, peer).await;
         match decided? {
             Decided::Done => Ok(()),
             Decided::NoSuchUser => Err(NO_SUCH_USER),
@@ -77,8 +77,8 @@ impl Router {
     /// Takes back what the caller decided about somebody, or asked of him.
     pub(crate) async fn remove_contact(&self, caller: &Caller, peer: UserRef) -> Result<(), Denied> {
         let Some(peer) = self.find_user(peer).await? else { return Ok(()) };
-        let forgotten = self.store.forget_contact(caller.user, peer).await;
-        self.relations.forget(caller.user, peer);
+        let forgotten = self.store.forget_contact(caller.user, peer, unix_ms_i64()).await;
+        self.standing_was_changed(caller.user, peer).await;
         Ok(forgotten?)
     }
 
@@ -92,7 +92,7 @@ impl Router {
         }
         let live = self.live_devices(to);
         let requested = self.store.request_contact(request, &Recipients::all_but(&live), unix_ms_i64()).await;
-        self.relations.forget(caller.user, to);
+        self.standing_was_changed(caller.user, to).await;
         match requested? {
             Requested::Noted { told: false } => Ok(()),
             Requested::Noted { told: true } => {

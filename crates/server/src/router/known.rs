@@ -63,7 +63,8 @@ struct Account {
 struct Device {
     id: DeviceId,
     pubkey: Option<[u8; 32]>,
-    nothing_waits: bool,
+    /// Until which time no notice waits for it, in Unix milliseconds.
+    nothing_waits_until_ms: u64,
 }
 
 impl KnownAccounts {
@@ -95,15 +96,15 @@ impl KnownAccounts {
 
     /// Whether it is known that no notice waits for a device.
     pub(super) fn nothing_waits(&self, user: UserId, id: &DeviceId, now: Now) -> bool {
-        let known = |account: &Account| account.device(id).map(|device| device.nothing_waits);
-        self.account(user, now, known).unwrap_or_default()
+        let until_ms = |account: &Account| account.device(id).map(|device| device.nothing_waits_until_ms);
+        self.account(user, now, until_ms).is_some_and(|until_ms| now.unix_ms < until_ms)
     }
 
-    /// All that waited for a device was taken.
-    pub(super) fn remember_that_nothing_waits(&self, user: UserId, id: &DeviceId, read: Read) {
+    /// All that waited for a device was taken; the next comes to wait at `until_ms` at the latest.
+    pub(super) fn remember_that_nothing_waits(&self, user: UserId, id: &DeviceId, until_ms: u64, read: Read) {
         self.remember(user, read, |account| {
             if let Some(device) = account.device_mut(id) {
-                device.nothing_waits = true;
+                device.nothing_waits_until_ms = until_ms;
             }
         });
     }
@@ -193,7 +194,7 @@ impl Account {
         if let Some(device) = self.device_mut(id) {
             device.pubkey = pubkey;
         } else if self.devices.len() < DEVICES {
-            self.devices.push(Device { id: id.clone(), pubkey, nothing_waits: false });
+            self.devices.push(Device { id: id.clone(), pubkey, nothing_waits_until_ms: 0 });
         }
     }
 

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     clock::{Now, unix_ms_i64},
-    store::{Notice, Recipients},
+    store::{Notice, Recipients, StoreError},
 };
 
 /// Users with sessions here for whose devices something may wait since it was last looked.
@@ -48,6 +48,26 @@ impl Router {
         let waits_for = Recipients::all_but(live.iter().chain(except.iter().copied()));
         self.keep(user, &notice, &waits_for).await;
         self.tell_live(user, notice, &live, except).await;
+    }
+
+    /// Tells every device of a user but `except`, where what it is about closes the sessions that `ends` names: their
+    /// devices are told at their next connect.
+    pub(super) async fn notify_around(
+        &self,
+        user: UserId,
+        notice: Notice,
+        except: &[&DeviceId],
+        ends: impl Fn(&Outlet) -> bool,
+    ) {
+        let sessions = self.registry.of_user(user);
+        let (ending, live): (Vec<_>, Vec<_>) = sessions.into_iter().partition(|one| ends(&one.handle));
+        let live = live.into_iter().filter(|one| is_live(&one.handle));
+        let live: Vec<DeviceId> = live.map(|one| one.device).collect();
+        let ending: Vec<&DeviceId> = ending.iter().map(|one| &one.device).collect();
+        let waits_for = Recipients::all_but(live.iter().chain(except.iter().copied()));
+        self.keep(user, &notice, &waits_for).await;
+        let except: Vec<&DeviceId> = except.iter().copied().chain(ending).collect();
+        self.tell_live(user, notice, &live, &except).await;
     }
 
     /// Tells every device of a user at its next connect: what this is about closes all of his sessions.
@@ -94,10 +114,8 @@ impl Router {
 
     async fn tell_what_waits(&self, outlet: &Outlet) {
         let (user, device) = (outlet.user, &outlet.device);
-        let read = self.known.begin_read();
-        match self.store.take_notices(user, device, unix_ms_i64()).await {
+        match self.take_waiting(user, device).await {
             Ok(notices) => {
-                self.known.remember_that_nothing_waits(user, device, read);
                 for notice in notices {
                     self.tell_or_keep(outlet, notice).await;
                 }
@@ -106,6 +124,16 @@ impl Router {
                 tracing::warn!(%error, "cannot read what waits for a device; it waits for its next connect");
             }
         }
+    }
+
+    async fn take_waiting(&self, user: UserId, device: &DeviceId) -> Result<Vec<Notice>, StoreError> {
+        let (read, now_ms) = (self.known.begin_read(), unix_ms_i64());
+        // The end of a rotation's window is told of without anybody writing it down.
+        let next_ms = self.store.next_rotation_end(user, now_ms).await?;
+        let until_ms = next_ms.map_or(u64::MAX, i64::unsigned_abs);
+        let notices = self.store.take_notices(user, device, now_ms).await?;
+        self.known.remember_that_nothing_waits(user, device, until_ms, read);
+        Ok(notices)
     }
 
     /// Hands the sessions that are here what came to wait for their devices, from whichever node.
@@ -131,16 +159,22 @@ impl Router {
     }
 
     async fn tell_or_keep(&self, outlet: &Outlet, notice: Notice) {
-        let encoded = Encoded::new(frame(notice.clone().into()));
+        let encoded = Encoded::new(fresh(notice.clone().into()));
         if deliver(outlet, &encoded, &self.metrics) != Some(AckStatus::Delivered) {
             self.keep(outlet.user, &notice, &Recipients::only([&outlet.device])).await;
         }
     }
 
+    /// Hands a live session one of them.
+    pub(super) fn push(&self, target: &Outlet, message: ServerMessage<'static>) {
+        // A session that is over by now has lost it, as one whose connection breaks with it under way.
+        let _ = deliver(target, &Encoded::new(fresh(message)), &self.metrics);
+    }
+
     fn push_notice(&self, user: UserId, notice: &Notice, live: &[DeviceId], except: &[&DeviceId]) -> Told {
         // Whoever connects from here on asks what waits for him.
         self.known.forget(user);
-        let frame = Encoded::new(frame(notice.clone().into()));
+        let frame = Encoded::new(fresh(notice.clone().into()));
         let mut told = Told::default();
         for attached in self.registry.of_user(user) {
             let device = attached.device;
@@ -183,7 +217,8 @@ struct Told {
     newcomers: Vec<Arc<Outlet>>,
 }
 
-fn frame(message: ServerMessage<'static>) -> ServerFrame<'static> {
+/// A message that the server starts.
+pub(super) fn fresh(message: ServerMessage<'static>) -> ServerFrame<'static> {
     ServerFrame {
         id: Some(RequestId::from_uuid(Uuid::now_v7())),
         timestamp: Now::read().timestamp(),

@@ -1,4 +1,6 @@
-//! The only way to a session: its bounded queue, and beside it what it is ordered to do.
+//! The only way to a session: its bounded queue, and beside it what it is ordered to do and the marks of watched users.
+
+mod marks;
 
 use std::{
     any::Any,
@@ -18,7 +20,12 @@ use aldis_protocol::{
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{offers::Offers, turns::Turns};
+use self::marks::Marks;
+use super::{
+    feed::{Feed, Reached},
+    offers::Offers,
+    turns::Turns,
+};
 
 /// Sockets that may wait to be looked at by a session: more than a client opens at once.
 const HAND_OVERS: usize = 8;
@@ -39,6 +46,8 @@ pub(crate) struct Outlet {
     deadline: AtomicU64,
     /// Bytes that the session keeps for its client besides the queue.
     kept: AtomicUsize,
+    /// Bytes that its subscriptions cost.
+    watches: AtomicUsize,
     queue: Mutex<Queue>,
 }
 
@@ -48,6 +57,8 @@ pub(crate) struct Frame {
     pub(crate) bytes: Bytes,
     /// Whether the client confirms it, so that it is kept for a resume until then.
     pub(crate) counted: bool,
+    /// The session's own messages up to this number in the mailbox are answered before it.
+    pub(crate) after_mail: u64,
 }
 
 /// What the session was told to do.
@@ -81,6 +92,18 @@ pub(crate) enum Pushed {
     Gone,
 }
 
+/// What became of a message of the mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a gap is to be filled first"]
+pub(super) enum Fed {
+    /// It was the next one, and put into the queue.
+    Pushed(Pushed),
+    /// The session has it already, or gets it through its `sync`.
+    Known,
+    /// Those after this number have to come first.
+    After(u64),
+}
+
 /// What a session that is over leaves behind.
 pub(crate) struct Left {
     /// Frames that waited for its client.
@@ -105,6 +128,8 @@ struct Queue {
     taken: Load,
     closing: Option<Closing>,
     hand_overs: Vec<Box<dyn Any + Send>>,
+    marks: Marks,
+    feed: Feed,
     waker: Option<Waker>,
     detached: bool,
     closed: bool,
@@ -116,12 +141,20 @@ struct Load {
     bytes: usize,
 }
 
+impl Frame {
+    /// A frame that has nothing to do with the mailbox.
+    pub(crate) const fn new(bytes: Bytes, counted: bool) -> Self {
+        Self { bytes, counted, after_mail: 0 }
+    }
+}
+
 impl Closing {
     /// A close whose `error` has the code that goes with it.
     pub(crate) fn new(code: CloseCode, reason: &'static str, message: &'static str) -> Self {
         let error = ErrorReply {
             close: Some(code.as_u16()),
-            reconnect: Some(code.advice(reason) == aldis_protocol::Advice::Reconnect),
+            // With new credentials first, where the code says so.
+            reconnect: Some(code.advice(reason) != aldis_protocol::Advice::Stop),
             ..ErrorReply::new(code.error_code(), message)
         };
         Self { code, reason, error }
@@ -155,21 +188,83 @@ impl Outlet {
             turns: Turns::default(),
             deadline: AtomicU64::new(u64::MAX),
             kept: AtomicUsize::new(0),
+            watches: AtomicUsize::new(0),
             queue: Mutex::default(),
         }
     }
 
     /// Puts a frame into the session's queue. Never waits.
     pub(crate) fn push(&self, frame: Frame) -> Pushed {
+        self.push_made(|_| frame)
+    }
+
+    /// Puts a frame into the queue that tells of messages of the user's mailbox which were told before.
+    pub(super) fn push_about_mail(&self, frame: Frame) -> Pushed {
+        self.push_made(|feed| Frame { after_mail: feed.through(), ..frame })
+    }
+
+    /// Has the session tell its client how a watched user shows himself, as soon as its socket has room.
+    pub(crate) fn mark(&self, watched: UserId) {
         let mut queue = self.lock();
         if queue.closed {
-            return Pushed::Gone;
+            return;
         }
-        let pushed = queue.push(frame);
-        let waker = queue.waker.take();
+        queue.marks.add(watched);
+        let waker = if queue.detached { None } else { queue.waker.take() };
         drop(queue);
         wake(waker);
-        pushed
+    }
+
+    /// Puts a message of the user's mailbox into the queue, where it is the next one.
+    pub(super) fn push_mail(&self, seq: u64, frame: impl FnOnce() -> Frame) -> Fed {
+        let mut queue = self.lock();
+        if queue.closed {
+            return Fed::Pushed(Pushed::Gone);
+        }
+        match queue.feed.reach(seq) {
+            Reached::Known => Fed::Known,
+            Reached::After(after) => Fed::After(after),
+            Reached::Next => {
+                let pushed = queue.push(Frame { after_mail: seq - 1, ..frame() });
+                let waker = queue.waker.take();
+                drop(queue);
+                wake(waker);
+                Fed::Pushed(pushed)
+            }
+        }
+    }
+
+    /// A message of the user's mailbox that the session knows from its own `ack` was committed.
+    pub(super) fn pass_mail(&self, seq: u64) -> Fed {
+        match self.lock().feed.reach(seq) {
+            Reached::Next | Reached::Known => Fed::Known,
+            Reached::After(after) => Fed::After(after),
+        }
+    }
+
+    /// A `sync` of the user's mailbox begins: what is committed from now on comes through it alone.
+    pub(super) fn begin_sync(&self) {
+        self.lock().feed.begin_sync();
+    }
+
+    /// The `sync` has streamed all up to this number. False where more was committed meanwhile.
+    pub(super) fn end_sync(&self, last: u64) -> bool {
+        self.lock().feed.end_sync(last)
+    }
+
+    /// After which number the session misses messages of the user's mailbox, where this one should have been told.
+    pub(super) fn misses_mail(&self, seq: u64) -> Option<u64> {
+        self.lock().feed.misses(seq)
+    }
+
+    /// Messages that are missing cannot be had: those that follow are told without them.
+    pub(super) fn leap_mail(&self) {
+        self.lock().feed.leap();
+    }
+
+    /// The `sync` ends before all was streamed.
+    pub(super) fn abandon_sync(&self) {
+        self.lock().feed.abandon_sync();
     }
 
     /// Closes the session. The first close stands, and goes before a hand-over.
@@ -197,7 +292,16 @@ impl Outlet {
 
     /// How many bytes wait for the session's client.
     pub(crate) fn held_bytes(&self) -> usize {
-        self.kept.load(Ordering::Relaxed) + self.lock().bytes
+        let queue = self.lock();
+        self.kept.load(Ordering::Relaxed)
+            + self.watches.load(Ordering::Relaxed)
+            + queue.bytes
+            + queue.marks.bytes()
+    }
+
+    /// What the session's subscriptions cost by now.
+    pub(super) fn set_watches(&self, bytes: usize) {
+        self.watches.store(bytes, Ordering::Relaxed);
     }
 
     /// Whether the session has no socket.
@@ -239,12 +343,28 @@ impl Outlet {
             queue.register(cx.waker());
             return Poll::Pending;
         }
-        Poll::Ready(Taken::Frames(queue.take_frames()))
+        queue.taken = Load { frames: queue.frames.len(), bytes: queue.bytes };
+        queue.bytes = 0;
+        Poll::Ready(Taken::Frames(std::mem::take(&mut queue.frames)))
     }
 
-    /// For the session itself, before it looks at a socket: what waits for its client came before that.
-    pub(crate) fn take_frames(&self) -> VecDeque<Frame> {
-        self.lock().take_frames()
+    /// For the session itself, where [nothing else waits](Self::poll_take): some of the watched users of whom it is to
+    /// tell its client. Without a socket nobody can be told, and what is told later is newer.
+    pub(crate) fn take_marks(&self) -> Option<Vec<UserId>> {
+        let mut queue = self.lock();
+        let taken = if queue.detached { Vec::new() } else { queue.marks.take() };
+        (!taken.is_empty()).then_some(taken)
+    }
+
+    /// For the session itself, before it answers or looks at a socket: what waits by now. Of what it took, so much is not written yet.
+    pub(crate) fn take_ahead(&self, unwritten_frames: usize, unwritten_bytes: usize) -> VecDeque<Frame> {
+        let mut queue = self.lock();
+        queue.taken = Load {
+            frames: queue.taken.frames.min(unwritten_frames) + queue.frames.len(),
+            bytes: queue.taken.bytes.min(unwritten_bytes) + queue.bytes,
+        };
+        queue.bytes = 0;
+        std::mem::take(&mut queue.frames)
     }
 
     /// For the session itself, while it has frames to write: registers for orders alone.
@@ -278,6 +398,19 @@ impl Outlet {
         Left { frames: queue.frames, hand_overs: queue.hand_overs }
     }
 
+    fn push_made(&self, frame: impl FnOnce(&Feed) -> Frame) -> Pushed {
+        let mut queue = self.lock();
+        if queue.closed {
+            return Pushed::Gone;
+        }
+        let frame = frame(&queue.feed);
+        let pushed = queue.push(frame);
+        let waker = queue.waker.take();
+        drop(queue);
+        wake(waker);
+        pushed
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -296,12 +429,6 @@ impl Queue {
         self.bytes += frame.bytes.len();
         self.frames.push_back(frame);
         if self.detached { Pushed::Buffered } else { Pushed::Queued }
-    }
-
-    fn take_frames(&mut self) -> VecDeque<Frame> {
-        self.taken = Load { frames: self.frames.len(), bytes: self.bytes };
-        self.bytes = 0;
-        std::mem::take(&mut self.frames)
     }
 
     fn take_order(&mut self) -> Option<Order> {
@@ -353,7 +480,7 @@ mod tests {
     }
 
     fn frame(length: usize) -> Frame {
-        Frame { bytes: Bytes::from(vec![b'x'; length]), counted: true }
+        Frame::new(Bytes::from(vec![b'x'; length]), true)
     }
 
     fn closing(code: CloseCode) -> Closing {
@@ -392,11 +519,54 @@ mod tests {
     }
 
     #[test]
+    fn what_is_taken_ahead_counts_until_it_is_written() {
+        let outlet = outlet();
+        assert_eq!(outlet.take_ahead(0, 0).len(), 0);
+        for _ in 0..QUEUE_FRAMES / 2 {
+            assert_eq!(outlet.push(frame(1)), Pushed::Queued);
+        }
+        assert_eq!(takes_frames(&outlet), Some(QUEUE_FRAMES / 2));
+        assert_eq!(outlet.push(frame(1)), Pushed::Queued);
+        // All but one of those that were taken before are written.
+        assert_eq!(outlet.take_ahead(1, 1).len(), 1);
+        for _ in 0..QUEUE_FRAMES - 2 {
+            assert_eq!(outlet.push(frame(1)), Pushed::Queued);
+        }
+        assert_eq!(outlet.push(frame(1)), Pushed::Full);
+    }
+
+    #[test]
+    fn what_tells_of_mail_comes_behind_the_answers_that_it_follows() {
+        let outlet = outlet();
+        assert_eq!(outlet.push_mail(5, || frame(1)), Fed::Pushed(Pushed::Queued));
+        assert_eq!(outlet.pass_mail(6), Fed::Known);
+        assert_eq!(outlet.push_about_mail(frame(1)), Pushed::Queued);
+        assert_eq!(outlet.push_mail(7, || frame(1)), Fed::Pushed(Pushed::Queued));
+        assert_eq!(outlet.push(frame(1)), Pushed::Queued);
+        let after_mail: Vec<u64> = outlet.take_ahead(0, 0).iter().map(|frame| frame.after_mail).collect();
+        assert_eq!(after_mail, [4, 6, 6, 0]);
+    }
+
+    #[test]
     fn the_limit_in_bytes_is_exact() {
         let outlet = outlet();
         assert_eq!(outlet.push(frame(QUEUE_BYTES)), Pushed::Queued);
         assert_eq!(outlet.held_bytes(), QUEUE_BYTES);
         assert_eq!(outlet.push(frame(1)), Pushed::Full);
+    }
+
+    #[test]
+    fn marks_are_held_until_there_is_a_socket() {
+        let outlet = outlet();
+        let watched = UserId::new(Uuid::from_u128(3));
+        outlet.set_detached(true);
+        outlet.mark(watched);
+        assert!(take(&outlet).is_pending());
+        assert_eq!(outlet.take_marks(), None);
+        assert!(outlet.held_bytes() > 0, "it is kept");
+        outlet.set_detached(false);
+        assert_eq!(outlet.take_marks(), Some(vec![watched]));
+        assert_eq!((outlet.take_marks(), outlet.held_bytes()), (None, 0));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tokio::{
 };
 
 use super::Denied;
+use crate::metrics::Metrics;
 
 /// Callers that may wait or be served; the next is told to come back.
 const QUEUE: usize = 64;
@@ -22,14 +23,16 @@ const FAILED: Denied = Denied::new(ErrorCode::Internal, "the server failed");
 /// The hashing of one node.
 pub(super) struct Passwords {
     hasher: PasswordHasher,
+    metrics: Arc<Metrics>,
     queue: Arc<Semaphore>,
     workers: Arc<Semaphore>,
 }
 
 impl Passwords {
-    pub(super) fn new(hasher: PasswordHasher) -> Self {
+    pub(super) fn new(hasher: PasswordHasher, metrics: Arc<Metrics>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { hasher, queue: Arc::new(Semaphore::new(QUEUE)), workers: Arc::new(Semaphore::new(cores)) }
+        let (queue, workers) = (Arc::new(Semaphore::new(QUEUE)), Arc::new(Semaphore::new(cores)));
+        Self { hasher, metrics, queue, workers }
     }
 
     /// How many callers are served or wait.
@@ -61,6 +64,7 @@ impl Passwords {
     async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Denied> {
         let _place = Arc::clone(&self.queue).try_acquire_owned().map_err(|_| BUSY)?;
         let turn = self.turn().await?;
+        self.metrics.password_hashes.add();
         tokio::task::spawn_blocking(move || {
             let _turn = turn;
             work()

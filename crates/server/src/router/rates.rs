@@ -8,11 +8,12 @@ use super::{Denied, Outlet, Router};
 use crate::{
     clock::Now,
     metrics::Metrics,
-    rate::{Buckets, Limit, Rate},
+    rate::{Buckets, Limit, Rate, Wait},
 };
 
 const OFFERS: Rate = Rate::per_minute(30);
 const REFRESHES: Rate = Rate::per_minute(10);
+const STORED_MESSAGES: Rate = Rate::per_minute(120);
 
 /// The limits of one node.
 #[derive(Debug)]
@@ -22,11 +23,29 @@ pub(super) struct Rates {
     offers: Buckets<(UserId, Target)>,
     /// By family.
     refreshes: Buckets<Uuid>,
+    /// Messages that are stored, by user.
+    stored: Buckets<UserId>,
 }
 
 impl Rates {
     pub(super) fn new(enforced: bool) -> Self {
-        Self { offers: Buckets::new(OFFERS, enforced), refreshes: Buckets::new(REFRESHES, enforced) }
+        Self {
+            offers: Buckets::new(OFFERS, enforced),
+            refreshes: Buckets::new(REFRESHES, enforced),
+            stored: Buckets::new(STORED_MESSAGES, enforced),
+        }
+    }
+
+    /// The refusal of a stored message too many.
+    pub(super) fn refuse_stored(
+        &self,
+        user: UserId,
+        now: Now,
+        metrics: &Metrics,
+    ) -> Option<ServerMessage<'static>> {
+        let wait = self.stored.take(user, now.tick).err()?;
+        metrics.limited(Limit::StoredMessages);
+        Some(refusal("too many stored messages; send fewer in a minute", wait))
     }
 
     /// The refusal of an offer too many.
@@ -42,12 +61,7 @@ impl Rates {
         }
         let wait = self.offers.take((from.user, signal.target.clone()), now.tick).err()?;
         metrics.limited(Limit::Offers);
-        let message = "too many offers to this target; wait before the next one";
-        let retry_after = Some(wait.seconds());
-        Some(ServerMessage::Error(ErrorReply {
-            retry_after,
-            ..ErrorReply::new(ErrorCode::RateLimited, message)
-        }))
+        Some(refusal("too many offers to this target; wait before the next one", wait))
     }
 }
 
@@ -70,5 +84,11 @@ impl Router {
     pub(crate) fn sweep_rates(&self, now: Now) {
         self.rates.offers.sweep(now.tick);
         self.rates.refreshes.sweep(now.tick);
+        self.rates.stored.sweep(now.tick);
     }
+}
+
+fn refusal(message: &'static str, wait: Wait) -> ServerMessage<'static> {
+    let retry_after = Some(wait.seconds());
+    ServerMessage::Error(ErrorReply { retry_after, ..ErrorReply::new(ErrorCode::RateLimited, message) })
 }

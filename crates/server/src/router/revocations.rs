@@ -229,6 +229,9 @@ impl Router {
                 attached.handle.close_with(closing);
             }
         }
+        if let Revocation::AccountDeleted { user } = revocation {
+            self.hide_for_good(*user);
+        }
     }
 }
 
@@ -251,6 +254,9 @@ fn closing(revocation: &Revocation, outlet: &Outlet) -> Option<Closing> {
             (outlet.device == *device, CloseCode::DeviceUnknown, "the device was removed")
         }
         Revocation::AccountDisabled { .. } => (true, CloseCode::AccountDisabled, "the account is disabled"),
+        Revocation::SignedOut { .. } => {
+            (true, CloseCode::SessionRevoked, "every session of the account was revoked; sign in again")
+        }
         Revocation::AccountDeleted { .. } => (true, CloseCode::SessionRevoked, "the account was deleted"),
     };
     let concerned = concerned && outlet.user == revocation.user();

@@ -2,7 +2,7 @@
 
 use aldis_auth::{Cancellation, Chain, ChainError, Link, Provisional, PublicKey, Rotation};
 use aldis_protocol::{
-    Alert, AlertKind, ErrorCode, Fingerprint, PendingRotation, Timestamp, UserId,
+    AlertKind, ErrorCode, Fingerprint, PendingRotation, Timestamp, UserId,
     api::{
         CancelRequest, CancelResponse, ChainHead, ChainResponse, IdentityResponse, LinkRequest, LinkResponse,
         RotateRequest,
@@ -105,7 +105,7 @@ impl Router {
             IdentityLink::Linked => {
                 self.known.forget(caller.user);
                 let fingerprint = key.fingerprint();
-                let linked = alert(AlertKind::IdentityLinked, fingerprint, None);
+                let linked = Notice::of_identity(AlertKind::IdentityLinked, fingerprint, None);
                 self.notify(caller.user, linked, &[]).await;
                 Ok(LinkResponse { fingerprint })
             }
@@ -130,7 +130,7 @@ impl Router {
         let (link, is_new) = accepted(rotated.await?)?;
         let head = ChainHead { sequence: request.sequence, hash: link.hash() };
         if is_new {
-            let started = alert(AlertKind::RotationStarted, fingerprint, Some(head));
+            let started = Notice::of_identity(AlertKind::RotationStarted, fingerprint, Some(head));
             self.chain_changed(caller.user, started).await;
         }
         let cancellation_deadline = timestamp(link.cancellation_deadline_ms().unwrap_or_default());
@@ -150,7 +150,8 @@ impl Router {
         let (link, is_new) = accepted(cancelled.await?)?;
         let head = ChainHead { sequence: request.sequence, hash: link.hash() };
         if is_new {
-            let cancelled = alert(AlertKind::RotationCancelled, identity.fingerprint, Some(head));
+            let cancelled =
+                Notice::of_identity(AlertKind::RotationCancelled, identity.fingerprint, Some(head));
             self.chain_changed(identity.user_id, cancelled).await;
         }
         let active_key = *cancellation.signer_key.as_bytes();
@@ -207,17 +208,6 @@ fn accepted(change: ChainChange) -> Result<(Link, bool), NotAccepted> {
         ChainChange::NoIdentity => Err(UNKNOWN_IDENTITY.into()),
         ChainChange::Revoked => Err(REVOKED.into()),
     }
-}
-
-/// Something happened to the identity of the account.
-fn alert(kind: AlertKind, fingerprint: Fingerprint, head: Option<ChainHead>) -> Notice {
-    Notice::Alert(Alert {
-        kind,
-        device_id: None,
-        fingerprint: Some(fingerprint),
-        sequence: head.map(|head| head.sequence),
-        hash: head.map(|head| head.hash),
-    })
 }
 
 fn cancellable_by(chain: &Chain, key: &PublicKey) -> Option<PendingRotation> {

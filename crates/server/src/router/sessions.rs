@@ -1,11 +1,11 @@
 //! Signing out, and what only somebody may do who proved a moment ago who he is.
 
-use aldis_protocol::{ErrorCode, api::ChangePasswordRequest};
+use aldis_protocol::{AlertKind, DeviceId, ErrorCode, api::ChangePasswordRequest};
 
-use super::{Caller, Denied, Router, tokens::REVOKED};
+use super::{Caller, Denied, Outlet, Router, tokens::REVOKED};
 use crate::{
     clock::{Now, unix_ms_i64},
-    store::AccountChange,
+    store::{AccountChange, Notice},
 };
 
 /// How long a login counts as of now, in seconds.
@@ -24,6 +24,7 @@ const NO_PASSWORD: Denied = Denied::new(
 );
 const PASSWORD_CHANGED: Denied =
     Denied::new(ErrorCode::Conflict, "the password was changed at the same time; look which one it is now");
+const PASSWORD_CHANGED_ALERT: Notice = Notice::of_account(AlertKind::PasswordChanged);
 
 impl Caller {
     /// Whether he signed in a moment ago. What makes a stolen token a lasting credential asks for it.
@@ -68,7 +69,12 @@ impl Router {
         let stored = stored.ok_or(NO_PASSWORD)?;
         let fresh = self.passwords.hash(new_password.expose().to_owned()).await?;
         let changed = self.store.change_password(caller.user, caller.family, &stored, &fresh, unix_ms_i64());
-        self.account_changed(changed.await?).await
+        self.account_changed(changed.await?).await?;
+        let own: Vec<&DeviceId> = caller.device.iter().collect();
+        // What a key has proved goes on, with the caller's own sign-in.
+        let ends = |outlet: &Outlet| outlet.family().is_some_and(|family| family != caller.family);
+        self.notify_around(caller.user, PASSWORD_CHANGED_ALERT, &own, ends).await;
+        Ok(())
     }
 
     /// Deletes the caller's account.

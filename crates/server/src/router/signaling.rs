@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use aldis_protocol::{
     Ack, AckStatus, DeviceId, ErrorCode, Payload, RelayedSignal, RequestId, ServerFrame, ServerMessage,
-    Signal, SignalKind, SignalSignature, Target, UserId, UserRef,
+    Signal, SignalKind, SignalSignature, Target, UserId,
 };
 use aldis_registry::{Facts, Purpose, may_reach};
 
@@ -12,9 +12,11 @@ use super::{
     Reply, Router,
     deliver::{Encoded, deliver},
     error,
+    named::known_user,
     outlet::Outlet,
     relations::Relation,
     stand_in::stand_in,
+    turns::Turn,
 };
 use crate::{clock::Now, store::StoreError};
 
@@ -35,10 +37,10 @@ impl Router {
         {
             return Reply::Now(self.hand_on(from, &target, addressee, relay.with(payload)));
         }
-        let turn = from.turns.take();
+        let turn = Turn::take(from);
         let (router, from, payload) = (Arc::clone(self), Arc::clone(from), payload.into_owned());
         Reply::Later(Box::pin(async move {
-            let _turn = turn;
+            turn.comes().await;
             match router.find_addressee(&from, &target).await {
                 Ok(addressee) => router.hand_on(&from, &target, addressee, relay.with(payload)),
                 Err(failure) => unavailable(&failure),
@@ -65,13 +67,7 @@ impl Router {
     fn known_addressee(&self, from: &Outlet, target: &Target, now: Now) -> Option<Addressee> {
         let user = match target {
             Target::Device(device) => self.user_of_device(from, device),
-            Target::User(UserRef::Id(user)) => *user,
-            Target::User(UserRef::Fingerprint(fingerprint)) => {
-                if from.fingerprint != Some(*fingerprint) {
-                    return None;
-                }
-                from.user
-            }
+            Target::User(named) => known_user(from, *named)?,
         };
         let relation = self.known_relation(from.user, user, now)?;
         Some(Addressee { user, relation })
@@ -80,14 +76,7 @@ impl Router {
     async fn find_addressee(&self, from: &Outlet, target: &Target) -> Result<Addressee, StoreError> {
         let user = match target {
             Target::Device(device) => self.user_of_device(from, device),
-            Target::User(UserRef::Id(user)) => *user,
-            Target::User(UserRef::Fingerprint(fingerprint)) => {
-                let identity = self.store.identity_of_fingerprint(*fingerprint).await?;
-                identity.map_or_else(
-                    || stand_in(from.user, &fingerprint.to_string()),
-                    |identity| identity.user_id,
-                )
-            }
+            Target::User(named) => self.named_user(from.user, *named).await?,
         };
         let relation = self.relation(from.user, user).await?;
         Ok(Addressee { user, relation })
@@ -204,7 +193,7 @@ fn handed_on(status: AckStatus, whom: &impl fmt::Display) -> Ack<'static> {
 }
 
 /// Blocked, not allowed, unknown and offline are one answer.
-fn target_unavailable() -> ServerMessage<'static> {
+pub(super) fn target_unavailable() -> ServerMessage<'static> {
     error(ErrorCode::TargetUnavailable, "the target cannot be reached")
 }
 

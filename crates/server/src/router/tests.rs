@@ -1,11 +1,13 @@
-//! Signals through the router alone: what it asks the store, and in which order it carries things out.
+//! The router alone: what it asks the store, and in which order it carries things out.
+
+mod rotation_ends;
 
 use std::sync::Arc;
 
 use aldis_auth::{KeyRing, RootKey};
 use aldis_protocol::{
-    ClientMessage, Codec, DeviceId, ErrorCode, Fingerprint, Payload, ServerMessage, Signal, SignalKind,
-    Target, UserId, UserRef, api::ContactDecision,
+    ClientMessage, Codec, DeviceId, ErrorCode, Fingerprint, Payload, PresenceSubscribe, ServerMessage,
+    SetPresence, Signal, SignalKind, Status, Target, UserId, UserRef, api::ContactDecision,
 };
 use uuid::Uuid;
 
@@ -63,6 +65,7 @@ impl Node {
         match self.signal(from, kind, target, Now::read()) {
             Reply::Now(message) => message,
             Reply::Later(answer) => answer.await,
+            Reply::InParts(_) => unreachable!("a signal is answered in one piece"),
         }
     }
 }
@@ -195,4 +198,120 @@ async fn only_an_offer_opens_the_way_back() {
     }
     let back = node.signals(&called, SignalKind::Answer, Target::Device(calling.device.clone())).await;
     assert_eq!(code(&back), Some(ErrorCode::TargetUnavailable));
+}
+
+/// What a session tells of a user, where it has something to tell.
+fn told(node: &Node, to: &Outlet, user: UserId) -> Option<(Status, u32)> {
+    let Some(ServerMessage::Presence(presence)) = node.router.tell(to, user) else { return None };
+    Some((presence.status, presence.devices))
+}
+
+async fn subscribes(node: &Node, from: &Arc<Outlet>, users: &[UserId]) -> ServerMessage<'static> {
+    let user_ids = users.iter().copied().map(UserRef::Id).collect();
+    let message = ClientMessage::PresenceSubscribe(PresenceSubscribe { user_ids });
+    match node.router.handle(from, None, message, Now::read()) {
+        Reply::Later(answer) => answer.await,
+        Reply::Now(_) | Reply::InParts(_) => panic!("answered without the store, or in parts"),
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_marked_for_whom_it_asked_once_that_is_answered() {
+    let node = Node::start().await;
+    let (user, peer, stranger) = (node.user().await, node.user().await, node.user().await);
+    node.allow(peer, user).await;
+    let (watcher, _live, _hidden) = (node.session(user), node.session(peer), node.session(stranger));
+    let users = [stranger, peer, user];
+    assert_eq!(code(&subscribes(&node, &watcher, &users).await), None);
+    assert_eq!(watcher.take_marks(), Some(users.to_vec()));
+    let shown = users.map(|user| told(&node, &watcher, user));
+    assert_eq!(shown, [Some((Status::Offline, 0)), Some((Status::Online, 1)), Some((Status::Online, 1))]);
+    assert_eq!(told(&node, &watcher, peer), None, "told already");
+}
+
+#[tokio::test]
+async fn what_another_node_changed_is_carried_out_when_it_is_read() {
+    let node = Node::start().await;
+    let (user, peer) = (node.user().await, node.user().await);
+    node.router.recall_standings().await.unwrap();
+    let (watcher, _live) = (node.session(user), node.session(peer));
+    subscribes(&node, &watcher, &[peer]).await;
+    assert_eq!(told(&node, &watcher, peer), Some((Status::Offline, 0)));
+    let (store, now_ms) = (&node.router.store, unix_ms_i64());
+    for (decision, shown) in
+        [(ContactDecision::Allowed, (Status::Online, 1)), (ContactDecision::Blocked, (Status::Offline, 0))]
+    {
+        store.decide_contact(peer, user, decision, now_ms).await.unwrap();
+        assert_eq!(told(&node, &watcher, peer), None, "not read yet");
+        node.router.read_standings().await.unwrap();
+        assert_eq!(told(&node, &watcher, peer), Some(shown));
+        node.router.read_standings().await.unwrap();
+        assert_eq!(told(&node, &watcher, peer), None);
+    }
+}
+
+/// A list entry that was read counts only once it is carried out.
+#[tokio::test]
+async fn nothing_is_shown_while_nobody_knows_whether_it_may_be() {
+    let node = Node::start().await;
+    let (user, peer) = (node.user().await, node.user().await);
+    node.allow(peer, user).await;
+    let (watcher, _live) = (node.session(user), node.session(peer));
+    subscribes(&node, &watcher, &[peer]).await;
+    assert_eq!(told(&node, &watcher, peer), Some((Status::Online, 1)));
+    node.router.standing_was_changed(peer, user).await;
+    assert_eq!(told(&node, &watcher, peer), None, "it is as it was");
+    node.router.store.close().await;
+    assert!(node.router.standing_changed(peer, user).await.is_err());
+    assert_eq!(told(&node, &watcher, peer), Some((Status::Offline, 0)));
+}
+
+#[tokio::test]
+async fn a_crowd_is_told_in_the_end_and_its_first_at_once() {
+    const CROWD: usize = 700;
+    let node = Node::start().await;
+    let (user, peer) = (node.user().await, node.user().await);
+    node.allow(peer, user).await;
+    let live = node.session(peer);
+    let mut crowd = Vec::new();
+    for _ in 0..CROWD {
+        let watcher = Arc::new(Outlet::new(
+            new_session_id(),
+            user,
+            DeviceId::ephemeral(Uuid::now_v7()),
+            None,
+            None,
+            Codec::Json,
+        ));
+        subscribes(&node, &watcher, &[peer]).await;
+        assert_eq!(told(&node, &watcher, peer), Some((Status::Online, 1)));
+        assert!(is_marked(&watcher, peer));
+        crowd.push(watcher);
+    }
+    let busy = SetPresence { status: Status::Busy, note: None };
+    let _ = node.router.handle(&live, None, ClientMessage::Presence(busy), Now::read());
+    let at_once = crowd.iter().filter(|watcher| is_marked(watcher, peer)).count();
+    assert_eq!(at_once, 256);
+    let rest = async {
+        let mut rounds = Vec::new();
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+            rounds.push(crowd.iter().filter(|watcher| is_marked(watcher, peer)).count());
+        }
+        rounds
+    };
+    let rounds = tokio::select! {
+        biased;
+        () = node.router.tell_crowds() => unreachable!("it goes on for ever"),
+        rounds = rest => rounds,
+    };
+    assert_eq!(rounds.iter().sum::<usize>(), CROWD - at_once);
+    assert!(rounds.iter().all(|told| *told <= 256), "others have their turn: {rounds:?}");
+    let told = crowd.iter().filter(|watcher| told(&node, watcher, peer) == Some((Status::Busy, 1)));
+    assert_eq!(told.count(), CROWD);
+}
+
+/// Takes the marks of a session; whether this user is among them.
+fn is_marked(outlet: &Outlet, user: UserId) -> bool {
+    outlet.take_marks().is_some_and(|marked| marked.contains(&user))
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aldis_auth::{Claims, RefreshToken, TokenError};
 use aldis_protocol::{
-    DeviceId, ErrorCode, Fingerprint, UserId,
+    AlertKind, DeviceId, ErrorCode, Fingerprint, UserId,
     api::{JsonWebKey, JsonWebKeySet, TokenResponse, TokenType},
 };
 use rand::RngExt;
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     clock::{Now, unix_ms_i64},
-    store::{FamilyCreation, LoginProof, NewFamily, REFRESH_IDLE_MS, RefreshFamily, RefreshUse},
+    store::{FamilyCreation, LoginProof, NewFamily, Notice, REFRESH_IDLE_MS, RefreshFamily, RefreshUse},
 };
 
 /// Who calls over HTTP, by a token that was checked.
@@ -42,6 +42,7 @@ pub(super) struct Login<'a> {
 }
 
 pub(super) const REVOKED: Denied = Denied::new(ErrorCode::Revoked, "the session was revoked; sign in again");
+const REFRESH_REUSED_ALERT: Notice = Notice::of_account(AlertKind::RefreshReused);
 const INVALID_REFRESH: Denied =
     Denied::new(ErrorCode::InvalidToken, "the refresh token is not valid; sign in again");
 
@@ -165,6 +166,8 @@ impl Router {
     async fn refresh_reused(&self, family: &RefreshFamily) -> Denied {
         tracing::warn!(user = %family.user_id, family = %family.family_id, "a refresh token was used twice");
         self.revoked().await;
+        let ends = |outlet: &Outlet| outlet.family() == Some(family.family_id);
+        self.notify_around(family.user_id, REFRESH_REUSED_ALERT, &[], ends).await;
         Denied::new(ErrorCode::RefreshReused, "the refresh token was used before; sign in again")
     }
 

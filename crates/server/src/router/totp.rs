@@ -5,7 +5,7 @@ use std::iter;
 use aldis_auth::{
     KeyRing, RECOVERY_CODES, RecoveryCode, SealedFor, Sealer, SecondFactor, SubKeyRing, TotpCode, TotpSecret,
 };
-use aldis_protocol::{Alert, AlertKind, ErrorCode, Secret, UserId, api::TotpEnrollment};
+use aldis_protocol::{AlertKind, ErrorCode, Secret, UserId, api::TotpEnrollment};
 use rand::RngExt;
 use zeroize::Zeroizing;
 
@@ -32,6 +32,8 @@ pub(crate) struct FactorDue {
 /// Whom authenticator apps show beside the account.
 const ISSUER: &str = "Aldis";
 const PURPOSE: &str = "totp";
+
+const TOTP_CHANGED: Notice = Notice::of_account(AlertKind::TotpChanged);
 
 const REQUIRED: Denied =
     Denied::new(ErrorCode::TotpRequired, "this account has a second factor; add `totp_code`");
@@ -78,7 +80,7 @@ impl Router {
         self.use_factor(caller.user, FactorUse::Confirmation, shown, now).await?;
         self.known.forget(caller.user);
         if !was_in_force {
-            self.notify(caller.user, totp_changed(), &[]).await;
+            self.notify(caller.user, TOTP_CHANGED, &[]).await;
         }
         Ok(())
     }
@@ -89,7 +91,7 @@ impl Router {
         caller.step_up(now)?;
         self.use_factor(caller.user, FactorUse::Removal, SecondFactor::parse(code).ok(), now).await?;
         self.known.forget(caller.user);
-        self.notify(caller.user, totp_changed(), &[]).await;
+        self.notify(caller.user, TOTP_CHANGED, &[]).await;
         Ok(())
     }
 
@@ -203,16 +205,6 @@ impl SecondFactors {
             opened.inspect_err(|error| tracing::error!(%user, %error, "a second factor is lost")).ok()?;
         opened.as_slice().try_into().ok().map(TotpSecret::new)
     }
-}
-
-fn totp_changed() -> Notice {
-    Notice::Alert(Alert {
-        kind: AlertKind::TotpChanged,
-        device_id: None,
-        fingerprint: None,
-        sequence: None,
-        hash: None,
-    })
 }
 
 const fn sealed_for(user_id: UserId) -> SealedFor<'static> {

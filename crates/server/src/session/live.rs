@@ -84,6 +84,7 @@ pub(super) enum Step<'a> {
 pub(super) struct Asked {
     id: Option<RequestId>,
     digest: Option<RequestDigest>,
+    subscribes: bool,
 }
 
 /// What a deadline asks for.
@@ -107,6 +108,11 @@ impl Asked {
     /// The request's id.
     pub(super) const fn id(&self) -> Option<&RequestId> {
         self.id.as_ref()
+    }
+
+    /// Whether it asks for somebody's presence.
+    pub(super) const fn subscribes(&self) -> bool {
+        self.subscribes
     }
 
     /// Whether this is a request under the id of another, of a kind that is not carried out twice.
@@ -334,13 +340,14 @@ impl Live {
         if let (Some(id), Some(digest)) = (&id, &digest) {
             match self.replies.find(id, digest) {
                 Known::New => {}
-                Known::Answered(ack) => return Step::Reply(Frame { bytes: ack, counted: true }),
+                Known::Answered(ack) => return Step::Reply(Frame::new(ack, true)),
                 Known::Conflict => {
                     return Step::Reply(self.error(Some(id.clone()), ErrorCode::Conflict, ID_TAKEN, now));
                 }
             }
         }
-        let asked = Asked { id, digest };
+        let subscribes = matches!(message, ClientMessage::PresenceSubscribe(_));
+        let asked = Asked { id, digest, subscribes };
         if let ClientMessage::Auth(auth) = message {
             let token = auth.token.map(|token| token.expose().to_owned()).unwrap_or_default();
             return Step::CheckToken(asked, token);
@@ -435,7 +442,7 @@ impl Live {
         }
         let counted = message.is_counted();
         let frame = ServerFrame { id, timestamp: now.timestamp(), message };
-        Frame { bytes: self.codec.encode_server(&frame), counted }
+        Frame::new(self.codec.encode_server(&frame), counted)
     }
 }
 

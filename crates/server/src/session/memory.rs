@@ -6,15 +6,9 @@ use aldis_protocol::CloseCode;
 
 use crate::router::{Closing, Outlet, Router};
 
-/// Queues and buffers of a node.
-const LIMIT: usize = 256 * 1024 * 1024;
-
-/// Gives up sessions until the rest fits: the largest of those whose clients are away, then the largest queues.
-pub(super) fn relieve(router: &Router) {
-    relieve_to(LIMIT, router);
-}
-
-fn relieve_to(limit: usize, router: &Router) {
+/// Gives up sessions until the queues and buffers of the rest fit into so many bytes: the largest of those whose clients
+/// are away, then the largest queues.
+pub(super) fn relieve(router: &Router, limit: usize) {
     let mut held = 0;
     router.registry.for_each(|outlet| held += outlet.held_bytes());
     if held <= limit {
@@ -57,7 +51,7 @@ mod tests {
         assert!(router.attach(&outlet, 0));
         outlet.set_kept(kept);
         outlet.set_detached(is_detached);
-        let _ = outlet.push(Frame { bytes: Bytes::from(vec![0; queued]), counted: true });
+        let _ = outlet.push(Frame::new(Bytes::from(vec![0; queued]), true));
         outlet
     }
 
@@ -76,13 +70,13 @@ mod tests {
             session(&router, 200, 50, true),
         ];
         let given_up = || sessions.each_ref().map(|outlet| is_given_up(outlet));
-        relieve_to(810, &router);
+        relieve(&router, 810);
         assert_eq!(given_up(), [false; 4]);
-        relieve_to(809, &router);
+        relieve(&router, 809);
         assert_eq!(given_up(), [false, false, false, true]);
-        relieve_to(551, &router);
+        relieve(&router, 551);
         assert_eq!(given_up(), [false, false, true, true]);
-        relieve_to(400, &router);
+        relieve(&router, 400);
         assert_eq!(given_up(), [false, true, true, true]);
     }
 }

@@ -11,18 +11,19 @@ use std::{
 };
 
 use aldis_protocol::{
-    CloseCode, ServerMessage,
+    CloseCode, ServerMessage, UserId,
     limits::{MAX_UNANSWERED_REQUESTS, WRITE_STALL},
 };
 use bytes::Bytes;
-use futures::future::BoxFuture;
 use tokio_util::task::TaskTracker;
 
 use super::{
     greeting::{self, Greeting},
     leave::leave,
-    live::{Asked, Due, Live, Step, fresh},
+    live::{Due, Live, Step, fresh},
     resume::{Arriving, HandOver},
+    told::Told,
+    unanswered::{Answer, Unanswered, mailbox_number},
     wire::{Backlog, Broken, Incoming, Outgoing, Wire},
 };
 use crate::{
@@ -43,29 +44,24 @@ pub(crate) struct Task<W> {
     router: Arc<Router>,
     /// Waits for sockets that the session has let go of.
     sockets: TaskTracker,
-    waiting: VecDeque<Waiting>,
+    waiting: Unanswered,
     /// What was read and has to wait for those that wait, for one of which it may be a repetition; nothing is read until it
     /// has had its turn.
     put_off: Option<Incoming>,
+    /// Of whose presence the client was told on this socket.
+    told: Told,
     /// What the socket had taken when it was last seen to take nothing.
     written_before_stall: u64,
-}
-
-/// A reply that is not written yet, in the order of the requests.
-enum Waiting {
-    /// For an answer.
-    ForAnswer(Asked, BoxFuture<'static, ServerMessage<'static>>),
-    /// For the replies before it.
-    ForTurn(Frame),
 }
 
 /// What the loop woke up for, the most urgent first.
 enum Wake {
     Order(Order),
     Frames(VecDeque<Frame>),
+    Watched(Vec<UserId>),
     Due,
     Incoming(Incoming),
-    Answered(ServerMessage<'static>),
+    Answer(Answer),
     Broken,
 }
 
@@ -92,24 +88,19 @@ impl<W: Wire> Task<W> {
         sockets: TaskTracker,
     ) -> Self {
         outlet.set_deadline(live.next_deadline());
-        let (wire, waiting, put_off) = (Some(wire), VecDeque::new(), early);
-        Self { wire, live, outlet, router, sockets, waiting, put_off, written_before_stall: 0 }
+        let (wire, waiting, put_off, told) = (Some(wire), Unanswered::default(), early, Told::default());
+        Self { wire, live, outlet, router, sockets, waiting, put_off, told, written_before_stall: 0 }
     }
 
     /// The way to this session.
-    pub(super) fn outlet(&self) -> &Arc<Outlet> {
+    pub(crate) fn outlet(&self) -> &Arc<Outlet> {
         &self.outlet
-    }
-
-    /// Has the session close as soon as it runs.
-    pub(crate) fn close_with(&self, closing: Closing) {
-        self.outlet.close_with(closing);
     }
 
     /// Sends a message that the server starts. False where the buffer for a client that is away ran over.
     pub(super) fn say(&mut self, message: ServerMessage<'_>) -> bool {
         let counted = message.is_counted();
-        self.send(Frame { bytes: self.outlet.codec.encode_server(&fresh(message)), counted })
+        self.send(Frame::new(self.outlet.codec.encode_server(&fresh(message)), counted))
     }
 
     /// Serves the session until it ends. The future is hardly larger than the task, which idle connections keep.
@@ -137,7 +128,7 @@ impl<W: Wire> Task<W> {
 
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<ControlFlow<Option<Closing>>> {
         let wake = ready!(self.poll_wake(cx));
-        Poll::Ready(match self.act(wake) {
+        Poll::Ready(match self.act(wake, cx) {
             ControlFlow::Continue(()) => ControlFlow::Continue(()),
             ControlFlow::Break(ending) => self.outlive(ending),
         })
@@ -160,16 +151,14 @@ impl<W: Wire> Task<W> {
             if let Poll::Ready(incoming) = self.poll_read(cx) {
                 return Poll::Ready(Wake::Incoming(incoming));
             }
-            if let Some(Waiting::ForAnswer(_, answer)) = self.waiting.front_mut()
-                && let Poll::Ready(message) = answer.as_mut().poll(cx)
-            {
-                return Poll::Ready(Wake::Answered(message));
-            }
             let had_backlog = self.has_backlog();
+            if let Poll::Ready(answer) = self.waiting.poll(cx, !had_backlog && self.wire.is_some()) {
+                return Poll::Ready(Wake::Answer(answer));
+            }
             match self.poll_flush(cx) {
                 Poll::Ready(Err(Broken)) => return Poll::Ready(Wake::Broken),
-                // There is room for more requests.
-                Poll::Ready(Ok(())) if had_backlog && !has_read => {}
+                // There is room for more requests, or for more of what is streamed.
+                Poll::Ready(Ok(())) if had_backlog && (!has_read || self.waiting.has_parts()) => {}
                 // There is room for what waits in the queue; all else was just asked.
                 Poll::Ready(Ok(())) if had_backlog => {
                     self.outlet.set_deadline(self.live.next_deadline());
@@ -200,10 +189,15 @@ impl<W: Wire> Task<W> {
         if self.has_backlog() {
             return self.outlet.poll_order(cx).map(Wake::Order);
         }
-        self.outlet.poll_take(cx).map(|taken| match taken {
-            Taken::Frames(frames) => Wake::Frames(frames),
-            Taken::Order(order) => Wake::Order(order),
-        })
+        match self.outlet.poll_take(cx) {
+            Poll::Ready(Taken::Frames(frames)) => Poll::Ready(Wake::Frames(frames)),
+            Poll::Ready(Taken::Order(order)) => Poll::Ready(Wake::Order(order)),
+            // Whoever subscribes is answered before he is told.
+            Poll::Pending if self.waiting.awaits_subscription() => Poll::Pending,
+            Poll::Pending => {
+                self.outlet.take_marks().map_or(Poll::Pending, |users| Poll::Ready(Wake::Watched(users)))
+            }
+        }
     }
 
     /// A client that does not read its replies is not read from; one whose requests wait for the store neither.
@@ -245,19 +239,21 @@ impl<W: Wire> Task<W> {
         self.outlet.set_kept(self.live.kept_bytes());
     }
 
-    fn act(&mut self, wake: Wake) -> Flow {
+    fn act(&mut self, wake: Wake, cx: &mut Context<'_>) -> Flow {
         match wake {
             Wake::Order(Order::Close(closing)) => Flow::Break(Ending::Closed(closing)),
             Wake::Order(Order::HandOver(offer)) => {
                 // A buffer that runs over by it leaves nothing to come back to.
-                let flow = self.send_all(self.outlet.take_frames());
+                let Backlog { frames, bytes } = self.backlog();
+                let flow = self.send_all(self.outlet.take_ahead(frames, bytes), cx);
                 self.consider(offer);
                 flow
             }
-            Wake::Frames(frames) => self.send_all(frames),
+            Wake::Frames(frames) => self.send_all(frames, cx),
+            Wake::Watched(users) => self.tell_of(users),
             Wake::Due => self.act_on_deadlines(),
             Wake::Incoming(incoming) => self.take(incoming),
-            Wake::Answered(message) => self.take_answer(message),
+            Wake::Answer(answer) => self.take_answer(answer, cx),
             Wake::Broken => Flow::Break(Ending::Broken),
         }
     }
@@ -268,10 +264,15 @@ impl<W: Wire> Task<W> {
             Incoming::Ping => Flow::Continue(()),
             Incoming::Pong => {
                 self.live.pong();
+                self.told.ponged();
                 Flow::Continue(())
             }
             Incoming::Closed(code) if code.is_some_and(is_for_good) => Flow::Break(Ending::Gone),
-            Incoming::Closed(_) | Incoming::Broken => Flow::Break(Ending::Broken),
+            Incoming::Closed(_) => {
+                self.router.client_left(&self.outlet);
+                Flow::Break(Ending::Broken)
+            }
+            Incoming::Broken => Flow::Break(Ending::Broken),
             Incoming::Refused(code, message) => Flow::Break(Ending::Closed(Closing::new(code, "", message))),
         }
     }
@@ -285,7 +286,7 @@ impl<W: Wire> Task<W> {
                 self.reply(reply)?;
                 Flow::Break(Ending::Closed(closing))
             }
-            Step::Ask(asked, _) if self.is_waiting(&asked) => {
+            Step::Ask(asked, _) if self.waiting.includes(&asked) => {
                 self.put_off = Some(Incoming::Frame(frame.clone()));
                 Flow::Continue(())
             }
@@ -297,7 +298,11 @@ impl<W: Wire> Task<W> {
                         self.reply(reply)
                     }
                     Reply::Later(answer) => {
-                        self.waiting.push_back(Waiting::ForAnswer(asked, answer));
+                        self.waiting.push(asked, answer);
+                        Flow::Continue(())
+                    }
+                    Reply::InParts(parts) => {
+                        self.waiting.push_parts(asked, parts);
                         Flow::Continue(())
                     }
                 }
@@ -312,38 +317,65 @@ impl<W: Wire> Task<W> {
         }
     }
 
-    /// Whether a request with this id is being carried out, so that a repetition has to wait for its `ack`.
-    fn is_waiting(&self, asked: &Asked) -> bool {
-        self.waiting.iter().any(|waiting| match waiting {
-            Waiting::ForAnswer(earlier, _) => earlier.is_same(asked),
-            Waiting::ForTurn(_) => false,
-        })
-    }
-
     /// Sends a reply in its turn.
     fn reply(&mut self, reply: Frame) -> Flow {
         if self.waiting.is_empty() {
             return self.send_or_end(reply);
         }
-        self.waiting.push_back(Waiting::ForTurn(reply));
+        self.waiting.push_reply(reply);
         Flow::Continue(())
     }
 
-    fn take_answer(&mut self, message: ServerMessage<'_>) -> Flow {
-        if let Some(Waiting::ForAnswer(asked, _)) = self.waiting.pop_front() {
-            let reply = self.live.answer(asked, message, Now::read());
-            self.send_or_end(reply)?;
+    /// Sends an answer; before that of a stored message, what waits of those with lower numbers.
+    fn take_answer(&mut self, answer: Answer, cx: &mut Context<'_>) -> Flow {
+        let number = if let Answer::Message(_, message) = &answer { mailbox_number(message) } else { None };
+        let Some(number) = number else { return self.send_answer(answer) };
+        let Backlog { frames, bytes } = self.backlog();
+        let mut waiting = self.outlet.take_ahead(frames, bytes);
+        while let Some(frame) = waiting.pop_front_if(|frame| frame.after_mail < number) {
+            self.send_or_end(frame)?;
         }
-        while let Some(Waiting::ForTurn(reply)) =
-            self.waiting.pop_front_if(|next| matches!(next, Waiting::ForTurn(_)))
-        {
-            self.send_or_end(reply)?;
-        }
-        Flow::Continue(())
+        self.send_answer(answer)?;
+        self.send_all(waiting, cx)
     }
 
-    fn send_all(&mut self, frames: VecDeque<Frame>) -> Flow {
-        frames.into_iter().try_for_each(|frame| self.send_or_end(frame))
+    fn send_answer(&mut self, answer: Answer) -> Flow {
+        match answer {
+            Answer::Message(asked, message) | Answer::End(asked, message) => {
+                let reply = self.live.answer(asked, *message, Now::read());
+                self.send_or_end(reply)
+            }
+            Answer::Reply(reply) => self.send_or_end(reply),
+            Answer::Part(frames) => {
+                frames.into_iter().for_each(|bytes| self.write(bytes));
+                Flow::Continue(())
+            }
+        }
+    }
+
+    /// Sends what others caused; before what follows a message of the session's own, the answer to that, which was given
+    /// before it was put into the queue.
+    fn send_all(&mut self, frames: VecDeque<Frame>, cx: &mut Context<'_>) -> Flow {
+        if !frames.is_empty() {
+            self.waiting.poll_all(cx);
+        }
+        frames.into_iter().try_for_each(|frame| {
+            while frame.after_mail > 0
+                && let Some(answer) = self.waiting.take_up_to(frame.after_mail)
+            {
+                self.send_answer(answer)?;
+            }
+            self.send_or_end(frame)
+        })
+    }
+
+    /// Tells the client how these users show themselves by now.
+    fn tell_of(&mut self, users: Vec<UserId>) -> Flow {
+        users.into_iter().try_for_each(|user| {
+            let Some(message) = self.router.tell(&self.outlet, user) else { return Flow::Continue(()) };
+            self.told.note(user);
+            self.say_or_end(message)
+        })
     }
 
     /// A client that is away for longer than its buffer lasts has lost its session.
@@ -353,10 +385,14 @@ impl<W: Wire> Task<W> {
 
     fn send(&mut self, frame: Frame) -> bool {
         let is_kept = self.live.count(&frame);
-        if let Some(wire) = &mut self.wire {
-            wire.enqueue(Outgoing::Frame(frame.bytes));
-        }
+        self.write(frame.bytes);
         is_kept
+    }
+
+    fn write(&mut self, frame: Bytes) {
+        if let Some(wire) = &mut self.wire {
+            wire.enqueue(Outgoing::Frame(frame));
+        }
     }
 
     fn act_on_deadlines(&mut self) -> Flow {
@@ -391,6 +427,7 @@ impl<W: Wire> Task<W> {
     fn ping(&mut self) {
         if let Some(wire) = &mut self.wire {
             wire.enqueue(Outgoing::Ping);
+            self.told.pinged();
         }
     }
 
@@ -408,12 +445,15 @@ impl<W: Wire> Task<W> {
         greeting::greet(&mut wire, &self.outlet, &identity, greeting);
         missed.into_iter().for_each(|frame| wire.enqueue(Outgoing::Frame(frame)));
         if let Some(displaced) = self.wire.replace(wire) {
+            self.tell_again(displaced.backlog().frames > 0);
             let message = "the client came back on another connection";
             self.let_go(displaced, Some(Closing::new(CloseCode::Replaced, "", message)));
         }
+        self.waiting.drop_parts();
         self.put_off = early;
         self.written_before_stall = 0;
         self.outlet.set_detached(false);
+        self.router.client_returned(&self.outlet);
         let _ = answer.send(None);
     }
 
@@ -430,12 +470,23 @@ impl<W: Wire> Task<W> {
         }
         // A session that lacks a socket has none to close, and its window stays what it was.
         let Some(wire) = self.wire.take() else { return ControlFlow::Continue(()) };
+        let is_dead = closing.as_ref().is_some_and(|closing| closing.code == CloseCode::HeartbeatMissed);
+        self.tell_again(is_dead || wire.backlog().frames > 0);
         self.let_go(wire, closing);
         // The client sends again what was not answered.
+        self.waiting.drop_parts();
         self.put_off = None;
         self.outlet.set_detached(true);
         self.live.detach(Now::read());
         ControlFlow::Continue(())
+    }
+
+    /// A socket is gone. Where something of what was written to it is lost, the client is told anew on the next one.
+    fn tell_again(&mut self, is_lost: bool) {
+        let unheard = self.told.take();
+        if is_lost {
+            unheard.for_each(|user| self.router.tell_again(&self.outlet, user));
+        }
     }
 
     /// Lets a socket end by itself, with a word of why where the server closes it.

@@ -1,6 +1,7 @@
 //! Whole sessions over sockets in memory, in a time that passes only when everyone waits.
 
 mod model;
+mod presence;
 mod stage;
 
 use std::time::Duration;
@@ -361,23 +362,4 @@ async fn a_socket_that_was_let_go_is_dropped_within_two_seconds() {
     assert!(is_resumed(&messages));
     sleep(Duration::from_millis(2_100)).await;
     assert!(old.is_dropped());
-}
-#[test]
-fn tmp_sizes() {
-    use std::mem::size_of;
-    eprintln!("Live {}", size_of::<crate::session::live::Live>());
-    eprintln!("Outlet {}", size_of::<crate::router::Outlet>());
-    eprintln!("Socket<Io> {}", size_of::<crate::transport::TmpSocket>());
-    eprintln!("Task {}", size_of::<crate::session::task::Task<crate::transport::TmpSocket>>());
-    eprintln!("Replies {}", size_of::<crate::session::replies::Replies>());
-    eprintln!("Outbox {}", size_of::<crate::session::outbox::Outbox>());
-    eprintln!("Deadlines {}", size_of::<crate::session::deadlines::Deadlines>());
-    eprintln!("Pace {}", size_of::<crate::session::pace::Pace>());
-    eprintln!("ResumeTokens {}", size_of::<crate::session::resume::ResumeTokens>());
-    eprintln!("Closing {}", size_of::<Closing>());
-    eprintln!("DeviceId {}", size_of::<aldis_protocol::DeviceId>());
-    eprintln!("Incoming {}", size_of::<Incoming>());
-    eprintln!("Io {} TcpStream {}", size_of::<crate::transport::TmpIo>(), size_of::<tokio::net::TcpStream>());
-    fn run_size<W: super::wire::Wire>(_: fn(super::task::Task<W>)) {}
-    let _ = run_size::<crate::transport::TmpSocket>;
 }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{
     Store, StoreError,
     db::{Tx, on, within},
+    mailbox,
     revocations::{self, Revocation},
     tokens::{self, Choice},
 };
@@ -64,12 +65,9 @@ impl Store {
         password_hash: &str,
         now_ms: i64,
     ) -> Result<AccountCreation, StoreError> {
-        let insert = "INSERT INTO users (user_id, email, password_hash, created_at_ms) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT (email) DO NOTHING";
-        let created = on!(&self.db, w, pool => {
-            let query = sqlx::query(insert).bind(user.as_uuid()).bind(email).bind(password_hash).bind(now_ms);
-            query.execute(pool).await?.rows_affected() == 1
-        });
+        let mut tx = self.db.begin().await?;
+        let created = insert(&mut tx, user, email, password_hash, now_ms).await?;
+        tx.end(created).await?;
         Ok(if created { AccountCreation::Created } else { AccountCreation::EmailTaken })
     }
 
@@ -195,6 +193,26 @@ impl Store {
     }
 }
 
+/// Makes an account. False where the address belongs to another one.
+pub(super) async fn insert(
+    tx: &mut Tx,
+    user: UserId,
+    email: &str,
+    password_hash: &str,
+    now_ms: i64,
+) -> Result<bool, StoreError> {
+    let insert = "INSERT INTO users (user_id, email, password_hash, created_at_ms) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (email) DO NOTHING";
+    let created = within!(tx, connection => {
+        let query = sqlx::query(insert).bind(user.as_uuid()).bind(email).bind(password_hash).bind(now_ms);
+        query.execute(connection).await?.rows_affected() == 1
+    });
+    if created {
+        mailbox::create(tx, user).await?;
+    }
+    Ok(created)
+}
+
 /// What an account is while a transaction holds it.
 pub(super) struct LockedAccount {
     /// The hash of its password.
@@ -224,7 +242,8 @@ pub(super) async fn lock_for(
     Ok(if tokens::lock_in_force(tx, user, family).await? { account } else { None })
 }
 
-async fn set_password_hash(tx: &mut Tx, user: UserId, hash: &str) -> Result<(), StoreError> {
+/// Sets the hash of a password. The transaction has locked the account.
+pub(super) async fn set_password_hash(tx: &mut Tx, user: UserId, hash: &str) -> Result<(), StoreError> {
     let update = "UPDATE users SET password_hash = $2 WHERE user_id = $1";
     within!(tx, connection => {
         sqlx::query(update).bind(user.as_uuid()).bind(hash).execute(connection).await?;
@@ -234,6 +253,8 @@ async fn set_password_hash(tx: &mut Tx, user: UserId, hash: &str) -> Result<(), 
 
 /// Takes from an account all that belongs to it, a statement for each table that holds some.
 async fn empty(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<(), StoreError> {
+    // Before contacts, as whoever posts a message locks them.
+    mailbox::delete(tx, user).await?;
     let marked = [
         "UPDATE users SET email = NULL, password_hash = NULL, deleted_at_ms = $2 WHERE user_id = $1",
         "UPDATE devices SET pubkey = NULL, name = NULL, signature = NULL, last_seen_at_ms = NULL, \
@@ -251,6 +272,7 @@ async fn empty(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<(), StoreError>
         "DELETE FROM second_factor_failures WHERE user_id = $1",
         "DELETE FROM refresh_families WHERE user_id = $1",
         "DELETE FROM contacts WHERE user_id = $1 OR peer_id = $1",
+        "INSERT INTO sightings (user_id, at_ms) VALUES ($1, NULL) ON CONFLICT (user_id) DO UPDATE SET at_ms = NULL",
         "DELETE FROM notices WHERE device_id IN (SELECT device_id FROM devices WHERE user_id = $1)",
     ];
     for delete in gone {

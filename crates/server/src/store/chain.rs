@@ -186,7 +186,7 @@ const SELECT_STATEMENTS: &str = "SELECT sequence, previous_hash, signer_key, new
      WHERE user_id = $1 ORDER BY sequence";
 
 /// The chain of a user whom the transaction has locked.
-async fn load(tx: &mut Tx, user: UserId) -> Result<Option<Chain>, StoreError> {
+pub(super) async fn load(tx: &mut Tx, user: UserId) -> Result<Option<Chain>, StoreError> {
     let statements: Vec<StatementRow> = within!(tx, connection => {
         sqlx::query_as(SELECT_STATEMENTS).bind(user.as_uuid()).fetch_all(connection).await?
     });

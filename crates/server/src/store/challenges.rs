@@ -41,8 +41,9 @@ pub(super) struct UsedChallenge {
 
 impl Append for UsedChallenge {
     type Answer = bool;
+    type Locked = ();
 
-    async fn write(tx: &mut Tx, batch: &[Self]) -> Result<Vec<bool>, StoreError> {
+    async fn write(tx: &mut Tx, (): &mut (), batch: &[Self]) -> Result<Vec<bool>, StoreError> {
         let mut first = match tx {
             Tx::Sqlite(tx) => insert_sqlite(tx, batch).await?,
             Tx::Postgres(tx) => insert_postgres(tx, batch).await?,

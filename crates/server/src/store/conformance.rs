@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::{DatabaseUrl, Store, StoreOptions};
 
 mod accounts;
+mod administration;
 mod blob;
 mod chain;
 mod challenges;
@@ -21,8 +22,11 @@ mod contacts;
 mod devices;
 mod keys;
 mod lifecycle;
+mod mailbox;
 mod notices;
 mod revocations;
+mod rotation_ends;
+mod sightings;
 mod tokens;
 mod totp;
 

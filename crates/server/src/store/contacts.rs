@@ -1,10 +1,13 @@
 //! Contacts: whom a user allowed, blocked or asked, and who asked him.
 
+use std::collections::HashMap;
+
 use aldis_protocol::{
     ContactRequest, Fingerprint, Timestamp, UserId,
     api::{Contact, ContactDecision},
 };
 use aldis_registry::Stance;
+use sqlx::QueryBuilder;
 use uuid::Uuid;
 
 mod pair;
@@ -14,7 +17,7 @@ use super::{
     Notice, Store, StoreError, accounts,
     db::{Tx, on, within},
     notices::{self, Recipients},
-    row,
+    row, standings,
 };
 
 /// How many others a user may have allowed, blocked or asked: more than anybody knows, and a list of them is still one
@@ -101,13 +104,19 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub(crate) async fn forget_contact(&self, user: UserId, peer: UserId) -> Result<(), StoreError> {
+    pub(crate) async fn forget_contact(
+        &self,
+        user: UserId,
+        peer: UserId,
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
         let mut tx = self.db.begin().await?;
         lock_both(&mut tx, user, peer).await?;
         let mut pair = read(&mut tx, user, peer).await?;
         pair.forget();
         write(&mut tx, user, peer, &pair).await?;
         trim_reached_out(&mut tx, user).await?;
+        standings::append(&mut tx, &[(user, peer)], now_ms).await?;
         tx.commit().await
     }
 
@@ -140,6 +149,44 @@ impl Store {
         let pair = Pair::of(rows, one)?;
         Ok([pair.mine.stance(), pair.theirs.stance()])
     }
+
+    /// Where a user stands towards each of these others, and they towards him; nothing of whom he has nothing to do
+    /// with.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn stances_with(
+        &self,
+        user: UserId,
+        peers: &[UserId],
+    ) -> Result<HashMap<UserId, [Stance; 2]>, StoreError> {
+        if peers.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let rows: Vec<PairRow> = on!(&self.db, r, pool => {
+            let mut statement = QueryBuilder::new(SELECT_SIDES);
+            statement.push(" WHERE (user_id = ").push_bind(user.as_uuid()).push(" AND peer_id IN (");
+            peers.iter().fold(statement.separated(", "), |mut list, peer| {
+                list.push_bind(peer.as_uuid());
+                list
+            });
+            statement.push(")) OR (peer_id = ").push_bind(user.as_uuid()).push(" AND user_id IN (");
+            peers.iter().fold(statement.separated(", "), |mut list, peer| {
+                list.push_bind(peer.as_uuid());
+                list
+            });
+            statement.push("))");
+            statement.build_query_as().persistent(false).fetch_all(pool).await?
+        });
+        let mut stances: HashMap<UserId, [Stance; 2]> = HashMap::new();
+        for row in rows {
+            let is_mine = row.user_id == user.as_uuid();
+            let peer = UserId::new(if is_mine { row.peer_id } else { row.user_id });
+            let stance = Side::try_from(row.columns)?.stance();
+            stances.entry(peer).or_default()[usize::from(!is_mine)] = stance;
+        }
+        Ok(stances)
+    }
 }
 
 #[derive(sqlx::FromRow)]
@@ -153,6 +200,14 @@ struct ContactRow {
 #[derive(sqlx::FromRow)]
 struct SideRow {
     user_id: Uuid,
+    #[sqlx(flatten)]
+    columns: Columns,
+}
+
+#[derive(sqlx::FromRow)]
+struct PairRow {
+    user_id: Uuid,
+    peer_id: Uuid,
     #[sqlx(flatten)]
     columns: Columns,
 }
@@ -210,6 +265,9 @@ impl TryFrom<Columns> for Side {
 const SELECT_PAIR: &str = "SELECT user_id, decision, decided_at_ms, asked_at_ms, asked_by_address, was_asked_at_ms, \
      reached_out_at_ms FROM contacts WHERE (user_id = $1 AND peer_id = $2) OR (user_id = $2 AND peer_id = $1)";
 
+const SELECT_SIDES: &str = "SELECT user_id, peer_id, decision, decided_at_ms, asked_at_ms, asked_by_address, \
+     was_asked_at_ms, reached_out_at_ms FROM contacts";
+
 async fn decide(
     tx: &mut Tx,
     user: UserId,
@@ -229,6 +287,7 @@ async fn decide(
         ContactDecision::Blocked => pair.block(now_ms),
     }
     write(tx, user, peer, &pair).await?;
+    standings::append(tx, &[(user, peer)], now_ms).await?;
     Ok(Decided::Done)
 }
 
@@ -251,6 +310,7 @@ async fn ask(
     let hears = if told { to } else { UserId::new(Uuid::nil()) };
     let notice = Notice::ContactRequest(ContactRequest { user_id: from });
     notices::add(tx, hears, &notice, live, now_ms).await?;
+    standings::append(tx, &[(from, to)], now_ms).await?;
     Ok(Requested::Noted { told })
 }
 
@@ -324,6 +384,23 @@ async fn count(tx: &mut Tx, select: &'static str, user: UserId) -> Result<i64, S
     Ok(
         within!(tx, connection => sqlx::query_scalar(select).bind(user.as_uuid()).fetch_one(connection).await?),
     )
+}
+
+/// A user wrote to another, who may reach him back from now on. Not where he has blocked him meanwhile.
+pub(super) async fn reach_out(
+    tx: &mut Tx,
+    user: UserId,
+    peer: UserId,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    let upsert = "INSERT INTO contacts (user_id, peer_id, asked_by_address, reached_out_at_ms) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (user_id, peer_id) DO UPDATE SET reached_out_at_ms = excluded.reached_out_at_ms \
+         WHERE contacts.decision IS NULL OR contacts.decision <> $5";
+    within!(tx, connection => {
+        let query = sqlx::query(upsert).bind(user.as_uuid()).bind(peer.as_uuid()).bind(false).bind(now_ms);
+        query.bind(ContactDecision::Blocked.as_str()).execute(connection).await?;
+    });
+    trim_reached_out(tx, user).await
 }
 
 async fn trim_reached_out(tx: &mut Tx, user: UserId) -> Result<(), StoreError> {

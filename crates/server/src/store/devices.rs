@@ -175,8 +175,9 @@ pub(super) struct LastSeen(Vec<(DeviceId, i64)>);
 
 impl Append for LastSeen {
     type Answer = ();
+    type Locked = ();
 
-    async fn write(tx: &mut Tx, batch: &[Self]) -> Result<Vec<()>, StoreError> {
+    async fn write(tx: &mut Tx, (): &mut (), batch: &[Self]) -> Result<Vec<()>, StoreError> {
         let latest = latest(batch);
         match tx {
             Tx::Sqlite(tx) => touch_sqlite(tx, &latest).await?,

@@ -48,6 +48,17 @@ impl StoreError {
         }
     }
 
+    /// What went wrong, and why, down to what the database said.
+    pub(crate) fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(inner) = cause {
+            text = format!("{text}: {inner}");
+            cause = inner.source();
+        }
+        text
+    }
+
     /// The database did not answer in time.
     pub(super) fn timed_out() -> Self {
         sqlx::Error::PoolTimedOut.into()

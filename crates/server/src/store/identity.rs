@@ -1,12 +1,15 @@
 //! Identities: accounts that are proved by an Ed25519 key, and the keys that were ever seen.
 
+use std::collections::HashMap;
+
 use aldis_protocol::{Fingerprint, UserId};
+use sqlx::QueryBuilder;
 use uuid::Uuid;
 
 use super::{
     Store, StoreError, accounts, changes,
     db::{Tx, on, within},
-    row,
+    mailbox, row,
 };
 
 /// An identity and its account.
@@ -119,6 +122,32 @@ impl Store {
             &fingerprint.0,
         )
         .await
+    }
+
+    /// Whose these fingerprints are, of those that are somebody's.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn users_of_fingerprints(
+        &self,
+        fingerprints: &[Fingerprint],
+    ) -> Result<HashMap<Fingerprint, UserId>, StoreError> {
+        if fingerprints.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let rows: Vec<(Vec<u8>, Uuid)> = on!(&self.db, r, pool => {
+            let mut statement =
+                QueryBuilder::new("SELECT fingerprint, user_id FROM identities WHERE fingerprint IN (");
+            let mut list = statement.separated(", ");
+            for fingerprint in fingerprints {
+                list.push_bind(fingerprint.0.to_vec());
+            }
+            statement.push(")");
+            statement.build_query_as().persistent(false).fetch_all(pool).await?
+        });
+        rows.into_iter()
+            .map(|(bytes, user)| Ok((Fingerprint(row::array(&bytes)?), UserId::new(user))))
+            .collect()
     }
 
     /// The fingerprint of a user who has an identity.
@@ -253,7 +282,7 @@ async fn insert_user(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<(), Store
     within!(tx, connection => {
         sqlx::query(insert).bind(user.as_uuid()).bind(now_ms).execute(connection).await?;
     });
-    Ok(())
+    mailbox::create(tx, user).await
 }
 
 async fn insert_identity(

@@ -1,12 +1,15 @@
 //! Notices: what waits for a registered device that is away until it connects.
 
-use aldis_protocol::{Alert, ContactRequest, DeviceId, MessageKind, ServerMessage, UserId};
+use aldis_protocol::{
+    Alert, AlertKind, ContactRequest, DeviceId, Fingerprint, MessageKind, ServerMessage, UserId,
+    api::ChainHead,
+};
 use uuid::Uuid;
 
 use super::{
     Store, StoreError, accounts, changes,
-    db::{Db, Tx, on, within},
-    sweep_rows,
+    db::{Db, Tx, within},
+    rotation_ends, sweep_rows,
 };
 
 /// How many notices wait for a device; the oldest goes first.
@@ -30,6 +33,28 @@ pub(crate) struct Recipients {
     /// Device ids, each between commas: their grammar has none.
     listed: String,
     only_listed: bool,
+}
+
+impl Notice {
+    /// Something happened to the account as a whole.
+    pub(crate) const fn of_account(kind: AlertKind) -> Self {
+        Self::Alert(Alert { kind, device_id: None, fingerprint: None, sequence: None, hash: None })
+    }
+
+    /// Something happened to the identity of the account, by a statement of its chain where one is named.
+    pub(crate) fn of_identity(
+        kind: AlertKind,
+        fingerprint: Fingerprint,
+        statement: Option<ChainHead>,
+    ) -> Self {
+        Self::Alert(Alert {
+            kind,
+            device_id: None,
+            fingerprint: Some(fingerprint),
+            sequence: statement.map(|head| head.sequence),
+            hash: statement.map(|head| head.hash),
+        })
+    }
 }
 
 impl From<Notice> for ServerMessage<'static> {
@@ -85,24 +110,17 @@ impl Store {
         device: &DeviceId,
         now_ms: i64,
     ) -> Result<Vec<Notice>, StoreError> {
-        if !self.has_notices(device).await? {
+        if !self.has_notices(user, device, now_ms).await? {
             return Ok(Vec::new());
         }
         let mut tx = self.db.begin().await?;
         accounts::lock(&mut tx, user).await?;
+        rotation_ends::tell(&mut tx, user, now_ms).await?;
         let mut rows = remove(&mut tx, user, device).await?;
         tx.commit().await?;
         rows.retain(|row| row.created_at_ms > now_ms - KEPT_MS);
         rows.sort_by_key(|row| (row.created_at_ms, row.notice_id));
         Ok(rows.iter().filter_map(NoticeRow::read).collect())
-    }
-
-    async fn has_notices(&self, device: &DeviceId) -> Result<bool, StoreError> {
-        let select = "SELECT 1 FROM notices WHERE device_id = $1 LIMIT 1";
-        let found = on!(&self.db, r, pool => {
-            sqlx::query(select).bind(device.as_str()).fetch_optional(pool).await?.is_some()
-        });
-        Ok(found)
     }
 }
 

@@ -48,6 +48,11 @@ pub(crate) enum Revocation {
         /// Whose it is.
         user: UserId,
     },
+    /// Every session of a user, whatever proved it. His families are revoked beside it.
+    SignedOut {
+        /// Whose they were.
+        user: UserId,
+    },
     /// An account, for good. Its families are revoked beside it.
     AccountDeleted {
         /// Whose it was.
@@ -74,6 +79,7 @@ impl Revocation {
             | Self::KeyChanged { user }
             | Self::DeviceRemoved { user, .. }
             | Self::AccountDisabled { user }
+            | Self::SignedOut { user }
             | Self::AccountDeleted { user } => *user,
         }
     }
@@ -84,6 +90,7 @@ impl Revocation {
             Self::KeyChanged { .. } => "key_changed",
             Self::DeviceRemoved { .. } => "device_removed",
             Self::AccountDisabled { .. } => "account_disabled",
+            Self::SignedOut { .. } => "signed_out",
             Self::AccountDeleted { .. } => "account_deleted",
         }
     }
@@ -94,6 +101,7 @@ impl Revocation {
             Self::KeyChanged { .. }
             | Self::DeviceRemoved { .. }
             | Self::AccountDisabled { .. }
+            | Self::SignedOut { .. }
             | Self::AccountDeleted { .. } => None,
         }
     }
@@ -104,6 +112,7 @@ impl Revocation {
             Self::Family { .. }
             | Self::KeyChanged { .. }
             | Self::AccountDisabled { .. }
+            | Self::SignedOut { .. }
             | Self::AccountDeleted { .. } => None,
         }
     }
@@ -204,6 +213,7 @@ impl TryFrom<RevocationRow> for NumberedRevocation {
                 Revocation::DeviceRemoved { user, device: row::device_id(&device)? }
             }
             ("account_disabled", ..) => Revocation::AccountDisabled { user },
+            ("signed_out", ..) => Revocation::SignedOut { user },
             ("account_deleted", ..) => Revocation::AccountDeleted { user },
             _ => return Err(sqlx::Error::Decode("an unknown kind of revocation".into()).into()),
         };

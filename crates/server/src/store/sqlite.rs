@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sqlx::{
-    SqlitePool,
+    Connection, SqlitePool,
     migrate::Migrator,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -28,7 +28,7 @@ pub(super) async fn open_file(path: &Path, options: &StoreOptions) -> Result<Db,
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .optimize_on_close(true, None),
-        options,
+        replaced_when_stuck(pool(options)),
     )
     .await?;
     let r = pool(options).max_connections(READERS).connect_lazy_with(file.read_only(true));
@@ -37,12 +37,12 @@ pub(super) async fn open_file(path: &Path, options: &StoreOptions) -> Result<Db,
 
 /// Opens an empty database in memory: one connection for everything, since another one would be another database.
 pub(super) async fn open_memory(options: &StoreOptions) -> Result<Db, StoreError> {
-    let w = writer(SqliteConnectOptions::new().in_memory(true), options).await?;
+    let w = writer(SqliteConnectOptions::new().in_memory(true), pool(options)).await?;
     Ok(Db::Sqlite { r: w.clone(), w })
 }
 
-async fn writer(connect: SqliteConnectOptions, options: &StoreOptions) -> Result<SqlitePool, StoreError> {
-    let w = pool(options).max_connections(1).connect_with(connect).await?;
+async fn writer(connect: SqliteConnectOptions, pool: SqlitePoolOptions) -> Result<SqlitePool, StoreError> {
+    let w = pool.max_connections(1).connect_with(connect).await?;
     MIGRATIONS.run(&w).await.map_err(|error| StoreError::of_migration(error, newest(&MIGRATIONS)))?;
     Ok(w)
 }
@@ -54,4 +54,13 @@ fn pool(options: &StoreOptions) -> SqlitePoolOptions {
         .max_lifetime(None)
         // A file does not hang up, and asking whether it did costs as much as a query: two changes of thread.
         .test_before_acquire(false)
+}
+
+/// A commit that fails, as on a full disk, is undone by SQLite itself; the library's own attempt to undo it then fails,
+/// and it takes the connection to be in a transaction for ever.
+fn replaced_when_stuck(pool: SqlitePoolOptions) -> SqlitePoolOptions {
+    pool.before_acquire(|connection, _| {
+        let is_free = !connection.is_in_transaction();
+        Box::pin(async move { Ok(is_free) })
+    })
 }

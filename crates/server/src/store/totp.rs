@@ -207,6 +207,17 @@ async fn confirm(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<(), StoreErro
     Ok(())
 }
 
+/// Takes a user's factor away, and what counted against it. False where none was in force.
+pub(super) async fn take_away(tx: &mut Tx, user: UserId) -> Result<bool, StoreError> {
+    let confirmed = lock(tx, user).await?.is_some_and(|factor| factor.confirmed);
+    remove(tx, user).await?;
+    within!(tx, connection => {
+        let delete = "DELETE FROM second_factor_failures WHERE user_id = $1";
+        sqlx::query(delete).bind(user.as_uuid()).execute(connection).await?;
+    });
+    Ok(confirmed)
+}
+
 /// The recovery codes go with it.
 async fn remove(tx: &mut Tx, user: UserId) -> Result<(), StoreError> {
     within!(tx, connection => {

@@ -49,6 +49,13 @@ pub(crate) enum InvalidDatabaseUrl {
     Postgres(String),
 }
 
+impl DatabaseUrl {
+    /// Whether nobody but the process that opens it can see it.
+    pub(crate) const fn is_in_memory(&self) -> bool {
+        matches!(self.0, Target::Memory)
+    }
+}
+
 impl FromStr for DatabaseUrl {
     type Err = InvalidDatabaseUrl;
 

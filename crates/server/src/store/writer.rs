@@ -2,9 +2,14 @@
 //!
 //! One task per node. It takes all that queued while the last commit ran, writes it in one transaction, and answers
 //! each when the commit is durable. The statements decide by data, so one append's refusal is its own answer and
-//! not the batch's failure.
+//! not the batch's failure. What others have to hear of is handed to whoever [delivers](Committed) before it is
+//! answered, in the order in which it was queued.
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -15,9 +20,15 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     StoreError,
     challenges::UsedChallenge,
+    committed::{Committed, Durable},
     db::{Db, Tx},
     devices::LastSeen,
+    mailbox::{Mailboxes, NewMessage, NewReceipt},
 };
+
+mod lane;
+
+use self::lane::Lane;
 
 /// How many appends share a transaction at most: past that, a commit's cost is spread thin enough, and who comes
 /// first would only wait longer.
@@ -29,14 +40,21 @@ const QUEUE: usize = 8 * BATCH;
 /// How long a batch may take, so that a connection that died silently cannot hold up everybody for ever.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How many batches wait to be delivered at most; then the writer waits.
+const UNDELIVERED_BATCHES: usize = 4;
+
 /// A kind of append.
 pub(super) trait Append: Send + Sync + Sized {
     /// What whoever asked is told when it is durable.
     type Answer: Send;
 
+    /// What the batch has locked for it.
+    type Locked: Send;
+
     /// Writes all of `batch`, which is not empty, and answers each, in its order.
     fn write(
         tx: &mut Tx,
+        locked: &mut Self::Locked,
         batch: &[Self],
     ) -> impl Future<Output = Result<Vec<Self::Answer>, StoreError>> + Send;
 }
@@ -44,6 +62,7 @@ pub(super) trait Append: Send + Sync + Sized {
 /// The handle to the writer, and the owner of its task.
 pub(super) struct Writer {
     queue: mpsc::Sender<Queued>,
+    delivery: Arc<OnceLock<mpsc::Sender<Vec<Committed>>>>,
     stop: CancellationToken,
     task: TaskTracker,
 }
@@ -54,6 +73,10 @@ pub(super) enum Queued {
     Challenge(Waiting<UsedChallenge>),
     /// Devices were seen.
     LastSeen(Waiting<LastSeen>),
+    /// An encrypted message.
+    Message(Waiting<NewMessage>),
+    /// Encrypted messages arrived, or were read.
+    Receipt(Waiting<NewReceipt>),
 }
 
 /// An append, and who waits for its answer.
@@ -62,14 +85,54 @@ pub(super) struct Waiting<A: Append> {
     answer: oneshot::Sender<Result<A::Answer, StoreError>>,
 }
 
+/// An append that is queued, and carried out even if nobody waits for it.
+#[must_use = "only its answer says whether it was carried out"]
+pub(crate) struct Submitted<T>(oneshot::Receiver<Result<T, StoreError>>);
+
+impl<T> Submitted<T> {
+    /// Waits until it is durable.
+    ///
+    /// # Errors
+    /// [`StoreError`]; where it is [`StoreError::Unavailable`], it may have been carried out.
+    pub(crate) async fn answer(self) -> Result<T, StoreError> {
+        self.0.await.unwrap_or_else(|_| Err(StoreError::closed()))
+    }
+}
+
 impl Writer {
     /// Starts the task.
     pub(super) fn start(db: Db) -> Self {
         let (queue, queued) = mpsc::channel(QUEUE);
-        let (stop, task) = (CancellationToken::new(), TaskTracker::new());
-        task.spawn(run(db, queued, stop.clone()));
+        let (stop, task, delivery) = (CancellationToken::new(), TaskTracker::new(), Arc::default());
+        task.spawn(run(db, queued, Arc::clone(&delivery), stop.clone()));
         task.close();
-        Self { queue, stop, task }
+        Self { queue, delivery, stop, task }
+    }
+
+    /// What is committed from now on, in the order in which it was queued. Whoever takes it answers each, and comes
+    /// first: a second one gets nothing. Until then, and after he has gone, the writer answers by itself.
+    pub(super) fn committed(&self) -> mpsc::Receiver<Vec<Committed>> {
+        let (sender, receiver) = mpsc::channel(UNDELIVERED_BATCHES);
+        // The receiver of a second call ends at once, with its sender.
+        let _ = self.delivery.set(sender);
+        receiver
+    }
+
+    /// Queues an append. What is queued later is not carried out before it.
+    ///
+    /// # Errors
+    /// [`StoreError::Overloaded`] and, after the end, [`StoreError::Unavailable`]; nothing was queued.
+    pub(super) fn submit<A: Append>(
+        &self,
+        kind: fn(Waiting<A>) -> Queued,
+        append: A,
+    ) -> Result<Submitted<A::Answer>, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.queue.try_send(kind(Waiting { append, answer })).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => StoreError::closed(),
+        })?;
+        Ok(Submitted(answered))
     }
 
     /// Queues an append and waits until it is durable. Whoever stops waiting does not undo it.
@@ -78,12 +141,7 @@ impl Writer {
         kind: fn(Waiting<A>) -> Queued,
         append: A,
     ) -> Result<A::Answer, StoreError> {
-        let (answer, answered) = oneshot::channel();
-        self.queue.try_send(kind(Waiting { append, answer })).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
-            mpsc::error::TrySendError::Closed(_) => StoreError::closed(),
-        })?;
-        answered.await.unwrap_or_else(|_| Err(StoreError::closed()))
+        self.submit(kind, append)?.answer().await
     }
 
     /// Takes no more appends, carries out those that wait, and returns when the task has ended.
@@ -93,29 +151,46 @@ impl Writer {
     }
 }
 
-async fn run(db: Db, mut queue: mpsc::Receiver<Queued>, stop: CancellationToken) {
+async fn run(
+    db: Db,
+    mut queue: mpsc::Receiver<Queued>,
+    delivery: Arc<OnceLock<mpsc::Sender<Vec<Committed>>>>,
+    stop: CancellationToken,
+) {
     let mut taken = Vec::with_capacity(BATCH);
     loop {
         tokio::select! {
             () = stop.cancelled(), if !queue.is_closed() => queue.close(),
             count = queue.recv_many(&mut taken, BATCH) => if count == 0 { return },
         }
-        carry_out(&db, taken.drain(..).collect()).await;
+        carry_out(&db, taken.drain(..).collect(), delivery.get()).await;
     }
 }
 
 /// Commits a batch and answers it. One that the database refuses is carried out one by one, so that only what it
 /// refuses fails; while the database is unavailable that would help nobody.
-async fn carry_out(db: &Db, mut batch: Batch) {
+async fn carry_out(db: &Db, mut batch: Batch, delivery: Option<&mpsc::Sender<Vec<Committed>>>) {
     match batch.commit(db).await {
         Err(refusal) if !refusal.is_retryable() && batch.len() > 1 => {
             for mut alone in batch.split() {
                 let outcome = alone.commit(db).await;
-                alone.answer(outcome);
+                hand_on(alone.answer(&outcome), delivery).await;
             }
         }
-        outcome => batch.answer(outcome),
+        outcome => hand_on(batch.answer(&outcome), delivery).await,
     }
+}
+
+/// Hands what was committed to whoever delivers it, or answers it where nobody does.
+async fn hand_on(committed: Vec<Committed>, delivery: Option<&mpsc::Sender<Vec<Committed>>>) {
+    if committed.is_empty() {
+        return;
+    }
+    let left = match delivery {
+        Some(delivery) => delivery.send(committed).await.err().map(|refused| refused.0),
+        None => Some(committed),
+    };
+    left.into_iter().flatten().for_each(Committed::answer);
 }
 
 /// What shares a transaction, by kind.
@@ -123,15 +198,19 @@ async fn carry_out(db: &Db, mut batch: Batch) {
 struct Batch {
     challenges: Lane<UsedChallenge>,
     last_seen: Lane<LastSeen>,
+    messages: Lane<NewMessage>,
+    receipts: Lane<NewReceipt>,
 }
 
 impl FromIterator<Queued> for Batch {
     fn from_iter<T: IntoIterator<Item = Queued>>(queued: T) -> Self {
         let mut batch = Self::default();
-        for append in queued {
+        for (place, append) in queued.into_iter().enumerate() {
             match append {
-                Queued::Challenge(waiting) => batch.challenges.push(waiting),
-                Queued::LastSeen(waiting) => batch.last_seen.push(waiting),
+                Queued::Challenge(waiting) => batch.challenges.push(place, waiting),
+                Queued::LastSeen(waiting) => batch.last_seen.push(place, waiting),
+                Queued::Message(waiting) => batch.messages.push(place, waiting),
+                Queued::Receipt(waiting) => batch.receipts.push(place, waiting),
             }
         }
         batch
@@ -140,7 +219,7 @@ impl FromIterator<Queued> for Batch {
 
 impl Batch {
     fn len(&self) -> usize {
-        self.challenges.appends.len() + self.last_seen.appends.len()
+        self.challenges.len() + self.last_seen.len() + self.messages.len() + self.receipts.len()
     }
 
     async fn commit(&mut self, db: &Db) -> Result<(), StoreError> {
@@ -152,70 +231,40 @@ impl Batch {
 
     async fn write(&mut self, db: &Db) -> Result<(), StoreError> {
         let mut tx = db.begin().await?;
-        self.challenges.write(&mut tx).await?;
-        self.last_seen.write(&mut tx).await?;
+        // All counters at once and first, in the order of their ids: so nodes cannot deadlock.
+        let mut mailboxes = Mailboxes::lock(&mut tx, self.mailbox_users()).await?;
+        self.challenges.write(&mut tx, &mut ()).await?;
+        self.last_seen.write(&mut tx, &mut ()).await?;
+        self.messages.write(&mut tx, &mut mailboxes).await?;
+        self.receipts.write(&mut tx, &mut mailboxes).await?;
+        mailboxes.write(&mut tx).await?;
         tx.commit().await
     }
 
-    fn answer(self, outcome: Result<(), StoreError>) {
-        self.challenges.answer(&outcome);
-        self.last_seen.answer(&outcome);
+    fn mailbox_users(&self) -> impl Iterator<Item = aldis_protocol::UserId> {
+        let of_messages = self.messages.appends().iter().flat_map(NewMessage::mailboxes);
+        of_messages.chain(self.receipts.appends().iter().map(NewReceipt::mailbox))
     }
 
+    /// Answers what concerns nobody else, and all where it failed. Gives the rest in the order in which it was queued.
+    fn answer(self, outcome: &Result<(), StoreError>) -> Vec<Committed> {
+        self.challenges.answer(outcome);
+        self.last_seen.answer(outcome);
+        let mut committed = self.messages.hand_on(outcome, Committed::Message);
+        committed.extend(self.receipts.hand_on(outcome, Committed::Receipt));
+        committed.sort_unstable_by_key(|(place, _)| *place);
+        committed.into_iter().map(|(_, committed)| committed).collect()
+    }
+
+    /// One by one, in the order in which they were queued.
     fn split(self) -> impl Iterator<Item = Self> {
-        let challenges = self.challenges.split().map(|challenges| Self { challenges, ..Self::default() });
-        let last_seen = self.last_seen.split().map(|last_seen| Self { last_seen, ..Self::default() });
-        challenges.chain(last_seen)
-    }
-}
-
-/// The appends of one kind, who waits for each, and what they will be told after the commit.
-struct Lane<A: Append> {
-    appends: Vec<A>,
-    waiting: Vec<oneshot::Sender<Result<A::Answer, StoreError>>>,
-    answers: Vec<A::Answer>,
-}
-
-impl<A: Append> Default for Lane<A> {
-    fn default() -> Self {
-        Self { appends: Vec::new(), waiting: Vec::new(), answers: Vec::new() }
-    }
-}
-
-impl<A: Append> Lane<A> {
-    fn push(&mut self, waiting: Waiting<A>) {
-        self.appends.push(waiting.append);
-        self.waiting.push(waiting.answer);
-    }
-
-    async fn write(&mut self, tx: &mut Tx) -> Result<(), StoreError> {
-        if !self.appends.is_empty() {
-            self.answers = A::write(tx, &self.appends).await?;
-        }
-        Ok(())
-    }
-
-    /// A waiting one that has gone is no trouble: its append is as durable as the others.
-    fn answer(self, outcome: &Result<(), StoreError>) {
-        match outcome {
-            Ok(()) => {
-                for (waiting, answer) in self.waiting.into_iter().zip(self.answers) {
-                    let _ = waiting.send(Ok(answer));
-                }
-            }
-            Err(error) => {
-                for waiting in self.waiting {
-                    let _ = waiting.send(Err(error.clone()));
-                }
-            }
-        }
-    }
-
-    fn split(self) -> impl Iterator<Item = Self> {
-        self.appends.into_iter().zip(self.waiting).map(|(append, answer)| {
-            let mut alone = Self::default();
-            alone.push(Waiting { append, answer });
-            alone
-        })
+        let challenges = self.challenges.split(|challenges| Self { challenges, ..Self::default() });
+        let last_seen = self.last_seen.split(|last_seen| Self { last_seen, ..Self::default() });
+        let messages = self.messages.split(|messages| Self { messages, ..Self::default() });
+        let receipts = self.receipts.split(|receipts| Self { receipts, ..Self::default() });
+        let mut alone: Vec<(usize, Self)> =
+            challenges.chain(last_seen).chain(messages).chain(receipts).collect();
+        alone.sort_unstable_by_key(|(place, _)| *place);
+        alone.into_iter().map(|(_, batch)| batch)
     }
 }

@@ -1,6 +1,6 @@
 //! The accept loop: connections in, each served as HTTP/1.1 under deadlines until it ends or is upgraded.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Router, extract::ConnectInfo};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
@@ -11,7 +11,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 
 use super::{
@@ -25,6 +25,8 @@ const BACKLOG: u32 = 4096;
 /// Connections that speak HTTP at a time; further ones wait in the kernel.
 const HTTP_CONNECTIONS: usize = 4096;
 const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long the answer to a request may take that was under way when the server stops.
+const LAST_ANSWER: Duration = Duration::from_secs(1);
 /// How long to let connections end when the process has no more file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 /// What hyper takes at the most; the routes refuse less, in words.
@@ -70,10 +72,7 @@ pub(crate) async fn serve(listener: Listener, tls: Option<TlsAcceptor>, node: Ar
         let (tls, routes, node) = (tls.clone(), routes.clone(), Arc::clone(&node));
         connections.spawn(async move {
             let _slot = slot;
-            tokio::select! {
-                () = node.stop.cancelled() => {}
-                () = serve_connection(stream, peer, tls, routes) => {}
-            }
+            serve_connection(stream, peer, tls, routes, &node.stop).await;
         });
     }
     connections.close();
@@ -104,27 +103,41 @@ fn is_about_one_connection(error: &io::Error) -> bool {
     )
 }
 
-async fn serve_connection(stream: TcpStream, peer: SocketAddr, tls: Option<TlsAcceptor>, routes: Router) {
+async fn serve_connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    routes: Router,
+    stop: &CancellationToken,
+) {
     // Messages are small and wait for nothing.
     if stream.set_nodelay(true).is_err() {
         return;
     }
     let io = match tls {
         None => Io::Plain(stream),
-        Some(acceptor) => match timeout(TLS_HANDSHAKE, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => Io::Tls(Box::new(stream)),
-            Ok(Err(_)) | Err(_) => return,
-        },
+        Some(acceptor) => {
+            let accepted = stop.run_until_cancelled(timeout(TLS_HANDSHAKE, acceptor.accept(stream))).await;
+            let Some(Ok(Ok(stream))) = accepted else { return };
+            Io::Tls(Box::new(stream))
+        }
     };
     let (watched, watch) = Watched::new(io);
-    let http = serve_http(watched, Arc::clone(&watch), peer, routes);
+    let http = serve_http(watched, Arc::clone(&watch), peer, routes, stop);
     tokio::select! {
         () = watch.expired() => {}
         () = http => {}
     }
 }
 
-async fn serve_http(stream: Watched<Io>, watch: Arc<Watch>, peer: SocketAddr, routes: Router) {
+/// Serves until the connection ends. Told to stop, it takes no more requests, and has the last one answered.
+async fn serve_http(
+    stream: Watched<Io>,
+    watch: Arc<Watch>,
+    peer: SocketAddr,
+    routes: Router,
+    stop: &CancellationToken,
+) {
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
         let (mut routes, watch) = (routes.clone(), Arc::clone(&watch));
@@ -142,7 +155,15 @@ async fn serve_http(stream: Watched<Io>, watch: Arc<Watch>, peer: SocketAddr, ro
         .max_headers(HEADERS)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
-    if let Err(error) = connection.await {
+    let mut connection = pin!(connection);
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            timeout(LAST_ANSWER, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = served {
         tracing::debug!(%peer, %error, "a connection ended badly");
     }
 }

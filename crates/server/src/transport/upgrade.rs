@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use aldis_protocol::{CloseCode, Codec, Door, ErrorCode, RoomId, limits::MAX_UNAUTHENTICATED_MESSAGE_BYTES};
+use aldis_protocol::{Codec, Door, ErrorCode, RoomId, limits::MAX_UNAUTHENTICATED_MESSAGE_BYTES};
 use axum::{
     Router,
     extract::{Path, State},
@@ -24,9 +24,9 @@ use super::{
 };
 use crate::{
     clock::Now,
+    drain::announce,
     http::{AddressKey, Limited, Problem, audience, caller_address, socket_origin_allowed},
     node::Node,
-    router::Closing,
     session::{Arrival, Credentials, enter},
 };
 
@@ -137,7 +137,7 @@ async fn begin_session(on_upgrade: OnUpgrade, arrival: Arrival, place: Place, no
         drop(place);
         if node.is_draining() {
             // It began too late for the drain to know of it.
-            task.close_with(Closing::new(CloseCode::Restart, "", "the server restarts"));
+            task.outlet().close_with(announce(task.outlet()));
         }
         node.sessions.spawn(task.run());
     }

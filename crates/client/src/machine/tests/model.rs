@@ -3,154 +3,24 @@
 use std::collections::HashMap;
 
 use aldis_protocol::{
-    EncryptedMessage, MailboxMessage, MessageId, Presence, Resume, Signal, Sync, Synced, Target, UserRef,
+    EncryptedMessage, MailboxMessage, MessageId, Presence, Signal, Sync, Synced, Target, UserRef,
 };
 use uuid::Uuid;
 
-use super::*;
+use super::{
+    net::{Net, dated},
+    *,
+};
 
-/// A session as the server has it. What was sent is kept from the first frame on.
-struct Kept {
-    number: usize,
-    token: String,
-    former: Option<String>,
-    sent: Vec<Bytes>,
-    confirmed: usize,
-    acks: HashMap<RequestId, Ack<'static>>,
-    /// Which wire serves it, as far as the server has noticed.
-    wire: Option<usize>,
-}
-
-#[derive(Default)]
-struct Wire {
-    to_server: VecDeque<Bytes>,
-    to_client: VecDeque<Bytes>,
-    proved: bool,
-}
+/// What each session keeps: the replies to requests that it carried out.
+type Acks = HashMap<RequestId, Ack<'static>>;
 
 #[derive(Default)]
 struct Server {
-    wires: Vec<Wire>,
-    session: Option<Kept>,
-    tokens: usize,
     /// What each session was told and counted, by the session's number.
-    told: Vec<Vec<u64>>,
+    told: HashMap<usize, Vec<u64>>,
     /// How often a request was carried out, over all sessions.
     carried_out: HashMap<RequestId, u32>,
-}
-
-impl Server {
-    fn receive(&mut self, wire: usize, bytes: &Bytes) {
-        let frame = Codec::Json.decode_client(bytes).unwrap();
-        if !std::mem::replace(&mut self.wires[wire].proved, true) {
-            let ClientMessage::Auth(auth) = frame.message else { panic!("{frame:?}") };
-            return self.enter(wire, auth.resume.as_ref());
-        }
-        let Some(session) = self.session.as_mut().filter(|session| session.wire == Some(wire)) else {
-            return;
-        };
-        session.former = None;
-        if let ClientMessage::Received(received) = frame.message {
-            let count = usize::try_from(received.count).unwrap();
-            assert!(count <= session.sent.len(), "{count} of {} are confirmed", session.sent.len());
-            session.confirmed = session.confirmed.max(count);
-        } else {
-            self.answer(frame.id.unwrap(), &frame.message);
-        }
-    }
-
-    fn enter(&mut self, wire: usize, claim: Option<&Resume<'_>>) {
-        self.tokens += 1;
-        let token = format!("token {}", self.tokens);
-        let resumed = claim.and_then(|claim| self.resume(wire, claim, token.clone()));
-        if resumed.is_none() {
-            self.begin(wire, token.clone());
-        }
-        let number = self.told.len() - 1;
-        let session = SessionInfo {
-            id: SessionId::new(Uuid::from_u128(number as u128)),
-            resume_token: token.into(),
-            resumed: resumed.is_some(),
-            ..connected().session
-        };
-        self.write(wire, None, ServerMessage::Connected(Connected { session, ..connected() }));
-        let missed =
-            resumed.map_or(Vec::new(), |received| self.session.as_ref().unwrap().sent[received..].to_vec());
-        self.wires[wire].to_client.extend(missed);
-    }
-
-    /// How many messages the client has, where it may have its session back.
-    fn resume(&mut self, wire: usize, claim: &Resume<'_>, next: String) -> Option<usize> {
-        let session = self.session.as_mut()?;
-        let received = usize::try_from(claim.received).unwrap();
-        let shown = claim.token.expose();
-        let is_good = session.token == shown || session.former.as_deref() == Some(shown);
-        if !is_good {
-            return None;
-        }
-        assert!((session.confirmed..=session.sent.len()).contains(&received), "a count that never was");
-        session.former = Some(shown.to_owned());
-        session.token = next;
-        session.wire = Some(wire);
-        Some(received)
-    }
-
-    fn begin(&mut self, wire: usize, token: String) {
-        let number = self.told.len();
-        self.told.push(Vec::new());
-        let (sent, acks) = (Vec::new(), HashMap::new());
-        self.session = Some(Kept { number, token, former: None, sent, confirmed: 0, acks, wire: Some(wire) });
-    }
-
-    fn answer(&mut self, id: RequestId, message: &ClientMessage<'_>) {
-        let known = self.session.as_ref().unwrap().acks.get(&id).cloned();
-        if let Some(ack) = known {
-            return self.send(Some(id), ServerMessage::Ack(ack));
-        }
-        if matches!(message, ClientMessage::Ping) {
-            self.send(Some(id), ServerMessage::Pong);
-        } else if matches!(message, ClientMessage::Sync(_)) {
-            (0..2).for_each(|_| self.send(Some(id.clone()), stored_message()));
-            let synced = Synced { seq: 2, first_seq: 1, complete: true };
-            self.send(Some(id), ServerMessage::Synced(synced));
-        } else if message.kind() == MessageKind::Offer {
-            self.send(Some(id), ServerMessage::Error(ErrorReply::new(ErrorCode::TargetUnavailable, "gone")));
-        } else {
-            self.carry_out(id);
-        }
-    }
-
-    fn carry_out(&mut self, id: RequestId) {
-        *self.carried_out.entry(id.clone()).or_default() += 1;
-        let ack = Ack::new(AckStatus::Done, id.as_str().to_owned());
-        self.session.as_mut().unwrap().acks.insert(id.clone(), ack.clone());
-        self.send(Some(id), ServerMessage::Ack(ack));
-    }
-
-    /// Tells the client something of its own accord.
-    fn tell(&mut self, number: u64) {
-        let Some(session) = &self.session else { return };
-        self.told[session.number].push(number);
-        let ServerMessage::Signal(template) = signal(SignalKind::Signal) else { return };
-        let payload = Payload::from_json(&number.to_string()).unwrap().into_owned();
-        let id = format!("told-{number}").parse().unwrap();
-        self.send(Some(id), ServerMessage::Signal(RelayedSignal { payload, ..template }));
-    }
-
-    fn send(&mut self, id: Option<RequestId>, message: ServerMessage<'_>) {
-        let Some(session) = &mut self.session else { return };
-        let is_streamed = id.as_ref().is_some_and(|id| id.as_str().starts_with("Sync"));
-        if message.is_counted() && !is_streamed {
-            session.sent.push(encoded(id.clone(), message.clone()));
-        }
-        if let Some(wire) = session.wire {
-            self.write(wire, id, message);
-        }
-    }
-
-    fn write(&mut self, wire: usize, id: Option<RequestId>, message: ServerMessage<'_>) {
-        self.wires[wire].to_client.push_back(encoded(id, message));
-    }
 }
 
 #[derive(Debug, Clone)]
@@ -209,98 +79,90 @@ impl Asked {
 }
 
 struct World {
-    rig: Rig,
+    net: Net<Acks>,
     server: Server,
-    /// The client's socket.
-    wire: Option<usize>,
     told: u64,
     asked: u32,
-    seen: Seen,
-}
-
-/// How much of what the rig recorded was carried out.
-#[derive(Default)]
-struct Seen {
-    sent: usize,
-    hang_ups: usize,
-    pings: usize,
 }
 
 impl World {
     fn new() -> Self {
-        let (rig, server) = (Rig::with_token(), Server::default());
-        Self { rig, server, wire: None, told: 0, asked: 0, seen: Seen::default() }
+        Self { net: Net::new(Rig::with_token()), server: Server::default(), told: 0, asked: 0 }
     }
 
     fn happens(&mut self, what: Happens) {
         match what {
-            Happens::Attempt => self.attempt(),
-            Happens::AtServer(count) => self.arrive_at_server(self.wire, count),
-            Happens::LateAtServer(count) => {
-                let late = self.server.wires.len().checked_sub(2);
-                self.arrive_at_server(late.filter(|wire| self.server.wires[*wire].proved), count);
+            Happens::Attempt => self.net.attempt(),
+            Happens::AtServer(count) => {
+                let asked = self.net.arrive_at_server(count);
+                self.answer_all(&asked);
             }
-            Happens::AtClient(count) => self.arrive_at_client(count),
+            Happens::LateAtServer(count) => {
+                let asked = self.net.arrive_late_at_server(count);
+                self.answer_all(&asked);
+            }
+            Happens::AtClient(count) => self.net.arrive_at_client(count),
             Happens::Tell => {
-                self.server.tell(self.told);
+                self.tell(self.told);
                 self.told += 1;
             }
-            Happens::TellUncounted => self.server.send(None, presence()),
+            Happens::TellUncounted => self.net.sessions.send(dated(0, None, presence()), false),
             Happens::Ask(kind) => self.ask(kind),
-            Happens::Break(noticed) => self.break_wire(noticed),
-            Happens::Close(code) => self.close(code),
-            Happens::Forget => {
-                if self.wire.is_none() {
-                    self.server.session = None;
-                }
-            }
-            Happens::Pass(ms) => self.rig.pass(Duration::from_millis(ms)),
+            Happens::Break(noticed) => self.net.break_wire(noticed),
+            Happens::Close(code) => self.net.close(code),
+            Happens::Forget => self.net.forget(),
+            Happens::Pass(ms) => self.net.rig.pass(Duration::from_millis(ms)),
         }
-        self.carry_out();
+        self.net.carry_out();
     }
 
-    fn attempt(&mut self) {
-        if let Phase::Waiting(until) = self.rig.machine.phase {
-            self.rig.pass(until - self.rig.now.instant);
-        } else if matches!(self.rig.machine.phase, Phase::AskingToken) {
-            self.rig.token("a token");
-        } else if matches!(self.rig.machine.phase, Phase::Dialing(_)) {
-            self.server.wires.push(Wire::default());
-            self.wire = Some(self.server.wires.len() - 1);
-            self.rig.dialed();
+    fn answer_all(&mut self, asked: &[Bytes]) {
+        for bytes in asked {
+            let frame = Codec::Json.decode_client(bytes).unwrap();
+            self.answer(frame.id.unwrap(), &frame.message);
         }
     }
 
-    /// Does what the machine wants done.
-    fn carry_out(&mut self) {
-        let sent = self.rig.sent[self.seen.sent..].to_vec();
-        self.seen.sent = self.rig.sent.len();
-        if let Some(wire) = self.wire {
-            self.server.wires[wire].to_server.extend(sent);
+    fn answer(&mut self, id: RequestId, message: &ClientMessage<'_>) {
+        let Some(session) = &self.net.sessions.session else { return };
+        if let Some(ack) = session.state.get(&id).cloned() {
+            return self.send(Some(id), ServerMessage::Ack(ack));
         }
-        if self.rig.hang_ups > std::mem::replace(&mut self.seen.hang_ups, self.rig.hang_ups) {
-            self.wire = None;
-        }
-        if self.rig.pings > std::mem::replace(&mut self.seen.pings, self.rig.pings) && self.wire.is_some() {
-            self.rig.act(|machine, now| machine.handle_pong(now));
-        }
-    }
-
-    fn arrive_at_server(&mut self, wire: Option<usize>, count: usize) {
-        let Some(wire) = wire else { return };
-        for _ in 0..count {
-            let Some(frame) = self.server.wires[wire].to_server.pop_front() else { return };
-            self.server.receive(wire, &frame);
+        if matches!(message, ClientMessage::Ping) {
+            self.send(Some(id), ServerMessage::Pong);
+        } else if matches!(message, ClientMessage::Sync(_)) {
+            (0..2).for_each(|_| self.send(Some(id.clone()), stored_message()));
+            let synced = Synced { seq: 2, first_seq: 1, complete: true };
+            self.send(Some(id), ServerMessage::Synced(synced));
+        } else if message.kind() == MessageKind::Offer {
+            self.send(Some(id), ServerMessage::Error(ErrorReply::new(ErrorCode::TargetUnavailable, "gone")));
+        } else {
+            self.carry_out(id);
         }
     }
 
-    fn arrive_at_client(&mut self, count: usize) {
-        for _ in 0..count {
-            let Some(wire) = self.wire else { return };
-            let Some(frame) = self.server.wires[wire].to_client.pop_front() else { return };
-            self.rig.act(|machine, now| machine.handle_frame(now, &frame));
-            self.carry_out();
-        }
+    fn carry_out(&mut self, id: RequestId) {
+        *self.server.carried_out.entry(id.clone()).or_default() += 1;
+        let ack = Ack::new(AckStatus::Done, id.as_str().to_owned());
+        let session = self.net.sessions.session.as_mut().unwrap();
+        session.state.insert(id.clone(), ack.clone());
+        self.send(Some(id), ServerMessage::Ack(ack));
+    }
+
+    /// Tells the client something of the server's own accord.
+    fn tell(&mut self, number: u64) {
+        let Some(session) = &self.net.sessions.session else { return };
+        self.server.told.entry(session.number).or_default().push(number);
+        let ServerMessage::Signal(template) = signal(SignalKind::Signal) else { return };
+        let payload = Payload::from_json(&number.to_string()).unwrap().into_owned();
+        let id = format!("told-{number}").parse().unwrap();
+        self.send(Some(id), ServerMessage::Signal(RelayedSignal { payload, ..template }));
+    }
+
+    fn send(&mut self, id: Option<RequestId>, message: ServerMessage<'_>) {
+        let is_streamed = id.as_ref().is_some_and(|id| id.as_str().starts_with("Sync"));
+        let is_counted = message.is_counted() && !is_streamed;
+        self.net.sessions.send(dated(0, id, message), is_counted);
     }
 
     fn ask(&mut self, asked: Asked) {
@@ -308,34 +170,11 @@ impl World {
         let id: RequestId = format!("{asked:?}-{}", self.asked).parse().unwrap();
         let kind = message.kind();
         let frame = Codec::Json.encode_client(&ClientFrame { id: Some(id.clone()), message });
-        let deadline = self.rig.now.instant + Duration::from_secs(30);
-        let request = Request { id, kind, frame, deadline, reply_to: self.asked };
+        let deadline = self.net.rig.now.instant + Duration::from_secs(30);
+        let asker = Asker::Application { purpose: purpose_of(kind), deadline, reply_to: self.asked };
+        let request = Request { id, kind, frame, asker };
         self.asked += 1;
-        self.rig.act(|machine, _| machine.handle_request(request, None));
-    }
-
-    fn break_wire(&mut self, noticed: bool) {
-        let Some(wire) = self.wire.take() else { return };
-        if let Some(session) = self.server.session.as_mut().filter(|it| noticed && it.wire == Some(wire)) {
-            session.wire = None;
-        }
-        self.rig.act(|machine, now| machine.handle_broken(now, "reset".into()));
-    }
-
-    fn close(&mut self, code: u16) {
-        let Some(wire) = self.wire else { return };
-        if self.server.session.as_ref().is_none_or(|session| session.wire != Some(wire)) {
-            return;
-        }
-        self.arrive_at_client(usize::MAX);
-        if self.wire.take_if(|it| *it == wire).is_none() {
-            return;
-        }
-        match CloseCode::from_u16(code).filter(|code| code.keeps_session("")) {
-            Some(_) => self.server.session.as_mut().unwrap().wire = None,
-            None => self.server.session = None,
-        }
-        self.rig.closed(code);
+        self.net.rig.act(|machine, now| machine.handle_request(now, request));
     }
 
     /// Lets everything arrive that is under way, over wires that hold.
@@ -348,7 +187,7 @@ impl World {
     }
 
     fn check(&self) {
-        let session = self.server.session.as_ref().unwrap();
+        let session = self.net.sessions.session.as_ref().unwrap();
         assert_eq!(session.confirmed, session.sent.len(), "all is confirmed");
         assert_eq!(session.number as u128, self.last_session().as_uuid().as_u128());
         self.check_events();
@@ -356,13 +195,13 @@ impl World {
     }
 
     fn last_session(&self) -> SessionId {
-        self.rig.machine.session.as_ref().unwrap().id()
+        self.net.rig.machine.session.as_ref().unwrap().id()
     }
 
     /// In each session exactly what was told, in order, up to the session's loss; nothing in the last.
     fn check_events(&self) {
-        let (mut heard, mut current) = (vec![Vec::new(); self.server.told.len()], None);
-        for event in &self.rig.events {
+        let (mut heard, mut current) = (vec![Vec::new(); self.net.sessions.begun], None);
+        for event in &self.net.rig.events {
             if let Event::Connected(session) = event {
                 let number = usize::try_from(session.id.as_uuid().as_u128()).unwrap();
                 assert_eq!(session.resumed, current == Some(number));
@@ -375,18 +214,19 @@ impl World {
                 assert!(expected, "{event:?}");
             }
         }
-        for (heard, told) in heard.iter().zip(&self.server.told) {
-            assert!(told.starts_with(heard), "{heard:?} of {told:?}");
+        let told = |number| self.server.told.get(&number).cloned().unwrap_or_default();
+        for (number, heard) in heard.iter().enumerate() {
+            assert!(told(number).starts_with(heard), "{heard:?} of {:?}", told(number));
         }
-        assert_eq!(heard.last(), self.server.told.last());
+        assert_eq!(heard.last(), Some(&told(heard.len() - 1)));
     }
 
     /// One outcome for each request, and for each `ack` one execution.
     fn check_outcomes(&self) {
-        let mut outcomes: Vec<_> = self.rig.settled.iter().map(|(reply_to, _)| *reply_to).collect();
+        let mut outcomes: Vec<_> = self.net.rig.settled.iter().map(|(reply_to, _)| *reply_to).collect();
         outcomes.sort_unstable();
         assert_eq!(outcomes, (0..self.asked).collect::<Vec<_>>());
-        for (_, outcome) in &self.rig.settled {
+        for (_, outcome) in &self.net.rig.settled {
             match outcome {
                 Ok(Reply::Ack(ack)) => {
                     let times = self.server.carried_out[&ack.message.parse::<RequestId>().unwrap()];
@@ -401,10 +241,6 @@ impl World {
             assert!(*times == 1 || id.as_str().starts_with("Message"), "{id} was carried out {times} times");
         }
     }
-}
-
-fn encoded(id: Option<RequestId>, message: ServerMessage<'_>) -> Bytes {
-    Codec::Json.encode_server(&ServerFrame { id, timestamp: Timestamp::from_ms(0), message })
 }
 
 fn presence() -> ServerMessage<'static> {

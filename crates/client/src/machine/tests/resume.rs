@@ -14,7 +14,7 @@ impl Rig {
         self.wait();
         self.token("a token");
         self.dialed();
-        let ClientMessage::Auth(auth) = self.says().message else { panic!("{:?}", self.sent) };
+        let ClientMessage::Auth(auth) = self.says_last().message else { panic!("{:?}", self.sent) };
         auth.resume.map(|resume| Resume { token: resume.token.into_owned(), ..resume })
     }
 
@@ -95,7 +95,7 @@ fn a_key_shows_it_as_well() {
     rig.wait();
     rig.dialed();
     rig.hear(None, challenge(AUDIENCE, 10_000));
-    let ClientMessage::AuthResponse(response) = rig.says().message else { panic!("{:?}", rig.sent) };
+    let ClientMessage::AuthResponse(response) = rig.says_last().message else { panic!("{:?}", rig.sent) };
     assert_eq!(response.resume.unwrap().token.expose(), "token");
 }
 
@@ -177,7 +177,7 @@ fn a_session_is_given_up_a_heartbeat_after_its_window() {
     assert_eq!(rig.settled[1], (2, Err(RequestError::NotConnected)));
     rig.token("a token");
     rig.dialed();
-    let ClientMessage::Auth(auth) = rig.says().message else { panic!("{:?}", rig.sent) };
+    let ClientMessage::Auth(auth) = rig.says_last().message else { panic!("{:?}", rig.sent) };
     assert_eq!(auth.resume, None);
 }
 
@@ -208,7 +208,7 @@ fn the_window_begins_again_with_a_claim_that_broke_before_its_answer() {
     rig.pass(Duration::from_secs(60));
     rig.token("a token");
     rig.dialed();
-    let ClientMessage::Auth(auth) = rig.says().message else { panic!("{:?}", rig.sent) };
+    let ClientMessage::Auth(auth) = rig.says_last().message else { panic!("{:?}", rig.sent) };
     assert_eq!(auth.resume.unwrap().token.expose(), "token");
 }
 

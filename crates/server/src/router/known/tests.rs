@@ -54,7 +54,7 @@ fn remember_all(known: &KnownAccounts, user: UserId, device: &str, key: u8, read
     known.remember_device(&id(device), owner(user), read);
     known.remember_identity(&identity(user, key), read);
     known.remember(user, read, |account| account.second_factor = Some(false));
-    known.remember_that_nothing_waits(user, &id(device), read);
+    known.remember_that_nothing_waits(user, &id(device), u64::MAX, read);
 }
 
 #[test]

@@ -52,7 +52,7 @@ async fn closed_store() -> Arc<Store> {
 fn config() -> Config {
     match Config::load(["aldis", "--database-url", "sqlite::memory:"].map(Into::into), []).unwrap() {
         Loaded::Run(config) => *config,
-        other @ (Loaded::Print(_) | Loaded::RotateKeys(_)) => panic!("{other:?}"),
+        other @ (Loaded::Print(_) | Loaded::RotateKeys(_) | Loaded::Accounts(_)) => panic!("{other:?}"),
     }
 }
 
@@ -70,7 +70,7 @@ impl Stage {
     /// An empty stage. The sweep runs.
     pub(super) fn new() -> Self {
         let router = router();
-        tokio::spawn(sweep(Arc::clone(&router)));
+        tokio::spawn(sweep(Arc::clone(&router), usize::MAX));
         let user = UserId::new(Uuid::now_v7());
         let other = "other".parse().unwrap();
         let other = Arc::new(Outlet::new(new_session_id(), user, other, None, None, Codec::Json));

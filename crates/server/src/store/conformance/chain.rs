@@ -29,15 +29,15 @@ const WINDOW: i64 = CANCELLATION_WINDOW_MS as i64;
 const DAY: i64 = WINDOW / 3;
 
 /// An identity, its first key, and a family that its user is signed in with.
-struct Owner {
-    user: UserId,
-    key: SecretKey,
-    fingerprint: Fingerprint,
-    family: Uuid,
+pub(super) struct Owner {
+    pub(super) user: UserId,
+    pub(super) key: SecretKey,
+    pub(super) fingerprint: Fingerprint,
+    pub(super) family: Uuid,
 }
 
 impl Owner {
-    async fn new(at: &Fixture) -> Self {
+    pub(super) async fn new(at: &Fixture) -> Self {
         let (user, key) = (UserId::new(Uuid::new_v4()), secret());
         let created = at.store.create_account_for_key(user, *key.public_key().as_bytes(), NOW).await.unwrap();
         assert_eq!(created, IdentityCreation::Created);
@@ -45,7 +45,7 @@ impl Owner {
         Self { user, fingerprint, family: sign_in(at, user, &key).await.unwrap(), key }
     }
 
-    async fn head(&self, at: &Fixture) -> ChainHead {
+    pub(super) async fn head(&self, at: &Fixture) -> ChainHead {
         at.store.chain_of(self.user).await.unwrap().unwrap().head()
     }
 
@@ -60,12 +60,18 @@ impl Owner {
         Rotation::sign(self.fingerprint, head, old, new, "test", now_ms.unsigned_abs())
     }
 
-    async fn rotates(&self, at: &Fixture, old: &SecretKey, new: &SecretKey, now_ms: i64) -> ChainChange {
+    pub(super) async fn rotates(
+        &self,
+        at: &Fixture,
+        old: &SecretKey,
+        new: &SecretKey,
+        now_ms: i64,
+    ) -> ChainChange {
         let rotation = self.rotation(self.head(at).await, old, new, now_ms);
         at.store.rotate(self.user, self.family, rotation, usize::MAX, now_ms).await.unwrap()
     }
 
-    async fn cancels(&self, at: &Fixture, key: &SecretKey, now_ms: i64) -> ChainChange {
+    pub(super) async fn cancels(&self, at: &Fixture, key: &SecretKey, now_ms: i64) -> ChainChange {
         let head = self.head(at).await;
         let cancellation = Cancellation::sign(self.fingerprint, head, key, now_ms.unsigned_abs());
         at.store.cancel_rotation(self.user, &cancellation, now_ms).await.unwrap()

@@ -130,7 +130,7 @@ async fn changes_and_revocations_are_numbered_together(at: Fixture) {
 
 /// A reader who asks only for what follows the last number that he has seen, while many write.
 async fn who_reads_on_misses_no_change(at: Fixture) {
-    let users = join_all((0..8).map(|_| at.user())).await;
+    let users = join_all((0..4).map(|_| at.user())).await;
     let done = Arc::new(AtomicBool::new(false));
     let reader = tokio::spawn({
         let (store, done) = (Arc::clone(&at.store), Arc::clone(&done));
@@ -149,7 +149,7 @@ async fn who_reads_on_misses_no_change(at: Fixture) {
             }
         }
     });
-    let writing = (0..10).flat_map(|_| &users).map(|user| notify(&at, *user));
+    let writing = (0..5).flat_map(|_| &users).map(|user| notify(&at, *user));
     join_all(writing).await;
     done.store(true, Ordering::SeqCst);
     let seen = reader.await.unwrap();

@@ -114,7 +114,7 @@ async fn a_request_to_nobody_looks_like_any_other(at: Fixture) {
     let (asker, nobody) = (at.user().await, UserId::new(Uuid::new_v4()));
     ask(&at, asker, nobody, NOW).await;
     assert_eq!(listed(&at, asker).await, [(nobody, ContactState::Outgoing, NOW)]);
-    at.store.forget_contact(asker, nobody).await.unwrap();
+    at.store.forget_contact(asker, nobody, NOW).await.unwrap();
     assert_eq!(listed(&at, asker).await, []);
 }
 
@@ -131,7 +131,7 @@ async fn a_blocked_asker_is_not_reached_back_and_not_listed(at: Fixture) {
     ask(&at, asker, asked, NOW).await;
     decide(&at, asker, asked, Blocked, NOW + 1).await;
     assert_eq!(listed(&at, asked).await, []);
-    at.store.forget_contact(asker, asked).await.unwrap();
+    at.store.forget_contact(asker, asked, NOW).await.unwrap();
     assert_eq!(at.store.stances(asker, asked).await.unwrap(), [Stance::default(); 2]);
     assert!(!ask(&at, asked, asker, NOW + 2).await || listed(&at, asker).await.len() == 1);
 }
@@ -139,15 +139,15 @@ async fn a_blocked_asker_is_not_reached_back_and_not_listed(at: Fixture) {
 async fn what_is_forgotten_is_no_longer_listed(at: Fixture) {
     let (one, other) = (at.user().await, at.user().await);
     decide(&at, one, other, Allowed, NOW).await;
-    at.store.forget_contact(one, other).await.unwrap();
+    at.store.forget_contact(one, other, NOW).await.unwrap();
     assert_eq!(listed(&at, one).await, []);
-    at.store.forget_contact(one, other).await.unwrap();
+    at.store.forget_contact(one, other, NOW).await.unwrap();
 
     ask(&at, one, other, NOW).await;
-    at.store.forget_contact(other, one).await.unwrap();
+    at.store.forget_contact(other, one, NOW).await.unwrap();
     assert_eq!(listed(&at, other).await, [], "set aside by who was asked");
     assert_eq!(listed(&at, one).await, [(other, ContactState::Outgoing, NOW)], "who asked cannot tell");
-    at.store.forget_contact(one, other).await.unwrap();
+    at.store.forget_contact(one, other, NOW).await.unwrap();
     assert_eq!(listed(&at, one).await, []);
     let reached_out = Stance { decision: None, reached_out: true };
     assert_eq!(at.store.stances(one, other).await.unwrap(), [reached_out, Stance::default()]);

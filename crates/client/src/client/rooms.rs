@@ -1,0 +1,74 @@
+//! Rooms: being in them, saying something, reading back.
+
+use aldis_protocol::{
+    Ack, Broadcast, ChatContent, ChatMessage, ClientMessage, History, HistoryRequest, Join, Leave, Payload,
+    RequestId, RoomId,
+};
+use uuid::Uuid;
+
+use crate::{Client, Reply, RequestError, Since, purpose::Purpose};
+
+impl Client {
+    /// Enters a room and stays in it over breaks and sessions, until [`leave`](Self::leave), a removal
+    /// ([`MemberLeft`](aldis_protocol::MemberLeft) of this device) or [`Event::NotRestored`](crate::Event::NotRestored).
+    /// What is said there comes as [`Event::Chat`](crate::Event::Chat): each message once, in the order of its numbers
+    /// and without a gap, from the point on that `since` names. In a room that it is in, joining changes nothing.
+    ///
+    /// To go on where a former run was, keep the `seq` of each message, and name the last. What this device said in the
+    /// meantime comes as well then, and can be told by its sender.
+    ///
+    /// # Errors
+    /// [`RequestError`]: [`ErrorCode::UnknownRoom`](aldis_protocol::ErrorCode::UnknownRoom) for a room that is not
+    /// there or not open, [`ErrorCode::Conflict`](aldis_protocol::ErrorCode::Conflict) for the 101st.
+    pub async fn join(&self, room: &RoomId, since: Since) -> Result<(), RequestError> {
+        let message = ClientMessage::Join(Join { room: room.clone() });
+        let id = RequestId::from_uuid(Uuid::now_v7());
+        self.ask(id, message, Purpose::Join(room.clone(), since)).await.map(drop)
+    }
+
+    /// Leaves a room; its messages are told no more.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn leave(&self, room: &RoomId) -> Result<(), RequestError> {
+        self.acked(ClientMessage::Leave(Leave { room: room.clone() })).await.map(drop)
+    }
+
+    /// Says something in a room; it is stored and numbered. The [`Ack`] has its number (`seq`).
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn chat(&self, room: &RoomId, content: &str) -> Result<Ack<'static>, RequestError> {
+        let payload =
+            Payload::of(&ChatContent { content: content.into() }).map_err(|_| RequestError::TooLarge)?;
+        self.acked(ClientMessage::ChatMessage(ChatMessage { room: Some(room.clone()), payload })).await
+    }
+
+    /// Says something to those who are in a room at the moment; it is neither stored nor numbered.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn broadcast(&self, room: &RoomId, payload: Payload<'_>) -> Result<Ack<'static>, RequestError> {
+        self.acked(ClientMessage::Broadcast(Broadcast { room: Some(room.clone()), payload })).await
+    }
+
+    /// Reads what was said in a room behind a number, at most 500 messages at a time: to look back. What is new comes
+    /// by itself, whatever is read here.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn history(
+        &self,
+        room: &RoomId,
+        since_seq: u64,
+        limit: Option<u32>,
+    ) -> Result<History<'static>, RequestError> {
+        let request = HistoryRequest { room: Some(room.clone()), since_seq, limit };
+        match self.request(ClientMessage::History(request)).await? {
+            Reply::History(history) => Ok(history),
+            Reply::Ack(_) | Reply::IceServers(_) | Reply::Synced(_) | Reply::Pong => {
+                Err(RequestError::UnexpectedReply)
+            }
+        }
+    }
+}

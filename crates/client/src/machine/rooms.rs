@@ -1,0 +1,329 @@
+//! The rooms that the application is in: joined again in each session, and each message told once and in order.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    time::Instant,
+};
+
+use aldis_protocol::{
+    Ack, AckStatus, ErrorCode, History, HistoryMessage, MemberLeft, RequestId, RoomId, StoredChatMessage,
+    Timestamp, limits::MAX_PAGE,
+};
+
+use super::{
+    Event, Machine, Now, Output, Reply, RequestError,
+    feed::{Feed, Range},
+};
+use crate::{
+    IncomingChat, Kept, Numbered, Refusal, Since,
+    line::Limits,
+    owned,
+    pending::Request,
+    purpose::{Errand, Purpose},
+};
+
+/// Rooms that a session may be in (protocol.md, section 4).
+const MAX_ROOMS: usize = 100;
+/// What of one room may wait for what comes before it. The rest is asked for when its turn has come.
+const AHEAD: Limits = Limits { items: 64, bytes: 256 * 1024 };
+
+/// At most [`MAX_ROOMS`]; the next `join` is refused.
+#[derive(Debug, Default)]
+pub(super) struct Rooms(BTreeMap<RoomId, Room>);
+
+#[derive(Debug)]
+struct Room {
+    standing: Standing,
+    feed: Feed<Box<IncomingChat>>,
+    /// Until a number is known from which on the application follows the room, this is when it began.
+    joined_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// The application's `join` has no answer yet.
+    Asked,
+    /// The session is not in it.
+    Out,
+    /// The client's `join` has no answer yet.
+    Returning,
+    In,
+}
+
+impl Room {
+    fn new(since: Since) -> Self {
+        let told = if let Since::Seq(seq) = since { Some(seq) } else { None };
+        let mut feed = Feed::new(told, AHEAD);
+        if told.is_some() {
+            feed.fall_behind();
+        }
+        Self { standing: Standing::Asked, feed, joined_at: None }
+    }
+
+    fn restart(&mut self) {
+        if self.standing != Standing::Asked {
+            self.standing = Standing::Out;
+            self.feed.restart();
+        }
+    }
+
+    /// Takes in a message that came by itself. The first of a room that is followed from now on begins it.
+    fn offer(&mut self, chat: Box<IncomingChat>) {
+        let (number, size) = (chat.chat.seq, chat.chat.payload.as_bytes().len());
+        self.feed.offer(number, chat, size);
+        let begins = self.feed.line.told().is_none() && !self.feed.is_catching_up();
+        if let Some(lowest) = self.feed.line.lowest().filter(|_| begins) {
+            self.feed.line.begin(lowest.saturating_sub(1));
+            self.joined_at = None;
+        }
+    }
+
+    /// Asks where a gap has lasted for too long. Where the only numbers that are known are the application's own, what
+    /// others said since it joined is in the page in front of them.
+    fn lose_patience(&mut self, now: Instant) {
+        let is_due = self.feed.lose_patience(now);
+        let own = self.feed.line.lowest().filter(|_| is_due && self.feed.line.told().is_none());
+        if let Some(own) = own {
+            self.feed.line.begin(own.saturating_sub(1 + u64::from(MAX_PAGE)));
+        }
+    }
+
+    /// Whether a message was said before the application began to follow the room.
+    fn is_too_early(&self, said_at: Timestamp) -> bool {
+        self.joined_at.is_some_and(|joined_at| said_at < joined_at)
+    }
+}
+
+impl Rooms {
+    pub(super) fn restart(&mut self) {
+        self.0.values_mut().for_each(Room::restart);
+    }
+
+    /// Whether what is asked of this room has to wait until the session is in it again.
+    pub(super) fn holds_up(&self, room: &RoomId) -> bool {
+        self.0.get(room).is_some_and(|room| matches!(room.standing, Standing::Out | Standing::Returning))
+    }
+
+    /// What is to be done for the rooms next.
+    pub(super) fn errand(&self) -> Option<Errand> {
+        let find =
+            |is_it: fn(&Room) -> bool| self.0.iter().find(|(_, room)| is_it(room)).map(|(name, _)| name);
+        let to_join = find(|room| room.standing == Standing::Out);
+        let to_read = || find(|room| room.standing == Standing::In && room.feed.wants_page());
+        let join = to_join.map(|name| Errand::Join(name.clone()));
+        join.or_else(|| to_read().map(|name| Errand::History(name.clone())))
+    }
+
+    /// The client's `join` goes out.
+    pub(super) fn returning(&mut self, room: &RoomId) {
+        self.stand(room, Standing::Returning);
+    }
+
+    /// The client's `join` failed.
+    pub(super) fn stay_out(&mut self, room: &RoomId) {
+        if self.0.get(room).is_some_and(|room| room.standing == Standing::Returning) {
+            self.stand(room, Standing::Out);
+        }
+    }
+
+    /// A `history` goes out; it begins behind this number.
+    pub(super) fn ask(&mut self, room: &RoomId) -> u64 {
+        self.0.get_mut(room).map_or(0, |room| {
+            room.feed.ask();
+            room.feed.since()
+        })
+    }
+
+    /// Something of this room may have been missed.
+    pub(super) fn fall_behind(&mut self, room: &RoomId) {
+        if let Some(room) = self.0.get_mut(room) {
+            room.feed.fall_behind();
+        }
+    }
+
+    /// A `history` failed.
+    pub(super) fn fail(&mut self, room: &RoomId) {
+        if let Some(room) = self.0.get_mut(room) {
+            room.feed.fail();
+        }
+    }
+
+    pub(super) fn look_at(&self) -> Option<Instant> {
+        self.0.values().filter_map(|room| room.feed.look_at()).min()
+    }
+
+    fn stand(&mut self, room: &RoomId, standing: Standing) {
+        if let Some(room) = self.0.get_mut(room) {
+            room.standing = standing;
+        }
+    }
+}
+
+impl<R> Machine<R> {
+    /// The application wants to be in a room. In one that it is in, that changes nothing.
+    pub(super) fn want_room(&mut self, room: &RoomId, since: Since) {
+        if let Entry::Vacant(entry) = self.rooms.0.entry(room.clone()) {
+            entry.insert(Room::new(since));
+        }
+    }
+
+    /// Whether the application is in as many rooms as it may.
+    pub(super) fn is_one_room_too_many(&self, room: &RoomId) -> bool {
+        self.rooms.0.len() >= MAX_ROOMS && !self.rooms.0.contains_key(room)
+    }
+
+    /// The application wants to be in a room no longer, or cannot be.
+    pub(super) fn forget_room(&mut self, room: &RoomId) {
+        self.rooms.0.remove(room);
+    }
+
+    /// The application's `join` was refused, or nobody waits for its answer any more.
+    pub(super) fn room_not_joined(&mut self, room: &RoomId) {
+        let is_same = |purpose: &Purpose| matches!(purpose, Purpose::Join(other, _) if other == room);
+        let is_asked = self.rooms.0.get(room).is_some_and(|room| room.standing == Standing::Asked);
+        if is_asked && !self.pending.has(is_same) {
+            self.forget_room(room);
+        }
+    }
+
+    /// A `join` was carried out.
+    pub(super) fn room_joined(&mut self, room: &RoomId, at: Timestamp) {
+        let Some(room) = self.rooms.0.get_mut(room) else { return };
+        if room.standing == Standing::Asked && room.feed.line.told().is_none() {
+            room.joined_at = Some(at);
+        }
+        room.standing = Standing::In;
+    }
+
+    /// A chat message came by itself. Where the application is no longer in the room, it is nobody's.
+    pub(super) fn handle_chat(
+        &mut self,
+        now: Now,
+        id: Option<RequestId>,
+        timestamp: Timestamp,
+        chat: StoredChatMessage<'_>,
+    ) {
+        let name = chat.room.clone();
+        if !self.rooms.0.contains_key(&name) {
+            return;
+        }
+        let is_claimed = self.claim_chat(id.as_ref(), &chat);
+        let Some(room) = self.rooms.0.get_mut(&name) else { return };
+        if is_claimed {
+            room.feed.line.pass(chat.seq);
+        } else {
+            room.offer(Box::new(IncomingChat { id, timestamp, chat: owned::chat_message(chat) }));
+        }
+        self.tell_chat(now, &name);
+    }
+
+    /// The application's own message has this number.
+    pub(super) fn chat_acked(&mut self, now: Now, name: &RoomId, seq: u64) {
+        if let Some(room) = self.rooms.0.get_mut(name) {
+            room.feed.line.pass(seq);
+            self.tell_chat(now, name);
+        }
+    }
+
+    /// A page of the client's own asking has come.
+    pub(super) fn handle_history(&mut self, now: Now, history: History<'static>) {
+        let History { room: name, messages, complete, first_seq } = history;
+        let Some(room) = self.rooms.0.get_mut(&name).filter(|room| room.feed.is_asking()) else { return };
+        let before = room.feed.line.reached();
+        let missed = room.feed.begin_page(first_seq);
+        self.tell_missed(&name, missed);
+        let is_whole = messages.into_iter().all(|message| self.take_from_page(now, &name, message));
+        let Some(room) = self.rooms.0.get_mut(&name) else { return };
+        let is_last = complete || room.feed.line.reached() == before;
+        room.feed.end_page(is_last);
+        if is_last && is_whole {
+            room.joined_at = None;
+        }
+        self.tell_chat(now, &name);
+    }
+
+    /// Takes in the next message of a page. False where one in front of it is missing.
+    fn take_from_page(&mut self, now: Now, name: &RoomId, message: HistoryMessage<'static>) -> bool {
+        let HistoryMessage { id, timestamp, message: chat } = message;
+        let Some(room) = self.rooms.0.get_mut(name) else { return false };
+        let mut missed = Vec::new();
+        let is_next = room.feed.reach(chat.seq.saturating_sub(1), &mut missed);
+        let is_told = room.feed.line.knows(chat.seq);
+        let is_too_early = room.is_too_early(timestamp);
+        self.tell_missed(name, missed);
+        if !is_next || is_told {
+            return is_next;
+        }
+        let is_claimed = self.claim_chat(id.as_ref(), &chat);
+        let Some(room) = self.rooms.0.get_mut(name) else { return false };
+        if !is_too_early {
+            room.joined_at = None;
+        }
+        if is_claimed || is_too_early {
+            room.feed.line.pass(chat.seq);
+        } else {
+            let size = chat.payload.as_bytes().len();
+            room.feed.offer(chat.seq, Box::new(IncomingChat { id, timestamp, chat }), size);
+        }
+        self.tell_chat(now, name);
+        true
+    }
+
+    /// Whether this is a message that the application has just sent. Then it is the answer to its request.
+    fn claim_chat(&mut self, id: Option<&RequestId>, chat: &StoredChatMessage<'_>) -> bool {
+        let Some(id) = id.filter(|_| self.is_this_device(&chat.sender.device_id)) else { return false };
+        let purpose = Purpose::Chat(chat.room.clone());
+        let is_it = |request: &Request<R>| request.id == *id && request.purpose() == Some(&purpose);
+        let Some(reply_to) = self.pending.take_known(is_it) else { return false };
+        let ack = Ack { seq: Some(chat.seq), ..Ack::new(AckStatus::Stored, STORED) };
+        self.settle(reply_to, Ok(Reply::Ack(ack)));
+        true
+    }
+
+    /// Tells what is in turn.
+    fn tell_chat(&mut self, now: Now, name: &RoomId) {
+        let Some(room) = self.rooms.0.get_mut(name) else { return };
+        let in_turn = std::iter::from_fn(|| room.feed.line.take());
+        self.outputs.extend(in_turn.map(|chat| Output::Event(Event::Chat(chat))));
+        room.feed.look(now.instant);
+    }
+
+    /// Tells what the server has no longer, but for what was said before the application began to follow the room.
+    fn tell_missed(&mut self, name: &RoomId, missed: Vec<Range>) {
+        let is_told = self.rooms.0.get(name).is_some_and(|room| room.joined_at.is_none());
+        for (first, last) in missed.into_iter().filter(|_| is_told) {
+            self.tell(Event::Missed { of: Numbered::Room(name.clone()), first, last });
+        }
+    }
+
+    /// Asks where a gap has lasted for too long.
+    pub(super) fn mend_rooms(&mut self, now: Now) {
+        self.rooms.0.values_mut().for_each(|room| room.lose_patience(now.instant));
+    }
+
+    /// Somebody left a room. This session itself does so against its will.
+    pub(super) fn note_member_left(&mut self, left: &MemberLeft) {
+        let is_this = self.me.as_ref().is_some_and(|me| me.user_id == left.user_id);
+        if is_this && self.is_this_device(&left.device_id) {
+            self.forget_room(&left.room);
+        }
+    }
+
+    /// The client's request for a room was refused for good.
+    pub(super) fn give_up_room(&mut self, room: RoomId, refusal: Refusal) {
+        self.forget_room(&room);
+        self.tell(Event::NotRestored { what: Kept::Room(room), refusal });
+    }
+}
+
+/// What a server says of a message that it has stored, to people.
+pub(super) const STORED: &str = "Message stored";
+
+/// What a request is refused with that would exceed what a server allows a session.
+pub(super) fn too_many(message: &str) -> RequestError {
+    RequestError::Refused(Refusal {
+        code: ErrorCode::Conflict,
+        message: message.to_owned(),
+        retry_after: None,
+    })
+}

@@ -1,0 +1,225 @@
+//! Accounts made and signed in to.
+
+use aldis_auth::{ReceivedChallenge, SecretKey, create_auth_response, verify_challenge};
+use aldis_protocol::{
+    DeviceId, Fingerprint, Secret,
+    api::{
+        ChallengeRequest, ChallengeResponse, LoginRequest, LogoutRequest, RegisterDevice, RegisterRequest,
+        TokenResponse, VerifyRequest,
+    },
+    statement::{DeviceStatement, Transport},
+};
+
+use super::{NewDevice, Server};
+use crate::{
+    Account, OwnDevice, SavedAccount, SignInError,
+    api::{Call, segment},
+    clock::unix_ms,
+    second_factor::with_code,
+};
+
+/// The answer to a challenge over HTTP.
+pub(crate) struct Answered {
+    pub(crate) challenge: [u8; 32],
+    pub(crate) signature: [u8; 64],
+}
+
+impl Server {
+    /// Makes an account with an address and a password: from 8 characters to 1,024 bytes.
+    ///
+    /// # Errors
+    /// [`SignInError`]; an address that is taken is [`ErrorCode::Conflict`](aldis_protocol::ErrorCode::Conflict).
+    pub async fn register(&self, email: &str, password: &str) -> Result<Account, SignInError> {
+        let body = RegisterRequest { email: email.to_owned(), password: Secret::from(password).into_owned() };
+        let tokens = self.call(&Call::post("/auth/register").json(&body)?).await?.json()?;
+        self.begin(tokens, None).await
+    }
+
+    /// Signs in with an address and a password, for the first time with this program; from then on,
+    /// [`restore`](Self::restore) needs neither.
+    ///
+    /// The device that it makes is signed by no identity. Where the account has one,
+    /// [`Account::vouch_for_device`] does that.
+    ///
+    /// # Errors
+    /// [`SignInError`].
+    pub async fn log_in(&self, email: &str, password: &str) -> Result<Account, SignInError> {
+        let tokens = self.tokens_by_password(email, password, None).await?;
+        self.begin(tokens, None).await
+    }
+
+    /// Signs in with an identity's key, for the first time with this program: a key that the server never saw makes
+    /// the account, where registration is open.
+    ///
+    /// It makes a device with a key of its own, which the identity's key signs, registers it and goes on with that:
+    /// from then on the device proves the account, and the identity's key can be put away.
+    ///
+    /// # Errors
+    /// [`SignInError`].
+    pub async fn sign_in(&self, identity: &SecretKey) -> Result<Account, SignInError> {
+        let tokens = self.tokens_by_key(identity, None).await?;
+        self.begin(tokens, Some(identity)).await
+    }
+
+    /// Signs in as a device that was registered before.
+    ///
+    /// # Errors
+    /// [`SignInError`]; a device that was removed is
+    /// [`ErrorCode::UnknownDevice`](aldis_protocol::ErrorCode::UnknownDevice).
+    pub async fn sign_in_as(&self, device: OwnDevice) -> Result<Account, SignInError> {
+        let tokens = self.tokens_by_key(device.key(), Some(device.id())).await?;
+        let account = Account::signed_in(self.clone(), tokens, Some(device));
+        account.keep().await?;
+        Ok(account)
+    }
+
+    /// Goes on with an account that was kept. Nothing is asked of the server before the first call, which tells whether
+    /// the account can still be used.
+    #[must_use]
+    pub fn restore(&self, saved: SavedAccount) -> Account {
+        Account::restored(self.clone(), saved)
+    }
+
+    /// Tokens for somebody who knows the password, and the code where there is a second factor.
+    pub(crate) async fn tokens_by_password(
+        &self,
+        email: &str,
+        password: &str,
+        device_id: Option<&DeviceId>,
+    ) -> Result<TokenResponse, SignInError> {
+        let attempt = |totp_code| async move {
+            let body = LoginRequest {
+                email: email.to_owned(),
+                password: Secret::from(password).into_owned(),
+                totp_code,
+                device_id: device_id.cloned(),
+            };
+            Ok(self.call(&Call::post("/auth/login").json(&body)?).await?.json()?)
+        };
+        with_code(self.totp.as_ref(), attempt).await
+    }
+
+    /// Tokens for whoever has the key, and the code where there is a second factor.
+    pub(crate) async fn tokens_by_key(
+        &self,
+        key: &SecretKey,
+        device_id: Option<&DeviceId>,
+    ) -> Result<TokenResponse, SignInError> {
+        let attempt = |totp_code| async move {
+            let Answered { challenge, signature } = self.answer_challenge(key, device_id).await?;
+            let body = VerifyRequest {
+                public_key: *key.public_key().as_bytes(),
+                challenge,
+                signature,
+                device_id: device_id.cloned(),
+                totp_code,
+            };
+            Ok(self.call(&Call::post("/api/auth/verify").json(&body)?).await?.json()?)
+        };
+        with_code(self.totp.as_ref(), attempt).await
+    }
+
+    /// Asks for a challenge, and signs it if it is one of this server's.
+    pub(crate) async fn answer_challenge(
+        &self,
+        key: &SecretKey,
+        device_id: Option<&DeviceId>,
+    ) -> Result<Answered, SignInError> {
+        let body =
+            ChallengeRequest { public_key: *key.public_key().as_bytes(), device_id: device_id.cloned() };
+        let call = Call::post("/api/auth/challenge").json(&body)?;
+        let asked: ChallengeResponse = self.call(&call).await?.json()?;
+        let received = ReceivedChallenge {
+            challenge: asked.challenge,
+            audience: &asked.audience,
+            expires_at_ms: asked.expires_at_ms,
+            transport: Transport::Http,
+        };
+        let verified = verify_challenge(&received, self.audience(), unix_ms())?;
+        let signature = create_auth_response(key, &verified, device_id).signature;
+        Ok(Answered { challenge: asked.challenge, signature })
+    }
+
+    /// Ends a sign-in that nobody is going to use. Where that does not come about, it ends by itself.
+    pub(crate) async fn end_sign_in(&self, access_token: &Secret<'static>) {
+        if let Ok(call) = Call::post("/api/auth/logout").json(&LogoutRequest::default()) {
+            let _ = self.call(&call.bearer(access_token.clone())).await;
+        }
+    }
+
+    /// Goes on with the tokens of a first sign-in: as a device of its own, which the application keeps.
+    async fn begin(
+        &self,
+        tokens: TokenResponse,
+        identity: Option<&SecretKey>,
+    ) -> Result<Account, SignInError> {
+        let NewDevice::Registered { name } = &self.new_device else {
+            return self.kept(Account::signed_in(self.clone(), tokens, None)).await;
+        };
+        let device = OwnDevice::generate();
+        let entered = self.enter_as(&device, name.as_deref(), &tokens, identity).await;
+        // From here on either the device's tokens are used, or none.
+        self.end_sign_in(&tokens.access_token).await;
+        self.kept(Account::signed_in(self.clone(), entered?, Some(device))).await
+    }
+
+    /// Registers a device with the tokens of a login, and signs in as it: those tokens end when the device is removed.
+    async fn enter_as(
+        &self,
+        device: &OwnDevice,
+        name: Option<&str>,
+        tokens: &TokenResponse,
+        identity: Option<&SecretKey>,
+    ) -> Result<TokenResponse, SignInError> {
+        let vouched_by = tokens.fingerprint.zip(identity);
+        let call = Call::post("/devices/register").json(&registration(device, name, vouched_by))?;
+        self.call(&call.bearer(tokens.access_token.clone())).await?;
+        let entered = self.tokens_by_key(device.key(), Some(device.id())).await;
+        if entered.is_err() {
+            // Nobody will ever have its key.
+            let removal = Call::delete(device_path(device.id())).bearer(tokens.access_token.clone());
+            let _ = self.call(&removal).await;
+        }
+        entered
+    }
+
+    /// An account that the application does not keep would leave a device behind that nobody has the key of.
+    async fn kept(&self, account: Account) -> Result<Account, SignInError> {
+        match account.keep().await {
+            Ok(()) => Ok(account),
+            Err(not_kept) => {
+                account.abandon().await;
+                Err(not_kept.into())
+            }
+        }
+    }
+}
+
+/// Where one of the caller's devices is.
+pub(crate) fn device_path(device_id: &DeviceId) -> String {
+    format!("/devices/{}", segment(device_id.as_str()))
+}
+
+/// The registration of a device, signed where an identity vouches for it.
+pub(crate) fn registration(
+    device: &OwnDevice,
+    name: Option<&str>,
+    vouched_by: Option<(Fingerprint, &SecretKey)>,
+) -> RegisterDevice {
+    let (created_at_ms, pubkey) = (unix_ms(), *device.key().public_key().as_bytes());
+    let sign = |(fingerprint, identity): (Fingerprint, &SecretKey)| {
+        identity.sign_device(&DeviceStatement {
+            fingerprint,
+            device_id: device.id(),
+            public_key: &pubkey,
+            created_at_ms,
+        })
+    };
+    RegisterDevice {
+        device_id: device.id().clone(),
+        pubkey,
+        name: name.map(str::to_owned),
+        created_at_ms: vouched_by.map(|_| created_at_ms),
+        signature: vouched_by.map(sign),
+    }
+}

@@ -1,0 +1,66 @@
+//! Encrypted messages that are kept.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{DeviceId, MailboxMessage, MessageId, Timestamp, UserId, UserRef, binary};
+
+/// The query of `GET /api/messages`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConversationQuery {
+    /// With whom.
+    pub peer: UserRef,
+    /// Only what has a lower number in the caller's mailbox.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_seq: Option<u64>,
+    /// How many at the most: [`DEFAULT_PAGE`](crate::limits::DEFAULT_PAGE) where none is given, cut to
+    /// [`MAX_PAGE`](crate::limits::MAX_PAGE); 0 is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+}
+
+/// What `GET /api/messages` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredMessageList {
+    /// The newest first.
+    pub messages: Vec<StoredMessage>,
+}
+
+/// A message of the caller's mailbox; its fields are those of [`MailboxMessage`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredMessage {
+    /// Its id.
+    pub message_id: MessageId,
+    /// Its number in the caller's mailbox.
+    pub seq: u64,
+    /// From whom.
+    pub sender_user_id: UserId,
+    /// From which device.
+    pub sender_device_id: DeviceId,
+    /// For whom.
+    pub recipient_id: UserId,
+    /// What only the recipient can read.
+    #[serde(with = "binary::bytes")]
+    pub encrypted_content: Vec<u8>,
+    /// When it was committed.
+    pub created_at: Timestamp,
+    /// When it first reached a device of the recipient.
+    pub delivered_at: Option<Timestamp>,
+    /// When the recipient read it.
+    pub read_at: Option<Timestamp>,
+}
+
+impl From<MailboxMessage<'_>> for StoredMessage {
+    fn from(message: MailboxMessage<'_>) -> Self {
+        Self {
+            message_id: message.message_id,
+            seq: message.seq,
+            sender_user_id: message.sender_user_id,
+            sender_device_id: message.sender_device_id,
+            recipient_id: message.recipient_id,
+            encrypted_content: message.encrypted_content.into_owned(),
+            created_at: message.created_at,
+            delivered_at: message.delivered_at,
+            read_at: message.read_at,
+        }
+    }
+}

@@ -1,0 +1,9 @@
+-- Rotations whose window has ended uncancelled, which the devices of their user were told, or have it waiting for them.
+CREATE TABLE told_rotation_ends (
+    user_id  BLOB    NOT NULL,
+    sequence INTEGER NOT NULL,
+    PRIMARY KEY (user_id, sequence),
+    FOREIGN KEY (user_id, sequence) REFERENCES chain_statements ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX rotations_by_acceptance ON chain_statements (accepted_at_ms) WHERE kind = 'rotation';

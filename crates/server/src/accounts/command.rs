@@ -1,0 +1,95 @@
+//! What can be done to accounts, and how they are named.
+
+use std::{convert::Infallible, path::PathBuf, str::FromStr};
+
+use aldis_protocol::UserRef;
+
+use crate::email;
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Make an account with this address, in lower case, and a password from standard input.
+    Create(String),
+    /// Show all.
+    List,
+    /// Keep one from signing in, and end its sessions.
+    Disable(AccountName),
+    /// Let one sign in again.
+    Enable(AccountName),
+    /// Give one another password, from standard input, and revoke its sign-ins.
+    SetPassword(AccountName),
+    /// Take its second factor away.
+    RemoveTotp(AccountName),
+    /// Revoke its sign-ins, and end its sessions.
+    Revoke(AccountName),
+    /// Make accounts of addresses and hashes.
+    Import(Source),
+}
+
+/// How an operator names an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum AccountName {
+    /// Its address, in lower case.
+    Email(String),
+    /// Its user id, or the fingerprint of its identity.
+    User(UserRef),
+}
+
+/// Where lines come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Standard input, written `-`.
+    StandardInput,
+    /// A file.
+    File(PathBuf),
+}
+
+/// Why a text names no account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an account is named by its email address, its user id or the fingerprint of its identity")]
+pub(crate) struct NoAccountName;
+
+/// Why a text is no address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an address has one @ and no blanks, and at most 254 bytes")]
+pub(crate) struct NoAddress;
+
+impl FromStr for AccountName {
+    type Err = NoAccountName;
+
+    fn from_str(text: &str) -> Result<Self, NoAccountName> {
+        let by_user = || text.parse().map(Self::User).map_err(|_| NoAccountName);
+        email::canonical(text).map(Self::Email).map_or_else(by_user, Ok)
+    }
+}
+
+impl FromStr for Source {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(if text == "-" { Self::StandardInput } else { Self::File(text.into()) })
+    }
+}
+
+/// The address in lower case.
+pub(crate) fn parse_address(text: &str) -> Result<String, NoAddress> {
+    email::canonical(text).ok_or(NoAddress)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_named_in_three_ways() {
+        let name = |text: &str| text.parse::<AccountName>();
+        assert_eq!(name("Ann@Example.test"), Ok(AccountName::Email("ann@example.test".into())));
+        let id = "0198c0de-0000-7000-8000-000000000001";
+        assert!(matches!(name(id), Ok(AccountName::User(UserRef::Id(_)))));
+        assert!(matches!(name(&"ab".repeat(32)), Ok(AccountName::User(UserRef::Fingerprint(_)))));
+        for bad in ["", "ann", "-", "ann@", &"ab".repeat(31), "0198c0de-0000-7000-8000"] {
+            assert_eq!(name(bad), Err(NoAccountName), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Accounts from elsewhere: lines of `email, bcrypt hash`.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Read, Write},
+    path::PathBuf,
+};
+
+use aldis_auth::BcryptHashError;
+use aldis_protocol::UserId;
+use uuid::Uuid;
+
+use super::{AccountsError, Source, print};
+use crate::{
+    clock::unix_ms_i64,
+    email,
+    store::{ImportedAccount, Store},
+};
+
+/// How many accounts one transaction makes: few enough that a running server waits for milliseconds.
+const BATCH: usize = 100;
+
+/// The longest line, in bytes: an address, a hash, and room for blanks.
+const LONGEST_LINE: usize = 1_024;
+
+/// Why a line is not imported. Never holds any of it: it may be half a hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum BadLine {
+    #[error("over {LONGEST_LINE} bytes")]
+    TooLong,
+    #[error("not UTF-8")]
+    NotUtf8,
+    #[error("no comma between an address and a hash")]
+    NoComma,
+    #[error("no email address before the comma")]
+    NoAddress,
+    #[error("behind the comma: {0}")]
+    NoHash(#[from] BcryptHashError),
+}
+
+/// What became of the lines.
+#[derive(Debug, Default)]
+struct Counts {
+    lines: u64,
+    imported: u64,
+    existed: u64,
+    bad: u64,
+}
+
+/// Makes an account of each line, those apart whose address is taken, names the bad ones, and prints how many were which.
+pub(super) async fn import(store: &Store, source: Source) -> Result<(), AccountsError> {
+    let (mut lines, path) = open(source)?;
+    let mut counts = Counts::default();
+    let mut batch = Vec::with_capacity(BATCH);
+    while let Some(line) =
+        next_line(&mut lines).map_err(|source| AccountsError::ImportFile { path: path.clone(), source })?
+    {
+        counts.lines += 1;
+        match line.and_then(|line| parse(&line, counts.lines == 1)) {
+            Ok(account) => batch.extend(account),
+            Err(bad) => counts.refuse(bad),
+        }
+        if batch.len() == BATCH {
+            counts.write(store, std::mem::take(&mut batch)).await?;
+        }
+    }
+    counts.write(store, batch).await?;
+    counts.report()
+}
+
+impl Counts {
+    fn refuse(&mut self, bad: BadLine) {
+        self.bad += 1;
+        let _ = writeln!(io::stderr(), "line {}: {bad}", self.lines);
+    }
+
+    async fn write(&mut self, store: &Store, batch: Vec<ImportedAccount>) -> Result<(), AccountsError> {
+        let size = batch.len();
+        let imported = store.import_accounts(batch, unix_ms_i64()).await.map_err(|error| {
+            let done = self.imported + self.existed;
+            AccountsError::Database(format!(
+                "{}; the first {done} good lines are imported, import all again for the rest",
+                error.with_causes()
+            ))
+        })?;
+        self.imported += imported as u64;
+        self.existed += (size - imported) as u64;
+        Ok(())
+    }
+
+    fn report(&self) -> Result<(), AccountsError> {
+        let Self { imported, existed, bad, .. } = self;
+        print(&format!("imported\t{imported}\nexisted\t{existed}\nbad\t{bad}\n"));
+        if *bad == 0 { Ok(()) } else { Err(AccountsError::BadLines(*bad)) }
+    }
+}
+
+fn open(source: Source) -> Result<(Box<dyn BufRead>, PathBuf), AccountsError> {
+    match source {
+        Source::StandardInput => Ok((Box::new(io::stdin().lock()), "-".into())),
+        Source::File(path) => match File::open(&path) {
+            Ok(file) => Ok((Box::new(BufReader::new(file)), path)),
+            Err(source) => Err(AccountsError::ImportFile { path, source }),
+        },
+    }
+}
+
+/// The next line with its end. Of one that is too long the rest is passed over.
+fn next_line(lines: &mut dyn BufRead) -> io::Result<Option<Result<Vec<u8>, BadLine>>> {
+    let mut line = Vec::new();
+    (&mut *lines).take(LONGEST_LINE as u64 + 1).read_until(b'\n', &mut line)?;
+    if line.len() > LONGEST_LINE && !line.ends_with(b"\n") {
+        lines.skip_until(b'\n')?;
+        return Ok(Some(Err(BadLine::TooLong)));
+    }
+    Ok((!line.is_empty()).then_some(Ok(line)))
+}
+
+/// The account of a line; none of an empty one.
+fn parse(line: &[u8], is_first: bool) -> Result<Option<ImportedAccount>, BadLine> {
+    let text = str::from_utf8(line).map_err(|_| BadLine::NotUtf8)?;
+    // Spreadsheets begin their files with a byte order mark.
+    let text = text.strip_prefix('\u{feff}').filter(|_| is_first).unwrap_or(text).trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let (address, hash) = text.rsplit_once(',').ok_or(BadLine::NoComma)?;
+    let email = email::canonical(address.trim_end()).ok_or(BadLine::NoAddress)?;
+    let hash = hash.trim_start();
+    aldis_auth::check_bcrypt_hash(hash)?;
+    let user_id = UserId::new(Uuid::now_v7());
+    Ok(Some(ImportedAccount { user_id, email, password_hash: hash.to_owned() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HASH: &str = "$2a$06$.rCVZVOThsIa97pEDOxvGuRRgzG64bvtJ0938xuqzv18d3ZpQhstC";
+
+    fn parsed(line: &str) -> Result<Option<(String, String)>, BadLine> {
+        let account = parse(line.as_bytes(), true)?;
+        Ok(account.map(|account| (account.email, account.password_hash)))
+    }
+
+    #[test]
+    fn a_line_has_an_address_and_a_hash() {
+        let expected = Ok(Some(("ann@example.test".to_owned(), HASH.to_owned())));
+        for line in [
+            format!("Ann@Example.test,{HASH}"),
+            format!("  ann@example.test \t, {HASH} \r\n"),
+            format!("\u{feff}ann@example.test,{HASH}\n"),
+        ] {
+            assert_eq!(parsed(&line), expected, "{line:?}");
+        }
+        assert_eq!(parsed(&format!("a,b@c,{HASH}")), Ok(Some(("a,b@c".to_owned(), HASH.to_owned()))));
+        assert_eq!(parsed(" \r\n"), Ok(None));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_line_is_said() {
+        assert_eq!(parsed("ann@example.test"), Err(BadLine::NoComma));
+        for address in ["ann", "ann @example.test", "", "a\0@b", "a@b@c", "\"ann@example.test\" x"] {
+            assert_eq!(parsed(&format!("{address},{HASH}")), Err(BadLine::NoAddress), "{address:?}");
+        }
+        for hash in ["", "secret", &HASH[1..], &HASH[..59], "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA"] {
+            let refused = parsed(&format!("ann@example.test,{hash}"));
+            assert!(matches!(refused, Err(BadLine::NoHash(_))), "{hash:?}: {refused:?}");
+        }
+        assert_eq!(parse(b"\xff,x", true).map(drop), Err(BadLine::NotUtf8));
+    }
+
+    #[test]
+    fn a_line_without_end_costs_no_memory_and_hides_none() {
+        let text = format!("{}\nann@example.test\n\n{}", "x".repeat(10_000), "y".repeat(LONGEST_LINE));
+        let mut lines = text.as_bytes();
+        let mut next = || next_line(&mut lines).unwrap();
+        assert_eq!(next(), Some(Err(BadLine::TooLong)));
+        assert_eq!(next(), Some(Ok(b"ann@example.test\n".to_vec())));
+        assert_eq!(next(), Some(Ok(b"\n".to_vec())));
+        assert_eq!(next(), Some(Ok(vec![b'y'; LONGEST_LINE])));
+        assert_eq!(next(), None);
+    }
+}

@@ -1,0 +1,26 @@
+//! The caller's encrypted messages.
+
+use std::sync::Arc;
+
+use aldis_protocol::{
+    api::{ConversationQuery, StoredMessageList},
+    limits::SEQUENCE_LIMIT,
+};
+use axum::{Json, extract::State};
+
+use super::{
+    problem::Problem,
+    query::{QueryOf, page_size},
+};
+use crate::{node::Node, router::Caller};
+
+/// `GET /api/messages`
+pub(super) async fn conversation(
+    State(node): State<Arc<Node>>,
+    caller: Caller,
+    QueryOf(query): QueryOf<ConversationQuery>,
+) -> Result<Json<StoredMessageList>, Problem> {
+    let before_seq = query.before_seq.unwrap_or(SEQUENCE_LIMIT);
+    let limit = page_size(query.limit)?;
+    Ok(Json(node.router.conversation(&caller, query.peer, before_seq, limit).await?))
+}

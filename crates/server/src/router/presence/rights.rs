@@ -1,0 +1,161 @@
+//! Who may see whom: looked up when somebody subscribes, and again whenever something changes between two users.
+
+use std::{collections::HashMap, sync::Arc};
+
+use aldis_protocol::UserId;
+use aldis_registry::{Decision, Doubt, Facts, Purpose, Stance, may_reach};
+
+use crate::{
+    router::{Router, outlet::Outlet},
+    store::{Sighting, StoreError},
+};
+
+/// Watchers for whom it is decided at a time that they see somebody no more.
+const HIDDEN_AT_ONCE: usize = 256;
+
+impl Router {
+    /// Decides whether a session sees users whom it has just asked for. Asks the same, whoever they are, whether they
+    /// exist, and whether it may; and again of those between whom and the session's user something changed meanwhile.
+    pub(super) async fn decide_first(&self, from: &Outlet, users: &[UserId]) -> Result<(), StoreError> {
+        let mut undecided = users.to_vec();
+        while !undecided.is_empty() {
+            let stamps: Vec<_> = undecided
+                .iter()
+                .filter_map(|user| Some((*user, self.registry.stamp(from.session, *user)?)))
+                .collect();
+            let here: Vec<_> = undecided.iter().map(|user| self.seen.of_user(*user)).collect();
+            let stances = self.store.stances_with(from.user, &undecided).await?;
+            let sightings = self.store.sightings_of(&undecided).await?;
+            let facts = Known { stances, sightings };
+            for (user, here) in undecided.iter().zip(here) {
+                if let Some(at_ms) = facts.last_seen_ms(*user).max(here).filter(|_| !facts.is_deleted(*user))
+                {
+                    self.registry.saw(*user, at_ms);
+                }
+            }
+            undecided = stamps
+                .into_iter()
+                .filter(|(user, stamp)| {
+                    let sees = self.may_see(from.user, *user, &facts);
+                    self.registry.decide(from.session, *user, *stamp, sees) == Decision::Outdated
+                })
+                .map(|(user, _)| user)
+                .collect();
+        }
+        Ok(())
+    }
+
+    /// Something has changed between two users that decides who of them may reach whom. Nothing that was remembered of
+    /// them counts any more, and the watches of each by the other are decided anew.
+    pub(in crate::router) async fn standing_changed(
+        &self,
+        one: UserId,
+        other: UserId,
+    ) -> Result<(), StoreError> {
+        let doubts = self.doubt_standing(one, other);
+        if doubts.is_empty() { Ok(()) } else { self.resolve_all(one, other, &doubts).await }
+    }
+
+    /// The same. What cannot be looked up now is the next time that the list is read.
+    pub(in crate::router) async fn follow_standing(&self, one: UserId, other: UserId) {
+        if let Err(error) = self.standing_changed(one, other).await {
+            self.look_again(one, other, &error);
+        }
+    }
+
+    /// The same for whoever has just made the change, and is not to learn from the time it takes who watches.
+    pub(in crate::router) async fn standing_was_changed(&self, one: UserId, other: UserId) {
+        let doubts = self.doubt_standing(one, other);
+        if let Err(error) = self.resolve_all(one, other, &doubts).await {
+            self.look_again(one, other, &error);
+        }
+    }
+
+    /// A user is gone for good: nobody who watches him sees anything of him any more.
+    pub(in crate::router) fn hide_for_good(&self, user: UserId) {
+        let mut after = None;
+        loop {
+            let doubts = self.registry.doubt_all(user, after, HIDDEN_AT_ONCE);
+            let Some(last) = doubts.last() else { return };
+            after = Some(last.watcher.session);
+            doubts.iter().for_each(|doubt| self.resolve(doubt, false));
+        }
+    }
+
+    fn look_again(&self, one: UserId, other: UserId, error: &StoreError) {
+        tracing::warn!(%error, "cannot look up how two users stand; trying again");
+        self.standings.note_unsettled(one, other);
+    }
+
+    fn doubt_standing(&self, one: UserId, other: UserId) -> Vec<Doubt<Arc<Outlet>>> {
+        self.relations.forget(one, other);
+        let mut doubts = self.registry.doubt(one, other);
+        doubts.extend(self.registry.doubt(other, one));
+        doubts
+    }
+
+    /// Decides what was doubted. Until it is known what is, nothing is shown.
+    async fn resolve_all(
+        &self,
+        one: UserId,
+        other: UserId,
+        doubts: &[Doubt<Arc<Outlet>>],
+    ) -> Result<(), StoreError> {
+        let facts = self.facts_between(one, other).await;
+        for doubt in doubts {
+            let (watcher, watched) = (doubt.watcher.user, doubt.watched);
+            self.resolve(doubt, facts.as_ref().is_ok_and(|facts| self.may_see(watcher, watched, facts)));
+        }
+        facts.map(drop)
+    }
+
+    fn resolve(&self, doubt: &Doubt<Arc<Outlet>>, sees: bool) {
+        let Doubt { watcher, watched, stamp } = doubt;
+        if self.registry.decide(watcher.session, *watched, *stamp, sees) == Decision::Changed {
+            watcher.handle.mark(*watched);
+        }
+    }
+
+    /// What is known of two users, whichever of them watches.
+    async fn facts_between(&self, one: UserId, other: UserId) -> Result<Known, StoreError> {
+        let mut stances = self.store.stances_with(one, &[other]).await?;
+        if let Some([mine, theirs]) = stances.get(&other).copied() {
+            stances.insert(one, [theirs, mine]);
+        }
+        let sightings = self.store.sightings_of(&[one, other]).await?;
+        Ok(Known { stances, sightings })
+    }
+
+    fn may_see(&self, watcher: UserId, user: UserId, known: &Known) -> bool {
+        let [sender, target] = known.stances.get(&user).copied().unwrap_or_default();
+        let facts = Facts {
+            same_user: watcher == user,
+            sender,
+            target,
+            offered: false,
+            share_private_room: false,
+            share_public_room: false,
+        };
+        !known.is_deleted(user) && may_reach(self.settings.routing, Purpose::Presence, facts)
+    }
+}
+
+/// What was looked up of watched users.
+struct Known {
+    /// Where the watcher stands towards each, and each towards him.
+    stances: HashMap<UserId, [Stance; 2]>,
+    sightings: HashMap<UserId, Sighting>,
+}
+
+impl Known {
+    fn is_deleted(&self, user: UserId) -> bool {
+        self.sightings.get(&user) == Some(&Sighting::Deleted)
+    }
+
+    fn last_seen_ms(&self, user: UserId) -> Option<i64> {
+        match self.sightings.get(&user)? {
+            Sighting::At(at_ms) => Some(*at_ms),
+            Sighting::Deleted => None,
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! A mailbox is streamed to a session, as its socket has room (protocol.md, section 4, `sync`).
+
+use std::sync::Arc;
+
+use aldis_protocol::{
+    RequestId, ServerFrame, ServerMessage, Sync, Synced,
+    limits::{DEFAULT_PAGE, MAX_PAGE},
+};
+use bytes::Bytes;
+use futures::stream;
+
+use super::{Part, Reply, Router, mail::failed, mail_delivery::mail, outlet::Outlet, turns::Turn};
+use crate::store::{StoreError, StoredMessage, Which};
+
+/// Messages that are read and handed to the socket at once: 1 MiB at the most.
+const MESSAGES_PER_PART: u32 = 16;
+
+impl Router {
+    /// Streams the mailbox from a number on, under the request's id: so a client tells it from what is counted.
+    pub(super) fn sync(self: &Arc<Self>, from: &Arc<Outlet>, id: Option<RequestId>, sync: Sync) -> Reply {
+        let streaming = Streaming {
+            router: Arc::clone(self),
+            session: Arc::clone(from),
+            turn: Turn::take(from),
+            id,
+            position: Position::Before,
+            last: sync.since_seq,
+            left: sync.limit.unwrap_or(DEFAULT_PAGE).min(MAX_PAGE),
+        };
+        Reply::InParts(Box::pin(stream::unfold(Some(streaming), |streaming| async {
+            let mut streaming = streaming?;
+            let part = streaming.next().await;
+            let goes_on = matches!(part, Part::Frames(_));
+            Some((part, goes_on.then_some(streaming)))
+        })))
+    }
+}
+
+/// A `sync` under way. New messages of the mailbox reach its session through it alone.
+struct Streaming {
+    router: Arc<Router>,
+    session: Arc<Outlet>,
+    turn: Turn,
+    id: Option<RequestId>,
+    position: Position,
+    /// The last number streamed.
+    last: u64,
+    /// How many more may be streamed.
+    left: u32,
+}
+
+#[derive(PartialEq, Eq)]
+enum Position {
+    Before,
+    Under,
+    Over,
+}
+
+/// What comes next.
+enum Next {
+    Frames(Vec<Bytes>),
+    End(Synced),
+}
+
+impl Streaming {
+    async fn next(&mut self) -> Part {
+        match self.go_on().await {
+            Ok(Next::Frames(frames)) => Part::Frames(frames),
+            Ok(Next::End(synced)) => Part::Reply(Box::new(ServerMessage::Synced(synced))),
+            Err(failure) => Part::Reply(Box::new(failed(failure))),
+        }
+    }
+
+    async fn go_on(&mut self) -> Result<Next, StoreError> {
+        if self.position == Position::Before {
+            self.turn.comes().await;
+            self.mark_delivered().await?;
+            self.session.begin_sync();
+            self.position = Position::Under;
+        }
+        loop {
+            // One more than may be streamed tells whether that is all.
+            let ask = (self.left + 1).min(MESSAGES_PER_PART);
+            let mut page = self.router.store.mailbox_page(self.session.user, self.last, ask).await?;
+            let (first_seq, last_seq) = (page.first_seq, page.last_seq);
+            let is_more = page.messages.len() > self.left as usize;
+            page.messages.truncate(self.left as usize);
+            if let Some(last) = page.messages.last() {
+                self.last = last.seq;
+                self.left -= u32::try_from(page.messages.len()).unwrap_or(self.left);
+                return Ok(Next::Frames(page.messages.iter().map(|message| self.encode(message)).collect()));
+            }
+            let complete = !is_more;
+            if complete && !self.session.end_sync(self.last.min(last_seq)) {
+                continue;
+            }
+            if complete {
+                self.position = Position::Over;
+            }
+            return Ok(Next::End(Synced { seq: self.last, first_seq, complete }));
+        }
+    }
+
+    fn encode(&self, message: &StoredMessage) -> Bytes {
+        self.session.codec.encode_server(&ServerFrame { id: self.id.clone(), ..mail(message) })
+    }
+
+    /// Up to where the client asks from, it has everything.
+    async fn mark_delivered(&self) -> Result<(), StoreError> {
+        if self.last == 0 {
+            return Ok(());
+        }
+        let marking = self.router.submit_receipt(&self.session, Which::UpTo(self.last), false).await?;
+        marking.answer().await.map(drop)
+    }
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        if self.position == Position::Under {
+            self.session.abandon_sync();
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! What a session tells of watched users, and when: as the socket has room, the latest, and not for a resume.
+
+use std::{sync::Arc, time::Duration};
+
+use aldis_protocol::{
+    ClientMessage, CloseCode, Codec, SetPresence, Status, UserId,
+    limits::{MAX_SUBSCRIPTIONS, QUEUE_FRAMES},
+};
+use aldis_registry::{Decision, Watcher};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use super::{
+    awaits_close, comes_back, connected, is_resumed,
+    stage::{Stage, settle, signal},
+};
+use crate::{
+    clock::Now,
+    router::{Outlet, Reply, new_session_id},
+    session::wire::{Incoming, Outgoing},
+};
+
+impl Stage {
+    /// Somebody with a device.
+    fn somebody(&self) -> Arc<Outlet> {
+        let (user, device) = (UserId::new(Uuid::now_v7()), format!("~{}", Uuid::now_v7()).parse().unwrap());
+        let outlet = Arc::new(Outlet::new(new_session_id(), user, device, None, None, Codec::Json));
+        assert!(self.router.attach(&outlet, 0));
+        outlet
+    }
+
+    /// Lets the session on the device watch somebody, as if the database were there to be asked.
+    fn watches(&self, user: UserId) {
+        let session = self.session().unwrap();
+        let registry = &self.router.registry;
+        let watcher = Watcher { session: session.session, user: session.user, handle: Arc::clone(&session) };
+        registry.watch(&watcher, &[user], MAX_SUBSCRIPTIONS).unwrap();
+        let stamp = registry.stamp(session.session, user).unwrap();
+        assert_eq!(registry.decide(session.session, user, stamp, true), Decision::Changed);
+        self.router.tell_again(&session, user);
+    }
+
+    fn shows(&self, device: &Arc<Outlet>, status: Status, note: u32) {
+        let presence = SetPresence { status, note: Some(note.to_string().into()) };
+        let reply = self.router.handle(device, None, ClientMessage::Presence(presence), Now::read());
+        assert!(matches!(reply, Reply::Now(_)));
+    }
+}
+
+fn notes(messages: &[Value]) -> Vec<&str> {
+    let presence = messages.iter().filter(|message| message["type"] == "presence");
+    presence.map(|message| message["note"].as_str().unwrap_or_default()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_client_is_told_the_latest_alone_behind_all_else() {
+    let stage = Stage::new();
+    let (client, _) = connected(&stage).await;
+    let somebody = stage.somebody();
+    stage.watches(somebody.user);
+    settle().await;
+    assert_eq!(notes(&client.messages()), [""]);
+    client.takes_only(0);
+    assert!(stage.pushes(1));
+    settle().await;
+    for note in 0..1_000 {
+        stage.shows(&somebody, Status::Busy, note);
+    }
+    assert!(stage.pushes(2));
+    settle().await;
+    assert_eq!(client.largest_backlog(), 1, "what is told is not made before there is room");
+    client.takes_only(usize::MAX);
+    settle().await;
+    let messages = client.messages();
+    assert_eq!((&messages[0]["payload"], &messages[1]["payload"]), (&json!(1), &json!(2)));
+    assert_eq!((messages.len(), notes(&messages)), (3, vec!["999"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn marks_take_no_place_in_the_queue_but_are_held() {
+    let stage = Stage::new();
+    let (client, _) = connected(&stage).await;
+    let watched: Vec<_> = (0..MAX_SUBSCRIPTIONS).map(|_| stage.somebody()).collect();
+    watched.iter().for_each(|device| stage.watches(device.user));
+    settle().await;
+    assert_eq!(client.messages().len(), MAX_SUBSCRIPTIONS);
+    client.takes_only(0);
+    assert!(stage.pushes(0));
+    settle().await;
+    let held = stage.session().unwrap().held_bytes();
+    watched.iter().for_each(|device| stage.shows(device, Status::Away, 7));
+    assert!(stage.session().unwrap().held_bytes() > held);
+    let accepted = (1..QUEUE_FRAMES as u64).filter(|number| stage.pushes(*number)).count();
+    assert_eq!(accepted, QUEUE_FRAMES - 1);
+    client.takes_only(usize::MAX);
+    settle().await;
+    let messages = client.messages();
+    assert_eq!(notes(&messages), ["7"; MAX_SUBSCRIPTIONS]);
+    assert_eq!(messages.len(), QUEUE_FRAMES + MAX_SUBSCRIPTIONS);
+    assert!(client.largest_backlog() <= QUEUE_FRAMES, "a few at a time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_is_away_is_told_the_latest_when_he_is_back() {
+    let stage = Stage::new();
+    let (client, first) = connected(&stage).await;
+    let somebody = stage.somebody();
+    stage.watches(somebody.user);
+    settle().await;
+    assert_eq!(client.messages().len(), 1);
+    client.breaks();
+    settle().await;
+    (0..10).for_each(|note| stage.shows(&somebody, Status::Busy, note));
+    assert!(stage.pushes(5));
+    settle().await;
+    let (back, messages) = comes_back(&stage, &first, 0).await;
+    assert!(is_resumed(&messages));
+    assert_eq!(messages[0]["session"]["replayed"], 1);
+    assert_eq!((&messages[1]["payload"], notes(&messages)), (&json!(5), vec!["9"]));
+
+    // Nothing has changed since, and nothing is told.
+    back.breaks();
+    settle().await;
+    let (_, messages) = comes_back(&stage, &messages[0], 1).await;
+    assert_eq!(messages.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_written_at_a_break_is_told_after_it() {
+    let stage = Stage::new();
+    let (client, first) = connected(&stage).await;
+    let somebody = stage.somebody();
+    client.takes_only(0);
+    stage.watches(somebody.user);
+    stage.shows(&somebody, Status::Busy, 1);
+    settle().await;
+    assert_eq!(client.largest_backlog(), 1);
+    client.breaks();
+    settle().await;
+    let (_, messages) = comes_back(&stage, &first, 0).await;
+    assert_eq!(notes(&messages), ["1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_dead_connection_was_told_since_its_last_pong_is_told_again() {
+    let stage = Stage::new();
+    let (client, first) = connected(&stage).await;
+    let (heard, lost) = (stage.somebody(), stage.somebody());
+    stage.watches(heard.user);
+    stage.watches(lost.user);
+    sleep(Duration::from_millis(30_300)).await;
+    assert!(client.received().contains(&Outgoing::Ping));
+    client.does(Incoming::Pong);
+    stage.shows(&lost, Status::Busy, 1);
+    settle().await;
+    assert_eq!(notes(&client.messages()), ["1"], "on its way, and never heard");
+    let (code, _) = awaits_close(&client, false).await;
+    assert_eq!(code, CloseCode::HeartbeatMissed);
+    let (_, messages) = comes_back(&stage, &first, 0).await;
+    assert_eq!(notes(&messages), ["1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_over_watches_nobody() {
+    let stage = Stage::new();
+    let (client, _) = connected(&stage).await;
+    let somebody = stage.somebody();
+    stage.watches(somebody.user);
+    let session = stage.session().unwrap().session;
+    client.does(Incoming::Closed(Some(1000)));
+    stage.awaits_end().await;
+    assert_eq!(stage.router.registry.watch_count(session), 0);
+    assert_eq!(stage.router.registry.stamp(session, somebody.user), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_database_nobody_is_watched() {
+    let stage = Stage::new();
+    let (client, _) = connected(&stage).await;
+    let somebody = stage.somebody();
+    let session = stage.session().unwrap().session;
+    client.sends(json!({"type": "presence_subscribe", "id": "s", "user_ids": [somebody.user]}).to_string());
+    settle().await;
+    let messages = client.messages();
+    assert_eq!((messages.len(), &messages[0]["payload"]["code"]), (1, &json!("unavailable")));
+    assert_eq!(stage.router.registry.watch_count(session), 0);
+    stage.shows(&somebody, Status::Busy, 1);
+    settle().await;
+    assert_eq!(client.messages().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_is_set_after_what_was_asked_before() {
+    let stage = Stage::new();
+    let (client, _) = connected(&stage).await;
+    let slow =
+        json!({"type": "presence_unsubscribe", "id": "slow", "user_ids": ["a".repeat(64)]}).to_string();
+    client.sends(slow);
+    client.sends(json!({"type": "presence", "id": "busy", "status": "busy"}).to_string());
+    client.sends(signal("last", &stage.other.device, "1"));
+    settle().await;
+    let ids: Vec<_> = client.messages().iter().map(|reply| reply["id"].clone()).collect();
+    assert_eq!(ids, ["slow", "busy", "last"].map(|id| json!(id)));
+    assert_eq!(stage.router.registry.presence(stage.user).devices, 2);
+    let session = stage.session().unwrap().session;
+    let shown = stage.router.registry.presence_of_session(stage.user, session).unwrap();
+    assert_eq!(shown.status, Status::Busy);
+}

@@ -1,0 +1,162 @@
+//! Requests that were carried out, or are being carried out, and whose replies are not written yet.
+
+use std::{
+    collections::VecDeque,
+    task::{Context, Poll},
+};
+
+use aldis_protocol::ServerMessage;
+use bytes::Bytes;
+use futures::{StreamExt, future::BoxFuture, stream::BoxStream};
+
+use super::live::Asked;
+use crate::router::{Frame, Part};
+
+/// In the order of the requests. Its user bounds how many there are.
+#[derive(Default)]
+pub(super) struct Unanswered(VecDeque<Waiting>);
+
+/// What may be written next.
+pub(super) enum Answer {
+    /// The answer to a request.
+    Message(Asked, Box<ServerMessage<'static>>),
+    /// The end of what a request streamed.
+    End(Asked, Box<ServerMessage<'static>>),
+    /// A reply that waited for those before it.
+    Reply(Frame),
+    /// Some of what a request streams, none of it counted.
+    Part(Vec<Bytes>),
+}
+
+enum Waiting {
+    ForAnswer(Asked, BoxFuture<'static, ServerMessage<'static>>),
+    InParts(Asked, BoxStream<'static, Part>),
+    Answered(Asked, Box<ServerMessage<'static>>),
+    ForTurn(Frame),
+}
+
+impl Unanswered {
+    /// A request waits for its answer.
+    pub(super) fn push(&mut self, asked: Asked, answer: BoxFuture<'static, ServerMessage<'static>>) {
+        self.0.push_back(Waiting::ForAnswer(asked, answer));
+    }
+
+    /// A request is answered in parts, the last of which is its reply.
+    pub(super) fn push_parts(&mut self, asked: Asked, parts: BoxStream<'static, Part>) {
+        self.0.push_back(Waiting::InParts(asked, parts));
+    }
+
+    /// A reply waits for those before it.
+    pub(super) fn push_reply(&mut self, reply: Frame) {
+        self.0.push_back(Waiting::ForTurn(reply));
+    }
+
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether none waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a request with this id is being carried out, so that a repetition has to wait for its `ack`.
+    pub(super) fn includes(&self, asked: &Asked) -> bool {
+        self.0.iter().any(|waiting| match waiting {
+            Waiting::ForAnswer(earlier, _) | Waiting::Answered(earlier, _) => earlier.is_same(asked),
+            Waiting::InParts(..) | Waiting::ForTurn(_) => false,
+        })
+    }
+
+    /// Whether somebody's presence was asked for, and that is not answered yet.
+    pub(super) fn awaits_subscription(&self) -> bool {
+        self.0.iter().any(|waiting| match waiting {
+            Waiting::ForAnswer(asked, _) | Waiting::Answered(asked, _) => asked.subscribes(),
+            Waiting::InParts(..) | Waiting::ForTurn(_) => false,
+        })
+    }
+
+    /// Whether the next answer comes in parts.
+    pub(super) fn has_parts(&self) -> bool {
+        matches!(self.0.front(), Some(Waiting::InParts(..)))
+    }
+
+    /// The socket is gone, and with it what is streamed: the client asks again.
+    pub(super) fn drop_parts(&mut self) {
+        self.0.retain(|waiting| !matches!(waiting, Waiting::InParts(..)));
+    }
+
+    /// The next answer in the order of the requests; parts only where the socket `has_room`.
+    ///
+    /// Asks all that waits, in that order: where one gets on, those after it may.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, has_room: bool) -> Poll<Answer> {
+        if let Some(answer) = self.take_first() {
+            return Poll::Ready(answer);
+        }
+        self.poll_all(cx);
+        match self.take_first() {
+            Some(answer) => Poll::Ready(answer),
+            None if has_room => self.poll_parts(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Lets all that waits get on.
+    pub(super) fn poll_all(&mut self, cx: &mut Context<'_>) {
+        self.0.iter_mut().for_each(|waiting| waiting.poll(cx));
+    }
+
+    /// The next answer, where it is there and has no higher number in the mailbox.
+    pub(super) fn take_up_to(&mut self, number: u64) -> Option<Answer> {
+        let is_later = self.0.front().and_then(Waiting::number).is_some_and(|next| next > number);
+        if is_later { None } else { self.take_first() }
+    }
+
+    fn take_first(&mut self) -> Option<Answer> {
+        let is_ready = |first: &mut Waiting| matches!(first, Waiting::Answered(..) | Waiting::ForTurn(_));
+        match self.0.pop_front_if(is_ready)? {
+            Waiting::Answered(asked, message) => Some(Answer::Message(asked, message)),
+            Waiting::ForTurn(reply) => Some(Answer::Reply(reply)),
+            Waiting::ForAnswer(..) | Waiting::InParts(..) => None,
+        }
+    }
+
+    fn poll_parts(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+        let Some(Waiting::InParts(_, parts)) = self.0.front_mut() else { return Poll::Pending };
+        match parts.poll_next_unpin(cx) {
+            Poll::Ready(Some(Part::Frames(frames))) => Poll::Ready(Answer::Part(frames)),
+            Poll::Ready(Some(Part::Reply(message))) => {
+                if let Some(Waiting::InParts(asked, _)) = self.0.pop_front() {
+                    return Poll::Ready(Answer::End(asked, message));
+                }
+                Poll::Pending
+            }
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+/// The number in the sender's mailbox of a message that this says is stored.
+pub(super) fn mailbox_number(message: &ServerMessage<'_>) -> Option<u64> {
+    let ServerMessage::Ack(ack) = message else { return None };
+    ack.seq.filter(|_| ack.message_id.is_some())
+}
+
+impl Waiting {
+    fn number(&self) -> Option<u64> {
+        match self {
+            Self::Answered(_, message) => mailbox_number(message),
+            Self::ForAnswer(..) | Self::InParts(..) | Self::ForTurn(_) => None,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) {
+        let Self::ForAnswer(_, answer) = self else { return };
+        let Poll::Ready(message) = answer.as_mut().poll(cx) else { return };
+        let this = std::mem::replace(self, Self::ForTurn(Frame::new(Bytes::new(), false)));
+        if let Self::ForAnswer(asked, _) = this {
+            *self = Self::Answered(asked, Box::new(message));
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! What is durable and concerns others than whoever asked for it.
+
+use tokio::sync::oneshot;
+
+use super::{
+    StoreError,
+    mailbox::{Marked, NewMessage, NewReceipt, Posted},
+};
+
+/// Something that was committed. Whoever delivers it [answers](Self::answer) it afterwards, so that who asked for it
+/// can do nothing that overtakes it.
+pub(crate) enum Committed {
+    /// An encrypted message.
+    Message(Durable<NewMessage, Posted>),
+    /// Encrypted messages arrived, or were read.
+    Receipt(Durable<NewReceipt, Marked>),
+}
+
+/// An append that is durable, with its answer and who waits for that.
+pub(crate) struct Durable<A, T> {
+    /// What was asked for.
+    pub(crate) append: A,
+    /// What became of it.
+    pub(crate) answer: T,
+    waiting: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl Committed {
+    /// Tells whoever waits.
+    pub(crate) fn answer(self) {
+        match self {
+            Self::Message(durable) => durable.answer(),
+            Self::Receipt(durable) => durable.answer(),
+        }
+    }
+}
+
+impl<A, T> Durable<A, T> {
+    pub(super) const fn new(append: A, answer: T, waiting: oneshot::Sender<Result<T, StoreError>>) -> Self {
+        Self { append, answer, waiting }
+    }
+
+    fn answer(self) {
+        // One who has gone needs no answer.
+        let _ = self.waiting.send(Ok(self.answer));
+    }
+}

@@ -1,0 +1,368 @@
+use aldis_protocol::{DeviceId, MessageId, RequestId, UserId, api::ContactDecision};
+use aldis_registry::Stance;
+use bytes::Bytes;
+use tokio::sync::mpsc::error::TryRecvError;
+
+use super::{Fixture, NOW, device_id, fifty_at_once, suite};
+use crate::store::{Committed, Kept, Marked, NewMessage, NewReceipt, Posted, Store, Which};
+
+suite![
+    numbers_go_up_by_one_in_both_mailboxes,
+    a_message_to_oneself_takes_one_number,
+    the_same_again_is_a_duplicate_and_another_a_conflict,
+    copies_that_race_are_kept_once,
+    nobody_gets_no_message,
+    a_full_mailbox_takes_no_more_and_leaves_no_gap,
+    what_arrives_makes_room,
+    receipts_are_once_and_never_backwards,
+    receipts_are_refused_whole,
+    everything_up_to_a_number_arrives_at_once,
+    a_conversation_is_read_backwards,
+    messages_go_after_thirty_days,
+    who_writes_may_be_answered_until_he_blocks,
+    a_deleted_account_leaves_what_others_have,
+    fifty_writers_leave_no_gap,
+    what_was_committed_is_handed_on_in_its_order,
+];
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+fn message(sender: UserId, recipient: UserId, id: &str, content: &'static str) -> NewMessage {
+    NewMessage {
+        sender,
+        sender_device: device_of(sender),
+        request: request(id),
+        addressee: recipient,
+        recipient,
+        encrypted_content: Bytes::from_static(content.as_bytes()),
+        reaches_out: false,
+        now_ms: NOW,
+    }
+}
+
+fn device_of(user: UserId) -> DeviceId {
+    device_id(&format!("device-{user}"))
+}
+
+fn request(id: &str) -> RequestId {
+    id.parse().unwrap()
+}
+
+async fn post(store: &Store, message: NewMessage) -> Posted {
+    store.post(message).unwrap().answer().await.unwrap()
+}
+
+async fn keep(store: &Store, message: NewMessage) -> Kept {
+    match post(store, message).await {
+        Posted::Stored(kept) => kept,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn mark(store: &Store, user: UserId, which: Which, is_read: bool, now_ms: i64) -> Marked {
+    let device = device_of(user);
+    let receipt = NewReceipt { user, which, is_read, device, may_hear: Vec::new(), now_ms };
+    store.mark(receipt).unwrap().answer().await.unwrap()
+}
+
+async fn delivered(store: &Store, user: UserId, ids: &[MessageId]) -> Marked {
+    mark(store, user, Which::Ids(ids.to_vec()), false, NOW + 1).await
+}
+
+/// The numbers and contents of a mailbox.
+async fn mailbox(store: &Store, user: UserId, since_seq: u64, limit: u32) -> Vec<(u64, String)> {
+    let page = store.mailbox_page(user, since_seq, limit).await.unwrap();
+    page.messages
+        .into_iter()
+        .map(|one| (one.seq, String::from_utf8(one.encrypted_content.to_vec()).unwrap()))
+        .collect()
+}
+
+async fn numbers(store: &Store, user: UserId) -> Vec<u64> {
+    mailbox(store, user, 0, 2_000).await.into_iter().map(|(seq, _)| seq).collect()
+}
+
+async fn numbers_go_up_by_one_in_both_mailboxes(fixture: Fixture) {
+    let store = &fixture.store;
+    let (ann, bob, cid) = (fixture.user().await, fixture.user().await, fixture.user().await);
+    let first = keep(store, message(ann, bob, "a", "one")).await;
+    let second = keep(store, message(cid, bob, "b", "two")).await;
+    let third = keep(store, message(bob, ann, "c", "three")).await;
+    assert_eq!([first.sender_seq, first.recipient_seq], [1, 1]);
+    assert_eq!([second.sender_seq, second.recipient_seq], [1, 2]);
+    assert_eq!([third.sender_seq, third.recipient_seq], [3, 2]);
+    let pairs = |pairs: &[(u64, &str)]| {
+        pairs.iter().map(|(seq, text)| (*seq, (*text).to_owned())).collect::<Vec<_>>()
+    };
+    assert_eq!(mailbox(store, bob, 0, 10).await, pairs(&[(1, "one"), (2, "two"), (3, "three")]));
+    assert_eq!(mailbox(store, ann, 0, 10).await, pairs(&[(1, "one"), (2, "three")]));
+    assert_eq!(mailbox(store, bob, 1, 1).await, pairs(&[(2, "two")]));
+    let page = store.mailbox_page(bob, 3, 10).await.unwrap();
+    assert_eq!((page.messages.len(), page.first_seq, page.last_seq), (0, 1, 3));
+    let stored = store.mailbox_page(bob, 0, 1).await.unwrap().messages.remove(0);
+    assert_eq!((stored.sender, stored.sender_device, stored.recipient), (ann, device_of(ann), bob));
+    assert_eq!((stored.message_id, stored.created_at_ms), (first.message_id, NOW));
+    assert_eq!((stored.delivered_at_ms, stored.read_at_ms), (None, None));
+}
+
+async fn a_message_to_oneself_takes_one_number(fixture: Fixture) {
+    let (store, ann) = (&fixture.store, fixture.user().await);
+    let kept = keep(store, message(ann, ann, "a", "note")).await;
+    assert_eq!([kept.sender_seq, kept.recipient_seq], [1, 1]);
+    keep(store, message(ann, ann, "b", "another")).await;
+    assert_eq!(numbers(store, ann).await, [1, 2]);
+    assert_eq!(store.conversation(ann, ann, 10, 10).await.unwrap().len(), 2);
+}
+
+async fn the_same_again_is_a_duplicate_and_another_a_conflict(fixture: Fixture) {
+    let store = &fixture.store;
+    let (ann, bob, cid) = (fixture.user().await, fixture.user().await, fixture.user().await);
+    let kept = keep(store, message(ann, bob, "a", "one")).await;
+    assert_eq!(post(store, message(ann, bob, "a", "one")).await, Posted::Duplicate(kept));
+    assert_eq!(post(store, message(ann, bob, "a", "other")).await, Posted::Conflict);
+    assert_eq!(post(store, message(ann, cid, "a", "one")).await, Posted::Conflict);
+    // Who cannot reach the recipient any more learns nothing by asking again.
+    let nobody = UserId::new(uuid::Uuid::new_v4());
+    let out_of_reach = |id, content| NewMessage { recipient: nobody, ..message(ann, bob, id, content) };
+    assert_eq!(post(store, out_of_reach("a", "one")).await, Posted::Duplicate(kept));
+    assert_eq!(post(store, out_of_reach("a", "other")).await, Posted::Conflict);
+    assert_eq!(post(store, out_of_reach("b", "one")).await, Posted::NoSuchUser);
+    // Another device has its own ids.
+    keep(store, message(cid, bob, "a", "one")).await;
+    assert_eq!(numbers(store, bob).await, [1, 2]);
+}
+
+async fn copies_that_race_are_kept_once(fixture: Fixture) {
+    let (ann, bob) = (fixture.user().await, fixture.user().await);
+    let posted = fifty_at_once(&fixture.store, move |store, _| async move {
+        post(&store, message(ann, bob, "a", "one")).await
+    })
+    .await;
+    let stored = posted.iter().filter(|posted| matches!(posted, Posted::Stored(_))).count();
+    let duplicates = posted.iter().filter(|posted| matches!(posted, Posted::Duplicate(_))).count();
+    assert_eq!((stored, duplicates), (1, 49));
+    assert_eq!(numbers(&fixture.store, bob).await, [1]);
+}
+
+async fn nobody_gets_no_message(fixture: Fixture) {
+    let (store, ann) = (&fixture.store, fixture.user().await);
+    let nobody = UserId::new(uuid::Uuid::new_v4());
+    assert_eq!(post(store, message(ann, nobody, "a", "one")).await, Posted::NoSuchUser);
+    assert_eq!(numbers(store, ann).await, [0_u64; 0]);
+    let page = store.mailbox_page(ann, 0, 1).await.unwrap();
+    assert_eq!((page.first_seq, page.last_seq), (1, 0));
+}
+
+async fn a_full_mailbox_takes_no_more_and_leaves_no_gap(fixture: Fixture) {
+    let store = &fixture.store;
+    let bob = fixture.user().await;
+    let mut senders = Vec::new();
+    for _ in 0..5 {
+        senders.push(fixture.user().await);
+    }
+    let flood = |sender: UserId, count: usize| async move {
+        let posting: Vec<_> = (0..count)
+            .map(|number| store.post(message(sender, bob, &number.to_string(), "x")).unwrap())
+            .collect();
+        let mut stored = 0;
+        for submitted in posting {
+            match submitted.answer().await.unwrap() {
+                Posted::Stored(_) => stored += 1,
+                Posted::MailboxFull => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        stored
+    };
+    assert_eq!(flood(senders[0], 300).await, 250, "one sender has a quarter");
+    for sender in &senders[1..4] {
+        assert_eq!(flood(*sender, 250).await, 250);
+    }
+    assert_eq!(flood(senders[4], 1).await, 0, "and all together the whole");
+    assert_eq!(numbers(store, bob).await, (1..=1_000).collect::<Vec<u64>>());
+    assert_eq!(numbers(store, senders[0]).await, (1..=250).collect::<Vec<u64>>());
+    assert_eq!(numbers(store, senders[4]).await, [0_u64; 0]);
+}
+
+async fn what_arrives_makes_room(fixture: Fixture) {
+    let store = &fixture.store;
+    let (ann, bob) = (fixture.user().await, fixture.user().await);
+    for number in 0..250 {
+        keep(store, message(ann, bob, &number.to_string(), "x")).await;
+    }
+    assert_eq!(post(store, message(ann, bob, "more", "x")).await, Posted::MailboxFull);
+    let one = store.mailbox_page(bob, 0, 1).await.unwrap().messages[0].message_id;
+    assert!(matches!(delivered(store, bob, &[one]).await, Marked::Done(_)));
+    // What was refused was not carried out, and may be tried again under its id.
+    let kept = keep(store, message(ann, bob, "more", "x")).await;
+    assert_eq!(kept.recipient_seq, 251);
+    assert_eq!(post(store, message(ann, bob, "again", "x")).await, Posted::MailboxFull);
+}
+
+async fn receipts_are_once_and_never_backwards(fixture: Fixture) {
+    let store = &fixture.store;
+    let (ann, bob) = (fixture.user().await, fixture.user().await);
+    let one = keep(store, message(ann, bob, "a", "one")).await.message_id;
+    let two = keep(store, message(ann, bob, "b", "two")).await.message_id;
+    let Marked::Done(arrivals) = delivered(store, bob, &[one, one]).await else { panic!() };
+    assert_eq!(arrivals.len(), 1);
+    assert_eq!((arrivals[0].sender, arrivals[0].message_ids.as_slice()), (ann, [one].as_slice()));
+    assert_eq!((arrivals[0].delivered_at_ms, arrivals[0].read_at_ms), (NOW + 1, None));
+    assert_eq!(delivered(store, bob, &[one]).await, Marked::Done(vec![]));
+
+    let Marked::Done(arrivals) = mark(store, bob, Which::Ids(vec![one, two]), true, NOW + 9).await else {
+        panic!()
+    };
+    let times: Vec<_> = arrivals.iter().map(|one| (one.delivered_at_ms, one.read_at_ms)).collect();
+    assert_eq!(times, [(NOW + 1, Some(NOW + 9)), (NOW + 9, Some(NOW + 9))], "read implies delivered");
+    assert_eq!(mark(store, bob, Which::Ids(vec![one, two]), true, NOW + 20).await, Marked::Done(vec![]));
+
+    let page = store.mailbox_page(ann, 0, 10).await.unwrap();
+    let times: Vec<_> = page.messages.iter().map(|one| (one.delivered_at_ms, one.read_at_ms)).collect();
+    assert_eq!(times, [(Some(NOW + 1), Some(NOW + 9)), (Some(NOW + 9), Some(NOW + 9))]);
+}
+
+async fn receipts_are_refused_whole(fixture: Fixture) {
+    let store = &fixture.store;
+    let (ann, bob) = (fixture.user().await, fixture.user().await);
+    let one = keep(store, message(ann, bob, "a", "one")).await.message_id;
+    let sent = keep(store, message(bob, ann, "b", "two")).await.message_id;
+    let unknown = MessageId::new(uuid::Uuid::now_v7());
+    for ids in [vec![one, unknown], vec![one, sent], vec![sent]] {
+        assert_eq!(delivered(store, bob, &ids).await, Marked::Unknown);
+    }
+    assert_eq!(store.mailbox_page(bob, 0, 1).await.unwrap().messages[0].delivered_at_ms, None);
+    assert_eq!(delivered(store, bob, &[]).await, Marked::Done(vec![]));
+}
+
+async fn everything_up_to_a_number_arrives_at_once(fixture: Fixture) {
+    let store = &fixture.store;
+    let (ann, bob) = (fixture.user().await, fixture.user().await);
+    for id in ["a", "b", "c"] {
+        keep(store, message(ann, bob, id, "x")).await;
+    }
+    keep(store, message(bob, ann, "d", "x")).await;
+    assert_eq!(store.senders_of(bob, &Which::UpTo(2)).await.unwrap(), [ann]);
+    let Marked::Done(arrivals) = mark(store, bob, Which::UpTo(2), false, NOW + 1).await else { panic!() };
+    assert_eq!(arrivals[0].message_ids.len(), 2);
+    assert_eq!(mark(store, bob, Which::UpTo(2), false, NOW + 2).await, Marked::Done(vec![]));
+    let page = store.mailbox_page(bob, 0, 10).await.unwrap();
+    let times: Vec<_> = page.messages.iter().map(|one| one.delivered_at_ms).collect();
+    assert_eq!(times, [Some(NOW + 1), Some(NOW + 1), None, None]);
+}
+
+async fn a_conversation_is_read_backwards(fixture: Fixture) {
+    let store = &fixture.store;
+    let (ann, bob, cid) = (fixture.user().await, fixture.user().await, fixture.user().await);
+    keep(store, message(ann, bob, "a", "one")).await;
+    keep(store, message(cid, bob, "b", "aside")).await;
+    keep(store, message(bob, ann, "c", "two")).await;
+    keep(store, message(ann, bob, "d", "three")).await;
+    let read = |before_seq, limit| async move {
+        let messages = store.conversation(bob, ann, before_seq, limit).await.unwrap();
+        messages.iter().map(|one| one.seq).collect::<Vec<u64>>()
+    };
+    assert_eq!(read(100, 10).await, [4, 3, 1]);
+    assert_eq!(read(100, 2).await, [4, 3]);
+    assert_eq!(read(3, 10).await, [1]);
+    assert_eq!(read(1, 10).await, [0_u64; 0]);
+}
+
+async fn messages_go_after_thirty_days(fixture: Fixture) {
+    let store = &fixture.store;
+    let (ann, bob) = (fixture.user().await, fixture.user().await);
+    keep(store, message(ann, bob, "a", "old")).await;
+    keep(store, NewMessage { now_ms: NOW + DAY_MS, ..message(ann, bob, "b", "young") }).await;
+    store.sweep(NOW + 30 * DAY_MS).await.unwrap();
+    assert_eq!(numbers(store, bob).await, [1, 2]);
+    store.sweep(NOW + 30 * DAY_MS + 1).await.unwrap();
+    assert_eq!(numbers(store, bob).await, [2]);
+    assert_eq!(store.mailbox_page(bob, 0, 1).await.unwrap().first_seq, 2);
+    store.sweep(NOW + 31 * DAY_MS + 1).await.unwrap();
+    let page = store.mailbox_page(bob, 0, 1).await.unwrap();
+    assert_eq!((page.messages.len(), page.first_seq, page.last_seq), (0, 3, 2));
+    // The places that they took are free again.
+    for number in 0..250 {
+        keep(store, message(ann, bob, &number.to_string(), "x")).await;
+    }
+}
+
+async fn who_writes_may_be_answered_until_he_blocks(fixture: Fixture) {
+    let store = &fixture.store;
+    let (ann, bob) = (fixture.user().await, fixture.user().await);
+    keep(store, NewMessage { reaches_out: true, ..message(ann, bob, "a", "one") }).await;
+    let [of_ann, of_bob] = store.stances(ann, bob).await.unwrap();
+    assert_eq!((of_ann, of_bob), (Stance { decision: None, reached_out: true }, Stance::default()));
+    store.decide_contact(ann, bob, ContactDecision::Blocked, NOW).await.unwrap();
+    keep(store, NewMessage { reaches_out: true, ..message(ann, bob, "b", "one") }).await;
+    let [of_ann, _] = store.stances(ann, bob).await.unwrap();
+    assert!(!of_ann.reached_out);
+}
+
+async fn a_deleted_account_leaves_what_others_have(fixture: Fixture) {
+    let store = &fixture.store;
+    let (ann, bob) = (fixture.user().await, fixture.user().await);
+    keep(store, message(ann, bob, "a", "one")).await;
+    keep(store, message(ann, ann, "b", "note")).await;
+    let family = super::revocations::family(&fixture, ann, None).await;
+    store.delete_account(ann, family, NOW).await.unwrap();
+    assert_eq!(numbers(store, bob).await, [1]);
+    assert_eq!(numbers(store, ann).await, [1], "what is in another's mailbox too");
+    assert_eq!(post(store, message(bob, ann, "c", "two")).await, Posted::NoSuchUser);
+    assert_eq!(post(store, message(ann, bob, "d", "two")).await, Posted::NoSuchUser);
+}
+
+async fn fifty_writers_leave_no_gap(fixture: Fixture) {
+    let bob = fixture.user().await;
+    let ann = fixture.user().await;
+    fifty_at_once(&fixture.store, move |store, number| async move {
+        let (from, to) = if number % 2 == 0 { (ann, bob) } else { (bob, ann) };
+        for round in 0..4 {
+            keep(&store, message(from, to, &format!("{number}-{round}"), "x")).await;
+        }
+    })
+    .await;
+    for user in [ann, bob] {
+        assert_eq!(numbers(&fixture.store, user).await, (1..=200).collect::<Vec<u64>>());
+    }
+}
+
+async fn what_was_committed_is_handed_on_in_its_order(fixture: Fixture) {
+    let store = &fixture.store;
+    let (ann, bob) = (fixture.user().await, fixture.user().await);
+    let mut committed = store.committed();
+    let first = store.post(message(ann, bob, "a", "one")).unwrap();
+    let batch = committed.recv().await.unwrap();
+    let Committed::Message(durable) = &batch[0] else { panic!() };
+    let Posted::Stored(kept) = durable.answer else { panic!() };
+    batch.into_iter().for_each(Committed::answer);
+    assert_eq!(first.answer().await.unwrap(), Posted::Stored(kept));
+
+    let receipt = |ids| NewReceipt {
+        user: bob,
+        which: Which::Ids(ids),
+        is_read: false,
+        device: device_of(bob),
+        may_hear: Vec::new(),
+        now_ms: NOW,
+    };
+    let waiting = [
+        store.mark(receipt(vec![kept.message_id])).map(drop),
+        store.post(message(ann, bob, "b", "two")).map(drop),
+        store.mark(receipt(vec![kept.message_id])).map(drop),
+    ];
+    assert!(waiting.iter().all(Result::is_ok));
+    let mut kinds = Vec::new();
+    while kinds.len() < 3 {
+        for one in committed.recv().await.unwrap() {
+            kinds.push(matches!(one, Committed::Message(_)));
+            one.answer();
+        }
+    }
+    assert_eq!(kinds, [false, true, false]);
+    assert_eq!(
+        store.committed().try_recv().err(),
+        Some(TryRecvError::Disconnected),
+        "there is one who delivers"
+    );
+}

@@ -1,0 +1,138 @@
+//! Mailboxes: encrypted messages, numbered for sender and recipient, with when they arrived and were read.
+
+use aldis_protocol::{DeviceId, MailboxMessage, MessageId, RequestId, Timestamp, UserId};
+use bytes::Bytes;
+use uuid::Uuid;
+
+mod counters;
+mod expiry;
+mod pages;
+mod post;
+mod receipts;
+
+pub(super) use self::{counters::Mailboxes, expiry::sweep};
+pub(crate) use self::{
+    post::{Kept, NewMessage, Posted},
+    receipts::{Marked, NewReceipt, Which},
+};
+use super::{
+    StoreError,
+    db::{Tx, within},
+    row,
+};
+
+/// How long a message is kept.
+const KEPT_MS: i64 = 30 * 24 * 60 * 60 * 1000;
+
+/// How many undelivered messages a mailbox holds.
+const UNDELIVERED_PER_MAILBOX: i64 = 1_000;
+
+/// How many of them may be from one sender.
+const UNDELIVERED_PER_SENDER: i64 = 250;
+
+/// A message as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoredMessage {
+    /// Its id.
+    pub(crate) message_id: MessageId,
+    /// From whom.
+    pub(crate) sender: UserId,
+    /// From which device.
+    pub(crate) sender_device: DeviceId,
+    /// The sender's id of it.
+    pub(crate) request: RequestId,
+    /// For whom.
+    pub(crate) recipient: UserId,
+    /// Its number in the mailbox that was asked for.
+    pub(crate) seq: u64,
+    /// What only the recipient can read.
+    pub(crate) encrypted_content: Bytes,
+    /// When it was committed.
+    pub(crate) created_at_ms: i64,
+    /// When it arrived.
+    pub(crate) delivered_at_ms: Option<i64>,
+    /// When it was read.
+    pub(crate) read_at_ms: Option<i64>,
+}
+
+impl StoredMessage {
+    /// As the wire has it.
+    pub(crate) fn as_message(&self) -> MailboxMessage<'_> {
+        MailboxMessage {
+            message_id: self.message_id,
+            seq: self.seq,
+            sender_user_id: self.sender,
+            sender_device_id: self.sender_device.clone(),
+            recipient_id: self.recipient,
+            encrypted_content: self.encrypted_content.as_ref().into(),
+            created_at: Timestamp::from_ms(self.created_at_ms),
+            delivered_at: self.delivered_at_ms.map(Timestamp::from_ms),
+            read_at: self.read_at_ms.map(Timestamp::from_ms),
+        }
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct MessageRow {
+    message_id: Uuid,
+    sender_id: Uuid,
+    sender_device_id: String,
+    request_id: String,
+    recipient_id: Uuid,
+    seq: i64,
+    encrypted_content: Vec<u8>,
+    created_at_ms: i64,
+    delivered_at_ms: Option<i64>,
+    read_at_ms: Option<i64>,
+}
+
+impl TryFrom<MessageRow> for StoredMessage {
+    type Error = StoreError;
+
+    fn try_from(row: MessageRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            message_id: MessageId::new(row.message_id),
+            sender: UserId::new(row.sender_id),
+            sender_device: row::device_id(&row.sender_device_id)?,
+            request: row.request_id.parse().map_err(row::unreadable)?,
+            recipient: UserId::new(row.recipient_id),
+            seq: sequence(row.seq),
+            encrypted_content: row.encrypted_content.into(),
+            created_at_ms: row.created_at_ms,
+            delivered_at_ms: row.delivered_at_ms,
+            read_at_ms: row.read_at_ms,
+        })
+    }
+}
+
+/// Makes the mailbox of a new account.
+pub(super) async fn create(tx: &mut Tx, user: UserId) -> Result<(), StoreError> {
+    within!(tx, connection => {
+        let insert = "INSERT INTO mailboxes (user_id) VALUES ($1)";
+        sqlx::query(insert).bind(user.as_uuid()).execute(connection).await?;
+    });
+    Ok(())
+}
+
+/// Takes the mailbox of an account that is deleted. What others sent to it or have from it stays in theirs.
+pub(super) async fn delete(tx: &mut Tx, user: UserId) -> Result<(), StoreError> {
+    for delete in [
+        "DELETE FROM mailboxes WHERE user_id = $1",
+        "DELETE FROM messages WHERE sender_id = $1 AND recipient_id = $1",
+    ] {
+        within!(tx, connection => {
+            sqlx::query(delete).bind(user.as_uuid()).execute(connection).await?;
+        });
+    }
+    Ok(())
+}
+
+/// A number as the wire has it.
+fn sequence(seq: i64) -> u64 {
+    u64::try_from(seq).unwrap_or_default()
+}
+
+/// A number as the store has it.
+fn stored_sequence(seq: u64) -> i64 {
+    i64::try_from(seq).unwrap_or(i64::MAX)
+}

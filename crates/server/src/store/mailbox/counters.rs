@@ -1,0 +1,134 @@
+//! The counters of mailboxes, held while a batch is written.
+
+use std::collections::{BTreeSet, HashMap};
+
+use aldis_protocol::UserId;
+use sqlx::{Postgres, Sqlite, Transaction};
+use uuid::Uuid;
+
+use crate::store::{StoreError, batch::hex_list, db::Tx};
+
+/// The mailboxes that a transaction has locked. Who has none is no user.
+#[derive(Default)]
+pub(in crate::store) struct Mailboxes(HashMap<UserId, Mailbox>);
+
+/// What is counted of a mailbox.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mailbox {
+    /// The number that was given last.
+    last_seq: i64,
+    /// Received and not delivered.
+    pub(super) undelivered: i64,
+    is_changed: bool,
+}
+
+impl Mailbox {
+    /// The next number.
+    pub(super) fn number(&mut self) -> i64 {
+        self.is_changed = true;
+        self.last_seq += 1;
+        self.last_seq
+    }
+
+    /// So many more are undelivered, or fewer.
+    pub(super) fn change_undelivered(&mut self, by: i64) {
+        self.is_changed |= by != 0;
+        self.undelivered += by;
+    }
+}
+
+impl Mailboxes {
+    /// Locks the mailboxes of these users in the order of their ids.
+    pub(in crate::store) async fn lock(
+        tx: &mut Tx,
+        users: impl Iterator<Item = UserId>,
+    ) -> Result<Self, StoreError> {
+        let users: BTreeSet<Uuid> = users.map(|user| user.as_uuid()).collect();
+        if users.is_empty() {
+            return Ok(Self::default());
+        }
+        let rows = match tx {
+            Tx::Sqlite(tx) => select_sqlite(tx, users).await?,
+            Tx::Postgres(tx) => select_postgres(tx, users).await?,
+        };
+        let mailboxes = rows.into_iter().map(|(user, last_seq, undelivered)| {
+            (UserId::new(user), Mailbox { last_seq, undelivered, is_changed: false })
+        });
+        Ok(Self(mailboxes.collect()))
+    }
+
+    pub(super) fn of(&mut self, user: UserId) -> Option<&mut Mailbox> {
+        self.0.get_mut(&user)
+    }
+
+    pub(super) fn has(&self, user: UserId) -> bool {
+        self.0.contains_key(&user)
+    }
+
+    /// Writes down what was counted.
+    pub(in crate::store) async fn write(self, tx: &mut Tx) -> Result<(), StoreError> {
+        let changed: Vec<(Uuid, Mailbox)> = self
+            .0
+            .into_iter()
+            .filter(|(_, mailbox)| mailbox.is_changed)
+            .map(|(user, mailbox)| (user.as_uuid(), mailbox))
+            .collect();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        match tx {
+            Tx::Sqlite(tx) => update_sqlite(tx, &changed).await,
+            Tx::Postgres(tx) => update_postgres(tx, &changed).await,
+        }
+    }
+}
+
+type CounterRow = (Uuid, i64, i64);
+
+/// The transaction has the whole database locked.
+async fn select_sqlite(
+    tx: &mut Transaction<'static, Sqlite>,
+    users: BTreeSet<Uuid>,
+) -> Result<Vec<CounterRow>, StoreError> {
+    let select = "SELECT user_id, last_seq, undelivered FROM json_each($1) AS batch \
+         JOIN mailboxes ON user_id = unhex(batch.value)";
+    Ok(sqlx::query_as(select).bind(hex_list(users)).fetch_all(&mut **tx).await?)
+}
+
+async fn select_postgres(
+    tx: &mut Transaction<'static, Postgres>,
+    users: BTreeSet<Uuid>,
+) -> Result<Vec<CounterRow>, StoreError> {
+    let select = "SELECT user_id, last_seq, undelivered FROM mailboxes WHERE user_id = ANY ($1) \
+         ORDER BY user_id FOR NO KEY UPDATE";
+    let users: Vec<Uuid> = users.into_iter().collect();
+    Ok(sqlx::query_as(select).bind(users).fetch_all(&mut **tx).await?)
+}
+
+async fn update_sqlite(
+    tx: &mut Transaction<'static, Sqlite>,
+    changed: &[(Uuid, Mailbox)],
+) -> Result<(), StoreError> {
+    let update = "UPDATE mailboxes SET last_seq = batch.value ->> 1, undelivered = batch.value ->> 2 \
+         FROM json_each($1) AS batch WHERE user_id = unhex(batch.value ->> 0)";
+    let rows = changed.iter().map(|(user, mailbox)| {
+        format!(r#"["{}",{},{}]"#, user.simple(), mailbox.last_seq, mailbox.undelivered)
+    });
+    let list = format!("[{}]", rows.collect::<Vec<_>>().join(","));
+    sqlx::query(update).bind(list).execute(&mut **tx).await?;
+    Ok(())
+}
+
+async fn update_postgres(
+    tx: &mut Transaction<'static, Postgres>,
+    changed: &[(Uuid, Mailbox)],
+) -> Result<(), StoreError> {
+    let update = "UPDATE mailboxes SET last_seq = batch.last_seq, undelivered = batch.undelivered \
+         FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS batch (user_id, last_seq, undelivered) \
+         WHERE mailboxes.user_id = batch.user_id";
+    let users: Vec<Uuid> = changed.iter().map(|(user, _)| *user).collect();
+    let numbers: Vec<i64> = changed.iter().map(|(_, mailbox)| mailbox.last_seq).collect();
+    let undelivered: Vec<i64> = changed.iter().map(|(_, mailbox)| mailbox.undelivered).collect();
+    sqlx::query(update).bind(users).bind(numbers).bind(undelivered).execute(&mut **tx).await?;
+    Ok(())
+}

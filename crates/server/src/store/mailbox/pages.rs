@@ -1,0 +1,99 @@
+//! Mailboxes and conversations are read a page at a time.
+
+use aldis_protocol::UserId;
+
+use super::{MessageRow, StoredMessage, receipts, sequence, stored_sequence};
+use crate::store::{Store, StoreError, Which, db::on};
+
+/// What is kept of a mailbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MailboxPage {
+    /// In the order of their numbers.
+    pub(crate) messages: Vec<StoredMessage>,
+    /// The number of the oldest message kept; the next one to be given where none is.
+    pub(crate) first_seq: u64,
+    /// The number that was given last.
+    pub(crate) last_seq: u64,
+}
+
+/// Received and sent, and what was sent to oneself once.
+const SELECT_PAGE: &str = "SELECT * FROM ( \
+     SELECT * FROM (SELECT message_id, sender_id, sender_device_id, request_id, recipient_id, recipient_seq AS seq, \
+             encrypted_content, created_at_ms, delivered_at_ms, read_at_ms FROM messages \
+         WHERE recipient_id = $1 AND recipient_seq > $2 ORDER BY recipient_seq LIMIT $3) AS received \
+     UNION ALL \
+     SELECT * FROM (SELECT message_id, sender_id, sender_device_id, request_id, recipient_id, sender_seq AS seq, \
+             encrypted_content, created_at_ms, delivered_at_ms, read_at_ms FROM messages \
+         WHERE sender_id = $1 AND sender_seq > $2 AND recipient_id <> $1 ORDER BY sender_seq LIMIT $3) AS sent \
+     ) AS both_ways ORDER BY seq LIMIT $3";
+
+const SELECT_CONVERSATION: &str = "SELECT * FROM ( \
+     SELECT * FROM (SELECT message_id, sender_id, sender_device_id, request_id, recipient_id, recipient_seq AS seq, \
+             encrypted_content, created_at_ms, delivered_at_ms, read_at_ms FROM messages \
+         WHERE sender_id = $2 AND recipient_id = $1 AND recipient_seq < $3 ORDER BY sender_seq DESC LIMIT $4) AS received \
+     UNION ALL \
+     SELECT * FROM (SELECT message_id, sender_id, sender_device_id, request_id, recipient_id, sender_seq AS seq, \
+             encrypted_content, created_at_ms, delivered_at_ms, read_at_ms FROM messages \
+         WHERE sender_id = $1 AND recipient_id = $2 AND $1 <> $2 AND sender_seq < $3 ORDER BY sender_seq DESC LIMIT $4) \
+         AS sent \
+     ) AS both_ways ORDER BY seq DESC LIMIT $4";
+
+const SELECT_BOUNDS: &str = "SELECT COALESCE( \
+     (SELECT MIN(seq) FROM (SELECT MIN(recipient_seq) AS seq FROM messages WHERE recipient_id = $1 \
+         UNION ALL SELECT MIN(sender_seq) FROM messages WHERE sender_id = $1) AS oldest), \
+     (SELECT last_seq + 1 FROM mailboxes WHERE user_id = $1), 1), \
+     COALESCE((SELECT last_seq FROM mailboxes WHERE user_id = $1), 0)";
+
+impl Store {
+    /// What follows a number in a mailbox.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn mailbox_page(
+        &self,
+        user: UserId,
+        since_seq: u64,
+        limit: u32,
+    ) -> Result<MailboxPage, StoreError> {
+        let rows: Vec<MessageRow> = on!(&self.db, r, pool => {
+            let query = sqlx::query_as(SELECT_PAGE).bind(user.as_uuid()).bind(stored_sequence(since_seq));
+            query.bind(i64::from(limit)).fetch_all(pool).await?
+        });
+        let (first, last): (i64, i64) = on!(&self.db, r, pool => {
+            sqlx::query_as(SELECT_BOUNDS).bind(user.as_uuid()).fetch_one(pool).await?
+        });
+        let messages: Result<_, _> = rows.into_iter().map(StoredMessage::try_from).collect();
+        Ok(MailboxPage { messages: messages?, first_seq: sequence(first), last_seq: sequence(last) })
+    }
+
+    /// What two users wrote to each other, as `user` has it in his mailbox below a number, the newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn conversation(
+        &self,
+        user: UserId,
+        peer: UserId,
+        before_seq: u64,
+        limit: u32,
+    ) -> Result<Vec<StoredMessage>, StoreError> {
+        let rows: Vec<MessageRow> = on!(&self.db, r, pool => {
+            sqlx::query_as(SELECT_CONVERSATION)
+                .bind(user.as_uuid())
+                .bind(peer.as_uuid())
+                .bind(stored_sequence(before_seq))
+                .bind(i64::from(limit))
+                .fetch_all(pool)
+                .await?
+        });
+        rows.into_iter().map(StoredMessage::try_from).collect()
+    }
+
+    /// The senders of those messages that are addressed to a user.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn senders_of(&self, user: UserId, which: &Which) -> Result<Vec<UserId>, StoreError> {
+        receipts::senders_of(&self.db, user, which).await
+    }
+}

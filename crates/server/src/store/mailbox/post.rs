@@ -1,0 +1,367 @@
+//! A message is posted: in one transaction with many others.
+
+use std::collections::{HashMap, HashSet};
+
+use aldis_protocol::{DeviceId, MessageId, RequestId, UserId};
+use bytes::Bytes;
+use sqlx::{Postgres, Sqlite, Transaction};
+use uuid::Uuid;
+
+use super::{Mailboxes, StoredMessage, UNDELIVERED_PER_MAILBOX, UNDELIVERED_PER_SENDER, sequence};
+use crate::store::{
+    Store, StoreError,
+    batch::{in_pieces, with_values},
+    contacts,
+    db::{Tx, within},
+    standings,
+    writer::{Append, Queued, Submitted},
+};
+
+/// A message to be kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NewMessage {
+    /// From whom.
+    pub(crate) sender: UserId,
+    /// From which device.
+    pub(crate) sender_device: DeviceId,
+    /// The sender's id of it.
+    pub(crate) request: RequestId,
+    /// Whom the sender named.
+    pub(crate) addressee: UserId,
+    /// For whom: the addressee where he may be reached, else nobody.
+    pub(crate) recipient: UserId,
+    /// What only the recipient can read.
+    pub(crate) encrypted_content: Bytes,
+    /// The sender has not reached out to the recipient before: from now on that one may reach him back.
+    pub(crate) reaches_out: bool,
+    /// When it was sent.
+    pub(crate) now_ms: i64,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Posted {
+    /// It is kept.
+    Stored(Kept),
+    /// The same one was kept before.
+    Duplicate(Kept),
+    /// The sender's device gave this id to another message.
+    Conflict,
+    /// The recipient has as many undelivered messages as may be, in all or from this sender.
+    MailboxFull,
+    /// There is no such user.
+    NoSuchUser,
+}
+
+/// How a message is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Kept {
+    /// Its id.
+    pub(crate) message_id: MessageId,
+    /// Its number in the sender's mailbox.
+    pub(crate) sender_seq: u64,
+    /// Its number in the recipient's mailbox.
+    pub(crate) recipient_seq: u64,
+    /// When it was committed.
+    pub(crate) created_at_ms: i64,
+}
+
+impl Store {
+    /// Queues a message to be kept.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was queued.
+    pub(crate) fn post(&self, message: NewMessage) -> Result<Submitted<Posted>, StoreError> {
+        self.writer.submit(Queued::Message, message)
+    }
+}
+
+impl NewMessage {
+    /// The mailboxes that it takes a number in.
+    pub(in crate::store) fn mailboxes(&self) -> [UserId; 2] {
+        [self.sender, self.recipient]
+    }
+
+    /// As one of the two finds it in his mailbox.
+    pub(crate) fn kept_for(&self, user: UserId, kept: Kept) -> StoredMessage {
+        StoredMessage {
+            message_id: kept.message_id,
+            sender: self.sender,
+            sender_device: self.sender_device.clone(),
+            request: self.request.clone(),
+            recipient: self.recipient,
+            seq: if user == self.recipient { kept.recipient_seq } else { kept.sender_seq },
+            encrypted_content: self.encrypted_content.clone(),
+            created_at_ms: kept.created_at_ms,
+            delivered_at_ms: None,
+            read_at_ms: None,
+        }
+    }
+
+    /// What the sender's device calls it.
+    fn name(&self) -> (&str, &str) {
+        (self.sender_device.as_str(), self.request.as_str())
+    }
+}
+
+impl Append for NewMessage {
+    type Answer = Posted;
+    type Locked = Mailboxes;
+
+    /// Duplicates and full mailboxes are set aside first, and only what remains is numbered: no gaps.
+    async fn write(
+        tx: &mut Tx,
+        mailboxes: &mut Mailboxes,
+        batch: &[Self],
+    ) -> Result<Vec<Posted>, StoreError> {
+        let created_at_ms = batch.iter().map(|message| message.now_ms).max().unwrap_or_default();
+        let mut known = Known::find(tx, batch).await?;
+        let mut crowds = Crowds::count(tx, mailboxes, batch).await?;
+        let mut posted = Vec::with_capacity(batch.len());
+        let mut kept = Vec::with_capacity(batch.len());
+        for message in batch {
+            let outcome = known.find_same(message).unwrap_or_else(|| {
+                let outcome = post(message, mailboxes, &mut crowds, created_at_ms);
+                if let Posted::Stored(new) = outcome {
+                    known.add(message, new);
+                    kept.push((message, new));
+                }
+                outcome
+            });
+            posted.push(outcome);
+        }
+        insert(tx, &kept).await?;
+        let mut new_acquaintances: Vec<(UserId, UserId)> = kept
+            .iter()
+            .filter(|(message, _)| message.reaches_out)
+            .map(|(message, _)| (message.sender, message.recipient))
+            .collect();
+        new_acquaintances.sort_unstable();
+        new_acquaintances.dedup();
+        for &(sender, recipient) in &new_acquaintances {
+            contacts::reach_out(tx, sender, recipient, created_at_ms).await?;
+        }
+        standings::append(tx, &new_acquaintances, created_at_ms).await?;
+        Ok(posted)
+    }
+}
+
+/// Numbers a message that is not known, where there is room for it.
+fn post(message: &NewMessage, mailboxes: &mut Mailboxes, crowds: &mut Crowds, created_at_ms: i64) -> Posted {
+    let NewMessage { sender, recipient, .. } = *message;
+    if !mailboxes.has(sender) {
+        return Posted::NoSuchUser;
+    }
+    let Some(mailbox) = mailboxes.of(recipient) else { return Posted::NoSuchUser };
+    if mailbox.undelivered >= UNDELIVERED_PER_MAILBOX || !crowds.admit(sender, recipient) {
+        return Posted::MailboxFull;
+    }
+    mailbox.change_undelivered(1);
+    let recipient_seq = mailbox.number();
+    let sender_seq = match mailboxes.of(sender) {
+        Some(mailbox) if sender != recipient => mailbox.number(),
+        Some(_) | None => recipient_seq,
+    };
+    Posted::Stored(Kept {
+        message_id: message_id(created_at_ms),
+        sender_seq: sequence(sender_seq),
+        recipient_seq: sequence(recipient_seq),
+        created_at_ms,
+    })
+}
+
+fn message_id(created_at_ms: i64) -> MessageId {
+    let unix_ms = u64::try_from(created_at_ms).unwrap_or_default();
+    MessageId::new(uuid::Builder::from_unix_timestamp_millis(unix_ms, &rand::random()).into_uuid())
+}
+
+/// Messages that are kept already, by what the sender's device calls them.
+struct Known(HashMap<(String, String), KnownMessage>);
+
+struct KnownMessage {
+    kept: Kept,
+    recipient: UserId,
+    encrypted_content: Bytes,
+}
+
+#[derive(sqlx::FromRow)]
+struct KnownRow {
+    sender_device_id: String,
+    request_id: String,
+    message_id: Uuid,
+    sender_seq: i64,
+    recipient_id: Uuid,
+    recipient_seq: i64,
+    encrypted_content: Vec<u8>,
+    created_at_ms: i64,
+}
+
+impl Known {
+    async fn find(tx: &mut Tx, batch: &[NewMessage]) -> Result<Self, StoreError> {
+        let rows: Vec<KnownRow> = match tx {
+            Tx::Sqlite(tx) => {
+                let names: Vec<_> = batch.iter().map(NewMessage::name).collect();
+                let names = serde_json::to_string(&names).unwrap_or_default();
+                sqlx::query_as(
+                    "SELECT sender_device_id, request_id, message_id, sender_seq, recipient_id, recipient_seq, \
+                         encrypted_content, created_at_ms FROM json_each($1) AS batch CROSS JOIN messages \
+                     ON sender_device_id = batch.value ->> 0 AND request_id = batch.value ->> 1",
+                )
+                .bind(names)
+                .fetch_all(&mut **tx)
+                .await?
+            }
+            Tx::Postgres(tx) => {
+                let (devices, requests): (Vec<_>, Vec<_>) = batch.iter().map(NewMessage::name).unzip();
+                sqlx::query_as(
+                    "SELECT sender_device_id, request_id, message_id, sender_seq, recipient_id, recipient_seq, \
+                         encrypted_content, created_at_ms FROM unnest($1::text[], $2::text[]) AS batch (device, request) \
+                     JOIN messages ON sender_device_id = batch.device AND request_id = batch.request",
+                )
+                .bind(devices)
+                .bind(requests)
+                .fetch_all(&mut **tx)
+                .await?
+            }
+        };
+        Ok(Self(rows.into_iter().map(KnownRow::named).collect()))
+    }
+
+    /// What becomes of a message whose name is known.
+    fn find_same(&self, message: &NewMessage) -> Option<Posted> {
+        let (device, request) = message.name();
+        let known = self.0.get(&(device.to_owned(), request.to_owned()))?;
+        let is_same =
+            known.recipient == message.addressee && known.encrypted_content == message.encrypted_content;
+        Some(if is_same { Posted::Duplicate(known.kept) } else { Posted::Conflict })
+    }
+
+    fn add(&mut self, message: &NewMessage, kept: Kept) {
+        let (device, request) = message.name();
+        let known = KnownMessage {
+            kept,
+            recipient: message.recipient,
+            encrypted_content: message.encrypted_content.clone(),
+        };
+        self.0.insert((device.to_owned(), request.to_owned()), known);
+    }
+}
+
+impl KnownRow {
+    fn named(self) -> ((String, String), KnownMessage) {
+        let kept = Kept {
+            message_id: MessageId::new(self.message_id),
+            sender_seq: sequence(self.sender_seq),
+            recipient_seq: sequence(self.recipient_seq),
+            created_at_ms: self.created_at_ms,
+        };
+        let recipient = UserId::new(self.recipient_id);
+        let known = KnownMessage { kept, recipient, encrypted_content: self.encrypted_content.into() };
+        ((self.sender_device_id, self.request_id), known)
+    }
+}
+
+/// How many undelivered messages of each sender are in mailboxes that one sender may have filled up his part of.
+struct Crowds(HashMap<UserId, HashMap<UserId, i64>>);
+
+impl Crowds {
+    async fn count(tx: &mut Tx, mailboxes: &mut Mailboxes, batch: &[NewMessage]) -> Result<Self, StoreError> {
+        let mut incoming: HashMap<UserId, i64> = HashMap::new();
+        for message in batch {
+            *incoming.entry(message.recipient).or_default() += 1;
+        }
+        let crowded: HashSet<UserId> = incoming
+            .into_iter()
+            .filter(|(recipient, more)| {
+                mailboxes
+                    .of(*recipient)
+                    .is_some_and(|mailbox| mailbox.undelivered + more > UNDELIVERED_PER_SENDER)
+            })
+            .map(|(recipient, _)| recipient)
+            .collect();
+        let mut counts = HashMap::with_capacity(crowded.len());
+        for recipient in crowded {
+            counts.insert(recipient, count_by_sender(tx, recipient).await?);
+        }
+        Ok(Self(counts))
+    }
+
+    /// Whether the sender's part of the mailbox takes another message; if so, it is counted.
+    fn admit(&mut self, sender: UserId, recipient: UserId) -> bool {
+        let Some(counts) = self.0.get_mut(&recipient) else { return true };
+        let count = counts.entry(sender).or_default();
+        let has_room = *count < UNDELIVERED_PER_SENDER;
+        *count += i64::from(has_room);
+        has_room
+    }
+}
+
+async fn count_by_sender(tx: &mut Tx, recipient: UserId) -> Result<HashMap<UserId, i64>, StoreError> {
+    let select = "SELECT sender_id, COUNT(*) FROM messages WHERE recipient_id = $1 AND delivered_at_ms IS NULL \
+         GROUP BY sender_id";
+    let rows: Vec<(Uuid, i64)> = within!(tx, connection => {
+        sqlx::query_as(select).bind(recipient.as_uuid()).fetch_all(connection).await?
+    });
+    Ok(rows.into_iter().map(|(sender, count)| (UserId::new(sender), count)).collect())
+}
+
+async fn insert(tx: &mut Tx, kept: &[(&NewMessage, Kept)]) -> Result<(), StoreError> {
+    match tx {
+        _ if kept.is_empty() => Ok(()),
+        Tx::Sqlite(tx) => insert_sqlite(tx, kept).await,
+        Tx::Postgres(tx) => insert_postgres(tx, kept).await,
+    }
+}
+
+async fn insert_sqlite(
+    tx: &mut Transaction<'static, Sqlite>,
+    kept: &[(&NewMessage, Kept)],
+) -> Result<(), StoreError> {
+    const COLUMNS: usize = 9;
+    let insert = "INSERT INTO messages (message_id, sender_id, sender_device_id, request_id, sender_seq, recipient_id, \
+         recipient_seq, encrypted_content, created_at_ms)";
+    for piece in in_pieces(kept) {
+        let mut query = sqlx::query(with_values(insert, COLUMNS, piece.len()));
+        for (message, kept) in piece {
+            query = query
+                .bind(kept.message_id.as_uuid())
+                .bind(message.sender.as_uuid())
+                .bind(message.sender_device.as_str())
+                .bind(message.request.as_str())
+                .bind(super::stored_sequence(kept.sender_seq))
+                .bind(message.recipient.as_uuid())
+                .bind(super::stored_sequence(kept.recipient_seq))
+                .bind(message.encrypted_content.as_ref())
+                .bind(kept.created_at_ms);
+        }
+        query.execute(&mut **tx).await?;
+    }
+    Ok(())
+}
+
+async fn insert_postgres(
+    tx: &mut Transaction<'static, Postgres>,
+    kept: &[(&NewMessage, Kept)],
+) -> Result<(), StoreError> {
+    let insert = "INSERT INTO messages (message_id, sender_id, sender_device_id, request_id, sender_seq, recipient_id, \
+             recipient_seq, encrypted_content, created_at_ms) \
+         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::uuid[], $7::bigint[], \
+             $8::bytea[], $9::bigint[])";
+    fn column<T>(kept: &[(&NewMessage, Kept)], of: impl Fn(&NewMessage, &Kept) -> T) -> Vec<T> {
+        kept.iter().map(|(message, kept)| of(message, kept)).collect()
+    }
+    let contents: Vec<&[u8]> = kept.iter().map(|(message, _)| message.encrypted_content.as_ref()).collect();
+    sqlx::query(insert)
+        .bind(column(kept, |_, kept| kept.message_id.as_uuid()))
+        .bind(column(kept, |message, _| message.sender.as_uuid()))
+        .bind(column(kept, |message, _| message.sender_device.as_str().to_owned()))
+        .bind(column(kept, |message, _| message.request.as_str().to_owned()))
+        .bind(column(kept, |_, kept| super::stored_sequence(kept.sender_seq)))
+        .bind(column(kept, |message, _| message.recipient.as_uuid()))
+        .bind(column(kept, |_, kept| super::stored_sequence(kept.recipient_seq)))
+        .bind(contents)
+        .bind(column(kept, |_, kept| kept.created_at_ms))
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}

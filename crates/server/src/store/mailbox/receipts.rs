@@ -1,0 +1,301 @@
+//! When messages arrived and were read: once, and never backwards.
+
+use std::collections::{BTreeMap, HashMap};
+
+use aldis_protocol::{DeviceId, MessageId, UserId};
+use sqlx::{Postgres, Sqlite, Transaction};
+use uuid::Uuid;
+
+use super::{Mailboxes, stored_sequence};
+use crate::store::{
+    Store, StoreError,
+    batch::hex_list,
+    db::{Db, Tx, on, within},
+    writer::{Append, Queued, Submitted},
+};
+
+/// Messages that one statement looks up or changes.
+const ROWS: usize = 2_000;
+
+/// Messages of a user's that arrived, or that he read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NewReceipt {
+    /// To whom they are addressed.
+    pub(crate) user: UserId,
+    /// Which they are.
+    pub(crate) which: Which,
+    /// Whether he read them; then they arrived, too.
+    pub(crate) is_read: bool,
+    /// From which of his devices the word comes.
+    pub(crate) device: DeviceId,
+    /// Who of the senders may hear of it; the store does not ask.
+    pub(crate) may_hear: Vec<UserId>,
+    /// When.
+    pub(crate) now_ms: i64,
+}
+
+/// Messages that a receipt is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// These.
+    Ids(Vec<MessageId>),
+    /// Those up to this number in the recipient's mailbox.
+    UpTo(u64),
+}
+
+/// What became of a receipt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Marked {
+    /// It is written down. What it changed, by sender.
+    Done(Vec<Arrival>),
+    /// One of the messages is none that is addressed to the user; nothing was changed.
+    Unknown,
+}
+
+/// Messages of one sender that arrived, or were read, at one time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Arrival {
+    /// From whom they are.
+    pub(crate) sender: UserId,
+    /// Which they are.
+    pub(crate) message_ids: Vec<MessageId>,
+    /// When they arrived.
+    pub(crate) delivered_at_ms: i64,
+    /// When they were read.
+    pub(crate) read_at_ms: Option<i64>,
+}
+
+impl Store {
+    /// Queues a receipt.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was queued.
+    pub(crate) fn mark(&self, receipt: NewReceipt) -> Result<Submitted<Marked>, StoreError> {
+        self.writer.submit(Queued::Receipt, receipt)
+    }
+}
+
+impl NewReceipt {
+    /// The mailbox whose messages it is about.
+    pub(in crate::store) const fn mailbox(&self) -> UserId {
+        self.user
+    }
+}
+
+impl Append for NewReceipt {
+    type Answer = Marked;
+    type Locked = Mailboxes;
+
+    async fn write(
+        tx: &mut Tx,
+        mailboxes: &mut Mailboxes,
+        batch: &[Self],
+    ) -> Result<Vec<Marked>, StoreError> {
+        let now_ms = batch.iter().map(|receipt| receipt.now_ms).max().unwrap_or_default();
+        let mut letters = Letters::find(tx, batch).await?;
+        let mut answers = Vec::with_capacity(batch.len());
+        for receipt in batch {
+            let found = match &receipt.which {
+                Which::Ids(ids) => letters.addressed_to(receipt.user, ids),
+                Which::UpTo(seq) => Some(letters.find_undelivered(tx, receipt.user, *seq).await?),
+            };
+            let mailbox = mailboxes.of(receipt.user);
+            let (Some(ids), Some(mailbox)) = (found, mailbox) else {
+                answers.push(Marked::Unknown);
+                continue;
+            };
+            let marked = letters.mark(&ids, receipt.is_read, now_ms);
+            mailbox.change_undelivered(-marked.newly_delivered);
+            answers.push(Marked::Done(marked.arrivals));
+        }
+        letters.write(tx).await?;
+        Ok(answers)
+    }
+}
+
+/// The messages that a batch of receipts is about.
+#[derive(Default)]
+struct Letters(HashMap<MessageId, Letter>);
+
+#[derive(Debug, Clone, Copy)]
+struct Letter {
+    sender: UserId,
+    recipient: UserId,
+    delivered_at_ms: Option<i64>,
+    read_at_ms: Option<i64>,
+    is_changed: bool,
+}
+
+/// What a receipt changed.
+struct Changes {
+    newly_delivered: i64,
+    arrivals: Vec<Arrival>,
+}
+
+type LetterRow = (Uuid, Uuid, Uuid, Option<i64>, Option<i64>);
+
+impl Letters {
+    async fn find(tx: &mut Tx, batch: &[NewReceipt]) -> Result<Self, StoreError> {
+        let ids = batch.iter().flat_map(|receipt| match &receipt.which {
+            Which::Ids(ids) => ids.as_slice(),
+            Which::UpTo(_) => &[],
+        });
+        let mut ids: Vec<Uuid> = ids.map(MessageId::as_uuid).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut letters = Self::default();
+        for ids in ids.chunks(ROWS) {
+            letters.add(match tx {
+                Tx::Sqlite(tx) => select_sqlite(tx, ids).await?,
+                Tx::Postgres(tx) => select_postgres(tx, ids).await?,
+            });
+        }
+        Ok(letters)
+    }
+
+    async fn find_undelivered(
+        &mut self,
+        tx: &mut Tx,
+        user: UserId,
+        up_to: u64,
+    ) -> Result<Vec<MessageId>, StoreError> {
+        let select = "SELECT message_id, sender_id, recipient_id, delivered_at_ms, read_at_ms FROM messages \
+             WHERE recipient_id = $1 AND recipient_seq <= $2 AND delivered_at_ms IS NULL";
+        let rows: Vec<LetterRow> = within!(tx, connection => {
+            let query = sqlx::query_as(select).bind(user.as_uuid()).bind(stored_sequence(up_to));
+            query.fetch_all(connection).await?
+        });
+        let ids = rows.iter().map(|row| MessageId::new(row.0)).collect();
+        self.add(rows);
+        Ok(ids)
+    }
+
+    /// What this batch has changed stays as it is.
+    fn add(&mut self, rows: Vec<LetterRow>) {
+        for (id, sender, recipient, delivered_at_ms, read_at_ms) in rows {
+            let (sender, recipient) = (UserId::new(sender), UserId::new(recipient));
+            let letter = Letter { sender, recipient, delivered_at_ms, read_at_ms, is_changed: false };
+            self.0.entry(MessageId::new(id)).or_insert(letter);
+        }
+    }
+
+    /// The messages, each once, where all of them are addressed to this user.
+    fn addressed_to(&self, user: UserId, ids: &[MessageId]) -> Option<Vec<MessageId>> {
+        let is_his = |id| self.0.get(id).is_some_and(|letter| letter.recipient == user);
+        let mut ids = ids.iter().all(is_his).then(|| ids.to_vec())?;
+        ids.sort_unstable();
+        ids.dedup();
+        Some(ids)
+    }
+
+    fn mark(&mut self, ids: &[MessageId], is_read: bool, now_ms: i64) -> Changes {
+        let mut newly_delivered = 0;
+        let mut groups: BTreeMap<(UserId, i64), Vec<MessageId>> = BTreeMap::new();
+        for id in ids {
+            let Some(letter) = self.0.get_mut(id) else { continue };
+            let arrives = letter.delivered_at_ms.is_none();
+            if !(arrives || is_read && letter.read_at_ms.is_none()) {
+                continue;
+            }
+            letter.is_changed = true;
+            newly_delivered += i64::from(arrives);
+            let delivered_at_ms = *letter.delivered_at_ms.get_or_insert(now_ms);
+            if is_read {
+                letter.read_at_ms = Some(now_ms);
+            }
+            groups.entry((letter.sender, delivered_at_ms)).or_default().push(*id);
+        }
+        let read_at_ms = is_read.then_some(now_ms);
+        let arrivals = groups.into_iter().map(|((sender, delivered_at_ms), message_ids)| Arrival {
+            sender,
+            message_ids,
+            delivered_at_ms,
+            read_at_ms,
+        });
+        Changes { newly_delivered, arrivals: arrivals.collect() }
+    }
+
+    async fn write(self, tx: &mut Tx) -> Result<(), StoreError> {
+        let changed: Vec<(MessageId, Letter)> =
+            self.0.into_iter().filter(|(_, letter)| letter.is_changed).collect();
+        for changed in changed.chunks(ROWS) {
+            match tx {
+                Tx::Sqlite(tx) => update_sqlite(tx, changed).await?,
+                Tx::Postgres(tx) => update_postgres(tx, changed).await?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The senders of those messages that are addressed to a user.
+pub(super) async fn senders_of(db: &Db, user: UserId, which: &Which) -> Result<Vec<UserId>, StoreError> {
+    let senders: Vec<Uuid> = match which {
+        Which::UpTo(seq) => on!(db, r, pool => {
+            let select = "SELECT DISTINCT sender_id FROM messages \
+                 WHERE recipient_id = $1 AND recipient_seq <= $2 AND delivered_at_ms IS NULL";
+            sqlx::query_scalar(select).bind(user.as_uuid()).bind(stored_sequence(*seq)).fetch_all(pool).await?
+        }),
+        Which::Ids(ids) => match db {
+            Db::Sqlite { r, .. } => {
+                let select = "SELECT DISTINCT sender_id FROM json_each($1) AS batch \
+                     CROSS JOIN messages ON message_id = unhex(batch.value) WHERE recipient_id = $2";
+                let ids = hex_list(ids.iter().map(MessageId::as_uuid));
+                sqlx::query_scalar(select).bind(ids).bind(user.as_uuid()).fetch_all(r).await?
+            }
+            Db::Postgres(pool) => {
+                let select = "SELECT DISTINCT sender_id FROM messages WHERE message_id = ANY ($1) AND recipient_id = $2";
+                let ids: Vec<Uuid> = ids.iter().map(MessageId::as_uuid).collect();
+                sqlx::query_scalar(select).bind(ids).bind(user.as_uuid()).fetch_all(pool).await?
+            }
+        },
+    };
+    Ok(senders.into_iter().map(UserId::new).collect())
+}
+
+async fn select_sqlite(
+    tx: &mut Transaction<'static, Sqlite>,
+    ids: &[Uuid],
+) -> Result<Vec<LetterRow>, StoreError> {
+    let select = "SELECT message_id, sender_id, recipient_id, delivered_at_ms, read_at_ms \
+         FROM json_each($1) AS batch CROSS JOIN messages ON message_id = unhex(batch.value)";
+    Ok(sqlx::query_as(select).bind(hex_list(ids.iter().copied())).fetch_all(&mut **tx).await?)
+}
+
+async fn select_postgres(
+    tx: &mut Transaction<'static, Postgres>,
+    ids: &[Uuid],
+) -> Result<Vec<LetterRow>, StoreError> {
+    let select = "SELECT message_id, sender_id, recipient_id, delivered_at_ms, read_at_ms FROM messages \
+         WHERE message_id = ANY ($1)";
+    Ok(sqlx::query_as(select).bind(ids).fetch_all(&mut **tx).await?)
+}
+
+async fn update_sqlite(
+    tx: &mut Transaction<'static, Sqlite>,
+    changed: &[(MessageId, Letter)],
+) -> Result<(), StoreError> {
+    let update = "UPDATE messages SET delivered_at_ms = batch.value ->> 1, read_at_ms = batch.value ->> 2 \
+         FROM json_each($1) AS batch WHERE message_id = unhex(batch.value ->> 0)";
+    let rows: Vec<_> = changed
+        .iter()
+        .map(|(id, letter)| (id.as_uuid().simple(), letter.delivered_at_ms, letter.read_at_ms))
+        .collect();
+    let list = serde_json::to_string(&rows).unwrap_or_default();
+    sqlx::query(update).bind(list).execute(&mut **tx).await?;
+    Ok(())
+}
+
+async fn update_postgres(
+    tx: &mut Transaction<'static, Postgres>,
+    changed: &[(MessageId, Letter)],
+) -> Result<(), StoreError> {
+    let update = "UPDATE messages SET delivered_at_ms = batch.delivered_at_ms, read_at_ms = batch.read_at_ms \
+         FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS batch (message_id, delivered_at_ms, read_at_ms) \
+         WHERE messages.message_id = batch.message_id";
+    let ids: Vec<Uuid> = changed.iter().map(|(id, _)| id.as_uuid()).collect();
+    let delivered: Vec<Option<i64>> = changed.iter().map(|(_, letter)| letter.delivered_at_ms).collect();
+    let read: Vec<Option<i64>> = changed.iter().map(|(_, letter)| letter.read_at_ms).collect();
+    sqlx::query(update).bind(ids).bind(delivered).bind(read).execute(&mut **tx).await?;
+    Ok(())
+}

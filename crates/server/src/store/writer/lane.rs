@@ -1,0 +1,91 @@
+//! The appends of one kind in a batch.
+
+use tokio::sync::oneshot;
+
+use super::{Append, Committed, Durable, StoreError, Tx, Waiting};
+
+/// The appends of one kind, who waits for each, and what they will be told after the commit.
+pub(super) struct Lane<A: Append> {
+    appends: Vec<A>,
+    waiting: Vec<Place<A>>,
+    answers: Vec<A::Answer>,
+}
+
+/// Who waits for an append, and where in the batch it was queued.
+struct Place<A: Append> {
+    number: usize,
+    answer: oneshot::Sender<Result<A::Answer, StoreError>>,
+}
+
+impl<A: Append> Default for Lane<A> {
+    fn default() -> Self {
+        Self { appends: Vec::new(), waiting: Vec::new(), answers: Vec::new() }
+    }
+}
+
+impl<A: Append> Lane<A> {
+    /// Takes the append that was queued at this place of the batch.
+    pub(super) fn push(&mut self, number: usize, waiting: Waiting<A>) {
+        self.appends.push(waiting.append);
+        self.waiting.push(Place { number, answer: waiting.answer });
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.appends.len()
+    }
+
+    pub(super) fn appends(&self) -> &[A] {
+        &self.appends
+    }
+
+    pub(super) async fn write(&mut self, tx: &mut Tx, locked: &mut A::Locked) -> Result<(), StoreError> {
+        if !self.appends.is_empty() {
+            self.answers = A::write(tx, locked, &self.appends).await?;
+        }
+        Ok(())
+    }
+
+    /// A waiting one that has gone is no trouble: its append is as durable as the others.
+    pub(super) fn answer(self, outcome: &Result<(), StoreError>) {
+        match outcome {
+            Ok(()) => {
+                for (place, answer) in self.waiting.into_iter().zip(self.answers) {
+                    let _ = place.answer.send(Ok(answer));
+                }
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// Gives what was committed to be delivered and answered, each with its place; where it failed, answers that.
+    pub(super) fn hand_on(
+        self,
+        outcome: &Result<(), StoreError>,
+        kind: fn(Durable<A, A::Answer>) -> Committed,
+    ) -> Vec<(usize, Committed)> {
+        if let Err(error) = outcome {
+            self.fail(error);
+            return Vec::new();
+        }
+        let durable = self.appends.into_iter().zip(self.waiting).zip(self.answers);
+        durable
+            .map(|((append, place), answer)| (place.number, kind(Durable::new(append, answer, place.answer))))
+            .collect()
+    }
+
+    /// Each in a batch of its own, with its place in this one.
+    pub(super) fn split<B>(self, batch: impl Fn(Self) -> B) -> impl Iterator<Item = (usize, B)> {
+        self.appends.into_iter().zip(self.waiting).map(move |(append, place)| {
+            let mut alone = Self::default();
+            let number = place.number;
+            alone.push(number, Waiting { append, answer: place.answer });
+            (number, batch(alone))
+        })
+    }
+
+    fn fail(self, error: &StoreError) {
+        for place in self.waiting {
+            let _ = place.answer.send(Err(error.clone()));
+        }
+    }
+}

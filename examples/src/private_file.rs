@@ -1,0 +1,50 @@
+//! A file that only its owner can read, replaced as a whole.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+use uuid::Uuid;
+
+const OWNER_ONLY: u32 = 0o600;
+
+/// Writes a file beside the old one and puts it in its place: whoever reads sees either.
+///
+/// # Errors
+/// What the system says; the old file is there then.
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}", Uuid::new_v4().simple()));
+    let written = write_new(temporary.as_ref(), content).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // What went wrong counts for more than what it leaves.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY).open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, os::unix::fs::PermissionsExt};
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_and_stays_its_owners() {
+        let path = env::temp_dir().join(format!("aldis-private-{}", Uuid::new_v4().simple()));
+        replace(&path, b"one").unwrap();
+        replace(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, OWNER_ONLY);
+        fs::remove_file(&path).unwrap();
+    }
+}

@@ -1,0 +1,267 @@
+//! Durable messages per second, and how long their `ack` takes.
+
+use std::{
+    io,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use aldis_tests::{Identity, TestServer, base64};
+use futures::future::try_join_all;
+use sqlx::{
+    AssertSqlSafe, Connection as _, PgConnection, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+};
+use tokio::time::sleep_until;
+use uuid::Uuid;
+
+use crate::{
+    client::{CONFIRM_EVERY, Socket, confirmation, text_frame},
+    spread::row,
+};
+
+/// Senders, each with a recipient of his own who is away.
+const PAIRS: usize = 200;
+/// As many as one sender may leave undelivered, but for a few.
+const MESSAGES_PER_PAIR: usize = 240;
+const MESSAGES: usize = PAIRS * MESSAGES_PER_PAIR;
+const CONTENT_BYTES: usize = 200;
+/// Messages of one sender that are not answered yet, where as many are sent as can be.
+const WINDOW: usize = 32;
+/// Rows of one transaction of the floor.
+const FLOOR_BATCH: usize = 500;
+const COLUMNS: usize = 9;
+
+const INSERT: &str = "INSERT INTO messages (message_id, sender_id, sender_device_id, request_id, sender_seq, \
+     recipient_id, recipient_seq, encrypted_content, created_at_ms)";
+
+/// Prints the rows of both databases.
+pub(crate) fn measure(runtime: &tokio::runtime::Runtime, runs: usize) {
+    for database in [Database::Sqlite, Database::Postgres] {
+        let (mut floors, mut servers, mut p99s) = (Vec::new(), Vec::new(), Vec::new());
+        for run in 1..=runs {
+            eprintln!("messages, {database:?}, run {run} of {runs}");
+            let floor = database.start();
+            floors.push(runtime.block_on(database.floor(&floor)).expect("the floor"));
+            drop(floor);
+            let server = database.start();
+            let senders = make_senders(&server);
+            let rate = runtime.block_on(send_all(&server, &senders)).expect("the server");
+            servers.push(rate);
+            drop(server);
+            let server = database.start();
+            let senders = make_senders(&server);
+            p99s.push(runtime.block_on(send_at(&server, &senders, rate / 2.0)).expect("the server"));
+        }
+        row(&format!("durable messages per second, {database:?}, floor"), 0, floors.clone());
+        row(&format!("durable messages per second, {database:?}, server"), 0, servers.clone());
+        let ratios = servers.iter().zip(&floors).map(|(server, floor)| server / floor);
+        row(&format!("durable messages per second, {database:?}, ratio"), 2, ratios);
+        row(&format!("p99 of the ack at half of that, {database:?}, ms"), 1, p99s);
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Database {
+    Sqlite,
+    Postgres,
+}
+
+impl Database {
+    fn start(self) -> TestServer {
+        let builder = TestServer::builder().env("ALDIS_ROUTING", "open");
+        match self {
+            Self::Sqlite => builder.start(),
+            Self::Postgres => builder.postgres().start(),
+        }
+    }
+
+    /// Rows per second that one connection inserts into the server's own table.
+    async fn floor(self, server: &TestServer) -> sqlx::Result<f64> {
+        assert!(server.terminate().success(), "the server made its tables and stopped");
+        let rows: Vec<Row> = (0..MESSAGES).map(Row::new).collect();
+        let taken = match self {
+            Self::Sqlite => insert_sqlite(&server.directory().join("aldis.db"), &rows).await?,
+            Self::Postgres => insert_postgres(server.database_url(), &rows).await?,
+        };
+        Ok(MESSAGES as f64 / taken.as_secs_f64())
+    }
+}
+
+/// A row as the server writes it.
+struct Row {
+    message: Uuid,
+    sender: Uuid,
+    device: String,
+    request: String,
+    recipient: Uuid,
+    seq: i64,
+    content: Vec<u8>,
+}
+
+impl Row {
+    fn new(number: usize) -> Self {
+        let pair = number % PAIRS;
+        Self {
+            message: Uuid::now_v7(),
+            sender: Uuid::from_u128(pair as u128),
+            device: format!("~{}", Uuid::from_u128(pair as u128)),
+            request: format!("m-{number}"),
+            recipient: Uuid::from_u128((pair + PAIRS) as u128),
+            seq: (number / PAIRS + 1) as i64,
+            content: vec![b'x'; CONTENT_BYTES],
+        }
+    }
+}
+
+async fn insert_sqlite(file: &Path, rows: &[Row]) -> sqlx::Result<Duration> {
+    let options = SqliteConnectOptions::new()
+        .filename(file)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .pragma("cache_size", "-8192");
+    let mut connection = SqliteConnection::connect_with(&options).await?;
+    let begun = Instant::now();
+    for batch in rows.chunks(FLOOR_BATCH) {
+        let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
+        let places = vec![format!("({})", vec!["?"; COLUMNS].join(",")); batch.len()].join(",");
+        let mut query = sqlx::query(AssertSqlSafe(format!("{INSERT} VALUES {places}")));
+        for row in batch {
+            query = query
+                .bind(row.message)
+                .bind(row.sender)
+                .bind(&row.device)
+                .bind(&row.request)
+                .bind(row.seq)
+                .bind(row.recipient)
+                .bind(row.seq)
+                .bind(&row.content)
+                .bind(0_i64);
+        }
+        query.execute(&mut *tx).await?;
+        tx.commit().await?;
+    }
+    Ok(begun.elapsed())
+}
+
+async fn insert_postgres(url: &str, rows: &[Row]) -> sqlx::Result<Duration> {
+    let mut connection = PgConnection::connect(url).await?;
+    let begun = Instant::now();
+    for batch in rows.chunks(FLOOR_BATCH) {
+        let mut tx = connection.begin().await?;
+        let insert = format!(
+            "{INSERT} SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::uuid[], \
+             $7::bigint[], $8::bytea[], $9::bigint[])"
+        );
+        sqlx::query(AssertSqlSafe(insert))
+            .bind(batch.iter().map(|row| row.message).collect::<Vec<_>>())
+            .bind(batch.iter().map(|row| row.sender).collect::<Vec<_>>())
+            .bind(batch.iter().map(|row| row.device.clone()).collect::<Vec<_>>())
+            .bind(batch.iter().map(|row| row.request.clone()).collect::<Vec<_>>())
+            .bind(batch.iter().map(|row| row.seq).collect::<Vec<_>>())
+            .bind(batch.iter().map(|row| row.recipient).collect::<Vec<_>>())
+            .bind(batch.iter().map(|row| row.seq).collect::<Vec<_>>())
+            .bind(batch.iter().map(|row| row.content.as_slice()).collect::<Vec<_>>())
+            .bind(vec![0_i64; batch.len()])
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+    }
+    Ok(begun.elapsed())
+}
+
+/// Whoever sends, and to whom.
+struct Sender {
+    token: String,
+    recipient: String,
+}
+
+fn make_senders(server: &TestServer) -> Vec<Sender> {
+    let sign_in = || Identity::new().signs_in(server, None).expects(201);
+    let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
+    (0..PAIRS)
+        .map(|_| Sender { token: text(&sign_in()["access_token"]), recipient: text(&sign_in()["user_id"]) })
+        .collect()
+}
+
+/// Messages per second, where each sender has a window of them unanswered.
+async fn send_all(server: &TestServer, senders: &[Sender]) -> io::Result<f64> {
+    let sockets = connect(server, senders).await?;
+    let begun = Instant::now();
+    try_join_all(sockets.into_iter().zip(senders).map(|(socket, sender)| flood(socket, sender))).await?;
+    Ok(MESSAGES as f64 / begun.elapsed().as_secs_f64())
+}
+
+/// The 99th percentile of the time to the `ack`, in milliseconds, at so many messages a second.
+async fn send_at(server: &TestServer, senders: &[Sender], rate: f64) -> io::Result<f64> {
+    let sockets = connect(server, senders).await?;
+    let interval = Duration::from_secs_f64(PAIRS as f64 / rate);
+    let begun = tokio::time::Instant::now();
+    let trickles = sockets.into_iter().zip(senders).enumerate().map(|(number, (socket, sender))| {
+        trickle(socket, sender, begun + interval.mul_f64(number as f64 / PAIRS as f64), interval)
+    });
+    let mut taken: Vec<Duration> = try_join_all(trickles).await?.concat();
+    taken.sort_unstable();
+    Ok(taken[taken.len() * 99 / 100].as_secs_f64() * 1e3)
+}
+
+async fn connect(server: &TestServer, senders: &[Sender]) -> io::Result<Vec<Socket>> {
+    let opening = senders.iter().enumerate().map(|(number, sender)| async move {
+        let mut socket = Socket::open(server.address(), number, "/signal", Some(&sender.token)).await?;
+        socket.next().await?;
+        Ok::<_, io::Error>(socket)
+    });
+    try_join_all(opening).await
+}
+
+async fn flood(mut socket: Socket, sender: &Sender) -> io::Result<()> {
+    let (mut sent, mut answered) = (0, 0);
+    while answered < MESSAGES_PER_PAIR {
+        let mut frames = Vec::new();
+        while sent < MESSAGES_PER_PAIR && sent < answered + WINDOW {
+            frames.extend(message(sender, sent));
+            sent += 1;
+        }
+        socket.send(&frames).await?;
+        expect_ack(&socket.next().await?)?;
+        answered += 1;
+        while let Some(ack) = socket.next_received() {
+            expect_ack(&ack)?;
+            answered += 1;
+        }
+        if answered.is_multiple_of(CONFIRM_EVERY) {
+            socket.send(&confirmation(answered)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// One message after the other, each at its time. A late one is counted from when it should have been sent.
+async fn trickle(
+    mut socket: Socket,
+    sender: &Sender,
+    first: tokio::time::Instant,
+    interval: Duration,
+) -> io::Result<Vec<Duration>> {
+    let mut taken = Vec::with_capacity(MESSAGES_PER_PAIR);
+    for number in 0..MESSAGES_PER_PAIR {
+        let due = first + interval * number as u32;
+        sleep_until(due).await;
+        socket.send(&message(sender, number)).await?;
+        expect_ack(&socket.next().await?)?;
+        taken.push(due.elapsed());
+    }
+    Ok(taken)
+}
+
+fn message(sender: &Sender, number: usize) -> Vec<u8> {
+    let content = base64(&[b'x'; CONTENT_BYTES]);
+    text_frame(&format!(
+        r#"{{"type":"message","id":"m-{number}","recipient_id":"{}","encrypted_content":"{content}"}}"#,
+        sender.recipient
+    ))
+}
+
+fn expect_ack(frame: &[u8]) -> io::Result<()> {
+    if frame.starts_with(br#"{"type":"ack""#) { Ok(()) } else { Err(io::Error::other(format!("{frame:?}"))) }
+}
