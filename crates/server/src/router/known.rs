@@ -51,11 +51,17 @@ pub(super) struct Read {
 /// What was asked about an account, and the answers.
 #[derive(Debug, Default)]
 struct Account {
-    fingerprint: Option<Option<Fingerprint>>,
-    /// The key that proves its identity.
-    active_key: Option<[u8; 32]>,
+    /// Most have none; so it is boxed.
+    identity: Option<Option<Box<KnownIdentity>>>,
     second_factor: Option<bool>,
     devices: Vec<Device>,
+}
+
+#[derive(Debug)]
+struct KnownIdentity {
+    fingerprint: Fingerprint,
+    /// The key that proves it, where that was asked.
+    active_key: Option<[u8; 32]>,
 }
 
 /// A device that is registered to the account, which is not disabled.
@@ -109,8 +115,11 @@ impl KnownAccounts {
         });
     }
 
-    fn fingerprint(&self, user: UserId, now: Now) -> Option<Option<Fingerprint>> {
-        self.account(user, now, |account| account.fingerprint)
+    fn fingerprint_of(&self, user: UserId, now: Now) -> Option<Option<Fingerprint>> {
+        self.account(user, now, |account| {
+            let identity = account.identity.as_ref()?;
+            Some(identity.as_ref().map(|identity| identity.fingerprint))
+        })
     }
 
     fn has_second_factor(&self, user: UserId, now: Now) -> Option<bool> {
@@ -120,7 +129,8 @@ impl KnownAccounts {
     fn identity(&self, key: &[u8; 32], now: Now) -> Option<Identity> {
         let user_id = *self.by_key.get(key)?;
         let fingerprint = self.account(user_id, now, |account| {
-            account.fingerprint.flatten().filter(|_| account.active_key == Some(*key))
+            let known = account.identity.as_ref()?.as_deref()?;
+            (known.active_key == Some(*key)).then_some(known.fingerprint)
         })?;
         Some(Identity { user_id, fingerprint, active_key: *key, disabled_at_ms: None })
     }
@@ -139,14 +149,22 @@ impl KnownAccounts {
         self.remember(owner.user_id, read, |account| account.add_device(id, owner.pubkey));
     }
 
+    fn remember_fingerprint(&self, user: UserId, fingerprint: Option<Fingerprint>, read: Read) {
+        self.remember(user, read, |account| {
+            let identity = |fingerprint| Box::new(KnownIdentity { fingerprint, active_key: None });
+            account.identity.get_or_insert_with(|| fingerprint.map(identity));
+        });
+    }
+
     fn remember_identity(&self, identity: &Identity, read: Read) {
         if identity.disabled_at_ms.is_some() {
             return;
         }
         self.by_key.insert(identity.active_key, identity.user_id);
         self.remember(identity.user_id, read, |account| {
-            account.fingerprint = Some(Some(identity.fingerprint));
-            account.active_key = Some(identity.active_key);
+            let Identity { fingerprint, active_key, .. } = *identity;
+            let known = KnownIdentity { fingerprint, active_key: Some(active_key) };
+            account.identity = Some(Some(Box::new(known)));
         });
     }
 
@@ -173,7 +191,7 @@ impl KnownAccounts {
         for device in account.devices {
             self.by_device.remove_if(&device.id, |_, owner| *owner == user);
         }
-        if let Some(key) = account.active_key {
+        if let Some(key) = account.identity.flatten().and_then(|known| known.active_key) {
             self.by_key.remove_if(&key, |_, owner| *owner == user);
         }
     }
@@ -210,12 +228,12 @@ impl Router {
         user: UserId,
         now: Now,
     ) -> Result<Option<Fingerprint>, StoreError> {
-        if let Some(known) = self.known.fingerprint(user, now) {
+        if let Some(known) = self.known.fingerprint_of(user, now) {
             return Ok(known);
         }
         let read = self.known.begin_read();
         let fingerprint = self.store.fingerprint_of(user).await?;
-        self.known.remember(user, read, |account| account.fingerprint = Some(fingerprint));
+        self.known.remember_fingerprint(user, fingerprint, read);
         Ok(fingerprint)
     }
 

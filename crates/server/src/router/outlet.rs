@@ -109,7 +109,7 @@ pub(crate) struct Left {
     /// Frames that waited for its client.
     pub(crate) frames: VecDeque<Frame>,
     /// Sockets that were handed to it too late.
-    pub(crate) hand_overs: Vec<Box<dyn Any + Send>>,
+    pub(crate) hand_overs: VecDeque<Box<dyn Any + Send>>,
 }
 
 /// What waited for a session.
@@ -126,13 +126,22 @@ struct Queue {
     bytes: usize,
     /// What the session took and has not written yet still counts.
     taken: Load,
-    closing: Option<Closing>,
-    hand_overs: Vec<Box<dyn Any + Send>>,
+    orders: Orders,
     marks: Marks,
     feed: Feed,
     waker: Option<Waker>,
     detached: bool,
     closed: bool,
+}
+
+/// What a session is ordered to do. Nothing is kept where there is nothing.
+#[derive(Default)]
+struct Orders(Option<Box<Given>>);
+
+#[derive(Default)]
+struct Given {
+    closing: Option<Closing>,
+    hand_overs: VecDeque<Box<dyn Any + Send>>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -270,7 +279,7 @@ impl Outlet {
     /// Closes the session. The first close stands, and goes before a hand-over.
     pub(crate) fn close_with(&self, closing: Closing) {
         let mut queue = self.lock();
-        queue.closing.get_or_insert(closing);
+        queue.orders.close(closing);
         let waker = queue.waker.take();
         drop(queue);
         wake(waker);
@@ -280,10 +289,10 @@ impl Outlet {
     /// has to close, or has [`HAND_OVERS`] to look at.
     pub(crate) fn hand_over(&self, socket: Box<dyn Any + Send>) -> Result<(), Box<dyn Any + Send>> {
         let mut queue = self.lock();
-        if queue.closed || queue.closing.is_some() || queue.hand_overs.len() >= HAND_OVERS {
+        if queue.closed {
             return Err(socket);
         }
-        queue.hand_overs.push(socket);
+        queue.orders.hand_over(socket)?;
         let waker = queue.waker.take();
         drop(queue);
         wake(waker);
@@ -335,7 +344,7 @@ impl Outlet {
     /// For the session itself: what waits. What was taken the last time counts as written.
     pub(crate) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Taken> {
         let mut queue = self.lock();
-        if let Some(order) = queue.take_order() {
+        if let Some(order) = queue.orders.take() {
             return Poll::Ready(Taken::Order(order));
         }
         if queue.frames.is_empty() {
@@ -370,7 +379,7 @@ impl Outlet {
     /// For the session itself, while it has frames to write: registers for orders alone.
     pub(crate) fn poll_order(&self, cx: &mut Context<'_>) -> Poll<Order> {
         let mut queue = self.lock();
-        if let Some(order) = queue.take_order() {
+        if let Some(order) = queue.orders.take() {
             return Poll::Ready(order);
         }
         queue.register(cx.waker());
@@ -395,7 +404,7 @@ impl Outlet {
     /// For the session itself: it takes no more. Gives back what waited.
     pub(crate) fn close(&self) -> Left {
         let queue = std::mem::replace(&mut *self.lock(), Queue { closed: true, ..Queue::default() });
-        Left { frames: queue.frames, hand_overs: queue.hand_overs }
+        Left { frames: queue.frames, hand_overs: queue.orders.into_hand_overs() }
     }
 
     fn push_made(&self, frame: impl FnOnce(&Feed) -> Frame) -> Pushed {
@@ -423,7 +432,7 @@ impl Queue {
         if frames >= QUEUE_FRAMES || bytes > QUEUE_BYTES {
             let closing =
                 Closing::new(CloseCode::SlowConsumer, "", "this connection does not read fast enough");
-            self.closing.get_or_insert(closing);
+            self.orders.close(closing);
             return Pushed::Full;
         }
         self.bytes += frame.bytes.len();
@@ -431,23 +440,43 @@ impl Queue {
         if self.detached { Pushed::Buffered } else { Pushed::Queued }
     }
 
-    fn take_order(&mut self) -> Option<Order> {
-        if let Some(closing) = self.closing.take() {
-            return Some(Order::Close(closing));
-        }
-        let first = (!self.hand_overs.is_empty()).then(|| self.hand_overs.remove(0));
-        if self.hand_overs.is_empty() {
-            // An idle session keeps no room for them.
-            self.hand_overs = Vec::new();
-        }
-        first.map(Order::HandOver)
-    }
-
     fn register(&mut self, waker: &Waker) {
         match &mut self.waker {
             Some(registered) => registered.clone_from(waker),
             None => self.waker = Some(waker.clone()),
         }
+    }
+}
+
+impl Orders {
+    /// The first close stands.
+    fn close(&mut self, closing: Closing) {
+        self.0.get_or_insert_default().closing.get_or_insert(closing);
+    }
+
+    /// Gives the socket back where it cannot be looked at.
+    fn hand_over(&mut self, socket: Box<dyn Any + Send>) -> Result<(), Box<dyn Any + Send>> {
+        let given = self.0.get_or_insert_default();
+        if given.closing.is_some() || given.hand_overs.len() >= HAND_OVERS {
+            return Err(socket);
+        }
+        given.hand_overs.push_back(socket);
+        Ok(())
+    }
+
+    /// The next; a close goes before sockets.
+    fn take(&mut self) -> Option<Order> {
+        let given = self.0.as_mut()?;
+        let closing = given.closing.take().map(Order::Close);
+        let order = closing.or_else(|| given.hand_overs.pop_front().map(Order::HandOver));
+        if given.hand_overs.is_empty() {
+            self.0 = None;
+        }
+        order
+    }
+
+    fn into_hand_overs(self) -> VecDeque<Box<dyn Any + Send>> {
+        self.0.map(|given| given.hand_overs).unwrap_or_default()
     }
 }
 

@@ -56,7 +56,8 @@ impl<W> HandOver<W> {
 #[derive(Clone)]
 pub(super) struct ResumeTokens {
     current: ResumeToken,
-    former: Option<ResumeToken>,
+    /// The secret of the one before.
+    former: Option<[u8; 16]>,
 }
 
 impl ResumeToken {
@@ -107,12 +108,13 @@ impl ResumeTokens {
 
     /// Whether a token is good.
     pub(super) fn accept(&self, token: &ResumeToken) -> bool {
-        self.current.is(token) || self.former.as_ref().is_some_and(|former| former.is(token))
+        let former = self.former.map(|secret| ResumeToken { secret, ..self.current });
+        self.current.is(token) || former.is_some_and(|former| former.is(token))
     }
 
     /// A new one was sent; the one that was used stays good until the client is heard of.
-    pub(super) fn renew(&mut self, used: ResumeToken, next: ResumeToken) {
-        self.former = Some(used);
+    pub(super) fn renew(&mut self, used: &ResumeToken, next: ResumeToken) {
+        self.former = Some(used.secret);
         self.current = next;
     }
 
@@ -140,10 +142,10 @@ mod tests {
     #[test]
     fn the_former_token_is_good_until_the_client_is_heard_of() {
         let mut tokens = ResumeTokens::new(token(1));
-        tokens.renew(token(1), token(2));
+        tokens.renew(&token(1), token(2));
         assert!(tokens.accept(&token(1)) && tokens.accept(&token(2)));
         // The break came before the client got the second one.
-        tokens.renew(token(1), token(3));
+        tokens.renew(&token(1), token(3));
         assert!(tokens.accept(&token(1)) && tokens.accept(&token(3)));
         assert!(!tokens.accept(&token(2)));
         tokens.confirm();

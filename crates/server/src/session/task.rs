@@ -47,7 +47,7 @@ pub(crate) struct Task<W> {
     waiting: Unanswered,
     /// What was read and has to wait for those that wait, for one of which it may be a repetition; nothing is read until it
     /// has had its turn.
-    put_off: Option<Incoming>,
+    put_off: Option<Box<Incoming>>,
     /// Of whose presence the client was told on this socket.
     told: Told,
     /// What the socket had taken when it was last seen to take nothing.
@@ -88,7 +88,8 @@ impl<W: Wire> Task<W> {
         sockets: TaskTracker,
     ) -> Self {
         outlet.set_deadline(live.next_deadline());
-        let (wire, waiting, put_off, told) = (Some(wire), Unanswered::default(), early, Told::default());
+        let (wire, waiting, put_off, told) =
+            (Some(wire), Unanswered::default(), early.map(Box::new), Told::default());
         Self { wire, live, outlet, router, sockets, waiting, put_off, told, written_before_stall: 0 }
     }
 
@@ -145,7 +146,7 @@ impl<W: Wire> Task<W> {
             if self.waiting.is_empty()
                 && let Some(incoming) = self.put_off.take()
             {
-                return Poll::Ready(Wake::Incoming(incoming));
+                return Poll::Ready(Wake::Incoming(*incoming));
             }
             let has_read = self.may_read();
             if let Poll::Ready(incoming) = self.poll_read(cx) {
@@ -287,7 +288,7 @@ impl<W: Wire> Task<W> {
                 Flow::Break(Ending::Closed(closing))
             }
             Step::Ask(asked, _) if self.waiting.includes(&asked) => {
-                self.put_off = Some(Incoming::Frame(frame.clone()));
+                self.put_off = Some(Box::new(Incoming::Frame(frame.clone())));
                 Flow::Continue(())
             }
             Step::Ask(asked, message) => {
@@ -450,7 +451,7 @@ impl<W: Wire> Task<W> {
             self.let_go(displaced, Some(Closing::new(CloseCode::Replaced, "", message)));
         }
         self.waiting.drop_parts();
-        self.put_off = early;
+        self.put_off = early.map(Box::new);
         self.written_before_stall = 0;
         self.outlet.set_detached(false);
         self.router.client_returned(&self.outlet);

@@ -39,7 +39,7 @@ fn identity(user_id: UserId, key: u8) -> Identity {
 /// How many of the facts are remembered that these tests remember of a user with this device and key.
 fn remembered(known: &KnownAccounts, user: UserId, device: &str, key: u8, now: Now) -> usize {
     [
-        known.fingerprint(user, now).is_some(),
+        known.fingerprint_of(user, now).is_some(),
         known.has_second_factor(user, now).is_some(),
         known.identity(&[key; 32], now).is_some(),
         known.device(&id(device), now).is_some(),
@@ -129,7 +129,7 @@ fn no_more_is_remembered_than_there_is_room_for() {
     assert!(known.device(&id(&format!("d{DEVICES}")), NOW).is_none());
     for number in 0..LIMIT as u128 {
         let user = UserId::new(Uuid::from_u128(number + 3));
-        known.remember(user, read, |account| account.fingerprint = Some(None));
+        known.remember_fingerprint(user, None, read);
     }
     assert!(known.accounts.len() < LIMIT && known.by_device.is_empty());
 }
