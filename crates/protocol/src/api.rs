@@ -4,6 +4,7 @@ mod account;
 mod contact;
 mod device;
 mod identity;
+mod jwks;
 mod message;
 mod problem;
 mod totp;
@@ -18,6 +19,7 @@ pub use identity::{
     CancelRequest, CancelResponse, ChainConflict, ChainHead, ChainResponse, ChainStatement, DeviceKey,
     EncryptionKeyBody, IdentityResponse, LinkRequest, LinkResponse, RotateRequest, StatementStatus, UserKeys,
 };
+pub use jwks::{JsonWebKey, JsonWebKeySet};
 pub use message::{ConversationQuery, StoredMessage, StoredMessageList};
 pub use problem::Problem;
 pub use totp::{TotpCodeRequest, TotpEnrollment};

@@ -61,7 +61,7 @@ impl<H: Clone> Registry<H> {
     pub fn attach(&self, user: UserId, attached: Attached<H>, limit: usize) -> Attachment<H> {
         let mut entry = match self.users.entry(user) {
             Entry::Occupied(entry) => entry.into_ref(),
-            Entry::Vacant(entry) => entry.insert(Vec::with_capacity(1)),
+            Entry::Vacant(entry) => entry.insert(Vec::new()),
         };
         let sessions = entry.value_mut();
         let same_device = sessions.iter().position(|other| other.attached.device == attached.device);
@@ -71,6 +71,8 @@ impl<H: Clone> Registry<H> {
         let replaced = same_device.map(|index| sessions.swap_remove(index).attached);
         let indexed = Indexed { user, session: attached.session, handle: attached.handle.clone() };
         self.devices.insert(attached.device.clone(), indexed);
+        // Users have few sessions each, and there are many users.
+        sessions.reserve_exact(1);
         sessions.push(Here { attached, presence: DevicePresence::FRESH });
         Attachment::Attached { replaced }
     }
@@ -116,6 +118,12 @@ impl<H: Clone> Registry<H> {
         let sessions = self.users.get(&user)?;
         let here = sessions.iter().find(|here| here.attached.session == session)?;
         Some(here.presence.clone())
+    }
+
+    /// Whether a user has a session.
+    #[must_use]
+    pub fn has_user(&self, user: UserId) -> bool {
+        self.users.contains_key(&user)
     }
 
     /// Whether a device has a session.

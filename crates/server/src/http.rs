@@ -79,6 +79,7 @@ pub(crate) fn routes(node: Arc<Node>, doors: Router<Arc<Node>>) -> Router {
         .route("/api/contacts/{user}/request", post(contacts::request))
         .route("/api/messages", get(messages::conversation))
         .route("/api/ice-servers", get(ice::list))
+        .route("/.well-known/jwks.json", get(auth::token_verifiers))
         .route("/health", get(ops::health))
         .route("/health/ready", get(ops::ready))
         .merge(doors)

@@ -11,6 +11,7 @@ mod feed;
 mod ice;
 mod identity;
 mod keys;
+mod known;
 mod mail;
 mod mail_delivery;
 mod named;
@@ -55,6 +56,8 @@ pub(crate) use tokens::Caller;
 pub(crate) use totp::FactorDue;
 
 use self::{
+    known::KnownAccounts,
+    notices::Untold,
     passwords::Passwords,
     presence::{Crowds, Standings},
     rates::Rates,
@@ -82,6 +85,8 @@ pub(crate) struct Router {
     revocations: Revocations,
     passwords: Passwords,
     relations: Relations,
+    known: KnownAccounts,
+    untold: Untold,
     rates: Rates,
     seen: Seen,
     standings: Standings,
@@ -143,6 +148,8 @@ impl Router {
             passwords: Passwords::new(config.password_hash.hasher(), Arc::clone(&metrics)),
             metrics,
             relations: Relations::default(),
+            known: KnownAccounts::default(),
+            untold: Untold::default(),
             rates: Rates::new(config.rate_limits),
             seen: Seen::default(),
             standings: Standings::default(),
@@ -245,6 +252,11 @@ impl Router {
     /// How many callers' passwords are hashed, or wait for it.
     pub(crate) fn password_hashing(&self) -> usize {
         self.passwords.callers()
+    }
+
+    /// How many calls of the database there were.
+    pub(crate) fn store_calls(&self) -> u64 {
+        store::calls()
     }
 
     /// How many calls of the database failed.

@@ -16,6 +16,7 @@ mod batch;
 mod blob;
 mod chain;
 mod challenges;
+mod changes;
 mod committed;
 #[cfg(test)]
 mod conformance;
@@ -47,6 +48,7 @@ pub(crate) use self::{
     chain::ChainChange,
     committed::{Committed, Durable},
     contacts::{Decided, NewRequest, Requested},
+    db::calls,
     devices::{Device, DeviceOwner, NewDevice, Registration},
     error::{StoreError, failures},
     identity::{Identity, IdentityCreation, IdentityLink},

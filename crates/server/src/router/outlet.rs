@@ -1,4 +1,4 @@
-//! The only way to a session: its bounded queue, and beside it one slot for orders and the marks of watched users.
+//! The only way to a session: its bounded queue, and beside it what it is ordered to do and the marks of watched users.
 
 mod marks;
 
@@ -26,6 +26,9 @@ use super::{
     offers::Offers,
     turns::Turns,
 };
+
+/// Sockets that may wait to be looked at by a session: more than a client opens at once.
+const HAND_OVERS: usize = 8;
 
 /// A session as everyone else sees it.
 #[derive(Debug)]
@@ -105,8 +108,8 @@ pub(super) enum Fed {
 pub(crate) struct Left {
     /// Frames that waited for its client.
     pub(crate) frames: VecDeque<Frame>,
-    /// A socket that was handed to it too late.
-    pub(crate) hand_over: Option<Box<dyn Any + Send>>,
+    /// Sockets that were handed to it too late.
+    pub(crate) hand_overs: VecDeque<Box<dyn Any + Send>>,
 }
 
 /// What waited for a session.
@@ -123,13 +126,22 @@ struct Queue {
     bytes: usize,
     /// What the session took and has not written yet still counts.
     taken: Load,
-    closing: Option<Closing>,
-    hand_over: Option<Box<dyn Any + Send>>,
+    orders: Orders,
     marks: Marks,
     feed: Feed,
     waker: Option<Waker>,
     detached: bool,
     closed: bool,
+}
+
+/// What a session is ordered to do. Nothing is kept where there is nothing.
+#[derive(Default)]
+struct Orders(Option<Box<Given>>);
+
+#[derive(Default)]
+struct Given {
+    closing: Option<Closing>,
+    hand_overs: VecDeque<Box<dyn Any + Send>>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -267,19 +279,20 @@ impl Outlet {
     /// Closes the session. The first close stands, and goes before a hand-over.
     pub(crate) fn close_with(&self, closing: Closing) {
         let mut queue = self.lock();
-        queue.closing.get_or_insert(closing);
+        queue.orders.close(closing);
         let waker = queue.waker.take();
         drop(queue);
         wake(waker);
     }
 
-    /// Hands a socket to the session, unless it is over or has an order already.
+    /// Hands a socket to the session, behind those that it has not looked at yet. Gives it back where the session is over,
+    /// has to close, or has [`HAND_OVERS`] to look at.
     pub(crate) fn hand_over(&self, socket: Box<dyn Any + Send>) -> Result<(), Box<dyn Any + Send>> {
         let mut queue = self.lock();
-        if queue.closed || queue.closing.is_some() || queue.hand_over.is_some() {
+        if queue.closed {
             return Err(socket);
         }
-        queue.hand_over = Some(socket);
+        queue.orders.hand_over(socket)?;
         let waker = queue.waker.take();
         drop(queue);
         wake(waker);
@@ -331,7 +344,7 @@ impl Outlet {
     /// For the session itself: what waits. What was taken the last time counts as written.
     pub(crate) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Taken> {
         let mut queue = self.lock();
-        if let Some(order) = queue.take_order() {
+        if let Some(order) = queue.orders.take() {
             return Poll::Ready(Taken::Order(order));
         }
         if queue.frames.is_empty() {
@@ -352,7 +365,7 @@ impl Outlet {
         (!taken.is_empty()).then_some(taken)
     }
 
-    /// For the session itself, before it answers: what waits by now. Of what it took, so much is not written yet.
+    /// For the session itself, before it answers or looks at a socket: what waits by now. Of what it took, so much is not written yet.
     pub(crate) fn take_ahead(&self, unwritten_frames: usize, unwritten_bytes: usize) -> VecDeque<Frame> {
         let mut queue = self.lock();
         queue.taken = Load {
@@ -366,7 +379,7 @@ impl Outlet {
     /// For the session itself, while it has frames to write: registers for orders alone.
     pub(crate) fn poll_order(&self, cx: &mut Context<'_>) -> Poll<Order> {
         let mut queue = self.lock();
-        if let Some(order) = queue.take_order() {
+        if let Some(order) = queue.orders.take() {
             return Poll::Ready(order);
         }
         queue.register(cx.waker());
@@ -391,7 +404,7 @@ impl Outlet {
     /// For the session itself: it takes no more. Gives back what waited.
     pub(crate) fn close(&self) -> Left {
         let queue = std::mem::replace(&mut *self.lock(), Queue { closed: true, ..Queue::default() });
-        Left { frames: queue.frames, hand_over: queue.hand_over }
+        Left { frames: queue.frames, hand_overs: queue.orders.into_hand_overs() }
     }
 
     fn push_made(&self, frame: impl FnOnce(&Feed) -> Frame) -> Pushed {
@@ -419,7 +432,7 @@ impl Queue {
         if frames >= QUEUE_FRAMES || bytes > QUEUE_BYTES {
             let closing =
                 Closing::new(CloseCode::SlowConsumer, "", "this connection does not read fast enough");
-            self.closing.get_or_insert(closing);
+            self.orders.close(closing);
             return Pushed::Full;
         }
         self.bytes += frame.bytes.len();
@@ -427,16 +440,43 @@ impl Queue {
         if self.detached { Pushed::Buffered } else { Pushed::Queued }
     }
 
-    fn take_order(&mut self) -> Option<Order> {
-        let closing = self.closing.take().map(Order::Close);
-        closing.or_else(|| self.hand_over.take().map(Order::HandOver))
-    }
-
     fn register(&mut self, waker: &Waker) {
         match &mut self.waker {
             Some(registered) => registered.clone_from(waker),
             None => self.waker = Some(waker.clone()),
         }
+    }
+}
+
+impl Orders {
+    /// The first close stands.
+    fn close(&mut self, closing: Closing) {
+        self.0.get_or_insert_default().closing.get_or_insert(closing);
+    }
+
+    /// Gives the socket back where it cannot be looked at.
+    fn hand_over(&mut self, socket: Box<dyn Any + Send>) -> Result<(), Box<dyn Any + Send>> {
+        let given = self.0.get_or_insert_default();
+        if given.closing.is_some() || given.hand_overs.len() >= HAND_OVERS {
+            return Err(socket);
+        }
+        given.hand_overs.push_back(socket);
+        Ok(())
+    }
+
+    /// The next; a close goes before sockets.
+    fn take(&mut self) -> Option<Order> {
+        let given = self.0.as_mut()?;
+        let closing = given.closing.take().map(Order::Close);
+        let order = closing.or_else(|| given.hand_overs.pop_front().map(Order::HandOver));
+        if given.hand_overs.is_empty() {
+            self.0 = None;
+        }
+        order
+    }
+
+    fn into_hand_overs(self) -> VecDeque<Box<dyn Any + Send>> {
+        self.0.map(|given| given.hand_overs).unwrap_or_default()
     }
 }
 
@@ -563,12 +603,28 @@ mod tests {
         let outlet = outlet();
         assert_eq!(outlet.push(frame(1)), Pushed::Queued);
         assert!(outlet.hand_over(Box::new("a socket")).is_ok());
-        assert!(outlet.hand_over(Box::new("another")).is_err(), "one at a time");
         outlet.close_with(closing(CloseCode::Replaced));
+        assert!(outlet.hand_over(Box::new("another")).is_err(), "it has to close");
         outlet.close_with(closing(CloseCode::Restart));
         assert_eq!(takes_close(&outlet), Some(CloseCode::Replaced));
         assert!(matches!(take(&outlet), Poll::Ready(Taken::Order(Order::HandOver(_)))));
         assert_eq!(takes_frames(&outlet), Some(1));
+    }
+
+    #[test]
+    fn sockets_are_looked_at_in_the_order_in_which_they_came_and_no_more_wait_than_may() {
+        let outlet = outlet();
+        for number in 0..HAND_OVERS {
+            assert!(outlet.hand_over(Box::new(number)).is_ok());
+        }
+        assert!(outlet.hand_over(Box::new("one too many")).is_err());
+        for number in 0..HAND_OVERS {
+            let Poll::Ready(Taken::Order(Order::HandOver(socket))) = take(&outlet) else {
+                panic!("a socket")
+            };
+            assert_eq!(socket.downcast_ref(), Some(&number));
+        }
+        assert!(take(&outlet).is_pending());
     }
 
     #[test]
@@ -577,8 +633,8 @@ mod tests {
         outlet.set_detached(true);
         assert_eq!(outlet.push(frame(1)), Pushed::Buffered);
         assert!(outlet.hand_over(Box::new("a socket")).is_ok());
-        let Left { frames, hand_over } = outlet.close();
-        assert_eq!((frames.len(), hand_over.is_some()), (1, true));
+        let Left { frames, hand_overs } = outlet.close();
+        assert_eq!((frames.len(), hand_overs.len()), (1, 1));
         assert_eq!(outlet.push(frame(1)), Pushed::Gone);
         assert!(outlet.hand_over(Box::new("late")).is_err());
     }

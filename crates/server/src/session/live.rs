@@ -180,7 +180,7 @@ impl Live {
         now: Now,
     ) -> Vec<Bytes> {
         let missed = self.outbox.missed_after(claim.received).map(|frames| frames.cloned().collect());
-        self.tokens.renew(claim.token, next);
+        self.tokens.renew(&claim.token, next);
         self.errors_in_a_row = 0;
         self.begin_socket(token, now);
         missed.unwrap_or_default()

@@ -17,6 +17,7 @@ mod administration;
 mod blob;
 mod chain;
 mod challenges;
+mod changes;
 mod contacts;
 mod devices;
 mod keys;
