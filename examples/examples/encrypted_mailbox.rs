@@ -30,8 +30,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // A registered device, so that a message that is sent again is still stored once.
     let credentials = Credentials::key(key).for_device(format!("mail-{}", &fingerprint[..32]).parse()?);
     let options = Options::new(url, credentials)?.mailbox(cursor(inbox)?, move |message| {
-        let text = open(&opening, &message.message.encrypted_content);
-        store(file.clone(), message.message.seq, text)
+        store(file.clone(), message.message.seq, open(&opening, &message.message.encrypted_content))
     });
     let (client, _) = Client::start(options);
     client.connected().await?;
