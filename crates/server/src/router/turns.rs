@@ -7,7 +7,7 @@ use std::{
     future::poll_fn,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     task::Poll,
 };
@@ -17,12 +17,12 @@ use super::outlet::Outlet;
 /// Which requests of a session wait.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
-    /// How many turns were ever taken.
-    taken: AtomicU64,
+    /// How many turns were ever taken. Like the next, it may begin anew: few wait at a time.
+    taken: AtomicU32,
     /// How many of them are over.
-    over: AtomicU64,
+    over: AtomicU32,
     /// How many requests the store has in its queue.
-    storing: AtomicU64,
+    storing: AtomicU32,
 }
 
 /// The turn of a request that could not be carried out at once. Until it is dropped, those after it wait.
@@ -30,7 +30,7 @@ pub(super) struct Turns {
 #[must_use = "those after it wait as long as it is kept"]
 pub(super) struct Turn {
     session: Arc<Outlet>,
-    number: u64,
+    number: u32,
 }
 
 /// A request that the store has in its queue, until it is durable.
