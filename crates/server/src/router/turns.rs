@@ -4,9 +4,10 @@
 //! others in another way waits until everything before it is stored, so that it overtakes nothing.
 
 use std::{
+    collections::VecDeque,
     future::poll_fn,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     task::Poll,
@@ -17,12 +18,20 @@ use super::outlet::Outlet;
 /// Which requests of a session wait.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
-    /// How many turns were ever taken.
-    taken: AtomicU64,
-    /// How many of them are over.
-    over: AtomicU64,
+    /// How many turns were taken and are not over; at most as many as requests may wait.
+    waiting: AtomicU64,
+    /// Which they are. What a broken socket asked for may be over before what was asked before it.
+    line: Mutex<Line>,
     /// How many requests the store has in its queue.
     storing: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    /// How many turns were ever taken.
+    taken: u64,
+    /// The numbers of those that wait, in their order.
+    numbers: VecDeque<u64>,
 }
 
 /// The turn of a request that could not be carried out at once. Until it is dropped, those after it wait.
@@ -46,15 +55,38 @@ impl Turns {
 
     /// Whether a request may be given to the store at once: all before it were carried out.
     pub(super) fn may_store(&self) -> bool {
-        self.over.load(Ordering::Acquire) == self.taken.load(Ordering::Acquire)
+        self.waiting.load(Ordering::Acquire) == 0
+    }
+
+    fn join(&self) -> u64 {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        let mut line = self.line();
+        let number = line.taken;
+        line.taken += 1;
+        line.numbers.push_back(number);
+        number
+    }
+
+    fn leave(&self, number: u64) {
+        let mut line = self.line();
+        line.numbers.retain(|waiting| *waiting != number);
+        if line.numbers.is_empty() {
+            // A burst's capacity is not kept by an idle session.
+            line.numbers = VecDeque::new();
+        }
+        drop(line);
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Turn {
     /// Lines up.
     pub(super) fn take(session: &Arc<Outlet>) -> Self {
-        let number = session.turns.taken.fetch_add(1, Ordering::AcqRel);
-        Self { session: Arc::clone(session), number }
+        Self { session: Arc::clone(session), number: session.turns.join() }
     }
 
     /// Waits until all requests before this one were carried out, and what they stored is durable.
@@ -67,7 +99,7 @@ impl Turn {
 
     /// Waits until all requests before this one were carried out; they may still be in the store's queue.
     pub(super) async fn comes_to_store(&self) {
-        wait_until(|| self.session.turns.over.load(Ordering::Acquire) == self.number).await;
+        wait_until(|| self.session.turns.line().numbers.front() == Some(&self.number)).await;
     }
 }
 
@@ -81,7 +113,7 @@ impl Storing {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.session.turns.over.fetch_add(1, Ordering::AcqRel);
+        self.session.turns.leave(self.number);
     }
 }
 
@@ -93,4 +125,53 @@ impl Drop for Storing {
 
 async fn wait_until(condition: impl Fn() -> bool) {
     poll_fn(|_| if condition() { Poll::Ready(()) } else { Poll::Pending }).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::pin,
+        task::{Context, Waker},
+    };
+
+    use aldis_protocol::{Codec, SessionId, UserId};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn session() -> Arc<Outlet> {
+        let (session, user) = (SessionId::new(Uuid::from_u128(1)), UserId::new(Uuid::from_u128(2)));
+        Arc::new(Outlet::new(session, user, "phone".parse().unwrap(), None, None, Codec::Json))
+    }
+
+    fn has_come(turn: &Turn) -> bool {
+        pin!(turn.comes()).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    #[test]
+    fn each_waits_for_those_before_it_and_for_what_is_being_stored() {
+        let session = session();
+        assert!(session.turns.is_free());
+        let (first, second) = (Turn::take(&session), Turn::take(&session));
+        assert!(!session.turns.may_store());
+        assert_eq!([has_come(&first), has_come(&second)], [true, false]);
+        let storing = Storing::begin(&session);
+        drop(first);
+        assert!(!has_come(&second));
+        drop(storing);
+        assert!(has_come(&second));
+        drop(second);
+        assert!(session.turns.is_free());
+    }
+
+    /// It used to count as that of somebody before it, who then waited for ever.
+    #[test]
+    fn one_who_leaves_the_line_early_holds_up_nobody() {
+        let session = session();
+        let [first, second, third, fourth] = [0; 4].map(|_| Turn::take(&session));
+        drop((first, third));
+        assert_eq!([has_come(&second), has_come(&fourth)], [true, false]);
+        drop(second);
+        assert!(has_come(&fourth));
+    }
 }
