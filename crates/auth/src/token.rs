@@ -77,6 +77,8 @@ pub struct TokenKeys {
 struct TokenKey {
     header: Header,
     kid: String,
+    /// Of an algorithm whose tokens others can verify.
+    public: Option<[u8; 32]>,
     issuer: String,
     audience: String,
     signing: EncodingKey,
@@ -105,7 +107,10 @@ impl TokenKeys {
         // "der" in name only: the crate's own provider takes both halves as they are.
         let signing = EncodingKey::from_ed_der(&*secret.to_bytes());
         let verifying = DecodingKey::from_ed_der(public.as_bytes());
-        Self::new(Algorithm::EdDSA, &key_id(public.as_bytes()), signing, verifying, issuer, audience)
+        let mut keys =
+            Self::new(Algorithm::EdDSA, &key_id(public.as_bytes()), signing, verifying, issuer, audience);
+        keys.current.public = Some(*public.as_bytes());
+        keys
     }
 
     fn new(
@@ -120,6 +125,7 @@ impl TokenKeys {
         let current = TokenKey {
             header: Header { kid: Some(kid.to_owned()), ..Header::new(algorithm) },
             kid: kid.to_owned(),
+            public: None,
             issuer: issuer.to_owned(),
             audience: audience.to_owned(),
             signing,
@@ -143,6 +149,12 @@ impl TokenKeys {
     #[must_use]
     pub fn kid(&self) -> &str {
         &self.current.kid
+    }
+
+    /// The keys with which others can verify the tokens, each with its name, the current one first. None of HS256.
+    pub fn public_keys(&self) -> impl Iterator<Item = (&str, &[u8; 32])> {
+        let keys = std::iter::once(&self.current).chain(&self.retired);
+        keys.filter_map(|key| Some((key.kid.as_str(), key.public.as_ref()?)))
     }
 
     /// Makes a token.

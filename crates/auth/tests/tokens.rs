@@ -305,6 +305,17 @@ fn tokens_of_older_keys_are_taken_and_none_are_made() {
 }
 
 #[test]
+fn public_keys_are_those_of_eddsa_with_the_names_in_their_tokens() {
+    let secret = |byte| SecretKey::from_bytes(&[byte; 32]);
+    let keys = |byte| TokenKeys::eddsa(&secret(byte), ISSUER, AUDIENCE);
+    let ring = keys(2).with_retired(hs256()).with_retired(keys(1));
+    let expected = [2, 1].map(|byte| (keys(byte).kid().to_owned(), *secret(byte).public_key().as_bytes()));
+    let published: Vec<_> = ring.public_keys().map(|(kid, key)| (kid.to_owned(), *key)).collect();
+    assert_eq!(published, expected);
+    assert_eq!(hs256().public_keys().count(), 0);
+}
+
+#[test]
 fn a_name_is_no_way_to_another_keys_algorithm() {
     let ring = hs256().with_retired(eddsa());
     let public = SecretKey::from_bytes(&[1; 32]).public_key();

@@ -4,8 +4,10 @@ mod account;
 mod contact;
 mod device;
 mod identity;
+mod jwks;
 mod message;
 mod problem;
+mod room;
 mod totp;
 
 pub use account::{
@@ -18,6 +20,11 @@ pub use identity::{
     CancelRequest, CancelResponse, ChainConflict, ChainHead, ChainResponse, ChainStatement, DeviceKey,
     EncryptionKeyBody, IdentityResponse, LinkRequest, LinkResponse, RotateRequest, StatementStatus, UserKeys,
 };
+pub use jwks::{JsonWebKey, JsonWebKeySet};
 pub use message::{ConversationQuery, StoredMessage, StoredMessageList};
 pub use problem::Problem;
+pub use room::{
+    ChatMessageKind, CreateRoom, Room, RoomMessage, RoomMessages, RoomState, RoomVisibility, SetRoomState,
+    StateWriters,
+};
 pub use totp::{TotpCodeRequest, TotpEnrollment};

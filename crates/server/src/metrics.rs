@@ -50,6 +50,8 @@ pub(crate) struct Gauges {
     pub(crate) sessions: usize,
     /// Callers whose password is being hashed or waits for it.
     pub(crate) hashing: usize,
+    /// Calls of the database: statements and transactions.
+    pub(crate) store_calls: u64,
     /// Calls of the database that failed.
     pub(crate) store_errors: u64,
 }
@@ -167,6 +169,7 @@ impl Metrics {
             "limit",
             self.limited.each(Limit::as_str),
         );
+        text.counter("aldis_store_calls_total", "Calls of the database", gauges.store_calls);
         text.counter("aldis_store_errors_total", "Failed calls of the database", gauges.store_errors);
         text.finish()
     }
@@ -213,7 +216,7 @@ mod tests {
 
     use super::*;
 
-    const GAUGES: Gauges = Gauges { sessions: 3, hashing: 1, store_errors: 2 };
+    const GAUGES: Gauges = Gauges { sessions: 3, hashing: 1, store_calls: 7, store_errors: 2 };
 
     #[test]
     fn what_happened_is_in_the_text() {
@@ -232,6 +235,7 @@ mod tests {
         for line in [
             "aldis_sessions 3",
             "aldis_password_hashing 1",
+            "aldis_store_calls_total 7",
             "aldis_store_errors_total 2",
             "aldis_connections_total 1",
             r#"aldis_messages_received_total{kind="offer"} 2"#,

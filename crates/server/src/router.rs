@@ -3,6 +3,7 @@
 
 mod accounts;
 mod blob;
+mod chat;
 mod committed;
 mod contacts;
 mod deliver;
@@ -11,6 +12,7 @@ mod feed;
 mod ice;
 mod identity;
 mod keys;
+mod known;
 mod mail;
 mod mail_delivery;
 mod named;
@@ -22,6 +24,9 @@ mod presence;
 mod rates;
 mod relations;
 mod revocations;
+mod room_calls;
+mod room_replies;
+mod rooms;
 mod rotation;
 mod rotation_ends;
 mod seen;
@@ -39,7 +44,7 @@ use std::{sync::Arc, time::Duration};
 
 use aldis_auth::{HttpChallenges, KeyRing, RootKey, SubKeyRing, TokenKeys};
 use aldis_protocol::{
-    Ack, AckStatus, ClientMessage, CloseCode, Delivered, ErrorCode, ErrorReply, Read, RequestId, RoomId,
+    Ack, AckStatus, ClientMessage, CloseCode, Delivered, ErrorCode, ErrorReply, Join, Leave, Read, RequestId,
     ServerMessage, SessionId, UserId, limits::MAX_CONNECTIONS_PER_USER,
 };
 use aldis_registry::{Attached, Attachment, Registry, Routing};
@@ -48,18 +53,21 @@ use futures::{future::BoxFuture, stream::BoxStream};
 
 pub(crate) use contacts::Asked;
 pub(crate) use identity::{Denied, Identity, KeyProof, ProvedByKey, TokenLife, TokenProof};
-pub(crate) use outlet::{Closing, Frame, Left, Order, Outlet, Taken};
+pub(crate) use outlet::{After, Closing, Frame, Left, Order, Outlet, Taken};
 pub(crate) use rotation::NotAccepted;
 pub(crate) use rotation_ends::RotationEnds;
 pub(crate) use tokens::Caller;
 pub(crate) use totp::FactorDue;
 
 use self::{
+    known::KnownAccounts,
+    notices::Untold,
     passwords::Passwords,
     presence::{Crowds, Standings},
     rates::Rates,
     relations::Relations,
     revocations::Revocations,
+    rooms::RoomChanges,
     seen::Seen,
     totp::SecondFactors,
 };
@@ -82,7 +90,10 @@ pub(crate) struct Router {
     revocations: Revocations,
     passwords: Passwords,
     relations: Relations,
+    known: KnownAccounts,
+    untold: Untold,
     rates: Rates,
+    room_changes: RoomChanges,
     seen: Seen,
     standings: Standings,
     crowds: Crowds,
@@ -97,6 +108,7 @@ struct Settings {
     connections_per_user: usize,
     rate_limits: bool,
     rotations_a_day: usize,
+    rooms_auto_create: bool,
     stun_urls: Vec<String>,
     turn: Option<Turn>,
 }
@@ -143,7 +155,10 @@ impl Router {
             passwords: Passwords::new(config.password_hash.hasher(), Arc::clone(&metrics)),
             metrics,
             relations: Relations::default(),
+            known: KnownAccounts::default(),
+            untold: Untold::default(),
             rates: Rates::new(config.rate_limits),
+            room_changes: RoomChanges::default(),
             seen: Seen::default(),
             standings: Standings::default(),
             crowds: Crowds::default(),
@@ -157,6 +172,7 @@ impl Router {
                 connections_per_user: if config.rate_limits { MAX_CONNECTIONS_PER_USER } else { usize::MAX },
                 rate_limits: config.rate_limits,
                 rotations_a_day: if config.rate_limits { ROTATIONS_A_DAY } else { usize::MAX },
+                rooms_auto_create: config.rooms_auto_create,
                 stun_urls: config.stun_urls.clone(),
                 turn: config.turn.clone(),
             },
@@ -181,11 +197,11 @@ impl Router {
             ClientMessage::Presence(presence) => self.set_presence(from, presence, now),
             ClientMessage::PresenceSubscribe(subscribe) => self.subscribe(from, subscribe.user_ids),
             ClientMessage::PresenceUnsubscribe(unsubscribe) => self.unsubscribe(from, unsubscribe.user_ids),
-            ClientMessage::Join(_)
-            | ClientMessage::Leave(_)
-            | ClientMessage::ChatMessage(_)
-            | ClientMessage::Broadcast(_)
-            | ClientMessage::History(_) => Reply::Now(not_served("rooms")),
+            ClientMessage::Join(Join { room }) => self.join(from, room),
+            ClientMessage::Leave(Leave { room }) => self.leave(from, room),
+            ClientMessage::ChatMessage(message) => self.say(from, id, message, now),
+            ClientMessage::Broadcast(message) => self.broadcast(from, id, message, now),
+            ClientMessage::History(asked) => self.history(from, asked),
             ClientMessage::Message(message) => self.post(from, id, message, now),
             ClientMessage::Sync(sync) => self.sync(from, id, sync),
             ClientMessage::Delivered(Delivered { message_ids }) => self.mark(from, message_ids, false),
@@ -196,11 +212,6 @@ impl Router {
         }
     }
 
-    /// Brings a chat door's session into its room; none can be joined yet.
-    pub(crate) fn enter_room(&self, _from: &Arc<Outlet>, room: &RoomId) -> Option<ServerMessage<'static>> {
-        Some(error(ErrorCode::UnknownRoom, format!("the room {room} cannot be joined")))
-    }
-
     /// Makes a session reachable and sends the one that it replaces away. False where its user has too many.
     ///
     /// `proved_at` is the last revocation that was known when it was [proved](Identity::proved_at): what was revoked
@@ -208,7 +219,8 @@ impl Router {
     pub(crate) fn attach(&self, outlet: &Arc<Outlet>, proved_at: i64) -> bool {
         let attached =
             Attached { session: outlet.session, device: outlet.device.clone(), handle: Arc::clone(outlet) };
-        match self.registry.attach(outlet.user, attached, self.settings.connections_per_user) {
+        let limit = self.settings.connections_per_user;
+        match self.registry.attach(outlet.user, attached, limit, |left| self.tell_departed(left)) {
             Attachment::TooMany => false,
             Attachment::Attached { replaced } => {
                 self.seen.note(&outlet.device);
@@ -231,7 +243,7 @@ impl Router {
     /// A session is over. Gives back what waited for it.
     pub(crate) fn detach(&self, outlet: &Outlet) -> Left {
         let presence = self.registry.presence_of_session(outlet.user, outlet.session);
-        self.registry.detach(outlet.user, outlet.session);
+        self.registry.detach(outlet.user, outlet.session, |left| self.tell_departed(left));
         self.seen.note(&outlet.device);
         self.session_ended(outlet, presence.as_ref());
         outlet.close()
@@ -245,6 +257,11 @@ impl Router {
     /// How many callers' passwords are hashed, or wait for it.
     pub(crate) fn password_hashing(&self) -> usize {
         self.passwords.callers()
+    }
+
+    /// How many calls of the database there were.
+    pub(crate) fn store_calls(&self) -> u64 {
+        store::calls()
     }
 
     /// How many calls of the database failed.
@@ -311,8 +328,11 @@ fn error(code: ErrorCode, message: impl Into<std::borrow::Cow<'static, str>>) ->
     ServerMessage::Error(ErrorReply::new(code, message))
 }
 
-fn not_served(what: &str) -> ServerMessage<'static> {
-    error(ErrorCode::Unavailable, format!("this version of the server has no {what}"))
+fn refused(denied: Denied) -> ServerMessage<'static> {
+    ServerMessage::Error(ErrorReply {
+        retry_after: denied.retry_after,
+        ..ErrorReply::new(denied.code, denied.message)
+    })
 }
 
 /// A fresh session id.

@@ -118,6 +118,7 @@ impl Server {
         background.spawn(sweep_store(Arc::clone(&store)));
         background.spawn(write_seen(Arc::clone(&node.router)));
         background.spawn(read_revocations(Arc::clone(&node.router)));
+        background.spawn(tell_untold(Arc::clone(&node.router)));
         background.spawn(read_standings(Arc::clone(&node.router)));
         background.spawn(tell_crowds(Arc::clone(&node.router)));
         background.spawn(tell_rotation_ends(Arc::clone(&node.router)));
@@ -186,8 +187,10 @@ impl Tls {
 const SHUTDOWN: Duration = Duration::from_millis(9_500);
 /// How often expired rows are deleted.
 const STORE_SWEEP: Duration = Duration::from_secs(60);
-/// How often a node asks what others revoked.
+/// How often a node asks what others revoked or changed.
 const READ_REVOCATIONS: Duration = Duration::from_secs(1);
+/// How often sessions are told what came to wait for their devices.
+const TELL_UNTOLD: Duration = Duration::from_secs(1);
 /// How often a node asks what others changed about who may reach whom.
 const READ_STANDINGS: Duration = Duration::from_secs(1);
 /// How often a node looks for rotations whose window has ended.
@@ -213,6 +216,15 @@ async fn read_revocations(router: Arc<Router>) {
         if let Err(error) = router.read_revocations().await {
             tracing::warn!(%error, "cannot read revocations; trying again");
         }
+    }
+}
+
+async fn tell_untold(router: Arc<Router>) {
+    let mut ticks = interval(TELL_UNTOLD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        router.tell_untold().await;
     }
 }
 

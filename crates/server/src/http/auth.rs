@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use aldis_protocol::api::{
-    ChallengeRequest, ChallengeResponse, ChangePasswordRequest, LoginRequest, LogoutRequest, RefreshRequest,
-    RegisterRequest, TokenResponse, VerifyRequest,
+    ChallengeRequest, ChallengeResponse, ChangePasswordRequest, JsonWebKeySet, LoginRequest, LogoutRequest,
+    RefreshRequest, RegisterRequest, TokenResponse, VerifyRequest,
 };
 use axum::{Json, extract::State};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode, header::CACHE_CONTROL};
 
 use super::{
     address::AddressKey,
     audience::audience,
     body::JsonBody,
     limits::{Limited, LoginPair},
-    problem::Problem,
+    problem::{self, Problem},
 };
 use crate::{clock::Now, node::Node, router::Caller};
 
@@ -104,4 +104,17 @@ pub(super) async fn delete_account(
 ) -> Result<StatusCode, Problem> {
     node.router.delete_account(&caller, Now::read()).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// For how long other services may keep the keys: a new one signs as soon as the server that has it starts.
+const KEYS_KEPT: &str = "public, max-age=60";
+
+/// `GET /.well-known/jwks.json`: what verifies access tokens, where that is no secret.
+pub(super) async fn token_verifiers(
+    State(node): State<Arc<Node>>,
+) -> Result<([(HeaderName, &'static str); 1], Json<JsonWebKeySet>), Problem> {
+    match node.router.token_verifiers() {
+        Some(keys) => Ok(([(CACHE_CONTROL, KEYS_KEPT)], Json(keys))),
+        None => Err(problem::not_found().await),
+    }
 }

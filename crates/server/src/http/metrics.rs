@@ -34,6 +34,7 @@ async fn metrics(State(node): State<Arc<Node>>) -> impl IntoResponse {
     let gauges = Gauges {
         sessions: router.registry.len(),
         hashing: router.password_hashing(),
+        store_calls: router.store_calls(),
         store_errors: router.store_errors(),
     };
     ([(CONTENT_TYPE, TEXT_FORMAT)], router.metrics.render(gauges))

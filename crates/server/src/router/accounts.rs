@@ -181,7 +181,7 @@ impl Router {
         now: Now,
     ) -> Result<SignedIn, Denied> {
         let Some(device) = &request.device_id else {
-            let (identity, created) = self.account_of_key(key).await?;
+            let (identity, created) = self.account_of_key(key, now).await?;
             self.require_factor(identity.user_id, request.totp_code.as_ref(), now).await?;
             let by_key = Login {
                 user: identity.user_id,

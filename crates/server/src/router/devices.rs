@@ -53,6 +53,7 @@ impl Router {
         };
         let created = match self.store.register_device(&new, now_ms).await? {
             Registration::Registered => {
+                self.known.forget(caller.user);
                 self.alert_of_device(caller, AlertKind::DeviceAdded, &device_id).await;
                 true
             }

@@ -112,12 +112,12 @@ impl Router {
         let token = Some(TokenLife::of(&claims));
         let device = match proof.device_id.or(claims.did) {
             Some(device) => {
-                self.registered_to(claims.sub, &device).await?;
+                self.registered_to(claims.sub, &device, now).await?;
                 device
             }
             None => ephemeral(),
         };
-        let fingerprint = self.store.fingerprint_of(claims.sub).await?;
+        let fingerprint = self.fingerprint_of(claims.sub, now).await?;
         let family = Some(claims.sid);
         Ok(Identity { user: claims.sub, device, fingerprint, token, family, proved_at })
     }
@@ -132,36 +132,41 @@ impl Router {
             ProvedByKey { identity, due }
         };
         let Some(device) = device_id else {
-            let (user, fingerprint) = self.owner_of_key(&key).await?;
-            let due = self.factor_due(user, totp_code).await?;
+            let (user, fingerprint) = self.owner_of_key(&key, now).await?;
+            let due = self.factor_due(user, totp_code, now).await?;
             return Ok(proved(user, ephemeral(), Some(fingerprint), due));
         };
-        match self.store.find_device(&device).await? {
+        match self.find_device(&device, now).await? {
             Some(owner) if owner.is_proved_by(&key) && owner.disabled => Err(DISABLED),
             // Registering the device was its second factor.
             Some(owner) if owner.is_proved_by(&key) => {
-                let fingerprint = self.store.fingerprint_of(owner.user_id).await?;
+                let fingerprint = self.fingerprint_of(owner.user_id, now).await?;
                 Ok(proved(owner.user_id, device, fingerprint, None))
             }
             Some(owner) => {
-                let (user, fingerprint) = self.device_of_identity(owner, &key).await?;
-                let due = self.factor_due(user, totp_code).await?;
+                let (user, fingerprint) = self.device_of_identity(owner, &key, now).await?;
+                let due = self.factor_due(user, totp_code, now).await?;
                 Ok(proved(user, device, fingerprint, due))
             }
             None if device.is_ephemeral() => Err(UNKNOWN_DEVICE),
             None => {
-                let (user, fingerprint) = self.owner_of_key(&key).await?;
+                let (user, fingerprint) = self.owner_of_key(&key, now).await?;
                 // No session waits for a device that is not there, and nothing is made for half a proof.
                 self.require_factor(user, totp_code.as_ref(), now).await?;
-                self.register_by_name(user, &device).await?;
+                // Boxed, as it is rare and large: every handshake would have its size.
+                Box::pin(self.register_by_name(user, &device)).await?;
                 Ok(proved(user, device, Some(fingerprint), None))
             }
         }
     }
 
     /// The account that a key proves, made where the key was never seen. The second value says whether it was made.
-    pub(super) async fn account_of_key(&self, key: &PublicKey) -> Result<(store::Identity, bool), Denied> {
-        if let Some(identity) = self.store.find_identity(key.as_bytes()).await? {
+    pub(super) async fn account_of_key(
+        &self,
+        key: &PublicKey,
+        now: Now,
+    ) -> Result<(store::Identity, bool), Denied> {
+        if let Some(identity) = self.find_identity(key.as_bytes(), now).await? {
             return allowed(identity).map(|identity| (identity, false));
         }
         self.refuse_replaced(key).await?;
@@ -171,6 +176,8 @@ impl Router {
         let user = UserId::new(Uuid::now_v7());
         match self.store.create_account_for_key(user, *key.as_bytes(), unix_ms_i64()).await? {
             IdentityCreation::Created => {
+                // It may have been a device's key.
+                self.revoked().await;
                 let fingerprint = key.fingerprint();
                 let identity = store::Identity {
                     user_id: user,
@@ -189,15 +196,15 @@ impl Router {
     }
 
     /// Whether a device is registered to a user and not removed.
-    pub(super) async fn registered_to(&self, user: UserId, device: &DeviceId) -> Result<DeviceOwner, Denied> {
-        match self.store.find_device(device).await? {
+    async fn registered_to(&self, user: UserId, device: &DeviceId, now: Now) -> Result<DeviceOwner, Denied> {
+        match self.find_device(device, now).await? {
             Some(owner) if owner.user_id == user && !owner.removed => Ok(owner),
             _ => Err(UNKNOWN_DEVICE),
         }
     }
 
-    async fn owner_of_key(&self, key: &PublicKey) -> Result<(UserId, Fingerprint), Denied> {
-        self.account_of_key(key).await.map(|(identity, _)| (identity.user_id, identity.fingerprint))
+    async fn owner_of_key(&self, key: &PublicKey, now: Now) -> Result<(UserId, Fingerprint), Denied> {
+        self.account_of_key(key, now).await.map(|(identity, _)| (identity.user_id, identity.fingerprint))
     }
 
     /// A device that is somebody's, shown with what may be that somebody's identity key.
@@ -205,8 +212,9 @@ impl Router {
         &self,
         owner: DeviceOwner,
         key: &PublicKey,
+        now: Now,
     ) -> Result<(UserId, Option<Fingerprint>), Denied> {
-        match self.store.find_identity(key.as_bytes()).await? {
+        match self.find_identity(key.as_bytes(), now).await? {
             Some(identity) if identity.user_id == owner.user_id && !owner.removed => {
                 allowed(identity).map(|identity| (identity.user_id, Some(identity.fingerprint)))
             }

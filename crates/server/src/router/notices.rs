@@ -1,8 +1,12 @@
 //! Notices: what all devices of a user are told, live ones at once and the others at their next connect.
 
-use std::sync::Arc;
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use aldis_protocol::{AckStatus, Alert, AlertKind, DeviceId, RequestId, ServerFrame, ServerMessage, UserId};
+use aldis_registry::Registry;
 use uuid::Uuid;
 
 use super::{
@@ -12,8 +16,29 @@ use super::{
 };
 use crate::{
     clock::{Now, unix_ms_i64},
-    store::{Notice, Recipients},
+    store::{Notice, Recipients, StoreError},
 };
+
+/// Users with sessions here for whose devices something may wait since it was last looked.
+#[derive(Debug, Default)]
+pub(super) struct Untold(Mutex<HashSet<UserId>>);
+
+impl Untold {
+    /// Something may wait for a user. It is of no interest where he has no session: he is told when he connects.
+    pub(super) fn add(&self, user: UserId, registry: &Registry<Arc<Outlet>>) {
+        if registry.has_user(user) {
+            self.lock().insert(user);
+        }
+    }
+
+    fn take(&self) -> HashSet<UserId> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<UserId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Router {
     /// Tells every device of a user but `except`, live or at its next connect. That it could not be written down is no
@@ -36,7 +61,8 @@ impl Router {
     ) {
         let sessions = self.registry.of_user(user);
         let (ending, live): (Vec<_>, Vec<_>) = sessions.into_iter().partition(|one| ends(&one.handle));
-        let live: Vec<DeviceId> = live.into_iter().map(|one| one.device).collect();
+        let live = live.into_iter().filter(|one| is_live(&one.handle));
+        let live: Vec<DeviceId> = live.map(|one| one.device).collect();
         let ending: Vec<&DeviceId> = ending.iter().map(|one| &one.device).collect();
         let waits_for = Recipients::all_but(live.iter().chain(except.iter().copied()));
         self.keep(user, &notice, &waits_for).await;
@@ -68,37 +94,74 @@ impl Router {
             self.keep(user, &notice, &Recipients::only(missed)).await;
         }
         for newcomer in told.newcomers {
-            self.push_waiting(&newcomer).await;
+            self.tell_waiting(&newcomer).await;
         }
     }
 
-    /// Hands a live session what waits for its device.
-    pub(super) async fn push_waiting(&self, outlet: &Outlet) {
-        for message in self.waiting_notices(outlet).await {
-            self.push(outlet, message);
+    /// Hands the session of a client that has just connected, or come back, what waited for its device.
+    pub(crate) async fn tell_waiting(&self, outlet: &Outlet) {
+        let (user, device) = (outlet.user, &outlet.device);
+        // The session is registered by now: what comes to wait from here on finds it.
+        if device.is_ephemeral()
+            || outlet.is_detached()
+            || self.known.nothing_waits(user, device, Now::read())
+        {
+            return;
+        }
+        // Boxed, as it is rare and large: every handshake would have its size.
+        Box::pin(self.tell_what_waits(outlet)).await;
+    }
+
+    async fn tell_what_waits(&self, outlet: &Outlet) {
+        let (user, device) = (outlet.user, &outlet.device);
+        match self.take_waiting(user, device).await {
+            Ok(notices) => {
+                for notice in notices {
+                    self.tell_or_keep(outlet, notice).await;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot read what waits for a device; it waits for its next connect");
+            }
         }
     }
 
-    /// What waited for the device of a session that has just connected. It waits no longer.
-    pub(crate) async fn waiting_notices(&self, outlet: &Outlet) -> Vec<ServerMessage<'static>> {
-        if outlet.device.is_ephemeral() {
-            return Vec::new();
-        }
-        let taken = self.store.take_notices(outlet.user, &outlet.device, unix_ms_i64()).await;
-        taken.map(|notices| notices.into_iter().map(Into::into).collect()).unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot read what waits for a device; it waits for its next connect");
-            Vec::new()
-        })
+    async fn take_waiting(&self, user: UserId, device: &DeviceId) -> Result<Vec<Notice>, StoreError> {
+        let (read, now_ms) = (self.known.begin_read(), unix_ms_i64());
+        // The end of a rotation's window is told of without anybody writing it down.
+        let next_ms = self.store.next_rotation_end(user, now_ms).await?;
+        let until_ms = next_ms.map_or(u64::MAX, i64::unsigned_abs);
+        let notices = self.store.take_notices(user, device, now_ms).await?;
+        self.known.remember_that_nothing_waits(user, device, until_ms, read);
+        Ok(notices)
     }
 
-    /// The devices of a user that are connected.
+    /// Hands the sessions that are here what came to wait for their devices, from whichever node.
+    pub(crate) async fn tell_untold(&self) {
+        for user in self.untold.take() {
+            for attached in self.registry.of_user(user) {
+                self.tell_waiting(&attached.handle).await;
+            }
+        }
+    }
+
+    /// The devices of a user that are connected. One whose client is away is not, unless nothing can wait for it.
     pub(super) fn live_devices(&self, user: UserId) -> Vec<DeviceId> {
-        self.registry.of_user(user).into_iter().map(|attached| attached.device).collect()
+        let sessions = self.registry.of_user(user).into_iter();
+        sessions.filter(|one| is_live(&one.handle)).map(|one| one.device).collect()
     }
 
     async fn keep(&self, user: UserId, notice: &Notice, waits_for: &Recipients) {
         if let Err(error) = self.store.add_notice(user, notice, waits_for, unix_ms_i64()).await {
             tracing::warn!(%error, "cannot write down a notice; devices that are away will not hear of it");
+        }
+        self.known.forget(user);
+    }
+
+    async fn tell_or_keep(&self, outlet: &Outlet, notice: Notice) {
+        let encoded = Encoded::new(fresh(notice.clone().into()));
+        if deliver(outlet, &encoded, &self.metrics) != Some(AckStatus::Delivered) {
+            self.keep(outlet.user, &notice, &Recipients::only([&outlet.device])).await;
         }
     }
 
@@ -109,6 +172,8 @@ impl Router {
     }
 
     fn push_notice(&self, user: UserId, notice: &Notice, live: &[DeviceId], except: &[&DeviceId]) -> Told {
+        // Whoever connects from here on asks what waits for him.
+        self.known.forget(user);
         let frame = Encoded::new(fresh(notice.clone().into()));
         let mut told = Told::default();
         for attached in self.registry.of_user(user) {
@@ -129,6 +194,10 @@ impl Router {
     }
 }
 
+fn is_live(outlet: &Outlet) -> bool {
+    outlet.device.is_ephemeral() || !outlet.is_detached()
+}
+
 /// Something happened to a device of the account.
 pub(super) fn device_alert(kind: AlertKind, device: &DeviceId) -> Notice {
     Notice::Alert(Alert {
@@ -144,7 +213,7 @@ pub(super) fn device_alert(kind: AlertKind, device: &DeviceId) -> Notice {
 #[derive(Default)]
 struct Told {
     reached: Vec<DeviceId>,
-    /// Sessions that began since it was written down: theirs waits.
+    /// Sessions that began, or whose clients came back, since it was written down: theirs waits.
     newcomers: Vec<Arc<Outlet>>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use aldis_protocol::SessionId;
@@ -11,24 +11,32 @@ use aldis_protocol::SessionId;
 /// as many calls at once.
 const LIMIT: usize = 256;
 
-/// The sessions that a session made an offer, the latest last.
+/// The sessions that a session made an offer, the latest last. Nothing is kept where there is none.
 #[derive(Debug, Default)]
-pub(super) struct Offers(Mutex<VecDeque<SessionId>>);
+pub(super) struct Offers(Mutex<Option<Box<Offered>>>);
+
+#[derive(Debug, Default)]
+struct Offered(VecDeque<SessionId>);
 
 impl Offers {
     /// An offer was handed to this session.
     pub(super) fn note(&self, target: SessionId) {
-        let mut offered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        offered.retain(|session| *session != target);
-        if offered.len() == LIMIT {
-            offered.pop_front();
+        let mut offers = self.lock();
+        let Offered(sessions) = &mut **offers.get_or_insert_default();
+        sessions.retain(|session| *session != target);
+        if sessions.len() == LIMIT {
+            sessions.pop_front();
         }
-        offered.push_back(target);
+        sessions.push_back(target);
     }
 
     /// Whether this session was made an offer.
     pub(super) fn include(&self, session: SessionId) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&session)
+        self.lock().as_ref().is_some_and(|offered| offered.0.contains(&session))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Box<Offered>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

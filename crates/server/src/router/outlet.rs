@@ -1,4 +1,4 @@
-//! The only way to a session: its bounded queue, and beside it one slot for orders and the marks of watched users.
+//! The only way to a session: its bounded queue, and beside it what it is ordered to do and the marks of watched users.
 
 mod marks;
 
@@ -24,8 +24,12 @@ use self::marks::Marks;
 use super::{
     feed::{Feed, Reached},
     offers::Offers,
+    room_replies::RoomReplies,
     turns::Turns,
 };
+
+/// Sockets that may wait to be looked at by a session: more than a client opens at once.
+const HAND_OVERS: usize = 8;
 
 /// A session as everyone else sees it.
 #[derive(Debug)]
@@ -39,6 +43,7 @@ pub(crate) struct Outlet {
     family: Mutex<Option<Uuid>>,
     pub(super) offers: Offers,
     pub(super) turns: Turns,
+    pub(super) room_replies: RoomReplies,
     /// The tick at which the session wants to be woken; the sweep reads it.
     deadline: AtomicU64,
     /// Bytes that the session keeps for its client besides the queue.
@@ -54,8 +59,17 @@ pub(crate) struct Frame {
     pub(crate) bytes: Bytes,
     /// Whether the client confirms it, so that it is kept for a resume until then.
     pub(crate) counted: bool,
-    /// The session's own messages up to this number in the mailbox are answered before it.
-    pub(crate) after_mail: u64,
+    /// What the session is answered before it.
+    pub(crate) after: After,
+}
+
+/// Which of a session's own requests have their answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct After {
+    /// Its messages up to this number in the mailbox.
+    pub(crate) mail: u64,
+    /// So many of those that join rooms, or keep something in one.
+    pub(crate) rooms: u64,
 }
 
 /// What the session was told to do.
@@ -105,8 +119,8 @@ pub(super) enum Fed {
 pub(crate) struct Left {
     /// Frames that waited for its client.
     pub(crate) frames: VecDeque<Frame>,
-    /// A socket that was handed to it too late.
-    pub(crate) hand_over: Option<Box<dyn Any + Send>>,
+    /// Sockets that were handed to it too late.
+    pub(crate) hand_overs: VecDeque<Box<dyn Any + Send>>,
 }
 
 /// What waited for a session.
@@ -123,13 +137,22 @@ struct Queue {
     bytes: usize,
     /// What the session took and has not written yet still counts.
     taken: Load,
-    closing: Option<Closing>,
-    hand_over: Option<Box<dyn Any + Send>>,
+    orders: Orders,
     marks: Marks,
     feed: Feed,
     waker: Option<Waker>,
     detached: bool,
     closed: bool,
+}
+
+/// What a session is ordered to do. Nothing is kept where there is nothing.
+#[derive(Default)]
+struct Orders(Option<Box<Given>>);
+
+#[derive(Default)]
+struct Given {
+    closing: Option<Closing>,
+    hand_overs: VecDeque<Box<dyn Any + Send>>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -139,9 +162,9 @@ struct Load {
 }
 
 impl Frame {
-    /// A frame that has nothing to do with the mailbox.
+    /// A frame that follows nothing.
     pub(crate) const fn new(bytes: Bytes, counted: bool) -> Self {
-        Self { bytes, counted, after_mail: 0 }
+        Self { bytes, counted, after: After { mail: 0, rooms: 0 } }
     }
 }
 
@@ -183,6 +206,7 @@ impl Outlet {
             family: Mutex::new(family),
             offers: Offers::default(),
             turns: Turns::default(),
+            room_replies: RoomReplies::default(),
             deadline: AtomicU64::new(u64::MAX),
             kept: AtomicUsize::new(0),
             watches: AtomicUsize::new(0),
@@ -195,9 +219,10 @@ impl Outlet {
         self.push_made(|_| frame)
     }
 
-    /// Puts a frame into the queue that tells of messages of the user's mailbox which were told before.
-    pub(super) fn push_about_mail(&self, frame: Frame) -> Pushed {
-        self.push_made(|feed| Frame { after_mail: feed.through(), ..frame })
+    /// Puts a frame into the queue that comes after what the session was told of, and answered, until now.
+    pub(super) fn push_in_order(&self, frame: Frame) -> Pushed {
+        let rooms = self.room_replies.count();
+        self.push_made(|feed| Frame { after: After { mail: feed.through(), rooms }, ..frame })
     }
 
     /// Has the session tell its client how a watched user shows himself, as soon as its socket has room.
@@ -222,7 +247,8 @@ impl Outlet {
             Reached::Known => Fed::Known,
             Reached::After(after) => Fed::After(after),
             Reached::Next => {
-                let pushed = queue.push(Frame { after_mail: seq - 1, ..frame() });
+                let after = After { mail: seq - 1, rooms: self.room_replies.count() };
+                let pushed = queue.push(Frame { after, ..frame() });
                 let waker = queue.waker.take();
                 drop(queue);
                 wake(waker);
@@ -267,19 +293,20 @@ impl Outlet {
     /// Closes the session. The first close stands, and goes before a hand-over.
     pub(crate) fn close_with(&self, closing: Closing) {
         let mut queue = self.lock();
-        queue.closing.get_or_insert(closing);
+        queue.orders.close(closing);
         let waker = queue.waker.take();
         drop(queue);
         wake(waker);
     }
 
-    /// Hands a socket to the session, unless it is over or has an order already.
+    /// Hands a socket to the session, behind those that it has not looked at yet. Gives it back where the session is over,
+    /// has to close, or has [`HAND_OVERS`] to look at.
     pub(crate) fn hand_over(&self, socket: Box<dyn Any + Send>) -> Result<(), Box<dyn Any + Send>> {
         let mut queue = self.lock();
-        if queue.closed || queue.closing.is_some() || queue.hand_over.is_some() {
+        if queue.closed {
             return Err(socket);
         }
-        queue.hand_over = Some(socket);
+        queue.orders.hand_over(socket)?;
         let waker = queue.waker.take();
         drop(queue);
         wake(waker);
@@ -331,7 +358,7 @@ impl Outlet {
     /// For the session itself: what waits. What was taken the last time counts as written.
     pub(crate) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Taken> {
         let mut queue = self.lock();
-        if let Some(order) = queue.take_order() {
+        if let Some(order) = queue.orders.take() {
             return Poll::Ready(Taken::Order(order));
         }
         if queue.frames.is_empty() {
@@ -352,7 +379,7 @@ impl Outlet {
         (!taken.is_empty()).then_some(taken)
     }
 
-    /// For the session itself, before it answers: what waits by now. Of what it took, so much is not written yet.
+    /// For the session itself, before it answers or looks at a socket: what waits by now. Of what it took, so much is not written yet.
     pub(crate) fn take_ahead(&self, unwritten_frames: usize, unwritten_bytes: usize) -> VecDeque<Frame> {
         let mut queue = self.lock();
         queue.taken = Load {
@@ -366,7 +393,7 @@ impl Outlet {
     /// For the session itself, while it has frames to write: registers for orders alone.
     pub(crate) fn poll_order(&self, cx: &mut Context<'_>) -> Poll<Order> {
         let mut queue = self.lock();
-        if let Some(order) = queue.take_order() {
+        if let Some(order) = queue.orders.take() {
             return Poll::Ready(order);
         }
         queue.register(cx.waker());
@@ -391,7 +418,7 @@ impl Outlet {
     /// For the session itself: it takes no more. Gives back what waited.
     pub(crate) fn close(&self) -> Left {
         let queue = std::mem::replace(&mut *self.lock(), Queue { closed: true, ..Queue::default() });
-        Left { frames: queue.frames, hand_over: queue.hand_over }
+        Left { frames: queue.frames, hand_overs: queue.orders.into_hand_overs() }
     }
 
     fn push_made(&self, frame: impl FnOnce(&Feed) -> Frame) -> Pushed {
@@ -419,7 +446,7 @@ impl Queue {
         if frames >= QUEUE_FRAMES || bytes > QUEUE_BYTES {
             let closing =
                 Closing::new(CloseCode::SlowConsumer, "", "this connection does not read fast enough");
-            self.closing.get_or_insert(closing);
+            self.orders.close(closing);
             return Pushed::Full;
         }
         self.bytes += frame.bytes.len();
@@ -427,16 +454,43 @@ impl Queue {
         if self.detached { Pushed::Buffered } else { Pushed::Queued }
     }
 
-    fn take_order(&mut self) -> Option<Order> {
-        let closing = self.closing.take().map(Order::Close);
-        closing.or_else(|| self.hand_over.take().map(Order::HandOver))
-    }
-
     fn register(&mut self, waker: &Waker) {
         match &mut self.waker {
             Some(registered) => registered.clone_from(waker),
             None => self.waker = Some(waker.clone()),
         }
+    }
+}
+
+impl Orders {
+    /// The first close stands.
+    fn close(&mut self, closing: Closing) {
+        self.0.get_or_insert_default().closing.get_or_insert(closing);
+    }
+
+    /// Gives the socket back where it cannot be looked at.
+    fn hand_over(&mut self, socket: Box<dyn Any + Send>) -> Result<(), Box<dyn Any + Send>> {
+        let given = self.0.get_or_insert_default();
+        if given.closing.is_some() || given.hand_overs.len() >= HAND_OVERS {
+            return Err(socket);
+        }
+        given.hand_overs.push_back(socket);
+        Ok(())
+    }
+
+    /// The next; a close goes before sockets.
+    fn take(&mut self) -> Option<Order> {
+        let given = self.0.as_mut()?;
+        let closing = given.closing.take().map(Order::Close);
+        let order = closing.or_else(|| given.hand_overs.pop_front().map(Order::HandOver));
+        if given.hand_overs.is_empty() {
+            self.0 = None;
+        }
+        order
+    }
+
+    fn into_hand_overs(self) -> VecDeque<Box<dyn Any + Send>> {
+        self.0.map(|given| given.hand_overs).unwrap_or_default()
     }
 }
 
@@ -529,11 +583,23 @@ mod tests {
         let outlet = outlet();
         assert_eq!(outlet.push_mail(5, || frame(1)), Fed::Pushed(Pushed::Queued));
         assert_eq!(outlet.pass_mail(6), Fed::Known);
-        assert_eq!(outlet.push_about_mail(frame(1)), Pushed::Queued);
+        assert_eq!(outlet.push_in_order(frame(1)), Pushed::Queued);
         assert_eq!(outlet.push_mail(7, || frame(1)), Fed::Pushed(Pushed::Queued));
         assert_eq!(outlet.push(frame(1)), Pushed::Queued);
-        let after_mail: Vec<u64> = outlet.take_ahead(0, 0).iter().map(|frame| frame.after_mail).collect();
+        let after_mail: Vec<u64> = outlet.take_ahead(0, 0).iter().map(|frame| frame.after.mail).collect();
         assert_eq!(after_mail, [4, 6, 6, 0]);
+    }
+
+    #[test]
+    fn what_is_told_of_rooms_comes_behind_the_answers_that_it_follows() {
+        let outlet = outlet();
+        assert_eq!(outlet.push_in_order(frame(1)), Pushed::Queued);
+        outlet.room_replies.answered();
+        assert_eq!(outlet.push_in_order(frame(1)), Pushed::Queued);
+        assert_eq!(outlet.push_mail(1, || frame(1)), Fed::Pushed(Pushed::Queued));
+        assert_eq!(outlet.push(frame(1)), Pushed::Queued);
+        let after: Vec<u64> = outlet.take_ahead(0, 0).iter().map(|frame| frame.after.rooms).collect();
+        assert_eq!(after, [0, 1, 1, 0]);
     }
 
     #[test]
@@ -563,12 +629,28 @@ mod tests {
         let outlet = outlet();
         assert_eq!(outlet.push(frame(1)), Pushed::Queued);
         assert!(outlet.hand_over(Box::new("a socket")).is_ok());
-        assert!(outlet.hand_over(Box::new("another")).is_err(), "one at a time");
         outlet.close_with(closing(CloseCode::Replaced));
+        assert!(outlet.hand_over(Box::new("another")).is_err(), "it has to close");
         outlet.close_with(closing(CloseCode::Restart));
         assert_eq!(takes_close(&outlet), Some(CloseCode::Replaced));
         assert!(matches!(take(&outlet), Poll::Ready(Taken::Order(Order::HandOver(_)))));
         assert_eq!(takes_frames(&outlet), Some(1));
+    }
+
+    #[test]
+    fn sockets_are_looked_at_in_the_order_in_which_they_came_and_no_more_wait_than_may() {
+        let outlet = outlet();
+        for number in 0..HAND_OVERS {
+            assert!(outlet.hand_over(Box::new(number)).is_ok());
+        }
+        assert!(outlet.hand_over(Box::new("one too many")).is_err());
+        for number in 0..HAND_OVERS {
+            let Poll::Ready(Taken::Order(Order::HandOver(socket))) = take(&outlet) else {
+                panic!("a socket")
+            };
+            assert_eq!(socket.downcast_ref(), Some(&number));
+        }
+        assert!(take(&outlet).is_pending());
     }
 
     #[test]
@@ -577,8 +659,8 @@ mod tests {
         outlet.set_detached(true);
         assert_eq!(outlet.push(frame(1)), Pushed::Buffered);
         assert!(outlet.hand_over(Box::new("a socket")).is_ok());
-        let Left { frames, hand_over } = outlet.close();
-        assert_eq!((frames.len(), hand_over.is_some()), (1, true));
+        let Left { frames, hand_overs } = outlet.close();
+        assert_eq!((frames.len(), hand_overs.len()), (1, 1));
         assert_eq!(outlet.push(frame(1)), Pushed::Gone);
         assert!(outlet.hand_over(Box::new("late")).is_err());
     }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{Closing, Identity, Outlet, Router};
 use crate::{
-    clock::{milliseconds, unix_ms_i64},
+    clock::{Now, milliseconds, unix_ms_i64},
     store::{NumberedRevocation, Revocation, StoreError},
 };
 
@@ -161,21 +161,45 @@ impl Router {
     pub(crate) async fn recall_revocations(&self) -> Result<(), StoreError> {
         let since_ms = unix_ms_i64().saturating_sub(self.revocations.kept_ms);
         self.revocations.start_after(self.store.last_revocation_until(since_ms).await?);
+        // Nothing is remembered yet that an earlier change could make untrue.
+        self.known.read_up_to(self.store.last_change().await?);
         self.read_revocations().await
     }
 
-    /// Reads what was revoked since the last time, on whichever node, and closes the sessions that it concerns.
+    /// Reads what was revoked or changed since the last time, on whichever node: closes the sessions that it concerns,
+    /// and forgets what is no longer so.
     pub(crate) async fn read_revocations(&self) -> Result<(), StoreError> {
-        loop {
-            let entries = self.store.revocations_after(self.revocations.last(), BATCH).await?;
-            self.revocations.learn(&entries, unix_ms_i64());
-            for entry in &entries {
-                self.carry_out(&entry.revocation);
-            }
-            if i64::try_from(entries.len()).unwrap_or(BATCH) < BATCH {
-                return Ok(());
-            }
+        let began = Now::read();
+        while self.read_some_revocations().await? {}
+        while self.read_some_changes().await? {}
+        self.known.is_current_since(began);
+        Ok(())
+    }
+
+    /// Says whether there may be more.
+    async fn read_some_revocations(&self) -> Result<bool, StoreError> {
+        let entries = self.store.revocations_after(self.revocations.last(), BATCH).await?;
+        // First, so that whoever is proved when these are known is not proved by what they made untrue.
+        for entry in entries.iter().filter(|entry| !matches!(entry.revocation, Revocation::Family { .. })) {
+            self.known.forget(entry.revocation.user());
         }
+        self.revocations.learn(&entries, unix_ms_i64());
+        for entry in &entries {
+            self.carry_out(&entry.revocation);
+        }
+        Ok(is_whole_batch(entries.len()))
+    }
+
+    /// Says whether there may be more.
+    async fn read_some_changes(&self) -> Result<bool, StoreError> {
+        let changed = self.store.changes_after(self.known.last_change(), BATCH).await?;
+        for account in &changed {
+            self.known.forget(account.user);
+            // Who connects from here on asks what waits for him; who is here already is told.
+            self.untold.add(account.user, &self.registry);
+        }
+        changed.last().into_iter().for_each(|last| self.known.read_up_to(last.number));
+        Ok(is_whole_batch(changed.len()))
     }
 
     /// Carries out at once what this node has just revoked. Should the database go away right now, it is revoked all the
@@ -200,6 +224,11 @@ impl Router {
     }
 
     fn carry_out(&self, revocation: &Revocation) {
+        if let Revocation::AccountDeleted { user } = revocation {
+            for room in self.registry.rooms_owned_by(*user) {
+                self.close_room(&room);
+            }
+        }
         for attached in self.registry.of_user(revocation.user()) {
             if let Some(closing) = closing(revocation, &attached.handle) {
                 attached.handle.close_with(closing);
@@ -209,6 +238,10 @@ impl Router {
             self.hide_for_good(*user);
         }
     }
+}
+
+fn is_whole_batch(count: usize) -> bool {
+    i64::try_from(count).is_ok_and(|count| count >= BATCH)
 }
 
 /// How a revocation ends a session, if it concerns it.

@@ -103,6 +103,7 @@ impl Router {
         let key = self.prove_key(&shown, audience, now).await?;
         match self.store.link_identity(caller.user, caller.family, key.as_bytes(), unix_ms_i64()).await? {
             IdentityLink::Linked => {
+                self.known.forget(caller.user);
                 let fingerprint = key.fingerprint();
                 let linked = Notice::of_identity(AlertKind::IdentityLinked, fingerprint, None);
                 self.notify(caller.user, linked, &[]).await;

@@ -45,7 +45,7 @@ impl Router {
             } else if outlet.is_detached() {
                 ends.due.push(outlet);
             } else {
-                self.push_waiting(&outlet).await;
+                self.tell_waiting(&outlet).await;
             }
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aldis_auth::{Claims, RefreshToken, TokenError};
 use aldis_protocol::{
     AlertKind, DeviceId, ErrorCode, Fingerprint, UserId,
-    api::{TokenResponse, TokenType},
+    api::{JsonWebKey, JsonWebKeySet, TokenResponse, TokenType},
 };
 use rand::RngExt;
 use uuid::Uuid;
@@ -51,6 +51,13 @@ impl Router {
     pub(crate) fn caller(&self, token: &str, now: Now) -> Result<Caller, Denied> {
         let claims = self.check_token(token, now)?;
         Ok(Caller { user: claims.sub, device: claims.did, family: claims.sid, auth_time: claims.auth_time })
+    }
+
+    /// The keys with which others verify access tokens. None where only who has the secret can.
+    pub(crate) fn token_verifiers(&self) -> Option<JsonWebKeySet> {
+        let keys: Vec<_> =
+            self.tokens.public_keys().map(|(kid, public)| JsonWebKey::ed25519(kid, public)).collect();
+        (!keys.is_empty()).then_some(JsonWebKeySet { keys })
     }
 
     /// Whether a token is good, without asking anybody.

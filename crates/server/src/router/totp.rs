@@ -78,6 +78,7 @@ impl Router {
         let was_in_force = self.store.has_second_factor(caller.user).await?;
         let shown = TotpCode::parse(code).map(SecondFactor::Totp).ok();
         self.use_factor(caller.user, FactorUse::Confirmation, shown, now).await?;
+        self.known.forget(caller.user);
         if !was_in_force {
             self.notify(caller.user, TOTP_CHANGED, &[]).await;
         }
@@ -89,6 +90,7 @@ impl Router {
         self.forbid_while_provisional(caller, now).await?;
         caller.step_up(now)?;
         self.use_factor(caller.user, FactorUse::Removal, SecondFactor::parse(code).ok(), now).await?;
+        self.known.forget(caller.user);
         self.notify(caller.user, TOTP_CHANGED, &[]).await;
         Ok(())
     }
@@ -109,22 +111,23 @@ impl Router {
         &self,
         user: UserId,
         code: Option<Secret<'static>>,
+        now: Now,
     ) -> Result<Option<FactorDue>, Denied> {
-        let enrolled = self.store.has_second_factor(user).await?;
+        let enrolled = self.has_second_factor(user, now).await?;
         Ok(enrolled.then_some(FactorDue { user, code }))
     }
 
-    /// Asks somebody who signs in for his second factor, if he has one.
+    /// Asks somebody who signs in over HTTP for his second factor, if he has one by now.
     pub(super) async fn require_factor(
         &self,
         user: UserId,
         code: Option<&Secret<'static>>,
         now: Now,
     ) -> Result<(), Denied> {
-        match self.factor_due(user, code.cloned()).await? {
-            Some(due) => self.settle(due, now).await,
-            None => Ok(()),
+        if !self.store.has_second_factor(user).await? {
+            return Ok(());
         }
+        self.settle(FactorDue { user, code: code.cloned() }, now).await
     }
 
     /// Asks for a login of a moment ago where the caller has a second factor: his token may be one that was stolen.

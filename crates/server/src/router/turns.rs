@@ -4,11 +4,10 @@
 //! others in another way waits until everything before it is stored, so that it overtakes nothing.
 
 use std::{
-    collections::VecDeque,
     future::poll_fn,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     task::Poll,
 };
@@ -19,19 +18,11 @@ use super::outlet::Outlet;
 #[derive(Debug, Default)]
 pub(super) struct Turns {
     /// How many turns were taken and are not over; at most as many as requests may wait.
-    waiting: AtomicU64,
-    /// Which they are. What a broken socket asked for may be over before what was asked before it.
-    line: Mutex<Line>,
+    waiting: AtomicU32,
+    /// Their numbers, in their order. What a broken socket asked for may be over before what was asked before it.
+    line: Mutex<Vec<u32>>,
     /// How many requests the store has in its queue.
-    storing: AtomicU64,
-}
-
-#[derive(Debug, Default)]
-struct Line {
-    /// How many turns were ever taken.
-    taken: u64,
-    /// The numbers of those that wait, in their order.
-    numbers: VecDeque<u64>,
+    storing: AtomicU32,
 }
 
 /// The turn of a request that could not be carried out at once. Until it is dropped, those after it wait.
@@ -39,7 +30,7 @@ struct Line {
 #[must_use = "those after it wait as long as it is kept"]
 pub(super) struct Turn {
     session: Arc<Outlet>,
-    number: u64,
+    number: u32,
 }
 
 /// A request that the store has in its queue, until it is durable.
@@ -58,27 +49,27 @@ impl Turns {
         self.waiting.load(Ordering::Acquire) == 0
     }
 
-    fn join(&self) -> u64 {
+    fn join(&self) -> u32 {
         self.waiting.fetch_add(1, Ordering::AcqRel);
         let mut line = self.line();
-        let number = line.taken;
-        line.taken += 1;
-        line.numbers.push_back(number);
+        // They may begin anew: few wait at a time.
+        let number = line.last().map_or(0, |last| last.wrapping_add(1));
+        line.push(number);
         number
     }
 
-    fn leave(&self, number: u64) {
+    fn leave(&self, number: u32) {
         let mut line = self.line();
-        line.numbers.retain(|waiting| *waiting != number);
-        if line.numbers.is_empty() {
+        line.retain(|waiting| *waiting != number);
+        if line.is_empty() {
             // A burst's capacity is not kept by an idle session.
-            line.numbers = VecDeque::new();
+            *line = Vec::new();
         }
         drop(line);
         self.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 
-    fn line(&self) -> MutexGuard<'_, Line> {
+    fn line(&self) -> MutexGuard<'_, Vec<u32>> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -99,7 +90,7 @@ impl Turn {
 
     /// Waits until all requests before this one were carried out; they may still be in the store's queue.
     pub(super) async fn comes_to_store(&self) {
-        wait_until(|| self.session.turns.line().numbers.front() == Some(&self.number)).await;
+        wait_until(|| self.session.turns.line().first() == Some(&self.number)).await;
     }
 }
 

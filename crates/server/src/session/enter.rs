@@ -1,6 +1,11 @@
 //! Drives the handshake of one connection, and begins its session.
 
-use std::{future::poll_fn, sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use aldis_protocol::{Codec, ErrorCode, RequestId, limits::MAX_MESSAGE_BYTES};
 use tokio::{sync::oneshot, time::timeout};
@@ -12,7 +17,7 @@ use super::{
     leave::leave,
     live::{Arrived, Live, fresh},
     pace::Pace,
-    resume::{Claim, HandOver},
+    resume::{Arriving, Claim, HandOver},
     task::Task,
     wire::{Incoming, Outgoing, Wire},
 };
@@ -42,9 +47,10 @@ pub(crate) async fn enter<W: Wire>(
     }
 }
 
-/// Brings a client that has proved who he is to the session that he claims, or to a fresh one.
+/// Brings a client that has proved who he is to the session that he claims, or to a fresh one. One that has gone
+/// meanwhile may be back on another connection, which his session is not taken from.
 pub(super) async fn admit<W: Wire>(
-    mut wire: W,
+    wire: W,
     arrived: Arrived,
     proved: Proved,
     router: &Arc<Router>,
@@ -52,54 +58,80 @@ pub(super) async fn admit<W: Wire>(
 ) -> Option<Task<W>> {
     let Proved { id, identity, due, claim } = proved;
     let (door, codec) = (arrived.door, arrived.codec);
+    let mut arriving = present(wire).await?;
     if let Some(claim) = claim {
-        wire = hand_over(wire, &arrived, id.clone(), &identity, claim, router).await?;
+        arriving = hand_over(arriving, &arrived, id.clone(), &identity, claim, router).await?;
     }
     // A session that its client came back to has been given its factor; a new one has not.
     if let Some(due) = due
         && let Err(denied) = router.settle(due, Now::read()).await
     {
-        return refuse(wire, codec, Refusal::of(door, denied).answering(id), router).await;
+        return refuse(arriving.wire, codec, Refusal::of(door, denied).answering(id), router).await;
     }
     match begin(codec, &identity, router) {
         Some(outlet) => {
-            let notices = router.waiting_notices(&outlet).await;
-            let mut task = greeted(wire, arrived, id, &identity, outlet, router, sockets);
-            for notice in notices {
-                task.say(notice);
+            router.tell_waiting(&outlet).await;
+            let room = arrived.room.clone();
+            let mut task = greeted(arriving, arrived, id, &identity, outlet, router, sockets);
+            if let Some(room) = room
+                && let Some(error) = router.enter_room(task.outlet(), &room).await
+            {
+                task.say(error);
             }
             Some(task)
         }
         None => {
             let denied = Denied::new(ErrorCode::Overloaded, "this user has too many connections");
-            refuse(wire, codec, Refusal::of(door, denied).answering(id), router).await
+            refuse(arriving.wire, codec, Refusal::of(door, denied).answering(id), router).await
         }
+    }
+}
+
+/// The connection of a client that is still there, with what it sent behind its proof.
+async fn present<W: Wire>(mut wire: W) -> Option<Arriving<W>> {
+    let early = poll_fn(|cx| match poll_message(&mut wire, cx) {
+        Poll::Ready(incoming) => Poll::Ready(Some(incoming)),
+        Poll::Pending => Poll::Ready(None),
+    });
+    match early.await {
+        Some(Incoming::Closed(_) | Incoming::Broken) => {
+            leave(&mut wire).await;
+            None
+        }
+        early => Some(Arriving { wire, early }),
     }
 }
 
 /// Offers the socket to the session that is claimed. Gives it back where there is none that takes it.
 async fn hand_over<W: Wire>(
-    wire: W,
+    arriving: Arriving<W>,
     arrived: &Arrived,
     id: Option<RequestId>,
     identity: &Identity,
     claim: Claim,
     router: &Router,
-) -> Option<W> {
-    let Some(outlet) = router.session(identity.user, claim.token.session()) else { return Some(wire) };
+) -> Option<Arriving<W>> {
+    let Some(outlet) = router.session(identity.user, claim.token.session()) else { return Some(arriving) };
     let (answer, answered) = oneshot::channel();
     let Arrived { door, codec, room, .. } = arrived;
     let (room, identity) = (room.clone(), identity.clone());
-    let offer = HandOver { wire, id, door: *door, codec: *codec, room, identity, claim, answer };
+    let offer = HandOver { arriving, id, door: *door, codec: *codec, room, identity, claim, answer };
     match outlet.hand_over(Box::new(offer)) {
-        // Only a session that fails takes the socket with it; the client dials again.
-        Ok(()) => answered.await.ok().flatten(),
-        Err(offer) => offer.downcast::<HandOver<W>>().ok().map(|offer| offer.wire),
+        Ok(()) => match answered.await {
+            Ok(Some(declined)) => Some(declined),
+            Ok(None) => {
+                router.tell_waiting(&outlet).await;
+                None
+            }
+            // Only a session that fails takes the socket with it; the client dials again.
+            Err(_) => None,
+        },
+        Err(offer) => offer.downcast::<HandOver<W>>().ok().map(|offer| offer.arriving),
     }
 }
 
 fn greeted<W: Wire>(
-    mut wire: W,
+    arriving: Arriving<W>,
     arrived: Arrived,
     id: Option<RequestId>,
     identity: &Identity,
@@ -107,16 +139,12 @@ fn greeted<W: Wire>(
     router: &Arc<Router>,
     sockets: &TaskTracker,
 ) -> Task<W> {
-    let room = arrived.room.clone();
+    let Arriving { mut wire, early } = arriving;
     let token = greeting::resume_token(outlet.session);
     let pace = Pace::new(router.has_rate_limits());
     let live = Live::new(arrived, identity, token, pace, Arc::clone(&router.metrics), Now::read());
     greeting::greet(&mut wire, &outlet, identity, Greeting::fresh(&live, id));
-    let mut task = Task::new(wire, live, outlet, Arc::clone(router), sockets.clone());
-    if let Some(message) = room.and_then(|room| router.enter_room(task.outlet(), &room)) {
-        task.say(message);
-    }
-    task
+    Task::new(wire, early, live, outlet, Arc::clone(router), sockets.clone())
 }
 
 /// Says why, closes, and waits a moment for the other side to have read it.
@@ -180,15 +208,20 @@ async fn await_proof<W: Wire>(wire: &mut W, awaiting: AwaitingProof) -> Result<Q
 }
 
 async fn first_message<W: Wire>(wire: &mut W) -> Incoming {
+    poll_fn(|cx| {
+        // What waits is written on the way; whether that works, reading tells.
+        let _ = wire.poll_flush(cx);
+        poll_message(wire, cx)
+    })
+    .await
+}
+
+/// The next thing that the other side did besides pings and pongs.
+fn poll_message<W: Wire>(wire: &mut W, cx: &mut Context<'_>) -> Poll<Incoming> {
     loop {
-        let incoming = poll_fn(|cx| {
-            // What waits is written on the way; whether that works, reading tells.
-            let _ = wire.poll_flush(cx);
-            wire.poll_read(cx)
-        })
-        .await;
+        let incoming = ready!(wire.poll_read(cx));
         if !matches!(incoming, Incoming::Ping | Incoming::Pong) {
-            return incoming;
+            return Poll::Ready(incoming);
         }
     }
 }

@@ -9,9 +9,12 @@ use sha2::{Digest, Sha256};
 /// What a request asks for, in 16 bytes: its type, routing fields and content.
 pub(super) type RequestDigest = [u8; 16];
 
-/// The last replies of a session, by request id.
+/// The last replies of a session, by request id. Nothing is kept where there is none.
 #[derive(Debug, Default)]
-pub(super) struct Replies {
+pub(super) struct Replies(Option<Box<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
     by_id: HashMap<RequestId, (RequestDigest, Bytes)>,
     order: VecDeque<RequestId>,
 }
@@ -30,7 +33,7 @@ pub(super) enum Known {
 impl Replies {
     /// What is known of this request.
     pub(super) fn find(&self, id: &RequestId, digest: &RequestDigest) -> Known {
-        match self.by_id.get(id) {
+        match self.0.as_ref().and_then(|kept| kept.by_id.get(id)) {
             None => Known::New,
             Some((known, reply)) if known == digest => Known::Answered(reply.clone()),
             Some(_) => Known::Conflict,
@@ -39,13 +42,14 @@ impl Replies {
 
     /// Keeps an `ack`; the oldest of 256 gives way.
     pub(super) fn keep(&mut self, id: RequestId, digest: RequestDigest, ack: Bytes) {
-        if self.order.len() >= REMEMBERED_REPLIES
-            && let Some(oldest) = self.order.pop_front()
+        let Kept { by_id, order } = &mut **self.0.get_or_insert_default();
+        if order.len() >= REMEMBERED_REPLIES
+            && let Some(oldest) = order.pop_front()
         {
-            self.by_id.remove(&oldest);
+            by_id.remove(&oldest);
         }
-        self.order.push_back(id.clone());
-        self.by_id.insert(id, (digest, ack));
+        order.push_back(id.clone());
+        by_id.insert(id, (digest, ack));
     }
 }
 

@@ -5,6 +5,7 @@ use subtle::ConstantTimeEq;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use super::wire::Incoming;
 use crate::router::Identity;
 
 /// Names a session and proves that its client was told so. No credential: whoever shows it has proved who he is.
@@ -21,9 +22,16 @@ pub(crate) struct Claim {
     pub(super) received: u64,
 }
 
+/// A socket whose client has proved who he is.
+pub(super) struct Arriving<W> {
+    pub(super) wire: W,
+    /// What came behind the proof, if it was looked for and there was something; the session takes it first.
+    pub(super) early: Option<Incoming>,
+}
+
 /// A socket whose client has proved who he is and claims a session.
 pub(super) struct HandOver<W> {
-    pub(super) wire: W,
+    pub(super) arriving: Arriving<W>,
     /// Of the message that brought the proof.
     pub(super) id: Option<RequestId>,
     pub(super) door: Door,
@@ -32,14 +40,14 @@ pub(super) struct HandOver<W> {
     pub(super) identity: Identity,
     pub(super) claim: Claim,
     /// Where the answer goes: nothing, or the socket again.
-    pub(super) answer: oneshot::Sender<Option<W>>,
+    pub(super) answer: oneshot::Sender<Option<Arriving<W>>>,
 }
 
 impl<W> HandOver<W> {
     /// Gives the socket back; its client gets a fresh session.
     pub(super) fn decline(self) {
         // The client may have gone while it waited.
-        let _ = self.answer.send(Some(self.wire));
+        let _ = self.answer.send(Some(self.arriving));
     }
 }
 
@@ -48,7 +56,8 @@ impl<W> HandOver<W> {
 #[derive(Clone)]
 pub(super) struct ResumeTokens {
     current: ResumeToken,
-    former: Option<ResumeToken>,
+    /// The secret of the one before.
+    former: Option<[u8; 16]>,
 }
 
 impl ResumeToken {
@@ -99,12 +108,13 @@ impl ResumeTokens {
 
     /// Whether a token is good.
     pub(super) fn accept(&self, token: &ResumeToken) -> bool {
-        self.current.is(token) || self.former.as_ref().is_some_and(|former| former.is(token))
+        let former = self.former.map(|secret| ResumeToken { secret, ..self.current });
+        self.current.is(token) || former.is_some_and(|former| former.is(token))
     }
 
     /// A new one was sent; the one that was used stays good until the client is heard of.
-    pub(super) fn renew(&mut self, used: ResumeToken, next: ResumeToken) {
-        self.former = Some(used);
+    pub(super) fn renew(&mut self, used: &ResumeToken, next: ResumeToken) {
+        self.former = Some(used.secret);
         self.current = next;
     }
 
@@ -132,10 +142,10 @@ mod tests {
     #[test]
     fn the_former_token_is_good_until_the_client_is_heard_of() {
         let mut tokens = ResumeTokens::new(token(1));
-        tokens.renew(token(1), token(2));
+        tokens.renew(&token(1), token(2));
         assert!(tokens.accept(&token(1)) && tokens.accept(&token(2)));
         // The break came before the client got the second one.
-        tokens.renew(token(1), token(3));
+        tokens.renew(&token(1), token(3));
         assert!(tokens.accept(&token(1)) && tokens.accept(&token(3)));
         assert!(!tokens.accept(&token(2)));
         tokens.confirm();

@@ -21,14 +21,14 @@ use super::{
     greeting::{self, Greeting},
     leave::leave,
     live::{Due, Live, Step, fresh},
-    resume::HandOver,
+    resume::{Arriving, HandOver},
     told::Told,
-    unanswered::{Answer, Unanswered, mailbox_number},
+    unanswered::{Answer, Unanswered},
     wire::{Backlog, Broken, Incoming, Outgoing, Wire},
 };
 use crate::{
     clock::{Now, milliseconds},
-    router::{Closing, Frame, Left, Order, Outlet, Reply, Router, Taken},
+    router::{After, Closing, Frame, Left, Order, Outlet, Reply, Router, Taken},
 };
 
 /// Requests that may wait for the store at once.
@@ -45,8 +45,11 @@ pub(crate) struct Task<W> {
     /// Waits for sockets that the session has let go of.
     sockets: TaskTracker,
     waiting: Unanswered,
-    /// A request that repeats one of those that wait; nothing is read until it has had its turn.
-    put_off: Option<Bytes>,
+    /// What was read and has to wait for those that wait, for one of which it may be a repetition; nothing is read until it
+    /// has had its turn.
+    put_off: Option<Box<Incoming>>,
+    /// How many requests to join a room, or to keep something in one, had to wait for their answers.
+    asked_in_rooms: u64,
     /// Of whose presence the client was told on this socket.
     told: Told,
     /// What the socket had taken when it was last seen to take nothing.
@@ -77,17 +80,30 @@ enum Ending {
 type Flow = ControlFlow<Ending>;
 
 impl<W: Wire> Task<W> {
-    /// A session that was greeted; [`run`](Self::run) it.
+    /// A session that was greeted; [`run`](Self::run) it. `early` is what its client has sent already.
     pub(super) fn new(
         wire: W,
+        early: Option<Incoming>,
         live: Live,
         outlet: Arc<Outlet>,
         router: Arc<Router>,
         sockets: TaskTracker,
     ) -> Self {
         outlet.set_deadline(live.next_deadline());
-        let (wire, waiting, put_off, told) = (Some(wire), Unanswered::default(), None, Told::default());
-        Self { wire, live, outlet, router, sockets, waiting, put_off, told, written_before_stall: 0 }
+        let (wire, waiting, put_off, told) =
+            (Some(wire), Unanswered::default(), early.map(Box::new), Told::default());
+        Self {
+            wire,
+            live,
+            outlet,
+            router,
+            sockets,
+            waiting,
+            put_off,
+            asked_in_rooms: 0,
+            told,
+            written_before_stall: 0,
+        }
     }
 
     /// The way to this session.
@@ -141,9 +157,9 @@ impl<W: Wire> Task<W> {
                 return Poll::Ready(Wake::Due);
             }
             if self.waiting.is_empty()
-                && let Some(frame) = self.put_off.take()
+                && let Some(incoming) = self.put_off.take()
             {
-                return Poll::Ready(Wake::Incoming(Incoming::Frame(frame)));
+                return Poll::Ready(Wake::Incoming(*incoming));
             }
             let has_read = self.may_read();
             if let Poll::Ready(incoming) = self.poll_read(cx) {
@@ -241,8 +257,11 @@ impl<W: Wire> Task<W> {
         match wake {
             Wake::Order(Order::Close(closing)) => Flow::Break(Ending::Closed(closing)),
             Wake::Order(Order::HandOver(offer)) => {
+                // A buffer that runs over by it leaves nothing to come back to.
+                let Backlog { frames, bytes } = self.backlog();
+                let flow = self.send_all(self.outlet.take_ahead(frames, bytes), cx);
                 self.consider(offer);
-                Flow::Continue(())
+                flow
             }
             Wake::Frames(frames) => self.send_all(frames, cx),
             Wake::Watched(users) => self.tell_of(users),
@@ -282,10 +301,10 @@ impl<W: Wire> Task<W> {
                 Flow::Break(Ending::Closed(closing))
             }
             Step::Ask(asked, _) if self.waiting.includes(&asked) => {
-                self.put_off = Some(frame.clone());
+                self.put_off = Some(Box::new(Incoming::Frame(frame.clone())));
                 Flow::Continue(())
             }
-            Step::Ask(asked, message) => {
+            Step::Ask(mut asked, message) => {
                 let id = asked.id().cloned();
                 match self.router.handle(&self.outlet, id, message, now) {
                     Reply::Now(message) => {
@@ -293,6 +312,7 @@ impl<W: Wire> Task<W> {
                         self.reply(reply)
                     }
                     Reply::Later(answer) => {
+                        asked.take_place(&mut self.asked_in_rooms);
                         self.waiting.push(asked, answer);
                         Flow::Continue(())
                     }
@@ -321,13 +341,15 @@ impl<W: Wire> Task<W> {
         Flow::Continue(())
     }
 
-    /// Sends an answer; before that of a stored message, what waits of those with lower numbers.
+    /// Sends an answer; before one that has its place among what others cause, what waits from before it.
     fn take_answer(&mut self, answer: Answer, cx: &mut Context<'_>) -> Flow {
-        let number = if let Answer::Message(_, message) = &answer { mailbox_number(message) } else { None };
-        let Some(number) = number else { return self.send_answer(answer) };
+        let place = answer.place();
+        if !place.is_anywhere() {
+            return self.send_answer(answer);
+        }
         let Backlog { frames, bytes } = self.backlog();
         let mut waiting = self.outlet.take_ahead(frames, bytes);
-        while let Some(frame) = waiting.pop_front_if(|frame| frame.after_mail < number) {
+        while let Some(frame) = waiting.pop_front_if(|frame| !place.comes_before(frame.after)) {
             self.send_or_end(frame)?;
         }
         self.send_answer(answer)?;
@@ -355,8 +377,8 @@ impl<W: Wire> Task<W> {
             self.waiting.poll_all(cx);
         }
         frames.into_iter().try_for_each(|frame| {
-            while frame.after_mail > 0
-                && let Some(answer) = self.waiting.take_up_to(frame.after_mail)
+            while frame.after != After::default()
+                && let Some(answer) = self.waiting.take_up_to(frame.after)
             {
                 self.send_answer(answer)?;
             }
@@ -432,7 +454,7 @@ impl<W: Wire> Task<W> {
         if !self.live.accepts(&offer) {
             return offer.decline();
         }
-        let HandOver { mut wire, id, identity, claim, answer, .. } = *offer;
+        let HandOver { arriving: Arriving { mut wire, early }, id, identity, claim, answer, .. } = *offer;
         self.router.proved_again(&self.outlet, &identity);
         let next = greeting::resume_token(self.outlet.session);
         let missed = self.live.resume(claim, next, identity.token, Now::read());
@@ -445,7 +467,7 @@ impl<W: Wire> Task<W> {
             self.let_go(displaced, Some(Closing::new(CloseCode::Replaced, "", message)));
         }
         self.waiting.drop_parts();
-        self.put_off = None;
+        self.put_off = early.map(Box::new);
         self.written_before_stall = 0;
         self.outlet.set_detached(false);
         self.router.client_returned(&self.outlet);
@@ -501,10 +523,9 @@ impl<W: Wire> Task<W> {
     }
 
     fn end(&mut self, closing: Option<Closing>) {
-        let Left { frames, hand_over } = self.router.detach(&self.outlet);
-        if let Some(offer) = hand_over.and_then(|offer| offer.downcast::<HandOver<W>>().ok()) {
-            offer.decline();
-        }
+        let Left { frames, hand_overs } = self.router.detach(&self.outlet);
+        let late = hand_overs.into_iter().filter_map(|offer| offer.downcast::<HandOver<W>>().ok());
+        late.for_each(|offer| offer.decline());
         let Some(mut wire) = self.wire.take() else { return };
         if closing.as_ref().is_some_and(|closing| closing.code != CloseCode::SlowConsumer) {
             frames.into_iter().for_each(|frame| wire.enqueue(Outgoing::Frame(frame.bytes)));

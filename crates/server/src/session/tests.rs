@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 pub(super) use self::stage::router;
-use self::stage::{Client, Stage, claim, close, message, settle, signal};
+use self::stage::{Client, Stage, claim, close, message, session_id, settle, signal};
 use super::wire::{Incoming, Outgoing};
 use crate::router::Closing;
 
@@ -228,6 +228,19 @@ async fn a_queue_that_is_full_closes_the_session_and_the_sender_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waited_in_the_queue_when_a_client_came_back_was_not_among_what_it_had_missed() {
+    let stage = Stage::new();
+    let (client, first) = connected(&stage).await;
+    client.breaks();
+    settle().await;
+    // Both before the session runs again.
+    assert!(stage.pushes(1));
+    let (_back, messages) = comes_back(&stage, &first, 0).await;
+    assert_eq!(messages[0]["session"]["replayed"], 1);
+    assert_eq!(messages[1]["payload"], 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_socket_that_comes_too_late_gets_a_fresh_session() {
     let stage = Stage::new();
     let (_client, first) = connected(&stage).await;
@@ -249,19 +262,65 @@ async fn a_socket_that_comes_too_late_gets_a_fresh_session() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_two_that_come_back_at_once_each_has_a_session_or_is_told_why_not() {
+async fn of_two_that_come_back_at_once_the_second_was_given_a_fresh_session() {
     let stage = Stage::new();
     let (_client, first) = connected(&stage).await;
-    let (one, other) = (Client::default(), Client::default());
-    tokio::join!(
-        stage.admits_on(&one, Some(claim(&first, 0))),
-        stage.admits_on(&other, Some(claim(&first, 0)))
-    );
+    let clients = [(); 3].map(|()| Client::default());
+    let [one, two, three] = clients.each_ref().map(|client| stage.admits_on(client, Some(claim(&first, 0))));
+    tokio::join!(one, two, three);
     settle().await;
-    let (one, other) = (one.received(), other.received());
-    assert!([&one, &other].iter().all(|received| message(&received[0]).unwrap()["type"] == "connected"));
-    let displaced = [&one, &other].map(|received| close(received));
-    assert!(displaced.contains(&None) && displaced.contains(&Some(CloseCode::Replaced)), "{displaced:?}");
+    let received = clients.each_ref().map(Client::received);
+    for received in &received {
+        let connected = message(&received[0]).unwrap();
+        assert_eq!(
+            (&connected["type"], &connected["session"]["resumed"]),
+            (&json!("connected"), &json!(true))
+        );
+        assert_eq!(session_id(&connected), session_id(&first));
+    }
+    let replaced = Some(CloseCode::Replaced);
+    assert_eq!(received.each_ref().map(|received| close(received)), [replaced, replaced, None]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_socket_that_was_abandoned_before_it_was_looked_at_displaced_the_newer_one() {
+    let stage = Stage::new();
+    let (_client, first) = connected(&stage).await;
+    let (newer, messages) = comes_back(&stage, &first, 0).await;
+    assert!(is_resumed(&messages));
+    for claims in [true, false] {
+        for last in [Incoming::Closed(Some(1001)), Incoming::Closed(None), Incoming::Broken] {
+            let abandoned = Client::default();
+            abandoned.does(Incoming::Ping);
+            abandoned.does(last);
+            stage.admits_on(&abandoned, claims.then(|| claim(&first, 0))).await;
+            settle().await;
+            assert_eq!(abandoned.received(), []);
+        }
+    }
+    newer.pings("still-here");
+    settle().await;
+    let messages = newer.messages();
+    assert_eq!(messages[0]["id"], "still-here", "{messages:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_behind_a_proof_is_answered_in_its_order() {
+    let stage = Stage::new();
+    let (mut resumes, mut first) = (false, Value::Null);
+    for _ in 0..2 {
+        let eager = Client::default();
+        for number in 0..3 {
+            eager.pings(&number.to_string());
+        }
+        stage.admits_on(&eager, resumes.then(|| claim(&first, 0))).await;
+        settle().await;
+        let mut messages = eager.messages().into_iter();
+        first = messages.next().unwrap();
+        assert_eq!(first["session"]["resumed"], resumes);
+        assert_eq!(messages.map(|pong| pong["id"].clone()).collect::<Vec<_>>(), ["0", "1", "2"]);
+        resumes = true;
+    }
 }
 
 #[tokio::test(start_paused = true)]

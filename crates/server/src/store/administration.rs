@@ -131,8 +131,8 @@ impl Store {
             Some(account) if account.password_hash.is_none() => Administered::NoPassword,
             Some(_) => {
                 accounts::set_password_hash(&mut tx, user, hash).await?;
-                tell(&mut tx, user, AlertKind::PasswordChanged, now_ms).await?;
                 let revoked = tokens::revoke(&mut tx, user, Choice::All, now_ms).await?;
+                tell(&mut tx, user, AlertKind::PasswordChanged, now_ms).await?;
                 revocations::append(&mut tx, &revoked, now_ms).await?;
                 Administered::Done
             }
@@ -256,6 +256,7 @@ async fn end_sessions(tx: &mut Tx, revocation: Revocation, now_ms: i64) -> Resul
     revocations::append(tx, &revoked, now_ms).await
 }
 
+/// To be called last in a transaction, or right before revocations are appended.
 async fn tell(tx: &mut Tx, user: UserId, kind: AlertKind, now_ms: i64) -> Result<(), StoreError> {
     notices::add(tx, user, &Notice::of_account(kind), &Recipients::all_but([]), now_ms).await
 }

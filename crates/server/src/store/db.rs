@@ -1,5 +1,7 @@
 //! Either backend: its pools, its transactions, and the macros that write a statement once for both.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
 use super::StoreError;
@@ -30,12 +32,13 @@ pub(super) enum Tx {
 /// What writes and returns rows belongs into a transaction: SQLite commits such a statement only when its last row
 /// has been taken.
 macro_rules! on {
-    ($db:expr, $member:ident, $pool:ident => $run:expr) => {
+    ($db:expr, $member:ident, $pool:ident => $run:expr) => {{
+        $crate::store::db::count_call();
         match $db {
             $crate::store::db::Db::Sqlite { $member: $pool, .. } => $run,
             $crate::store::db::Db::Postgres($pool) => $run,
         }
-    };
+    }};
 }
 
 /// Runs a statement inside a transaction: `within!(tx, connection => …)`.
@@ -56,13 +59,28 @@ macro_rules! within {
 
 pub(super) use {on, within};
 
+/// Of all stores of the process, as [failures](super::failures) are.
+static CALLS: AtomicU64 = AtomicU64::new(0);
+
+/// How many statements and transactions were begun in this process.
+pub(crate) fn calls() -> u64 {
+    CALLS.load(Ordering::Relaxed)
+}
+
+/// A statement or a transaction begins.
+pub(super) fn count_call() {
+    CALLS.fetch_add(1, Ordering::Relaxed);
+}
+
 impl Db {
     /// Begins a write transaction. On SQLite it holds the write lock from here on, so it cannot fail half-way
     /// because somebody else began to write.
     pub(super) async fn begin(&self) -> Result<Tx, StoreError> {
+        count_call();
+        // Boxed: the library's futures have 4 KB, which every future that may begin a transaction would have too.
         Ok(match self {
-            Self::Sqlite { w, .. } => Tx::Sqlite(w.begin_with("BEGIN IMMEDIATE").await?),
-            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+            Self::Sqlite { w, .. } => Tx::Sqlite(Box::pin(w.begin_with("BEGIN IMMEDIATE")).await?),
+            Self::Postgres(pool) => Tx::Postgres(Box::pin(pool.begin()).await?),
         })
     }
 

@@ -7,7 +7,7 @@ use sqlx::{Postgres, Sqlite, Transaction};
 use uuid::Uuid;
 
 use super::{
-    Store, StoreError, accounts,
+    Store, StoreError, accounts, changes,
     db::{Tx, on, within},
     identity,
     revocations::{self, Revocation},
@@ -325,7 +325,11 @@ async fn renew(tx: &mut Tx, held: &DeviceOwner, device: &NewDevice) -> Result<Re
         (_, None) => Ok(Registration::Unchanged),
         (Some(held), Some(shown)) if held != shown => Ok(Registration::IdTaken),
         (Some(_), Some(_)) => update(tx, RENEW, device, Registration::Unchanged).await,
-        (None, Some(_)) => update(tx, GIVE_KEY, device, Registration::Registered).await,
+        (None, Some(_)) => {
+            let outcome = update(tx, GIVE_KEY, device, Registration::Registered).await?;
+            changes::note(tx, device.user_id).await?;
+            Ok(outcome)
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use sqlx::QueryBuilder;
 use uuid::Uuid;
 
 use super::{
-    Store, StoreError, accounts,
+    Store, StoreError, accounts, changes,
     db::{Tx, on, within},
     mailbox, row,
 };
@@ -66,7 +66,9 @@ impl Store {
         insert_user(&mut tx, user, now_ms).await?;
         if claim_for_identity(&mut tx, user, &public_key, now_ms).await? {
             insert_identity(&mut tx, user, &public_key, now_ms).await?;
-            retire_as_device_key(&mut tx, &public_key).await?;
+            for owner in retire_as_device_key(&mut tx, &public_key).await? {
+                changes::note(&mut tx, owner).await?;
+            }
             tx.commit().await?;
             return Ok(IdentityCreation::Created);
         }
@@ -212,6 +214,7 @@ async fn link(
         return Ok(IdentityLink::KeyInUse);
     }
     insert_identity(tx, user, public_key, now_ms).await?;
+    changes::note(tx, user).await?;
     Ok(IdentityLink::Linked)
 }
 
@@ -298,10 +301,13 @@ async fn insert_identity(
     Ok(())
 }
 
-async fn retire_as_device_key(tx: &mut Tx, public_key: &[u8; 32]) -> Result<(), StoreError> {
-    let update = "UPDATE devices SET pubkey = NULL, signature = NULL WHERE pubkey = $1";
-    within!(tx, connection => {
-        sqlx::query(update).bind(public_key.to_vec()).execute(connection).await?;
+/// Takes a key from the devices that have it, and says whose they are.
+async fn retire_as_device_key(tx: &mut Tx, public_key: &[u8; 32]) -> Result<Vec<UserId>, StoreError> {
+    let update = "UPDATE devices SET pubkey = NULL, signature = NULL WHERE pubkey = $1 RETURNING user_id";
+    let mut owners: Vec<Uuid> = within!(tx, connection => {
+        sqlx::query_scalar(update).bind(public_key.to_vec()).fetch_all(connection).await?
     });
-    Ok(())
+    owners.sort_unstable();
+    owners.dedup();
+    Ok(owners.into_iter().map(UserId::new).collect())
 }

@@ -7,7 +7,7 @@ use aldis_protocol::{
 use uuid::Uuid;
 
 use super::{
-    Store, StoreError, accounts,
+    Store, StoreError, accounts, changes,
     db::{Db, Tx, within},
     rotation_ends, sweep_rows,
 };
@@ -125,7 +125,7 @@ impl Store {
 }
 
 /// Lets a notice wait for devices of a user, whom the transaction has locked: the same statements whether there is
-/// such a user or not.
+/// such a user or not. Every node learns that something may wait for him, so this is to be called last in a transaction.
 pub(super) async fn add(
     tx: &mut Tx,
     user: UserId,
@@ -150,7 +150,8 @@ pub(super) async fn add(
             .execute(connection)
             .await?;
     });
-    trim(tx, user).await
+    trim(tx, user).await?;
+    changes::note(tx, user).await
 }
 
 /// Deletes notices that have waited too long.

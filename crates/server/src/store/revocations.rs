@@ -3,7 +3,7 @@
 //! A number of a sequence is drawn before its transaction commits, so a reader who has seen 7 may still miss 6. These
 //! come from one row that stays locked until the commit: who is numbered higher commits later, and a reader who asks
 //! for what follows the last number he has seen misses nothing. The row is locked last in a transaction, for the time
-//! of a commit, and nothing else is locked after it, so it can be part of no deadlock.
+//! of a commit, and nothing else that others lock first is locked after it, so it can be part of no deadlock.
 
 use aldis_protocol::{DeviceId, UserId};
 use sqlx::QueryBuilder;
@@ -169,7 +169,7 @@ pub(super) async fn sweep(db: &Db, now_ms: i64) -> Result<u64, StoreError> {
 }
 
 /// The last of `count` new numbers.
-async fn draw_numbers(tx: &mut Tx, count: i64) -> Result<i64, StoreError> {
+pub(super) async fn draw_numbers(tx: &mut Tx, count: i64) -> Result<i64, StoreError> {
     let update = "UPDATE revocation_counter SET last = last + $1 RETURNING last";
     Ok(within!(tx, connection => sqlx::query_scalar(update).bind(count).fetch_one(connection).await?))
 }

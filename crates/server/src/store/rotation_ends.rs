@@ -66,6 +66,24 @@ impl Store {
         Ok(ended.collect())
     }
 
+    /// When the next window of a user's ends, if no cancellation comes before.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn next_rotation_end(
+        &self,
+        user: UserId,
+        now_ms: i64,
+    ) -> Result<Option<i64>, StoreError> {
+        let select = "SELECT MIN(accepted_at_ms) FROM chain_statements \
+             WHERE user_id = $1 AND kind = 'rotation' AND accepted_at_ms > $2";
+        let accepted_at_ms: Option<i64> = on!(&self.db, r, pool => {
+            let query = sqlx::query_scalar(select).bind(user.as_uuid()).bind(accepted(now_ms));
+            query.fetch_one(pool).await?
+        });
+        Ok(accepted_at_ms.map(|accepted_at_ms| accepted_at_ms.saturating_add(WINDOW_MS)))
+    }
+
     /// What a rotation's end is told with, if it is in the user's chain.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use aldis_protocol::UserId;
 use uuid::Uuid;
 
 use super::{
-    Store, StoreError,
+    Store, StoreError, changes,
     db::{Db, Tx, on, within},
     sweep_rows,
 };
@@ -152,10 +152,11 @@ async fn check(
         return Ok(FactorCheck::Wrong);
     }
     match shown_for {
-        FactorUse::SignIn => {}
+        FactorUse::SignIn => return Ok(FactorCheck::Accepted),
         FactorUse::Confirmation => confirm(tx, user, now_ms).await?,
         FactorUse::Removal => remove(tx, user).await?,
     }
+    changes::note(tx, user).await?;
     Ok(FactorCheck::Accepted)
 }
 

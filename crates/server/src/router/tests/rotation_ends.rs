@@ -79,9 +79,11 @@ async fn whoever_is_live_is_told_once_at_the_end() {
     }
     assert_eq!(told(&node, &not_yet), 0);
     let away = session_on(&node, user, &laptop);
-    assert_eq!(node.router.waiting_notices(&away).await.len(), 1, "at its next connect");
+    node.router.tell_waiting(&away).await;
+    assert_eq!(told(&node, &away), 1, "at its next connect");
     let again = session_on(&node, user, &phone);
-    assert_eq!(node.router.waiting_notices(&again).await, [], "once");
+    node.router.tell_waiting(&again).await;
+    assert_eq!(told(&node, &again), 0, "once");
 }
 
 #[tokio::test]
@@ -102,5 +104,6 @@ async fn whoever_is_between_two_sockets_is_told_on_the_next() {
     node.router.tell_rotation_ends(&mut ends, end_ms + 2).await.unwrap();
     assert_eq!(told(&node, &comes_back), 1);
     let anew = session_on(&node, user, &gone);
-    assert_eq!(node.router.waiting_notices(&anew).await.len(), 1, "it waits for its next connect");
+    node.router.tell_waiting(&anew).await;
+    assert_eq!(told(&node, &anew), 1, "it waits for its next connect");
 }

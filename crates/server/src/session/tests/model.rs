@@ -253,6 +253,10 @@ impl World {
             }
         }
         settle().await;
+        if client.is_dropped() {
+            // What was said before it is lost with it.
+            self.lose(|_| {});
+        }
         for signal in self.stage.other_received() {
             let id = signal["id"].as_str().unwrap().to_owned();
             assert!(self.carried_out.insert(id), "{signal} arrived twice");

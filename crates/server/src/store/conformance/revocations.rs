@@ -51,11 +51,10 @@ async fn device(at: &Fixture, user_id: UserId, id: &str) -> Registration {
     at.store.register_device(&device, NOW).await.unwrap()
 }
 
-/// All that was written, in its order.
+/// All that was written, in its order. Changes of accounts have numbers in between.
 pub(super) async fn written(at: &Fixture) -> Vec<Revocation> {
     let rows = at.store.revocations_after(0, 1_000).await.unwrap();
-    let numbers: Vec<i64> = rows.iter().map(|row| row.number).collect();
-    assert_eq!(numbers, (1..).take(rows.len()).collect::<Vec<i64>>(), "numbers without gaps");
+    assert!(rows.is_sorted_by(|one, next| one.number < next.number));
     rows.into_iter().map(|row| row.revocation).collect()
 }
 
@@ -140,7 +139,8 @@ async fn what_is_rolled_back_leaves_no_gap(at: Fixture) {
     revocations::append(&mut tx, &[Revocation::KeyChanged { user }], NOW).await.unwrap();
     tx.rollback().await.unwrap();
     append(&at, &[Revocation::AccountDisabled { user }], NOW).await;
-    assert_eq!(written(&at).await, [Revocation::AccountDisabled { user }]);
+    let written = at.store.revocations_after(0, 10).await.unwrap();
+    assert_eq!(written.iter().map(|row| row.number).collect::<Vec<_>>(), [1]);
 }
 
 async fn one_family_is_revoked_once(at: Fixture) {

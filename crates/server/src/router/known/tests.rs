@@ -1,0 +1,288 @@
+use std::sync::Arc;
+
+use aldis_auth::{Claims, KeyRing, RootKey, SecretKey};
+use aldis_protocol::{Alert, AlertKind, Codec};
+use uuid::Uuid;
+
+use super::*;
+use crate::{
+    clock::unix_ms_i64,
+    config::{Config, Loaded},
+    router::{Denied, Identity as Proved, KeyProof, Outlet, TokenProof, new_session_id},
+    store::{self, NewDevice, Notice, Recipients, Store, StoreOptions},
+};
+
+const USER: UserId = UserId::new(Uuid::from_u128(1));
+const OTHER: UserId = UserId::new(Uuid::from_u128(2));
+const KEY: [u8; 32] = [3; 32];
+const NOW: Now = Now { tick: 1_000, unix_ms: 0 };
+
+fn current() -> KnownAccounts {
+    let known = KnownAccounts::default();
+    known.is_current_since(NOW);
+    known
+}
+
+fn id(text: &str) -> DeviceId {
+    DeviceId::new(text).unwrap()
+}
+
+fn owner(user_id: UserId) -> DeviceOwner {
+    DeviceOwner { user_id, pubkey: Some(KEY), removed: false, disabled: false }
+}
+
+fn identity(user_id: UserId, key: u8) -> Identity {
+    let fingerprint = Fingerprint::of_first_key(&[key; 32]);
+    Identity { user_id, fingerprint, active_key: [key; 32], disabled_at_ms: None }
+}
+
+/// How many of the facts are remembered that these tests remember of a user with this device and key.
+fn remembered(known: &KnownAccounts, user: UserId, device: &str, key: u8, now: Now) -> usize {
+    [
+        known.fingerprint_of(user, now).is_some(),
+        known.has_second_factor(user, now).is_some(),
+        known.identity(&[key; 32], now).is_some(),
+        known.device(&id(device), now).is_some(),
+        known.nothing_waits(user, &id(device), now),
+    ]
+    .into_iter()
+    .filter(|is_remembered| *is_remembered)
+    .count()
+}
+
+fn remember_all(known: &KnownAccounts, user: UserId, device: &str, key: u8, read: Read) {
+    known.remember_device(&id(device), owner(user), read);
+    known.remember_identity(&identity(user, key), read);
+    known.remember(user, read, |account| account.second_factor = Some(false));
+    known.remember_that_nothing_waits(user, &id(device), u64::MAX, read);
+}
+
+#[test]
+fn facts_are_told_for_two_seconds_after_the_last_reading_began() {
+    let known = current();
+    remember_all(&known, USER, "phone", 3, known.begin_read());
+    let at = |tick| Now { tick, ..NOW };
+    assert_eq!(remembered(&known, USER, "phone", 3, at(3_000)), 5);
+    assert_eq!(remembered(&known, USER, "phone", 3, at(3_001)), 0);
+    known.is_current_since(at(2_500));
+    known.is_current_since(at(2_000));
+    assert_eq!(remembered(&known, USER, "phone", 3, at(4_500)), 5);
+}
+
+#[test]
+fn nothing_is_told_before_the_first_reading() {
+    let known = KnownAccounts::default();
+    remember_all(&known, USER, "phone", 3, known.begin_read());
+    assert_eq!(remembered(&known, USER, "phone", 3, NOW), 0);
+}
+
+#[test]
+fn an_account_is_forgotten_whole_and_alone() {
+    let known = current();
+    remember_all(&known, USER, "phone", 3, known.begin_read());
+    remember_all(&known, OTHER, "tablet", 4, known.begin_read());
+    known.forget(USER);
+    assert_eq!(remembered(&known, USER, "phone", 3, NOW), 0);
+    assert_eq!(remembered(&known, OTHER, "tablet", 4, NOW), 5);
+    assert_eq!((known.accounts.len(), known.by_device.len(), known.by_key.len()), (1, 1, 1));
+}
+
+#[test]
+fn what_was_read_before_a_change_is_not_remembered_after_it() {
+    let known = current();
+    let read = known.begin_read();
+    known.forget(USER);
+    remember_all(&known, USER, "phone", 3, read);
+    assert_eq!(remembered(&known, USER, "phone", 3, NOW), 0);
+    assert_eq!((known.accounts.len(), known.by_device.len(), known.by_key.len()), (0, 0, 0));
+}
+
+#[test]
+fn what_must_not_be_relied_on_is_not_remembered() {
+    let known = current();
+    let read = known.begin_read();
+    known.remember_device(&id("removed"), DeviceOwner { removed: true, ..owner(USER) }, read);
+    known.remember_device(&id("disabled"), DeviceOwner { disabled: true, ..owner(USER) }, read);
+    known.remember_identity(&Identity { disabled_at_ms: Some(1), ..identity(USER, 3) }, read);
+    assert_eq!((known.accounts.len(), known.by_device.len(), known.by_key.len()), (0, 0, 0));
+}
+
+#[test]
+fn a_device_and_a_key_are_what_their_account_says() {
+    let known = current();
+    let read = known.begin_read();
+    remember_all(&known, USER, "phone", 3, read);
+    known.remember_device(&id("phone"), DeviceOwner { pubkey: None, ..owner(USER) }, read);
+    assert_eq!(known.device(&id("phone"), NOW).unwrap().pubkey, None);
+    known.remember_identity(&identity(USER, 5), read);
+    assert!(known.identity(&[3; 32], NOW).is_none(), "another key has replaced it");
+    assert_eq!(known.identity(&[5; 32], NOW).unwrap().user_id, USER);
+}
+
+#[test]
+fn no_more_is_remembered_than_there_is_room_for() {
+    let known = current();
+    let read = known.begin_read();
+    for number in 0..=DEVICES {
+        known.remember_device(&id(&format!("d{number}")), owner(USER), read);
+    }
+    assert!(known.device(&id(&format!("d{DEVICES}")), NOW).is_none());
+    for number in 0..LIMIT as u128 {
+        let user = UserId::new(Uuid::from_u128(number + 3));
+        known.remember_fingerprint(user, None, read);
+    }
+    assert!(known.accounts.len() < LIMIT && known.by_device.is_empty());
+}
+
+/// A node whose database can be closed under it.
+struct Node {
+    router: Router,
+}
+
+impl Node {
+    async fn start() -> Self {
+        let arguments = ["aldis", "--database-url", "sqlite::memory:"].map(Into::into);
+        let Loaded::Run(config) = Config::load(arguments, []).unwrap() else { unreachable!() };
+        let config: Config = *config;
+        let store = Store::open(&config.database_url, &StoreOptions::default()).await.unwrap();
+        let router = Router::new(&config, &KeyRing::new(RootKey::new([7; 32])), Arc::new(store)).unwrap();
+        router.recall_revocations().await.unwrap();
+        Self { router }
+    }
+
+    async fn device(&self, user_id: UserId, device: &str, pubkey: Option<[u8; 32]>) -> DeviceId {
+        let device_id = id(device);
+        let now_ms = unix_ms_i64();
+        let new = NewDevice {
+            device_id: device_id.clone(),
+            user_id,
+            pubkey,
+            name: None,
+            created_at_ms: now_ms,
+            signature: None,
+            family: None,
+        };
+        let registration = self.router.store.register_device(&new, now_ms).await.unwrap();
+        assert_eq!(registration, store::Registration::Registered);
+        device_id
+    }
+
+    fn token(&self, user: UserId, now: Now) -> String {
+        let now_s = now.unix_ms / 1000;
+        let claims = Claims {
+            sub: user,
+            sid: Uuid::now_v7(),
+            did: None,
+            jti: String::new(),
+            iat: now_s,
+            nbf: now_s,
+            exp: now_s + 900,
+            auth_time: now_s,
+        };
+        self.router.tokens.mint(&claims).unwrap()
+    }
+
+    /// Asks for all that a connect asks for.
+    async fn connects(&self, shown: &Shown, now: Now) -> Result<Proved, Denied> {
+        let identity = match shown.clone() {
+            Shown::Token(token, device_id) => {
+                self.router.prove_by_token(TokenProof { token, device_id }, now).await?
+            }
+            Shown::Key(key, device_id) => {
+                let proof = KeyProof { key: key.public_key(), device_id, totp_code: None };
+                let proved = self.router.prove_by_key(proof, now).await?;
+                assert!(proved.due.is_none());
+                proved.identity
+            }
+        };
+        let Proved { user, device, fingerprint, family, .. } = identity.clone();
+        let outlet = Outlet::new(new_session_id(), user, device, fingerprint, family, Codec::Json);
+        self.router.tell_waiting(&outlet).await;
+        Ok(identity)
+    }
+}
+
+#[derive(Clone)]
+enum Shown {
+    Token(String, Option<DeviceId>),
+    Key(Arc<SecretKey>, Option<DeviceId>),
+}
+
+fn key(byte: u8) -> Arc<SecretKey> {
+    Arc::new(SecretKey::from_bytes(&[byte; 32]))
+}
+
+#[tokio::test]
+async fn a_connect_of_somebody_known_costs_no_query() {
+    let node = Node::start().await;
+    let now = Now::read();
+    let identity = node.connects(&Shown::Key(key(1), None), now).await.unwrap();
+    let user = identity.user;
+    let phone = node.device(user, "phone", Some(*key(2).public_key().as_bytes())).await;
+    let tablet = node.device(user, "tablet", None).await;
+    let shown = [
+        Shown::Token(node.token(user, now), None),
+        Shown::Token(node.token(OTHER, now), None),
+        Shown::Token(node.token(user, now), Some(phone.clone())),
+        Shown::Key(key(1), None),
+        Shown::Key(key(1), Some(tablet.clone())),
+        Shown::Key(key(1), Some(phone.clone())),
+        Shown::Key(key(2), Some(phone.clone())),
+    ];
+    let mut first = Vec::new();
+    for shown in &shown {
+        first.push(node.connects(shown, now).await.unwrap());
+    }
+    node.router.store.close().await;
+    for (shown, first) in shown.iter().zip(first) {
+        let again = node.connects(shown, now).await.unwrap();
+        assert_eq!((again.user, again.fingerprint), (first.user, first.fingerprint));
+        assert!(again.device == first.device || again.device.is_ephemeral());
+    }
+    for device in [&phone, &tablet] {
+        assert!(node.router.known.nothing_waits(user, device, now), "{device}");
+    }
+    assert!(node.connects(&Shown::Key(key(3), None), now).await.is_err(), "a stranger is asked about");
+}
+
+#[tokio::test]
+async fn a_change_by_anybody_is_read_and_forgotten() {
+    let node = Node::start().await;
+    let now = Now::read();
+    let store = &node.router.store;
+    let user = node.connects(&Shown::Key(key(1), None), now).await.unwrap().user;
+    let phone = node.device(user, "phone", None).await;
+    let by_key = Shown::Key(key(1), Some(phone.clone()));
+
+    let known = async || {
+        node.connects(&by_key, now).await.unwrap();
+        assert!(node.router.known.nothing_waits(user, &phone, now));
+    };
+    let is_forgotten = async |what: &str| {
+        node.router.read_revocations().await.unwrap();
+        assert!(node.router.known.account(user, now, |_| Some(())).is_none(), "{what}");
+    };
+    known().await;
+    node.router.read_revocations().await.unwrap();
+    assert!(node.router.known.nothing_waits(user, &phone, now), "nothing has changed");
+
+    let alert = Alert {
+        kind: AlertKind::TotpChanged,
+        device_id: None,
+        fingerprint: None,
+        sequence: None,
+        hash: None,
+    };
+    store.add_notice(user, &Notice::Alert(alert), &Recipients::default(), unix_ms_i64()).await.unwrap();
+    is_forgotten("a notice waits").await;
+    known().await;
+    node.device(user, "phone", Some(*key(2).public_key().as_bytes())).await;
+    is_forgotten("a device has a key").await;
+    known().await;
+    let somebody = UserId::new(Uuid::now_v7());
+    store.create_account_for_key(somebody, *key(2).public_key().as_bytes(), unix_ms_i64()).await.unwrap();
+    is_forgotten("the key of a device became an identity's").await;
+    known().await;
+    store.remove_device(user, &phone, unix_ms_i64()).await.unwrap();
+    is_forgotten("a device was removed").await;
+}

@@ -1,0 +1,65 @@
+//! Changes of accounts that end nothing: whatever a node remembers of the account, it has to ask again.
+//!
+//! Only the last change of each account is kept, so there are no more than accounts. It is numbered like a
+//! [revocation](super::revocations), from the same counter: who asks for what follows the last number he has seen misses
+//! none.
+
+use aldis_protocol::UserId;
+use uuid::Uuid;
+
+use super::{
+    Store, StoreError,
+    db::{Tx, on, within},
+    revocations,
+};
+
+/// An account that changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ChangedAccount {
+    /// The place of the change among all of them and all revocations.
+    pub(crate) number: i64,
+    /// Whose account it is.
+    pub(crate) user: UserId,
+}
+
+impl Store {
+    /// The accounts that changed after a number, in the order of their last changes, `limit` of them at most.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn changes_after(
+        &self,
+        number: i64,
+        limit: i64,
+    ) -> Result<Vec<ChangedAccount>, StoreError> {
+        let select = "SELECT number, user_id FROM account_changes WHERE number > $1 ORDER BY number LIMIT $2";
+        let rows: Vec<(i64, Uuid)> = on!(&self.db, r, pool => {
+            sqlx::query_as(select).bind(number).bind(limit).fetch_all(pool).await?
+        });
+        Ok(rows
+            .into_iter()
+            .map(|(number, user)| ChangedAccount { number, user: UserId::new(user) })
+            .collect())
+    }
+
+    /// The number of the last change; 0 where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn last_change(&self) -> Result<i64, StoreError> {
+        let select = "SELECT COALESCE(MAX(number), 0) FROM account_changes";
+        Ok(on!(&self.db, r, pool => sqlx::query_scalar(select).fetch_one(pool).await?))
+    }
+}
+
+/// Notes that an account changed: the same statements whether there is such an account or not. To be called last in a
+/// transaction, or right before revocations are [appended](revocations::append), for the same reason.
+pub(super) async fn note(tx: &mut Tx, user: UserId) -> Result<(), StoreError> {
+    let number = revocations::draw_numbers(tx, 1).await?;
+    let upsert = "INSERT INTO account_changes (user_id, number) SELECT user_id, $2 FROM users WHERE user_id = $1 \
+         ON CONFLICT (user_id) DO UPDATE SET number = excluded.number";
+    within!(tx, connection => {
+        sqlx::query(upsert).bind(user.as_uuid()).bind(number).execute(connection).await?;
+    });
+    Ok(())
+}
