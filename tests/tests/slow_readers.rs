@@ -190,11 +190,7 @@ fn a_sync_that_a_break_ends_is_asked_for_again_on_the_resumed_session() {
     let mut writer = server.user().opens_ephemeral();
     writer.sends(message("late", &recipient.id, b"late"));
     writer.expects("ack");
-    let token = connected["session"]["resume_token"].as_str().unwrap();
-    let token = token.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
-    let door =
-        Upgrade::to("/signal").query("device_id", &device).query("resume", &token).query("received", "0");
-    let mut reader = door.bearer(&recipient.token).connected(&server);
+    let mut reader = resumes(&server, &recipient, &connected);
     assert_eq!(reader.connected["session"]["resumed"], true, "what was streamed is not counted");
     let live =
         if reader.connected["session"]["replayed"] == 1 { Some(reader.expects("message")) } else { None };
@@ -205,6 +201,40 @@ fn a_sync_that_a_break_ends_is_asked_for_again_on_the_resumed_session() {
     // From here on everything comes live again.
     writer.sends(message("later", &recipient.id, b"later"));
     assert_eq!(number(&reader.expects("message")), 302);
+}
+
+#[track_caller]
+fn resumes(server: &TestServer, user: &User, connected: &Value) -> Peer {
+    let token = connected["session"]["resume_token"].as_str().expect("a resume token");
+    let token = token.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+    let device = connected["device_id"].as_str().expect("a device id");
+    let door =
+        Upgrade::to("/signal").query("device_id", device).query("resume", &token).query("received", "0");
+    door.bearer(&user.token).connected(server)
+}
+
+/// They used to wait for ever where a sync behind them had been given up, too.
+#[test]
+fn what_waited_between_syncs_that_a_break_ended_is_answered() {
+    let server = open_server();
+    let recipient = server.user();
+    fills(&server, &recipient, 250);
+    let mut reader = recipient.opens(&recipient.device("phone").id);
+    let ids = ["m-1", "m-2", "m-3"];
+    for id in ids {
+        let _ = asks_sync(&mut reader, 0, 500);
+        reader.sends(message(id, &recipient.id, b"between"));
+    }
+    reader.expects("message");
+    let connected = reader.connected.clone();
+    reader.socket.breaks();
+    let mut reader = resumes(&server, &recipient, &connected);
+    assert_eq!(reader.connected["session"]["resumed"], true);
+    for (id, seq) in ids.into_iter().zip(251..) {
+        let ack = reader.expects("ack");
+        assert_eq!((&ack["id"], number(&ack)), (&json!(id), seq));
+    }
+    reader.expects_nothing();
 }
 
 #[test]

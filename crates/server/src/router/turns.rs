@@ -6,7 +6,7 @@
 use std::{
     future::poll_fn,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     task::Poll,
@@ -17,10 +17,10 @@ use super::outlet::Outlet;
 /// Which requests of a session wait.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
-    /// How many turns were ever taken. Like the next, it may begin anew: few wait at a time.
-    taken: AtomicU32,
-    /// How many of them are over.
-    over: AtomicU32,
+    /// How many turns were taken and are not over; at most as many as requests may wait.
+    waiting: AtomicU32,
+    /// Their numbers, in their order. What a broken socket asked for may be over before what was asked before it.
+    line: Mutex<Vec<u32>>,
     /// How many requests the store has in its queue.
     storing: AtomicU32,
 }
@@ -46,15 +46,38 @@ impl Turns {
 
     /// Whether a request may be given to the store at once: all before it were carried out.
     pub(super) fn may_store(&self) -> bool {
-        self.over.load(Ordering::Acquire) == self.taken.load(Ordering::Acquire)
+        self.waiting.load(Ordering::Acquire) == 0
+    }
+
+    fn join(&self) -> u32 {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        let mut line = self.line();
+        // They may begin anew: few wait at a time.
+        let number = line.last().map_or(0, |last| last.wrapping_add(1));
+        line.push(number);
+        number
+    }
+
+    fn leave(&self, number: u32) {
+        let mut line = self.line();
+        line.retain(|waiting| *waiting != number);
+        if line.is_empty() {
+            // A burst's capacity is not kept by an idle session.
+            *line = Vec::new();
+        }
+        drop(line);
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    fn line(&self) -> MutexGuard<'_, Vec<u32>> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Turn {
     /// Lines up.
     pub(super) fn take(session: &Arc<Outlet>) -> Self {
-        let number = session.turns.taken.fetch_add(1, Ordering::AcqRel);
-        Self { session: Arc::clone(session), number }
+        Self { session: Arc::clone(session), number: session.turns.join() }
     }
 
     /// Waits until all requests before this one were carried out, and what they stored is durable.
@@ -67,7 +90,7 @@ impl Turn {
 
     /// Waits until all requests before this one were carried out; they may still be in the store's queue.
     pub(super) async fn comes_to_store(&self) {
-        wait_until(|| self.session.turns.over.load(Ordering::Acquire) == self.number).await;
+        wait_until(|| self.session.turns.line().first() == Some(&self.number)).await;
     }
 }
 
@@ -81,7 +104,7 @@ impl Storing {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.session.turns.over.fetch_add(1, Ordering::AcqRel);
+        self.session.turns.leave(self.number);
     }
 }
 
@@ -93,4 +116,53 @@ impl Drop for Storing {
 
 async fn wait_until(condition: impl Fn() -> bool) {
     poll_fn(|_| if condition() { Poll::Ready(()) } else { Poll::Pending }).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::pin,
+        task::{Context, Waker},
+    };
+
+    use aldis_protocol::{Codec, SessionId, UserId};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn session() -> Arc<Outlet> {
+        let (session, user) = (SessionId::new(Uuid::from_u128(1)), UserId::new(Uuid::from_u128(2)));
+        Arc::new(Outlet::new(session, user, "phone".parse().unwrap(), None, None, Codec::Json))
+    }
+
+    fn has_come(turn: &Turn) -> bool {
+        pin!(turn.comes()).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    #[test]
+    fn each_waits_for_those_before_it_and_for_what_is_being_stored() {
+        let session = session();
+        assert!(session.turns.is_free());
+        let (first, second) = (Turn::take(&session), Turn::take(&session));
+        assert!(!session.turns.may_store());
+        assert_eq!([has_come(&first), has_come(&second)], [true, false]);
+        let storing = Storing::begin(&session);
+        drop(first);
+        assert!(!has_come(&second));
+        drop(storing);
+        assert!(has_come(&second));
+        drop(second);
+        assert!(session.turns.is_free());
+    }
+
+    /// It used to count as that of somebody before it, who then waited for ever.
+    #[test]
+    fn one_who_leaves_the_line_early_holds_up_nobody() {
+        let session = session();
+        let [first, second, third, fourth] = [0; 4].map(|_| Turn::take(&session));
+        drop((first, third));
+        assert_eq!([has_come(&second), has_come(&fourth)], [true, false]);
+        drop(second);
+        assert!(has_come(&fourth));
+    }
 }

@@ -1,5 +1,5 @@
-//! Where sessions are tried: a router without a database, time that stands still until it is waited for, and clients
-//! whose sockets are queues in memory.
+//! Where sessions are tried: a router, mostly without a database and in a time that stands still until it is waited for,
+//! and clients whose sockets are queues in memory.
 
 use std::{
     collections::VecDeque,
@@ -40,17 +40,28 @@ pub(in crate::session) fn router() -> Arc<Router> {
         // A runtime of its own: that of a test stands still in time.
         thread::spawn(|| Runtime::new().unwrap().block_on(closed_store())).join().unwrap()
     });
-    Arc::new(Router::new(&config(), &KeyRing::new(RootKey::new([7; 32])), Arc::clone(&STORE)).unwrap())
+    router_over(Arc::clone(&STORE))
+}
+
+/// A router over a database, on which everybody may write to everybody.
+pub(super) fn router_over(store: Arc<Store>) -> Arc<Router> {
+    Arc::new(Router::new(&config(), &KeyRing::new(RootKey::new([7; 32])), store).unwrap())
+}
+
+/// An empty database in memory. Its threads know nothing of a time that stands still.
+pub(super) async fn open_store() -> Arc<Store> {
+    Arc::new(Store::open(&config().database_url, &StoreOptions::default()).await.unwrap())
 }
 
 async fn closed_store() -> Arc<Store> {
-    let store = Store::open(&config().database_url, &StoreOptions::default()).await.unwrap();
+    let store = open_store().await;
     store.close().await;
-    Arc::new(store)
+    store
 }
 
 fn config() -> Config {
-    match Config::load(["aldis", "--database-url", "sqlite::memory:"].map(Into::into), []).unwrap() {
+    let flags = ["aldis", "--database-url", "sqlite::memory:", "--routing", "open"];
+    match Config::load(flags.map(Into::into), []).unwrap() {
         Loaded::Run(config) => *config,
         other @ (Loaded::Print(_) | Loaded::RotateKeys(_) | Loaded::Accounts(_)) => panic!("{other:?}"),
     }
@@ -69,7 +80,11 @@ pub(super) struct Stage {
 impl Stage {
     /// An empty stage. The sweep runs.
     pub(super) fn new() -> Self {
-        let router = router();
+        Self::with(router())
+    }
+
+    /// An empty stage with this router.
+    pub(super) fn with(router: Arc<Router>) -> Self {
         tokio::spawn(sweep(Arc::clone(&router), usize::MAX));
         let user = UserId::new(Uuid::now_v7());
         let other = "other".parse().unwrap();

@@ -119,7 +119,9 @@ async fn a_sqlite_file_in_no_directory_is_unavailable() {
 async fn a_full_disk_is_unavailable_until_there_is_room() {
     let at = Fixture::sqlite().await;
     let Db::Sqlite { w, .. } = &at.store.db else { unreachable!() };
-    let limit = async || drop(sqlx::query("PRAGMA max_page_count = 1").execute(w).await.unwrap());
+    let limit = async || {
+        sqlx::query("PRAGMA max_page_count = 1").execute(w).await.unwrap();
+    };
     let fill = async |email: &str| {
         let (user, hash) = (UserId::new(Uuid::new_v4()), "x".repeat(100_000));
         at.store.create_account(user, email, &hash, NOW).await
