@@ -14,6 +14,7 @@
 mod authenticator;
 mod frame;
 mod http;
+pub mod mail;
 mod peer;
 pub mod postgres;
 mod proto_peer;

@@ -71,6 +71,30 @@ impl Cluster {
         self.order("stop")
     }
 
+    /// Ends the server as a crash does: without a checkpoint, in the middle of whatever it does.
+    ///
+    /// # Errors
+    /// It was not running.
+    pub fn crash(&self) -> io::Result<()> {
+        self.order("crash")
+    }
+
+    /// Stops all of the server's processes where they are; connections to it stay open, and nothing answers.
+    ///
+    /// # Errors
+    /// It was not running.
+    pub fn freeze(&self) -> io::Result<()> {
+        self.order("freeze")
+    }
+
+    /// Lets a frozen server go on.
+    ///
+    /// # Errors
+    /// It was not running.
+    pub fn thaw(&self) -> io::Result<()> {
+        self.order("thaw")
+    }
+
     /// Starts the server again, on the same port with the same data.
     ///
     /// # Errors
@@ -100,13 +124,20 @@ if "$tools/initdb" -D "$home/data" -U postgres -A trust -E UTF8 --locale=C --no-
 else
     tr '\n' ' ' <"$home/log"; echo
 fi
+signal() {
+    read -r main <"$home/data/postmaster.pid" && kill -s "$1" "$main" $(ps -o pid= --ppid "$main")
+}
 while read -r order port; do
     case $order in
     start) "$tools/pg_ctl" -D "$home/data" -l "$home/log" -w -s -o "-p $port -h 127.0.0.1 -c fsync=off \
         -c full_page_writes=off -c unix_socket_directories='' -c max_connections=300 -c shared_buffers=16MB" start ;;
     stop) "$tools/pg_ctl" -D "$home/data" -m fast -w -s stop ;;
+    crash) "$tools/pg_ctl" -D "$home/data" -m immediate -w -s stop ;;
+    freeze) signal STOP ;;
+    thaw) signal CONT ;;
     esac </dev/null >/dev/null 2>&1 && echo done || echo "refused to $order"
 done
+signal CONT </dev/null >/dev/null 2>&1
 "$tools/pg_ctl" -D "$home/data" -m immediate -w -s stop </dev/null >/dev/null 2>&1
 rm -rf "$home"
 "#;

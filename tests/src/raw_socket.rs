@@ -60,15 +60,27 @@ impl RawSocket {
     #[must_use]
     #[track_caller]
     pub fn next_within(&mut self, awaited: &str, patience: Duration) -> Incoming {
+        self.try_next(patience).unwrap_or_else(|| panic!("awaited {awaited}, nothing came"))
+    }
+
+    /// The next frame, if one comes within `patience`.
+    #[must_use]
+    pub fn try_next(&mut self, patience: Duration) -> Option<Incoming> {
         let deadline = Instant::now() + patience;
         loop {
             if let Some((opcode, payload)) = self.take_frame() {
                 match incoming(opcode, payload) {
-                    Ok(incoming) => return incoming,
+                    Ok(incoming) => return Some(incoming),
                     Err(ping) => self.sends(&Frame::pong(ping)),
                 }
-            } else if !self.read(deadline, awaited) {
-                return Incoming::End;
+                continue;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            if !self.read(left) {
+                return Some(Incoming::End);
             }
         }
     }
@@ -122,11 +134,9 @@ impl RawSocket {
         Some((first & 0x0f, payload))
     }
 
-    #[track_caller]
-    fn read(&mut self, deadline: Instant, awaited: &str) -> bool {
-        let left = deadline.saturating_duration_since(Instant::now());
-        assert!(!left.is_zero(), "awaited {awaited}, nothing came");
-        self.stream.set_read_timeout(Some(left)).expect("a socket option");
+    /// False where the connection is gone.
+    fn read(&mut self, patience: Duration) -> bool {
+        self.stream.set_read_timeout(Some(patience)).expect("a socket option");
         let mut buffer = [0; 16 * 1024];
         match self.stream.read(&mut buffer) {
             Ok(0) => false,

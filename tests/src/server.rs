@@ -136,6 +136,25 @@ impl TestServer {
         self.process.running.lock().expect("the server's process").child.id()
     }
 
+    /// Memory that it holds, in KiB.
+    #[must_use]
+    pub fn resident_kib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.process_id());
+        let status = fs::read_to_string(path).expect("what the system says of the server");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"));
+        line.and_then(|size| size.trim().parse().ok()).expect("the size of the server's memory")
+    }
+
+    /// Lets none of its files grow beyond this many bytes, or any again; to who writes, the disk is full.
+    pub fn limits_files(&self, bytes: Option<u64>) {
+        let id = self.process_id().to_string();
+        // Only the soft limit, which anybody may raise again.
+        let limit =
+            bytes.map_or_else(|| "--fsize=unlimited:".to_owned(), |bytes| format!("--fsize={bytes}:"));
+        let prlimit = Command::new("prlimit").args(["--pid", &id, &limit]).status();
+        assert!(prlimit.expect("the command prlimit").success(), "the limit could not be set");
+    }
+
     /// Its data directory, where the database is too.
     #[must_use]
     pub fn directory(&self) -> &Path {
@@ -213,7 +232,12 @@ impl Builder {
     /// Keeps its data in a new database of the shared PostgreSQL instead of SQLite.
     #[must_use]
     pub fn postgres(self) -> Self {
-        let cluster = Cluster::shared().unwrap_or_else(|error| panic!("{error}"));
+        self.postgres_of(Cluster::shared().unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    /// Keeps its data in a new database of a PostgreSQL of the scenario's own.
+    #[must_use]
+    pub fn postgres_of(self, cluster: &Cluster) -> Self {
         let name = unique("aldis").replace('-', "_");
         let url = cluster.create_database(&name).unwrap_or_else(|error| panic!("{error}"));
         self.env("DATABASE_URL", &url)

@@ -52,7 +52,10 @@ fn streamed(peer: &mut Peer, id: &str) -> (Vec<Value>, Value) {
     loop {
         let next = peer.expects_any();
         match next["type"].as_str() {
-            Some("message") => messages.push(next),
+            Some("message") => {
+                assert_eq!(next["id"], id, "what a sync streams has its id");
+                messages.push(next);
+            }
             Some("synced") => {
                 assert_eq!(next["id"], id);
                 return (messages, next);
@@ -465,8 +468,7 @@ fn a_conversation_is_read_over_http_the_newest_first() {
     }
     let read = |user: &User, query: &str| {
         let answer = user.http().get(&format!("/api/messages?{query}")).expects(200);
-        let messages = answer["messages"].as_array().expect("one named array").clone();
-        messages
+        answer["messages"].as_array().expect("one named array").clone()
     };
     let messages = read(&ann, &format!("peer={}", bob.id));
     assert_eq!(numbers(&messages), [6, 5, 4, 3, 2, 1]);

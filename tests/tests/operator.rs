@@ -425,7 +425,7 @@ fn a_lost_second_factor_is_taken_away_and_every_device_hears_of_it() {
     for server in both() {
         let user = server.user();
         let phone = user.device("phone");
-        Authenticator::enroll(&user.http());
+        let _app = Authenticator::enroll(&user.http());
         hears(&mut phone.key.connects(&server, Some(&phone.id)), "totp_changed");
         user.logs_in(&json!({})).expects_problem(401, "totp_required");
         for _ in 0..5 {
@@ -439,7 +439,7 @@ fn a_lost_second_factor_is_taken_away_and_every_device_hears_of_it() {
         hears(&mut phone.key.connects(&server, Some(&phone.id)), "totp_changed");
         let line = done(&server, &["remove-totp", &user.email], "");
         assert_eq!(line, format!("{}\tunchanged\n", user.id));
-        Authenticator::enroll(&server.http().bearer(access(&tokens)));
+        let _app = Authenticator::enroll(&server.http().bearer(access(&tokens)));
     }
 }
 

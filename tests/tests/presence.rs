@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 
 /// Far longer than a server needs to notice that a connection is gone.
 const NOTICING: Duration = Duration::from_secs(8);
+/// Twice what a node needs to follow another one, for a machine that has other things to do.
+const BUSY_NODES: Duration = Duration::from_secs(4);
 
 /// Somebody who watches, with a session, and somebody whom he may see.
 fn watcher_and_watched(server: &TestServer) -> (Peer, User) {
@@ -631,7 +633,7 @@ fn whoever_writes_to_somebody_is_seen_by_him() {
 }
 
 #[test]
-fn what_is_changed_on_another_node_is_followed_within_two_seconds() {
+fn what_is_changed_on_another_node_is_followed() {
     let one = TestServer::builder().postgres().start();
     let other = TestServer::builder().beside(&one).start();
     let (watcher, user) = (one.user(), one.user());
@@ -646,7 +648,7 @@ fn what_is_changed_on_another_node_is_followed_within_two_seconds() {
         let changed = Instant::now();
         let presence = peer.expects("presence");
         assert_eq!(presence["status"] == "online", sees, "{presence}");
-        assert!(changed.elapsed() < Duration::from_secs(2), "{:?}", changed.elapsed());
+        assert!(changed.elapsed() < BUSY_NODES, "{:?}", changed.elapsed());
     }
     peer.expects_nothing();
 

@@ -789,6 +789,7 @@ fn a_session_that_begins_while_the_server_drains_is_sent_away_too() {
     late.sends(json!({"type": "auth", "payload": {"token": user.token}}));
     late.expects("auth_success");
     late.expects_connected();
+    late.expects("server_draining");
     late.expects_close_code(1012);
     assert!(server.awaits_exit(Duration::from_secs(12)).success());
 }

@@ -154,7 +154,8 @@ impl Client {
     /// again, under their ids; the server carries out each once. Where the session turns out to be lost they fail with
     /// [`RequestError::ConnectionLost`], and where there is none, with [`RequestError::NotConnected`]. What the server
     /// keeps by its id, or may carry out twice, does neither: `message`, `delivered`, `read`, `chat_message`, `join`,
-    /// `leave`, `history` and the three of presence are sent (again) on the next connection, whatever session that is.
+    /// `history` and the three of presence are sent (again) on the next connection, whatever session that is. A `leave`
+    /// is done with where the session is lost.
     ///
     /// # Errors
     /// [`RequestError`].

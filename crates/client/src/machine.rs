@@ -50,6 +50,7 @@ use crate::{
     credentials::{Proof, is_final},
     owned,
     pending::{Asker, Pending, Request},
+    purpose::Purpose,
 };
 
 /// What a request was answered with.
@@ -299,6 +300,11 @@ impl<R> Machine<R> {
             return self.refuse(request, RequestError::Stopped);
         }
         let Some(purpose) = request.purpose().cloned() else { return };
+        if let Purpose::Leave(room) = &purpose
+            && self.is_out_of(room)
+        {
+            return self.leave_at_once(room, request);
+        }
         let admitted = self.pending.admit(&request, self.session.is_some());
         if let Err(error) = admitted.and_then(|()| self.admit(&purpose)) {
             return self.refuse(request, error);

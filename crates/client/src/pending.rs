@@ -44,7 +44,6 @@ impl<R> Request<R> {
                 | MessageKind::Read
                 | MessageKind::ChatMessage
                 | MessageKind::Join
-                | MessageKind::Leave
                 | MessageKind::History
                 | MessageKind::Presence
                 | MessageKind::PresenceSubscribe
@@ -85,6 +84,8 @@ pub(crate) struct Pending<R> {
 struct Waiting<R> {
     request: Request<R>,
     sending: Sending,
+    /// The session that could answer it is lost.
+    is_lost: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,12 +125,12 @@ impl<R> Pending<R> {
 
     /// Keeps a request of the application, which was [admitted](Self::admit).
     pub(crate) fn insert(&mut self, request: Request<R>) {
-        self.requests.push(Waiting { request, sending: Sending::Due });
+        self.requests.push(Waiting { request, sending: Sending::Due, is_lost: false });
     }
 
     /// Keeps a request of the client itself, which is sent already.
     pub(crate) fn insert_errand(&mut self, request: Request<R>) {
-        self.requests.push(Waiting { request, sending: Sending::Sent });
+        self.requests.push(Waiting { request, sending: Sending::Sent, is_lost: false });
     }
 
     /// How many of the requests are the client's own.
@@ -170,11 +171,26 @@ impl<R> Pending<R> {
         Some(self.requests.remove(at).request)
     }
 
-    /// What the end of a session leaves without a reply: all but what is durable.
+    /// What the end of a session leaves without a reply: all but what is durable. To enter a room and then leave it is
+    /// not.
     pub(crate) fn take_lost(&mut self) -> Vec<Request<R>> {
         self.sent_again.clear();
         self.given_up.clear();
-        self.take_where(|request| !request.is_durable())
+        let mut left: Vec<RoomId> = Vec::new();
+        for waiting in self.requests.iter_mut().rev() {
+            waiting.is_lost = match waiting.request.purpose() {
+                Some(Purpose::Join(room, _)) => left.contains(room),
+                Some(Purpose::Leave(room)) => {
+                    left.push(room.clone());
+                    true
+                }
+                _ => !waiting.request.is_durable(),
+            };
+        }
+        let (lost, kept): (Vec<_>, _) =
+            std::mem::take(&mut self.requests).into_iter().partition(|it| it.is_lost);
+        self.requests = kept;
+        lost.into_iter().map(|it| it.request).collect()
     }
 
     pub(crate) fn take_overdue(&mut self, now: Instant) -> Vec<Request<R>> {
@@ -196,6 +212,11 @@ impl<R> Pending<R> {
             self.given_up.pop_front();
         }
         self.given_up.push_back((request.id.clone(), purpose.clone()));
+    }
+
+    /// The application's requests to be in this room.
+    pub(crate) fn take_joins(&mut self, room: &RoomId) -> Vec<Request<R>> {
+        self.take_where(|request| matches!(request.purpose(), Some(Purpose::Join(other, _)) if other == room))
     }
 
     pub(crate) fn take_all(&mut self) -> Vec<Request<R>> {
@@ -262,6 +283,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::Since;
 
     fn request(id: &str, kind: MessageKind, reply_to: u32) -> Request<u32> {
         let deadline = Instant::now() + Duration::from_secs(30);
@@ -307,6 +329,22 @@ mod tests {
         pending.send_again();
         assert_eq!(send_all(&mut pending), ["m-1", "m-3", "m-5"]);
         assert!(send_all(&mut pending).is_empty());
+    }
+
+    #[test]
+    fn to_enter_a_room_and_leave_it_ends_with_the_session() {
+        let mut pending = Pending::new();
+        let room: RoomId = "hall".parse().unwrap();
+        let join = || (MessageKind::Join, Purpose::Join(room.clone(), Since::Now));
+        let steps = [join(), (MessageKind::Leave, Purpose::Leave(room.clone())), join()];
+        for (number, (kind, purpose)) in (0..).zip(steps) {
+            let asker = Asker::Application { purpose, deadline: Instant::now(), reply_to: number };
+            let request = Request { asker, ..request(&number.to_string(), kind, number) };
+            insert(&mut pending, request, true).unwrap();
+        }
+        assert_eq!(pending.take_lost().into_iter().map(reply_to).collect::<Vec<_>>(), [0, 1]);
+        pending.send_again();
+        assert_eq!(send_all(&mut pending), ["2"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod identity;
 mod jwks;
 mod message;
 mod problem;
+mod room;
 mod totp;
 
 pub use account::{
@@ -22,4 +23,8 @@ pub use identity::{
 pub use jwks::{JsonWebKey, JsonWebKeySet};
 pub use message::{ConversationQuery, StoredMessage, StoredMessageList};
 pub use problem::Problem;
+pub use room::{
+    ChatMessageKind, CreateRoom, Room, RoomMessage, RoomMessages, RoomState, RoomVisibility, SetRoomState,
+    StateWriters,
+};
 pub use totp::{TotpCodeRequest, TotpEnrollment};

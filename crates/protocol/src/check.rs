@@ -4,9 +4,10 @@ use crate::{
     ChatContent, ClientMessage, DecodeError, Delivered, DeviceId, Payload, PresenceSubscribe,
     PresenceUnsubscribe, Read, RequestId, SignalSignature, Target, UserRef,
     limits::{
-        MAX_ENCRYPTED_CONTENT_BYTES, MAX_IDS_PER_RECEIPT, MAX_NOTE_CHARS, MAX_USERS_PER_SUBSCRIBE,
-        SEQUENCE_LIMIT,
+        MAX_ENCRYPTED_CONTENT_BYTES, MAX_IDS_PER_RECEIPT, MAX_JSON_DEPTH, MAX_NOTE_CHARS,
+        MAX_USERS_PER_SUBSCRIBE, SEQUENCE_LIMIT,
     },
+    payload::depth_exceeds,
 };
 
 /// Passes on a client's message that keeps to the limits of its fields.
@@ -83,7 +84,13 @@ pub(crate) fn limit(asked: u64) -> u32 {
     u32::try_from(asked).unwrap_or(u32::MAX)
 }
 
+/// The history, its list of messages, and the message.
+const LEVELS_AROUND_CHAT: usize = 3;
+
 fn chat_content(payload: &Payload<'_>) -> Result<(), DecodeError> {
+    if depth_exceeds(payload.as_bytes(), MAX_JSON_DEPTH - LEVELS_AROUND_CHAT) {
+        return Err(DecodeError::bad_request("`payload` nests too deep to be kept"));
+    }
     payload
         .parse::<ChatContent<'_>>()
         .map(|_| ())

@@ -12,6 +12,18 @@ pub const MAX_RELAYED_MESSAGE_BYTES: usize = 80 * 1024;
 pub const MAX_HISTORY_BYTES: usize = 256 * 1024;
 /// Encrypted content before base64: with base64 and the envelope it still fits a message.
 pub const MAX_ENCRYPTED_CONTENT_BYTES: usize = 48_000;
+/// A room's state document: with its frame it fits a message.
+pub const MAX_ROOM_STATE_BYTES: usize = 32 * 1024;
+/// Messages that a room keeps, for [`ROOM_HISTORY_TIME`] at the most.
+pub const ROOM_HISTORY: u64 = 10_000;
+/// How long a room keeps a message.
+pub const ROOM_HISTORY_TIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Rooms that a session may be in.
+pub const MAX_ROOMS_PER_SESSION: usize = 100;
+/// Rooms that a user may own.
+pub const MAX_ROOMS_PER_OWNER: u32 = 100;
+/// Users in a room up to which it is told who they are, who joins and who leaves.
+pub const MAX_TOLD_ROOM_USERS: usize = 256;
 /// How deep JSON may nest.
 pub const MAX_JSON_DEPTH: usize = 128;
 /// The first integer that JavaScript cannot tell from its neighbour; sequence numbers stay below.

@@ -42,6 +42,12 @@ impl<'a> Payload<'a> {
         Ok(Self(Repr::Borrowed(text.as_bytes())))
     }
 
+    /// `null`.
+    #[must_use]
+    pub const fn null() -> Payload<'static> {
+        Payload(Repr::Borrowed(b"null"))
+    }
+
     /// The JSON of a value of the application's own.
     ///
     /// # Errors
@@ -84,6 +90,14 @@ impl<'a> Payload<'a> {
             Repr::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
             Repr::Shared(bytes) => bytes,
         }))
+    }
+
+    /// The value, to stand inside other JSON as it is.
+    ///
+    /// # Errors
+    /// [`InvalidPayload`] where it is no JSON after all.
+    pub fn to_raw(&self) -> Result<Box<RawValue>, InvalidPayload> {
+        serde_json::from_slice(self.as_bytes()).map_err(|_| InvalidPayload)
     }
 
     /// Reads it as a type of the application's own.

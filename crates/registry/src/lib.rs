@@ -1,16 +1,18 @@
-//! Who is here: the live sessions of one node, by user and by device, how they show themselves, who watches whom, and
-//! who may reach whom.
+//! Who is here: the live sessions of one node, by user and by device, how they show themselves, who watches whom, the
+//! rooms that they are in, and who may reach whom.
 //!
 //! There is one truth, the sessions of each user; what else is looked up is an index changed under that user's guard.
-//! Locks are always taken in the order watch, user, device. What leaves the registry is a clone: no guard does. The handle
+//! Locks are always taken in the order watch, user, device, room. What leaves the registry is a clone: no guard does. The handle
 //! `H` is whatever reaches a session (for a server, an `Arc` around its queue). No clock, no runtime, no dice.
 
 mod presence;
 mod reach;
 mod registry;
+mod rooms;
 mod watches;
 
 pub use presence::{DevicePresence, UserPresence};
 pub use reach::{Facts, Purpose, Routing, Stance, may_reach};
 pub use registry::{Attached, Attachment, Registry};
+pub use rooms::{Departure, Joining, Member, Members, Reach, RoomFacts, RoomView, Seat};
 pub use watches::{Decision, Doubt, Sight, TooManyWatches, Watcher, WatcherPage};

@@ -1,15 +1,20 @@
 //! The sessions of a node.
 
-use aldis_protocol::{DeviceId, SessionId, UserId};
+use aldis_protocol::{DeviceId, RoomId, SessionId, UserId};
 use dashmap::{DashMap, Entry};
 
-use crate::{DevicePresence, UserPresence, watches::Watches};
+use crate::{
+    DevicePresence, UserPresence,
+    rooms::{Departure, Joined, Room},
+    watches::Watches,
+};
 
 /// The live sessions of a node. All methods take `&self` and may be called from any thread.
 #[derive(Debug)]
 pub struct Registry<H> {
-    users: DashMap<UserId, Vec<Here<H>>>,
+    pub(crate) users: DashMap<UserId, Vec<Here<H>>>,
     devices: DashMap<DeviceId, Indexed<H>>,
+    pub(crate) rooms: DashMap<RoomId, Room<H>>,
     pub(crate) watches: Watches<H>,
 }
 
@@ -37,10 +42,12 @@ pub enum Attachment<H> {
     TooMany,
 }
 
+/// A session with the rooms that it is in, in the order of their names.
 #[derive(Debug)]
-struct Here<H> {
-    attached: Attached<H>,
-    presence: DevicePresence,
+pub(crate) struct Here<H> {
+    pub(crate) attached: Attached<H>,
+    pub(crate) presence: DevicePresence,
+    pub(crate) rooms: Vec<Joined>,
 }
 
 #[derive(Debug)]
@@ -52,13 +59,25 @@ struct Indexed<H> {
 
 impl<H> Default for Registry<H> {
     fn default() -> Self {
-        Self { users: DashMap::new(), devices: DashMap::new(), watches: Watches::default() }
+        Self {
+            users: DashMap::new(),
+            devices: DashMap::new(),
+            rooms: DashMap::new(),
+            watches: Watches::default(),
+        }
     }
 }
 
 impl<H: Clone> Registry<H> {
-    /// Makes a session reachable, in place of the one on the same device. `limit` is how many a user may have.
-    pub fn attach(&self, user: UserId, attached: Attached<H>, limit: usize) -> Attachment<H> {
+    /// Makes a session reachable, in place of the one on the same device, which leaves its rooms. `limit` is how many a
+    /// user may have. `tell` must not call the registry.
+    pub fn attach(
+        &self,
+        user: UserId,
+        attached: Attached<H>,
+        limit: usize,
+        tell: impl FnMut(&Departure<'_, H>),
+    ) -> Attachment<H> {
         let mut entry = match self.users.entry(user) {
             Entry::Occupied(entry) => entry.into_ref(),
             Entry::Vacant(entry) => entry.insert(Vec::new()),
@@ -68,21 +87,27 @@ impl<H: Clone> Registry<H> {
         if same_device.is_none() && sessions.len() >= limit {
             return Attachment::TooMany;
         }
-        let replaced = same_device.map(|index| sessions.swap_remove(index).attached);
+        let replaced = same_device.map(|index| self.leave_all(user, sessions.swap_remove(index), tell));
         let indexed = Indexed { user, session: attached.session, handle: attached.handle.clone() };
         self.devices.insert(attached.device.clone(), indexed);
         // Users have few sessions each, and there are many users.
         sessions.reserve_exact(1);
-        sessions.push(Here { attached, presence: DevicePresence::FRESH });
+        sessions.push(Here { attached, presence: DevicePresence::FRESH, rooms: Vec::new() });
         Attachment::Attached { replaced }
     }
 
-    /// Takes away exactly this session; one that took its place stays.
-    pub fn detach(&self, user: UserId, session: SessionId) -> Option<Attached<H>> {
+    /// Takes away exactly this session, which leaves its rooms; one that took its place stays. `tell` must not call the
+    /// registry.
+    pub fn detach(
+        &self,
+        user: UserId,
+        session: SessionId,
+        tell: impl FnMut(&Departure<'_, H>),
+    ) -> Option<Attached<H>> {
         let Entry::Occupied(mut entry) = self.users.entry(user) else { return None };
         let sessions = entry.get_mut();
         let index = sessions.iter().position(|here| here.attached.session == session)?;
-        let detached = sessions.swap_remove(index).attached;
+        let detached = self.leave_all(user, sessions.swap_remove(index), tell);
         self.devices.remove_if(&detached.device, |_, indexed| indexed.session == session);
         if sessions.is_empty() {
             entry.remove();

@@ -205,6 +205,21 @@ impl<H: Clone> Registry<H> {
         doubted
     }
 
+    /// Whom the sessions of a user watch, and whose sessions watch him.
+    #[must_use]
+    pub fn watch_peers(&self, user: UserId) -> Vec<UserId> {
+        let mut peers = HashSet::new();
+        for attached in self.of_user(user) {
+            if let Some(watching) = self.watches.watching.get(&attached.session) {
+                peers.extend(watching.iter().copied());
+            }
+        }
+        if let Some(watched) = self.watches.watched.get(&user) {
+            peers.extend(watched.watchers.values().map(|watch| watch.user));
+        }
+        peers.into_iter().collect()
+    }
+
     /// Nobody is to see this user any more. Gives the watches for which that is to be decided, `limit` of them after a
     /// session.
     pub fn doubt_all(&self, user: UserId, after: Option<SessionId>, limit: usize) -> Vec<Doubt<H>> {

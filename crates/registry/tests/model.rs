@@ -2,18 +2,26 @@
 
 #![allow(clippy::unwrap_used, reason = "the lint spares test functions, but not their helpers")]
 
-use aldis_protocol::{DeviceId, SessionId, UserId};
-use aldis_registry::{Attached, Attachment, Registry};
+use std::collections::{BTreeMap, BTreeSet};
+
+use aldis_protocol::{DeviceId, RoomId, SessionId, UserId};
+use aldis_registry::{Attached, Attachment, Departure, Joining, Reach, Registry, RoomFacts};
 use proptest::prelude::*;
 use uuid::Uuid;
 
 const LIMIT: usize = 3;
+const ROOM_LIMIT: usize = 2;
 
 #[derive(Debug, Clone, Copy)]
 enum Operation {
     Attach { user: u8, device: u8 },
     Detach { nth: usize },
     DetachAgain { nth: usize },
+    Join { nth: usize, room: u8, revision: u64, holds: bool },
+    Leave { nth: usize, room: u8 },
+    Evict { user: u8, room: u8 },
+    Raise { room: u8, revision: u64 },
+    Reach { room: u8, seq: u64 },
 }
 
 fn operations() -> impl Strategy<Value = Vec<Operation>> {
@@ -21,6 +29,12 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
         3 => (0..4_u8, 0..6_u8).prop_map(|(user, device)| Operation::Attach { user, device }),
         1 => (0..64_usize).prop_map(|nth| Operation::Detach { nth }),
         1 => (0..64_usize).prop_map(|nth| Operation::DetachAgain { nth }),
+        6 => (0..64_usize, 0..4_u8, 0..5_u64, prop::bool::weighted(0.9))
+            .prop_map(|(nth, room, revision, holds)| Operation::Join { nth, room, revision, holds }),
+        2 => (0..64_usize, 0..4_u8).prop_map(|(nth, room)| Operation::Leave { nth, room }),
+        1 => (0..4_u8, 0..4_u8).prop_map(|(user, room)| Operation::Evict { user, room }),
+        1 => (0..4_u8, 0..8_u64).prop_map(|(room, revision)| Operation::Raise { room, revision }),
+        2 => (0..4_u8, 0..8_u64).prop_map(|(room, seq)| Operation::Reach { room, seq }),
     ];
     prop::collection::vec(operation, 0..120)
 }
@@ -34,14 +48,104 @@ fn device_id(user: u8, device: u8) -> DeviceId {
     DeviceId::new(&format!("device-{user}-{device}")).unwrap()
 }
 
+fn room_id(room: u8) -> RoomId {
+    RoomId::new(&format!("room-{room}")).unwrap()
+}
+
+fn facts(room: u8, revision: u64) -> RoomFacts {
+    RoomFacts { owner: user_id(0), is_public: room % 2 == 0, is_made: true, revision, last_seq: revision }
+}
+
+/// Who left which room, how many users were in it before, and who remains.
+type Told = (RoomId, Vec<u32>, usize, Vec<u32>, usize);
+
+fn told(departure: &Departure<'_, u32>) -> Told {
+    let handles = |members: &[aldis_registry::Member<u32>]| {
+        let mut handles: Vec<_> = members.iter().map(|member| member.handle).collect();
+        handles.sort_unstable();
+        handles
+    };
+    let Departure { room, left, users_before, remaining } = departure;
+    ((*room).clone(), handles(left), *users_before, handles(remaining.members), remaining.users)
+}
+
+/// The handles of those in a room, with their users, and what they were told last.
+#[derive(Default)]
+struct ModelRoom {
+    inside: BTreeSet<(u32, u8)>,
+    revision: u64,
+    last_seq: u64,
+}
+
 /// A list, searched from end to end.
 #[derive(Default)]
 struct Model {
     live: Vec<(u8, Attached<u32>)>,
     gone: Vec<(u8, SessionId)>,
+    rooms: BTreeMap<u8, ModelRoom>,
 }
 
 impl Model {
+    fn users(&self, room: u8) -> BTreeSet<u8> {
+        self.rooms
+            .get(&room)
+            .map(|room| room.inside.iter().map(|(_, user)| *user).collect())
+            .unwrap_or_default()
+    }
+
+    fn handles(&self, room: u8) -> Vec<u32> {
+        self.rooms
+            .get(&room)
+            .map(|room| room.inside.iter().map(|(handle, _)| *handle).collect())
+            .unwrap_or_default()
+    }
+
+    fn is_in(&self, handle: u32, room: u8) -> bool {
+        self.handles(room).contains(&handle)
+    }
+
+    fn rooms_of(&self, handle: u32) -> Vec<u8> {
+        self.rooms.keys().copied().filter(|room| self.is_in(handle, *room)).collect()
+    }
+
+    fn join(&mut self, user: u8, handle: u32, room: u8, revision: u64, holds: bool) -> Joining {
+        if !self.is_in(handle, room) && self.rooms_of(handle).len() >= ROOM_LIMIT {
+            return Joining::TooMany;
+        }
+        if !holds {
+            return Joining::Stale;
+        }
+        let first = ModelRoom { revision, last_seq: revision, ..ModelRoom::default() };
+        let inside = self.rooms.entry(room).or_insert(first);
+        inside.inside.insert((handle, user));
+        inside.revision = inside.revision.max(revision);
+        Joining::Joined
+    }
+
+    fn leave(&mut self, room: u8, goes: impl Fn(u32, u8) -> bool) -> Option<Told> {
+        let users_before = self.users(room).len();
+        let inside = &mut self.rooms.get_mut(&room)?.inside;
+        let left: Vec<_> = inside.iter().filter(|(handle, user)| goes(*handle, *user)).copied().collect();
+        inside.retain(|member| !left.contains(member));
+        if inside.is_empty() {
+            self.rooms.remove(&room);
+        }
+        let left: Vec<_> = left.into_iter().map(|(handle, _)| handle).collect();
+        (!left.is_empty())
+            .then(|| (room_id(room), left, users_before, self.handles(room), self.users(room).len()))
+    }
+
+    fn leave_all(&mut self, handle: u32) -> Vec<Told> {
+        self.rooms_of(handle)
+            .into_iter()
+            .filter_map(|room| self.leave(room, |other, _| other == handle))
+            .collect()
+    }
+
+    fn nth(&self, nth: usize) -> Option<(u8, Attached<u32>)> {
+        (!self.live.is_empty()).then(|| self.live[nth % self.live.len()].clone())
+    }
+
     fn attach(&mut self, user: u8, attached: Attached<u32>) -> Attachment<u32> {
         let same_device = self.live.iter().position(|(_, other)| other.device == attached.device);
         let others =
@@ -77,30 +181,115 @@ proptest! {
         let registry = Registry::default();
         let mut model = Model::default();
         for (number, operation) in operations.into_iter().enumerate() {
-            let handle = u32::try_from(number).unwrap();
-            match operation {
-                Operation::Attach { user, device } => {
-                    let session = SessionId::new(Uuid::from_u128(u128::from(handle)));
-                    let attached = Attached { session, device: device_id(user, device), handle };
-                    let expected = model.attach(user, attached.clone());
-                    prop_assert_eq!(registry.attach(user_id(user), attached, LIMIT), expected);
-                }
-                Operation::Detach { nth } => {
-                    if let Some((user, expected)) = model.detach(nth) {
-                        let detached = registry.detach(user_id(user), expected.session);
-                        model.gone.push((user, expected.session));
-                        prop_assert_eq!(detached, Some(expected));
-                    }
-                }
-                Operation::DetachAgain { nth } => {
-                    if let Some((user, session)) = model.gone.get(nth % model.gone.len().max(1)) {
-                        prop_assert_eq!(registry.detach(user_id(*user), *session), None);
-                    }
-                }
-            }
+            carry_out(&registry, &mut model, operation, u32::try_from(number).unwrap())?;
             check(&registry, &model)?;
         }
     }
+}
+
+fn carry_out(
+    registry: &Registry<u32>,
+    model: &mut Model,
+    operation: Operation,
+    handle: u32,
+) -> Result<(), TestCaseError> {
+    let (mut heard, mut expected_heard) = (Vec::new(), Vec::new());
+    match operation {
+        Operation::Attach { user, device } => {
+            let session = SessionId::new(Uuid::from_u128(u128::from(handle)));
+            let attached = Attached { session, device: device_id(user, device), handle };
+            let expected = model.attach(user, attached.clone());
+            if let Attachment::Attached { replaced: Some(replaced) } = &expected {
+                expected_heard = model.leave_all(replaced.handle);
+            }
+            let done = registry.attach(user_id(user), attached, LIMIT, |left| heard.push(told(left)));
+            prop_assert_eq!(done, expected);
+        }
+        Operation::Detach { nth } => {
+            if let Some((user, expected)) = model.detach(nth) {
+                expected_heard = model.leave_all(expected.handle);
+                let detached =
+                    registry.detach(user_id(user), expected.session, |left| heard.push(told(left)));
+                model.gone.push((user, expected.session));
+                prop_assert_eq!(detached, Some(expected));
+            }
+        }
+        Operation::DetachAgain { nth } => {
+            if let Some((user, session)) = model.gone.get(nth % model.gone.len().max(1)) {
+                prop_assert_eq!(registry.detach(user_id(*user), *session, |_| ()), None);
+                let gone = registry.join(
+                    (user_id(*user), *session),
+                    &room_id(0),
+                    facts(0, 1),
+                    ROOM_LIMIT,
+                    || true,
+                    |_, _, _| (),
+                );
+                prop_assert_eq!(gone, Joining::Gone);
+            }
+        }
+        Operation::Join { nth, room, revision, holds } => {
+            if let Some((user, attached)) = model.nth(nth) {
+                let was_in = model.is_in(attached.handle, room);
+                let expected = model.join(user, attached.handle, room, revision, holds);
+                let mut shown = None;
+                let joining = registry.join(
+                    (user_id(user), attached.session),
+                    &room_id(room),
+                    facts(room, revision),
+                    ROOM_LIMIT,
+                    || holds,
+                    |view, member, is_new| {
+                        shown = Some((view.users, view.members.len(), member.handle, is_new))
+                    },
+                );
+                prop_assert_eq!(joining, expected);
+                let (users, members) = (model.users(room).len(), model.handles(room).len());
+                let expected =
+                    (joining == Joining::Joined).then_some((users, members, attached.handle, !was_in));
+                prop_assert_eq!(shown, expected);
+            }
+        }
+        Operation::Leave { nth, room } => {
+            if let Some((user, attached)) = model.nth(nth) {
+                expected_heard.extend(model.leave(room, |handle, _| handle == attached.handle));
+                let left = registry.leave((user_id(user), attached.session), &room_id(room), |left| {
+                    heard.push(told(left));
+                });
+                prop_assert_eq!(left, !expected_heard.is_empty());
+            }
+        }
+        Operation::Evict { user, room } => {
+            expected_heard.extend(model.leave(room, |_, of| of == user));
+            registry.evict(user_id(user), &room_id(room), |left| heard.push(told(left)));
+        }
+        Operation::Raise { room, revision } => {
+            let mut shown = None;
+            registry.raise_revision(&room_id(room), revision, |view| shown = Some(view.members.len()));
+            let expected = model.rooms.get_mut(&room).filter(|room| room.revision < revision);
+            let expected = expected.map(|room| {
+                room.revision = revision;
+                room.inside.len()
+            });
+            prop_assert_eq!(shown, expected);
+        }
+        Operation::Reach { room, seq } => {
+            let told = match registry.reach(&room_id(room), seq) {
+                Reach::Next(members) => Some((seq - 1, members.len())),
+                Reach::After(after, members) => {
+                    prop_assert!(after + 1 < seq);
+                    Some((after, members.len()))
+                }
+                Reach::Known => None,
+            };
+            let expected = model.rooms.get_mut(&room).filter(|room| room.last_seq < seq);
+            let expected =
+                expected.map(|room| (std::mem::replace(&mut room.last_seq, seq), room.inside.len()));
+            prop_assert_eq!(told, expected);
+        }
+    }
+    prop_assert_eq!(heard, expected_heard);
+    Ok(())
 }
 
 fn check(registry: &Registry<u32>, model: &Model) -> Result<(), TestCaseError> {
@@ -119,6 +308,37 @@ fn check(registry: &Registry<u32>, model: &Model) -> Result<(), TestCaseError> {
             prop_assert_eq!(registry.on_device(&device), expected);
         }
     }
+    check_rooms(registry, model)
+}
+
+fn check_rooms(registry: &Registry<u32>, model: &Model) -> Result<(), TestCaseError> {
+    for room in 0..4 {
+        let members = registry.members(&room_id(room));
+        let mut handles: Vec<_> = members.iter().map(|member| member.handle).collect();
+        handles.sort_unstable();
+        prop_assert_eq!(handles, model.handles(room));
+        prop_assert!(members.is_sorted_by_key(|member| (member.user, member.session)));
+        prop_assert_eq!(registry.room_here(&room_id(room)).is_some(), model.rooms.contains_key(&room));
+    }
+    for user in 0..4 {
+        let live = model.live.iter().filter(|(owner, _)| *owner == user);
+        let rooms: BTreeSet<u8> = live.flat_map(|(_, attached)| model.rooms_of(attached.handle)).collect();
+        let rooms: Vec<RoomId> = rooms.into_iter().map(room_id).collect();
+        prop_assert_eq!(registry.rooms_of_user(user_id(user)), rooms);
+    }
+    for (user, attached) in &model.live {
+        let one = (user_id(*user), attached.session);
+        let rooms = model.rooms_of(attached.handle);
+        prop_assert_eq!(registry.rooms_joined(one), rooms.len());
+        for room in 0..4 {
+            prop_assert_eq!(registry.seat(one, &room_id(room)).is_some(), rooms.contains(&room));
+        }
+        for (other_user, other) in &model.live {
+            let shared = rooms.iter().any(|room| room % 2 == 0 && model.is_in(other.handle, *room));
+            let other = (user_id(*other_user), other.session);
+            prop_assert_eq!(registry.share_public_room(one, other), shared);
+        }
+    }
     Ok(())
 }
 
@@ -134,12 +354,60 @@ fn devices_that_come_and_go_on_many_threads_leave_nothing_behind() {
                     let session =
                         SessionId::new(Uuid::from_u128(u128::from(round) << 32 | u128::from(thread)));
                     let device = DeviceId::new(&format!("device-{}", round % 3)).unwrap();
-                    let _ = registry.attach(user, Attached { session, device, handle: round }, LIMIT);
-                    registry.detach(user, session);
+                    let attached = Attached { session, device, handle: round };
+                    let _ = registry.attach(user, attached, LIMIT, |_| ());
+                    let room = u8::try_from(round % 2).unwrap();
+                    let _ = registry.join(
+                        (user, session),
+                        &room_id(room),
+                        facts(room, 1),
+                        LIMIT,
+                        || true,
+                        |_, _, _| (),
+                    );
+                    registry.detach(user, session, |_| ());
                 }
             });
         }
     });
     assert!(registry.is_empty(), "{} sessions left", registry.len());
     assert_eq!(registry.all(), Vec::<u32>::new());
+    assert!((0..2).all(|room| registry.room_here(&room_id(room)).is_none()));
+}
+
+#[test]
+fn a_room_that_is_no_more_is_another_one() {
+    let registry = Registry::default();
+    let (user, session) = (user_id(1), SessionId::new(Uuid::from_u128(1)));
+    let attached = Attached { session, device: device_id(1, 1), handle: 1 };
+    let _ = registry.attach(user, attached, LIMIT, |_| ());
+    let join = |facts| registry.join((user, session), &room_id(0), facts, LIMIT, || true, |_, _, _| ());
+    let unmade = RoomFacts { owner: user, is_public: true, is_made: false, revision: 0, last_seq: 0 };
+    let made = RoomFacts { owner: user_id(2), is_made: true, ..unmade };
+    assert_eq!(join(unmade), Joining::Joined);
+    assert_eq!(join(RoomFacts { owner: user_id(3), ..unmade }), Joining::Joined);
+    let seat = registry.seat((user, session), &room_id(0)).unwrap();
+    assert_eq!((seat.owner, seat.is_made), (user, false), "it stays its first member's");
+    assert_eq!(join(RoomFacts { is_public: false, ..made }), Joining::Other);
+    assert_eq!(join(made), Joining::Joined);
+    assert_eq!(registry.rooms_owned_by(user_id(2)), [room_id(0)]);
+    for other in [unmade, RoomFacts { owner: user_id(3), ..made }, RoomFacts { is_public: false, ..made }] {
+        assert_eq!(join(other), Joining::Other);
+    }
+    registry.make(&room_id(0), user_id(4));
+    assert_eq!(registry.room_here(&room_id(0)).unwrap().owner, user_id(2), "it was made before");
+}
+
+#[test]
+fn whoever_reads_the_members_of_a_room_reads_them_as_they_were() {
+    let registry = Registry::default();
+    for number in 0..3_u8 {
+        let session = SessionId::new(Uuid::from_u128(u128::from(number)));
+        let attached = Attached { session, device: device_id(number, 0), handle: u32::from(number) };
+        let _ = registry.attach(user_id(number), attached, LIMIT, |_| ());
+        let before = registry.members(&room_id(0));
+        let member = (user_id(number), session);
+        let _ = registry.join(member, &room_id(0), facts(0, 1), LIMIT, || true, |_, _, _| ());
+        assert_eq!(before.len(), usize::from(number));
+    }
 }

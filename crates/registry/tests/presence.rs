@@ -287,7 +287,7 @@ fn take(
         Operation::Attach { user, device } => {
             let id = DeviceId::new(&format!("device-{user}-{device}")).unwrap();
             let attached = Attached { session: session_id(number), device: id, handle: number };
-            let attachment = registry.attach(user_id(user), attached, usize::MAX);
+            let attachment = registry.attach(user_id(user), attached, usize::MAX, |_| ());
             let Attachment::Attached { replaced } = attachment else {
                 return Err(TestCaseError::fail("there is room"));
             };
@@ -300,7 +300,7 @@ fn take(
         }
         Operation::Detach { nth } => {
             if let Some(session) = model.nth(nth) {
-                registry.detach(user_id(session.user), session_id(session.number));
+                registry.detach(user_id(session.user), session_id(session.number), |_| ());
                 registry.unwatch_all(session_id(session.number));
                 model.unwatch(session.number, &[0, 1, 2]);
                 model.sessions.retain(|other| other.number != session.number);
@@ -485,7 +485,7 @@ fn watchers_and_watched_who_come_and_go_on_many_threads_agree_in_the_end() {
                     let user = user_id(u8::try_from(thread % 2).unwrap());
                     let device = DeviceId::new(&format!("device-{thread}")).unwrap();
                     let attached = Attached { session, device, handle: thread };
-                    let _ = registry.attach(user, attached, usize::MAX);
+                    let _ = registry.attach(user, attached, usize::MAX, |_| ());
                     registry.refresh(user, 1);
                     let watcher = Watcher { session, user, handle: thread };
                     registry.watch(&watcher, &[user_id(0), user_id(1)], LIMIT).unwrap();
@@ -493,7 +493,7 @@ fn watchers_and_watched_who_come_and_go_on_many_threads_agree_in_the_end() {
                     registry.decide(session, user_id(0), stamp, true);
                     registry.doubt(user, user_id(1)).into_iter().for_each(drop);
                     if round < 1_999 {
-                        registry.detach(user, session);
+                        registry.detach(user, session, |_| ());
                         registry.refresh(user, 1);
                         registry.unwatch_all(session);
                     }

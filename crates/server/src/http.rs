@@ -19,6 +19,7 @@ mod ops;
 mod origin;
 mod problem;
 mod query;
+mod rooms;
 #[cfg(test)]
 mod tests;
 mod totp;
@@ -78,6 +79,11 @@ pub(crate) fn routes(node: Arc<Node>, doors: Router<Arc<Node>>) -> Router {
         .route("/api/contacts/{user}", put(contacts::set).delete(contacts::remove))
         .route("/api/contacts/{user}/request", post(contacts::request))
         .route("/api/messages", get(messages::conversation))
+        .route("/api/rooms", post(rooms::create))
+        .route("/api/rooms/{room}", get(rooms::show))
+        .route("/api/rooms/{room}/members/{user}", put(rooms::add_member).delete(rooms::remove_member))
+        .route("/api/rooms/{room}/messages", get(rooms::messages))
+        .route("/api/rooms/{room}/state", get(rooms::state).put(rooms::set_state))
         .route("/api/ice-servers", get(ice::list))
         .route("/.well-known/jwks.json", get(auth::token_verifiers))
         .route("/health", get(ops::health))

@@ -41,9 +41,14 @@ fn run(config: Config) -> ExitCode {
     }
 }
 
+/// What a file that reached a limit of the system (`ulimit -f`) sends. Where nobody listens, it ends the process; where
+/// somebody does, the write fails, as on a full disk.
+const FILE_LIMIT_REACHED: SignalKind = SignalKind::from_raw(25);
+
 async fn serve(config: Config) -> Result<(), StartError> {
     // Listened for before anybody learns the address: a signal that comes early is a signal all the same.
     let told_to_stop = told_to_stop();
+    let _listening = signal(FILE_LIMIT_REACHED);
     let server = Server::bind(config).await?;
     // Whoever started the server with port 0 learns the port here; a closed stdout is no failure.
     let metrics = server.metrics_url().map(|url| format!("metrics on {url}\n")).unwrap_or_default();

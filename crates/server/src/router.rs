@@ -3,6 +3,7 @@
 
 mod accounts;
 mod blob;
+mod chat;
 mod committed;
 mod contacts;
 mod deliver;
@@ -23,6 +24,9 @@ mod presence;
 mod rates;
 mod relations;
 mod revocations;
+mod room_calls;
+mod room_replies;
+mod rooms;
 mod rotation;
 mod rotation_ends;
 mod seen;
@@ -40,7 +44,7 @@ use std::{sync::Arc, time::Duration};
 
 use aldis_auth::{HttpChallenges, KeyRing, RootKey, SubKeyRing, TokenKeys};
 use aldis_protocol::{
-    Ack, AckStatus, ClientMessage, CloseCode, Delivered, ErrorCode, ErrorReply, Read, RequestId, RoomId,
+    Ack, AckStatus, ClientMessage, CloseCode, Delivered, ErrorCode, ErrorReply, Join, Leave, Read, RequestId,
     ServerMessage, SessionId, UserId, limits::MAX_CONNECTIONS_PER_USER,
 };
 use aldis_registry::{Attached, Attachment, Registry, Routing};
@@ -49,7 +53,7 @@ use futures::{future::BoxFuture, stream::BoxStream};
 
 pub(crate) use contacts::Asked;
 pub(crate) use identity::{Denied, Identity, KeyProof, ProvedByKey, TokenLife, TokenProof};
-pub(crate) use outlet::{Closing, Frame, Left, Order, Outlet, Taken};
+pub(crate) use outlet::{After, Closing, Frame, Left, Order, Outlet, Taken};
 pub(crate) use rotation::NotAccepted;
 pub(crate) use rotation_ends::RotationEnds;
 pub(crate) use tokens::Caller;
@@ -63,6 +67,7 @@ use self::{
     rates::Rates,
     relations::Relations,
     revocations::Revocations,
+    rooms::RoomChanges,
     seen::Seen,
     totp::SecondFactors,
 };
@@ -88,6 +93,7 @@ pub(crate) struct Router {
     known: KnownAccounts,
     untold: Untold,
     rates: Rates,
+    room_changes: RoomChanges,
     seen: Seen,
     standings: Standings,
     crowds: Crowds,
@@ -102,6 +108,7 @@ struct Settings {
     connections_per_user: usize,
     rate_limits: bool,
     rotations_a_day: usize,
+    rooms_auto_create: bool,
     stun_urls: Vec<String>,
     turn: Option<Turn>,
 }
@@ -151,6 +158,7 @@ impl Router {
             known: KnownAccounts::default(),
             untold: Untold::default(),
             rates: Rates::new(config.rate_limits),
+            room_changes: RoomChanges::default(),
             seen: Seen::default(),
             standings: Standings::default(),
             crowds: Crowds::default(),
@@ -164,6 +172,7 @@ impl Router {
                 connections_per_user: if config.rate_limits { MAX_CONNECTIONS_PER_USER } else { usize::MAX },
                 rate_limits: config.rate_limits,
                 rotations_a_day: if config.rate_limits { ROTATIONS_A_DAY } else { usize::MAX },
+                rooms_auto_create: config.rooms_auto_create,
                 stun_urls: config.stun_urls.clone(),
                 turn: config.turn.clone(),
             },
@@ -188,11 +197,11 @@ impl Router {
             ClientMessage::Presence(presence) => self.set_presence(from, presence, now),
             ClientMessage::PresenceSubscribe(subscribe) => self.subscribe(from, subscribe.user_ids),
             ClientMessage::PresenceUnsubscribe(unsubscribe) => self.unsubscribe(from, unsubscribe.user_ids),
-            ClientMessage::Join(_)
-            | ClientMessage::Leave(_)
-            | ClientMessage::ChatMessage(_)
-            | ClientMessage::Broadcast(_)
-            | ClientMessage::History(_) => Reply::Now(not_served("rooms")),
+            ClientMessage::Join(Join { room }) => self.join(from, room),
+            ClientMessage::Leave(Leave { room }) => self.leave(from, room),
+            ClientMessage::ChatMessage(message) => self.say(from, id, message, now),
+            ClientMessage::Broadcast(message) => self.broadcast(from, id, message, now),
+            ClientMessage::History(asked) => self.history(from, asked),
             ClientMessage::Message(message) => self.post(from, id, message, now),
             ClientMessage::Sync(sync) => self.sync(from, id, sync),
             ClientMessage::Delivered(Delivered { message_ids }) => self.mark(from, message_ids, false),
@@ -203,11 +212,6 @@ impl Router {
         }
     }
 
-    /// Brings a chat door's session into its room; none can be joined yet.
-    pub(crate) fn enter_room(&self, _from: &Arc<Outlet>, room: &RoomId) -> Option<ServerMessage<'static>> {
-        Some(error(ErrorCode::UnknownRoom, format!("the room {room} cannot be joined")))
-    }
-
     /// Makes a session reachable and sends the one that it replaces away. False where its user has too many.
     ///
     /// `proved_at` is the last revocation that was known when it was [proved](Identity::proved_at): what was revoked
@@ -215,7 +219,8 @@ impl Router {
     pub(crate) fn attach(&self, outlet: &Arc<Outlet>, proved_at: i64) -> bool {
         let attached =
             Attached { session: outlet.session, device: outlet.device.clone(), handle: Arc::clone(outlet) };
-        match self.registry.attach(outlet.user, attached, self.settings.connections_per_user) {
+        let limit = self.settings.connections_per_user;
+        match self.registry.attach(outlet.user, attached, limit, |left| self.tell_departed(left)) {
             Attachment::TooMany => false,
             Attachment::Attached { replaced } => {
                 self.seen.note(&outlet.device);
@@ -238,7 +243,7 @@ impl Router {
     /// A session is over. Gives back what waited for it.
     pub(crate) fn detach(&self, outlet: &Outlet) -> Left {
         let presence = self.registry.presence_of_session(outlet.user, outlet.session);
-        self.registry.detach(outlet.user, outlet.session);
+        self.registry.detach(outlet.user, outlet.session, |left| self.tell_departed(left));
         self.seen.note(&outlet.device);
         self.session_ended(outlet, presence.as_ref());
         outlet.close()
@@ -323,8 +328,11 @@ fn error(code: ErrorCode, message: impl Into<std::borrow::Cow<'static, str>>) ->
     ServerMessage::Error(ErrorReply::new(code, message))
 }
 
-fn not_served(what: &str) -> ServerMessage<'static> {
-    error(ErrorCode::Unavailable, format!("this version of the server has no {what}"))
+fn refused(denied: Denied) -> ServerMessage<'static> {
+    ServerMessage::Error(ErrorReply {
+        retry_after: denied.retry_after,
+        ..ErrorReply::new(denied.code, denied.message)
+    })
 }
 
 /// A fresh session id.

@@ -1,5 +1,5 @@
-//! What must survive: accounts, identities, devices, contacts, sightings, mailboxes, notices, refresh tokens, second
-//! factors, revocations, used challenges, in SQLite or PostgreSQL.
+//! What must survive: accounts, identities, devices, contacts, sightings, mailboxes, rooms and what was said in them,
+//! notices, refresh tokens, second factors, revocations, used challenges, in SQLite or PostgreSQL.
 //!
 //! One file per subject, each with its statements, written once where both backends take the same text. A write
 //! is a short transaction of its own; those that arrive in numbers and are waited for go through the
@@ -17,6 +17,7 @@ mod blob;
 mod chain;
 mod challenges;
 mod changes;
+mod chat;
 mod committed;
 #[cfg(test)]
 mod conformance;
@@ -31,6 +32,7 @@ mod mailbox;
 mod notices;
 mod postgres;
 mod revocations;
+mod rooms;
 mod rotation_ends;
 mod row;
 mod sightings;
@@ -46,6 +48,7 @@ pub(crate) use self::{
     administration::{AccountSummary, Administered, ImportedAccount},
     blob::{BlobPublication, Precondition},
     chain::ChainChange,
+    chat::{NewChat, RoomPage, Said},
     committed::{Committed, Durable},
     contacts::{Decided, NewRequest, Requested},
     db::calls,
@@ -56,6 +59,7 @@ pub(crate) use self::{
     mailbox::{Kept, Marked, NewMessage, NewReceipt, Posted, StoredMessage, Which},
     notices::{Notice, Recipients},
     revocations::{NumberedRevocation, Revocation},
+    rooms::{MemberChange, NewRoom, Revisions, RoomAccess, RoomCreation, StateChange, StateDocument},
     rotation_ends::EndedRotation,
     sightings::Sighting,
     tokens::{FamilyCreation, LoginProof, NewFamily, REFRESH_IDLE_MS, RefreshFamily, RefreshUse},
@@ -147,7 +151,8 @@ impl Store {
             + notices::sweep(&self.db, now_ms).await?
             + standings::sweep(&self.db, now_ms).await?
             + totp::sweep(&self.db, now_ms).await?
-            + mailbox::sweep(&self.db, now_ms).await?)
+            + mailbox::sweep(&self.db, now_ms).await?
+            + chat::sweep(&self.db, now_ms).await?)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The floor: the same stack with nothing of Aldis in it.
 //!
 //! At `/` a connection is upgraded and read from. At `/relay/{pair}/{side}` each frame goes to the other side of its
-//! pair through a queue, and is answered with one constant frame.
+//! pair through a queue, and is answered with one constant frame. At `/room` it goes to all others there in the same way.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -9,7 +9,7 @@ use std::{
     future::poll_fn,
     io::Write as _,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
 
@@ -82,7 +82,10 @@ fn upgrade(mut request: Request<Incoming>, relay: Arc<Relay>) -> Response<Empty<
         let socket = socket(upgraded).await;
         match place {
             None => drop(tokio::spawn(read(socket))),
-            Some(place) => drop(tokio::spawn(Relayed::new(socket, place, &relay).run())),
+            Some(Place::Pair { pair, side }) => {
+                drop(tokio::spawn(Relayed::in_pair(socket, pair, side, &relay).run()));
+            }
+            Some(Place::Room) => drop(tokio::spawn(Relayed::in_room(socket, relay).run())),
         }
     });
     Response::builder()
@@ -108,29 +111,47 @@ async fn read(mut socket: Socket) {
     while let Some(Ok(_)) = socket.next().await {}
 }
 
-/// Which end of which pair.
+/// Where a connection came in.
 #[derive(Debug, Clone, Copy)]
-struct Place {
-    pair: usize,
-    side: usize,
+enum Place {
+    /// At one end of a pair.
+    Pair { pair: usize, side: usize },
+    /// Where everybody hears everybody.
+    Room,
 }
 
 impl Place {
     fn of(path: &str) -> Option<Self> {
+        if path == "/room" {
+            return Some(Self::Room);
+        }
         let (pair, side) = path.strip_prefix("/relay/")?.split_once('/')?;
-        Some(Self { pair: pair.parse().ok()?, side: side.parse().ok()? })
+        Some(Self::Pair { pair: pair.parse().ok()?, side: side.parse().ok()? })
     }
 }
 
-/// The queues of all pairs.
+/// The queues of all pairs, and of the room.
 #[derive(Debug, Default)]
-struct Relay(Mutex<HashMap<usize, [Arc<Queue>; 2]>>);
+struct Relay {
+    pairs: Mutex<HashMap<usize, [Arc<Queue>; 2]>>,
+    room: Mutex<Vec<Arc<Queue>>>,
+}
 
 impl Relay {
     fn queues(&self, pair: usize) -> [Arc<Queue>; 2] {
-        let mut pairs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pairs = self.pairs.lock().unwrap_or_else(PoisonError::into_inner);
         pairs.entry(pair).or_default().clone()
     }
+
+    fn room(&self) -> MutexGuard<'_, Vec<Arc<Queue>>> {
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who gets what a connection sends.
+enum Others {
+    One(Arc<Queue>),
+    Room(Arc<Relay>),
 }
 
 /// What waits for one side.
@@ -158,18 +179,35 @@ impl Queue {
     }
 }
 
-/// One side of a pair.
+/// One side of a pair, or somebody in the room.
 struct Relayed {
     socket: Socket,
     own: Arc<Queue>,
-    other: Arc<Queue>,
+    others: Others,
 }
 
 impl Relayed {
-    fn new(socket: Socket, place: Place, relay: &Relay) -> Self {
-        let [a, b] = relay.queues(place.pair);
-        let (own, other) = if place.side == 0 { (a, b) } else { (b, a) };
-        Self { socket, own, other }
+    fn in_pair(socket: Socket, pair: usize, side: usize, relay: &Relay) -> Self {
+        let [a, b] = relay.queues(pair);
+        let (own, other) = if side == 0 { (a, b) } else { (b, a) };
+        Self { socket, own, others: Others::One(other) }
+    }
+
+    fn in_room(socket: Socket, relay: Arc<Relay>) -> Self {
+        let own = Arc::<Queue>::default();
+        relay.room().push(Arc::clone(&own));
+        Self { socket, own, others: Others::Room(relay) }
+    }
+
+    fn hand_on(own: &Arc<Queue>, others: &Others, text: Utf8Bytes) {
+        match others {
+            Others::One(other) => other.push(Message::Text(text)),
+            Others::Room(relay) => {
+                let room = relay.room();
+                let others = room.iter().filter(|other| !Arc::ptr_eq(other, own));
+                others.for_each(|other| other.push(Message::Text(text.clone())));
+            }
+        }
     }
 
     async fn run(mut self) {
@@ -187,7 +225,7 @@ impl Relayed {
         while let Poll::Ready(message) = socket.as_mut().poll_next(cx) {
             match message {
                 Some(Ok(Message::Text(text))) => {
-                    self.other.push(Message::Text(text));
+                    Self::hand_on(&self.own, &self.others, text);
                     let answer = Message::Text(Utf8Bytes::from_static(ANSWER));
                     socket.as_mut().start_send(answer).expect("room in the write buffer");
                 }

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo build --release -p aldis-server
-//! cargo bench -p aldis-tests --bench spine -- memory routing connects logins messages --runs 3
+//! cargo bench -p aldis-tests --bench spine -- memory routing connects logins messages rooms --runs 3
 //! ```
 
 mod client;
@@ -13,6 +13,7 @@ mod logins;
 mod memory;
 mod messages;
 mod process;
+mod rooms;
 mod routing;
 mod spread;
 
@@ -23,7 +24,7 @@ use std::{env, process::ExitCode};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// What can be measured.
-const MEASURES: [&str; 5] = ["memory", "routing", "connects", "logins", "messages"];
+const MEASURES: [&str; 6] = ["memory", "routing", "connects", "logins", "messages", "rooms"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
             "memory" => runtime.block_on(memory::measure(runs)),
             "routing" => runtime.block_on(routing::measure(runs)),
             "connects" => runtime.block_on(connects::measure(runs)),
+            "rooms" => runtime.block_on(rooms::measure(runs)),
             "logins" => logins::measure(runs),
             _ => messages::measure(&runtime, runs),
         }

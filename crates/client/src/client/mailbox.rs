@@ -5,6 +5,8 @@ use aldis_protocol::{
     limits::{MAX_ENCRYPTED_CONTENT_BYTES, MAX_IDS_PER_RECEIPT},
 };
 
+use tokio::sync::watch;
+
 use crate::{Client, Reply, RequestError};
 
 impl Client {
@@ -35,6 +37,12 @@ impl Client {
     #[must_use]
     pub fn mailbox_cursor(&self) -> Option<u64> {
         *self.0.mailbox_cursor.borrow()
+    }
+
+    /// The same as it changes. Only the latest is kept.
+    #[must_use]
+    pub fn watch_mailbox_cursor(&self) -> watch::Receiver<Option<u64>> {
+        self.0.mailbox_cursor.clone()
     }
 
     /// Says that messages were read; their senders are told. Each batch of 500 is taken whole or not at all.

@@ -18,7 +18,7 @@ use crate::{
     IncomingChat, Kept, Numbered, Refusal, Since,
     line::Limits,
     owned,
-    pending::Request,
+    pending::{Asker, Request},
     purpose::{Errand, Purpose},
 };
 
@@ -177,6 +177,28 @@ impl<R> Machine<R> {
         self.rooms.0.remove(room);
     }
 
+    /// Whether the server has nobody in this room who could leave it.
+    pub(super) fn is_out_of(&self, room: &RoomId) -> bool {
+        let is_out = |room: &Room| room.standing == Standing::Out;
+        self.session.is_none() || self.rooms.0.get(room).is_some_and(is_out)
+    }
+
+    /// Leaves a room of which the server need not be told.
+    pub(super) fn leave_at_once(&mut self, room: &RoomId, request: Request<R>) {
+        self.forget_room(room);
+        for join in self.pending.take_joins(room) {
+            self.fail(join, RequestError::NotConnected);
+        }
+        self.note_left(request);
+    }
+
+    /// The session is in that room no longer, or is no more itself.
+    pub(super) fn note_left(&mut self, request: Request<R>) {
+        if let Asker::Application { reply_to, .. } = request.asker {
+            self.settle(reply_to, Ok(Reply::Ack(Ack::new(AckStatus::Done, LEFT))));
+        }
+    }
+
     /// The application's `join` was refused, or nobody waits for its answer any more.
     pub(super) fn room_not_joined(&mut self, room: &RoomId) {
         let is_same = |purpose: &Purpose| matches!(purpose, Purpose::Join(other, _) if other == room);
@@ -318,6 +340,9 @@ impl<R> Machine<R> {
 
 /// What a server says of a message that it has stored, to people.
 pub(super) const STORED: &str = "Message stored";
+
+/// The same of a room that was left.
+const LEFT: &str = "Left the room";
 
 /// What a request is refused with that would exceed what a server allows a session.
 pub(super) fn too_many(message: &str) -> RequestError {

@@ -11,6 +11,7 @@ use aldis_protocol::{
 };
 
 use super::{Machine, Now, Output, Phase, RequestError};
+use crate::purpose::Purpose;
 
 /// Counted messages that are confirmed together.
 const CONFIRM_MESSAGES: u64 = 64;
@@ -184,7 +185,11 @@ impl<R> Machine<R> {
     pub(super) fn lose_session(&mut self) {
         self.session = None;
         for request in self.pending.take_lost() {
-            self.fail(request, RequestError::ConnectionLost);
+            if matches!(request.purpose(), Some(Purpose::Leave(_))) {
+                self.note_left(request);
+            } else {
+                self.fail(request, RequestError::ConnectionLost);
+            }
         }
     }
 

@@ -23,6 +23,7 @@ impl Router {
         match one {
             Committed::Message(message) => self.deliver_message(message).await,
             Committed::Receipt(receipt) => self.deliver_receipt(receipt),
+            Committed::Chat(chat) => self.deliver_chat(chat).await,
         }
     }
 }

@@ -36,6 +36,11 @@ pub(super) fn deliver(target: &Outlet, frame: &Encoded<'_>, metrics: &Metrics) -
     status(target.push(frame.for_codec(target.codec)), metrics)
 }
 
+/// The same, in its place among what the session was told of before, and answered.
+pub(super) fn deliver_in_order(target: &Outlet, frame: &Encoded<'_>, metrics: &Metrics) -> Option<AckStatus> {
+    status(target.push_in_order(frame.for_codec(target.codec)), metrics)
+}
+
 /// How far what was pushed went.
 pub(super) fn status(pushed: Pushed, metrics: &Metrics) -> Option<AckStatus> {
     match pushed {

@@ -83,7 +83,13 @@ impl Denied {
 
 impl From<StoreError> for Denied {
     fn from(error: StoreError) -> Self {
-        tracing::warn!(%error, "the store failed");
+        if matches!(error, StoreError::Overloaded) {
+            return Self {
+                retry_after: Some(1),
+                ..Self::new(ErrorCode::Unavailable, "too much waits for the database; try again")
+            };
+        }
+        tracing::warn!(error = error.with_causes(), "the store failed");
         if error.is_retryable() {
             Self::new(ErrorCode::Unavailable, "the database is away; try again")
         } else {

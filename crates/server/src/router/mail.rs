@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use aldis_protocol::{
-    Ack, AckStatus, EncryptedMessage, ErrorCode, ErrorReply, MessageId, RequestId, ServerMessage, UserId,
-    UserRef, api::StoredMessageList,
+    Ack, AckStatus, EncryptedMessage, ErrorCode, MessageId, RequestId, ServerMessage, UserId, UserRef,
+    api::StoredMessageList,
 };
 use aldis_registry::{Facts, Purpose, may_reach};
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use super::{
     Caller, Denied, Reply, Router, error,
     named::known_user,
     outlet::Outlet,
+    refused,
     relations::Relation,
     signaling::target_unavailable,
     stand_in::stand_in,
@@ -155,6 +156,7 @@ impl Router {
             same_user: sender == recipient,
             sender: relation.sender,
             target: relation.target,
+            share_private_room: relation.share_private_room,
             ..Facts::default()
         };
         may_reach(self.settings.routing, Purpose::Message, facts)
@@ -213,9 +215,5 @@ fn marked_reply(marked: Marked) -> ServerMessage<'static> {
 
 /// What somebody is told whose request the store failed at.
 pub(super) fn failed(failure: StoreError) -> ServerMessage<'static> {
-    let denied = Denied::from(failure);
-    ServerMessage::Error(ErrorReply {
-        retry_after: denied.retry_after,
-        ..ErrorReply::new(denied.code, denied.message)
-    })
+    refused(failure.into())
 }

@@ -43,7 +43,7 @@ impl Router {
             let senders = if hears { self.registry.of_user(arrival.sender) } else { Vec::new() };
             for session in others.chain(senders) {
                 // Whoever is away finds it in his mailbox.
-                let pushed = session.handle.push_about_mail(frame.for_codec(session.handle.codec));
+                let pushed = session.handle.push_in_order(frame.for_codec(session.handle.codec));
                 let _ = status(pushed, &self.metrics);
             }
         }

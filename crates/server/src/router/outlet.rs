@@ -24,6 +24,7 @@ use self::marks::Marks;
 use super::{
     feed::{Feed, Reached},
     offers::Offers,
+    room_replies::RoomReplies,
     turns::Turns,
 };
 
@@ -42,6 +43,7 @@ pub(crate) struct Outlet {
     family: Mutex<Option<Uuid>>,
     pub(super) offers: Offers,
     pub(super) turns: Turns,
+    pub(super) room_replies: RoomReplies,
     /// The tick at which the session wants to be woken; the sweep reads it.
     deadline: AtomicU64,
     /// Bytes that the session keeps for its client besides the queue.
@@ -57,8 +59,17 @@ pub(crate) struct Frame {
     pub(crate) bytes: Bytes,
     /// Whether the client confirms it, so that it is kept for a resume until then.
     pub(crate) counted: bool,
-    /// The session's own messages up to this number in the mailbox are answered before it.
-    pub(crate) after_mail: u64,
+    /// What the session is answered before it.
+    pub(crate) after: After,
+}
+
+/// Which of a session's own requests have their answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct After {
+    /// Its messages up to this number in the mailbox.
+    pub(crate) mail: u64,
+    /// So many of those that join rooms, or keep something in one.
+    pub(crate) rooms: u64,
 }
 
 /// What the session was told to do.
@@ -151,9 +162,9 @@ struct Load {
 }
 
 impl Frame {
-    /// A frame that has nothing to do with the mailbox.
+    /// A frame that follows nothing.
     pub(crate) const fn new(bytes: Bytes, counted: bool) -> Self {
-        Self { bytes, counted, after_mail: 0 }
+        Self { bytes, counted, after: After { mail: 0, rooms: 0 } }
     }
 }
 
@@ -195,6 +206,7 @@ impl Outlet {
             family: Mutex::new(family),
             offers: Offers::default(),
             turns: Turns::default(),
+            room_replies: RoomReplies::default(),
             deadline: AtomicU64::new(u64::MAX),
             kept: AtomicUsize::new(0),
             watches: AtomicUsize::new(0),
@@ -207,9 +219,10 @@ impl Outlet {
         self.push_made(|_| frame)
     }
 
-    /// Puts a frame into the queue that tells of messages of the user's mailbox which were told before.
-    pub(super) fn push_about_mail(&self, frame: Frame) -> Pushed {
-        self.push_made(|feed| Frame { after_mail: feed.through(), ..frame })
+    /// Puts a frame into the queue that comes after what the session was told of, and answered, until now.
+    pub(super) fn push_in_order(&self, frame: Frame) -> Pushed {
+        let rooms = self.room_replies.count();
+        self.push_made(|feed| Frame { after: After { mail: feed.through(), rooms }, ..frame })
     }
 
     /// Has the session tell its client how a watched user shows himself, as soon as its socket has room.
@@ -234,7 +247,8 @@ impl Outlet {
             Reached::Known => Fed::Known,
             Reached::After(after) => Fed::After(after),
             Reached::Next => {
-                let pushed = queue.push(Frame { after_mail: seq - 1, ..frame() });
+                let after = After { mail: seq - 1, rooms: self.room_replies.count() };
+                let pushed = queue.push(Frame { after, ..frame() });
                 let waker = queue.waker.take();
                 drop(queue);
                 wake(waker);
@@ -569,11 +583,23 @@ mod tests {
         let outlet = outlet();
         assert_eq!(outlet.push_mail(5, || frame(1)), Fed::Pushed(Pushed::Queued));
         assert_eq!(outlet.pass_mail(6), Fed::Known);
-        assert_eq!(outlet.push_about_mail(frame(1)), Pushed::Queued);
+        assert_eq!(outlet.push_in_order(frame(1)), Pushed::Queued);
         assert_eq!(outlet.push_mail(7, || frame(1)), Fed::Pushed(Pushed::Queued));
         assert_eq!(outlet.push(frame(1)), Pushed::Queued);
-        let after_mail: Vec<u64> = outlet.take_ahead(0, 0).iter().map(|frame| frame.after_mail).collect();
+        let after_mail: Vec<u64> = outlet.take_ahead(0, 0).iter().map(|frame| frame.after.mail).collect();
         assert_eq!(after_mail, [4, 6, 6, 0]);
+    }
+
+    #[test]
+    fn what_is_told_of_rooms_comes_behind_the_answers_that_it_follows() {
+        let outlet = outlet();
+        assert_eq!(outlet.push_in_order(frame(1)), Pushed::Queued);
+        outlet.room_replies.answered();
+        assert_eq!(outlet.push_in_order(frame(1)), Pushed::Queued);
+        assert_eq!(outlet.push_mail(1, || frame(1)), Fed::Pushed(Pushed::Queued));
+        assert_eq!(outlet.push(frame(1)), Pushed::Queued);
+        let after: Vec<u64> = outlet.take_ahead(0, 0).iter().map(|frame| frame.after.rooms).collect();
+        assert_eq!(after, [0, 1, 1, 0]);
     }
 
     #[test]

@@ -109,7 +109,7 @@ impl Router {
 
     /// A session has begun.
     pub(super) fn session_began(&self, outlet: &Outlet) {
-        self.seen.note_user(outlet.user);
+        self.seen.note_user(outlet.user, unix_ms_i64());
         self.presence_changed(outlet.user, None);
     }
 
@@ -127,10 +127,11 @@ impl Router {
     /// Tells whoever watches a user, if there is something to tell. `former` is how a device showed itself that shows
     /// itself in another way now, or is gone.
     fn presence_changed(&self, user: UserId, former: Option<&DevicePresence>) {
+        let now_ms = unix_ms_i64();
         if former.is_some_and(DevicePresence::is_visible) {
-            self.seen.note_user(user);
+            self.seen.note_user(user, now_ms);
         }
-        if self.registry.refresh(user, unix_ms_i64()) {
+        if self.registry.refresh(user, now_ms) {
             self.tell_watchers(user);
         }
     }

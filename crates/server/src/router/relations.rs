@@ -29,11 +29,20 @@ pub(super) struct Relations {
 pub(super) struct Relation {
     pub(super) sender: Stance,
     pub(super) target: Stance,
+    /// Both are members of one private room.
+    pub(super) share_private_room: bool,
+}
+
+/// What the store says of two users, the lower id first.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    stances: [Stance; 2],
+    share_private_room: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Known {
-    stances: [Stance; 2],
+    found: Found,
     until_tick: u64,
 }
 
@@ -44,17 +53,23 @@ impl Relations {
         self.known.remove(&key(one, other));
     }
 
-    fn get(&self, sender: UserId, target: UserId, now: Now) -> Option<Relation> {
-        let known = self.known.get(&key(sender, target)).map(|known| *known)?;
-        (now.tick < known.until_tick).then(|| Relation::turned(known.stances, sender, target))
+    /// Of this user and anybody something is no longer as it was.
+    pub(super) fn forget_all_of(&self, user: UserId) {
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
+        self.known.retain(|(one, other), _| *one != user && *other != user);
     }
 
-    fn remember(&self, one: UserId, other: UserId, stances: [Stance; 2], read: Read) {
+    fn get(&self, sender: UserId, target: UserId, now: Now) -> Option<Relation> {
+        let known = self.known.get(&key(sender, target)).map(|known| *known)?;
+        (now.tick < known.until_tick).then(|| known.found.turned(sender, target))
+    }
+
+    fn remember(&self, one: UserId, other: UserId, found: Found, read: Read) {
         if self.known.len() >= LIMIT {
             self.known.clear();
         }
         let key = key(one, other);
-        self.known.insert(key, Known { stances, until_tick: read.at.tick.saturating_add(LIFETIME_MS) });
+        self.known.insert(key, Known { found, until_tick: read.at.tick.saturating_add(LIFETIME_MS) });
         // Whoever forgets counts first and removes then: of the two, one comes after the other's insertion.
         if self.forgotten.load(Ordering::SeqCst) != read.forgotten {
             self.known.remove(&key);
@@ -79,9 +94,11 @@ struct Read {
     forgotten: u64,
 }
 
-impl Relation {
-    fn turned([low, high]: [Stance; 2], sender: UserId, target: UserId) -> Self {
-        if sender < target { Self { sender: low, target: high } } else { Self { sender: high, target: low } }
+impl Found {
+    fn turned(self, sender: UserId, target: UserId) -> Relation {
+        let Self { stances: [low, high], share_private_room } = self;
+        let (sender, target) = if sender < target { (low, high) } else { (high, low) };
+        Relation { sender, target, share_private_room }
     }
 }
 
@@ -106,9 +123,12 @@ impl Router {
         }
         let read = self.relations.begin_read(now);
         let (low, high) = key(sender, target);
-        let stances = self.store.stances(low, high).await?;
-        self.relations.remember(low, high, stances, read);
-        Ok(Relation::turned(stances, sender, target))
+        let peers = [high];
+        let (stances, roommates) =
+            futures::try_join!(self.store.stances(low, high), self.store.roommates(low, &peers))?;
+        let found = Found { stances, share_private_room: !roommates.is_empty() };
+        self.relations.remember(low, high, found, read);
+        Ok(found.turned(sender, target))
     }
 }
 
@@ -124,6 +144,14 @@ mod tests {
     const BLOCKS: Stance = Stance { decision: Some(ContactDecision::Blocked), reached_out: false };
     const NOTHING: Stance = Stance { decision: None, reached_out: false };
 
+    const fn found(stances: [Stance; 2]) -> Found {
+        Found { stances, share_private_room: true }
+    }
+
+    const fn relation(sender: Stance, target: Stance) -> Option<Relation> {
+        Some(Relation { sender, target, share_private_room: true })
+    }
+
     fn at(tick: u64) -> Now {
         Now { tick, unix_ms: 0 }
     }
@@ -131,9 +159,9 @@ mod tests {
     #[test]
     fn a_relation_is_known_from_both_sides_for_a_second() {
         let relations = Relations::default();
-        relations.remember(LOW, HIGH, [BLOCKS, NOTHING], relations.begin_read(at(10)));
-        assert_eq!(relations.get(LOW, HIGH, at(1_009)), Some(Relation { sender: BLOCKS, target: NOTHING }));
-        assert_eq!(relations.get(HIGH, LOW, at(1_009)), Some(Relation { sender: NOTHING, target: BLOCKS }));
+        relations.remember(LOW, HIGH, found([BLOCKS, NOTHING]), relations.begin_read(at(10)));
+        assert_eq!(relations.get(LOW, HIGH, at(1_009)), relation(BLOCKS, NOTHING));
+        assert_eq!(relations.get(HIGH, LOW, at(1_009)), relation(NOTHING, BLOCKS));
         assert_eq!(relations.get(LOW, HIGH, at(1_010)), None);
     }
 
@@ -142,8 +170,21 @@ mod tests {
         let relations = Relations::default();
         let read = relations.begin_read(at(0));
         relations.forget(HIGH, LOW);
-        relations.remember(LOW, HIGH, [NOTHING, NOTHING], read);
+        relations.remember(LOW, HIGH, found([NOTHING, NOTHING]), read);
         assert_eq!(relations.get(LOW, HIGH, at(1)), None);
+    }
+
+    #[test]
+    fn all_relations_of_a_user_are_forgotten_together() {
+        let relations = Relations::default();
+        let third = UserId::new(Uuid::from_u128(3));
+        let pairs = [(LOW, HIGH), (HIGH, third), (LOW, third)];
+        for (one, other) in pairs {
+            relations.remember(one, other, found([NOTHING, NOTHING]), relations.begin_read(at(0)));
+        }
+        relations.forget_all_of(HIGH);
+        let known = pairs.map(|(one, other)| relations.get(one, other, at(1)).is_some());
+        assert_eq!(known, [false, false, true]);
     }
 
     #[test]
@@ -151,7 +192,7 @@ mod tests {
         let relations = Relations::default();
         for number in 0..=LIMIT {
             let other = UserId::new(Uuid::from_u128(number as u128 + 3));
-            relations.remember(LOW, other, [NOTHING, NOTHING], relations.begin_read(at(0)));
+            relations.remember(LOW, other, found([NOTHING, NOTHING]), relations.begin_read(at(0)));
         }
         assert_eq!(relations.known.len(), 1);
     }

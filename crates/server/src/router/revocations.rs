@@ -224,6 +224,11 @@ impl Router {
     }
 
     fn carry_out(&self, revocation: &Revocation) {
+        if let Revocation::AccountDeleted { user } = revocation {
+            for room in self.registry.rooms_owned_by(*user) {
+                self.close_room(&room);
+            }
+        }
         for attached in self.registry.of_user(revocation.user()) {
             if let Some(closing) = closing(revocation, &attached.handle) {
                 attached.handle.close_with(closing);

@@ -40,9 +40,9 @@ impl Seen {
         }
     }
 
-    /// A user shows himself now, or did until now.
-    pub(super) fn note_user(&self, user: UserId) {
-        self.users().note(user, unix_ms_i64());
+    /// A user shows himself at this time, or did until then.
+    pub(super) fn note_user(&self, user: UserId, at_ms: i64) {
+        self.users().note(user, at_ms);
     }
 
     /// When a user was last seen, where that is not written down yet.
@@ -115,9 +115,10 @@ mod tests {
     fn a_user_is_known_from_here_until_he_is_written_down() {
         let seen = Seen::default();
         assert_eq!(seen.of_user(USER), None);
-        seen.note_user(USER);
-        let at_ms = seen.of_user(USER);
-        assert!(at_ms.is_some());
+        seen.note_user(USER, 7);
+        seen.note_user(USER, 5);
+        let at_ms = Some(7);
+        assert_eq!(seen.of_user(USER), at_ms);
         assert_eq!(seen.begin_writing_users().len(), 1);
         assert_eq!(seen.of_user(USER), at_ms, "while it is written");
         seen.end_writing_users(false);

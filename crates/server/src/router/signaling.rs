@@ -153,8 +153,11 @@ impl Handing<'_> {
             sender: self.addressee.relation.sender,
             target: self.addressee.relation.target,
             offered: target.offers.include(self.from.session),
-            share_private_room: false,
-            share_public_room: false,
+            share_private_room: self.addressee.relation.share_private_room,
+            share_public_room: self
+                .router
+                .registry
+                .share_public_room((self.from.user, self.from.session), (target.user, target.session)),
         }
     }
 }

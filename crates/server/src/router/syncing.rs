@@ -21,8 +21,8 @@ impl Router {
         let streaming = Streaming {
             router: Arc::clone(self),
             session: Arc::clone(from),
-            turn: Turn::take(from),
             id,
+            turn: Turn::take(from),
             position: Position::Before,
             last: sync.since_seq,
             left: sync.limit.unwrap_or(DEFAULT_PAGE).min(MAX_PAGE),
@@ -40,8 +40,9 @@ impl Router {
 struct Streaming {
     router: Arc<Router>,
     session: Arc<Outlet>,
-    turn: Turn,
+    /// The request's. What is streamed has it too: so a client knows what is not counted.
     id: Option<RequestId>,
+    turn: Turn,
     position: Position,
     /// The last number streamed.
     last: u64,
@@ -102,7 +103,9 @@ impl Streaming {
     }
 
     fn encode(&self, message: &StoredMessage) -> Bytes {
-        self.session.codec.encode_server(&ServerFrame { id: self.id.clone(), ..mail(message) })
+        let frame = mail(message);
+        let id = self.id.clone().or(frame.id);
+        self.session.codec.encode_server(&ServerFrame { id, ..frame })
     }
 
     /// Up to where the client asks from, it has everything.

@@ -2,6 +2,8 @@
 
 mod rotation_ends;
 
+mod rooms;
+
 use std::sync::Arc;
 
 use aldis_auth::{KeyRing, RootKey};

@@ -71,7 +71,14 @@ pub(super) async fn admit<W: Wire>(
     match begin(codec, &identity, router) {
         Some(outlet) => {
             router.tell_waiting(&outlet).await;
-            Some(greeted(arriving, arrived, id, &identity, outlet, router, sockets))
+            let room = arrived.room.clone();
+            let mut task = greeted(arriving, arrived, id, &identity, outlet, router, sockets);
+            if let Some(room) = room
+                && let Some(error) = router.enter_room(task.outlet(), &room).await
+            {
+                task.say(error);
+            }
+            Some(task)
         }
         None => {
             let denied = Denied::new(ErrorCode::Overloaded, "this user has too many connections");
@@ -133,16 +140,11 @@ fn greeted<W: Wire>(
     sockets: &TaskTracker,
 ) -> Task<W> {
     let Arriving { mut wire, early } = arriving;
-    let room = arrived.room.clone();
     let token = greeting::resume_token(outlet.session);
     let pace = Pace::new(router.has_rate_limits());
     let live = Live::new(arrived, identity, token, pace, Arc::clone(&router.metrics), Now::read());
     greeting::greet(&mut wire, &outlet, identity, Greeting::fresh(&live, id));
-    let mut task = Task::new(wire, early, live, outlet, Arc::clone(router), sockets.clone());
-    if let Some(message) = room.and_then(|room| router.enter_room(task.outlet(), &room)) {
-        task.say(message);
-    }
-    task
+    Task::new(wire, early, live, outlet, Arc::clone(router), sockets.clone())
 }
 
 /// Says why, closes, and waits a moment for the other side to have read it.

@@ -85,6 +85,10 @@ pub(super) struct Asked {
     id: Option<RequestId>,
     digest: Option<RequestDigest>,
     subscribes: bool,
+    /// It joins a room, or keeps something in one.
+    is_for_rooms: bool,
+    /// Its place among those.
+    place_in_rooms: Option<u64>,
 }
 
 /// What a deadline asks for.
@@ -110,9 +114,28 @@ impl Asked {
         self.id.as_ref()
     }
 
+    /// A request for somebody's presence, or for something else.
+    #[cfg(test)]
+    pub(super) const fn nameless(subscribes: bool) -> Self {
+        Self { id: None, digest: None, subscribes, is_for_rooms: false, place_in_rooms: None }
+    }
+
     /// Whether it asks for somebody's presence.
     pub(super) const fn subscribes(&self) -> bool {
         self.subscribes
+    }
+
+    /// It waits for its answer. `count` is of those before it that join rooms, or keep something in one.
+    pub(super) fn take_place(&mut self, count: &mut u64) {
+        if self.is_for_rooms {
+            *count += 1;
+            self.place_in_rooms = Some(*count);
+        }
+    }
+
+    /// Its place among those that join rooms, or keep something in one, the first of which has 1.
+    pub(super) const fn place_in_rooms(&self) -> Option<u64> {
+        self.place_in_rooms
     }
 
     /// Whether this is a request under the id of another, of a kind that is not carried out twice.
@@ -347,7 +370,8 @@ impl Live {
             }
         }
         let subscribes = matches!(message, ClientMessage::PresenceSubscribe(_));
-        let asked = Asked { id, digest, subscribes };
+        let is_for_rooms = matches!(message, ClientMessage::Join(_) | ClientMessage::ChatMessage(_));
+        let asked = Asked { id, digest, subscribes, is_for_rooms, place_in_rooms: None };
         if let ClientMessage::Auth(auth) = message {
             let token = auth.token.map(|token| token.expose().to_owned()).unwrap_or_default();
             return Step::CheckToken(asked, token);

@@ -23,12 +23,12 @@ use super::{
     live::{Due, Live, Step, fresh},
     resume::{Arriving, HandOver},
     told::Told,
-    unanswered::{Answer, Unanswered, mailbox_number},
+    unanswered::{Answer, Unanswered},
     wire::{Backlog, Broken, Incoming, Outgoing, Wire},
 };
 use crate::{
     clock::{Now, milliseconds},
-    router::{Closing, Frame, Left, Order, Outlet, Reply, Router, Taken},
+    router::{After, Closing, Frame, Left, Order, Outlet, Reply, Router, Taken},
 };
 
 /// Requests that may wait for the store at once.
@@ -48,6 +48,8 @@ pub(crate) struct Task<W> {
     /// What was read and has to wait for those that wait, for one of which it may be a repetition; nothing is read until it
     /// has had its turn.
     put_off: Option<Box<Incoming>>,
+    /// How many requests to join a room, or to keep something in one, had to wait for their answers.
+    asked_in_rooms: u64,
     /// Of whose presence the client was told on this socket.
     told: Told,
     /// What the socket had taken when it was last seen to take nothing.
@@ -90,7 +92,18 @@ impl<W: Wire> Task<W> {
         outlet.set_deadline(live.next_deadline());
         let (wire, waiting, put_off, told) =
             (Some(wire), Unanswered::default(), early.map(Box::new), Told::default());
-        Self { wire, live, outlet, router, sockets, waiting, put_off, told, written_before_stall: 0 }
+        Self {
+            wire,
+            live,
+            outlet,
+            router,
+            sockets,
+            waiting,
+            put_off,
+            asked_in_rooms: 0,
+            told,
+            written_before_stall: 0,
+        }
     }
 
     /// The way to this session.
@@ -291,7 +304,7 @@ impl<W: Wire> Task<W> {
                 self.put_off = Some(Box::new(Incoming::Frame(frame.clone())));
                 Flow::Continue(())
             }
-            Step::Ask(asked, message) => {
+            Step::Ask(mut asked, message) => {
                 let id = asked.id().cloned();
                 match self.router.handle(&self.outlet, id, message, now) {
                     Reply::Now(message) => {
@@ -299,6 +312,7 @@ impl<W: Wire> Task<W> {
                         self.reply(reply)
                     }
                     Reply::Later(answer) => {
+                        asked.take_place(&mut self.asked_in_rooms);
                         self.waiting.push(asked, answer);
                         Flow::Continue(())
                     }
@@ -327,13 +341,15 @@ impl<W: Wire> Task<W> {
         Flow::Continue(())
     }
 
-    /// Sends an answer; before that of a stored message, what waits of those with lower numbers.
+    /// Sends an answer; before one that has its place among what others cause, what waits from before it.
     fn take_answer(&mut self, answer: Answer, cx: &mut Context<'_>) -> Flow {
-        let number = if let Answer::Message(_, message) = &answer { mailbox_number(message) } else { None };
-        let Some(number) = number else { return self.send_answer(answer) };
+        let place = answer.place();
+        if !place.is_anywhere() {
+            return self.send_answer(answer);
+        }
         let Backlog { frames, bytes } = self.backlog();
         let mut waiting = self.outlet.take_ahead(frames, bytes);
-        while let Some(frame) = waiting.pop_front_if(|frame| frame.after_mail < number) {
+        while let Some(frame) = waiting.pop_front_if(|frame| !place.comes_before(frame.after)) {
             self.send_or_end(frame)?;
         }
         self.send_answer(answer)?;
@@ -361,8 +377,8 @@ impl<W: Wire> Task<W> {
             self.waiting.poll_all(cx);
         }
         frames.into_iter().try_for_each(|frame| {
-            while frame.after_mail > 0
-                && let Some(answer) = self.waiting.take_up_to(frame.after_mail)
+            while frame.after != After::default()
+                && let Some(answer) = self.waiting.take_up_to(frame.after)
             {
                 self.send_answer(answer)?;
             }

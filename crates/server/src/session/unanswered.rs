@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::{StreamExt, future::BoxFuture, stream::BoxStream};
 
 use super::live::Asked;
-use crate::router::{Frame, Part};
+use crate::router::{After, Frame, Part};
 
 /// In the order of the requests. Its user bounds how many there are.
 #[derive(Default)]
@@ -107,9 +107,9 @@ impl Unanswered {
         self.0.iter_mut().for_each(|waiting| waiting.poll(cx));
     }
 
-    /// The next answer, where it is there and has no higher number in the mailbox.
-    pub(super) fn take_up_to(&mut self, number: u64) -> Option<Answer> {
-        let is_later = self.0.front().and_then(Waiting::number).is_some_and(|next| next > number);
+    /// The next answer, where it is there and comes before a frame that follows so much.
+    pub(super) fn take_up_to(&mut self, after: After) -> Option<Answer> {
+        let is_later = self.0.front().is_some_and(|next| !next.place().comes_before(after));
         if is_later { None } else { self.take_first() }
     }
 
@@ -137,17 +137,51 @@ impl Unanswered {
     }
 }
 
-/// The number in the sender's mailbox of a message that this says is stored.
-pub(super) fn mailbox_number(message: &ServerMessage<'_>) -> Option<u64> {
-    let ServerMessage::Ack(ack) = message else { return None };
-    ack.seq.filter(|_| ack.message_id.is_some())
+/// Where an answer belongs among what others cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Place {
+    /// The number in the sender's mailbox of a message that this says is stored.
+    mail: Option<u64>,
+    /// Among the requests that join rooms, or keep something in one.
+    rooms: Option<u64>,
+}
+
+impl Place {
+    /// Whether the answer has a place at all.
+    pub(super) fn is_anywhere(self) -> bool {
+        self != Self::default()
+    }
+
+    /// Whether the answer was known before a frame that follows so much.
+    pub(super) fn comes_before(self, after: After) -> bool {
+        self.mail.is_none_or(|number| number <= after.mail)
+            && self.rooms.is_none_or(|place| place <= after.rooms)
+    }
+}
+
+impl Answer {
+    /// Where it belongs.
+    pub(super) fn place(&self) -> Place {
+        match self {
+            Self::Message(asked, message) => place(asked, message),
+            Self::End(..) | Self::Reply(_) | Self::Part(_) => Place::default(),
+        }
+    }
+}
+
+fn place(asked: &Asked, message: &ServerMessage<'_>) -> Place {
+    let mail = match message {
+        ServerMessage::Ack(ack) => ack.seq.filter(|_| ack.message_id.is_some()),
+        _ => None,
+    };
+    Place { mail, rooms: asked.place_in_rooms() }
 }
 
 impl Waiting {
-    fn number(&self) -> Option<u64> {
+    fn place(&self) -> Place {
         match self {
-            Self::Answered(_, message) => mailbox_number(message),
-            Self::ForAnswer(..) | Self::InParts(..) | Self::ForTurn(_) => None,
+            Self::Answered(asked, message) => place(asked, message),
+            Self::ForAnswer(..) | Self::InParts(..) | Self::ForTurn(_) => Place::default(),
         }
     }
 
@@ -158,5 +192,45 @@ impl Waiting {
         if let Self::ForAnswer(asked, _) = this {
             *self = Self::Answered(asked, Box::new(message));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    fn poll(unanswered: &mut Unanswered) -> bool {
+        let answer = unanswered.poll(&mut Context::from_waker(Waker::noop()), true);
+        matches!(answer, Poll::Ready(Answer::Message(..)))
+    }
+
+    #[test]
+    fn a_subscription_is_awaited_until_it_is_answered_in_its_turn() {
+        let (slow, answered) = oneshot::channel();
+        let mut unanswered = Unanswered::default();
+        unanswered.push(Asked::nameless(false), Box::pin(async { answered.await.unwrap() }));
+        assert!(!unanswered.awaits_subscription());
+        unanswered.push(Asked::nameless(true), Box::pin(async { ServerMessage::Pong }));
+        assert!(!poll(&mut unanswered), "the first is not answered");
+        assert!(unanswered.awaits_subscription(), "carried out, and not answered");
+        slow.send(ServerMessage::Pong).unwrap();
+        assert!(poll(&mut unanswered));
+        assert!(unanswered.awaits_subscription());
+        assert!(poll(&mut unanswered));
+        assert!(!unanswered.awaits_subscription());
+    }
+
+    #[test]
+    fn an_answer_comes_before_what_follows_it_in_both_orders() {
+        let after = After { mail: 5, rooms: 2 };
+        let comes_before = |mail, rooms| Place { mail, rooms }.comes_before(after);
+        assert!(comes_before(None, None) && comes_before(Some(5), Some(2)));
+        assert!(comes_before(Some(1), None) && comes_before(None, Some(1)));
+        assert!(!comes_before(Some(6), None) && !comes_before(None, Some(3)));
+        assert!(!comes_before(Some(5), Some(3)) && !comes_before(Some(6), Some(2)));
     }
 }

@@ -10,6 +10,7 @@ use super::{
     db::{Tx, on, within},
     mailbox,
     revocations::{self, Revocation},
+    rooms,
     tokens::{self, Choice},
 };
 
@@ -167,6 +168,7 @@ impl Store {
         }
         let mut revoked = vec![Revocation::AccountDeleted { user }];
         revoked.extend(tokens::revoke(&mut tx, user, Choice::All, now_ms).await?);
+        rooms::leave_private_rooms(&mut tx, user, now_ms).await?;
         empty(&mut tx, user, now_ms).await?;
         revocations::append(&mut tx, &revoked, now_ms).await?;
         tx.commit().await?;
@@ -275,7 +277,7 @@ async fn empty(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<(), StoreError>
         "INSERT INTO sightings (user_id, at_ms) VALUES ($1, NULL) ON CONFLICT (user_id) DO UPDATE SET at_ms = NULL",
         "DELETE FROM notices WHERE device_id IN (SELECT device_id FROM devices WHERE user_id = $1)",
     ];
-    for delete in gone {
+    for delete in gone.into_iter().chain(rooms::OF_ACCOUNT) {
         within!(tx, connection => {
             sqlx::query(delete).bind(user.as_uuid()).execute(connection).await?;
         });

@@ -4,6 +4,7 @@ use tokio::sync::oneshot;
 
 use super::{
     StoreError,
+    chat::{NewChat, Said},
     mailbox::{Marked, NewMessage, NewReceipt, Posted},
 };
 
@@ -14,6 +15,8 @@ pub(crate) enum Committed {
     Message(Durable<NewMessage, Posted>),
     /// Encrypted messages arrived, or were read.
     Receipt(Durable<NewReceipt, Marked>),
+    /// Something that was said in a room.
+    Chat(Durable<NewChat, Said>),
 }
 
 /// An append that is durable, with its answer and who waits for that.
@@ -31,6 +34,7 @@ impl Committed {
         match self {
             Self::Message(durable) => durable.answer(),
             Self::Receipt(durable) => durable.answer(),
+            Self::Chat(durable) => durable.answer(),
         }
     }
 }

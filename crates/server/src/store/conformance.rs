@@ -10,7 +10,7 @@ use aldis_tests::postgres::Cluster;
 use futures::future::join_all;
 use uuid::Uuid;
 
-use super::{DatabaseUrl, Store, StoreOptions};
+use super::{DatabaseUrl, NewFamily, Store, StoreOptions};
 
 mod accounts;
 mod administration;
@@ -18,6 +18,7 @@ mod blob;
 mod chain;
 mod challenges;
 mod changes;
+mod chat;
 mod contacts;
 mod devices;
 mod keys;
@@ -25,6 +26,7 @@ mod lifecycle;
 mod mailbox;
 mod notices;
 mod revocations;
+mod rooms;
 mod rotation_ends;
 mod sightings;
 mod tokens;
@@ -86,6 +88,16 @@ impl Fixture {
         let user = UserId::new(Uuid::new_v4());
         self.store.create_account(user, &format!("{user}@example.org"), "hash", NOW).await.unwrap();
         user
+    }
+
+    /// A sign-in of a user.
+    async fn sign_in(&self, user_id: UserId) -> Uuid {
+        let family_id = Uuid::new_v4();
+        let mut token_hash = [0; 32];
+        token_hash[..16].copy_from_slice(family_id.as_bytes());
+        let new = NewFamily { family_id, user_id, device_id: None, token_hash };
+        self.store.create_family(&new, None, NOW).await.unwrap();
+        family_id
     }
 }
 

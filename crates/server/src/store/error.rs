@@ -48,7 +48,7 @@ impl StoreError {
         }
     }
 
-    /// What went wrong, and why, down to what the database said.
+    /// What went wrong, with its causes down to what the database or the system said.
     pub(crate) fn with_causes(&self) -> String {
         let mut text = self.to_string();
         let mut cause = std::error::Error::source(self);

@@ -22,6 +22,11 @@ pub(super) fn device_id(text: &str) -> Result<DeviceId, StoreError> {
     text.parse().map_err(unreadable)
 }
 
+/// A number that is never negative.
+pub(super) fn number(value: i64) -> Result<u64, StoreError> {
+    value.try_into().map_err(unreadable)
+}
+
 /// One of a closed set of names.
 pub(super) fn name<T: FromStr<Err = UnknownName>>(text: &str) -> Result<T, StoreError> {
     text.parse().map_err(unreadable)

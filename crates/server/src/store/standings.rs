@@ -1,4 +1,5 @@
-//! Between whom something has changed that decides who may reach whom: a numbered list that every node reads, so that
+//! Between whom something has changed that decides who may reach whom, or, where both are the same user, about whose
+//! place in rooms: a numbered list that every node reads, so that
 //! what it remembers of two users, and lets its sessions see of them, follows what another node wrote.
 //!
 //! The numbers come from one row that stays locked until the commit, as those of revocations do, and for the same

@@ -20,6 +20,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     StoreError,
     challenges::UsedChallenge,
+    chat::{NewChat, Rooms},
     committed::{Committed, Durable},
     db::{Db, Tx},
     devices::LastSeen,
@@ -77,6 +78,8 @@ pub(super) enum Queued {
     Message(Waiting<NewMessage>),
     /// Encrypted messages arrived, or were read.
     Receipt(Waiting<NewReceipt>),
+    /// Something is said in a room.
+    Chat(Waiting<NewChat>),
 }
 
 /// An append, and who waits for its answer.
@@ -200,6 +203,7 @@ struct Batch {
     last_seen: Lane<LastSeen>,
     messages: Lane<NewMessage>,
     receipts: Lane<NewReceipt>,
+    chats: Lane<NewChat>,
 }
 
 impl FromIterator<Queued> for Batch {
@@ -211,6 +215,7 @@ impl FromIterator<Queued> for Batch {
                 Queued::LastSeen(waiting) => batch.last_seen.push(place, waiting),
                 Queued::Message(waiting) => batch.messages.push(place, waiting),
                 Queued::Receipt(waiting) => batch.receipts.push(place, waiting),
+                Queued::Chat(waiting) => batch.chats.push(place, waiting),
             }
         }
         batch
@@ -219,7 +224,8 @@ impl FromIterator<Queued> for Batch {
 
 impl Batch {
     fn len(&self) -> usize {
-        self.challenges.len() + self.last_seen.len() + self.messages.len() + self.receipts.len()
+        let of_others = self.messages.len() + self.receipts.len() + self.chats.len();
+        self.challenges.len() + self.last_seen.len() + of_others
     }
 
     async fn commit(&mut self, db: &Db) -> Result<(), StoreError> {
@@ -233,11 +239,15 @@ impl Batch {
         let mut tx = db.begin().await?;
         // All counters at once and first, in the order of their ids: so nodes cannot deadlock.
         let mut mailboxes = Mailboxes::lock(&mut tx, self.mailbox_users()).await?;
+        let rooms = self.chats.appends().iter().map(|chat| &chat.room);
+        let mut rooms = Rooms::lock(&mut tx, rooms).await?;
         self.challenges.write(&mut tx, &mut ()).await?;
         self.last_seen.write(&mut tx, &mut ()).await?;
         self.messages.write(&mut tx, &mut mailboxes).await?;
         self.receipts.write(&mut tx, &mut mailboxes).await?;
+        self.chats.write(&mut tx, &mut rooms).await?;
         mailboxes.write(&mut tx).await?;
+        rooms.write(&mut tx).await?;
         tx.commit().await
     }
 
@@ -252,6 +262,7 @@ impl Batch {
         self.last_seen.answer(outcome);
         let mut committed = self.messages.hand_on(outcome, Committed::Message);
         committed.extend(self.receipts.hand_on(outcome, Committed::Receipt));
+        committed.extend(self.chats.hand_on(outcome, Committed::Chat));
         committed.sort_unstable_by_key(|(place, _)| *place);
         committed.into_iter().map(|(_, committed)| committed).collect()
     }
@@ -262,8 +273,9 @@ impl Batch {
         let last_seen = self.last_seen.split(|last_seen| Self { last_seen, ..Self::default() });
         let messages = self.messages.split(|messages| Self { messages, ..Self::default() });
         let receipts = self.receipts.split(|receipts| Self { receipts, ..Self::default() });
+        let chats = self.chats.split(|chats| Self { chats, ..Self::default() });
         let mut alone: Vec<(usize, Self)> =
-            challenges.chain(last_seen).chain(messages).chain(receipts).collect();
+            challenges.chain(last_seen).chain(messages).chain(receipts).chain(chats).collect();
         alone.sort_unstable_by_key(|(place, _)| *place);
         alone.into_iter().map(|(_, batch)| batch)
     }

@@ -5,7 +5,7 @@ mod server;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use aldis_protocol::{
-    ChatContent, ChatMessage, EncryptedMessage, History, HistoryMessage, HistoryRequest, Join,
+    ChatContent, ChatMessage, EncryptedMessage, History, HistoryMessage, HistoryRequest, Join, Leave,
     MailboxMessage, MessageId, PresenceSubscribe, PresenceUnsubscribe, RoomId, StoredChatMessage, Sync,
     Synced, UserRef,
 };
@@ -38,6 +38,9 @@ enum Happens {
     SendToSelf,
     /// Another device of the same user sends something.
     SentElsewhere,
+    /// The application enters and leaves a room besides.
+    Enter,
+    GoOut,
     Show(Status),
     Watch(u128),
     Unwatch(u128),
@@ -60,6 +63,7 @@ struct World {
     requests: u32,
     /// What the application's requests were.
     sent: HashMap<u32, (RequestId, Option<RoomId>)>,
+    is_on_porch: bool,
     shown: Option<Status>,
     watched: HashSet<UserRef>,
     changes: HashMap<u32, ClientMessage<'static>>,
@@ -70,6 +74,10 @@ struct World {
 
 fn room_at(at: usize) -> Option<RoomId> {
     ROOMS.get(at).map(|(name, _)| name.parse().unwrap())
+}
+
+fn porch() -> RoomId {
+    "porch".parse().unwrap()
 }
 
 fn user(number: u128) -> UserId {
@@ -89,6 +97,7 @@ impl World {
             server: Server::new(rig),
             requests: 0,
             sent: HashMap::new(),
+            is_on_porch: false,
             shown: None,
             watched: HashSet::new(),
             changes: HashMap::new(),
@@ -96,6 +105,7 @@ impl World {
             stored: Vec::new(),
             given: 0,
         };
+        world.server.logs.insert(Some(porch()), Log::default());
         for (name, since) in ROOMS {
             let room: RoomId = name.parse().unwrap();
             world.server.logs.insert(Some(room.clone()), Log::default());
@@ -129,6 +139,15 @@ impl World {
             Happens::Say(at) => self.say(at),
             Happens::SendToOther => self.send(9),
             Happens::SendToSelf => self.send(ME),
+            Happens::Enter => {
+                let since = Purpose::Join(porch(), Since::Now);
+                self.ask(ClientMessage::Join(Join { room: porch() }), Some(since));
+                self.is_on_porch = true;
+            }
+            Happens::GoOut => {
+                self.ask(ClientMessage::Leave(Leave { room: porch() }), None);
+                self.is_on_porch = false;
+            }
             Happens::Show(status) => {
                 self.change(ClientMessage::Presence(SetPresence { status, note: None }));
             }
@@ -313,7 +332,8 @@ impl World {
     fn check(&self) {
         let session = self.server.net.sessions.session.as_ref().unwrap();
         assert_eq!(session.confirmed, session.sent.len(), "all is confirmed");
-        assert_eq!(session.state.joined.len(), ROOMS.len());
+        let rooms = ROOMS.len() + usize::from(self.is_on_porch);
+        assert_eq!(session.state.joined.len(), rooms, "{:?}", session.state.joined);
         assert_eq!(session.state.watched, self.watched);
         assert_eq!(session.state.shown.unwrap_or(Status::Online), self.shown.unwrap_or(Status::Online));
         assert!(
@@ -382,6 +402,8 @@ fn happening() -> impl Strategy<Value = Happens> {
         2 => Just(Happens::SendToOther),
         1 => Just(Happens::SendToSelf),
         1 => Just(Happens::SentElsewhere),
+        2 => Just(Happens::Enter),
+        2 => Just(Happens::GoOut),
         1 => status.prop_map(Happens::Show),
         1 => (0..3_u128).prop_map(Happens::Watch),
         1 => (0..3_u128).prop_map(Happens::Unwatch),

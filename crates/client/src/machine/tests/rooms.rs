@@ -298,6 +298,25 @@ fn a_room_that_is_left_is_told_of_no_more() {
 }
 
 #[test]
+fn a_room_is_left_with_its_session() {
+    let mut rig = Rig::in_hall(Since::Now);
+    rig.request(1, ClientMessage::Leave(Leave { room: hall() }), Purpose::Leave(hall()));
+    rig.loses_session();
+    assert!(matches!(rig.settled.last(), Some((1, Ok(Reply::Ack(_))))));
+    assert!(rig.sent.is_empty());
+}
+
+#[test]
+fn a_room_is_left_without_a_session_too() {
+    let mut rig = Rig::with_key();
+    rig.request(1, ClientMessage::Join(Join { room: hall() }), Purpose::Join(hall(), Since::Now));
+    rig.request(2, ClientMessage::Leave(Leave { room: hall() }), Purpose::Leave(hall()));
+    assert!(matches!(rig.settled[..], [(1, Err(RequestError::NotConnected)), (2, Ok(Reply::Ack(_)))]));
+    rig.connect();
+    assert!(rig.sent.is_empty());
+}
+
+#[test]
 fn a_refused_join_leaves_nothing_behind() {
     let mut rig = Rig::with_key();
     rig.connect();

@@ -1,6 +1,9 @@
 //! Who may see whom: looked up when somebody subscribes, and again whenever something changes between two users.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use aldis_protocol::UserId;
 use aldis_registry::{Decision, Doubt, Facts, Purpose, Stance, may_reach};
@@ -12,6 +15,9 @@ use crate::{
 
 /// Watchers for whom it is decided at a time that they see somebody no more.
 const HIDDEN_AT_ONCE: usize = 256;
+
+/// Users between whom and one other it is looked up at a time how they stand.
+const PEERS_AT_ONCE: usize = 256;
 
 impl Router {
     /// Decides whether a session sees users whom it has just asked for. Asks the same, whoever they are, whether they
@@ -25,8 +31,9 @@ impl Router {
                 .collect();
             let here: Vec<_> = undecided.iter().map(|user| self.seen.of_user(*user)).collect();
             let stances = self.store.stances_with(from.user, &undecided).await?;
+            let roommates = self.store.roommates(from.user, &undecided).await?;
             let sightings = self.store.sightings_of(&undecided).await?;
-            let facts = Known { stances, sightings };
+            let facts = Known { stances, roommates, sightings };
             for (user, here) in undecided.iter().zip(here) {
                 if let Some(at_ms) = facts.last_seen_ms(*user).max(here).filter(|_| !facts.is_deleted(*user))
                 {
@@ -36,7 +43,7 @@ impl Router {
             undecided = stamps
                 .into_iter()
                 .filter(|(user, stamp)| {
-                    let sees = self.may_see(from.user, *user, &facts);
+                    let sees = self.may_see((from.user, *user), from.user, &facts);
                     self.registry.decide(from.session, *user, *stamp, sees) == Decision::Outdated
                 })
                 .map(|(user, _)| user)
@@ -52,6 +59,9 @@ impl Router {
         one: UserId,
         other: UserId,
     ) -> Result<(), StoreError> {
+        if one == other {
+            return self.place_in_rooms_changed(one).await;
+        }
         let doubts = self.doubt_standing(one, other);
         if doubts.is_empty() { Ok(()) } else { self.resolve_all(one, other, &doubts).await }
     }
@@ -69,6 +79,20 @@ impl Router {
         if let Err(error) = self.resolve_all(one, other, &doubts).await {
             self.look_again(one, other, &error);
         }
+    }
+
+    /// A user is in a room, or in one no more: that may decide between him and all who are in it.
+    async fn place_in_rooms_changed(&self, user: UserId) -> Result<(), StoreError> {
+        self.relations.forget_all_of(user);
+        self.check_rooms_of(user).await?;
+        for peers in self.registry.watch_peers(user).chunks(PEERS_AT_ONCE) {
+            let of_peers = peers.iter().filter(|peer| **peer != user);
+            let doubts: Vec<_> = of_peers.flat_map(|peer| self.doubt_standing(user, *peer)).collect();
+            if !doubts.is_empty() {
+                self.resolve_with(user, peers, &doubts).await?;
+            }
+        }
+        Ok(())
     }
 
     /// A user is gone for good: nobody who watches him sees anything of him any more.
@@ -101,10 +125,20 @@ impl Router {
         other: UserId,
         doubts: &[Doubt<Arc<Outlet>>],
     ) -> Result<(), StoreError> {
-        let facts = self.facts_between(one, other).await;
+        self.resolve_with(one, &[other], doubts).await
+    }
+
+    /// The same, between one user and each of many.
+    async fn resolve_with(
+        &self,
+        one: UserId,
+        others: &[UserId],
+        doubts: &[Doubt<Arc<Outlet>>],
+    ) -> Result<(), StoreError> {
+        let facts = self.facts_between(one, others).await;
         for doubt in doubts {
-            let (watcher, watched) = (doubt.watcher.user, doubt.watched);
-            self.resolve(doubt, facts.as_ref().is_ok_and(|facts| self.may_see(watcher, watched, facts)));
+            let pair = (doubt.watcher.user, doubt.watched);
+            self.resolve(doubt, facts.as_ref().is_ok_and(|facts| self.may_see(pair, one, facts)));
         }
         facts.map(drop)
     }
@@ -116,34 +150,39 @@ impl Router {
         }
     }
 
-    /// What is known of two users, whichever of them watches.
-    async fn facts_between(&self, one: UserId, other: UserId) -> Result<Known, StoreError> {
-        let mut stances = self.store.stances_with(one, &[other]).await?;
-        if let Some([mine, theirs]) = stances.get(&other).copied() {
-            stances.insert(one, [theirs, mine]);
-        }
-        let sightings = self.store.sightings_of(&[one, other]).await?;
-        Ok(Known { stances, sightings })
+    /// What is known of one user and others, whichever of them watches.
+    async fn facts_between(&self, one: UserId, others: &[UserId]) -> Result<Known, StoreError> {
+        let stances = self.store.stances_with(one, others).await?;
+        let roommates = self.store.roommates(one, others).await?;
+        let mut all = others.to_vec();
+        all.push(one);
+        let sightings = self.store.sightings_of(&all).await?;
+        Ok(Known { stances, roommates, sightings })
     }
 
-    fn may_see(&self, watcher: UserId, user: UserId, known: &Known) -> bool {
-        let [sender, target] = known.stances.get(&user).copied().unwrap_or_default();
+    /// Whether a watcher may see a user, by what is known of `one` of them and others.
+    fn may_see(&self, (watcher, user): (UserId, UserId), one: UserId, known: &Known) -> bool {
+        let other = if watcher == one { user } else { watcher };
+        let [of_one, of_other] = known.stances.get(&other).copied().unwrap_or_default();
+        let (sender, target) = if watcher == one { (of_one, of_other) } else { (of_other, of_one) };
         let facts = Facts {
             same_user: watcher == user,
             sender,
             target,
             offered: false,
-            share_private_room: false,
+            share_private_room: known.roommates.contains(&other),
             share_public_room: false,
         };
         !known.is_deleted(user) && may_reach(self.settings.routing, Purpose::Presence, facts)
     }
 }
 
-/// What was looked up of watched users.
+/// What was looked up of one user and others.
 struct Known {
-    /// Where the watcher stands towards each, and each towards him.
+    /// Where the one stands towards each, and each towards him.
     stances: HashMap<UserId, [Stance; 2]>,
+    /// Those who are in a private room with him.
+    roommates: HashSet<UserId>,
     sightings: HashMap<UserId, Sighting>,
 }
 

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use aldis_protocol::UserId;
 use aldis_tests::postgres::Cluster;
 use futures::future::join_all;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{Directory, Fixture, NOW, suite};
@@ -112,23 +113,25 @@ async fn a_sqlite_file_in_no_directory_is_unavailable() {
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
 }
 
-/// `max_page_count` fails a write as a full disk does, with SQLITE_FULL.
+/// `max_page_count` fails a write as a full disk does, with SQLITE_FULL. It is of the connection, which such a failure
+/// replaces: then there is room again.
 #[tokio::test]
 async fn a_full_disk_is_unavailable_until_there_is_room() {
     let at = Fixture::sqlite().await;
     let Db::Sqlite { w, .. } = &at.store.db else { unreachable!() };
-    sqlx::query("PRAGMA max_page_count = 1").execute(w).await.unwrap();
-
+    let limit = async || drop(sqlx::query("PRAGMA max_page_count = 1").execute(w).await.unwrap());
     let fill = async |email: &str| {
         let (user, hash) = (UserId::new(Uuid::new_v4()), "x".repeat(100_000));
         at.store.create_account(user, email, &hash, NOW).await
     };
+    limit().await;
     assert!(matches!(fill("a@b").await, Err(StoreError::Unavailable(_))));
-    let uses = (0_u8..200).map(|number| at.store.use_challenge([number; 32], NOW + 1, NOW));
+    limit().await;
+    // More than the pages take that the migrations left free.
+    let challenge = |number: u64| Sha256::digest(number.to_be_bytes()).into();
+    let uses = (0..4_000).map(|number| at.store.use_challenge(challenge(number), NOW + 1, NOW));
     let uses = join_all(uses).await;
     assert!(uses.iter().any(|used| matches!(used, Err(StoreError::Unavailable(_)))));
-
-    sqlx::query("PRAGMA max_page_count = 1000000").execute(w).await.unwrap();
     fill("a@b").await.unwrap();
 }
 

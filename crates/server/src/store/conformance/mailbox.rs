@@ -53,10 +53,9 @@ async fn post(store: &Store, message: NewMessage) -> Posted {
 }
 
 async fn keep(store: &Store, message: NewMessage) -> Kept {
-    match post(store, message).await {
-        Posted::Stored(kept) => kept,
-        other => panic!("{other:?}"),
-    }
+    let posted = post(store, message).await;
+    let Posted::Stored(kept) = posted else { panic!("{posted:?}") };
+    kept
 }
 
 async fn mark(store: &Store, user: UserId, which: Which, is_read: bool, now_ms: i64) -> Marked {
@@ -166,11 +165,9 @@ async fn a_full_mailbox_takes_no_more_and_leaves_no_gap(fixture: Fixture) {
             .collect();
         let mut stored = 0;
         for submitted in posting {
-            match submitted.answer().await.unwrap() {
-                Posted::Stored(_) => stored += 1,
-                Posted::MailboxFull => {}
-                other => panic!("{other:?}"),
-            }
+            let posted = submitted.answer().await.unwrap();
+            assert!(matches!(posted, Posted::Stored(_) | Posted::MailboxFull), "{posted:?}");
+            stored += usize::from(matches!(posted, Posted::Stored(_)));
         }
         stored
     };

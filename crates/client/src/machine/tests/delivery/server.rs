@@ -145,6 +145,10 @@ impl Server {
     fn decide(&mut self, id: &RequestId, message: &ClientMessage<'_>) -> Outcome {
         if let ClientMessage::Join(join) = message {
             self.enter(&join.room);
+        } else if let ClientMessage::Leave(leave) = message {
+            if self.held(|held| held.joined.remove(&leave.room)) != Some(true) {
+                return Outcome::Refused(ErrorCode::UnknownRoom);
+            }
         } else if let ClientMessage::ChatMessage(chat) = message {
             return self.store_chat(chat.room.clone().unwrap(), id);
         } else if let ClientMessage::Message(sent) = message {

@@ -1,0 +1,289 @@
+//! What is said in rooms: kept and numbered, or not (protocol.md, section 4, "Rooms").
+
+use std::sync::Arc;
+
+use aldis_protocol::{
+    Ack, AckStatus, Broadcast, ChatMessage, ErrorCode, History, HistoryMessage, HistoryRequest, Payload,
+    RelayedBroadcast, RequestId, RoomId, ServerFrame, ServerMessage, SessionId, StoredChatMessage,
+    limits::{DEFAULT_PAGE, MAX_PAGE},
+};
+use aldis_registry::{Member, Members, Reach};
+use futures::stream;
+use tokio::task::yield_now;
+
+use super::{
+    Denied, Part, Reply, Router,
+    deliver::{Encoded, deliver_in_order},
+    done, error,
+    mail::failed,
+    outlet::Outlet,
+    refused,
+    room_replies::RoomRequest,
+    rooms::UNKNOWN_ROOM,
+    turns::{Storing, Turn},
+};
+use crate::{
+    clock::{Now, unix_ms_i64},
+    store::{Durable, NewChat, RoomPage, Said, StoreError, Submitted},
+};
+
+/// Sessions that are served before others get their turn.
+const CHUNK: usize = 256;
+
+/// How many messages of another node are read before the next one of this.
+const LARGEST_GAP: u32 = 64;
+
+type Sessions = Members<Arc<Outlet>>;
+
+impl Router {
+    /// Keeps a message in a room, for everybody in it.
+    pub(super) fn say(
+        self: &Arc<Self>,
+        from: &Arc<Outlet>,
+        id: Option<RequestId>,
+        message: ChatMessage<'_>,
+        now: Now,
+    ) -> Reply {
+        let Some(room) = message.room else { return Reply::Now(no_room_named()) };
+        if let Some(refusal) = self.rates.refuse_stored(from.user, now, &self.metrics) {
+            return Reply::Now(refusal);
+        }
+        let payload = message.payload.into_owned();
+        let chat = |room| NewChat {
+            room,
+            sender: from.sender(),
+            session: from.session,
+            request: id,
+            payload,
+            now_ms: unix_ms_i64(),
+        };
+        if from.turns.may_store() {
+            match self.registry.seat((from.user, from.session), &room) {
+                None => return Reply::Now(refused(UNKNOWN_ROOM)),
+                Some(seat) if seat.is_made => {
+                    let saying = self.submit_chat(from, RoomRequest::of(from), chat(room));
+                    return Reply::Later(Box::pin(Arc::clone(self).answer_chat(saying)));
+                }
+                Some(_) => {}
+            }
+        }
+        let (chat, request) = (chat(room), RoomRequest::of(from));
+        let (router, from, turn) = (Arc::clone(self), Arc::clone(from), Turn::take(from));
+        Reply::Later(Box::pin(async move {
+            turn.comes_to_store().await;
+            if let Err(denied) = router.ready_to_write(&from, &chat.room).await {
+                return refused(denied);
+            }
+            let saying = router.submit_chat(&from, request, chat);
+            drop(turn);
+            router.answer_chat(saying).await
+        }))
+    }
+
+    /// Hands something on to everybody in a room.
+    pub(super) fn broadcast(
+        self: &Arc<Self>,
+        from: &Arc<Outlet>,
+        id: Option<RequestId>,
+        message: Broadcast<'_>,
+        now: Now,
+    ) -> Reply {
+        let Some(room) = message.room else { return Reply::Now(no_room_named()) };
+        if from.turns.is_free() {
+            match self.others_in(from, &room) {
+                None => return Reply::Now(refused(UNKNOWN_ROOM)),
+                Some(members) if members.len() <= CHUNK => {
+                    let frame = broadcast_frame(from, id, room, message.payload, now);
+                    self.hand_out(&members, Some(from.session), &frame);
+                    return Reply::Now(broadcast_done());
+                }
+                Some(_) => {}
+            }
+        }
+        let (router, from, turn) = (Arc::clone(self), Arc::clone(from), Turn::take(from));
+        let payload = message.payload.into_owned();
+        Reply::Later(Box::pin(async move {
+            turn.comes().await;
+            let Some(members) = router.others_in(&from, &room) else { return refused(UNKNOWN_ROOM) };
+            let frame = broadcast_frame(&from, id, room, payload, now);
+            router.fan_out(&members, Some(from.session), &frame).await;
+            broadcast_done()
+        }))
+    }
+
+    /// A part of what was said in a room. It is made when the socket has room for it.
+    pub(super) fn history(self: &Arc<Self>, from: &Arc<Outlet>, asked: HistoryRequest) -> Reply {
+        let Some(room) = asked.room else { return Reply::Now(no_room_named()) };
+        let (router, from, turn) = (Arc::clone(self), Arc::clone(from), Turn::take(from));
+        let limit = asked.limit.unwrap_or(DEFAULT_PAGE).min(MAX_PAGE);
+        Reply::InParts(Box::pin(stream::once(async move {
+            turn.comes().await;
+            let page = router.room_page_for(&from, &room, asked.since_seq, limit).await;
+            let reply = page.map_or_else(refused, |page| {
+                let RoomPage { messages, complete, first_seq } = page;
+                ServerMessage::History(History { room, messages, complete, first_seq })
+            });
+            Part::Reply(Box::new(reply))
+        })))
+    }
+
+    /// Hands what was kept to everybody in the room but the session that said it, which is about to have its answer.
+    pub(super) async fn deliver_chat(&self, chat: &Durable<NewChat, Said>) {
+        self.hand_on_chat(chat).await;
+        if let Some(session) = self.session(chat.append.sender.user_id, chat.append.session) {
+            session.room_replies.answered();
+        }
+    }
+
+    async fn hand_on_chat(&self, chat: &Durable<NewChat, Said>) {
+        let Said::Stored { seq, at } = chat.answer else { return };
+        let NewChat { room, sender, session, request, payload, .. } = &chat.append;
+        let members = match self.registry.reach(room, seq) {
+            Reach::Next(members) => members,
+            Reach::After(told, members) => {
+                self.fill_room(room, told, seq, &members).await;
+                members
+            }
+            Reach::Known => return,
+        };
+        let message =
+            StoredChatMessage { room: room.clone(), seq, sender: sender.clone(), payload: payload.clone() };
+        let frame = chat_frame(HistoryMessage { id: request.clone(), timestamp: at, message });
+        self.fan_out(&members, Some(*session), &frame).await;
+    }
+
+    /// Hands out what another node stored in a room in between. A large gap is left to the clients, who ask for it.
+    async fn fill_room(&self, room: &RoomId, after: u64, before: u64, members: &Sessions) {
+        let missing = u32::try_from(before - after - 1).unwrap_or(u32::MAX);
+        if missing > LARGEST_GAP {
+            return;
+        }
+        match self.room_page(room, after, missing).await {
+            Ok(page) => {
+                for entry in page.messages.into_iter().take_while(|entry| entry.message.seq < before) {
+                    self.fan_out(members, None, &chat_frame(entry)).await;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot read what another node stored; the clients will ask for it");
+            }
+        }
+    }
+
+    /// What was said in a room; nothing in one that was never made.
+    pub(super) async fn room_page(
+        &self,
+        room: &RoomId,
+        since_seq: u64,
+        limit: u32,
+    ) -> Result<RoomPage, StoreError> {
+        let page = self.store.room_history(room, since_seq, limit, unix_ms_i64()).await?;
+        Ok(page.unwrap_or(RoomPage { messages: Vec::new(), complete: true, first_seq: 1 }))
+    }
+
+    async fn room_page_for(
+        &self,
+        from: &Outlet,
+        room: &RoomId,
+        since_seq: u64,
+        limit: u32,
+    ) -> Result<RoomPage, Denied> {
+        match self.registry.seat((from.user, from.session), room) {
+            Some(_) => Ok(self.room_page(room, since_seq, limit).await?),
+            None => Err(UNKNOWN_ROOM),
+        }
+    }
+
+    /// The session is in the room, which is there to be written in.
+    async fn ready_to_write(&self, from: &Outlet, room: &RoomId) -> Result<(), Denied> {
+        let seat = self.registry.seat((from.user, from.session), room).ok_or(UNKNOWN_ROOM)?;
+        if seat.is_made { Ok(()) } else { self.make_room(room, seat.owner).await }
+    }
+
+    fn submit_chat(&self, from: &Arc<Outlet>, request: RoomRequest, chat: NewChat) -> Saying {
+        let room = chat.room.clone();
+        Saying { room, request, submitted: self.store.say(chat), _storing: Storing::begin(from) }
+    }
+
+    async fn answer_chat(self: Arc<Self>, saying: Saying) -> ServerMessage<'static> {
+        let Saying { room, request, submitted, _storing } = saying;
+        let said = match submitted {
+            Ok(submitted) => submitted.answer().await,
+            Err(failure) => Err(failure),
+        };
+        if said.is_ok() {
+            request.was_answered();
+        }
+        match said {
+            Ok(Said::Stored { seq, .. }) => ServerMessage::Ack(stored(&room, seq)),
+            Ok(Said::Duplicate { seq }) => {
+                ServerMessage::Ack(Ack { duplicate: Some(true), ..stored(&room, seq) })
+            }
+            Ok(Said::Conflict) => error(
+                ErrorCode::Conflict,
+                "this device said something else in this room under this id; give each its own",
+            ),
+            Ok(Said::NoRoom) => refused(self.close_room(&room)),
+            Err(failure) => failed(failure),
+        }
+    }
+
+    /// The sessions in a room, where this is one of them.
+    fn others_in(&self, from: &Outlet, room: &RoomId) -> Option<Sessions> {
+        self.registry.seat((from.user, from.session), room)?;
+        Some(self.registry.members(room))
+    }
+
+    /// Serves all sessions but the one excepted, and gives others their turn in between.
+    async fn fan_out(&self, members: &Sessions, except: Option<SessionId>, frame: &Encoded<'_>) {
+        for (number, some) in members.chunks(CHUNK).enumerate() {
+            if number > 0 {
+                yield_now().await;
+            }
+            self.hand_out(some, except, frame);
+        }
+    }
+
+    fn hand_out(&self, members: &[Member<Arc<Outlet>>], except: Option<SessionId>, frame: &Encoded<'_>) {
+        for member in members.iter().filter(|member| Some(member.session) != except) {
+            // Whoever has no room or is gone asks for what was kept when he comes back.
+            let _ = deliver_in_order(&member.handle, frame, &self.metrics);
+        }
+    }
+}
+
+/// A message in the store's queue.
+struct Saying {
+    room: RoomId,
+    request: RoomRequest,
+    submitted: Result<Submitted<Said>, StoreError>,
+    _storing: Storing,
+}
+
+fn stored(room: &RoomId, seq: u64) -> Ack<'static> {
+    Ack { seq: Some(seq), ..Ack::new(AckStatus::Stored, format!("Message stored in {room}")) }
+}
+
+fn chat_frame(entry: HistoryMessage<'static>) -> Encoded<'static> {
+    let HistoryMessage { id, timestamp, message } = entry;
+    Encoded::new(ServerFrame { id, timestamp, message: ServerMessage::ChatMessage(message) })
+}
+
+fn broadcast_frame<'a>(
+    from: &Outlet,
+    id: Option<RequestId>,
+    room: RoomId,
+    payload: Payload<'a>,
+    now: Now,
+) -> Encoded<'a> {
+    let message = ServerMessage::Broadcast(RelayedBroadcast { room, sender: from.sender(), payload });
+    Encoded::new(ServerFrame { id, timestamp: now.timestamp(), message })
+}
+
+fn broadcast_done() -> ServerMessage<'static> {
+    done("Handed on to the room")
+}
+
+fn no_room_named() -> ServerMessage<'static> {
+    error(ErrorCode::BadRequest, "missing field `room`; only /v1/chat/{room} knows one without it")
+}

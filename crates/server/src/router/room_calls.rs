@@ -1,0 +1,220 @@
+//! Rooms over HTTP: made, looked at, decided about by their owners, read.
+
+use aldis_protocol::{
+    ErrorCode, RoomId, Timestamp, UserRef,
+    api::{
+        CreateRoom, Room, RoomMessage, RoomMessages, RoomState, RoomVisibility, SetRoomState, StateWriters,
+    },
+    limits::MAX_ROOM_STATE_BYTES,
+};
+use aldis_registry::Seat;
+
+use super::{
+    Caller, Denied, Router,
+    identity::ACCOUNT_DELETED,
+    rooms::{TOO_MANY_OWNED, UNKNOWN_ROOM},
+};
+use crate::{
+    clock::unix_ms_i64,
+    store::{
+        MemberChange, NewRoom, Revisions, RoomAccess, RoomCreation, RoomPage, StateChange, StateDocument,
+    },
+};
+
+const NAME_TAKEN: Denied = Denied::new(ErrorCode::Conflict, "there is a room of this name; choose another");
+const TOO_MANY_MEMBERS: Denied = Denied::new(
+    ErrorCode::Conflict,
+    "a room has at most 5,000 members, and as many who were removed from it",
+);
+const NO_SUCH_USER: Denied = Denied::new(ErrorCode::NotFound, "there is no such user");
+const OWNER_STAYS: Denied = Denied::new(ErrorCode::Conflict, "a room does not go on without its owner");
+const STATE_TOO_LARGE: Denied = Denied::new(ErrorCode::TooLarge, "`state` has at most 32 KiB");
+const STATE_TOO_DEEP: Denied = Denied::new(ErrorCode::BadRequest, "`state` nests too deep");
+const STATE_CHANGED: Denied =
+    Denied::new(ErrorCode::PreconditionFailed, "the state is not the one that you saw; read it again");
+
+impl Router {
+    /// Makes a room.
+    pub(crate) async fn create_room(&self, caller: &Caller, request: CreateRoom) -> Result<Room, Denied> {
+        let CreateRoom { room, visibility, members, state_writers } = request;
+        let was_joined = self.unmade_room(&room);
+        if was_joined.is_some_and(|seat| seat.owner != caller.user) {
+            return Err(NAME_TAKEN);
+        }
+        let state_writers = state_writers.unwrap_or(StateWriters::Owner);
+        let mut new = NewRoom { room, owner: caller.user, visibility, state_writers, members: Vec::new() };
+        for member in members.unwrap_or_default() {
+            new.members.push(self.named_user(caller.user, member).await?);
+        }
+        match self.store.create_room(&new, unix_ms_i64()).await? {
+            RoomCreation::Created => {}
+            RoomCreation::NameTaken => return Err(NAME_TAKEN),
+            RoomCreation::TooManyOwned => return Err(TOO_MANY_OWNED),
+            RoomCreation::TooManyMembers => return Err(TOO_MANY_MEMBERS),
+            RoomCreation::NoSuchUser => return Err(NO_SUCH_USER),
+            RoomCreation::NoAccount => return Err(ACCOUNT_DELETED),
+        }
+        self.room_changes.note(&new.room);
+        match visibility {
+            RoomVisibility::Public => self.registry.make(&new.room, caller.user),
+            RoomVisibility::Private => {
+                self.close_room(&new.room);
+                for member in new.members.iter().chain([&caller.user]) {
+                    self.follow_standing(*member, *member).await;
+                }
+            }
+        }
+        self.show_room(caller, &new.room).await
+    }
+
+    /// A room that the caller may join.
+    pub(crate) async fn show_room(&self, caller: &Caller, room: &RoomId) -> Result<Room, Denied> {
+        match self.readable_room(caller, room).await? {
+            Readable::Made(access, _) => Ok(Room {
+                room: room.clone(),
+                owner_id: access.owner,
+                visibility: access.visibility,
+                state_writers: access.state_writers,
+                members: self.store.room_members(&access).await?,
+                created_at: Some(Timestamp::from_ms(access.created_at_ms)),
+            }),
+            Readable::Joined(seat) => Ok(Room {
+                room: room.clone(),
+                owner_id: seat.owner,
+                visibility: RoomVisibility::Public,
+                state_writers: StateWriters::Owner,
+                members: vec![seat.owner],
+                created_at: None,
+            }),
+        }
+    }
+
+    /// Puts somebody in a room of the caller's.
+    pub(crate) async fn add_room_member(
+        &self,
+        caller: &Caller,
+        room: &RoomId,
+        user: UserRef,
+    ) -> Result<(), Denied> {
+        let user = self.named_user(caller.user, user).await?;
+        let mut change = self.store.add_room_member(room, caller.user, user, unix_ms_i64()).await?;
+        if change == MemberChange::UnknownRoom && self.make_if_joined(caller, room).await? {
+            change = self.store.add_room_member(room, caller.user, user, unix_ms_i64()).await?;
+        }
+        done(change)?;
+        self.follow_standing(user, user).await;
+        Ok(())
+    }
+
+    /// Removes somebody from a room of the caller's, or the caller from any.
+    pub(crate) async fn remove_room_member(
+        &self,
+        caller: &Caller,
+        room: &RoomId,
+        user: UserRef,
+    ) -> Result<(), Denied> {
+        let user = self.named_user(caller.user, user).await?;
+        let mut change = self.store.remove_room_member(room, caller.user, user, unix_ms_i64()).await?;
+        if change == MemberChange::UnknownRoom && self.make_if_joined(caller, room).await? {
+            change = self.store.remove_room_member(room, caller.user, user, unix_ms_i64()).await?;
+        }
+        let visibility = done(change)?;
+        // Whoever takes himself out of a public room may be in it like anybody.
+        if visibility == RoomVisibility::Private || user != caller.user {
+            self.room_changes.note(room);
+            self.send_out(user, room);
+        }
+        self.follow_standing(user, user).await;
+        Ok(())
+    }
+
+    /// What was said in a room.
+    pub(crate) async fn room_messages(
+        &self,
+        caller: &Caller,
+        room: &RoomId,
+        since_seq: u64,
+        limit: u32,
+    ) -> Result<RoomMessages, Denied> {
+        self.readable_room(caller, room).await?;
+        let RoomPage { messages, complete, first_seq } = self.room_page(room, since_seq, limit).await?;
+        let messages: Result<Vec<RoomMessage>, _> = messages.into_iter().map(TryInto::try_into).collect();
+        let messages = messages.map_err(|_| Denied::new(ErrorCode::Internal, "the server failed"))?;
+        Ok(RoomMessages { messages, complete, first_seq })
+    }
+
+    /// The state of a room.
+    pub(crate) async fn room_state(&self, caller: &Caller, room: &RoomId) -> Result<RoomState, Denied> {
+        let state = match self.readable_room(caller, room).await? {
+            Readable::Made(_, state) => state,
+            Readable::Joined(_) => StateDocument::none(),
+        };
+        RoomState::new(state.revision, &state.state)
+            .map_err(|_| Denied::new(ErrorCode::Internal, "the server failed"))
+    }
+
+    /// Sets the state of a room, and tells everybody in it.
+    pub(crate) async fn set_room_state(
+        &self,
+        caller: &Caller,
+        room: &RoomId,
+        request: SetRoomState,
+        expected: &Revisions,
+    ) -> Result<RoomState, Denied> {
+        if request.state.get().len() > MAX_ROOM_STATE_BYTES {
+            return Err(STATE_TOO_LARGE);
+        }
+        if request.is_too_deep() {
+            return Err(STATE_TOO_DEEP);
+        }
+        let state = request.state;
+        let mut change = self.store.set_room_state(room, caller.user, state.get(), expected).await?;
+        if change == StateChange::UnknownRoom && self.make_if_joined(caller, room).await? {
+            change = self.store.set_room_state(room, caller.user, state.get(), expected).await?;
+        }
+        match change {
+            StateChange::Set(document) => {
+                let revision = document.revision;
+                self.room_changes.note(room);
+                self.tell_state(room, document);
+                Ok(RoomState { revision, state })
+            }
+            StateChange::UnknownRoom => Err(UNKNOWN_ROOM),
+            StateChange::PreconditionFailed => Err(STATE_CHANGED),
+        }
+    }
+
+    async fn readable_room(&self, caller: &Caller, room: &RoomId) -> Result<Readable, Denied> {
+        match self.store.room(room, caller.user).await? {
+            Some((access, state)) if access.may_enter() => Ok(Readable::Made(access, state)),
+            Some(_) => Err(UNKNOWN_ROOM),
+            None => self.unmade_room(room).map(Readable::Joined).ok_or(UNKNOWN_ROOM),
+        }
+    }
+
+    /// Makes a room that the caller was the first to join, where it was never made.
+    async fn make_if_joined(&self, caller: &Caller, room: &RoomId) -> Result<bool, Denied> {
+        if self.unmade_room(room).is_none_or(|seat| seat.owner != caller.user) {
+            return Ok(false);
+        }
+        self.make_room(room, caller.user).await?;
+        Ok(true)
+    }
+}
+
+/// A room that somebody may read.
+enum Readable {
+    Made(RoomAccess, StateDocument),
+    /// It was joined but never made.
+    Joined(Seat),
+}
+
+fn done(change: MemberChange) -> Result<RoomVisibility, Denied> {
+    match change {
+        MemberChange::Done(visibility) => Ok(visibility),
+        MemberChange::UnknownRoom => Err(UNKNOWN_ROOM),
+        MemberChange::NoSuchUser => Err(NO_SUCH_USER),
+        MemberChange::IsOwner => Err(OWNER_STAYS),
+        MemberChange::TooMany => Err(TOO_MANY_MEMBERS),
+    }
+}

@@ -1,0 +1,311 @@
+//! Who enters and leaves rooms, and what those inside are told of it (protocol.md, section 4, "Rooms").
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use aldis_protocol::{
+    ErrorCode, MemberJoined, MemberLeft, RoomId, RoomMember, RoomMembers, RoomUpdate, ServerMessage, UserId,
+    api::{RoomVisibility, StateWriters},
+    limits::{MAX_ROOMS_PER_SESSION, MAX_TOLD_ROOM_USERS},
+};
+use aldis_registry::{Departure, Joining, Member, RoomFacts, RoomView, Seat};
+
+use super::{
+    Denied, Reply, Router,
+    deliver::{Encoded, deliver_in_order},
+    done,
+    notices::fresh,
+    outlet::Outlet,
+    refused,
+    room_replies::RoomRequest,
+    turns::Turn,
+};
+use crate::{
+    clock::unix_ms_i64,
+    store::{NewRoom, RoomCreation, StateDocument, StoreError},
+};
+
+/// Unknown, private and forbidden are one answer.
+pub(super) const UNKNOWN_ROOM: Denied =
+    Denied::new(ErrorCode::UnknownRoom, "there is no such room, or it is not open to you");
+pub(super) const TOO_MANY_OWNED: Denied =
+    Denied::new(ErrorCode::Conflict, "whose room it would be owns as many as may be");
+const TOO_MANY_JOINED: Denied =
+    Denied::new(ErrorCode::Conflict, "this session is in as many rooms as may be; leave one first");
+const KEEPS_CHANGING: Denied =
+    Denied::new(ErrorCode::Unavailable, "the room changed while you were joining it; try again");
+
+/// How often a join that was overtaken by a change begins anew.
+const JOIN_ATTEMPTS: usize = 8;
+
+/// Rooms that share a counter of changes: then one join in some millions begins anew for nothing.
+const COUNTERS: usize = 1_024;
+
+/// How often something about a room changed that whoever joins it has read before: what he read is told only where it
+/// still holds.
+pub(super) struct RoomChanges(Box<[AtomicU64]>);
+
+impl Default for RoomChanges {
+    fn default() -> Self {
+        Self((0..COUNTERS).map(|_| AtomicU64::default()).collect())
+    }
+}
+
+impl RoomChanges {
+    /// The room has changed. To be noted when it is committed, and before those inside are told or sent out.
+    pub(super) fn note(&self, room: &RoomId) {
+        self.counter(room).fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn count(&self, room: &RoomId) -> u64 {
+        self.counter(room).load(Ordering::SeqCst)
+    }
+
+    fn counter(&self, room: &RoomId) -> &AtomicU64 {
+        let mut hasher = DefaultHasher::new();
+        room.hash(&mut hasher);
+        let place = usize::try_from(hasher.finish() % COUNTERS as u64).unwrap_or_default();
+        &self.0[place]
+    }
+}
+
+impl Router {
+    /// Brings a session into a room.
+    pub(super) fn join(self: &Arc<Self>, from: &Arc<Outlet>, room: RoomId) -> Reply {
+        let (router, from, turn) = (Arc::clone(self), Arc::clone(from), Turn::take(from));
+        let mut request = RoomRequest::of(&from);
+        Reply::Later(Box::pin(async move {
+            turn.comes().await;
+            // What the session is told of the room comes after its `ack`.
+            match router.enter(&from, &room, || request.answered()).await {
+                Ok(()) => done("Joined the room"),
+                Err(denied) => refused(denied),
+            }
+        }))
+    }
+
+    /// Takes a session out of a room.
+    pub(super) fn leave(self: &Arc<Self>, from: &Arc<Outlet>, room: RoomId) -> Reply {
+        if from.turns.is_free() {
+            return Reply::Now(self.go_out(from, &room));
+        }
+        let (router, from, turn) = (Arc::clone(self), Arc::clone(from), Turn::take(from));
+        Reply::Later(Box::pin(async move {
+            turn.comes().await;
+            router.go_out(&from, &room)
+        }))
+    }
+
+    /// Brings a chat door's session into its room, and gives what it is told where that cannot be.
+    pub(crate) async fn enter_room(&self, from: &Outlet, room: &RoomId) -> Option<ServerMessage<'static>> {
+        self.enter(from, room, || ()).await.err().map(refused)
+    }
+
+    /// Makes a room that was joined but never made, before something is written in it.
+    pub(super) async fn make_room(&self, room: &RoomId, owner: UserId) -> Result<(), Denied> {
+        let new = NewRoom {
+            room: room.clone(),
+            owner,
+            visibility: RoomVisibility::Public,
+            state_writers: StateWriters::Owner,
+            members: Vec::new(),
+        };
+        let owner = match self.store.create_room(&new, unix_ms_i64()).await? {
+            RoomCreation::Created => owner,
+            RoomCreation::NameTaken => match self.store.room(room, owner).await? {
+                // Another node made the same.
+                Some((access, _)) if access.visibility == RoomVisibility::Public => access.owner,
+                _ => return Err(self.close_room(room)),
+            },
+            RoomCreation::TooManyOwned => return Err(TOO_MANY_OWNED),
+            RoomCreation::NoAccount | RoomCreation::TooManyMembers | RoomCreation::NoSuchUser => {
+                return Err(self.close_room(room));
+            }
+        };
+        self.room_changes.note(room);
+        self.registry.make(room, owner);
+        Ok(())
+    }
+
+    /// Whose a room is that was joined but never made.
+    pub(super) fn unmade_room(&self, room: &RoomId) -> Option<Seat> {
+        self.registry.room_here(room).filter(|seat| !seat.is_made)
+    }
+
+    /// Sends a user's sessions out of a room.
+    pub(super) fn send_out(&self, user: UserId, room: &RoomId) {
+        self.registry.evict(user, room, |departure| {
+            self.tell_removed(departure);
+            self.tell_departed(departure);
+        });
+    }
+
+    /// Sends a user out of the rooms that he may not be in any more, on whichever node that was decided.
+    pub(super) async fn check_rooms_of(&self, user: UserId) -> Result<(), StoreError> {
+        for room in self.registry.rooms_of_user(user) {
+            match self.store.room(&room, user).await? {
+                Some((access, _)) if !access.may_enter() => {
+                    self.room_changes.note(&room);
+                    self.send_out(user, &room);
+                }
+                Some(_) | None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends everybody out of a room that is no more.
+    pub(super) fn close_room(&self, room: &RoomId) -> Denied {
+        let members = self.registry.members(room);
+        for inside in members.chunk_by(|one, other| one.user == other.user) {
+            self.registry.evict(inside[0].user, room, |departure| self.tell_removed(departure));
+        }
+        UNKNOWN_ROOM
+    }
+
+    /// Tells those who remain in a room of those who left it, unless there were so many that nobody is told of anybody.
+    pub(super) fn tell_departed(&self, departure: &Departure<'_, Arc<Outlet>>) {
+        if departure.users_before > MAX_TOLD_ROOM_USERS {
+            return;
+        }
+        for left in departure.left {
+            let frame = member_left(departure.room, left);
+            self.tell_room(departure.remaining.members, &frame);
+        }
+    }
+
+    /// Tells sessions, wherever they are, of a room that they are in.
+    pub(super) fn tell_room(&self, members: &[Member<Arc<Outlet>>], frame: &Encoded<'_>) {
+        for member in members {
+            // Whoever has no room or is gone finds out when he comes back.
+            let _ = deliver_in_order(&member.handle, frame, &self.metrics);
+        }
+    }
+
+    /// Tells everybody in a room of its new state.
+    pub(super) fn tell_state(&self, room: &RoomId, state: StateDocument) {
+        let revision = state.revision;
+        let frame = room_update(room, state);
+        self.registry.raise_revision(room, revision, |view| self.tell_room(view.members, &frame));
+    }
+
+    /// Brings a session into a room; says when that is sure, before the session is told of it.
+    async fn enter(
+        &self,
+        outlet: &Outlet,
+        room: &RoomId,
+        mut is_sure: impl FnMut() + Send,
+    ) -> Result<(), Denied> {
+        let session = (outlet.user, outlet.session);
+        for _ in 0..JOIN_ATTEMPTS {
+            let seen = self.room_changes.count(room);
+            let (facts, state) = self.find_room(outlet.user, room).await?;
+            let still_holds = || self.room_changes.count(room) == seen;
+            let joining = self.registry.join(
+                session,
+                room,
+                facts,
+                MAX_ROOMS_PER_SESSION,
+                still_holds,
+                |view, member, is_new| {
+                    is_sure();
+                    self.tell_entered(room, view, member, is_new);
+                    let _ = deliver_in_order(outlet, &room_update(room, state), &self.metrics);
+                },
+            );
+            match joining {
+                Joining::Joined => return Ok(()),
+                Joining::TooMany => return Err(TOO_MANY_JOINED),
+                Joining::Gone => return Err(UNKNOWN_ROOM),
+                Joining::Stale => {}
+                Joining::Other => {
+                    self.close_room(room);
+                }
+            }
+        }
+        Err(KEEPS_CHANGING)
+    }
+
+    /// The room that a user wants to join, and its state.
+    async fn find_room(&self, user: UserId, room: &RoomId) -> Result<(RoomFacts, StateDocument), Denied> {
+        match self.store.room(room, user).await? {
+            Some((access, state)) if access.may_enter() => {
+                let is_public = access.visibility == RoomVisibility::Public;
+                let (owner, revision, last_seq) = (access.owner, state.revision, access.last_seq);
+                Ok((RoomFacts { owner, is_public, is_made: true, revision, last_seq }, state))
+            }
+            None if self.settings.rooms_auto_create => {
+                if self.registry.room_here(room).is_none() && !self.store.may_own_another_room(user).await? {
+                    return Err(TOO_MANY_OWNED);
+                }
+                let facts =
+                    RoomFacts { owner: user, is_public: true, is_made: false, revision: 0, last_seq: 0 };
+                Ok((facts, StateDocument::none()))
+            }
+            Some(_) | None => Err(UNKNOWN_ROOM),
+        }
+    }
+
+    fn go_out(&self, from: &Outlet, room: &RoomId) -> ServerMessage<'static> {
+        let was_in =
+            self.registry.leave((from.user, from.session), room, |departure| self.tell_departed(departure));
+        if was_in { done("Left the room") } else { refused(UNKNOWN_ROOM) }
+    }
+
+    /// Tells a session who is in the room that it is in now, and them of it where it has just come.
+    fn tell_entered(
+        &self,
+        room: &RoomId,
+        view: &RoomView<'_, Arc<Outlet>>,
+        member: &Member<Arc<Outlet>>,
+        is_new: bool,
+    ) {
+        let are_told = view.users <= MAX_TOLD_ROOM_USERS;
+        let members = are_told.then(|| grouped(view.members));
+        let list = RoomMembers { room: room.clone(), count: view.users as u64, members };
+        let frame = Encoded::new(fresh(ServerMessage::RoomMembers(list)));
+        let _ = deliver_in_order(&member.handle, &frame, &self.metrics);
+        if !are_told || !is_new {
+            return;
+        }
+        let joined =
+            MemberJoined { room: room.clone(), user_id: member.user, device_id: member.device.clone() };
+        let frame = Encoded::new(fresh(ServerMessage::MemberJoined(joined)));
+        for other in view.members.iter().filter(|other| other.session != member.session) {
+            let _ = deliver_in_order(&other.handle, &frame, &self.metrics);
+        }
+    }
+
+    /// Tells each session that was sent out, of itself alone.
+    fn tell_removed(&self, departure: &Departure<'_, Arc<Outlet>>) {
+        for left in departure.left {
+            let _ = deliver_in_order(&left.handle, &member_left(departure.room, left), &self.metrics);
+        }
+    }
+}
+
+fn member_left(room: &RoomId, left: &Member<Arc<Outlet>>) -> Encoded<'static> {
+    let left = MemberLeft { room: room.clone(), user_id: left.user, device_id: left.device.clone() };
+    Encoded::new(fresh(ServerMessage::MemberLeft(left)))
+}
+
+fn room_update(room: &RoomId, state: StateDocument) -> Encoded<'static> {
+    let StateDocument { revision, state } = state;
+    Encoded::new(fresh(ServerMessage::RoomUpdate(RoomUpdate { room: room.clone(), revision, state })))
+}
+
+/// Sessions as the users that they are of, with their devices.
+fn grouped(members: &[Member<Arc<Outlet>>]) -> Vec<RoomMember> {
+    let of_users = members.chunk_by(|one, other| one.user == other.user);
+    of_users
+        .map(|sessions| RoomMember {
+            user_id: sessions[0].user,
+            device_ids: sessions.iter().map(|session| session.device.clone()).collect(),
+        })
+        .collect()
+}

@@ -1,0 +1,187 @@
+//! Rooms through the router alone: what happens when two things happen at once.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use aldis_protocol::{
+    AckStatus, ChatMessage, ClientMessage, ErrorCode, Join, MessageKind, Payload, RoomId, ServerMessage,
+    UserId,
+    api::{CreateRoom, RoomVisibility, SetRoomState},
+};
+use futures::future::join_all;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{Node, code};
+use crate::{
+    clock::Now,
+    router::{Caller, Outlet, Reply, Taken},
+    store::Revisions,
+};
+
+const ROUNDS: usize = 100;
+
+fn room() -> RoomId {
+    "room".parse().unwrap()
+}
+
+fn caller(user: UserId) -> Caller {
+    Caller { user, family: Uuid::nil(), auth_time: 0, device: None }
+}
+
+impl Node {
+    async fn owner_of_room(&self, visibility: RoomVisibility) -> Caller {
+        let owner = caller(self.user().await);
+        let request = CreateRoom { room: room(), visibility, members: None, state_writers: None };
+        self.router.create_room(&owner, request).await.unwrap();
+        owner
+    }
+
+    fn asks(&self, from: &Arc<Outlet>, message: ClientMessage<'_>) -> Answer {
+        match self.router.handle(from, None, message, Now::read()) {
+            Reply::Now(message) => Box::pin(std::future::ready(message)),
+            Reply::Later(answer) => answer,
+            Reply::InParts(_) => unreachable!("nothing is streamed"),
+        }
+    }
+
+    fn joins(&self, from: &Arc<Outlet>) -> Answer {
+        self.asks(from, ClientMessage::Join(Join { room: room() }))
+    }
+
+    fn says(&self, from: &Arc<Outlet>, content: &str) -> Answer {
+        let payload = Payload::of(&serde_json::json!({"content": content})).unwrap();
+        self.asks(from, ClientMessage::ChatMessage(ChatMessage { room: Some(room()), payload }))
+    }
+
+    fn is_in_room(&self, session: &Outlet) -> bool {
+        self.router.registry.seat((session.user, session.session), &room()).is_some()
+    }
+}
+
+type Answer = futures::future::BoxFuture<'static, ServerMessage<'static>>;
+
+/// What a session was told since it was last asked, but for acks.
+fn received(outlet: &Outlet) -> Vec<Value> {
+    let mut received = Vec::new();
+    while let Poll::Ready(Taken::Frames(frames)) = outlet.poll_take(&mut Context::from_waker(Waker::noop())) {
+        received.extend(frames.iter().map(|frame| serde_json::from_slice::<Value>(&frame.bytes).unwrap()));
+    }
+    received
+}
+
+fn of_kind(received: &[Value], kind: MessageKind) -> Vec<&Value> {
+    received.iter().filter(|message| message["type"] == kind.as_str()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_is_removed_while_he_joins_is_not_in_the_room() {
+    let node = Node::start().await;
+    let owner = node.owner_of_room(RoomVisibility::Public).await;
+    for _ in 0..ROUNDS {
+        let user = node.user().await;
+        let session = node.session(user);
+        let joining = tokio::spawn(node.joins(&session));
+        node.router.remove_room_member(&owner, &room(), user.to_string().parse().unwrap()).await.unwrap();
+        let answer = joining.await.unwrap();
+        assert!(!node.is_in_room(&session), "{answer:?}");
+        let told = received(&session);
+        let left = of_kind(&told, MessageKind::MemberLeft).len();
+        assert_eq!(
+            left,
+            usize::from(code(&answer).is_none()),
+            "whoever was in is told that he is out: {told:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_joins_while_the_state_changes_is_told_the_newest() {
+    let node = Node::start().await;
+    let owner = node.owner_of_room(RoomVisibility::Public).await;
+    for round in 0..ROUNDS {
+        let session = node.session(node.user().await);
+        let joining = tokio::spawn(node.joins(&session));
+        let request: SetRoomState = serde_json::from_str(r#"{"state":1}"#).unwrap();
+        let expected = Revisions::OneOf(vec![round as u64]);
+        let set = node.router.set_room_state(&owner, &room(), request, &expected).await.unwrap();
+        assert_eq!(code(&joining.await.unwrap()), None);
+        let told = received(&session);
+        let revisions: Vec<u64> = of_kind(&told, MessageKind::RoomUpdate)
+            .into_iter()
+            .map(|update| update["payload"]["revision"].as_u64().unwrap())
+            .collect();
+        assert_eq!(revisions.last(), Some(&set.revision), "{told:?}");
+        assert!(revisions.is_sorted(), "{revisions:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_joins_at_once_knows_of_each_other() {
+    let node = Node::start().await;
+    node.owner_of_room(RoomVisibility::Public).await;
+    for _ in 0..ROUNDS {
+        let sessions = [node.session(node.user().await), node.session(node.user().await)];
+        let joining = sessions.each_ref().map(|session| tokio::spawn(node.joins(session)));
+        for answer in joining {
+            assert_eq!(code(&answer.await.unwrap()), None);
+        }
+        for (session, other) in [(&sessions[0], &sessions[1]), (&sessions[1], &sessions[0])] {
+            let told = received(session);
+            let list = of_kind(&told, MessageKind::RoomMembers)[0]["members"].to_string();
+            let joined = of_kind(&told, MessageKind::MemberJoined);
+            let hears = joined.iter().filter(|joined| joined["device_id"] == other.device.as_str()).count();
+            let knows = usize::from(list.contains(other.device.as_str()));
+            assert_eq!(knows + hears, 1, "in the list or told later: {told:?}");
+        }
+        for session in &sessions {
+            node.router.detach(session);
+        }
+    }
+    assert!(node.router.registry.room_here(&room()).is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_said_first_in_a_room_that_was_never_made_keeps_its_order() {
+    for _ in 0..ROUNDS / 10 {
+        let node = Node::start().await;
+        let delivery = tokio::spawn(Arc::clone(&node.router).deliver_committed());
+        let sessions = [node.session(node.user().await), node.session(node.user().await)];
+        for session in &sessions {
+            assert_eq!(code(&node.joins(session).await), None);
+        }
+        let saying = sessions.each_ref().map(|session| {
+            let said = ["1", "2", "3", "4"].map(|content| node.says(session, content));
+            tokio::spawn(join_all(said))
+        });
+        for answers in saying {
+            let acks = answers.await.unwrap();
+            let stored = |message: &ServerMessage<'_>| match message {
+                ServerMessage::Ack(ack) if ack.status == AckStatus::Stored => ack.seq,
+                _ => None,
+            };
+            let seqs: Vec<u64> = acks.iter().filter_map(stored).collect();
+            assert_eq!(seqs.len(), 4, "{acks:?}");
+            assert!(seqs.is_sorted(), "{seqs:?}");
+        }
+        for session in &sessions {
+            let told = received(session);
+            let chats = of_kind(&told, MessageKind::ChatMessage);
+            let contents: Vec<_> =
+                chats.iter().map(|chat| chat["payload"]["content"].as_str().unwrap()).collect();
+            assert_eq!(contents, ["1", "2", "3", "4"]);
+        }
+        delivery.abort();
+    }
+}
+
+#[tokio::test]
+async fn without_the_store_nobody_joins() {
+    let node = Node::start().await;
+    let session = node.session(node.user().await);
+    node.router.store.close().await;
+    assert_eq!(code(&node.joins(&session).await), Some(ErrorCode::Unavailable));
+    assert!(!node.is_in_room(&session));
+}

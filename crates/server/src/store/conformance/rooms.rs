@@ -1,0 +1,340 @@
+//! Rooms: who owns them, who is in them, and their state.
+
+use aldis_protocol::{
+    RoomId, UserId,
+    api::{RoomVisibility, StateWriters},
+};
+use uuid::Uuid;
+
+use super::{Fixture, NOW, fifty_at_once, suite};
+use crate::store::{MemberChange, NewRoom, Revisions, RoomAccess, RoomCreation, StateChange};
+
+suite! {
+    a_room_is_its_owners_and_its_name_taken,
+    a_name_is_given_to_one_of_many,
+    a_room_of_somebody_unknown_is_not_made,
+    a_user_owns_a_hundred_rooms,
+    a_room_has_so_many_members,
+    a_private_room_lets_in_its_members_alone,
+    whoever_was_removed_from_a_public_room_comes_in_only_when_put_in,
+    only_the_owner_decides_about_members,
+    a_member_may_take_himself_out,
+    members_are_listed_with_their_owner_first,
+    a_state_is_replaced_only_where_it_is_the_one_named,
+    of_many_writers_of_one_revision_one_wins,
+    a_state_is_set_by_those_who_may,
+    members_of_a_private_room_share_it,
+    every_node_hears_of_changes_in_rooms,
+    a_deleted_account_leaves_no_room,
+}
+
+fn name(text: &str) -> RoomId {
+    text.parse().unwrap()
+}
+
+pub(super) fn new_room(room: &str, owner: UserId) -> NewRoom {
+    NewRoom {
+        room: name(room),
+        owner,
+        visibility: RoomVisibility::Public,
+        state_writers: StateWriters::Owner,
+        members: Vec::new(),
+    }
+}
+
+fn private(room: &str, owner: UserId, members: &[UserId]) -> NewRoom {
+    NewRoom { visibility: RoomVisibility::Private, members: members.to_vec(), ..new_room(room, owner) }
+}
+
+async fn create(at: &Fixture, room: &NewRoom) {
+    assert_eq!(at.store.create_room(room, NOW).await.unwrap(), RoomCreation::Created);
+}
+
+async fn access(at: &Fixture, room: &str, user: UserId) -> RoomAccess {
+    at.store.room(&name(room), user).await.unwrap().unwrap().0
+}
+
+async fn may_enter(at: &Fixture, room: &str, user: UserId) -> bool {
+    access(at, room, user).await.may_enter()
+}
+
+async fn add(at: &Fixture, room: &str, owner: UserId, user: UserId) -> MemberChange {
+    at.store.add_room_member(&name(room), owner, user, NOW).await.unwrap()
+}
+
+async fn remove(at: &Fixture, room: &str, owner: UserId, user: UserId) -> MemberChange {
+    at.store.remove_room_member(&name(room), owner, user, NOW).await.unwrap()
+}
+
+async fn set_state_of(at: &Fixture, room: &str, user: UserId, state: &str, expected: &Revisions) -> Outcome {
+    at.store.set_room_state(&name(room), user, state, expected).await.unwrap().into()
+}
+
+async fn set_state(at: &Fixture, user: UserId, state: &str, expected: Revisions) -> Outcome {
+    set_state_of(at, "room", user, state, &expected).await
+}
+
+const UNKNOWN: Outcome = Outcome::Refused(StateChange::UnknownRoom);
+const FAILED: Outcome = Outcome::Refused(StateChange::PreconditionFailed);
+
+/// What became of a change, without the document.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    Set(u64),
+    Refused(StateChange),
+}
+
+impl From<StateChange> for Outcome {
+    fn from(change: StateChange) -> Self {
+        match change {
+            StateChange::Set(document) => Self::Set(document.revision),
+            refused @ (StateChange::UnknownRoom | StateChange::PreconditionFailed) => Self::Refused(refused),
+        }
+    }
+}
+
+fn nobody() -> UserId {
+    UserId::new(Uuid::new_v4())
+}
+
+async fn a_room_is_its_owners_and_its_name_taken(at: Fixture) {
+    let (owner, other) = (at.user().await, at.user().await);
+    assert_eq!(at.store.room(&name("room"), owner).await.unwrap(), None);
+    create(&at, &NewRoom { state_writers: StateWriters::Members, ..new_room("room", owner) }).await;
+
+    let (access, state) = at.store.room(&name("room"), other).await.unwrap().unwrap();
+    assert_eq!((access.owner, access.visibility), (owner, RoomVisibility::Public));
+    assert_eq!((access.state_writers, access.created_at_ms), (StateWriters::Members, NOW));
+    assert_eq!((state.revision, state.state.as_bytes()), (0, &b"null"[..]));
+    let again = at.store.create_room(&new_room("room", other), NOW).await.unwrap();
+    assert_eq!(again, RoomCreation::NameTaken);
+    create(&at, &new_room("Room", other)).await;
+}
+
+async fn a_name_is_given_to_one_of_many(at: Fixture) {
+    let owner = at.user().await;
+    let outcomes = fifty_at_once(&at.store, move |store, _| async move {
+        store.create_room(&new_room("room", owner), NOW).await.unwrap()
+    })
+    .await;
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == RoomCreation::Created).count(), 1);
+}
+
+async fn a_room_of_somebody_unknown_is_not_made(at: Fixture) {
+    let owner = at.user().await;
+    let of_nobody = at.store.create_room(&new_room("room", nobody()), NOW).await.unwrap();
+    assert_eq!(of_nobody, RoomCreation::NoAccount);
+    let with_nobody = at.store.create_room(&private("room", owner, &[nobody()]), NOW).await.unwrap();
+    assert_eq!(with_nobody, RoomCreation::NoSuchUser);
+    assert_eq!(at.store.room(&name("room"), owner).await.unwrap(), None);
+}
+
+async fn a_user_owns_a_hundred_rooms(at: Fixture) {
+    let owner = at.user().await;
+    for number in 0..100 {
+        assert!(at.store.may_own_another_room(owner).await.unwrap());
+        create(&at, &new_room(&format!("room-{number}"), owner)).await;
+    }
+    assert!(!at.store.may_own_another_room(owner).await.unwrap());
+    let more = at.store.create_room(&new_room("more", owner), NOW).await.unwrap();
+    assert_eq!(more, RoomCreation::TooManyOwned);
+}
+
+async fn a_room_has_so_many_members(at: Fixture) {
+    let (owner, last) = (at.user().await, at.user().await);
+    let insert = "INSERT INTO users (user_id, created_at_ms) VALUES ($1, 0)";
+    let users: Vec<UserId> = (0..4_999).map(|_| nobody()).collect();
+    let mut tx = at.store.db.begin().await.unwrap();
+    for user in &users {
+        crate::store::db::within!(&mut tx, connection => {
+            sqlx::query(insert).bind(user.as_uuid()).execute(connection).await.unwrap();
+        });
+    }
+    tx.commit().await.unwrap();
+
+    let mut all = private("room", owner, &users);
+    create(&at, &all).await;
+    assert_eq!(add(&at, "room", owner, last).await, MemberChange::TooMany);
+    all.room = name("another");
+    all.members.push(last);
+    assert_eq!(at.store.create_room(&all, NOW).await.unwrap(), RoomCreation::TooManyMembers);
+    assert_eq!(remove(&at, "room", owner, users[0]).await, MemberChange::Done(RoomVisibility::Private));
+    assert_eq!(add(&at, "room", owner, last).await, MemberChange::Done(RoomVisibility::Private));
+}
+
+async fn a_private_room_lets_in_its_members_alone(at: Fixture) {
+    let (owner, member, stranger) = (at.user().await, at.user().await, at.user().await);
+    create(&at, &private("room", owner, &[member])).await;
+    assert!(may_enter(&at, "room", owner).await && may_enter(&at, "room", member).await);
+    assert!(!may_enter(&at, "room", stranger).await);
+
+    assert_eq!(add(&at, "room", owner, stranger).await, MemberChange::Done(RoomVisibility::Private));
+    assert!(may_enter(&at, "room", stranger).await);
+    assert_eq!(remove(&at, "room", owner, stranger).await, MemberChange::Done(RoomVisibility::Private));
+    assert!(!may_enter(&at, "room", stranger).await);
+    assert_eq!(remove(&at, "room", owner, stranger).await, MemberChange::Done(RoomVisibility::Private));
+}
+
+async fn whoever_was_removed_from_a_public_room_comes_in_only_when_put_in(at: Fixture) {
+    let (owner, user) = (at.user().await, at.user().await);
+    create(&at, &new_room("room", owner)).await;
+    assert!(may_enter(&at, "room", user).await);
+    for _ in 0..2 {
+        assert_eq!(remove(&at, "room", owner, user).await, MemberChange::Done(RoomVisibility::Public));
+        assert!(!may_enter(&at, "room", user).await);
+    }
+    assert_eq!(remove(&at, "room", user, user).await, MemberChange::UnknownRoom);
+    assert_eq!(add(&at, "room", owner, user).await, MemberChange::Done(RoomVisibility::Public));
+    assert!(may_enter(&at, "room", user).await);
+}
+
+async fn only_the_owner_decides_about_members(at: Fixture) {
+    let (owner, member, stranger) = (at.user().await, at.user().await, at.user().await);
+    create(&at, &private("room", owner, &[member])).await;
+    for asker in [member, stranger] {
+        assert_eq!(add(&at, "room", asker, stranger).await, MemberChange::UnknownRoom);
+        assert_eq!(remove(&at, "room", asker, owner).await, MemberChange::UnknownRoom);
+        assert_eq!(add(&at, "room", asker, nobody()).await, MemberChange::UnknownRoom);
+    }
+    assert_eq!(remove(&at, "room", stranger, stranger).await, MemberChange::UnknownRoom);
+    assert_eq!(add(&at, "nowhere", owner, member).await, MemberChange::UnknownRoom);
+    assert_eq!(remove(&at, "nowhere", owner, member).await, MemberChange::UnknownRoom);
+    assert_eq!(add(&at, "room", owner, nobody()).await, MemberChange::NoSuchUser);
+    assert_eq!(remove(&at, "room", owner, nobody()).await, MemberChange::NoSuchUser);
+    assert_eq!(remove(&at, "room", owner, owner).await, MemberChange::IsOwner);
+}
+
+async fn a_member_may_take_himself_out(at: Fixture) {
+    let (owner, member) = (at.user().await, at.user().await);
+    create(&at, &private("room", owner, &[member])).await;
+    create(&at, &NewRoom { members: vec![member], ..new_room("open", owner) }).await;
+    assert_eq!(remove(&at, "room", member, member).await, MemberChange::Done(RoomVisibility::Private));
+    assert_eq!(remove(&at, "open", member, member).await, MemberChange::Done(RoomVisibility::Public));
+    assert!(!may_enter(&at, "room", member).await);
+    assert!(may_enter(&at, "open", member).await, "nobody removed him");
+}
+
+async fn members_are_listed_with_their_owner_first(at: Fixture) {
+    let (owner, one, other) = (at.user().await, at.user().await, at.user().await);
+    create(&at, &new_room("room", owner)).await;
+    at.store.add_room_member(&name("room"), owner, one, NOW + 2).await.unwrap();
+    at.store.add_room_member(&name("room"), owner, other, NOW + 1).await.unwrap();
+    at.store.add_room_member(&name("room"), owner, other, NOW + 3).await.unwrap();
+    let room = access(&at, "room", one).await;
+    assert_eq!(at.store.room_members(&room).await.unwrap(), [owner, other, one]);
+    remove(&at, "room", owner, other).await;
+    assert_eq!(at.store.room_members(&room).await.unwrap(), [owner, one]);
+}
+
+async fn a_state_is_replaced_only_where_it_is_the_one_named(at: Fixture) {
+    let owner = at.user().await;
+    create(&at, &new_room("room", owner)).await;
+    let of = |revisions: &[u64]| Revisions::OneOf(revisions.to_vec());
+    assert_eq!(set_state(&at, owner, "1", Revisions::Any).await, FAILED);
+    assert_eq!(set_state(&at, owner, "1", of(&[1])).await, FAILED);
+    assert_eq!(set_state(&at, owner, "{ }", of(&[0])).await, Outcome::Set(1));
+    for stale in [of(&[0]), of(&[2]), of(&[])] {
+        assert_eq!(set_state(&at, owner, "2", stale).await, FAILED);
+    }
+    let (_, state) = at.store.room(&name("room"), owner).await.unwrap().unwrap();
+    assert_eq!((state.revision, state.state.as_bytes()), (1, &b"{ }"[..]));
+    assert_eq!(set_state(&at, owner, "2", of(&[7, 1])).await, Outcome::Set(2));
+    assert_eq!(set_state(&at, owner, "3", Revisions::Any).await, Outcome::Set(3));
+    assert_eq!(set_state_of(&at, "nowhere", owner, "1", &Revisions::Any).await, UNKNOWN);
+}
+
+async fn of_many_writers_of_one_revision_one_wins(at: Fixture) {
+    let owner = at.user().await;
+    create(&at, &new_room("room", owner)).await;
+    let outcomes = fifty_at_once(&at.store, move |store, number| async move {
+        let expected = Revisions::OneOf(vec![0]);
+        Outcome::from(
+            store.set_room_state(&name("room"), owner, &number.to_string(), &expected).await.unwrap(),
+        )
+    })
+    .await;
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == Outcome::Set(1)).count(), 1);
+}
+
+async fn a_state_is_set_by_those_who_may(at: Fixture) {
+    let (owner, member, stranger) = (at.user().await, at.user().await, at.user().await);
+    create(&at, &private("room", owner, &[member])).await;
+    let shared =
+        NewRoom { state_writers: StateWriters::Members, members: vec![member], ..new_room("shared", owner) };
+    create(&at, &shared).await;
+    let none = Revisions::OneOf(vec![0]);
+    let sets = async |room: &str, user| set_state_of(&at, room, user, "1", &none).await;
+    for (room, user) in [("room", member), ("room", stranger), ("shared", stranger)] {
+        assert_eq!(sets(room, user).await, UNKNOWN, "{room}");
+    }
+    assert_eq!(sets("room", owner).await, Outcome::Set(1));
+    assert_eq!(sets("shared", member).await, Outcome::Set(1));
+    remove(&at, "shared", owner, member).await;
+    assert_eq!(set_state_of(&at, "shared", member, "1", &Revisions::Any).await, UNKNOWN);
+}
+
+async fn members_of_a_private_room_share_it(at: Fixture) {
+    let (owner, one, other) = (at.user().await, at.user().await, at.user().await);
+    create(&at, &NewRoom { members: vec![one, other], ..new_room("open", owner) }).await;
+    let share = async |a, b| !at.store.roommates(a, &[b]).await.unwrap().is_empty();
+    assert!(!share(one, other).await, "the room is public");
+    create(&at, &private("room", owner, &[one])).await;
+    assert!(share(owner, one).await && share(one, owner).await);
+    assert!(!share(one, other).await);
+    add(&at, "room", owner, other).await;
+    assert!(share(other, one).await);
+    let stranger = at.user().await;
+    let mates = at.store.roommates(owner, &[one, other, stranger]).await.unwrap();
+    assert_eq!(mates, [one, other].into());
+    assert_eq!(at.store.roommates(owner, &[]).await.unwrap(), [].into());
+    remove(&at, "room", owner, one).await;
+    assert!(!share(other, one).await && share(other, owner).await);
+}
+
+async fn a_deleted_account_leaves_no_room(at: Fixture) {
+    let (owner, member) = (at.user().await, at.user().await);
+    create(&at, &private("room", owner, &[member])).await;
+    create(&at, &private("other", member, &[owner])).await;
+    set_state(&at, owner, "1", Revisions::OneOf(vec![0])).await;
+    let family = at.sign_in(owner).await;
+    at.store.delete_account(owner, family, NOW).await.unwrap();
+
+    assert_eq!(at.store.room(&name("room"), member).await.unwrap(), None);
+    assert_eq!(at.store.roommates(owner, &[member]).await.unwrap(), [].into());
+    let other = access(&at, "other", member).await;
+    assert_eq!(at.store.room_members(&other).await.unwrap(), [member]);
+    create(&at, &new_room("room", member)).await;
+    assert_eq!(at.store.sweep(NOW).await.unwrap(), 1, "the room that was");
+}
+
+async fn every_node_hears_of_changes_in_rooms(at: Fixture) {
+    let (owner, one, other) = (at.user().await, at.user().await, at.user().await);
+    let mut seen = 0;
+    let mut heard = async || {
+        let entries = at.store.standings_after(seen, 100).await.unwrap();
+        seen = entries.last().map_or(seen, |entry| entry.number);
+        assert!(entries.iter().all(|entry| entry.user == entry.peer));
+        let mut users: Vec<UserId> = entries.into_iter().map(|entry| entry.user).collect();
+        users.sort_unstable();
+        users
+    };
+    let sorted = |users: &[UserId]| {
+        let mut users = users.to_vec();
+        users.sort_unstable();
+        users
+    };
+    create(&at, &new_room("open", owner)).await;
+    assert_eq!(heard().await, []);
+    create(&at, &private("room", owner, &[one])).await;
+    assert_eq!(heard().await, sorted(&[owner, one]));
+    add(&at, "room", owner, one).await;
+    assert_eq!(heard().await, [], "he was in already");
+    add(&at, "room", owner, other).await;
+    remove(&at, "open", owner, one).await;
+    assert_eq!(heard().await, sorted(&[other, one]));
+    remove(&at, "room", one, one).await;
+    assert_eq!(heard().await, [one]);
+    let family = at.sign_in(owner).await;
+    at.store.delete_account(owner, family, NOW).await.unwrap();
+    assert_eq!(heard().await, sorted(&[owner, other]));
+}

@@ -1,0 +1,113 @@
+//! Encrypted messages, as scenarios write and read them.
+
+mod follower;
+mod sender;
+
+use std::time::{Duration, Instant};
+
+pub use follower::Follower;
+pub use sender::Sender;
+use serde_json::{Value, json};
+
+use crate::{Peer, User, base64, unique};
+
+/// How long an answer is awaited of a server whose database is in trouble.
+pub const WAIT: Duration = Duration::from_secs(60);
+
+/// A `message` with this id.
+#[must_use]
+pub fn message(id: &str, recipient: &str, content: &[u8]) -> Value {
+    json!({"type": "message", "id": id, "recipient_id": recipient, "encrypted_content": base64(content)})
+}
+
+/// Asks for all of a mailbox behind a number; what it streams, and its end.
+#[track_caller]
+pub fn syncs(peer: &mut Peer, since_seq: u64) -> (Vec<Value>, Value) {
+    let (mut messages, mut since) = (Vec::new(), since_seq);
+    loop {
+        let id = asks_sync(peer, since, 500);
+        let (more, synced) = streamed(peer, &id);
+        messages.extend(more);
+        if synced["complete"] == true {
+            return (messages, synced);
+        }
+        since = number(&synced);
+    }
+}
+
+/// Sends a `sync`; gives its id.
+pub fn asks_sync(peer: &mut Peer, since_seq: u64, limit: u64) -> String {
+    let id = unique("sync");
+    peer.sends(json!({"type": "sync", "id": id, "since_seq": since_seq, "limit": limit}));
+    id
+}
+
+/// What a `sync` streams, each under its id, and its end. Nothing else may come meanwhile.
+#[track_caller]
+pub fn streamed(peer: &mut Peer, id: &str) -> (Vec<Value>, Value) {
+    let mut messages = Vec::new();
+    loop {
+        let next = peer.expects_any();
+        assert_eq!(next["id"], id, "what a sync streams has its id: {next}");
+        match next["type"].as_str() {
+            Some("message") => messages.push(next),
+            Some("synced") => return (messages, next),
+            _ => panic!("awaited a message or the end of them, got {next}"),
+        }
+    }
+}
+
+/// The number of a message, an `ack` or the end of a `sync`.
+#[must_use]
+#[track_caller]
+pub fn number(frame: &Value) -> u64 {
+    frame["seq"].as_u64().unwrap_or_else(|| panic!("a number in {frame}"))
+}
+
+/// The numbers of messages.
+#[must_use]
+#[track_caller]
+pub fn numbers(messages: &[Value]) -> Vec<u64> {
+    messages.iter().map(number).collect()
+}
+
+/// Fails unless the messages have the numbers from 1 on, without a gap.
+#[track_caller]
+pub fn assert_whole(messages: &[Value]) {
+    let count = u64::try_from(messages.len()).expect("a count");
+    assert_eq!(numbers(messages), (1..=count).collect::<Vec<_>>(), "numbers without a gap");
+}
+
+/// Fails unless what each sender was told is true: its messages are in its own mailbox under the numbers that it was
+/// told, and once in the recipient's, whose numbers have no gap.
+#[track_caller]
+pub fn assert_kept<'a>(recipient: &User, senders: impl IntoIterator<Item = &'a Sender>) {
+    let (received, _) = syncs(&mut recipient.opens_ephemeral(), 0);
+    assert_whole(&received);
+    let mut left: Vec<&Value> = received.iter().map(|message| &message["message_id"]).collect();
+    for sender in senders {
+        let (sent, _) = syncs(&mut sender.user().opens_ephemeral(), 0);
+        assert_whole(&sent);
+        assert_eq!(sent.len(), sender.acks().len(), "each message once");
+        for (id, ack) in sender.acks() {
+            let place = usize::try_from(number(ack) - 1).expect("a place");
+            assert_eq!(sent[place]["message_id"], ack["message_id"], "the number of {id}");
+            assert_eq!(sent[place]["encrypted_content"], base64(&Sender::content(id)), "the content of {id}");
+            let found = left.iter().position(|message_id| **message_id == ack["message_id"]);
+            left.swap_remove(
+                found.unwrap_or_else(|| panic!("{id} was acknowledged and is not there: {ack}")),
+            );
+        }
+    }
+    assert!(left.is_empty(), "{} messages that nobody sent, or twice", left.len());
+}
+
+/// Waits for something that other threads or the server do.
+#[track_caller]
+pub fn await_that(what: &str, is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < WAIT, "awaited {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}

@@ -1,0 +1,235 @@
+//! The client library over networks that are cut and servers that are killed: every message once and in order
+//! (protocol.md, sections 4 and 5).
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aldis_client::protocol::{Fingerprint, ServerMessage, UserRef};
+use aldis_client::{Client, Credentials, Event, Events, IncomingMessage, Options};
+use aldis_tests::{Identity, Proxy, TestServer, unique};
+use futures::{StreamExt as _, stream};
+use tokio::sync::watch;
+
+const MESSAGES: u32 = 200;
+/// Messages that may wait for their `ack` at a time.
+const UNDER_WAY: usize = 8;
+const CUTS: usize = 20;
+/// After so many cuts the server is killed and started again.
+const CUTS_FOR_A_KILL: usize = 7;
+/// For everything to have arrived; with it, for a request to be answered.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn server() -> TestServer {
+    TestServer::builder().env("ALDIS_ROUTING", "open").start()
+}
+
+/// Somebody with one device, and where that keeps what it gets.
+struct Person {
+    identity: Identity,
+    device: String,
+    shelf: Shelf,
+}
+
+/// What a handler has stored: number and text, in the order in which it came.
+#[derive(Clone)]
+struct Shelf {
+    stored: Arc<Mutex<Vec<(u64, String)>>>,
+    count: watch::Sender<usize>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Shelf {
+    fn new() -> Self {
+        Self { stored: Arc::default(), count: watch::Sender::new(0), asked: Arc::default() }
+    }
+
+    /// Stores a message, but for each seventeenth time.
+    async fn store(self, message: IncomingMessage) -> Result<(), &'static str> {
+        tokio::task::yield_now().await;
+        if self.asked.fetch_add(1, Ordering::Relaxed) % 17 == 16 {
+            return Err("the disk is busy");
+        }
+        let message = message.message;
+        let text = String::from_utf8(message.encrypted_content.into_owned()).unwrap();
+        let mut stored = self.stored.lock().unwrap();
+        stored.push((message.seq, text));
+        self.count.send_replace(stored.len());
+        Ok(())
+    }
+
+    fn cursor(&self) -> u64 {
+        self.stored.lock().unwrap().last().map_or(0, |(seq, _)| *seq)
+    }
+
+    fn texts(&self) -> Vec<String> {
+        self.stored.lock().unwrap().iter().map(|(_, text)| text.clone()).collect()
+    }
+
+    async fn holds(&self, count: usize) {
+        let mut counted = self.count.subscribe();
+        let enough = counted.wait_for(|stored| *stored >= count);
+        tokio::time::timeout(PATIENCE, enough).await.expect("all messages in time").unwrap();
+    }
+}
+
+impl Person {
+    fn new(name: &str) -> Self {
+        Self { identity: Identity::new(), device: unique(name), shelf: Shelf::new() }
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        self.identity.secret().public_key().fingerprint()
+    }
+
+    fn options(&self, url: &str) -> Options {
+        let credentials = Credentials::key(self.identity.secret()).for_device(self.device.parse().unwrap());
+        // Twenty breaks in a row are a matter of seconds only where the waits do not grow.
+        let options = Options::new(url, credentials).unwrap().longest_wait(Duration::from_millis(500));
+        options.request_timeout(PATIENCE)
+    }
+
+    /// A client that goes on where the shelf ends.
+    fn starts(&self, url: &str) -> (Client, Events) {
+        let shelf = self.shelf.clone();
+        Client::start(self.options(url).mailbox(shelf.cursor(), move |message| shelf.clone().store(message)))
+    }
+}
+
+async fn send_all(client: &Client, to: Fingerprint) {
+    let sending = stream::iter(0..MESSAGES).map(|number| async move {
+        client.send_message(UserRef::Fingerprint(to), format!("to {number}").as_bytes()).await
+    });
+    let outcomes: Vec<_> = sending.buffered(UNDER_WAY).collect().await;
+    for outcome in outcomes {
+        outcome.expect("a stored message");
+    }
+}
+
+fn sent_texts() -> Vec<String> {
+    (0..MESSAGES).map(|number| format!("to {number}")).collect()
+}
+
+/// Cuts the network in the course of what arrives, and kills the server now and then.
+async fn make_trouble(server: &TestServer, proxy: &Proxy, shelf: &Shelf) {
+    for cut in 1..=CUTS {
+        shelf.holds(cut * MESSAGES as usize / (CUTS + 2)).await;
+        if cut % CUTS_FOR_A_KILL == 0 {
+            server.kill9();
+            server.restart_same_port();
+        }
+        proxy.cut();
+    }
+}
+
+#[test]
+fn mail_both_ways_arrives_once_and_in_order_over_cuts_and_kills() {
+    let server = server();
+    let proxy = Proxy::before(&server);
+    let (ann, bob) = (Person::new("ann"), Person::new("bob"));
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let (ann_client, ann_events) = ann.starts(&proxy.url());
+        let (bob_client, bob_events) = bob.starts(&proxy.url());
+        let watching = [ann_events, bob_events].map(|events| tokio::spawn(watch(events)));
+        ann_client.connected().await.unwrap();
+        bob_client.connected().await.unwrap();
+
+        tokio::join!(
+            send_all(&ann_client, bob.fingerprint()),
+            send_all(&bob_client, ann.fingerprint()),
+            make_trouble(&server, &proxy, &bob.shelf),
+        );
+        for (person, client) in [(&ann, &ann_client), (&bob, &bob_client)] {
+            person.shelf.holds(MESSAGES as usize).await;
+            let mut cursor = client.watch_mailbox_cursor();
+            let whole = cursor.wait_for(|cursor| *cursor == Some(2 * u64::from(MESSAGES)));
+            tokio::time::timeout(PATIENCE, whole).await.expect("a mailbox without gaps").unwrap();
+            assert_eq!(person.shelf.texts(), sent_texts());
+        }
+        assert_all_delivered(&bob, &server).await;
+        ann_client.stop().await;
+        bob_client.stop().await;
+        for sessions in watching {
+            let (fresh, resumed) = sessions.await.unwrap();
+            assert!(
+                resumed > fresh,
+                "cuts are resumed from, {resumed} times, but for the kills: {fresh} sessions"
+            );
+        }
+    });
+}
+
+/// How many sessions began and how many were resumed. Nothing else is out of the ordinary.
+async fn watch(mut events: Events) -> (u32, u32) {
+    let (mut fresh, mut resumed) = (0, 0);
+    while let Some(event) = events.next().await {
+        match event {
+            Event::Connected(session) if session.resumed => resumed += 1,
+            Event::Connected(_) => fresh += 1,
+            Event::Closed { .. } | Event::MessageNotStored { .. } => {}
+            Event::Message(frame) => assert!(matches!(frame.message, ServerMessage::Receipt(_)), "{frame:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    (fresh, resumed)
+}
+
+/// Looks with another device until the server knows of each message that it was delivered.
+async fn assert_all_delivered(person: &Person, server: &TestServer) {
+    let credentials = Credentials::key(person.identity.secret());
+    let (client, mut events) = Client::start(Options::new(&server.url(""), credentials).unwrap());
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !is_all_delivered(&client, &mut events).await {
+        assert!(tokio::time::Instant::now() < deadline, "each message is acknowledged in time");
+    }
+    client.stop().await;
+}
+
+async fn is_all_delivered(client: &Client, events: &mut Events) -> bool {
+    let me = client.connected().await.unwrap().user_id;
+    let asking = async {
+        let synced = client.sync(0, Some(500)).await.unwrap();
+        assert!(synced.complete);
+    };
+    let listening = async {
+        let (mut received, mut delivered) = (0, 0);
+        while received < MESSAGES {
+            let Some(Event::Message(frame)) = events.next().await else { continue };
+            let ServerMessage::Message(message) = frame.message else { continue };
+            if message.recipient_id == me {
+                received += 1;
+                delivered += u32::from(message.delivered_at.is_some());
+            }
+        }
+        delivered
+    };
+    let ((), delivered) = tokio::join!(asking, listening);
+    delivered == MESSAGES
+}
+
+#[test]
+fn a_program_that_is_started_again_goes_on_where_its_store_ends() {
+    let server = server();
+    let (ann, bob) = (Person::new("ann"), Person::new("bob"));
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let (ann_client, ann_events) = ann.starts(&server.url(""));
+        drop(ann_events);
+        let (bob_client, bob_events) = bob.starts(&server.url(""));
+        drop(bob_events);
+        bob_client.connected().await.unwrap();
+        let restarting = async {
+            let mut client = bob_client;
+            for restart in 1..=5 {
+                bob.shelf.holds(restart * 30).await;
+                client.stop().await;
+                client = bob.starts(&server.url("")).0;
+            }
+            bob.shelf.holds(MESSAGES as usize).await;
+            client
+        };
+        let ((), bob_client) = tokio::join!(send_all(&ann_client, bob.fingerprint()), restarting);
+        assert_eq!(bob.shelf.texts(), sent_texts());
+        ann_client.stop().await;
+        bob_client.stop().await;
+    });
+}

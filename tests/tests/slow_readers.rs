@@ -1,0 +1,224 @@
+//! Clients that ask for much and read little: each pays for itself, and nobody else notices (protocol.md, sections 1, 4
+//! and 8; security.md, "Bad input").
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use aldis_tests::mail::{
+    WAIT, asks_sync, assert_whole, await_that, message, number, numbers, streamed, syncs,
+};
+use aldis_tests::{Incoming, PATIENCE, Peer, TestServer, Upgrade, User};
+use serde_json::{Value, json};
+
+/// The largest content.
+const CONTENT: usize = 48_000;
+/// Four senders with their part of a mailbox each.
+const MAILBOX: usize = 1_000;
+const PART: usize = 250;
+/// How much more memory the server may hold while somebody does not read: a queue, what the allocator keeps of a burst,
+/// and the messages that are on their way, but not what waits for him.
+const FLAT_KIB: u64 = 48 * 1024;
+
+fn open_server() -> TestServer {
+    TestServer::builder().env("ALDIS_ROUTING", "open").start()
+}
+
+/// Sends so many large messages to each, from as many users as it takes, all stored; gives the time it took.
+#[track_caller]
+fn fills(server: &TestServer, recipient: &User, count: usize) -> Duration {
+    let start = Instant::now();
+    thread::scope(|scope| {
+        for from in (0..count).step_by(PART) {
+            let mut peer = server.user().opens_ephemeral();
+            scope.spawn(move || {
+                for place in from..count.min(from + PART) {
+                    peer.sends(message(&format!("m-{place}"), &recipient.id, &vec![7; CONTENT]));
+                    let ack = peer.expects_within("ack", WAIT);
+                    assert_eq!(ack["status"], "stored");
+                }
+            });
+        }
+    });
+    start.elapsed()
+}
+
+#[test]
+fn a_reader_that_never_reads_is_closed_and_nobody_else_notices() {
+    let server = open_server();
+    let recipient = server.user();
+    let mut deaf = recipient.opens_ephemeral();
+    let mut well = recipient.opens_ephemeral();
+    fills(&server, &recipient, 8);
+    (0..8).for_each(|_| drop(well.expects("message")));
+    let before = server.resident_kib();
+    let closed = || server.metric(r#"aldis_closes_total{code="4101"}"#);
+    let count = 400;
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let last = (0..count).map(|_| number(&well.expects_within("message", WAIT))).collect::<Vec<_>>();
+            assert_eq!(last, (9..=8 + count).collect::<Vec<_>>(), "each once and in order");
+        });
+        fills(&server, &recipient, usize::try_from(count).unwrap());
+        reader.join().expect("somebody who reads gets everything");
+    });
+    assert!(server.resident_kib() < before + FLAT_KIB, "{before} KiB, then {}", server.resident_kib());
+    await_that("the close of who does not read", || closed() > 0);
+    assert_eq!(closed(), 1, "and of nobody else");
+    // What the network had taken before is there; then comes the end, with its reason where it still got through.
+    let mut last = 8;
+    let end = loop {
+        match deaf.socket.next("what the network holds, or the end") {
+            Incoming::Text(text) => {
+                let frame: Value = serde_json::from_str(&text).unwrap();
+                if frame["type"] == "error" {
+                    assert_eq!(frame["payload"]["close"], 4101, "{frame}");
+                } else if number(&frame) > 8 {
+                    assert_eq!(number(&frame), last + 1, "without a gap");
+                    last += 1;
+                }
+            }
+            end => break end,
+        }
+    };
+    assert!(matches!(end, Incoming::Close(4101, _) | Incoming::End), "{end:?}");
+    assert!(last < 8 + count, "it got less than all");
+    // It has lost nothing: it comes back, and asks.
+    let (messages, _) = syncs(&mut recipient.opens_ephemeral(), last);
+    assert_eq!(numbers(&messages), (last + 1..=8 + count).collect::<Vec<_>>());
+}
+
+#[test]
+fn who_reads_late_but_in_time_is_told_why_it_is_closed() {
+    let server = open_server();
+    let recipient = server.user();
+    let mut slow = recipient.opens_ephemeral();
+    thread::scope(|scope| {
+        scope.spawn(|| fills(&server, &recipient, 400));
+        await_that("the close", || server.metric(r#"aldis_closes_total{code="4101"}"#) > 0);
+        let error = loop {
+            let frame = slow.expects_any();
+            if frame["type"] == "error" {
+                break frame;
+            }
+        };
+        assert_eq!(
+            (&error["payload"]["code"], &error["payload"]["close"]),
+            (&json!("overloaded"), &json!(4101))
+        );
+        slow.expects_close_code(4101);
+    });
+}
+
+#[test]
+fn a_sync_that_nobody_reads_costs_no_memory_and_goes_on_when_somebody_does() {
+    let server = open_server();
+    let recipient = server.user();
+    fills(&server, &recipient, MAILBOX);
+    let mut others = [server.user().opens_ephemeral(), server.user().opens_ephemeral()];
+    let mut late = recipient.opens_ephemeral();
+    let mut never = recipient.opens_ephemeral();
+    let before = server.resident_kib();
+    let id = asks_sync(&mut late, 0, 500);
+    let _ = asks_sync(&mut never, 0, 500);
+    let start = Instant::now();
+    // Long enough for a server that does not wait for its readers to have read both syncs from the database, 64 MB.
+    while start.elapsed() < Duration::from_secs(3) {
+        others.iter_mut().for_each(Peer::expects_nothing);
+        let now = server.resident_kib();
+        assert!(now < before + FLAT_KIB, "{before} KiB, then {now}");
+    }
+    let (messages, synced) = streamed(&mut late, &id);
+    assert_whole(&messages);
+    assert_eq!((messages.len(), number(&synced), &synced["complete"]), (500, 500, &json!(false)));
+    let (messages, synced) = syncs(&mut late, 500);
+    assert_eq!((messages.len(), number(&synced)), (500, 1_000));
+    // Who reads nothing for ten seconds is closed.
+    await_that("the close", || server.metric(r#"aldis_closes_total{code="4101"}"#) == 1);
+    assert!(start.elapsed() > Duration::from_secs(10), "{:?}", start.elapsed());
+    let (code, _) = ends(&mut never);
+    assert!(code.is_none_or(|code| code == 4101), "{code:?}");
+    others.iter_mut().for_each(Peer::expects_nothing);
+}
+
+/// Passes over all that still comes; the code of the close, where one came.
+fn ends(peer: &mut Peer) -> (Option<u16>, usize) {
+    let mut frames = 0;
+    loop {
+        match peer.socket.next_within("the end", PATIENCE) {
+            Incoming::Close(code, _) => return (Some(code), frames),
+            Incoming::End => return (None, frames),
+            _ => frames += 1,
+        }
+    }
+}
+
+#[test]
+fn syncs_that_are_asked_for_at_once_come_one_after_the_other() {
+    let server = open_server();
+    let recipient = server.user();
+    let mut writer = server.user().opens_ephemeral();
+    for place in 0..60 {
+        writer.sends(message(&format!("m-{place}"), &recipient.id, b"x"));
+    }
+    (0..60).for_each(|_| drop(writer.expects("ack")));
+    let mut reader = recipient.opens_ephemeral();
+    let first = asks_sync(&mut reader, 0, 40);
+    let second = asks_sync(&mut reader, 10, 500);
+    reader.sends(json!({"type": "ping", "id": "behind"}));
+    let (messages, synced) = streamed(&mut reader, &first);
+    assert_eq!((numbers(&messages), &synced["complete"]), ((1..=40).collect(), &json!(false)));
+    let (messages, synced) = streamed(&mut reader, &second);
+    assert_eq!((numbers(&messages), &synced["complete"]), ((11..=60).collect(), &json!(true)));
+    assert_eq!(reader.expects("pong")["id"], "behind");
+}
+
+#[test]
+fn a_sync_that_a_break_ends_is_asked_for_again_on_the_resumed_session() {
+    let server = open_server();
+    let recipient = server.user();
+    let device = recipient.device("phone").id;
+    fills(&server, &recipient, 300);
+    let mut reader = recipient.opens(&device);
+    let id = asks_sync(&mut reader, 0, 500);
+    for seq in 1..=20 {
+        let streamed = reader.expects("message");
+        assert_eq!((&streamed["id"], number(&streamed)), (&json!(id), seq));
+    }
+    let connected = reader.connected.clone();
+    reader.socket.breaks();
+    // While the session waits for its client, messages go on: they are kept for it, behind a gap.
+    let mut writer = server.user().opens_ephemeral();
+    writer.sends(message("late", &recipient.id, b"late"));
+    writer.expects("ack");
+    let token = connected["session"]["resume_token"].as_str().unwrap();
+    let token = token.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");
+    let door =
+        Upgrade::to("/signal").query("device_id", &device).query("resume", &token).query("received", "0");
+    let mut reader = door.bearer(&recipient.token).connected(&server);
+    assert_eq!(reader.connected["session"]["resumed"], true, "what was streamed is not counted");
+    let live =
+        if reader.connected["session"]["replayed"] == 1 { Some(reader.expects("message")) } else { None };
+    assert!(live.as_ref().is_none_or(|live| number(live) == 301 && live["id"] == "late"), "{live:?}");
+    reader.expects_nothing();
+    let (messages, _) = syncs(&mut reader, 20);
+    assert_eq!(numbers(&messages), (21..=301).collect::<Vec<_>>());
+    // From here on everything comes live again.
+    writer.sends(message("later", &recipient.id, b"later"));
+    assert_eq!(number(&reader.expects("message")), 302);
+}
+
+#[test]
+fn a_flood_of_syncs_is_answered_one_by_one() {
+    let server = open_server();
+    let recipient = server.user();
+    fills(&server, &recipient, 50);
+    let mut greedy = recipient.opens_ephemeral();
+    let before = server.resident_kib();
+    let ids: Vec<String> = (0..100).map(|_| asks_sync(&mut greedy, 0, 500)).collect();
+    for id in &ids {
+        let (messages, _) = streamed(&mut greedy, id);
+        assert_eq!(messages.len(), 50);
+    }
+    let after = server.resident_kib();
+    assert!(after < before + FLAT_KIB, "{before} KiB, then {after}");
+}
