@@ -1,9 +1,9 @@
-//! What is logged, and where: lines on stderr, chosen by `ALDIS_LOG`.
+//! What is logged, and where: lines on stderr, chosen by `ALDIS_LOG`, in colour where somebody watches.
 //!
 //! `error`: somebody has to act. `warn`: somebody should look. `info`: the server's own life. `debug`: one line for each
 //! request and connection. Never a token, a password, a code or what somebody said, at any level.
 
-use std::io;
+use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
 
@@ -14,5 +14,6 @@ pub fn start() {
     let chosen = std::env::var("ALDIS_LOG").unwrap_or_else(|_| "info".to_owned());
     let filter = EnvFilter::try_new(format!("{chosen},{UNLOGGED}"))
         .unwrap_or_else(|_| EnvFilter::new(format!("info,{UNLOGGED}")));
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).try_init();
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let _ = lines.with_ansi(io::stderr().is_terminal()).try_init();
 }

@@ -78,12 +78,13 @@ impl Arrived {
             return Err(Problem::new(ErrorCode::UpgradeRequired, "this path speaks WebSocket, version 13"));
         };
         let node = Arc::clone(&self.node);
-        self.node.sessions.spawn(async move {
+        // Boxed: the runtime moves a task's future several times over, and this is a large one.
+        self.node.sessions.spawn(Box::pin(async move {
             tokio::select! {
                 () = node.stop.cancelled() => {}
                 () = begin_session(on_upgrade, arrival, place, &node) => {}
             }
-        });
+        }));
         Ok(switching_protocols(&key, codec))
     }
 
