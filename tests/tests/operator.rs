@@ -424,8 +424,10 @@ fn a_new_password_ends_the_sign_ins_and_every_device_hears_of_it() {
 fn a_lost_second_factor_is_taken_away_and_every_device_hears_of_it() {
     for server in both() {
         let user = server.user();
-        let phone = user.device("phone");
+        let (phone, laptop) = (user.device("phone"), user.device("laptop"));
         let _app = Authenticator::enroll(&user.http());
+        let mut live = laptop.key.connects(&server, Some(&laptop.id));
+        hears(&mut live, "totp_changed");
         hears(&mut phone.key.connects(&server, Some(&phone.id)), "totp_changed");
         user.logs_in(&json!({})).expects_problem(401, "totp_required");
         for _ in 0..5 {
@@ -436,6 +438,7 @@ fn a_lost_second_factor_is_taken_away_and_every_device_hears_of_it() {
         let line = done(&server, &["remove-totp", &user.email], "");
         assert_eq!(line, format!("{}\ttotp_removed\n", user.id));
         let tokens = user.logs_in(&json!({})).expects(200);
+        hears(&mut live, "totp_changed");
         hears(&mut phone.key.connects(&server, Some(&phone.id)), "totp_changed");
         let line = done(&server, &["remove-totp", &user.email], "");
         assert_eq!(line, format!("{}\tunchanged\n", user.id));

@@ -97,13 +97,18 @@ impl Router {
 
     /// Takes the second factor that was due.
     pub(crate) async fn settle(&self, due: FactorDue, now: Now) -> Result<(), Denied> {
-        let code = due.code.ok_or(REQUIRED)?;
+        let Some(code) = due.code else { return self.refuse_without_code(due.user).await };
         let shown = SecondFactor::parse(code.expose()).ok();
         match self.use_factor(due.user, FactorUse::SignIn, shown, now).await {
             // It was removed since it was found to be due.
             Err(denied) if denied == NOT_ENROLLED => Ok(()),
             settled => settled,
         }
+    }
+
+    /// Nobody is refused by memory alone: his factor may have been taken away on another node a moment ago.
+    async fn refuse_without_code(&self, user: UserId) -> Result<(), Denied> {
+        if self.store.has_second_factor(user).await? { Err(REQUIRED) } else { Ok(()) }
     }
 
     /// What is due from somebody who signs in and has shown this code, if he has a second factor.
