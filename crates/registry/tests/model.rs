@@ -53,7 +53,13 @@ fn room_id(room: u8) -> RoomId {
 }
 
 fn facts(room: u8, revision: u64) -> RoomFacts {
-    RoomFacts { owner: user_id(0), is_public: room % 2 == 0, is_made: true, revision, last_seq: revision }
+    RoomFacts {
+        owner: user_id(0),
+        is_public: room.is_multiple_of(2),
+        is_made: true,
+        revision,
+        last_seq: revision,
+    }
 }
 
 /// Who left which room, how many users were in it before, and who remains.
@@ -240,7 +246,7 @@ fn carry_out(
                     ROOM_LIMIT,
                     || holds,
                     |view, member, is_new| {
-                        shown = Some((view.users, view.members.len(), member.handle, is_new))
+                        shown = Some((view.users, view.members.len(), member.handle, is_new));
                     },
                 );
                 prop_assert_eq!(joining, expected);
@@ -334,7 +340,7 @@ fn check_rooms(registry: &Registry<u32>, model: &Model) -> Result<(), TestCaseEr
             prop_assert_eq!(registry.seat(one, &room_id(room)).is_some(), rooms.contains(&room));
         }
         for (other_user, other) in &model.live {
-            let shared = rooms.iter().any(|room| room % 2 == 0 && model.is_in(other.handle, *room));
+            let shared = rooms.iter().any(|room| room.is_multiple_of(2) && model.is_in(other.handle, *room));
             let other = (user_id(*other_user), other.session);
             prop_assert_eq!(registry.share_public_room(one, other), shared);
         }

@@ -170,10 +170,8 @@ impl Answer {
 }
 
 fn place(asked: &Asked, message: &ServerMessage<'_>) -> Place {
-    let mail = match message {
-        ServerMessage::Ack(ack) => ack.seq.filter(|_| ack.message_id.is_some()),
-        _ => None,
-    };
+    let ack = if let ServerMessage::Ack(ack) = message { Some(ack) } else { None };
+    let mail = ack.filter(|ack| ack.message_id.is_some()).and_then(|ack| ack.seq);
     Place { mail, rooms: asked.place_in_rooms() }
 }
 

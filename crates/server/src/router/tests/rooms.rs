@@ -72,6 +72,12 @@ fn received(outlet: &Outlet) -> Vec<Value> {
     received
 }
 
+/// The number of what this says is stored.
+fn stored(message: &ServerMessage<'_>) -> Option<u64> {
+    let ack = if let ServerMessage::Ack(ack) = message { ack } else { return None };
+    ack.seq.filter(|_| ack.status == AckStatus::Stored)
+}
+
 fn of_kind(received: &[Value], kind: MessageKind) -> Vec<&Value> {
     received.iter().filter(|message| message["type"] == kind.as_str()).collect()
 }
@@ -158,10 +164,6 @@ async fn what_is_said_first_in_a_room_that_was_never_made_keeps_its_order() {
         });
         for answers in saying {
             let acks = answers.await.unwrap();
-            let stored = |message: &ServerMessage<'_>| match message {
-                ServerMessage::Ack(ack) if ack.status == AckStatus::Stored => ack.seq,
-                _ => None,
-            };
             let seqs: Vec<u64> = acks.iter().filter_map(stored).collect();
             assert_eq!(seqs.len(), 4, "{acks:?}");
             assert!(seqs.is_sorted(), "{seqs:?}");
