@@ -26,7 +26,7 @@ impl Client {
         self.ask(id, message, Purpose::Join(room.clone(), since)).await.map(drop)
     }
 
-    /// Leaves a room; its messages are told no more.
+    /// Leaves a room; its messages are told no more. One that it is not in is left at once.
     ///
     /// # Errors
     /// [`RequestError`].

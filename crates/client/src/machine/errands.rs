@@ -59,8 +59,9 @@ impl<R> Machine<R> {
 
     /// Sends what waits to be sent, then asks for what is lacking.
     pub(super) fn go_about(&mut self, now: Now) {
-        self.errands.wait_until = None;
-        if matches!(self.phase, Phase::Live(_)) && self.send_waiting(now) {
+        let Phase::Live(live) = &self.phase else { return };
+        self.errands.wait_until = live.replaying_until(now.instant);
+        if self.errands.wait_until.is_none() && self.send_waiting(now) {
             self.run_errands(now);
         }
     }

@@ -16,10 +16,15 @@ use crate::{IncomingSignal, credentials::Proof, owned};
 /// Tokens that are shown to one `auth_required`; after that the server's own deadline ends the session.
 const MAX_REAUTHENTICATIONS: u32 = 3;
 
+/// How long messages that are sent again are waited for, lest a wrong count keep anything from being sent.
+const LONGEST_REPLAY: Duration = Duration::from_secs(5);
+
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) since: Instant,
     pub(super) liveness: Liveness,
+    /// Messages that the server sends again first. What waits to be sent may have its answer among them.
+    replayed: u64,
     reauthentication: Option<Reauthentication>,
 }
 
@@ -31,8 +36,20 @@ struct Reauthentication {
 }
 
 impl Live {
-    pub(super) fn new(heartbeat: Heartbeat, now: Now) -> Self {
-        Self { since: now.instant, liveness: Liveness::new(heartbeat, now.instant), reauthentication: None }
+    pub(super) fn new(heartbeat: Heartbeat, replayed: u64, now: Now) -> Self {
+        let liveness = Liveness::new(heartbeat, now.instant);
+        Self { since: now.instant, liveness, replayed, reauthentication: None }
+    }
+
+    /// A counted message came.
+    pub(super) fn count_replayed(&mut self) {
+        self.replayed = self.replayed.saturating_sub(1);
+    }
+
+    /// Until when messages may still be sent again, if they may.
+    pub(super) fn replaying_until(&self, now: Instant) -> Option<Instant> {
+        let until = self.since + LONGEST_REPLAY;
+        (self.replayed > 0 && now < until).then_some(until)
     }
 }
 

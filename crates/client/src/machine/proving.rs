@@ -121,6 +121,7 @@ impl<R> Machine<R> {
         let Phase::Proving(proving) = &self.phase else { return };
         let expires_at = proving.expires_at;
         let resumed = self.enter_session(now, connected);
+        let replayed = if resumed { connected.session.replayed } else { 0 };
         let session = Session {
             id: connected.session.id,
             user_id: connected.user_id,
@@ -129,7 +130,7 @@ impl<R> Machine<R> {
             expires_at,
             limits: connected.limits,
         };
-        self.phase = Phase::Live(Live::new(connected.heartbeat, now));
+        self.phase = Phase::Live(Live::new(connected.heartbeat, replayed, now));
         self.tried_new_token = false;
         self.outputs.push_back(Output::Session(session.clone()));
         self.set_state(State::Connected);

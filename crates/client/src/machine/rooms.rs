@@ -180,7 +180,7 @@ impl<R> Machine<R> {
     /// Whether the server has nobody in this room who could leave it.
     pub(super) fn is_out_of(&self, room: &RoomId) -> bool {
         let is_out = |room: &Room| room.standing == Standing::Out;
-        self.session.is_none() || self.rooms.0.get(room).is_some_and(is_out)
+        self.session.is_none() || self.rooms.0.get(room).is_none_or(is_out)
     }
 
     /// Leaves a room of which the server need not be told.

@@ -155,8 +155,12 @@ impl Resumable {
 impl<R> Machine<R> {
     /// Counts a frame, and confirms what is due.
     pub(super) fn count(&mut self, now: Now, note: impl FnOnce(&mut Resumable, Instant)) {
-        if let (Phase::Live(_), Some(session)) = (&self.phase, &mut self.session) {
+        if let (Phase::Live(live), Some(session)) = (&mut self.phase, &mut self.session) {
+            let before = session.received;
             note(session, now.instant);
+            if session.received > before {
+                live.count_replayed();
+            }
             self.confirm(now);
         }
     }

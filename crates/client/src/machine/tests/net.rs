@@ -60,16 +60,17 @@ impl<T: Default> Sessions<T> {
         if resumed.is_none() {
             self.begin(wire, token.clone());
         }
+        let missed =
+            resumed.map_or(Vec::new(), |received| self.session.as_ref().unwrap().sent[received..].to_vec());
         let session = SessionInfo {
             id: SessionId::new(Uuid::from_u128(self.begun as u128 - 1)),
             resume_token: token.into(),
             resumed: resumed.is_some(),
+            replayed: missed.len() as u64,
             ..connected().session
         };
         let connected = ServerMessage::Connected(Connected { session, ..connected() });
         self.wires[wire].to_client.push_back(Codec::Json.encode_server(&dated(0, None, connected)));
-        let missed =
-            resumed.map_or(Vec::new(), |received| self.session.as_ref().unwrap().sent[received..].to_vec());
         self.wires[wire].to_client.extend(missed);
     }
 

@@ -117,6 +117,39 @@ fn a_resume_sends_again_what_is_unanswered_and_what_was_asked_meanwhile() {
 }
 
 #[test]
+fn what_is_answered_among_what_is_replayed_is_not_sent_again() {
+    let mut rig = live();
+    rig.ask(1, MessageKind::Offer);
+    rig.ask(2, MessageKind::Offer);
+    rig.broken();
+    rig.comes_back();
+    rig.sent.clear();
+    let session = SessionInfo { replayed: 2, ..resumed().session };
+    rig.hear(None, ServerMessage::Connected(Connected { session, ..resumed() }));
+    rig.ask(3, MessageKind::Offer);
+    rig.hear_signals(1);
+    assert!(rig.asked_for().is_empty(), "one more is to come");
+    let gone = ServerMessage::Error(ErrorReply::new(ErrorCode::TargetUnavailable, "gone"));
+    rig.hear(Some("m-1"), gone);
+    assert_eq!(rig.asked_for(), [2, 3]);
+}
+
+#[test]
+fn a_replay_that_does_not_come_is_waited_for_5_seconds() {
+    let mut rig = live();
+    rig.ask(1, MessageKind::Offer);
+    rig.broken();
+    rig.comes_back();
+    rig.sent.clear();
+    let session = SessionInfo { replayed: 1, ..resumed().session };
+    rig.hear(None, ServerMessage::Connected(Connected { session, ..resumed() }));
+    rig.pass(Duration::from_millis(4_999));
+    assert!(rig.asked_for().is_empty());
+    rig.pass(Duration::from_millis(1));
+    assert_eq!(rig.asked_for(), [1]);
+}
+
+#[test]
 fn a_second_reply_to_what_was_sent_again_is_nobodys() {
     let mut rig = live();
     rig.ask(1, MessageKind::Offer);

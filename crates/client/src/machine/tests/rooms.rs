@@ -298,6 +298,16 @@ fn a_room_that_is_left_is_told_of_no_more() {
 }
 
 #[test]
+fn a_room_that_one_is_not_in_is_left_without_a_word() {
+    let mut rig = Rig::with_key();
+    rig.connect();
+    rig.request(1, ClientMessage::Leave(Leave { room: hall() }), Purpose::Leave(hall()));
+    rig.join(Since::Now);
+    assert_eq!(rig.kinds(), [MessageKind::Join], "sent again after a break, the leave would undo the join");
+    assert!(matches!(rig.settled[0], (1, Ok(Reply::Ack(_)))));
+}
+
+#[test]
 fn a_room_is_left_with_its_session() {
     let mut rig = Rig::in_hall(Since::Now);
     rig.request(1, ClientMessage::Leave(Leave { room: hall() }), Purpose::Leave(hall()));
