@@ -124,7 +124,7 @@ async fn insert_sqlite(file: &Path, rows: &[Row]) -> sqlx::Result<Duration> {
     let begun = Instant::now();
     for batch in rows.chunks(FLOOR_BATCH) {
         let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
-        let places = vec![format!("({})", vec!["?"; COLUMNS].join(",")); batch.len()].join(",");
+        let places = vec![format!("({})", ["?"; COLUMNS].join(",")); batch.len()].join(",");
         let mut query = sqlx::query(AssertSqlSafe(format!("{INSERT} VALUES {places}")));
         for row in batch {
             query = query
