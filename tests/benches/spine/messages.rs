@@ -27,7 +27,7 @@ const MESSAGES_PER_PAIR: usize = 240;
 const MESSAGES: usize = PAIRS * MESSAGES_PER_PAIR;
 const CONTENT_BYTES: usize = 200;
 /// Messages of one sender that are not answered yet, where as many are sent as can be.
-const WINDOW: usize = 32;
+const WINDOW: usize = 16;
 /// Rows of one transaction of the floor.
 const FLOOR_BATCH: usize = 500;
 const COLUMNS: usize = 9;
