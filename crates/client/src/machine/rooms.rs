@@ -7,7 +7,8 @@ use std::{
 
 use aldis_protocol::{
     Ack, AckStatus, ErrorCode, History, HistoryMessage, MemberLeft, RequestId, RoomId, StoredChatMessage,
-    Timestamp, limits::MAX_PAGE,
+    Timestamp,
+    limits::{MAX_PAGE, MAX_ROOMS_PER_SESSION},
 };
 
 use super::{
@@ -22,12 +23,10 @@ use crate::{
     purpose::{Errand, Purpose},
 };
 
-/// Rooms that a session may be in (protocol.md, section 4).
-const MAX_ROOMS: usize = 100;
 /// What of one room may wait for what comes before it. The rest is asked for when its turn has come.
 const AHEAD: Limits = Limits { items: 64, bytes: 256 * 1024 };
 
-/// At most [`MAX_ROOMS`]; the next `join` is refused.
+/// At most [`MAX_ROOMS_PER_SESSION`]; the next `join` is refused.
 #[derive(Debug, Default)]
 pub(super) struct Rooms(BTreeMap<RoomId, Room>);
 
@@ -169,7 +168,7 @@ impl<R> Machine<R> {
 
     /// Whether the application is in as many rooms as it may.
     pub(super) fn is_one_room_too_many(&self, room: &RoomId) -> bool {
-        self.rooms.0.len() >= MAX_ROOMS && !self.rooms.0.contains_key(room)
+        self.rooms.0.len() >= MAX_ROOMS_PER_SESSION && !self.rooms.0.contains_key(room)
     }
 
     /// The application wants to be in a room no longer, or cannot be.
