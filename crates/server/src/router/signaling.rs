@@ -1,6 +1,6 @@
 //! Signals between devices (protocol.md, section 4, "Signaling").
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use aldis_protocol::{
     Ack, AckStatus, DeviceId, ErrorCode, Payload, RelayedSignal, RequestId, ServerFrame, ServerMessage,
@@ -109,7 +109,7 @@ impl Handing<'_> {
     fn to_device(&self, device: &DeviceId) -> ServerMessage<'static> {
         let target = self.router.registry.on_device(device).filter(|(user, _)| *user == self.addressee.user);
         match target.and_then(|(_, outlet)| self.to_session(&outlet)) {
-            Some(status) => ServerMessage::Ack(handed_on(status, device)),
+            Some(status) => ServerMessage::Ack(handed_on(status, device.as_str())),
             None => target_unavailable(),
         }
     }
@@ -127,7 +127,7 @@ impl Handing<'_> {
         }
         match best {
             Some(status) => {
-                let ack = handed_on(status, &self.addressee.user);
+                let ack = handed_on(status, &self.addressee.user.to_string());
                 ServerMessage::Ack(Ack { devices: Some(devices), ..ack })
             }
             None => target_unavailable(),
@@ -190,9 +190,9 @@ impl<'a> Relayed<'a> {
     }
 }
 
-fn handed_on(status: AckStatus, whom: &impl fmt::Display) -> Ack<'static> {
-    let how = if status == AckStatus::Buffered { "buffered for" } else { "delivered to" };
-    Ack::new(status, format!("Message {how} {whom}"))
+fn handed_on(status: AckStatus, whom: &str) -> Ack<'static> {
+    let how = if status == AckStatus::Buffered { "Message buffered for " } else { "Message delivered to " };
+    Ack::new(status, [how, whom].concat())
 }
 
 /// Blocked, not allowed, unknown and offline are one answer.

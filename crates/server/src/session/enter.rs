@@ -142,8 +142,8 @@ fn greeted<W: Wire>(
     let Arriving { mut wire, early } = arriving;
     let token = greeting::resume_token(outlet.session);
     let pace = Pace::new(router.has_rate_limits());
-    let live = Live::new(arrived, identity, token, pace, Arc::clone(&router.metrics), Now::read());
-    greeting::greet(&mut wire, &outlet, identity, Greeting::fresh(&live, id));
+    let live = Live::new(arrived, identity, &token, pace, Arc::clone(&router.metrics), Now::read());
+    greeting::greet(&mut wire, &outlet, identity, Greeting::fresh(&live, &token, id));
     Task::new(wire, early, live, outlet, Arc::clone(router), sockets.clone())
 }
 

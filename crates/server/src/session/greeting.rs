@@ -31,15 +31,19 @@ pub(super) struct Greeting<'a> {
 
 impl<'a> Greeting<'a> {
     /// Of a session that begins.
-    pub(super) fn fresh(live: &'a Live, id: Option<RequestId>) -> Self {
-        let resume_window = live.resume_window_ms() / 1000;
-        let (door, token) = (live.door(), live.resume_token());
+    pub(super) fn fresh(live: &Live, token: &'a ResumeToken, id: Option<RequestId>) -> Self {
+        let (door, resume_window) = (live.door(), live.resume_window_ms() / 1000);
         Self { id, door, token, resume_window, resumed: false, replayed: 0 }
     }
 
     /// Of a session that goes on, with so many messages that the client missed.
-    pub(super) fn resumed(live: &'a Live, id: Option<RequestId>, replayed: usize) -> Self {
-        Self { resumed: true, replayed, ..Self::fresh(live, id) }
+    pub(super) fn resumed(
+        live: &Live,
+        token: &'a ResumeToken,
+        id: Option<RequestId>,
+        replayed: usize,
+    ) -> Self {
+        Self { resumed: true, replayed, ..Self::fresh(live, token, id) }
     }
 }
 

@@ -149,7 +149,7 @@ impl Live {
     pub(super) fn new(
         arrived: Arrived,
         identity: &Identity,
-        token: ResumeToken,
+        token: &ResumeToken,
         pace: Pace,
         metrics: Arc<Metrics>,
         now: Now,
@@ -192,7 +192,7 @@ impl Live {
     pub(super) fn resume(
         &mut self,
         claim: Claim,
-        next: ResumeToken,
+        next: &ResumeToken,
         token: Option<TokenLife>,
         now: Now,
     ) -> Vec<Bytes> {
@@ -220,18 +220,13 @@ impl Live {
     }
 
     /// How many bytes are kept for the client.
-    pub(super) const fn kept_bytes(&self) -> usize {
+    pub(super) fn kept_bytes(&self) -> usize {
         self.outbox.bytes()
     }
 
     /// How long the session waits for its client.
     pub(super) const fn resume_window_ms(&self) -> u64 {
         self.resume_window_ms
-    }
-
-    /// What its client shows when it comes back.
-    pub(super) const fn resume_token(&self) -> &ResumeToken {
-        self.tokens.current()
     }
 
     /// By which door it came.

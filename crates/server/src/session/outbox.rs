@@ -10,8 +10,13 @@ use bytes::Bytes;
 pub(super) struct Outbox {
     /// How many counted frames were ever sent.
     sent: u64,
-    /// The last of them, up to the limits.
-    kept: VecDeque<Bytes>,
+    kept: Option<Box<Kept>>,
+}
+
+/// The last of them, up to the limits; nothing where all are confirmed.
+#[derive(Debug, Default)]
+struct Kept {
+    frames: VecDeque<Bytes>,
     bytes: usize,
 }
 
@@ -23,10 +28,11 @@ impl Outbox {
     /// A counted frame goes out, or would if there were a socket.
     pub(super) fn send(&mut self, frame: Bytes) {
         self.sent += 1;
-        self.bytes += frame.len();
-        self.kept.push_back(frame);
-        while self.kept.len() > QUEUE_FRAMES || self.bytes > QUEUE_BYTES {
-            self.drop_oldest();
+        let kept = self.kept.get_or_insert_default();
+        kept.bytes += frame.len();
+        kept.frames.push_back(frame);
+        while kept.frames.len() > QUEUE_FRAMES || kept.bytes > QUEUE_BYTES {
+            kept.drop_oldest();
         }
     }
 
@@ -45,35 +51,37 @@ impl Outbox {
         if count > self.sent {
             return Err(BeyondSent);
         }
-        while self.first_kept() < count {
-            self.drop_oldest();
-        }
-        if self.kept.is_empty() {
-            // A burst's capacity is not kept by an idle session.
-            self.kept = VecDeque::new();
+        let confirmed = count.saturating_sub(self.first_kept());
+        let Some(kept) = &mut self.kept else { return Ok(()) };
+        (0..confirmed).for_each(|_| kept.drop_oldest());
+        if kept.frames.is_empty() {
+            self.kept = None;
         }
         Ok(())
     }
 
     /// What a client missed that has received this many; none where part of it is gone.
-    pub(super) fn missed_after(&self, received: u64) -> Option<impl ExactSizeIterator<Item = &Bytes>> {
+    pub(super) fn missed_after(&self, received: u64) -> Option<impl Iterator<Item = &Bytes>> {
         let known = self.first_kept()..=self.sent;
         let skipped = usize::try_from(received.checked_sub(self.first_kept())?).ok()?;
-        known.contains(&received).then(|| self.kept.range(skipped..))
+        let frames = self.kept.iter().flat_map(|kept| &kept.frames);
+        known.contains(&received).then(|| frames.skip(skipped))
     }
 
     /// How many bytes are kept.
-    pub(super) const fn bytes(&self) -> usize {
-        self.bytes
+    pub(super) fn bytes(&self) -> usize {
+        self.kept.as_ref().map_or(0, |kept| kept.bytes)
     }
 
     /// How many counted frames were sent before the first that is kept.
     fn first_kept(&self) -> u64 {
-        self.sent - self.kept.len() as u64
+        self.sent - self.kept.as_ref().map_or(0, |kept| kept.frames.len() as u64)
     }
+}
 
+impl Kept {
     fn drop_oldest(&mut self) {
-        if let Some(frame) = self.kept.pop_front() {
+        if let Some(frame) = self.frames.pop_front() {
             self.bytes -= frame.len();
         }
     }

@@ -3,9 +3,9 @@
 use std::{
     any::Any,
     collections::VecDeque,
-    future::poll_fn,
     ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -37,6 +37,7 @@ const WAITING_REQUESTS: usize = 32;
 const REPLIES_PER_WRITE: usize = 32;
 
 /// A session: served through a socket, or waiting for its client to come back with another.
+#[must_use = "a session is served by awaiting it"]
 pub(crate) struct Task<W> {
     wire: Option<W>,
     live: Live,
@@ -80,7 +81,7 @@ enum Ending {
 type Flow = ControlFlow<Ending>;
 
 impl<W: Wire> Task<W> {
-    /// A session that was greeted; [`run`](Self::run) it. `early` is what its client has sent already.
+    /// A session that was greeted; await it. `early` is what its client has sent already.
     pub(super) fn new(
         wire: W,
         early: Option<Incoming>,
@@ -115,29 +116,6 @@ impl<W: Wire> Task<W> {
     pub(super) fn say(&mut self, message: ServerMessage<'_>) -> bool {
         let counted = message.is_counted();
         self.send(Frame::new(self.outlet.codec.encode_server(&fresh(message)), counted))
-    }
-
-    /// Serves the session until it ends. The future is hardly larger than the task, which idle connections keep.
-    #[expect(clippy::manual_async_fn, reason = "an async fn holds what it consumes twice over")]
-    pub(crate) fn run(mut self) -> impl Future<Output = ()> + Send {
-        async move {
-            let closing = self.serve().await;
-            self.end(closing);
-        }
-    }
-
-    async fn serve(&mut self) -> Option<Closing> {
-        loop {
-            let turn = poll_fn(|cx| {
-                // A fault in one session is the end of that session alone.
-                let turn = catch_unwind(AssertUnwindSafe(|| self.poll_turn(cx)));
-                turn.unwrap_or_else(|_| Poll::Ready(ControlFlow::Break(Some(failed()))))
-            });
-            match turn.await {
-                ControlFlow::Continue(()) => self.note_state(),
-                ControlFlow::Break(closing) => return closing,
-            }
-        }
     }
 
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<ControlFlow<Option<Closing>>> {
@@ -457,8 +435,8 @@ impl<W: Wire> Task<W> {
         let HandOver { arriving: Arriving { mut wire, early }, id, identity, claim, answer, .. } = *offer;
         self.router.proved_again(&self.outlet, &identity);
         let next = greeting::resume_token(self.outlet.session);
-        let missed = self.live.resume(claim, next, identity.token, Now::read());
-        let greeting = Greeting::resumed(&self.live, id, missed.len());
+        let missed = self.live.resume(claim, &next, identity.token, Now::read());
+        let greeting = Greeting::resumed(&self.live, &next, id, missed.len());
         greeting::greet(&mut wire, &self.outlet, &identity, greeting);
         missed.into_iter().for_each(|frame| wire.enqueue(Outgoing::Frame(frame)));
         if let Some(displaced) = self.wire.replace(wire) {
@@ -531,6 +509,26 @@ impl<W: Wire> Task<W> {
             frames.into_iter().for_each(|frame| wire.enqueue(Outgoing::Frame(frame.bytes)));
         }
         self.let_go(wire, closing);
+    }
+}
+
+/// Serves the session until it ends. Idle connections keep the future, which is no larger than the task.
+impl<W: Wire> Future for Task<W> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        loop {
+            // A fault in one session is the end of that session alone.
+            let turn = catch_unwind(AssertUnwindSafe(|| this.poll_turn(cx)));
+            match ready!(turn.unwrap_or_else(|_| Poll::Ready(ControlFlow::Break(Some(failed()))))) {
+                ControlFlow::Continue(()) => this.note_state(),
+                ControlFlow::Break(closing) => {
+                    this.end(closing);
+                    return Poll::Ready(());
+                }
+            }
+        }
     }
 }
 

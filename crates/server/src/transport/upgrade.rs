@@ -140,7 +140,7 @@ async fn begin_session(on_upgrade: OnUpgrade, arrival: Arrival, place: Place, no
             // It began too late for the drain to know of it.
             task.outlet().close_with(announce(task.outlet()));
         }
-        node.sessions.spawn(task.run());
+        node.sessions.spawn(task);
     }
 }
 

@@ -116,7 +116,7 @@ impl Stage {
         let proved = Proved { id: None, identity, due: None, claim };
         let wire = MemoryWire(client.clone());
         if let Some(task) = admit(wire, arrived, proved, &self.router, &self.tasks).await {
-            self.tasks.spawn(task.run());
+            self.tasks.spawn(task);
         }
     }
 
