@@ -1,0 +1,80 @@
+//! The whole server and the client library on a network that is simulated (turmoil): people send each other signals and
+//! encrypted messages while links are cut, held and slowed, the server is killed and started, and so are the people's
+//! programs. Whatever broke: each message of a mailbox comes once and in order; signals come once and in order too, and
+//! where a session lost one, the client says that it was not resumed; and when nothing breaks any more, all is well soon.
+//!
+//! A seed is a script: what is sent when, what breaks and mends when, and how the network's own dice fall. Not from the
+//! seed are the dice of server and client (ids, challenges, waits between attempts) and how long the database takes,
+//! which works in real time. So a seed that fails fails again in most of its runs, and not in each of them.
+
+mod life;
+mod network;
+mod people;
+mod program;
+mod script;
+mod verdict;
+
+use std::{env, sync::Arc, time::Duration};
+
+use self::{network::Network, people::People, script::Script};
+use crate::clock::Now;
+
+/// One seed to run, and nothing else.
+const SEED: &str = "ALDIS_SIMULATION_SEED";
+/// How many seeds to draw and run.
+const RUNS: &str = "ALDIS_SIMULATION_RUNS";
+/// Without either: the same ones each time, so that a change that fails is to blame.
+const USUAL_SEEDS: std::ops::Range<u64> = 0..3;
+/// How soon all is well when nothing breaks any more: a peer that fell silent is noticed within 40 s, the next attempt
+/// is made within 30 s and may take as long as its two timeouts, 20 s, where its packets were lost, and another 30 s pass.
+const RECOVERY: Duration = Duration::from_secs(120);
+/// How soon everybody hears from everybody whose sessions are there.
+const PARTING: Duration = Duration::from_secs(5);
+
+#[test]
+fn what_is_counted_arrives_once_and_in_order_whatever_breaks() {
+    // Before there is a simulated clock, so that none is behind the start of them all.
+    Now::read();
+    let resumed: usize = seeds().into_iter().map(run).sum();
+    assert!(resumed > 0, "no session was resumed: nothing was tested");
+}
+
+fn seeds() -> Vec<u64> {
+    let number = |name| env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
+    match (number(SEED), number(RUNS)) {
+        (Some(seed), _) => vec![seed],
+        (None, Some(runs)) => (0..runs).map(|_| rand::random()).collect(),
+        (None, None) => USUAL_SEEDS.collect(),
+    }
+}
+
+/// Runs a script to its end. Says how often sessions were resumed.
+fn run(seed: u64) -> usize {
+    println!("{SEED}={seed}");
+    let script = Script::of(seed);
+    let people = Arc::new(People::new(&script));
+    let mut network = Network::new(seed, Arc::clone(&people));
+    for turn in script.turns {
+        while network.elapsed() < turn.at {
+            network.step();
+        }
+        println!("{:?} {:?}", turn.at, turn.what);
+        network.change(turn.what);
+    }
+    while network.elapsed() < script::END {
+        network.step();
+    }
+    step_until(&mut network, RECOVERY, "all mail", || verdict::is_all_well(&people));
+    people.parting.send_replace(true);
+    step_until(&mut network, PARTING, "signals between all", || verdict::have_all_parted(&people));
+    verdict::check(&people);
+    people.all().iter().map(|person| person.notes().resumed).sum()
+}
+
+fn step_until(network: &mut Network, patience: Duration, what: &str, is_there: impl Fn() -> bool) {
+    let end = network.elapsed() + patience;
+    while !is_there() {
+        assert!(network.elapsed() < end, "{what} within {patience:?}");
+        network.step();
+    }
+}
