@@ -16,7 +16,11 @@ mod verdict;
 
 use std::{env, sync::Arc, time::Duration};
 
-use self::{network::Network, people::People, script::Script};
+use self::{
+    network::Network,
+    people::{People, Summary},
+    script::Script,
+};
 use crate::clock::Now;
 
 /// One seed to run, and nothing else.
@@ -68,7 +72,11 @@ fn run(seed: u64) -> usize {
     people.parting.send_replace(true);
     step_until(&mut network, PARTING, "signals between all", || verdict::have_all_parted(&people));
     verdict::check(&people);
-    people.all().iter().map(|person| person.notes().resumed).sum()
+    let Summary { resumed, fresh, heard, refused } = people.summary();
+    println!(
+        "{resumed} sessions resumed, {fresh} fresh; {heard} signals heard; {refused} refusals that passed"
+    );
+    resumed
 }
 
 fn step_until(network: &mut Network, patience: Duration, what: &str, is_there: impl Fn() -> bool) {

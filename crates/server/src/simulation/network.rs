@@ -17,7 +17,7 @@ pub(super) const SERVER: &str = "aldis.test";
 /// The port that a URL of `http` means.
 pub(super) const PORT: u16 = 80;
 /// How far the simulated time goes at once.
-pub(super) const STEP: Duration = Duration::from_millis(2);
+pub(super) const STEP: Duration = Duration::from_millis(5);
 
 /// Far beyond the end of everything.
 const NEVER: Duration = Duration::from_secs(24 * 60 * 60);

@@ -6,6 +6,7 @@ use std::{
         Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use aldis_auth::SecretKey;
@@ -16,6 +17,15 @@ use tokio::sync::watch;
 use super::script::{Errand, PEOPLE, Script};
 
 const NAMES: [&str; PEOPLE] = ["ann", "bob", "eve"];
+
+/// What the server stores and numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durable {
+    /// An encrypted message, in the mailboxes of two.
+    Letter,
+    /// Said in the room that all are in.
+    Word,
+}
 
 /// Everybody.
 pub(super) struct People {
@@ -33,6 +43,7 @@ pub(super) struct Moment(u64);
 pub(super) struct Person {
     number: usize,
     pub(super) letters: Vec<Errand>,
+    pub(super) words: Vec<Duration>,
     pub(super) signals: Vec<Errand>,
     notes: Mutex<Notes>,
 }
@@ -40,14 +51,12 @@ pub(super) struct Person {
 /// What a person has seen.
 #[derive(Default)]
 pub(super) struct Notes {
-    /// What the handler of the mailbox has stored, in its order.
-    pub(super) shelf: Vec<Shelved>,
-    /// How often the handler was asked.
+    /// The mailbox.
+    pub(super) letters: Shelf,
+    /// The room.
+    pub(super) words: Shelf,
+    /// How often the handler of the mailbox was asked.
     pub(super) asked: usize,
-    /// The letters that the server has acknowledged, with their numbers in the own mailbox.
-    pub(super) posted: BTreeMap<usize, u64>,
-    /// How often a letter was refused for a reason that passes: then those behind it came before it.
-    pub(super) refused: usize,
     /// The signals that were asked for.
     pub(super) calls: BTreeMap<usize, Call>,
     /// The sessions that were not resumed, in their order.
@@ -60,11 +69,22 @@ pub(super) struct Notes {
     pub(super) faults: Vec<String>,
 }
 
-/// A message of the mailbox.
+/// What has numbers without a gap.
+#[derive(Default)]
+pub(super) struct Shelf {
+    /// What was told, in its order.
+    pub(super) got: Vec<Shelved>,
+    /// What was sent and acknowledged, with the number that it got.
+    pub(super) acknowledged: BTreeMap<usize, u64>,
+    /// How often something was refused for a reason that passes: then what was behind it came before it.
+    pub(super) refused: usize,
+}
+
+/// A message with its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shelved {
     pub(super) seq: u64,
-    pub(super) letter: Post,
+    pub(super) post: Post,
 }
 
 /// Something that was sent, by whom and as his which one.
@@ -92,18 +112,27 @@ pub(super) struct Session {
     pub(super) heard: Vec<Post>,
 }
 
+/// What a run came to.
+#[derive(Debug, Default)]
+pub(super) struct Summary {
+    pub(super) resumed: usize,
+    pub(super) fresh: usize,
+    pub(super) heard: usize,
+    pub(super) refused: usize,
+}
+
 impl People {
     /// Those of a script.
     pub(super) fn new(script: &Script) -> Self {
-        let of_each = script.letters.iter().zip(&script.signals).enumerate();
-        let person = |(number, (letters, signals)): (usize, (&Vec<Errand>, &Vec<Errand>))| Person {
+        let person = |number: usize| Person {
             number,
-            letters: letters.clone(),
-            signals: signals.clone(),
+            letters: script.letters[number].clone(),
+            words: script.words[number].clone(),
+            signals: script.signals[number].clone(),
             notes: Mutex::default(),
         };
         Self {
-            all: of_each.map(person).collect(),
+            all: (0..PEOPLE).map(person).collect(),
             moments: AtomicU64::new(0),
             parting: watch::Sender::new(false),
         }
@@ -115,6 +144,18 @@ impl People {
 
     pub(super) fn of(&self, number: usize) -> &Person {
         &self.all[number]
+    }
+
+    pub(super) fn summary(&self) -> Summary {
+        let mut summary = Summary::default();
+        for person in &self.all {
+            let notes = person.notes();
+            summary.resumed += notes.resumed;
+            summary.fresh += notes.sessions.len();
+            summary.heard += notes.sessions.iter().map(|session| session.heard.len()).sum::<usize>();
+            summary.refused += notes.letters.refused + notes.words.refused;
+        }
+        summary
     }
 
     /// A moment after all that were read before.
@@ -145,9 +186,17 @@ impl Person {
         Credentials::key(self.key()).for_device(self.device())
     }
 
-    /// A letter that is sent again is the same one.
-    pub(super) fn letter_id(&self, number: usize) -> RequestId {
-        format!("letter-{number}").parse().unwrap()
+    /// When each is to be sent.
+    pub(super) fn times(&self, kind: Durable) -> Vec<Duration> {
+        match kind {
+            Durable::Letter => self.letters.iter().map(|letter| letter.at).collect(),
+            Durable::Word => self.words.clone(),
+        }
+    }
+
+    /// What is sent again is the same.
+    pub(super) fn id(&self, kind: Durable, number: usize) -> RequestId {
+        format!("{kind:?}-{number}").parse().unwrap()
     }
 
     pub(super) fn notes(&self) -> MutexGuard<'_, Notes> {
@@ -165,8 +214,28 @@ impl Person {
 }
 
 impl Notes {
-    /// Where the mailbox goes on.
+    pub(super) fn shelf(&self, kind: Durable) -> &Shelf {
+        match kind {
+            Durable::Letter => &self.letters,
+            Durable::Word => &self.words,
+        }
+    }
+
+    pub(super) fn shelf_mut(&mut self, kind: Durable) -> &mut Shelf {
+        match kind {
+            Durable::Letter => &mut self.letters,
+            Durable::Word => &mut self.words,
+        }
+    }
+}
+
+impl Durable {
+    pub(super) const ALL: [Self; 2] = [Self::Letter, Self::Word];
+}
+
+impl Shelf {
+    /// Where it goes on.
     pub(super) fn cursor(&self) -> u64 {
-        self.shelf.last().map_or(0, |last| last.seq)
+        self.got.last().map_or(0, |last| last.seq)
     }
 }

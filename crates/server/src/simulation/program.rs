@@ -2,9 +2,10 @@
 
 use std::{future, sync::Arc, time::Duration};
 
-use aldis_client::{Client, Event, Events, IncomingMessage, Options, Reply, RequestError};
+use aldis_client::{Client, Event, Events, IncomingMessage, Options, Reply, RequestError, Since};
 use aldis_protocol::{
-    AckStatus, ClientMessage, EncryptedMessage, Payload, ServerMessage, SignalKind, Target,
+    AckStatus, ChatContent, ChatMessage, ClientMessage, EncryptedMessage, Payload, RoomId, ServerMessage,
+    SignalKind, Target,
 };
 use futures::{StreamExt, stream};
 use tokio::{task::JoinSet, time::sleep};
@@ -12,13 +13,13 @@ use turmoil::net::TcpStream;
 
 use super::{
     network::SERVER,
-    people::{Call, People, Person, Post, Session, Shelved},
+    people::{Call, Durable, Notes, People, Person, Post, Session, Shelved},
     script::END,
 };
 
 /// Longer than everything: only what the client or the server gives up ends.
 const PATIENCE: Duration = Duration::from_secs(60 * 60);
-/// Letters that may wait for their `ack` at a time.
+/// What may wait for its `ack` at a time.
 const UNDER_WAY: usize = 4;
 /// The handler of the mailbox fails now and then.
 const FAILS_EVERY: usize = 13;
@@ -28,13 +29,18 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Runs until it is killed.
 pub(super) async fn run(people: Arc<People>, me: usize) -> turmoil::Result {
     let (client, events) = Client::start(options(&people, me));
-    tokio::join!(listen(&people, me, events), post(&people, me, &client), signal(&people, me, &client));
+    tokio::join!(
+        listen(&people, me, events),
+        send_all(&people, me, &client, Durable::Letter),
+        speak(&people, me, &client),
+        signal(&people, me, &client),
+    );
     Ok(())
 }
 
 fn options(people: &Arc<People>, me: usize) -> Options {
     let person = people.of(me);
-    let cursor = person.notes().cursor();
+    let cursor = person.notes().letters.cursor();
     let handler = Arc::clone(people);
     Options::new(&format!("http://{SERVER}"), person.credentials())
         .unwrap()
@@ -49,13 +55,16 @@ fn shelve(person: &Person, message: &IncomingMessage) -> Result<(), &'static str
     if notes.asked % FAILS_EVERY == 0 {
         return Err("the disk is busy");
     }
-    match serde_json::from_slice(&message.message.encrypted_content) {
-        Ok((from, number)) => {
-            notes.shelf.push(Shelved { seq: message.message.seq, letter: Post { from, number } });
-        }
-        Err(error) => notes.faults.push(format!("{error}: {message:?}")),
-    }
+    let told = std::str::from_utf8(&message.message.encrypted_content).unwrap_or_default();
+    write_down(&mut notes, Durable::Letter, message.message.seq, told);
     Ok(())
+}
+
+fn write_down(notes: &mut Notes, kind: Durable, seq: u64, told: &str) {
+    match serde_json::from_str(told) {
+        Ok((from, number)) => notes.shelf_mut(kind).got.push(Shelved { seq, post: Post { from, number } }),
+        Err(error) => notes.faults.push(format!("{kind:?} {seq}: {error}: {told:?}")),
+    }
 }
 
 async fn listen(people: &People, me: usize, mut events: Events) {
@@ -81,51 +90,92 @@ fn note(people: &People, person: &Person, event: Event) {
             (Ok((from, number)), Some(session)) => session.heard.push(Post { from, number }),
             _ => notes.faults.push(format!("{signal:?}")),
         },
+        Event::Chat(said) => {
+            write_down(&mut notes, Durable::Word, said.chat.seq, &said.content().unwrap_or_default());
+        }
         Event::Closed { retry_in: Some(_), .. }
         | Event::ServerDraining { .. }
         | Event::MessageNotStored { .. } => {}
-        Event::Message(frame) if matches!(frame.message, ServerMessage::Receipt(_)) => {}
+        Event::Message(frame) if is_about_others(&frame.message) => {}
         other => notes.faults.push(format!("{other:?}")),
     }
 }
 
-/// Sends all letters that were not acknowledged before, each when it is due.
-async fn post(people: &Arc<People>, me: usize, client: &Client) {
-    let person = people.of(me);
-    let left: Vec<usize> = {
-        let notes = person.notes();
-        (0..person.letters.len()).filter(|number| !notes.posted.contains_key(number)).collect()
-    };
-    let due = stream::iter(left).then(|number| async move {
-        wait_until(person.letters[number].at).await;
-        number
-    });
-    let posting = due.map(|number| async move {
-        let to = people.of(person.letters[number].to);
-        let seq = post_one(client, person, to, number).await;
-        person.notes().posted.insert(number, seq);
-    });
-    posting.buffered(UNDER_WAY).collect::<()>().await;
+fn is_about_others(message: &ServerMessage<'_>) -> bool {
+    matches!(
+        message,
+        ServerMessage::Receipt(_)
+            | ServerMessage::RoomMembers(_)
+            | ServerMessage::MemberJoined(_)
+            | ServerMessage::MemberLeft(_)
+    )
 }
 
-async fn post_one(client: &Client, from: &Person, to: &Person, number: usize) -> u64 {
-    let content = serde_json::to_vec(&(from.number(), number)).unwrap();
+/// Is in the room that all are in, and says there what is to be said.
+async fn speak(people: &Arc<People>, me: usize, client: &Client) {
+    let since = Since::Seq(people.of(me).notes().words.cursor());
+    if let Err(error) = client.join(&room(), since).await {
+        people.of(me).notes().faults.push(format!("cannot join: {error}"));
+    }
+    send_all(people, me, client, Durable::Word).await;
+}
+
+/// Sends all that was not acknowledged before, each when it is due.
+async fn send_all(people: &Arc<People>, me: usize, client: &Client, kind: Durable) {
+    let person = people.of(me);
+    let times = person.times(kind);
+    let left: Vec<(usize, Duration)> = {
+        let notes = person.notes();
+        let is_left = |(number, _): &(usize, Duration)| !notes.shelf(kind).acknowledged.contains_key(number);
+        times.into_iter().enumerate().filter(is_left).collect()
+    };
+    let due = stream::iter(left).then(|(number, at)| async move {
+        wait_until(at).await;
+        number
+    });
+    let sending = due.map(|number| async move {
+        let seq = send_one(people, me, client, kind, number).await;
+        person.notes().shelf_mut(kind).acknowledged.insert(number, seq);
+    });
+    sending.buffered(UNDER_WAY).collect::<()>().await;
+}
+
+async fn send_one(people: &People, me: usize, client: &Client, kind: Durable, number: usize) -> u64 {
+    let person = people.of(me);
     loop {
-        let message = EncryptedMessage { recipient: to.user(), encrypted_content: (&content).into() };
-        match client.request_with_id(from.letter_id(number), ClientMessage::Message(message)).await {
+        let message = message(people, kind, Post { from: me, number });
+        match client.request_with_id(person.id(kind, number), message).await {
             Ok(Reply::Ack(ack)) if ack.status == AckStatus::Stored && ack.seq.is_some() => {
                 return ack.seq.unwrap_or_default();
             }
             Err(error) if error.is_retryable() => {
-                from.notes().refused += 1;
+                person.notes().shelf_mut(kind).refused += 1;
                 sleep(PAUSE).await;
             }
             other => {
-                from.notes().faults.push(format!("letter {number}: {other:?}"));
+                person.notes().faults.push(format!("{kind:?} {number}: {other:?}"));
                 return future::pending().await;
             }
         }
     }
+}
+
+fn message(people: &People, kind: Durable, post: Post) -> ClientMessage<'static> {
+    let content = serde_json::to_string(&(post.from, post.number)).unwrap();
+    match kind {
+        Durable::Letter => ClientMessage::Message(EncryptedMessage {
+            recipient: people.of(people.of(post.from).letters[post.number].to).user(),
+            encrypted_content: content.into_bytes().into(),
+        }),
+        Durable::Word => ClientMessage::ChatMessage(ChatMessage {
+            room: Some(room()),
+            payload: Payload::of(&ChatContent { content: content.into() }).unwrap(),
+        }),
+    }
+}
+
+fn room() -> RoomId {
+    "everybody".parse().unwrap()
 }
 
 /// Sends each signal once, when it is due; those of a time at which the program did not run are not sent.

@@ -15,6 +15,7 @@ pub(super) const USUAL_LATENCY: Duration = Duration::from_millis(60);
 
 /// Times at which somebody sends something.
 const LETTER_TIMES: usize = 30;
+const WORD_TIMES: usize = 20;
 const SIGNAL_TIMES: usize = 60;
 /// How many are sent at once, at most.
 const BURST: usize = 6;
@@ -23,6 +24,8 @@ const BURST: usize = 6;
 pub(super) struct Script {
     /// For each of the people: encrypted messages, in their order.
     pub(super) letters: Vec<Vec<Errand>>,
+    /// For each of the people: when something is said in the room that all are in.
+    pub(super) words: Vec<Vec<Duration>>,
     /// For each of the people: signals, in their order.
     pub(super) signals: Vec<Vec<Errand>>,
     /// What breaks and mends, in its order.
@@ -77,6 +80,7 @@ impl Script {
         let mut dice = StdRng::seed_from_u64(seed);
         let letters = (0..PEOPLE).map(|person| errands(&mut dice, person, LETTER_TIMES)).collect();
         let signals = (0..PEOPLE).map(|person| errands(&mut dice, person, SIGNAL_TIMES)).collect();
+        let words = (0..PEOPLE).map(|_| times(&mut dice, WORD_TIMES)).collect();
         let mut turns = spells(&mut dice, 15..50, server_spell);
         for person in 0..PEOPLE {
             turns.extend(spells(&mut dice, 2..18, |dice| network_spell(dice, person)));
@@ -85,20 +89,25 @@ impl Script {
             }));
         }
         turns.sort_by_key(|turn| turn.at);
-        Self { letters, signals, turns }
+        Self { letters, words, signals, turns }
     }
 }
 
-fn errands(dice: &mut StdRng, person: usize, times: usize) -> Vec<Errand> {
-    let mut times: Vec<Duration> =
-        (0..times).map(|_| seconds(dice, BEGIN.as_secs_f64(), END.as_secs_f64())).collect();
-    times.sort_unstable();
+fn errands(dice: &mut StdRng, person: usize, count: usize) -> Vec<Errand> {
+    let times = times(dice, count);
     let burst = |at| {
         let count = dice.random_range(1..=BURST);
         let to: Vec<usize> = (0..count).map(|_| (person + dice.random_range(1..PEOPLE)) % PEOPLE).collect();
         to.into_iter().map(move |to| Errand { at, to })
     };
     times.into_iter().flat_map(burst).collect()
+}
+
+fn times(dice: &mut StdRng, count: usize) -> Vec<Duration> {
+    let (begin, end) = (BEGIN.as_secs_f64(), END.as_secs_f64());
+    let mut times: Vec<Duration> = (0..count).map(|_| seconds(dice, begin, end)).collect();
+    times.sort_unstable();
+    times
 }
 
 /// One after the other until the end: some seconds of calm, and then something is broken for a while.

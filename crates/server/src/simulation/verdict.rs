@@ -2,16 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use super::people::{Call, Moment, Notes, People, Person, Post, Session};
+use super::people::{Call, Durable, Moment, Notes, People, Person, Post, Session};
 
-/// Whether everybody is there again, and every letter is acknowledged and on the shelf that it is for.
+/// Whether everybody is there again, and all that was sent is acknowledged and on the shelves that it is for.
 pub(super) fn is_all_well(people: &People) -> bool {
     people.all().iter().all(|person| {
         let notes = person.notes();
-        let shelved: BTreeSet<Post> = notes.shelf.iter().map(|shelved| shelved.letter).collect();
-        notes.is_back
-            && notes.posted.len() == person.letters.len()
-            && letters_for(people, person).is_subset(&shelved)
+        let is_whole = |kind| {
+            let shelf = notes.shelf(kind);
+            let got: BTreeSet<Post> = shelf.got.iter().map(|shelved| shelved.post).collect();
+            let is_sent = shelf.acknowledged.len() == person.times(kind).len();
+            is_sent && from_others(people, person, kind).is_subset(&got)
+        };
+        notes.is_back && Durable::ALL.into_iter().all(is_whole)
     })
 }
 
@@ -32,36 +35,36 @@ pub(super) fn check(people: &People) {
     for person in people.all() {
         let notes = person.notes();
         assert!(notes.faults.is_empty(), "{}: {:#?}", person.name(), notes.faults);
-        check_mailbox(people, person, &notes);
+        Durable::ALL.into_iter().for_each(|kind| check_numbers(people, person, &notes, kind));
         check_signals(person, &notes);
     }
     for (from, to) in pairs(people) {
-        check_letters(from, to);
+        Durable::ALL.into_iter().for_each(|kind| check_order(from, to, kind));
         check_calls(from, to);
     }
 }
 
 /// Numbers without a gap, each once, and in their order.
-fn check_mailbox(people: &People, person: &Person, notes: &Notes) {
-    let name = person.name();
-    let seqs: Vec<u64> = notes.shelf.iter().map(|shelved| shelved.seq).collect();
-    assert!(seqs.is_sorted_by(|one, next| one < next), "{name}'s mailbox is out of order: {seqs:?}");
-    let all: BTreeSet<u64> = seqs.iter().chain(notes.posted.values()).copied().collect();
-    let count = u64::try_from(person.letters.len() + letters_for(people, person).len()).unwrap();
-    assert!(all.iter().copied().eq(1..=count), "{name}'s mailbox of {count} has gaps or more: {all:?}");
+fn check_numbers(people: &People, person: &Person, notes: &Notes, kind: Durable) {
+    let (name, shelf) = (person.name(), notes.shelf(kind));
+    let seqs: Vec<u64> = shelf.got.iter().map(|shelved| shelved.seq).collect();
+    assert!(seqs.is_sorted_by(|one, next| one < next), "{name}: {kind:?} out of order: {seqs:?}");
+    let all: BTreeSet<u64> = seqs.iter().chain(shelf.acknowledged.values()).copied().collect();
+    let count = (person.times(kind).len() + from_others(people, person, kind).len()) as u64;
+    assert!(all.iter().copied().eq(1..=count), "{name}: {kind:?} 1 to {count} with gaps or more: {all:?}");
 }
 
-/// Each letter once, and in the order in which they were sent.
-fn check_letters(from: &Person, to: &Person) {
-    let (is_refused, notes) = (from.notes().refused > 0, to.notes());
-    let of_sender =
-        notes.shelf.iter().map(|shelved| shelved.letter).filter(|letter| letter.from == from.number());
-    let mut got: Vec<usize> = of_sender.map(|letter| letter.number).collect();
+/// Each once, and in the order in which they were sent.
+fn check_order(from: &Person, to: &Person, kind: Durable) {
+    let (is_refused, notes) = (from.notes().shelf(kind).refused > 0, to.notes());
+    let posts = notes.shelf(kind).got.iter().map(|shelved| shelved.post);
+    let mut got: Vec<usize> =
+        posts.filter(|post| post.from == from.number()).map(|post| post.number).collect();
     if is_refused {
         got.sort_unstable();
     }
-    let sent: Vec<usize> = letters_between(from, to).collect();
-    assert_eq!(got, sent, "letters of {} to {}", from.name(), to.name());
+    let sent: Vec<usize> = sent_to(from, to, kind).collect();
+    assert_eq!(got, sent, "{kind:?} of {} to {}", from.name(), to.name());
 }
 
 /// No signal twice, in whichever session, and those of a sender in the order in which he sent them.
@@ -107,15 +110,18 @@ fn pairs(people: &People) -> impl Iterator<Item = (&Person, &Person)> {
         .filter(|(from, to)| from.number() != to.number())
 }
 
-fn letters_for(people: &People, person: &Person) -> BTreeSet<Post> {
-    let letters = people
-        .all()
-        .iter()
-        .flat_map(|from| letters_between(from, person).map(|number| Post { from: from.number(), number }));
-    letters.collect()
+/// What others send that is for this one too.
+fn from_others(people: &People, person: &Person, kind: Durable) -> BTreeSet<Post> {
+    let others = people.all().iter().filter(|from| from.number() != person.number());
+    let posts = others
+        .flat_map(|from| sent_to(from, person, kind).map(|number| Post { from: from.number(), number }));
+    posts.collect()
 }
 
-fn letters_between(from: &Person, to: &Person) -> impl Iterator<Item = usize> {
-    let letters = from.letters.iter().enumerate();
-    letters.filter(|(_, letter)| letter.to == to.number()).map(|(number, _)| number)
+fn sent_to(from: &Person, to: &Person, kind: Durable) -> impl Iterator<Item = usize> {
+    let is_for = move |number: &usize| match kind {
+        Durable::Letter => from.letters[*number].to == to.number(),
+        Durable::Word => true,
+    };
+    (0..from.times(kind).len()).filter(is_for)
 }
