@@ -6,7 +6,7 @@ use tokio::{runtime::Runtime, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use turmoil::net::{TcpListener, TcpStream};
 
-use super::network::{PORT, SERVER};
+use super::network::{FASTER, PORT, SERVER};
 use crate::{
     config::{Config, Loaded, key_file},
     http::routes,
@@ -48,7 +48,7 @@ impl Life {
         let ring = key_file::load_or_create(&config.data_dir).unwrap();
         let runtime = Runtime::new().unwrap();
         let (node, store) = runtime.block_on(async {
-            let store = Store::open(&config.database_url, &StoreOptions::default()).await.unwrap();
+            let store = Store::open(&config.database_url, &options()).await.unwrap();
             let store = Arc::new(store);
             (server::node(config, &ring, &store).await.unwrap(), store)
         });
@@ -84,6 +84,12 @@ impl Process {
         server::stop(&node, &store, serving, background).await;
         Ok(())
     }
+}
+
+/// What waits for a connection does so in simulated time.
+fn options() -> StoreOptions {
+    let usual = StoreOptions::default();
+    StoreOptions { acquire_timeout: usual.acquire_timeout * FASTER, ..usual }
 }
 
 fn config(directory: &Path) -> Config {

@@ -106,6 +106,7 @@ fn is_about_others(message: &ServerMessage<'_>) -> bool {
         message,
         ServerMessage::Receipt(_)
             | ServerMessage::RoomMembers(_)
+            | ServerMessage::RoomUpdate(_)
             | ServerMessage::MemberJoined(_)
             | ServerMessage::MemberLeft(_)
     )
@@ -114,8 +115,11 @@ fn is_about_others(message: &ServerMessage<'_>) -> bool {
 /// Is in the room that all are in, and says there what is to be said.
 async fn speak(people: &Arc<People>, me: usize, client: &Client) {
     let since = Since::Seq(people.of(me).notes().words.cursor());
-    if let Err(error) = client.join(&room(), since).await {
-        people.of(me).notes().faults.push(format!("cannot join: {error}"));
+    while let Err(error) = client.join(&room(), since).await {
+        if !error.is_retryable() {
+            people.of(me).notes().faults.push(format!("cannot join: {error}"));
+        }
+        sleep(PAUSE).await;
     }
     send_all(people, me, client, Durable::Word).await;
 }

@@ -9,14 +9,14 @@ pub(super) const PEOPLE: usize = 3;
 /// Everybody comes before anything happens.
 pub(super) const BEGIN: Duration = Duration::from_secs(5);
 /// From here on nothing breaks any more.
-pub(super) const END: Duration = Duration::from_secs(125);
+pub(super) const END: Duration = Duration::from_secs(95);
 /// How long a message is on its way, at most, while the network is well.
 pub(super) const USUAL_LATENCY: Duration = Duration::from_millis(60);
 
 /// Times at which somebody sends something.
-const LETTER_TIMES: usize = 30;
+const LETTER_TIMES: usize = 25;
 const WORD_TIMES: usize = 20;
-const SIGNAL_TIMES: usize = 60;
+const SIGNAL_TIMES: usize = 50;
 /// How many are sent at once, at most.
 const BURST: usize = 6;
 
@@ -81,10 +81,10 @@ impl Script {
         let letters = (0..PEOPLE).map(|person| errands(&mut dice, person, LETTER_TIMES)).collect();
         let signals = (0..PEOPLE).map(|person| errands(&mut dice, person, SIGNAL_TIMES)).collect();
         let words = (0..PEOPLE).map(|_| times(&mut dice, WORD_TIMES)).collect();
-        let mut turns = spells(&mut dice, 15..50, server_spell);
+        let mut turns = spells(&mut dice, 10..40, server_spell);
         for person in 0..PEOPLE {
             turns.extend(spells(&mut dice, 2..18, |dice| network_spell(dice, person)));
-            turns.extend(spells(&mut dice, 30..100, |dice| {
+            turns.extend(spells(&mut dice, 20..80, |dice| {
                 (Change::Kill(person), seconds(dice, 0.1, 5.0), Change::Revive(person))
             }));
         }
