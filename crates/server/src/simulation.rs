@@ -8,6 +8,7 @@
 //! which works in real time. So a seed that fails fails again in most of its runs, and not in each of them.
 
 mod life;
+mod line;
 mod network;
 mod people;
 mod program;

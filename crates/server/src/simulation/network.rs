@@ -91,6 +91,7 @@ impl Network {
             Change::Latency(person, most) => {
                 self.sim.set_link_max_message_latency(name(person), SERVER, most)
             }
+            Change::Break(person) => people.of(person).break_line(),
             Change::Crash => self.crash(),
             Change::Stop => self.life.iter().for_each(Life::stop),
             Change::Start => self.start(),

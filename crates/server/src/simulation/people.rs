@@ -13,6 +13,7 @@ use aldis_auth::SecretKey;
 use aldis_client::Credentials;
 use aldis_protocol::{DeviceId, Fingerprint, RequestId, SessionId, UserRef};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::script::{Errand, PEOPLE, Script};
 
@@ -46,6 +47,8 @@ pub(super) struct Person {
     pub(super) words: Vec<Duration>,
     pub(super) signals: Vec<Errand>,
     notes: Mutex<Notes>,
+    /// Breaks the present connection.
+    line: Mutex<CancellationToken>,
 }
 
 /// What a person has seen.
@@ -130,6 +133,7 @@ impl People {
             words: script.words[number].clone(),
             signals: script.signals[number].clone(),
             notes: Mutex::default(),
+            line: Mutex::default(),
         };
         Self {
             all: (0..PEOPLE).map(person).collect(),
@@ -201,6 +205,18 @@ impl Person {
 
     pub(super) fn notes(&self) -> MutexGuard<'_, Notes> {
         self.notes.lock().unwrap()
+    }
+
+    /// What breaks the connection that now begins.
+    pub(super) fn new_line(&self) -> CancellationToken {
+        let line = CancellationToken::new();
+        line.clone_into(&mut self.line.lock().unwrap());
+        line
+    }
+
+    /// Breaks the connection, if there is one.
+    pub(super) fn break_line(&self) {
+        self.line.lock().unwrap().cancel();
     }
 
     /// The parting signal to somebody is numbered behind the script's.

@@ -12,6 +12,7 @@ use tokio::{task::JoinSet, time::sleep};
 use turmoil::net::TcpStream;
 
 use super::{
+    line::Line,
     network::SERVER,
     people::{Call, Durable, Notes, People, Person, Post, Session, Shelved},
     script::END,
@@ -41,10 +42,13 @@ pub(super) async fn run(people: Arc<People>, me: usize) -> turmoil::Result {
 fn options(people: &Arc<People>, me: usize) -> Options {
     let person = people.of(me);
     let cursor = person.notes().letters.cursor();
-    let handler = Arc::clone(people);
+    let (handler, dialler) = (Arc::clone(people), Arc::clone(people));
     Options::new(&format!("http://{SERVER}"), person.credentials())
         .unwrap()
-        .transport(|host, port| async move { TcpStream::connect((host, port)).await })
+        .transport(move |host, port| {
+            let broken = dialler.of(me).new_line();
+            async move { Ok(Line::new(TcpStream::connect((host, port)).await?, broken)) }
+        })
         .request_timeout(PATIENCE)
         .mailbox(cursor, move |message| future::ready(shelve(handler.of(me), &message)))
 }

@@ -61,6 +61,8 @@ pub(super) enum Change {
     /// The network holds what it carries, and loses nothing.
     Hold(usize),
     Release(usize),
+    /// The connection breaks, and both ends notice.
+    Break(usize),
     /// How long a message is on its way, at most.
     Latency(usize, Duration),
     /// The server's process is killed.
@@ -79,17 +81,36 @@ impl Script {
     pub(super) fn of(seed: u64) -> Self {
         let mut dice = StdRng::seed_from_u64(seed);
         let letters = (0..PEOPLE).map(|person| errands(&mut dice, person, LETTER_TIMES)).collect();
-        let signals = (0..PEOPLE).map(|person| errands(&mut dice, person, SIGNAL_TIMES)).collect();
+        let mut signals: Vec<Vec<Errand>> =
+            (0..PEOPLE).map(|person| errands(&mut dice, person, SIGNAL_TIMES)).collect();
         let words = (0..PEOPLE).map(|_| times(&mut dice, WORD_TIMES)).collect();
-        let mut turns = spells(&mut dice, 10..40, server_spell);
+        let mut turns = spells(&mut dice, 15..90, server_spell);
         for person in 0..PEOPLE {
-            turns.extend(spells(&mut dice, 2..18, |dice| network_spell(dice, person)));
-            turns.extend(spells(&mut dice, 20..80, |dice| {
-                (Change::Kill(person), seconds(dice, 0.1, 5.0), Change::Revive(person))
+            turns.extend(spells(&mut dice, 1..12, |dice| network_spell(dice, person)));
+            turns.extend(spells(&mut dice, 30..150, |dice| {
+                (Change::Kill(person), seconds(dice, 0.1, 5.0), Some(Change::Revive(person)))
             }));
         }
         turns.sort_by_key(|turn| turn.at);
+        for turn in &turns {
+            interrupt(&mut dice, *turn, &mut signals);
+        }
+        signals.iter_mut().for_each(|signals| signals.sort_by_key(|signal| signal.at));
         Self { letters, words, signals, turns }
+    }
+}
+
+/// What loses what is under way loses something: signals from and to whomever it concerns.
+fn interrupt(dice: &mut StdRng, turn: Turn, signals: &mut [Vec<Errand>]) {
+    let (Change::Break(person) | Change::Cut(person) | Change::CutDown(person) | Change::CutUp(person)) =
+        turn.what
+    else {
+        return;
+    };
+    for other in (0..PEOPLE).filter(|other| *other != person) {
+        for (from, to) in [(other, person), (other, person), (person, other)] {
+            signals[from].push(Errand { at: turn.at - seconds(dice, 0.0, 0.1), to });
+        }
     }
 }
 
@@ -110,11 +131,14 @@ fn times(dice: &mut StdRng, count: usize) -> Vec<Duration> {
     times
 }
 
+/// What breaks, for how long, and what mends it, where it takes that.
+type Spell = (Change, Duration, Option<Change>);
+
 /// One after the other until the end: some seconds of calm, and then something is broken for a while.
 fn spells(
     dice: &mut StdRng,
     calm: std::ops::Range<u32>,
-    mut spell: impl FnMut(&mut StdRng) -> (Change, Duration, Change),
+    mut spell: impl FnMut(&mut StdRng) -> Spell,
 ) -> Vec<Turn> {
     let (mut turns, mut at) = (Vec::new(), BEGIN);
     loop {
@@ -125,33 +149,34 @@ fn spells(
         }
         turns.push(Turn { at, what: breaks });
         at += lasts;
-        turns.push(Turn { at, what: mends });
+        turns.extend(mends.map(|what| Turn { at, what }));
     }
 }
 
-fn server_spell(dice: &mut StdRng) -> (Change, Duration, Change) {
+fn server_spell(dice: &mut StdRng) -> Spell {
     let breaks = if dice.random_bool(0.6) { Change::Crash } else { Change::Stop };
-    (breaks, seconds(dice, 0.1, 12.0), Change::Start)
+    (breaks, seconds(dice, 0.1, 12.0), Some(Change::Start))
 }
 
-fn network_spell(dice: &mut StdRng, person: usize) -> (Change, Duration, Change) {
-    let (breaks, mends) = match dice.random_range(0..6) {
-        0 | 1 => (Change::Cut(person), Change::Mend(person)),
-        2 => (Change::CutUp(person), Change::MendUp(person)),
-        3 => (Change::CutDown(person), Change::MendDown(person)),
-        4 => (Change::Hold(person), Change::Release(person)),
-        _ => {
+fn network_spell(dice: &mut StdRng, person: usize) -> Spell {
+    let (breaks, mends) = match dice.random_range(0..10) {
+        0 => (Change::Cut(person), Change::Mend(person)),
+        1 => (Change::CutUp(person), Change::MendUp(person)),
+        2 => (Change::CutDown(person), Change::MendDown(person)),
+        3 => (Change::Hold(person), Change::Release(person)),
+        4 => {
             let slow = seconds(dice, 0.2, 3.0);
             (Change::Latency(person, slow), Change::Latency(person, USUAL_LATENCY))
         }
+        _ => return (Change::Break(person), Duration::ZERO, None),
     };
     // A hiccup; what a heartbeat notices; what no session outlives.
     let lasts = match dice.random_range(0..10) {
-        0..4 => seconds(dice, 0.05, 2.0),
-        4..9 => seconds(dice, 2.0, 25.0),
+        0..6 => seconds(dice, 0.05, 2.0),
+        6..9 => seconds(dice, 2.0, 25.0),
         _ => seconds(dice, 32.0, 50.0),
     };
-    (breaks, lasts, mends)
+    (breaks, lasts, Some(mends))
 }
 
 /// Whole milliseconds, so that they are steps of the simulation.
