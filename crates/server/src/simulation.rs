@@ -5,7 +5,7 @@
 //!
 //! A seed is a script: what is sent when, what breaks and mends when, and how the network's own dice fall. Not from the
 //! seed are the dice of server and client (ids, challenges, waits between attempts) and how long the database takes,
-//! which works in real time. So a seed that fails fails again in most of its runs, and not in each of them.
+//! which works in real time. So a seed is the same trouble each time, and not the same run.
 
 mod life;
 mod line;
@@ -30,8 +30,8 @@ const SEED: &str = "ALDIS_SIMULATION_SEED";
 const RUNS: &str = "ALDIS_SIMULATION_RUNS";
 /// Without either: the same ones each time, so that a change that fails is to blame.
 const USUAL_SEEDS: std::ops::Range<u64> = 0..3;
-/// How soon all is well when nothing breaks any more: a peer that fell silent is noticed within 40 s, the next attempt
-/// is made within 30 s and may take as long as its two timeouts, 20 s, where its packets were lost, and another 30 s pass.
+/// How soon all is well when nothing breaks any more: a silence is noticed within 40 s, an attempt that was under way
+/// ends within 20 s, the next one is made within 30 s, and there is something left to do then.
 const RECOVERY: Duration = Duration::from_secs(120);
 /// How soon everybody hears from everybody whose sessions are there.
 const PARTING: Duration = Duration::from_secs(5);
@@ -58,7 +58,7 @@ fn run(seed: u64) -> usize {
     println!("{SEED}={seed}");
     let script = Script::of(seed);
     let people = Arc::new(People::new(&script));
-    let mut network = Network::new(seed, Arc::clone(&people));
+    let mut network = Network::new(seed, script.resume_window, Arc::clone(&people));
     for turn in script.turns {
         while network.elapsed() < turn.at {
             network.step();

@@ -1,6 +1,6 @@
 //! One life of the server's process.
 
-use std::{io, net::SocketAddr, path::Path, sync::Arc};
+use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use tokio::{runtime::Runtime, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -43,8 +43,8 @@ pub(super) struct Process {
 
 impl Life {
     /// Opens what is in `directory`, as a start of the server does.
-    pub(super) fn begin(directory: &Path) -> Self {
-        let config = config(directory);
+    pub(super) fn begin(directory: &Path, resume_window: Duration) -> Self {
+        let config = config(directory, resume_window);
         let ring = key_file::load_or_create(&config.data_dir).unwrap();
         let runtime = Runtime::new().unwrap();
         let (node, store) = runtime.block_on(async {
@@ -92,12 +92,13 @@ fn options() -> StoreOptions {
     StoreOptions { acquire_timeout: usual.acquire_timeout * FASTER, ..usual }
 }
 
-fn config(directory: &Path) -> Config {
+fn config(directory: &Path, resume_window: Duration) -> Config {
     let directory = directory.to_str().unwrap();
     let variables = [
         ("DATABASE_URL", format!("sqlite:{directory}/aldis.db")),
         ("ALDIS_DATA_DIR", directory.to_owned()),
         ("ALDIS_PUBLIC_ORIGIN", format!("http://{SERVER}")),
+        ("ALDIS_RESUME_WINDOW", resume_window.as_secs().to_string()),
         ("ALDIS_ROUTING", "open".to_owned()),
         // People who come back as often as these are not let in as often.
         ("ALDIS_RATE_LIMITS", "false".to_owned()),

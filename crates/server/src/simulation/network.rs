@@ -31,11 +31,12 @@ pub(super) struct Network {
     next: Rc<RefCell<Option<Process>>>,
     life: Option<Life>,
     directory: TestDir,
+    resume_window: Duration,
 }
 
 impl Network {
     /// Everybody is started.
-    pub(super) fn new(seed: u64, people: Arc<People>) -> Self {
+    pub(super) fn new(seed: u64, resume_window: Duration, people: Arc<People>) -> Self {
         let mut sim = Builder::new()
             .rng_seed(seed)
             .simulation_duration(NEVER)
@@ -45,7 +46,7 @@ impl Network {
             .enable_random_order()
             .build();
         let directory = TestDir::new();
-        let life = Life::begin(directory.path());
+        let life = Life::begin(directory.path(), resume_window);
         let next = Rc::new(RefCell::new(Some(life.process())));
         let process = Rc::clone(&next);
         sim.host(SERVER, move || {
@@ -56,7 +57,7 @@ impl Network {
             let everybody = Arc::clone(&people);
             sim.host(people.of(me).name(), move || program::run(Arc::clone(&everybody), me));
         }
-        Self { sim, people, next, life: Some(life), directory }
+        Self { sim, people, next, life: Some(life), directory, resume_window }
     }
 
     /// The simulated time that has passed.
@@ -66,8 +67,8 @@ impl Network {
 
     /// Lets everybody run for a [`STEP`].
     ///
-    /// The database works in real time. While somebody waits for it, the simulated time is held back to the [`FASTER`]-fold
-    /// of that: else it would be a database whose every answer comes too late.
+    /// The database works in real time. While it does, the simulated time is held back to run no more than [`FASTER`]
+    /// times as fast: else every answer of the database would come too late.
     pub(super) fn step(&mut self) {
         self.sim.step().expect("no program fails");
         if self.life.as_ref().is_some_and(Life::waits_for_database) {
@@ -89,7 +90,7 @@ impl Network {
             Change::Hold(person) => self.sim.hold(name(person), SERVER),
             Change::Release(person) => self.sim.release(name(person), SERVER),
             Change::Latency(person, most) => {
-                self.sim.set_link_max_message_latency(name(person), SERVER, most)
+                self.sim.set_link_max_message_latency(name(person), SERVER, most);
             }
             Change::Break(person) => people.of(person).break_line(),
             Change::Crash => self.crash(),
@@ -108,7 +109,7 @@ impl Network {
     /// One that was told to stop and has not is killed first, as an operator's patience ends too.
     fn start(&mut self) {
         self.crash();
-        let life = Life::begin(self.directory.path());
+        let life = Life::begin(self.directory.path(), self.resume_window);
         self.next.replace(Some(life.process()));
         self.life = Some(life);
         self.sim.bounce(SERVER);

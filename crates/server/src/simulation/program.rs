@@ -56,7 +56,7 @@ fn options(people: &Arc<People>, me: usize) -> Options {
 fn shelve(person: &Person, message: &IncomingMessage) -> Result<(), &'static str> {
     let mut notes = person.notes();
     notes.asked += 1;
-    if notes.asked % FAILS_EVERY == 0 {
+    if notes.asked.is_multiple_of(FAILS_EVERY) {
         return Err("the disk is busy");
     }
     let told = std::str::from_utf8(&message.message.encrypted_content).unwrap_or_default();
@@ -73,47 +73,56 @@ fn write_down(notes: &mut Notes, kind: Durable, seq: u64, told: &str) {
 
 async fn listen(people: &People, me: usize, mut events: Events) {
     while let Some(event) = events.next().await {
-        note(people, people.of(me), event);
+        note(people, people.of(me), &event);
     }
     people.of(me).notes().faults.push("the client has stopped".to_owned());
 }
 
-fn note(people: &People, person: &Person, event: Event) {
+fn note(people: &People, person: &Person, event: &Event) {
     let mut notes = person.notes();
-    match event {
-        Event::Connected(session) if session.resumed => {
-            notes.resumed += 1;
-            if notes.sessions.last().is_none_or(|last| last.id != session.id) {
-                notes.faults.push(format!("a session was resumed that was not the last one: {session:?}"));
-            }
-        }
-        Event::Connected(session) => {
-            notes.sessions.push(Session { id: session.id, began: people.now(), heard: Vec::new() });
-        }
-        Event::Signal(signal) => match (signal.signal.payload.parse(), notes.sessions.last_mut()) {
+    if let Event::Connected(session) = event {
+        note_session(people, &mut notes, session);
+    } else if let Event::Signal(signal) = event {
+        match (signal.signal.payload.parse(), notes.sessions.last_mut()) {
             (Ok((from, number)), Some(session)) => session.heard.push(Post { from, number }),
             _ => notes.faults.push(format!("{signal:?}")),
-        },
-        Event::Chat(said) => {
-            write_down(&mut notes, Durable::Word, said.chat.seq, &said.content().unwrap_or_default());
         }
-        Event::Closed { retry_in: Some(_), .. }
-        | Event::ServerDraining { .. }
-        | Event::MessageNotStored { .. } => {}
-        Event::Message(frame) if is_about_others(&frame.message) => {}
-        other => notes.faults.push(format!("{other:?}")),
+    } else if let Event::Chat(said) = event {
+        write_down(&mut notes, Durable::Word, said.chat.seq, &said.content().unwrap_or_default());
+    } else if !is_ordinary(event) {
+        notes.faults.push(format!("{event:?}"));
     }
 }
 
-fn is_about_others(message: &ServerMessage<'_>) -> bool {
-    matches!(
-        message,
-        ServerMessage::Receipt(_)
-            | ServerMessage::RoomMembers(_)
-            | ServerMessage::RoomUpdate(_)
-            | ServerMessage::MemberJoined(_)
-            | ServerMessage::MemberLeft(_)
-    )
+fn note_session(people: &People, notes: &mut Notes, session: &aldis_client::Session) {
+    if !session.resumed {
+        notes.sessions.push(Session { id: session.id, began: people.now(), heard: Vec::new() });
+        return;
+    }
+    notes.resumed += 1;
+    if notes.sessions.last().is_none_or(|last| last.id != session.id) {
+        notes.faults.push(format!("a session was resumed that was not the last one: {session:?}"));
+    }
+}
+
+fn is_ordinary(event: &Event) -> bool {
+    if let Event::Message(frame) = event {
+        matches!(
+            frame.message,
+            ServerMessage::Receipt(_)
+                | ServerMessage::RoomMembers(_)
+                | ServerMessage::RoomUpdate(_)
+                | ServerMessage::MemberJoined(_)
+                | ServerMessage::MemberLeft(_)
+        )
+    } else {
+        matches!(
+            event,
+            Event::Closed { retry_in: Some(_), .. }
+                | Event::ServerDraining { .. }
+                | Event::MessageNotStored { .. }
+        )
+    }
 }
 
 /// Is in the room that all are in, and says there what is to be said.

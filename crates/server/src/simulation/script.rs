@@ -28,6 +28,8 @@ pub(super) struct Script {
     pub(super) words: Vec<Vec<Duration>>,
     /// For each of the people: signals, in their order.
     pub(super) signals: Vec<Vec<Errand>>,
+    /// How long the server keeps a session whose connection broke.
+    pub(super) resume_window: Duration,
     /// What breaks and mends, in its order.
     pub(super) turns: Vec<Turn>,
 }
@@ -84,9 +86,11 @@ impl Script {
         let mut signals: Vec<Vec<Errand>> =
             (0..PEOPLE).map(|person| errands(&mut dice, person, SIGNAL_TIMES)).collect();
         let words = (0..PEOPLE).map(|_| times(&mut dice, WORD_TIMES)).collect();
+        let resume_window = Duration::from_secs(if dice.random_bool(0.7) { 30 } else { 5 });
         let mut turns = spells(&mut dice, 15..90, server_spell);
+        let calm = dice.random_range(2..14);
         for person in 0..PEOPLE {
-            turns.extend(spells(&mut dice, 1..12, |dice| network_spell(dice, person)));
+            turns.extend(spells(&mut dice, 1..calm, |dice| network_spell(dice, person)));
             turns.extend(spells(&mut dice, 30..150, |dice| {
                 (Change::Kill(person), seconds(dice, 0.1, 5.0), Some(Change::Revive(person)))
             }));
@@ -96,7 +100,7 @@ impl Script {
             interrupt(&mut dice, *turn, &mut signals);
         }
         signals.iter_mut().for_each(|signals| signals.sort_by_key(|signal| signal.at));
-        Self { letters, words, signals, turns }
+        Self { letters, words, signals, resume_window, turns }
     }
 }
 
