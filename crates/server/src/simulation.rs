@@ -1,7 +1,8 @@
 //! The whole server and the client library on a network that is simulated (turmoil): people send each other signals and
-//! encrypted messages while links are cut, held and slowed, the server is killed and started, and so are the people's
-//! programs. Whatever broke: each message of a mailbox comes once and in order; signals come once and in order too, and
-//! where a session lost one, the client says that it was not resumed; and when nothing breaks any more, all is well soon.
+//! encrypted messages and talk in a room, while connections break, are cut, held and slowed, the server is killed,
+//! drained and started, and so are the people's programs. Whatever broke: each message of a mailbox and of the room comes
+//! once and in order; signals come once and in order too, and where one that was taken got lost, the client says that its
+//! session was not resumed; and when nothing breaks any more, all is well soon.
 //!
 //! A seed is a script: what is sent when, what breaks and mends when, and how the network's own dice fall. Not from the
 //! seed are the dice of server and client (ids, challenges, waits between attempts) and how long the database takes,
@@ -40,8 +41,9 @@ const PARTING: Duration = Duration::from_secs(5);
 fn what_is_counted_arrives_once_and_in_order_whatever_breaks() {
     // Before there is a simulated clock, so that none is behind the start of them all.
     Now::read();
-    let resumed: usize = seeds().into_iter().map(run).sum();
-    assert!(resumed > 0, "no session was resumed: nothing was tested");
+    let seeds = seeds();
+    let resumed: usize = seeds.iter().map(|seed| run(*seed)).sum();
+    assert!(resumed > 0 || seeds.len() == 1, "no session was resumed: nothing was tested");
 }
 
 fn seeds() -> Vec<u64> {
