@@ -16,7 +16,7 @@ mod program;
 mod script;
 mod verdict;
 
-use std::{env, sync::Arc, time::Duration};
+use std::{cell::Cell, env, panic, sync::Arc, time::Duration};
 
 use self::{
     network::Network,
@@ -37,13 +37,28 @@ const RECOVERY: Duration = Duration::from_secs(120);
 /// How soon everybody hears from everybody whose sessions are there.
 const PARTING: Duration = Duration::from_secs(5);
 
+thread_local! {
+    /// How many tasks have panicked on this thread, which is everybody's. Else one of the server's is a broken
+    /// connection to the people, like any other.
+    static PANICS: Cell<usize> = const { Cell::new(0) };
+}
+
 #[test]
 fn what_is_counted_arrives_once_and_in_order_whatever_breaks() {
     // Before there is a simulated clock, so that none is behind the start of them all.
     Now::read();
+    count_panics();
     let seeds = seeds();
     let resumed: usize = seeds.iter().map(|seed| run(*seed)).sum();
     assert!(resumed > 0 || seeds.len() == 1, "no session was resumed: nothing was tested");
+}
+
+fn count_panics() {
+    let before = panic::take_hook();
+    panic::set_hook(Box::new(move |panicked| {
+        PANICS.set(PANICS.get() + 1);
+        before(panicked);
+    }));
 }
 
 fn seeds() -> Vec<u64> {
@@ -75,6 +90,7 @@ fn run(seed: u64) -> usize {
     people.parting.send_replace(true);
     step_until(&mut network, PARTING, "signals between all", || verdict::have_all_parted(&people));
     verdict::check(&people);
+    assert_eq!(PANICS.get(), 0, "tasks that panicked");
     let Summary { resumed, fresh, heard, refused } = people.summary();
     println!(
         "{resumed} sessions resumed, {fresh} fresh; {heard} signals heard; {refused} refusals that passed"
