@@ -7,13 +7,14 @@ use aldis_tests::{Proxy, TestServer, User};
 use crate::PATIENCE;
 use crate::person::Person;
 use crate::rooms::{Guest, Told, room_of};
-use crate::server;
 
 /// How an outage ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outage {
     /// The session goes on.
     Resumed,
+    /// It lasted longer than the server waits.
+    Lapsed,
     /// The server was killed in the meantime.
     Killed,
 }
@@ -28,8 +29,10 @@ struct Scene {
 }
 
 impl Scene {
-    fn is_set() -> Self {
-        let server = server();
+    fn is_set(outage: Outage) -> Self {
+        let window = if outage == Outage::Lapsed { "1" } else { "30" };
+        let server = TestServer::builder().env("ALDIS_ROUTING", "open").env("ALDIS_RESUME_WINDOW", window);
+        let server = server.start();
         let owner = server.user();
         let rooms = ["hall", "attic"].map(|name| room_of(&owner, name));
         let [network, other_network] = [Proxy::before(&server), Proxy::before(&server)];
@@ -54,11 +57,15 @@ impl Scene {
         awaits_state(&suffers.client, State::Reconnecting).await;
     }
 
-    /// Gives it back.
-    async fn is_mended(&self, outage: Outage, suffers: &Guest) {
-        if outage == Outage::Killed {
-            self.server.kill9();
-            self.server.restart_same_port();
+    /// Gives it back, when the outage has done to the session what it does.
+    async fn is_mended(&self, outage: Outage, [stays, suffers]: [&Guest; 2]) {
+        match outage {
+            Outage::Resumed => {}
+            Outage::Lapsed => stays.sees(&self.rooms[0], &[stays]).await,
+            Outage::Killed => {
+                self.server.kill9();
+                self.server.restart_same_port();
+            }
         }
         self.network.comes_up();
         awaits_state(&suffers.client, State::Connected).await;
@@ -77,18 +84,23 @@ fn a_leave_during_a_cut_stays_a_leave() {
 }
 
 #[test]
+fn a_leave_during_an_outage_that_takes_too_long_stays_a_leave() {
+    stays_out_of_what_it_left(Outage::Lapsed);
+}
+
+#[test]
 fn a_leave_while_the_server_dies_stays_a_leave() {
     stays_out_of_what_it_left(Outage::Killed);
 }
 
 fn stays_out_of_what_it_left(outage: Outage) {
-    let scene = Scene::is_set();
+    let scene = Scene::is_set(outage);
     let [hall, attic] = &scene.rooms;
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let [stays, leaves] = scene.begins().await;
         scene.breaks_down(&leaves).await;
         let leaving = leaves.client.leave(attic);
-        let (left, ()) = tokio::join!(biased; leaving, scene.is_mended(outage, &leaves));
+        let (left, ()) = tokio::join!(biased; leaving, scene.is_mended(outage, [&stays, &leaves]));
         left.unwrap();
         stays.sees(hall, &[&stays, &leaves]).await;
         stays.sees(attic, &[&stays]).await;
@@ -101,7 +113,7 @@ fn stays_out_of_what_it_left(outage: Outage) {
 
         // Nor does the next session bring it back.
         scene.breaks_down(&leaves).await;
-        scene.is_mended(Outage::Killed, &leaves).await;
+        scene.is_mended(Outage::Killed, [&stays, &leaves]).await;
         stays.sees(hall, &[&stays, &leaves]).await;
         stays.sees(attic, &[&stays]).await;
         leaves.client.join(attic, Since::Seq(0)).await.unwrap();
@@ -114,14 +126,14 @@ fn stays_out_of_what_it_left(outage: Outage) {
 
 #[test]
 fn who_leaves_and_comes_again_during_an_outage_is_there() {
-    for outage in [Outage::Resumed, Outage::Killed] {
-        let scene = Scene::is_set();
+    for outage in [Outage::Resumed, Outage::Lapsed, Outage::Killed] {
+        let scene = Scene::is_set(outage);
         let [_, attic] = &scene.rooms;
         tokio::runtime::Runtime::new().unwrap().block_on(async {
             let [stays, hesitates] = scene.begins().await;
             scene.breaks_down(&hesitates).await;
             let (leaving, coming) = (hesitates.client.leave(attic), hesitates.client.join(attic, Since::Now));
-            let mending = scene.is_mended(outage, &hesitates);
+            let mending = scene.is_mended(outage, [&stays, &hesitates]);
             let (left, came, ()) = tokio::join!(biased; leaving, coming, mending);
             assert!(left.is_ok() && came.is_ok(), "{outage:?}: {left:?} {came:?}");
             stays.sees(attic, &[&stays, &hesitates]).await;
@@ -135,14 +147,14 @@ fn who_leaves_and_comes_again_during_an_outage_is_there() {
 
 #[test]
 fn who_is_removed_during_an_outage_is_out_and_learns_of_it() {
-    for outage in [Outage::Resumed, Outage::Killed] {
-        let scene = Scene::is_set();
+    for outage in [Outage::Resumed, Outage::Lapsed, Outage::Killed] {
+        let scene = Scene::is_set(outage);
         let [hall, attic] = &scene.rooms;
         tokio::runtime::Runtime::new().unwrap().block_on(async {
             let [stays, goes] = scene.begins().await;
             scene.breaks_down(&goes).await;
             removes(&scene.owner, attic, &goes).await;
-            scene.is_mended(outage, &goes).await;
+            scene.is_mended(outage, [&stays, &goes]).await;
             stays.sees(hall, &[&stays, &goes]).await;
             stays.sees(attic, &[&stays]).await;
             // A session that goes on is told as everybody is; a fresh one may not come in.
@@ -151,7 +163,9 @@ fn who_is_removed_during_an_outage_is_out_and_learns_of_it() {
                     let is_out = |told: &Told| !told.in_room(attic).members.contains(&goes.device);
                     goes.awaits("the removal", is_out).await;
                 }
-                Outage::Killed => goes.awaits("the refusal", |told| told.not_restored == 1).await,
+                Outage::Lapsed | Outage::Killed => {
+                    goes.awaits("the refusal", |told| told.not_restored == 1).await
+                }
             }
             stays.client.chat(attic, "he is gone").await.unwrap();
             stays.client.chat(hall, "and here").await.unwrap();
