@@ -164,7 +164,7 @@ fn who_is_removed_during_an_outage_is_out_and_learns_of_it() {
                     goes.awaits("the removal", is_out).await;
                 }
                 Outage::Lapsed | Outage::Killed => {
-                    goes.awaits("the refusal", |told| told.not_restored == 1).await
+                    goes.awaits("the refusal", |told| told.not_restored == 1).await;
                 }
             }
             stays.client.chat(attic, "he is gone").await.unwrap();

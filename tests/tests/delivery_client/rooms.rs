@@ -215,13 +215,20 @@ impl Party {
         Self { server, owner, hall, attic }
     }
 
-    /// At each trouble somebody has heard a part of it all, and the state of the hall changes once more.
-    async fn goes_on(&self, witness: &Guest, messages: usize, cut: usize) {
-        let enough = cut * messages / (CUTS + 2);
-        witness.awaits("what others say", |told| told.in_room(&self.hall).said.len() >= enough).await;
+    /// Before each trouble somebody has heard a part of it all, whoever is to be cut off is there to be, and the state of
+    /// the hall changes once more.
+    async fn goes_on(&self, guests: &[Guest], cut: usize, next: usize) {
+        let enough = cut * of_others(guests) / (CUTS + 2);
+        guests[0].awaits("what others say", |told| told.in_room(&self.hall).said.len() >= enough).await;
+        guests[next].client.connected().await.unwrap();
         let (owner, hall) = (self.owner.clone(), self.hall.clone());
         tokio::task::spawn_blocking(move || sets_state(&owner, &hall, cut - 1)).await.unwrap();
     }
+}
+
+/// How much others say to each of these.
+fn of_others(guests: &[Guest]) -> usize {
+    (guests.len() - 1) * SAID
 }
 
 #[test]
@@ -245,16 +252,15 @@ fn whoever_is_in_a_room_has_all_that_was_said_over_cuts_and_kills() {
 
         let in_hall = futures::future::join_all(guests.iter().map(|guest| say_all(guest, hall)));
         let in_attic = futures::future::join_all(upstairs.map(|guest| say_all(guest, attic)));
-        let of_others = (guests.len() - 1) * SAID;
         let networks: Vec<&Proxy> = networks.iter().collect();
-        let troubles =
-            trouble::make(server, &networks, async |cut| party.goes_on(first, of_others, cut).await);
+        let enough = async |cut, next| party.goes_on(&guests, cut, next).await;
+        let troubles = trouble::make(server, &networks, enough);
         let (in_hall, in_attic, ()) = tokio::join!(in_hall, in_attic, troubles);
 
         let (all, above) = (whole(&in_hall), whole(&in_attic));
         let everybody: Vec<&Guest> = guests.iter().collect();
         for (guest, own) in guests.iter().zip(&in_hall) {
-            guest.awaits("all", |told| told.in_room(hall).said.len() >= of_others).await;
+            guest.awaits("all", |told| told.in_room(hall).said.len() >= of_others(&guests)).await;
             guest.awaits("the last state", |told| told.in_room(hall).has_revision(CUTS)).await;
             guest.sees(hall, &everybody).await;
             assert_heard(guest, hall, own, &all);

@@ -8,10 +8,11 @@ pub(crate) const CUTS: usize = 20;
 const CUTS_FOR_A_KILL: usize = 7;
 
 /// Cuts one network after the other, and with each seventh cut, which is that of all, kills the server. Each time it
-/// first waits until `enough` has happened.
-pub(crate) async fn make(server: &TestServer, networks: &[&Proxy], enough: impl AsyncFn(usize)) {
+/// first waits until `enough` has happened for this cut, of this network.
+pub(crate) async fn make(server: &TestServer, networks: &[&Proxy], enough: impl AsyncFn(usize, usize)) {
     for cut in 1..=CUTS {
-        enough(cut).await;
+        let next = cut % networks.len();
+        enough(cut, next).await;
         if cut % CUTS_FOR_A_KILL == 0 {
             server.kill9();
             server.restart_same_port();
@@ -19,7 +20,7 @@ pub(crate) async fn make(server: &TestServer, networks: &[&Proxy], enough: impl 
                 network.cut();
             }
         } else {
-            networks[cut % networks.len()].cut();
+            networks[next].cut();
         }
     }
 }
