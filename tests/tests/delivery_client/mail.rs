@@ -100,13 +100,17 @@ fn mail_both_ways_arrives_once_and_in_order_over_cuts_and_kills() {
     let proxy = Proxy::before(&server);
     let (ann, bob) = (Reader::new("ann"), Reader::new("bob"));
     let networks = [&proxy];
-    let enough = async |cut, _| bob.shelf.holds(cut * MESSAGES as usize / (CUTS + 2)).await;
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let (ann_client, ann_events) = ann.starts(&proxy.url());
         let (bob_client, bob_events) = bob.starts(&proxy.url());
         let watching = [ann_events, bob_events].map(|events| tokio::spawn(watch(events)));
         ann_client.connected().await.unwrap();
         bob_client.connected().await.unwrap();
+        let enough = async |cut, _| {
+            bob.shelf.holds(cut * MESSAGES as usize / (CUTS + 2)).await;
+            ann_client.connected().await.unwrap();
+            bob_client.connected().await.unwrap();
+        };
 
         tokio::join!(
             send_all(&ann_client, bob.fingerprint()),
