@@ -1,13 +1,16 @@
 //! The floor: the same stack with nothing of Aldis in it.
 //!
 //! At `/` a connection is upgraded and read from. At `/relay/{pair}/{side}` each frame goes to the other side of its
-//! pair through a queue, and is answered with one constant frame. At `/room` it goes to all others there in the same way.
+//! pair through a queue, and is answered with one constant frame. At `/room` one constant frame is written to all others
+//! there, straight to their sockets.
 
 use std::{
     collections::{HashMap, VecDeque},
     convert::Infallible,
     future::poll_fn,
     io::Write as _,
+    net,
+    os::fd::AsFd,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
@@ -32,6 +35,15 @@ use tokio_tungstenite::{
 const ANSWER: &str = concat!(
     r#"{"type":"ack","id":"m-00000000","timestamp":"2026-01-01T00:00:00.000Z","status":"delivered","#,
     r#""message":"Message delivered to ~01900000-0000-7000-8000-000000000001"}"#
+);
+
+/// As long as the server's `broadcast` of the load.
+const BROADCAST: &str = concat!(
+    r#"{"type":"broadcast","id":"01900000-0000-7000-8000-000000000001","timestamp":"2026-01-01T00:00:00.000Z","#,
+    r#""room":"crowd","from":{"device_id":"~01900000-0000-7000-8000-000000000001","#,
+    r#""user_id":"01900000-0000-7000-8000-000000000001"},"payload":""#,
+    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"}"
 );
 
 type Socket = WebSocketStream<TcpStream>;
@@ -134,7 +146,7 @@ impl Place {
 #[derive(Debug, Default)]
 struct Relay {
     pairs: Mutex<HashMap<usize, [Arc<Queue>; 2]>>,
-    room: Mutex<Vec<Arc<Queue>>>,
+    room: Mutex<Vec<Arc<net::TcpStream>>>,
 }
 
 impl Relay {
@@ -143,15 +155,29 @@ impl Relay {
         pairs.entry(pair).or_default().clone()
     }
 
-    fn room(&self) -> MutexGuard<'_, Vec<Arc<Queue>>> {
+    fn room(&self) -> MutexGuard<'_, Vec<Arc<net::TcpStream>>> {
         self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn write_to_room(&self, except: &Arc<net::TcpStream>) {
+        let frame = frame(BROADCAST);
+        for stream in self.room().iter().filter(|other| !Arc::ptr_eq(other, except)) {
+            let written = stream.as_ref().write(&frame).expect("room in the socket");
+            assert_eq!(written, frame.len(), "a socket is full");
+        }
+    }
+}
+
+/// A text frame of between 126 bytes and 64 KiB, as servers send them (RFC 6455, section 5.2).
+fn frame(text: &str) -> Vec<u8> {
+    let length = u16::try_from(text.len()).expect("a short text");
+    [&[0x81, 126], length.to_be_bytes().as_slice(), text.as_bytes()].concat()
 }
 
 /// Who gets what a connection sends.
 enum Others {
     One(Arc<Queue>),
-    Room(Arc<Relay>),
+    Room(Arc<Relay>, Arc<net::TcpStream>),
 }
 
 /// What waits for one side.
@@ -194,19 +220,16 @@ impl Relayed {
     }
 
     fn in_room(socket: Socket, relay: Arc<Relay>) -> Self {
-        let own = Arc::<Queue>::default();
-        relay.room().push(Arc::clone(&own));
-        Self { socket, own, others: Others::Room(relay) }
+        let stream = socket.get_ref().as_fd().try_clone_to_owned().expect("a file descriptor");
+        let stream = Arc::new(stream.into());
+        relay.room().push(Arc::clone(&stream));
+        Self { socket, own: Arc::default(), others: Others::Room(relay, stream) }
     }
 
-    fn hand_on(own: &Arc<Queue>, others: &Others, text: Utf8Bytes) {
+    fn hand_on(others: &Others, text: Utf8Bytes) {
         match others {
             Others::One(other) => other.push(Message::Text(text)),
-            Others::Room(relay) => {
-                let room = relay.room();
-                let others = room.iter().filter(|other| !Arc::ptr_eq(other, own));
-                others.for_each(|other| other.push(Message::Text(text.clone())));
-            }
+            Others::Room(relay, own) => relay.write_to_room(own),
         }
     }
 
@@ -225,7 +248,7 @@ impl Relayed {
         while let Poll::Ready(message) = socket.as_mut().poll_next(cx) {
             match message {
                 Some(Ok(Message::Text(text))) => {
-                    Self::hand_on(&self.own, &self.others, text);
+                    Self::hand_on(&self.others, text);
                     let answer = Message::Text(Utf8Bytes::from_static(ANSWER));
                     socket.as_mut().start_send(answer).expect("room in the write buffer");
                 }

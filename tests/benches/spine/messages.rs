@@ -100,15 +100,17 @@ struct Row {
 }
 
 impl Row {
+    /// In the order in which the load has them: each sender's come together, as many as he has unanswered.
     fn new(number: usize) -> Self {
-        let pair = number % PAIRS;
+        let (round, place) = (number / (PAIRS * WINDOW), number % (PAIRS * WINDOW));
+        let (pair, seq) = (place / WINDOW, round * WINDOW + place % WINDOW + 1);
         Self {
             message: Uuid::now_v7(),
             sender: Uuid::from_u128(pair as u128),
             device: format!("~{}", Uuid::from_u128(pair as u128)),
             request: format!("m-{number}"),
             recipient: Uuid::from_u128((pair + PAIRS) as u128),
-            seq: (number / PAIRS + 1) as i64,
+            seq: seq as i64,
             content: vec![b'x'; CONTENT_BYTES],
         }
     }
@@ -236,20 +238,31 @@ async fn flood(mut socket: Socket, sender: &Sender) -> io::Result<()> {
     Ok(())
 }
 
-/// One message after the other, each at its time. A late one is counted from when it should have been sent.
+/// Each message at its time, however many are not answered yet. A late one is counted from when it was due.
 async fn trickle(
     mut socket: Socket,
     sender: &Sender,
     first: tokio::time::Instant,
     interval: Duration,
 ) -> io::Result<Vec<Duration>> {
+    let due = |number: usize| first + interval * number as u32;
+    let mut sent = 0;
     let mut taken = Vec::with_capacity(MESSAGES_PER_PAIR);
-    for number in 0..MESSAGES_PER_PAIR {
-        let due = first + interval * number as u32;
-        sleep_until(due).await;
-        socket.send(&message(sender, number)).await?;
-        expect_ack(&socket.next().await?)?;
-        taken.push(due.elapsed());
+    while taken.len() < MESSAGES_PER_PAIR {
+        tokio::select! {
+            () = sleep_until(due(sent)), if sent < MESSAGES_PER_PAIR => {
+                socket.send(&message(sender, sent)).await?;
+                sent += 1;
+            }
+            // Answers come in the order of the messages.
+            answer = socket.next() => {
+                expect_ack(&answer?)?;
+                taken.push(due(taken.len()).elapsed());
+                if taken.len().is_multiple_of(CONFIRM_EVERY) {
+                    socket.send(&confirmation(taken.len())).await?;
+                }
+            }
+        }
     }
     Ok(taken)
 }

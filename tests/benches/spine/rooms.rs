@@ -16,35 +16,38 @@ const SESSIONS: usize = 1_000;
 const BROADCASTS: usize = 300;
 const BROADCAST_BYTES: usize = 200;
 /// Broadcasts that are not answered yet.
-const WINDOW: usize = 4;
+const WINDOWS: [usize; 2] = [1, 4];
 const SETTLE: Duration = Duration::from_millis(500);
 
 /// Prints the rows.
 pub(crate) async fn measure(runs: usize) {
-    let (mut floors, mut servers) = (Vec::new(), Vec::new());
-    for run in 1..=runs {
-        eprintln!("rooms, run {run} of {runs}");
-        floors.push(measure_program(&Process::floor(), false).await.expect("the floor"));
-        servers.push(measure_program(&Process::server(), true).await.expect("the server"));
+    for window in WINDOWS {
+        let (mut floors, mut servers) = (Vec::new(), Vec::new());
+        for run in 1..=runs {
+            eprintln!("rooms, window {window}, run {run} of {runs}");
+            floors.push(measure_program(&Process::floor(), window, false).await.expect("the floor"));
+            servers.push(measure_program(&Process::server(), window, true).await.expect("the server"));
+        }
+        let what = format!("deliveries per second and core, room of 1,000, {window} in flight");
+        row(&format!("{what}, floor"), 0, floors.clone());
+        row(&format!("{what}, server"), 0, servers.clone());
+        let ratios = servers.iter().zip(&floors).map(|(server, floor)| server / floor);
+        row(&format!("{what}, ratio"), 2, ratios);
     }
-    row("deliveries per second and core, room of 1,000, floor", 0, floors.clone());
-    row("deliveries per second and core, room of 1,000, server", 0, servers.clone());
-    let ratios = servers.iter().zip(&floors).map(|(server, floor)| server / floor);
-    row("deliveries per second and core, room of 1,000, ratio", 2, ratios);
 }
 
 /// Frames per second of processor time that reach the others in the room.
-async fn measure_program(process: &Process, is_server: bool) -> io::Result<f64> {
+async fn measure_program(process: &Process, window: usize, is_server: bool) -> io::Result<f64> {
     let mut sessions = Vec::with_capacity(SESSIONS);
     for number in 0..SESSIONS {
         sessions.push(connect(process, number, is_server).await?);
     }
     // The last ones get to their places; the first broadcasts warm up.
     sleep(SETTLE).await;
-    run(&mut sessions, BROADCASTS / 10, is_server).await?;
+    run(&mut sessions, BROADCASTS / 10, window, is_server).await?;
     sleep(SETTLE).await;
     let before = process.processor_time();
-    run(&mut sessions, BROADCASTS, is_server).await?;
+    run(&mut sessions, BROADCASTS, window, is_server).await?;
     let taken = process.processor_time() - before;
     Ok(((SESSIONS - 1) * BROADCASTS) as f64 / taken.as_secs_f64())
 }
@@ -65,10 +68,10 @@ async fn connect(process: &Process, number: usize, is_server: bool) -> io::Resul
 }
 
 /// One sends, all others receive.
-async fn run(sessions: &mut [Member], broadcasts: usize, is_server: bool) -> io::Result<()> {
+async fn run(sessions: &mut [Member], broadcasts: usize, window: usize, is_server: bool) -> io::Result<()> {
     let (sender, receivers) = sessions.split_first_mut().expect("a room with somebody in it");
     let receiving = try_join_all(receivers.iter_mut().map(|receiver| receiver.receives(broadcasts)));
-    futures::try_join!(sender.sends(broadcasts, is_server), receiving).map(drop)
+    futures::try_join!(sender.sends(broadcasts, window, is_server), receiving).map(drop)
 }
 
 /// A session in the room.
@@ -101,13 +104,13 @@ impl Member {
         Ok(())
     }
 
-    async fn sends(&mut self, broadcasts: usize, is_server: bool) -> io::Result<()> {
+    async fn sends(&mut self, broadcasts: usize, window: usize, is_server: bool) -> io::Result<()> {
         let start = r#"{"type":"broadcast","room":"crowd","payload":""#;
         let payload = "x".repeat(BROADCAST_BYTES - start.len() - 2);
         let broadcast = text_frame(&format!(r#"{start}{payload}"}}"#));
         let (mut sent, mut answered) = (0, 0);
         while answered < broadcasts {
-            while sent < broadcasts && sent < answered + WINDOW {
+            while sent < broadcasts && sent < answered + window {
                 self.socket.send(&broadcast).await?;
                 sent += 1;
             }

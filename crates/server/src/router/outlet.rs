@@ -157,8 +157,8 @@ struct Given {
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Load {
-    frames: usize,
-    bytes: usize,
+    frames: u32,
+    bytes: u32,
 }
 
 impl Frame {
@@ -366,7 +366,7 @@ impl Outlet {
             queue.register(cx.waker());
             return Poll::Pending;
         }
-        queue.taken = Load { frames: queue.frames.len(), bytes: queue.bytes };
+        queue.taken = Load::new(queue.frames.len(), queue.bytes);
         queue.bytes = 0;
         Poll::Ready(Taken::Frames(std::mem::take(&mut queue.frames)))
     }
@@ -382,10 +382,11 @@ impl Outlet {
     /// For the session itself, before it answers or looks at a socket: what waits by now. Of what it took, so much is not written yet.
     pub(crate) fn take_ahead(&self, unwritten_frames: usize, unwritten_bytes: usize) -> VecDeque<Frame> {
         let mut queue = self.lock();
-        queue.taken = Load {
-            frames: queue.taken.frames.min(unwritten_frames) + queue.frames.len(),
-            bytes: queue.taken.bytes.min(unwritten_bytes) + queue.bytes,
-        };
+        let taken = queue.taken;
+        queue.taken = Load::new(
+            taken.frames().min(unwritten_frames) + queue.frames.len(),
+            taken.bytes().min(unwritten_bytes) + queue.bytes,
+        );
         queue.bytes = 0;
         std::mem::take(&mut queue.frames)
     }
@@ -441,8 +442,8 @@ impl Outlet {
 
 impl Queue {
     fn push(&mut self, frame: Frame) -> Pushed {
-        let frames = self.frames.len() + self.taken.frames;
-        let bytes = self.bytes + self.taken.bytes + frame.bytes.len();
+        let frames = self.frames.len() + self.taken.frames();
+        let bytes = self.bytes + self.taken.bytes() + frame.bytes.len();
         if frames >= QUEUE_FRAMES || bytes > QUEUE_BYTES {
             let closing =
                 Closing::new(CloseCode::SlowConsumer, "", "this connection does not read fast enough");
@@ -459,6 +460,22 @@ impl Queue {
             Some(registered) => registered.clone_from(waker),
             None => self.waker = Some(waker.clone()),
         }
+    }
+}
+
+impl Load {
+    fn new(frames: usize, bytes: usize) -> Self {
+        // The queue's limits are far below.
+        let half = |number| u32::try_from(number).unwrap_or(u32::MAX);
+        Self { frames: half(frames), bytes: half(bytes) }
+    }
+
+    const fn frames(self) -> usize {
+        self.frames as usize
+    }
+
+    const fn bytes(self) -> usize {
+        self.bytes as usize
     }
 }
 

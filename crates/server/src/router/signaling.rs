@@ -148,16 +148,16 @@ impl Handing<'_> {
     }
 
     fn facts(&self, target: &Outlet) -> Facts {
+        let same_user = self.from.user == target.user;
+        let (one, other) = ((self.from.user, self.from.session), (target.user, target.session));
         Facts {
-            same_user: self.from.user == target.user,
+            same_user,
             sender: self.addressee.relation.sender,
             target: self.addressee.relation.target,
             offered: target.offers.include(self.from.session),
             share_private_room: self.addressee.relation.share_private_room,
-            share_public_room: self
-                .router
-                .registry
-                .share_public_room((self.from.user, self.from.session), (target.user, target.session)),
+            // One's own devices are reached without.
+            share_public_room: !same_user && self.router.registry.share_public_room(one, other),
         }
     }
 }

@@ -19,11 +19,18 @@ use super::outlet::Outlet;
 pub(super) struct Turns {
     /// How many turns were taken and are not over; at most as many as requests may wait.
     waiting: AtomicU32,
-    /// Their numbers, in their order. What a broken socket asked for may be over before what was asked before it.
-    line: Mutex<Vec<u32>>,
+    line: Mutex<Line>,
     /// How many requests the store has in its queue.
     storing: AtomicU32,
 }
+
+/// The numbers of those that wait, in their order. What a broken socket asked for may be over before what was asked
+/// before it. Nothing is kept where none waits.
+#[derive(Debug, Default)]
+struct Line(Option<Box<Numbers>>);
+
+#[derive(Debug, Default)]
+struct Numbers(Vec<u32>);
 
 /// The turn of a request that could not be carried out at once. Until it is dropped, those after it wait.
 #[derive(Debug)]
@@ -51,26 +58,38 @@ impl Turns {
 
     fn join(&self) -> u32 {
         self.waiting.fetch_add(1, Ordering::AcqRel);
-        let mut line = self.line();
-        // They may begin anew: few wait at a time.
-        let number = line.last().map_or(0, |last| last.wrapping_add(1));
-        line.push(number);
-        number
+        self.line().join()
     }
 
     fn leave(&self, number: u32) {
-        let mut line = self.line();
-        line.retain(|waiting| *waiting != number);
-        if line.is_empty() {
-            // A burst's capacity is not kept by an idle session.
-            *line = Vec::new();
-        }
-        drop(line);
+        self.line().leave(number);
         self.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 
-    fn line(&self) -> MutexGuard<'_, Vec<u32>> {
+    fn line(&self) -> MutexGuard<'_, Line> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Line {
+    fn join(&mut self) -> u32 {
+        let Numbers(waiting) = &mut **self.0.get_or_insert_default();
+        // They may begin anew: few wait at a time.
+        let number = waiting.last().map_or(0, |last| last.wrapping_add(1));
+        waiting.push(number);
+        number
+    }
+
+    fn leave(&mut self, number: u32) {
+        let Some(Numbers(waiting)) = self.0.as_deref_mut() else { return };
+        waiting.retain(|other| *other != number);
+        if waiting.is_empty() {
+            self.0 = None;
+        }
+    }
+
+    fn first(&self) -> Option<u32> {
+        self.0.as_ref().and_then(|numbers| numbers.0.first().copied())
     }
 }
 
@@ -90,7 +109,7 @@ impl Turn {
 
     /// Waits until all requests before this one were carried out; they may still be in the store's queue.
     pub(super) async fn comes_to_store(&self) {
-        wait_until(|| self.session.turns.line().first() == Some(&self.number)).await;
+        wait_until(|| self.session.turns.line().first() == Some(self.number)).await;
     }
 }
 

@@ -142,9 +142,10 @@ fn greeted<W: Wire>(
     let Arriving { mut wire, early } = arriving;
     let token = greeting::resume_token(outlet.session);
     let pace = Pace::new(router.has_rate_limits());
-    let live = Live::new(arrived, identity, &token, pace, Arc::clone(&router.metrics), Now::read());
-    greeting::greet(&mut wire, &outlet, identity, Greeting::fresh(&live, &token, id));
-    Task::new(wire, early, live, outlet, Arc::clone(router), sockets.clone())
+    let metrics = Arc::clone(&router.metrics);
+    let live = Live::new(outlet, arrived, identity.token, &token, pace, metrics, Now::read());
+    greeting::greet(&mut wire, live.outlet(), identity, Greeting::fresh(&live, &token, id));
+    Task::new(wire, early, live, Arc::clone(router), sockets.clone())
 }
 
 /// Says why, closes, and waits a moment for the other side to have read it.

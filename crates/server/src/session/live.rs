@@ -6,8 +6,8 @@ use std::{sync::Arc, time::Duration};
 use aldis_auth::Claims;
 use aldis_protocol::{
     AuthFailure, AuthRequired, AuthSuccess, Broadcast, ChatMessage, ClientFrame, ClientMessage, CloseCode,
-    Codec, DecodeError, DeviceId, Door, ErrorCode, ErrorReply, HistoryRequest, RequestId, RoomId,
-    ServerFrame, ServerMessage, Timestamp, UserId, limits::MAX_ERRORS_IN_A_ROW,
+    Codec, DecodeError, Door, ErrorCode, ErrorReply, HistoryRequest, RequestId, RoomId, ServerFrame,
+    ServerMessage, Timestamp, limits::MAX_ERRORS_IN_A_ROW,
 };
 use bytes::Bytes;
 use uuid::Uuid;
@@ -25,7 +25,7 @@ use crate::{
     clock::{Now, milliseconds},
     metrics::Metrics,
     rate::Limit,
-    router::{Closing, Denied, Frame, Identity, TokenLife},
+    router::{Closing, Denied, Frame, Outlet, TokenLife},
 };
 
 /// When a client that sent nothing but nonsense may come back, in seconds.
@@ -37,11 +37,9 @@ const SHORTEST_ICE_INTERVAL_MS: u64 = 60 * 1000;
 
 /// The state of a live session.
 pub(super) struct Live {
+    outlet: Arc<Outlet>,
     door: Door,
-    codec: Codec,
     room: Option<RoomId>,
-    user: UserId,
-    device: DeviceId,
     token: Option<TokenLife>,
     replies: Replies,
     outbox: Outbox,
@@ -147,20 +145,19 @@ impl Asked {
 impl Live {
     /// A session that was just greeted.
     pub(super) fn new(
+        outlet: Arc<Outlet>,
         arrived: Arrived,
-        identity: &Identity,
+        proof: Option<TokenLife>,
         token: &ResumeToken,
         pace: Pace,
         metrics: Arc<Metrics>,
         now: Now,
     ) -> Self {
-        let Arrived { door, codec, room, resume_window } = arrived;
+        let Arrived { door, room, resume_window, .. } = arrived;
         let mut live = Self {
+            outlet,
             door,
-            codec,
             room,
-            user: identity.user,
-            device: identity.device.clone(),
             token: None,
             replies: Replies::default(),
             outbox: Outbox::default(),
@@ -172,18 +169,24 @@ impl Live {
             pace,
             metrics,
         };
-        live.begin_socket(identity.token, now);
+        live.begin_socket(proof, now);
         live
+    }
+
+    /// The way to this session, and who it is.
+    pub(super) const fn outlet(&self) -> &Arc<Outlet> {
+        &self.outlet
     }
 
     /// Whether a client that came back may have this session.
     pub(super) fn accepts<W>(&self, offer: &HandOver<W>) -> bool {
-        let same_door = offer.door == self.door && offer.codec == self.codec && offer.room == self.room;
-        let same_device = offer.identity.device == self.device
-            || (offer.identity.device.is_ephemeral() && self.device.is_ephemeral());
+        let Outlet { user, device, codec, .. } = &*self.outlet;
+        let same_door = offer.door == self.door && offer.codec == *codec && offer.room == self.room;
+        let same_device = offer.identity.device == *device
+            || (offer.identity.device.is_ephemeral() && device.is_ephemeral());
         same_door
             && same_device
-            && offer.identity.user == self.user
+            && offer.identity.user == *user
             && self.tokens.accept(&offer.claim.token)
             && self.outbox.missed_after(offer.claim.received).is_some()
     }
@@ -237,7 +240,7 @@ impl Live {
     /// Takes a frame.
     pub(super) fn receive<'a>(&mut self, frame: &'a Bytes, now: Now) -> Step<'a> {
         self.tokens.confirm();
-        let decoded = self.codec.decode_client(frame);
+        let decoded = self.outlet.codec.decode_client(frame);
         if let Some(step) = self.hold_back(&decoded, now) {
             return step;
         }
@@ -272,8 +275,10 @@ impl Live {
         now: Now,
     ) -> Result<Frame, Closing> {
         let message = match checked {
-            Ok(claims) if claims.sub != self.user => return Err(reauthentication::other_user(self.door)),
-            Ok(claims) if claims.did.as_ref().is_some_and(|device| *device != self.device) => {
+            Ok(claims) if claims.sub != self.outlet.user => {
+                return Err(reauthentication::other_user(self.door));
+            }
+            Ok(claims) if claims.did.as_ref().is_some_and(|device| *device != self.outlet.device) => {
                 refused(&Denied::new(ErrorCode::InvalidToken, "the token is for another device"))
             }
             Ok(claims) => self.renew(&claims, now),
@@ -419,8 +424,8 @@ impl Live {
             reauthentication::schedule(&mut self.deadlines, token, now);
         }
         ServerMessage::AuthSuccess(AuthSuccess {
-            user_id: self.user,
-            device_id: self.device.clone(),
+            user_id: self.outlet.user,
+            device_id: self.outlet.device.clone(),
             expires_at: self.token.map(expiry),
         })
     }
@@ -461,7 +466,7 @@ impl Live {
         }
         let counted = message.is_counted();
         let frame = ServerFrame { id, timestamp: now.timestamp(), message };
-        Frame::new(self.codec.encode_server(&frame), counted)
+        Frame::new(self.outlet.codec.encode_server(&frame), counted)
     }
 }
 

@@ -41,7 +41,6 @@ const REPLIES_PER_WRITE: usize = 32;
 pub(crate) struct Task<W> {
     wire: Option<W>,
     live: Live,
-    outlet: Arc<Outlet>,
     router: Arc<Router>,
     /// Waits for sockets that the session has let go of.
     sockets: TaskTracker,
@@ -53,8 +52,6 @@ pub(crate) struct Task<W> {
     asked_in_rooms: u64,
     /// Of whose presence the client was told on this socket.
     told: Told,
-    /// What the socket had taken when it was last seen to take nothing.
-    written_before_stall: u64,
 }
 
 /// What the loop woke up for, the most urgent first.
@@ -86,36 +83,24 @@ impl<W: Wire> Task<W> {
         wire: W,
         early: Option<Incoming>,
         live: Live,
-        outlet: Arc<Outlet>,
         router: Arc<Router>,
         sockets: TaskTracker,
     ) -> Self {
-        outlet.set_deadline(live.next_deadline());
+        live.outlet().set_deadline(live.next_deadline());
         let (wire, waiting, put_off, told) =
             (Some(wire), Unanswered::default(), early.map(Box::new), Told::default());
-        Self {
-            wire,
-            live,
-            outlet,
-            router,
-            sockets,
-            waiting,
-            put_off,
-            asked_in_rooms: 0,
-            told,
-            written_before_stall: 0,
-        }
+        Self { wire, live, router, sockets, waiting, put_off, asked_in_rooms: 0, told }
     }
 
     /// The way to this session.
-    pub(crate) fn outlet(&self) -> &Arc<Outlet> {
-        &self.outlet
+    pub(crate) const fn outlet(&self) -> &Arc<Outlet> {
+        self.live.outlet()
     }
 
     /// Sends a message that the server starts. False where the buffer for a client that is away ran over.
     pub(super) fn say(&mut self, message: ServerMessage<'_>) -> bool {
         let counted = message.is_counted();
-        self.send(Frame::new(self.outlet.codec.encode_server(&fresh(message)), counted))
+        self.send(Frame::new(self.outlet().codec.encode_server(&fresh(message)), counted))
     }
 
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<ControlFlow<Option<Closing>>> {
@@ -153,11 +138,11 @@ impl<W: Wire> Task<W> {
                 Poll::Ready(Ok(())) if had_backlog && (!has_read || self.waiting.has_parts()) => {}
                 // There is room for what waits in the queue; all else was just asked.
                 Poll::Ready(Ok(())) if had_backlog => {
-                    self.outlet.set_deadline(self.live.next_deadline());
+                    self.outlet().set_deadline(self.live.next_deadline());
                     return self.poll_outlet(cx);
                 }
                 Poll::Ready(Ok(())) | Poll::Pending => {
-                    self.outlet.set_deadline(self.live.next_deadline());
+                    self.outlet().set_deadline(self.live.next_deadline());
                     return Poll::Pending;
                 }
             }
@@ -179,15 +164,15 @@ impl<W: Wire> Task<W> {
     /// Frames for the client are taken only when the last ones are written; until then they count against the queue.
     fn poll_outlet(&self, cx: &mut Context<'_>) -> Poll<Wake> {
         if self.has_backlog() {
-            return self.outlet.poll_order(cx).map(Wake::Order);
+            return self.outlet().poll_order(cx).map(Wake::Order);
         }
-        match self.outlet.poll_take(cx) {
+        match self.outlet().poll_take(cx) {
             Poll::Ready(Taken::Frames(frames)) => Poll::Ready(Wake::Frames(frames)),
             Poll::Ready(Taken::Order(order)) => Poll::Ready(Wake::Order(order)),
             // Whoever subscribes is answered before he is told.
             Poll::Pending if self.waiting.awaits_subscription() => Poll::Pending,
             Poll::Pending => {
-                self.outlet.take_marks().map_or(Poll::Pending, |users| Poll::Ready(Wake::Watched(users)))
+                self.outlet().take_marks().map_or(Poll::Pending, |users| Poll::Ready(Wake::Watched(users)))
             }
         }
     }
@@ -218,17 +203,15 @@ impl<W: Wire> Task<W> {
     }
 
     fn await_write(&mut self) {
-        let written = self.wire.as_ref().map_or(0, Wire::written);
-        if written != self.written_before_stall {
-            self.written_before_stall = written;
+        if self.wire.as_mut().is_some_and(Wire::take_has_written) {
             self.live.wrote();
         }
         self.live.await_write(Now::tick() + milliseconds(WRITE_STALL));
     }
 
     fn note_state(&self) {
-        self.outlet.set_deadline(self.live.next_deadline());
-        self.outlet.set_kept(self.live.kept_bytes());
+        self.outlet().set_deadline(self.live.next_deadline());
+        self.outlet().set_kept(self.live.kept_bytes());
     }
 
     fn act(&mut self, wake: Wake, cx: &mut Context<'_>) -> Flow {
@@ -237,7 +220,7 @@ impl<W: Wire> Task<W> {
             Wake::Order(Order::HandOver(offer)) => {
                 // A buffer that runs over by it leaves nothing to come back to.
                 let Backlog { frames, bytes } = self.backlog();
-                let flow = self.send_all(self.outlet.take_ahead(frames, bytes), cx);
+                let flow = self.send_all(self.outlet().take_ahead(frames, bytes), cx);
                 self.consider(offer);
                 flow
             }
@@ -261,7 +244,7 @@ impl<W: Wire> Task<W> {
             }
             Incoming::Closed(code) if code.is_some_and(is_for_good) => Flow::Break(Ending::Gone),
             Incoming::Closed(_) => {
-                self.router.client_left(&self.outlet);
+                self.router.client_left(self.outlet());
                 Flow::Break(Ending::Broken)
             }
             Incoming::Broken => Flow::Break(Ending::Broken),
@@ -284,7 +267,7 @@ impl<W: Wire> Task<W> {
             }
             Step::Ask(mut asked, message) => {
                 let id = asked.id().cloned();
-                match self.router.handle(&self.outlet, id, message, now) {
+                match self.router.handle(self.outlet(), id, message, now) {
                     Reply::Now(message) => {
                         let reply = self.live.answer(asked, message, now);
                         self.reply(reply)
@@ -301,7 +284,7 @@ impl<W: Wire> Task<W> {
                 }
             }
             Step::CheckToken(asked, token) => {
-                let checked = self.router.renew_token(&self.outlet, &token, now);
+                let checked = self.router.renew_token(self.outlet(), &token, now);
                 match self.live.reauthenticate(asked, checked, now) {
                     Ok(reply) => self.reply(reply),
                     Err(closing) => Flow::Break(Ending::Closed(closing)),
@@ -326,7 +309,7 @@ impl<W: Wire> Task<W> {
             return self.send_answer(answer);
         }
         let Backlog { frames, bytes } = self.backlog();
-        let mut waiting = self.outlet.take_ahead(frames, bytes);
+        let mut waiting = self.outlet().take_ahead(frames, bytes);
         while let Some(frame) = waiting.pop_front_if(|frame| !place.comes_before(frame.after)) {
             self.send_or_end(frame)?;
         }
@@ -367,8 +350,8 @@ impl<W: Wire> Task<W> {
     /// Tells the client how these users show themselves by now.
     fn tell_of(&mut self, users: Vec<UserId>) -> Flow {
         users.into_iter().try_for_each(|user| {
-            let Some(message) = self.router.tell(&self.outlet, user) else { return Flow::Continue(()) };
-            self.told.note(user, |user| self.router.is_watching(&self.outlet, user));
+            let Some(message) = self.router.tell(self.outlet(), user) else { return Flow::Continue(()) };
+            self.told.note(user, |user| self.router.is_watching(self.live.outlet(), user));
             self.say_or_end(message)
         })
     }
@@ -433,11 +416,11 @@ impl<W: Wire> Task<W> {
             return offer.decline();
         }
         let HandOver { arriving: Arriving { mut wire, early }, id, identity, claim, answer, .. } = *offer;
-        self.router.proved_again(&self.outlet, &identity);
-        let next = greeting::resume_token(self.outlet.session);
+        self.router.proved_again(self.outlet(), &identity);
+        let next = greeting::resume_token(self.outlet().session);
         let missed = self.live.resume(claim, &next, identity.token, Now::read());
         let greeting = Greeting::resumed(&self.live, &next, id, missed.len());
-        greeting::greet(&mut wire, &self.outlet, &identity, greeting);
+        greeting::greet(&mut wire, self.outlet(), &identity, greeting);
         missed.into_iter().for_each(|frame| wire.enqueue(Outgoing::Frame(frame)));
         if let Some(displaced) = self.wire.replace(wire) {
             self.tell_again();
@@ -446,9 +429,8 @@ impl<W: Wire> Task<W> {
         }
         self.waiting.drop_parts();
         self.put_off = early.map(Box::new);
-        self.written_before_stall = 0;
-        self.outlet.set_detached(false);
-        self.router.client_returned(&self.outlet);
+        self.outlet().set_detached(false);
+        self.router.client_returned(self.outlet());
         let _ = answer.send(None);
     }
 
@@ -470,14 +452,14 @@ impl<W: Wire> Task<W> {
         // The client sends again what was not answered.
         self.waiting.drop_parts();
         self.put_off = None;
-        self.outlet.set_detached(true);
+        self.outlet().set_detached(true);
         self.live.detach(Now::read());
         ControlFlow::Continue(())
     }
 
     /// A socket is gone. What its client was told, but may not have heard, it is told anew on the next one.
     fn tell_again(&mut self) {
-        self.told.take().for_each(|user| self.router.tell_again(&self.outlet, user));
+        self.told.take().for_each(|user| self.router.tell_again(self.outlet(), user));
     }
 
     /// Lets a socket end by itself, with a word of why where the server closes it.
@@ -491,13 +473,13 @@ impl<W: Wire> Task<W> {
     fn close_wire(&self, wire: &mut W, closing: Closing) {
         let Closing { code, reason, error } = closing;
         self.router.metrics.closed(code);
-        let error = self.outlet.codec.encode_server(&fresh(ServerMessage::Error(error)));
+        let error = self.outlet().codec.encode_server(&fresh(ServerMessage::Error(error)));
         wire.enqueue(Outgoing::Frame(error));
         wire.enqueue(Outgoing::Close(code, reason));
     }
 
     fn end(&mut self, closing: Option<Closing>) {
-        let Left { frames, hand_overs } = self.router.detach(&self.outlet);
+        let Left { frames, hand_overs } = self.router.detach(self.outlet());
         let late = hand_overs.into_iter().filter_map(|offer| offer.downcast::<HandOver<W>>().ok());
         late.for_each(|offer| offer.decline());
         let Some(mut wire) = self.wire.take() else { return };

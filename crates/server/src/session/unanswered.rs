@@ -12,9 +12,12 @@ use futures::{StreamExt, future::BoxFuture, stream::BoxStream};
 use super::live::Asked;
 use crate::router::{After, Frame, Part};
 
-/// In the order of the requests. Its user bounds how many there are.
+/// In the order of the requests. Its user bounds how many there are. Nothing is kept where none waits.
 #[derive(Default)]
-pub(super) struct Unanswered(VecDeque<Waiting>);
+pub(super) struct Unanswered(Option<Box<Line>>);
+
+#[derive(Default)]
+struct Line(VecDeque<Waiting>);
 
 /// What may be written next.
 pub(super) enum Answer {
@@ -38,32 +41,32 @@ enum Waiting {
 impl Unanswered {
     /// A request waits for its answer.
     pub(super) fn push(&mut self, asked: Asked, answer: BoxFuture<'static, ServerMessage<'static>>) {
-        self.0.push_back(Waiting::ForAnswer(asked, answer));
+        self.line().push_back(Waiting::ForAnswer(asked, answer));
     }
 
     /// A request is answered in parts, the last of which is its reply.
     pub(super) fn push_parts(&mut self, asked: Asked, parts: BoxStream<'static, Part>) {
-        self.0.push_back(Waiting::InParts(asked, parts));
+        self.line().push_back(Waiting::InParts(asked, parts));
     }
 
     /// A reply waits for those before it.
     pub(super) fn push_reply(&mut self, reply: Frame) {
-        self.0.push_back(Waiting::ForTurn(reply));
+        self.line().push_back(Waiting::ForTurn(reply));
     }
 
     /// How many wait.
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.0.as_ref().map_or(0, |line| line.0.len())
     }
 
     /// Whether none waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
     }
 
     /// Whether a request with this id is being carried out, so that a repetition has to wait for its `ack`.
     pub(super) fn includes(&self, asked: &Asked) -> bool {
-        self.0.iter().any(|waiting| match waiting {
+        self.iter().any(|waiting| match waiting {
             Waiting::ForAnswer(earlier, _) | Waiting::Answered(earlier, _) => earlier.is_same(asked),
             Waiting::InParts(..) | Waiting::ForTurn(_) => false,
         })
@@ -71,7 +74,7 @@ impl Unanswered {
 
     /// Whether somebody's presence was asked for, and that is not answered yet.
     pub(super) fn awaits_subscription(&self) -> bool {
-        self.0.iter().any(|waiting| match waiting {
+        self.iter().any(|waiting| match waiting {
             Waiting::ForAnswer(asked, _) | Waiting::Answered(asked, _) => asked.subscribes(),
             Waiting::InParts(..) | Waiting::ForTurn(_) => false,
         })
@@ -79,12 +82,15 @@ impl Unanswered {
 
     /// Whether the next answer comes in parts.
     pub(super) fn has_parts(&self) -> bool {
-        matches!(self.0.front(), Some(Waiting::InParts(..)))
+        matches!(self.iter().next(), Some(Waiting::InParts(..)))
     }
 
     /// The socket is gone, and with it what is streamed: the client asks again.
     pub(super) fn drop_parts(&mut self) {
-        self.0.retain(|waiting| !matches!(waiting, Waiting::InParts(..)));
+        if let Some(line) = &mut self.0 {
+            line.0.retain(|waiting| !matches!(waiting, Waiting::InParts(..)));
+        }
+        self.shrink();
     }
 
     /// The next answer in the order of the requests; parts only where the socket `has_room`.
@@ -104,18 +110,20 @@ impl Unanswered {
 
     /// Lets all that waits get on.
     pub(super) fn poll_all(&mut self, cx: &mut Context<'_>) {
-        self.0.iter_mut().for_each(|waiting| waiting.poll(cx));
+        self.0.iter_mut().flat_map(|line| &mut line.0).for_each(|waiting| waiting.poll(cx));
     }
 
     /// The next answer, where it is there and comes before a frame that follows so much.
     pub(super) fn take_up_to(&mut self, after: After) -> Option<Answer> {
-        let is_later = self.0.front().is_some_and(|next| !next.place().comes_before(after));
+        let is_later = self.iter().next().is_some_and(|next| !next.place().comes_before(after));
         if is_later { None } else { self.take_first() }
     }
 
     fn take_first(&mut self) -> Option<Answer> {
         let is_ready = |first: &mut Waiting| matches!(first, Waiting::Answered(..) | Waiting::ForTurn(_));
-        match self.0.pop_front_if(is_ready)? {
+        let first = self.0.as_mut()?.0.pop_front_if(is_ready)?;
+        self.shrink();
+        match first {
             Waiting::Answered(asked, message) => Some(Answer::Message(asked, message)),
             Waiting::ForTurn(reply) => Some(Answer::Reply(reply)),
             Waiting::ForAnswer(..) | Waiting::InParts(..) => None,
@@ -123,17 +131,32 @@ impl Unanswered {
     }
 
     fn poll_parts(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
-        let Some(Waiting::InParts(_, parts)) = self.0.front_mut() else { return Poll::Pending };
+        let Some(line) = &mut self.0 else { return Poll::Pending };
+        let Some(Waiting::InParts(_, parts)) = line.0.front_mut() else { return Poll::Pending };
         match parts.poll_next_unpin(cx) {
             Poll::Ready(Some(Part::Frames(frames))) => Poll::Ready(Answer::Part(frames)),
             Poll::Ready(Some(Part::Reply(message))) => {
-                if let Some(Waiting::InParts(asked, _)) = self.0.pop_front() {
+                let first = line.0.pop_front();
+                self.shrink();
+                if let Some(Waiting::InParts(asked, _)) = first {
                     return Poll::Ready(Answer::End(asked, message));
                 }
                 Poll::Pending
             }
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
+    }
+
+    fn line(&mut self) -> &mut VecDeque<Waiting> {
+        &mut self.0.get_or_insert_default().0
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Waiting> {
+        self.0.iter().flat_map(|line| &line.0)
+    }
+
+    fn shrink(&mut self) {
+        self.0.take_if(|line| line.0.is_empty());
     }
 }
 

@@ -19,8 +19,8 @@ pub(crate) trait Wire: Send + Unpin + 'static {
     /// How much waits to be written.
     fn backlog(&self) -> Backlog;
 
-    /// How many bytes were written so far; tells a slow reader from one that does not read at all.
-    fn written(&self) -> u64;
+    /// Whether something was written since this was last asked; tells a slow reader from one that does not read at all.
+    fn take_has_written(&mut self) -> bool;
 
     /// Takes larger messages from now on.
     fn set_message_limit(&mut self, limit: usize);

@@ -1,11 +1,9 @@
 //! What is durable and concerns others than whoever asked for it.
 
-use tokio::sync::oneshot;
-
 use super::{
-    StoreError,
     chat::{NewChat, Said},
     mailbox::{Marked, NewMessage, NewReceipt, Posted},
+    writer::Asker,
 };
 
 /// Something that was committed. Whoever delivers it [answers](Self::answer) it afterwards, so that who asked for it
@@ -25,7 +23,7 @@ pub(crate) struct Durable<A, T> {
     pub(crate) append: A,
     /// What became of it.
     pub(crate) answer: T,
-    waiting: oneshot::Sender<Result<T, StoreError>>,
+    asker: Asker<T>,
 }
 
 impl Committed {
@@ -40,12 +38,11 @@ impl Committed {
 }
 
 impl<A, T> Durable<A, T> {
-    pub(super) const fn new(append: A, answer: T, waiting: oneshot::Sender<Result<T, StoreError>>) -> Self {
-        Self { append, answer, waiting }
+    pub(super) const fn new(append: A, answer: T, asker: Asker<T>) -> Self {
+        Self { append, answer, asker }
     }
 
     fn answer(self) {
-        // One who has gone needs no answer.
-        let _ = self.waiting.send(Ok(self.answer));
+        self.asker.tell(Ok(self.answer));
     }
 }

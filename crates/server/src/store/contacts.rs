@@ -335,9 +335,14 @@ async fn read(tx: &mut Tx, user: UserId, peer: UserId) -> Result<Pair, StoreErro
     Pair::of(rows, user)
 }
 
+/// Writes in the order of the ids, as a batch of the writer does, so that the two cannot deadlock.
 async fn write(tx: &mut Tx, user: UserId, peer: UserId, pair: &Pair) -> Result<(), StoreError> {
-    write_side(tx, user, peer, &pair.mine).await?;
-    write_side(tx, peer, user, &pair.theirs).await
+    let mut sides = [(user, peer, &pair.mine), (peer, user, &pair.theirs)];
+    sides.sort_unstable_by_key(|(user, _, _)| *user);
+    for (user, peer, side) in sides {
+        write_side(tx, user, peer, side).await?;
+    }
+    Ok(())
 }
 
 async fn write_side(tx: &mut Tx, user: UserId, peer: UserId, side: &Side) -> Result<(), StoreError> {

@@ -48,6 +48,13 @@ impl StoreError {
         }
     }
 
+    /// Whether the transaction lost to another one, and so left nothing behind: the same again may succeed at once.
+    pub(super) fn is_lost_race(&self) -> bool {
+        let Self::Unavailable(error) = self else { return false };
+        let code = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
+        code.is_some_and(|error| error.code().starts_with(LOST_RACE))
+    }
+
     /// What went wrong, with its causes down to what the database or the system said.
     pub(crate) fn with_causes(&self) -> String {
         let mut text = self.to_string();
@@ -124,6 +131,9 @@ fn is_unavailable(error: &sqlx::Error) -> bool {
             | sqlx::Error::WorkerCrashed
     )
 }
+
+/// The class of SQLSTATE of a transaction that was rolled back for the sake of another.
+const LOST_RACE: &str = "40";
 
 /// By SQLSTATE: connection (08), resources such as disk space (53), operator intervention such as a restart or a
 /// statement's timeout (57), system (58), a transaction that lost to another one (40), a lock not had in time

@@ -12,7 +12,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -38,6 +38,13 @@ const BATCH: usize = 512;
 /// How many appends wait at most: eight batches. The next one is [`StoreError::Overloaded`] at once.
 const QUEUE: usize = 8 * BATCH;
 
+/// How many bytes the appends that are queued, written or delivered hold at most, together: each counts for what it
+/// says it [holds](Append::bytes). The next one is [`StoreError::Overloaded`] at once.
+const QUEUED_BYTES: usize = 32 * 1024 * 1024;
+
+/// How often a batch begins anew that lost to another transaction.
+const ATTEMPTS: usize = 3;
+
 /// How long a batch may take, so that a connection that died silently cannot hold up everybody for ever.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -52,6 +59,11 @@ pub(super) trait Append: Send + Sync + Sized {
     /// What the batch has locked for it.
     type Locked: Send;
 
+    /// How much memory it takes until it is durable and delivered; fits into 32 bits.
+    fn bytes(&self) -> usize {
+        size_of::<Self>()
+    }
+
     /// Writes all of `batch`, which is not empty, and answers each, in its order.
     fn write(
         tx: &mut Tx,
@@ -63,6 +75,7 @@ pub(super) trait Append: Send + Sync + Sized {
 /// The handle to the writer, and the owner of its task.
 pub(super) struct Writer {
     queue: mpsc::Sender<Queued>,
+    room: Arc<Semaphore>,
     delivery: Arc<OnceLock<mpsc::Sender<Vec<Committed>>>>,
     stop: CancellationToken,
     task: TaskTracker,
@@ -85,7 +98,13 @@ pub(super) enum Queued {
 /// An append, and who waits for its answer.
 pub(super) struct Waiting<A: Append> {
     append: A,
-    answer: oneshot::Sender<Result<A::Answer, StoreError>>,
+    asker: Asker<A::Answer>,
+}
+
+/// Who asked for an append, and the room that it takes until he has his answer.
+pub(super) struct Asker<T> {
+    answer: oneshot::Sender<Result<T, StoreError>>,
+    _room: OwnedSemaphorePermit,
 }
 
 /// An append that is queued, and carried out even if nobody waits for it.
@@ -102,6 +121,13 @@ impl<T> Submitted<T> {
     }
 }
 
+impl<T> Asker<T> {
+    /// Tells him. One who has gone needs no answer; what he asked for is as durable as all else.
+    pub(super) fn tell(self, answer: Result<T, StoreError>) {
+        let _ = self.answer.send(answer);
+    }
+}
+
 impl Writer {
     /// Starts the task.
     pub(super) fn start(db: Db) -> Self {
@@ -109,7 +135,7 @@ impl Writer {
         let (stop, task, delivery) = (CancellationToken::new(), TaskTracker::new(), Arc::default());
         task.spawn(run(db, queued, Arc::clone(&delivery), stop.clone()));
         task.close();
-        Self { queue, delivery, stop, task }
+        Self { queue, room: Arc::new(Semaphore::new(QUEUED_BYTES)), delivery, stop, task }
     }
 
     /// What is committed from now on, in the order in which it was queued. Whoever takes it answers each, and comes
@@ -130,8 +156,12 @@ impl Writer {
         kind: fn(Waiting<A>) -> Queued,
         append: A,
     ) -> Result<Submitted<A::Answer>, StoreError> {
+        let bytes = u32::try_from(append.bytes()).map_err(|_| StoreError::Overloaded)?;
+        let room =
+            Arc::clone(&self.room).try_acquire_many_owned(bytes).map_err(|_| StoreError::Overloaded)?;
         let (answer, answered) = oneshot::channel();
-        self.queue.try_send(kind(Waiting { append, answer })).map_err(|refused| match refused {
+        let asker = Asker { answer, _room: room };
+        self.queue.try_send(kind(Waiting { append, asker })).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => StoreError::closed(),
         })?;
@@ -232,7 +262,19 @@ impl Batch {
         if self.len() == 0 {
             return Ok(());
         }
-        timeout(BATCH_TIMEOUT, self.write(db)).await.unwrap_or_else(|_| Err(StoreError::timed_out()))
+        timeout(BATCH_TIMEOUT, self.write_until_undisturbed(db))
+            .await
+            .unwrap_or_else(|_| Err(StoreError::timed_out()))
+    }
+
+    async fn write_until_undisturbed(&mut self, db: &Db) -> Result<(), StoreError> {
+        for _ in 1..ATTEMPTS {
+            match self.write(db).await {
+                Err(error) if error.is_lost_race() => {}
+                outcome => return outcome,
+            }
+        }
+        self.write(db).await
     }
 
     async fn write(&mut self, db: &Db) -> Result<(), StoreError> {

@@ -58,11 +58,7 @@ pub(crate) struct Socket<S> {
     /// None only while it is being rebuilt.
     library: Option<WebSocketStream<Tap<S>>>,
     codec: Codec,
-    outgoing: VecDeque<OutgoingFrame>,
-    outgoing_bytes: usize,
-    /// How much of the first outgoing frame is written.
-    front_written: usize,
-    written: u64,
+    unwritten: Option<Box<Unwritten>>,
     /// The library may have something of its own to write: it answers pings and closes.
     library_may_write: bool,
     /// The other side has closed: what the library answers goes behind our own frames.
@@ -73,6 +69,18 @@ pub(crate) struct Socket<S> {
     is_unreadable: bool,
     /// A large message came: the read buffer has grown.
     grown: bool,
+    /// Something was written since that was last asked.
+    has_written: bool,
+}
+
+/// What waits to be written; an idle connection keeps nothing of it.
+#[derive(Debug, Default)]
+struct Unwritten {
+    frames: VecDeque<OutgoingFrame>,
+    /// Of what is not written yet.
+    bytes: usize,
+    /// How much of the first frame is written.
+    front_written: usize,
 }
 
 #[derive(Debug)]
@@ -101,6 +109,53 @@ impl OutgoingFrame {
     }
 }
 
+impl Unwritten {
+    /// So much more is written.
+    fn advance(&mut self, count: usize) {
+        self.bytes -= count;
+        self.front_written += count;
+        while let Some(front) = self.frames.front() {
+            if self.front_written < front.len() {
+                break;
+            }
+            self.front_written -= front.len();
+            self.frames.pop_front();
+        }
+    }
+
+    /// What is not written yet, in parts, as many as fit into one write.
+    fn slices(&self) -> ([IoSlice<'_>; MAX_SLICES], usize) {
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let mut count = 0;
+        for (slice, part) in slices.iter_mut().zip(self.parts()) {
+            *slice = IoSlice::new(part);
+            count += 1;
+        }
+        (slices, count)
+    }
+
+    /// What is not written yet in one piece, where it is at most [`SMALL_WRITE`].
+    fn joined(&self) -> ([u8; SMALL_WRITE], usize) {
+        let mut bytes = [0; SMALL_WRITE];
+        let mut count = 0;
+        for part in self.parts() {
+            bytes[count..count + part.len()].copy_from_slice(part);
+            count += part.len();
+        }
+        (bytes, count)
+    }
+
+    /// What is not written yet.
+    fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        let mut skip = self.front_written;
+        self.frames.iter().flat_map(OutgoingFrame::parts).filter_map(move |part| {
+            let skipped = skip.min(part.len());
+            skip -= skipped;
+            (skipped < part.len()).then(|| &part[skipped..])
+        })
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Socket<S> {
     /// Takes over a stream on which the upgrade is done. `already_read` is what the client sent behind it.
     pub(crate) fn new(stream: S, already_read: &[u8], codec: Codec, message_limit: usize) -> Option<Self> {
@@ -111,15 +166,13 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Socket<S> {
         Some(Self {
             library: Some(library),
             codec,
-            outgoing: VecDeque::new(),
-            outgoing_bytes: 0,
-            front_written: 0,
-            written: 0,
+            unwritten: None,
             library_may_write: false,
             is_peer_closed: false,
             is_closing: false,
             is_unreadable: false,
             grown: false,
+            has_written: false,
         })
     }
 
@@ -210,14 +263,14 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Socket<S> {
     }
 
     fn poll_write_outgoing(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        while !self.outgoing.is_empty() {
+        while let Some(unwritten) = &self.unwritten {
             let Some(library) = &mut self.library else { return Poll::Ready(Err(Broken)) };
             let stream = Pin::new(library.get_mut().stream_mut());
-            let written = if self.outgoing_bytes <= SMALL_WRITE {
-                let (bytes, count) = joined(&self.outgoing, self.front_written);
+            let written = if unwritten.bytes <= SMALL_WRITE {
+                let (bytes, count) = unwritten.joined();
                 stream.poll_write(cx, &bytes[..count])
             } else {
-                let (slices, count) = slices(&self.outgoing, self.front_written);
+                let (slices, count) = unwritten.slices();
                 stream.poll_write_vectored(cx, &slices[..count])
             };
             match ready!(written) {
@@ -229,23 +282,17 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Socket<S> {
     }
 
     fn advance(&mut self, count: usize) {
-        self.written += count as u64;
-        self.outgoing_bytes -= count;
-        self.front_written += count;
-        while let Some(front) = self.outgoing.front() {
-            if self.front_written < front.len() {
-                break;
+        self.has_written |= count > 0;
+        if let Some(unwritten) = &mut self.unwritten {
+            unwritten.advance(count);
+            if unwritten.frames.is_empty() {
+                self.unwritten = None;
             }
-            self.front_written -= front.len();
-            self.outgoing.pop_front();
         }
-        if self.outgoing.is_empty() {
-            // A burst's capacity is not kept by an idle connection.
-            self.outgoing = VecDeque::new();
-        }
+        let is_mid_frame = self.is_mid_frame();
         if let Some(library) = &mut self.library {
-            library.get_mut().set_mid_frame(self.front_written > 0);
-            if self.is_closing && self.outgoing.is_empty() {
+            library.get_mut().set_mid_frame(is_mid_frame);
+            if self.is_closing && self.unwritten.is_none() {
                 library.get_mut().set_closed();
             }
         }
@@ -253,8 +300,13 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Socket<S> {
 
     fn push(&mut self, opcode: OpCode, payload: Bytes) {
         let frame = OutgoingFrame::new(opcode, payload);
-        self.outgoing_bytes += frame.len();
-        self.outgoing.push_back(frame);
+        let unwritten = self.unwritten.get_or_insert_default();
+        unwritten.bytes += frame.len();
+        unwritten.frames.push_back(frame);
+    }
+
+    fn is_mid_frame(&self) -> bool {
+        self.unwritten.as_ref().is_some_and(|unwritten| unwritten.front_written > 0)
     }
 }
 
@@ -287,7 +339,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Wire for Socket<S> {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        if self.front_written == 0 && !self.is_peer_closed {
+        if !self.is_mid_frame() && !self.is_peer_closed {
             ready!(self.poll_library_flush(cx))?;
         }
         ready!(self.poll_write_outgoing(cx))?;
@@ -300,11 +352,14 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Wire for Socket<S> {
     }
 
     fn backlog(&self) -> Backlog {
-        Backlog { frames: self.outgoing.len(), bytes: self.outgoing_bytes }
+        self.unwritten.as_ref().map_or_else(Backlog::default, |unwritten| Backlog {
+            frames: unwritten.frames.len(),
+            bytes: unwritten.bytes,
+        })
     }
 
-    fn written(&self) -> u64 {
-        self.written
+    fn take_has_written(&mut self) -> bool {
+        std::mem::take(&mut self.has_written)
     }
 
     fn set_message_limit(&mut self, limit: usize) {
@@ -327,37 +382,6 @@ fn config() -> WebSocketConfig {
         .max_write_buffer_size(MAX_WRITE_BUFFER)
         .max_message_size(Some(MAX_MESSAGE_BYTES))
         .max_frame_size(Some(MAX_MESSAGE_BYTES))
-}
-
-fn slices(frames: &VecDeque<OutgoingFrame>, mut skip: usize) -> ([IoSlice<'_>; MAX_SLICES], usize) {
-    let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-    let mut count = 0;
-    for part in frames.iter().flat_map(OutgoingFrame::parts) {
-        if count == MAX_SLICES {
-            break;
-        }
-        let skipped = skip.min(part.len());
-        skip -= skipped;
-        if skipped < part.len() {
-            slices[count] = IoSlice::new(&part[skipped..]);
-            count += 1;
-        }
-    }
-    (slices, count)
-}
-
-/// The frames one behind the other, which are at most [`SMALL_WRITE`].
-fn joined(frames: &VecDeque<OutgoingFrame>, mut skip: usize) -> ([u8; SMALL_WRITE], usize) {
-    let mut bytes = [0; SMALL_WRITE];
-    let mut count = 0;
-    for part in frames.iter().flat_map(OutgoingFrame::parts) {
-        let skipped = skip.min(part.len());
-        skip -= skipped;
-        let part = &part[skipped..];
-        bytes[count..count + part.len()].copy_from_slice(part);
-        count += part.len();
-    }
-    (bytes, count)
 }
 
 fn close_payload(code: CloseCode, reason: &str) -> Bytes {

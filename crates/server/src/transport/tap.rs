@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[derive(Debug, thiserror::Error)]
 #[error("a message over the limit of {limit} bytes")]
 pub(super) struct OverLimit {
-    limit: u64,
+    limit: u32,
 }
 
 /// A stream and the frame boundaries in what was read from it.
@@ -35,14 +35,14 @@ pub(super) struct Tap<S> {
 impl<S> Tap<S> {
     /// Watches `stream`; `already_read` is what the library is given of it beforehand.
     pub(super) fn new(stream: S, message_limit: usize, already_read: &[u8]) -> Result<Self, OverLimit> {
-        let mut frames = FrameBoundaries::new(message_limit as u64);
+        let mut frames = FrameBoundaries::new(bounded(message_limit));
         frames.pass(already_read)?;
         Ok(Self { stream, frames, mid_frame: false, held_back: false, closed: false })
     }
 
     /// From now on messages may be this large.
     pub(super) fn set_message_limit(&mut self, limit: usize) {
-        self.frames.limit = limit as u64;
+        self.frames.limit = bounded(limit);
     }
 
     /// Whether what was read ends with a whole message.
@@ -113,16 +113,22 @@ const CONTROL: u8 = 0x08;
 /// Follows frames (RFC 6455, section 5.2) through a stream without keeping them.
 #[derive(Debug)]
 struct FrameBoundaries {
-    limit: u64,
+    limit: u32,
     header: [u8; LONGEST_HEADER],
-    header_read: usize,
+    header_read: u8,
     payload_left: u64,
-    message_bytes: u64,
+    /// Of the message that is being read, up to the limit.
+    message_bytes: u32,
     in_message: bool,
 }
 
+/// A limit in the size that it is kept in.
+fn bounded(limit: usize) -> u32 {
+    u32::try_from(limit).unwrap_or(u32::MAX)
+}
+
 impl FrameBoundaries {
-    fn new(limit: u64) -> Self {
+    const fn new(limit: u32) -> Self {
         Self {
             limit,
             header: [0; LONGEST_HEADER],
@@ -151,9 +157,9 @@ impl FrameBoundaries {
     }
 
     fn take_header_byte(&mut self, byte: u8) -> Result<(), OverLimit> {
-        self.header[self.header_read] = byte;
+        self.header[usize::from(self.header_read)] = byte;
         self.header_read += 1;
-        if self.header_read >= 2 && self.header_read == self.header_length() {
+        if self.header_read >= 2 && usize::from(self.header_read) == self.header_length() {
             self.begin_payload()?;
             self.header_read = 0;
         }
@@ -185,10 +191,11 @@ impl FrameBoundaries {
         if self.header[0] & CONTROL != 0 {
             return Ok(());
         }
-        self.message_bytes = self.message_bytes.saturating_add(self.payload_left);
-        if self.message_bytes > self.limit {
-            return Err(OverLimit { limit: self.limit });
-        }
+        let message_bytes = u64::from(self.message_bytes).saturating_add(self.payload_left);
+        self.message_bytes = match u32::try_from(message_bytes) {
+            Ok(bytes) if bytes <= self.limit => bytes,
+            _ => return Err(OverLimit { limit: self.limit }),
+        };
         self.in_message = self.header[0] & FINAL == 0;
         if !self.in_message {
             self.message_bytes = 0;
@@ -252,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_length_of_two_to_the_63_is_over_any_limit() {
-        let mut boundaries = FrameBoundaries::new(u64::MAX >> 1);
+        let mut boundaries = FrameBoundaries::new(u32::MAX);
         assert!(boundaries.pass(&[0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).is_err());
     }
 }

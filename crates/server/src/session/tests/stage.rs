@@ -181,7 +181,7 @@ struct Pipe {
     delivered: VecDeque<Outgoing>,
     /// How many frames may still be written.
     room: usize,
-    written: u64,
+    has_written: bool,
     /// All is written, and yet it does not flush, as a stream that encrypts may.
     holds: bool,
     is_broken: bool,
@@ -200,7 +200,7 @@ impl Default for Client {
             outgoing: VecDeque::new(),
             delivered: VecDeque::new(),
             room: usize::MAX,
-            written: 0,
+            has_written: false,
             holds: false,
             is_broken: false,
             is_closing: false,
@@ -349,7 +349,7 @@ impl Wire for MemoryWire {
             && let Some(outgoing) = pipe.outgoing.pop_front()
         {
             pipe.room -= 1;
-            pipe.written += 1;
+            pipe.has_written = true;
             pipe.delivered.push_back(outgoing);
         }
         if pipe.outgoing.is_empty() && !pipe.holds {
@@ -363,8 +363,8 @@ impl Wire for MemoryWire {
         Backlog { frames: self.0.lock().outgoing.len(), bytes: 0 }
     }
 
-    fn written(&self) -> u64 {
-        self.0.lock().written
+    fn take_has_written(&mut self) -> bool {
+        std::mem::take(&mut self.0.lock().has_written)
     }
 
     fn set_message_limit(&mut self, _: usize) {}

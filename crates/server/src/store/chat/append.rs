@@ -76,6 +76,10 @@ impl Append for NewChat {
     type Answer = Said;
     type Locked = Rooms;
 
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.payload.as_bytes().len()
+    }
+
     /// As if none had been kept before, which the database tells: then those are set aside, and the numbers given anew.
     async fn write(tx: &mut Tx, rooms: &mut Rooms, batch: &[Self]) -> Result<Vec<Said>, StoreError> {
         let before = rooms.clone();

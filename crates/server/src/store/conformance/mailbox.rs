@@ -1,6 +1,11 @@
 use aldis_protocol::{DeviceId, MessageId, RequestId, UserId, api::ContactDecision};
 use aldis_registry::Stance;
 use bytes::Bytes;
+use futures::{
+    StreamExt,
+    future::{join, join_all},
+    stream,
+};
 use tokio::sync::mpsc::error::TryRecvError;
 
 use super::{Fixture, NOW, device_id, fifty_at_once, suite};
@@ -23,6 +28,8 @@ suite![
     a_deleted_account_leaves_what_others_have,
     fifty_writers_leave_no_gap,
     what_was_committed_is_handed_on_in_its_order,
+    large_messages_fill_the_queue_before_many_do,
+    first_messages_and_decisions_that_race_lose_nothing,
 ];
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -362,4 +369,40 @@ async fn what_was_committed_is_handed_on_in_its_order(fixture: Fixture) {
         Some(TryRecvError::Disconnected),
         "there is one who delivers"
     );
+}
+
+async fn large_messages_fill_the_queue_before_many_do(fixture: Fixture) {
+    const COUNT: usize = 900;
+    let (store, ann, bob) = (&fixture.store, fixture.user().await, fixture.user().await);
+    let content = Bytes::from(vec![b'x'; 48 * 1024]);
+    let posted = |number: usize| {
+        let encrypted_content = content.clone();
+        store.post(NewMessage { encrypted_content, ..message(ann, bob, &format!("m{number}"), "") })
+    };
+    // Nothing is taken out of the queue in between, for nothing is awaited.
+    let submitted: Vec<_> = (0..COUNT).map(posted).collect();
+    let taken: Vec<_> = submitted.into_iter().filter_map(Result::ok).collect();
+    assert!((600..COUNT).contains(&taken.len()), "{}", taken.len());
+    for posted in taken {
+        posted.answer().await.unwrap();
+    }
+    posted(COUNT).unwrap().answer().await.unwrap();
+}
+
+async fn first_messages_and_decisions_that_race_lose_nothing(fixture: Fixture) {
+    let store = &fixture.store;
+    let users: Vec<UserId> = stream::iter(0..4).then(|_| fixture.user()).collect().await;
+    let pairs = || users.iter().flat_map(|one| users.iter().map(move |other| (*one, *other)));
+    for round in 0..20 {
+        let posts = pairs().filter(|(one, other)| one != other).map(async |(one, other)| {
+            let first =
+                NewMessage { reaches_out: true, ..message(one, other, &format!("r{round}-{other}"), "") };
+            store.post(first).unwrap().answer().await.map(drop)
+        });
+        let decisions = pairs().filter(|(one, other)| one != other).map(async |(one, other)| {
+            store.decide_contact(one, other, ContactDecision::Allowed, NOW).await.map(drop)
+        });
+        let (posted, decided) = join(join_all(posts), join_all(decisions)).await;
+        posted.into_iter().chain(decided).for_each(|outcome| outcome.unwrap());
+    }
 }

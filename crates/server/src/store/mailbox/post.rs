@@ -108,6 +108,10 @@ impl Append for NewMessage {
     type Answer = Posted;
     type Locked = Mailboxes;
 
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.encrypted_content.len()
+    }
+
     /// Duplicates and full mailboxes are set aside first, and only what remains is numbered: no gaps.
     async fn write(
         tx: &mut Tx,

@@ -86,6 +86,11 @@ impl Append for NewReceipt {
     type Answer = Marked;
     type Locked = Mailboxes;
 
+    fn bytes(&self) -> usize {
+        let ids = if let Which::Ids(ids) = &self.which { size_of_val(ids.as_slice()) } else { 0 };
+        size_of::<Self>() + ids + size_of_val(self.may_hear.as_slice())
+    }
+
     async fn write(
         tx: &mut Tx,
         mailboxes: &mut Mailboxes,

@@ -1,8 +1,6 @@
 //! The appends of one kind in a batch.
 
-use tokio::sync::oneshot;
-
-use super::{Append, Committed, Durable, StoreError, Tx, Waiting};
+use super::{Append, Asker, Committed, Durable, StoreError, Tx, Waiting};
 
 /// The appends of one kind, who waits for each, and what they will be told after the commit.
 pub(super) struct Lane<A: Append> {
@@ -14,7 +12,7 @@ pub(super) struct Lane<A: Append> {
 /// Who waits for an append, and where in the batch it was queued.
 struct Place<A: Append> {
     number: usize,
-    answer: oneshot::Sender<Result<A::Answer, StoreError>>,
+    asker: Asker<A::Answer>,
 }
 
 impl<A: Append> Default for Lane<A> {
@@ -27,7 +25,7 @@ impl<A: Append> Lane<A> {
     /// Takes the append that was queued at this place of the batch.
     pub(super) fn push(&mut self, number: usize, waiting: Waiting<A>) {
         self.appends.push(waiting.append);
-        self.waiting.push(Place { number, answer: waiting.answer });
+        self.waiting.push(Place { number, asker: waiting.asker });
     }
 
     pub(super) fn len(&self) -> usize {
@@ -45,12 +43,12 @@ impl<A: Append> Lane<A> {
         Ok(())
     }
 
-    /// A waiting one that has gone is no trouble: its append is as durable as the others.
+    /// Tells each who waits.
     pub(super) fn answer(self, outcome: &Result<(), StoreError>) {
         match outcome {
             Ok(()) => {
                 for (place, answer) in self.waiting.into_iter().zip(self.answers) {
-                    let _ = place.answer.send(Ok(answer));
+                    place.asker.tell(Ok(answer));
                 }
             }
             Err(error) => self.fail(error),
@@ -69,7 +67,7 @@ impl<A: Append> Lane<A> {
         }
         let durable = self.appends.into_iter().zip(self.waiting).zip(self.answers);
         durable
-            .map(|((append, place), answer)| (place.number, kind(Durable::new(append, answer, place.answer))))
+            .map(|((append, place), answer)| (place.number, kind(Durable::new(append, answer, place.asker))))
             .collect()
     }
 
@@ -78,14 +76,14 @@ impl<A: Append> Lane<A> {
         self.appends.into_iter().zip(self.waiting).map(move |(append, place)| {
             let mut alone = Self::default();
             let number = place.number;
-            alone.push(number, Waiting { append, answer: place.answer });
+            alone.push(number, Waiting { append, asker: place.asker });
             (number, batch(alone))
         })
     }
 
     fn fail(self, error: &StoreError) {
         for place in self.waiting {
-            let _ = place.answer.send(Err(error.clone()));
+            place.asker.tell(Err(error.clone()));
         }
     }
 }
