@@ -212,6 +212,8 @@ impl Account {
         if let Some(device) = self.device_mut(id) {
             device.pubkey = pubkey;
         } else if self.devices.len() < DEVICES {
+            // Accounts have few devices each, and there are many accounts.
+            self.devices.reserve_exact(1);
             self.devices.push(Device { id: id.clone(), pubkey, nothing_waits_until_ms: 0 });
         }
     }

@@ -18,6 +18,7 @@ use crate::{
     clock::unix_ms_i64,
     store::{
         MemberChange, NewRoom, Revisions, RoomAccess, RoomCreation, RoomPage, StateChange, StateDocument,
+        StoreError,
     },
 };
 
@@ -97,11 +98,8 @@ impl Router {
         user: UserRef,
     ) -> Result<(), Denied> {
         let user = self.named_user(caller.user, user).await?;
-        let mut change = self.store.add_room_member(room, caller.user, user, unix_ms_i64()).await?;
-        if change == MemberChange::UnknownRoom && self.make_if_joined(caller, room).await? {
-            change = self.store.add_room_member(room, caller.user, user, unix_ms_i64()).await?;
-        }
-        done(change)?;
+        let add = || self.store.add_room_member(room, caller.user, user, unix_ms_i64());
+        done(self.change_room(caller, room, &MemberChange::UnknownRoom, add).await?)?;
         self.follow_standing(user, user).await;
         Ok(())
     }
@@ -114,11 +112,8 @@ impl Router {
         user: UserRef,
     ) -> Result<(), Denied> {
         let user = self.named_user(caller.user, user).await?;
-        let mut change = self.store.remove_room_member(room, caller.user, user, unix_ms_i64()).await?;
-        if change == MemberChange::UnknownRoom && self.make_if_joined(caller, room).await? {
-            change = self.store.remove_room_member(room, caller.user, user, unix_ms_i64()).await?;
-        }
-        let visibility = done(change)?;
+        let remove = || self.store.remove_room_member(room, caller.user, user, unix_ms_i64());
+        let visibility = done(self.change_room(caller, room, &MemberChange::UnknownRoom, remove).await?)?;
         // Whoever takes himself out of a public room may be in it like anybody.
         if visibility == RoomVisibility::Private || user != caller.user {
             self.room_changes.note(room);
@@ -168,11 +163,8 @@ impl Router {
             return Err(STATE_TOO_DEEP);
         }
         let state = request.state;
-        let mut change = self.store.set_room_state(room, caller.user, state.get(), expected).await?;
-        if change == StateChange::UnknownRoom && self.make_if_joined(caller, room).await? {
-            change = self.store.set_room_state(room, caller.user, state.get(), expected).await?;
-        }
-        match change {
+        let set = || self.store.set_room_state(room, caller.user, state.get(), expected);
+        match self.change_room(caller, room, &StateChange::UnknownRoom, set).await? {
             StateChange::Set(document) => {
                 let revision = document.revision;
                 self.room_changes.note(room);
@@ -192,13 +184,22 @@ impl Router {
         }
     }
 
-    /// Makes a room that the caller was the first to join, where it was never made.
-    async fn make_if_joined(&self, caller: &Caller, room: &RoomId) -> Result<bool, Denied> {
-        if self.unmade_room(room).is_none_or(|seat| seat.owner != caller.user) {
-            return Ok(false);
+    /// Changes something in a room of the caller's. One that he was the first to join, and that was never made, is made
+    /// for it.
+    async fn change_room<T: PartialEq, F: Future<Output = Result<T, StoreError>>>(
+        &self,
+        caller: &Caller,
+        room: &RoomId,
+        unknown: &T,
+        change: impl Fn() -> F,
+    ) -> Result<T, Denied> {
+        let changed = change().await?;
+        let is_own = || self.unmade_room(room).is_some_and(|seat| seat.owner == caller.user);
+        if changed != *unknown || !is_own() {
+            return Ok(changed);
         }
         self.make_room(room, caller.user).await?;
-        Ok(true)
+        Ok(change().await?)
     }
 }
 
