@@ -183,7 +183,6 @@ pub struct CancelResponse {
 
 /// A [`Problem`] with the code `chain_conflict`: what the caller's next statement has to name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ChainConflict {
     /// What every error has.
     #[serde(flatten)]

@@ -15,10 +15,9 @@ pub struct ConversationQuery {
     /// Only what has a lower number in the caller's mailbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before_seq: Option<u64>,
-    /// How many at the most: [`DEFAULT_PAGE`](crate::limits::DEFAULT_PAGE) where none is given, cut to
-    /// [`MAX_PAGE`](crate::limits::MAX_PAGE); 0 is refused.
+    /// How many at the most: 100 where none is given, cut to 500; 0 is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", param(minimum = 1))]
+    #[cfg_attr(feature = "openapi", param(minimum = 1, default = 100))]
     pub limit: Option<u64>,
 }
 

@@ -141,7 +141,7 @@ impl TryFrom<HistoryMessage<'_>> for RoomMessage {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SetRoomState {
-    /// Any JSON value of up to [`MAX_ROOM_STATE_BYTES`](crate::limits::MAX_ROOM_STATE_BYTES).
+    /// Any JSON value of up to 32 KiB, which nests 126 levels at the most.
     #[cfg_attr(feature = "openapi", schema(value_type = serde_json::Value))]
     pub state: Box<RawValue>,
 }

@@ -48,7 +48,9 @@ pub(super) async fn register(
     Ok((StatusCode::CREATED, Json(tokens)))
 }
 
-/// Signs in by email address and password. Nobody can tell a wrong address from a wrong password.
+/// Signs in by email address and password.
+///
+/// Nobody can tell a wrong address from a wrong password.
 #[utoipa::path(
     post,
     path = "/auth/login",
@@ -97,7 +99,9 @@ pub(super) async fn challenge(
     Ok(Json(node.router.challenge(&request, audience, now)?))
 }
 
-/// Signs in by the answer to a challenge. A key never seen makes an account, where registration is open.
+/// Signs in by the answer to a challenge.
+///
+/// A key never seen makes an account, where registration is open.
 #[utoipa::path(
     post,
     path = "/api/auth/verify",
@@ -124,8 +128,10 @@ pub(super) async fn verify(
     Ok((status, Json(signed_in.tokens)))
 }
 
-/// Gives a new pair of tokens for a refresh token, which serves once. The same again within 10 s, its successor unused, gives
-/// the same successor; any other reuse revokes the whole sign-in.
+/// Gives a new pair of tokens for a refresh token, which serves once.
+///
+/// The same again within 10 s, its successor unused, gives the same successor; any other reuse revokes the whole
+/// sign-in.
 #[utoipa::path(
     post,
     path = "/api/auth/refresh",
@@ -144,7 +150,9 @@ pub(super) async fn refresh(
     Ok(Json(node.router.refresh(request.refresh_token.expose()).await?))
 }
 
-/// Signs out, here or everywhere, and closes the sockets. Without a body: here.
+/// Signs out, here or everywhere, and closes the sockets.
+///
+/// Without a body: here.
 #[utoipa::path(
     post,
     path = "/api/auth/logout",
@@ -165,7 +173,9 @@ pub(super) async fn logout(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Sets another password, and signs out everywhere but here. Needs the old one, or a login of the last five minutes.
+/// Sets another password, and signs out everywhere but here.
+///
+/// Needs the old one, or a login of the last five minutes.
 #[utoipa::path(
     post,
     path = "/api/auth/password",
@@ -185,7 +195,9 @@ pub(super) async fn change_password(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Deletes the account: everything of it is gone, and its ids are never given again. Needs a login of the last five minutes.
+/// Deletes the account: everything of it is gone, and its ids are never given again.
+///
+/// Needs a login of the last five minutes.
 #[utoipa::path(
     delete,
     path = "/api/account",

@@ -21,7 +21,7 @@ use super::problem::Problem;
 /// A body of any bytes, up to 256 KiB, whatever its type is said to be.
 pub(super) struct BlobBody(pub(super) Bytes);
 
-/// The same, described.
+/// Bytes that the server does not look into, up to 256 KiB.
 #[derive(utoipa::ToSchema)]
 #[schema(value_type = String, format = Binary)]
 #[expect(dead_code, reason = "only its schema is used")]

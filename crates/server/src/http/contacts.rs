@@ -84,7 +84,9 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Asks somebody to be allowed. The answer is the same whether he is there, has blocked the caller or hears of it.
+/// Asks somebody to be allowed.
+///
+/// The answer is the same whether he is there, has blocked the caller or hears of it.
 #[utoipa::path(
     post,
     path = "/api/contacts/{user}/request",

@@ -24,7 +24,9 @@ use super::{
 };
 use crate::{node::Node, router::Caller};
 
-/// Registers a device of the caller's; 20 a user. Where a second factor is enrolled, it needs a login of the last five minutes.
+/// Registers a device of the caller's; 20 a user.
+///
+/// Where a second factor is enrolled, it needs a login of the last five minutes.
 #[utoipa::path(
     post,
     path = "/devices/register",
@@ -46,7 +48,9 @@ pub(super) async fn register(
     Ok((status, Json(device)))
 }
 
-/// The caller's devices. The path without the slash at its end is the same.
+/// The caller's devices.
+///
+/// The path without the slash at its end is the same.
 #[utoipa::path(
     get,
     path = "/devices/",
@@ -60,7 +64,9 @@ pub(super) async fn list(State(node): State<Arc<Node>>, caller: Caller) -> Resul
     Ok(Json(node.router.devices(&caller).await?))
 }
 
-/// Removes a device of the caller's, and closes its sockets. The path with a slash at its end is the same.
+/// Removes a device of the caller's, and closes its sockets.
+///
+/// The path with a slash at its end is the same.
 #[utoipa::path(
     delete,
     path = "/devices/{id}",

@@ -151,7 +151,9 @@ pub(super) async fn blob(
     Ok((headers, content))
 }
 
-/// Publishes the blob of the caller's identity: up to 256 KiB, opaque. To overwrite one takes `If-Match`.
+/// Publishes the blob of the caller's identity: up to 256 KiB, opaque.
+///
+/// To overwrite one takes `If-Match`.
 #[utoipa::path(
     put,
     path = "/api/identity/blob",
@@ -178,7 +180,9 @@ pub(super) async fn publish_blob(
     Ok((StatusCode::NO_CONTENT, [(ETAG, etag(hash)?)]))
 }
 
-/// Gives an email account its identity, by the answer to a challenge. Needs a login of the last five minutes.
+/// Gives an email account its identity, by the answer to a challenge.
+///
+/// Needs a login of the last five minutes.
 #[utoipa::path(
     post,
     path = "/api/identity/link",
@@ -199,8 +203,9 @@ pub(super) async fn link(
     Ok(Json(node.router.link(&caller, &request, &audience, Now::read()).await?))
 }
 
-/// Hands the caller's identity over to a new key, which is active at once; for 72 hours the old one can cancel it. All other
-/// sign-ins are revoked. Needs a login of the last five minutes.
+/// Hands the caller's identity over to a new key, which is active at once; for 72 hours the old one can cancel it.
+///
+/// All other sign-ins are revoked. Needs a login of the last five minutes.
 #[utoipa::path(
     post,
     path = "/api/identity/rotate",
@@ -224,7 +229,9 @@ pub(super) async fn rotate(
     Ok((status, Json(rotation)))
 }
 
-/// Takes a rotation back, by the old key alone: its owner may have nothing else. All tokens are revoked.
+/// Takes a rotation back, by the old key alone: its owner may have nothing else.
+///
+/// All tokens are revoked.
 #[utoipa::path(
     post,
     path = "/api/identity/rotate/cancel",

@@ -14,7 +14,7 @@ use utoipa::{
 
 pub(super) use self::{finish::finish, refusals::Refusals};
 
-/// How the callers that sign in prove themselves.
+/// The name of the scheme by which callers that are signed in prove it.
 const BEARER: &str = "bearer";
 
 /// What stands above the calls.
@@ -22,8 +22,7 @@ const BEARER: &str = "bearer";
 #[openapi(
     info(
         title = "Aldis HTTP API",
-        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
-        contact()
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
     security(("bearer" = [])),
     components(schemas(Problem)),

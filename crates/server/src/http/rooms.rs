@@ -35,7 +35,7 @@ pub(super) struct MessagesQuery {
     /// Only what has a higher number.
     since_seq: Option<u64>,
     /// How many at the most: 100 where none is given, cut to 500; 0 is refused.
-    #[param(minimum = 1)]
+    #[param(minimum = 1, default = 100)]
     limit: Option<u64>,
 }
 

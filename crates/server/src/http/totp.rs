@@ -18,7 +18,9 @@ use super::{
 };
 use crate::{clock::Now, node::Node, router::Caller};
 
-/// Gives a new secret and recovery codes, in force once a first code was verified. Needs a login of the last five minutes.
+/// Gives a new secret and recovery codes, in force once a first code was verified.
+///
+/// Needs a login of the last five minutes.
 #[utoipa::path(
     post,
     path = "/api/auth/totp/enroll",
@@ -35,7 +37,9 @@ pub(super) async fn enroll(
     Ok(Json(node.router.enroll_totp(&caller, Now::read()).await?))
 }
 
-/// Takes a code of the app, and puts the second factor in force if it is not yet. Needs a login of the last five minutes.
+/// Takes a code of the app, and puts the second factor in force if it is not yet.
+///
+/// Needs a login of the last five minutes.
 #[utoipa::path(
     post,
     path = "/api/auth/totp/verify",
@@ -55,7 +59,9 @@ pub(super) async fn verify(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Removes the second factor, for a code of the app or a recovery code. Needs a login of the last five minutes.
+/// Removes the second factor, for a code of the app or a recovery code.
+///
+/// Needs a login of the last five minutes.
 #[utoipa::path(
     delete,
     path = "/api/auth/totp",

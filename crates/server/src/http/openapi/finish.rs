@@ -1,6 +1,6 @@
 //! What follows from the calls as they describe themselves, added once all are there.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use aldis_protocol::{
     ErrorCode, PendingRotation,
@@ -109,7 +109,7 @@ fn add_refusal(components: &mut Components, location: &str) {
 
 /// A problem of one of these codes.
 fn refusal(status: StatusCode, codes: &[ErrorCode]) -> Response {
-    let meanings = codes.iter().map(|code| format!("- `{code}`: {}", code.meaning()));
+    let meanings = codes.iter().map(|code| format!("- `{code}`: {}", meaning(status, *code)));
     let mut response = ResponseBuilder::new()
         .description(meanings.collect::<Vec<_>>().join("\n"))
         .content(PROBLEM, Content::new(Some(problem(status, codes))))
@@ -122,6 +122,14 @@ fn refusal(status: StatusCode, codes: &[ErrorCode]) -> Response {
     };
     response.headers.extend(told.map(|header| (written(&header), reference(&header))));
     response
+}
+
+fn meaning(status: StatusCode, code: ErrorCode) -> &'static str {
+    if status == StatusCode::REQUEST_TIMEOUT {
+        "The body did not come in whole in time."
+    } else {
+        code.meaning()
+    }
 }
 
 fn problem(status: StatusCode, codes: &[ErrorCode]) -> Schema {
@@ -141,7 +149,7 @@ fn problem(status: StatusCode, codes: &[ErrorCode]) -> Schema {
 
 /// What some problems say beside what all have: what the next statement has to name, and what a key that another has
 /// replaced can still cancel.
-fn extensions(codes: &[ErrorCode]) -> BTreeMap<&'static str, std::borrow::Cow<'static, str>> {
+fn extensions(codes: &[ErrorCode]) -> BTreeMap<&'static str, Cow<'static, str>> {
     let has = |code| codes.contains(&code);
     let head = has(ErrorCode::ChainConflict).then(|| ("head", ChainHead::name()));
     let by_key = has(ErrorCode::InvalidChallenge) && !has(ErrorCode::MissingToken);

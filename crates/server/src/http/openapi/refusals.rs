@@ -78,7 +78,9 @@ sets! {
     Any: UriTooLong HeadersTooLarge Internal;
     /// Of every call that asks the database.
     Stored: UriTooLong HeadersTooLarge Internal Unavailable;
-    /// Of every call that needs an access token.
+    /// Of what takes an access token.
+    ByToken: MissingToken InvalidToken ExpiredToken Revoked;
+    /// Of every call that needs an access token and asks the database.
     SignedIn: MissingToken InvalidToken ExpiredToken Revoked UriTooLong HeadersTooLarge Internal Unavailable;
     /// Of every call with a JSON body; 408 where it does not come in whole in time.
     WithJson: 408 BadRequest TooLarge UnsupportedMediaType;
