@@ -291,6 +291,9 @@ fn a_member_that_is_not_described_would_be_found() {
     assert!(!schema.is_valid(&more));
 }
 
+/// Whether the server takes a text for something.
+type IsRead = fn(&str) -> bool;
+
 /// A text is a value of a schema where the server takes it for one, and only there.
 #[test]
 fn texts_are_described_as_they_are_read() {
@@ -311,7 +314,7 @@ fn texts_are_described_as_they_are_read() {
     }
     samples.push(base64(&[0xfb; 64]).replace("w==", "x=="));
 
-    let kinds: [(&str, fn(&str) -> bool); 10] = [
+    let kinds: [(&str, IsRead); 10] = [
         ("UserId", |text| text.parse::<UserId>().is_ok()),
         ("MessageId", |text| text.parse::<MessageId>().is_ok()),
         ("UserRef", |text| text.parse::<UserRef>().is_ok()),

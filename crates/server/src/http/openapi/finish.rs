@@ -163,9 +163,10 @@ fn without_code_links(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(without_code_links),
         Value::Object(members) => {
             for (name, member) in members {
-                match member {
-                    Value::String(text) if name == "description" => *text = plain(text),
-                    _ => without_code_links(member),
+                if let ("description", Value::String(text)) = (name.as_str(), &mut *member) {
+                    *text = plain(text);
+                } else {
+                    without_code_links(member);
                 }
             }
         }
