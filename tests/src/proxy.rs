@@ -23,6 +23,7 @@ pub struct Proxy {
 #[derive(Debug, Default)]
 struct Network {
     streams: Mutex<Vec<TcpStream>>,
+    is_down: AtomicBool,
     is_over: AtomicBool,
 }
 
@@ -50,6 +51,17 @@ impl Proxy {
     pub fn cut(&self) -> usize {
         self.network.cut()
     }
+
+    /// Cuts all that is connected and lets nobody through until it [comes up](Self::comes_up).
+    pub fn goes_down(&self) {
+        self.network.is_down.store(true, Ordering::SeqCst);
+        self.network.cut();
+    }
+
+    /// Lets new connections through again.
+    pub fn comes_up(&self) {
+        self.network.is_down.store(false, Ordering::SeqCst);
+    }
 }
 
 impl Drop for Proxy {
@@ -70,14 +82,19 @@ impl Network {
         streams.iter().filter(|stream| stream.shutdown(Shutdown::Both).is_ok()).count() / 2
     }
 
+    /// Takes in a connection. One that was made while the network went down is cut with it.
     fn keep(&self, pair: [TcpStream; 2]) {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner).extend(pair);
+        if self.is_down.load(Ordering::SeqCst) {
+            self.cut();
+        }
     }
 }
 
 fn accept(listener: &TcpListener, server: SocketAddr, network: &Network) {
     while !network.is_over.load(Ordering::Relaxed) {
         match listener.accept() {
+            Ok(_) if network.is_down.load(Ordering::SeqCst) => {}
             Ok((client, _)) => connect(client, server, network),
             Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(LOOK),
             Err(error) => panic!("the proxy cannot accept: {error}"),

@@ -115,7 +115,13 @@ impl Identity {
     /// A new key.
     #[must_use]
     pub fn new() -> Self {
-        Self { key: SecretKey::generate(&mut rand::rng()) }
+        Self::of(SecretKey::generate(&mut rand::rng()))
+    }
+
+    /// A key that there is already.
+    #[must_use]
+    pub fn of(key: SecretKey) -> Self {
+        Self { key }
     }
 
     /// The public key as the JSON codec writes it.

@@ -182,7 +182,7 @@ fn collect(directory: &Path, paths: &mut Vec<PathBuf>) {
 
 /// Files that a `#[cfg(test)] mod …;` above them brings in.
 fn is_for_tests(path: &str) -> bool {
-    let names = ["tests", "test_dir", "conformance", "fake"];
+    let names = ["tests", "test_dir", "conformance", "fake", "simulation"];
     path.split(['/', '.']).any(|part| names.contains(&part))
 }
 

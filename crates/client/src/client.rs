@@ -29,8 +29,9 @@ use crate::{
     task::{Command, ReplyTo, Task, Watches, Work},
 };
 
-/// Commands that may wait for the task; more wait in their callers.
-const COMMANDS: usize = 16;
+/// Commands that may wait for the task; more wait in their callers. Whoever has a slot finds room here, beside a few calls
+/// that end: so requests are sent in the order in which they were asked, also where their callers do not wait.
+const COMMANDS: usize = MAX_UNANSWERED_REQUESTS + 16;
 
 /// A handle to a connection that keeps itself up. Clones are cheap and mean the same connection; all of it can be used
 /// from any thread, inside a runtime or not.

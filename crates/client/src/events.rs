@@ -93,7 +93,7 @@ pub enum Event {
     },
     /// New STUN and TURN servers, before the credentials of those asked for end.
     IceServers(IceServers<'static>),
-    /// How a watched user shows himself.
+    /// How a watched user shows himself. After a break the same may be told again.
     Presence(Presence<'static>),
     /// Something happened to the account.
     Alert(Alert),

@@ -267,6 +267,6 @@ impl Turn {
 }
 
 #[cfg(test)]
-mod test_dir;
+pub(crate) mod test_dir;
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,8 @@ mod rate;
 mod router;
 mod server;
 mod session;
+#[cfg(test)]
+mod simulation;
 pub(crate) mod store;
 pub mod telemetry;
 mod transport;

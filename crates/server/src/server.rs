@@ -2,7 +2,9 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use aldis_auth::KeyRing;
 use tokio::{
+    net::TcpStream,
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, timeout_at},
 };
@@ -79,15 +81,11 @@ impl Server {
             .await
             .map_err(|error| database(&error))?;
         let store = Arc::new(store);
-        let router =
-            Router::new(&config, &ring, Arc::clone(&store)).map_err(|_| StartError::SecretKeyTooShort)?;
-        router.recall_revocations().await.map_err(|error| database(&error))?;
-        router.recall_standings().await.map_err(|error| database(&error))?;
-        let listen = |source| StartError::Listen { address: config.listen, source };
-        let listener = Listener::bind(config.listen, count_connection).map_err(listen)?;
+        let node = node(config, &ring, &store).await?;
+        let listen = |source| StartError::Listen { address: node.config.listen, source };
+        let listener = Listener::bind(node.config.listen, count_connection).map_err(listen)?;
         let address = listener.address().map_err(listen)?;
-        let admin = Admin::bind(config.admin_listen)?;
-        let node = Arc::new(Node::new(config, Arc::new(router)));
+        let admin = Admin::bind(node.config.admin_listen)?;
         Ok(Self { node, store, listener, address, admin, tls })
     }
 
@@ -113,48 +111,20 @@ impl Server {
     /// Serves until `shutdown` ends, then drains: sends everybody away in good order and waits for it.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self { node, store, listener, admin, tls, .. } = self;
-        let mut background = JoinSet::new();
-        background.spawn(sweep(Arc::clone(&node.router), node.config.session_memory));
-        background.spawn(sweep_store(Arc::clone(&store)));
-        background.spawn(write_seen(Arc::clone(&node.router)));
-        background.spawn(read_revocations(Arc::clone(&node.router)));
-        background.spawn(tell_untold(Arc::clone(&node.router)));
-        background.spawn(read_standings(Arc::clone(&node.router)));
-        background.spawn(tell_crowds(Arc::clone(&node.router)));
-        background.spawn(tell_rotation_ends(Arc::clone(&node.router)));
-        background.spawn(Arc::clone(&node.router).deliver_committed());
-        background.spawn(sweep_limits(Arc::clone(&node)));
+        let mut background = background(&node, &store);
+        let mut serving = JoinSet::new();
         let acceptor = tls.map(|tls| {
             background.spawn(tls.certificates.keep_fresh());
             tls.acceptor
         });
-        let admin = admin.map(|admin| {
+        if let Some(admin) = admin {
             let routes = admin_routes(Arc::clone(&node));
-            tokio::spawn(serve(admin.listener, None, Arc::clone(&node), routes))
-        });
-        let routes = routes(Arc::clone(&node), doors(&node));
-        let serving = tokio::spawn(serve(listener, acceptor, Arc::clone(&node), routes));
+            serving.spawn(serve(admin.listener, None, Arc::clone(&node), routes));
+        }
+        let routes = routes(Arc::clone(&node), doors::<TcpStream>(&node));
+        serving.spawn(serve(listener, acceptor, Arc::clone(&node), routes));
         shutdown.await;
-        let end = Instant::now() + SHUTDOWN;
-        drain::drain(&node).await;
-        if let Err(error) = serving.await {
-            tracing::error!(%error, "the accept loop failed");
-        }
-        if let Some(admin) = admin
-            && let Err(error) = admin.await
-        {
-            tracing::error!(%error, "the accept loop of the admin listener failed");
-        }
-        background.shutdown().await;
-        let closing = async {
-            node.router.write_seen().await;
-            store.close().await;
-        };
-        if timeout_at(end, closing).await.is_err() {
-            tracing::warn!(
-                "the database did not take what was left to write in time; none of it was acknowledged"
-            );
-        }
+        stop(&node, &store, serving, background).await;
     }
 }
 
@@ -199,6 +169,55 @@ const TELL_ROTATION_ENDS: Duration = Duration::from_secs(1);
 const LIMITS_SWEEP: Duration = Duration::from_secs(60);
 /// How often it is written down when devices were last connected, and users last seen.
 const WRITE_SEEN: Duration = Duration::from_secs(5);
+
+/// A node over an open store, which knows what was revoked and who may reach whom.
+pub(crate) async fn node(
+    config: Config,
+    ring: &KeyRing,
+    store: &Arc<Store>,
+) -> Result<Arc<Node>, StartError> {
+    let router = Router::new(&config, ring, Arc::clone(store)).map_err(|_| StartError::SecretKeyTooShort)?;
+    router.recall_revocations().await.map_err(|error| database(&error))?;
+    router.recall_standings().await.map_err(|error| database(&error))?;
+    Ok(Arc::new(Node::new(config, Arc::new(router))))
+}
+
+/// Begins what a node does besides serving.
+pub(crate) fn background(node: &Arc<Node>, store: &Arc<Store>) -> JoinSet<()> {
+    let mut background = JoinSet::new();
+    background.spawn(sweep(Arc::clone(&node.router), node.config.session_memory));
+    background.spawn(sweep_store(Arc::clone(store)));
+    background.spawn(write_seen(Arc::clone(&node.router)));
+    background.spawn(read_revocations(Arc::clone(&node.router)));
+    background.spawn(tell_untold(Arc::clone(&node.router)));
+    background.spawn(read_standings(Arc::clone(&node.router)));
+    background.spawn(tell_crowds(Arc::clone(&node.router)));
+    background.spawn(tell_rotation_ends(Arc::clone(&node.router)));
+    background.spawn(Arc::clone(&node.router).deliver_committed());
+    background.spawn(sweep_limits(Arc::clone(node)));
+    background
+}
+
+/// Drains a node, waits for its accept loops, and ends the rest.
+pub(crate) async fn stop(node: &Node, store: &Store, mut serving: JoinSet<()>, mut background: JoinSet<()>) {
+    let end = Instant::now() + SHUTDOWN;
+    drain::drain(node).await;
+    while let Some(ended) = serving.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "an accept loop failed");
+        }
+    }
+    background.shutdown().await;
+    let closing = async {
+        node.router.write_seen().await;
+        store.close().await;
+    };
+    if timeout_at(end, closing).await.is_err() {
+        tracing::warn!(
+            "the database did not take what was left to write in time; none of it was acknowledged"
+        );
+    }
+}
 
 async fn write_seen(router: Arc<Router>) {
     let mut ticks = interval(WRITE_SEEN);

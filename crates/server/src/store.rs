@@ -140,6 +140,12 @@ impl Store {
         Ok(timeout(PING_TIMEOUT, asked).await.map_err(|_| StoreError::timed_out())??)
     }
 
+    /// Whether nothing is queued and every connection is free. For a simulation, whose clock is not the database's.
+    #[cfg(test)]
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.writer.is_at_rest() && self.db.is_at_rest()
+    }
+
     /// Deletes what has expired, a bounded number of rows at a time, and says how many it were.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Bytes: accept, TLS, HTTP, the upgrade, and WebSocket frames.
 
+mod accept;
 mod credentials;
 mod gate;
 mod io;
@@ -10,6 +11,8 @@ mod tls;
 mod upgrade;
 mod watched;
 
+#[cfg(test)]
+pub(crate) use accept::Accept;
 pub(crate) use listener::{Listener, serve};
 pub(crate) use socket::UNLOGGED;
 pub(crate) use tls::Certificates;

@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    path::Path,
     time::{Duration, Instant},
 };
 
@@ -26,8 +25,8 @@ const PAIRS: usize = 200;
 const MESSAGES_PER_PAIR: usize = 240;
 const MESSAGES: usize = PAIRS * MESSAGES_PER_PAIR;
 const CONTENT_BYTES: usize = 200;
-/// Messages of one sender that are not answered yet, where as many are sent as can be. They come together, and so do
-/// their rows in the indexes: the fewer, the more pages a commit writes.
+/// Messages of one sender that are not answered yet, where as many are sent as can be. The fewer, the less often do
+/// several of one sender share a batch, and the more pages does a commit write.
 const WINDOWS: [usize; 2] = [16, 3];
 /// Rows of one transaction of the floor.
 const FLOOR_BATCH: usize = 500;
@@ -35,6 +34,9 @@ const COLUMNS: usize = 9;
 
 const INSERT: &str = "INSERT INTO messages (message_id, sender_id, sender_device_id, request_id, sender_seq, \
      recipient_id, recipient_seq, encrypted_content, created_at_ms)";
+
+const SELECT: &str = "SELECT message_id, sender_id, sender_device_id, request_id, sender_seq, recipient_id, \
+     recipient_seq, encrypted_content, created_at_ms FROM messages";
 
 /// Prints the rows of both databases.
 pub(crate) fn measure(runtime: &tokio::runtime::Runtime, runs: usize) {
@@ -66,12 +68,12 @@ fn measure_rate(
     let (mut floors, mut servers) = (Vec::new(), Vec::new());
     for run in 1..=runs {
         eprintln!("messages, {database:?}, window {window}, run {run} of {runs}");
-        let floor = database.start();
-        floors.push(runtime.block_on(database.floor(&floor, window)).expect("the floor"));
-        drop(floor);
         let server = database.start();
         let senders = make_senders(&server);
         servers.push(runtime.block_on(send_all(&server, &senders, window)).expect("the server"));
+        let rows = runtime.block_on(database.rows(&server)).expect("what the server has kept");
+        drop(server);
+        floors.push(runtime.block_on(database.floor(&database.start(), &rows)).expect("the floor"));
     }
     let what = format!("durable messages per second, {database:?}, {window} in flight each");
     row(&format!("{what}, floor"), 0, floors.clone());
@@ -95,53 +97,61 @@ impl Database {
         }
     }
 
-    /// Rows per second that one connection inserts into the server's own table.
-    async fn floor(self, server: &TestServer, window: usize) -> sqlx::Result<f64> {
+    /// What a server has kept, in its order.
+    async fn rows(self, server: &TestServer) -> sqlx::Result<Vec<Row>> {
+        assert!(server.terminate().success(), "the server stopped");
+        let rows = match self {
+            Self::Sqlite => {
+                let mut connection = SqliteConnection::connect_with(&options(server)).await?;
+                let select = AssertSqlSafe(format!("{SELECT} ORDER BY rowid"));
+                sqlx::query_as(select).fetch_all(&mut connection).await?
+            }
+            Self::Postgres => {
+                let mut connection = PgConnection::connect(server.database_url()).await?;
+                let select = AssertSqlSafe(format!("{SELECT} ORDER BY ctid"));
+                sqlx::query_as(select).fetch_all(&mut connection).await?
+            }
+        };
+        assert_eq!(rows.len(), MESSAGES);
+        Ok(rows)
+    }
+
+    /// Rows per second that one connection inserts into a server's table.
+    async fn floor(self, server: &TestServer, rows: &[Row]) -> sqlx::Result<f64> {
         assert!(server.terminate().success(), "the server made its tables and stopped");
-        let rows: Vec<Row> = (0..MESSAGES).map(|number| Row::new(number, window)).collect();
         let taken = match self {
-            Self::Sqlite => insert_sqlite(&server.directory().join("aldis.db"), &rows).await?,
-            Self::Postgres => insert_postgres(server.database_url(), &rows).await?,
+            Self::Sqlite => insert_sqlite(&options(server), rows).await?,
+            Self::Postgres => insert_postgres(server.database_url(), rows).await?,
         };
         Ok(MESSAGES as f64 / taken.as_secs_f64())
     }
 }
 
 /// A row as the server writes it.
+#[derive(sqlx::FromRow)]
 struct Row {
-    message: Uuid,
-    sender: Uuid,
-    device: String,
-    request: String,
-    recipient: Uuid,
-    seq: i64,
-    content: Vec<u8>,
+    message_id: Uuid,
+    sender_id: Uuid,
+    sender_device_id: String,
+    request_id: String,
+    sender_seq: i64,
+    recipient_id: Uuid,
+    recipient_seq: i64,
+    encrypted_content: Vec<u8>,
+    created_at_ms: i64,
 }
 
-impl Row {
-    /// In the order in which the load has them: each sender's come together, as many as he has unanswered.
-    fn new(number: usize, window: usize) -> Self {
-        let (round, place) = (number / (PAIRS * window), number % (PAIRS * window));
-        let (pair, seq) = (place / window, round * window + place % window + 1);
-        Self {
-            message: Uuid::now_v7(),
-            sender: Uuid::from_u128(pair as u128),
-            device: format!("~{}", Uuid::from_u128(pair as u128)),
-            request: format!("m-{number}"),
-            recipient: Uuid::from_u128((pair + PAIRS) as u128),
-            seq: seq as i64,
-            content: vec![b'x'; CONTENT_BYTES],
-        }
-    }
-}
-
-async fn insert_sqlite(file: &Path, rows: &[Row]) -> sqlx::Result<Duration> {
-    let options = SqliteConnectOptions::new()
-        .filename(file)
+/// As the server opens its file.
+fn options(server: &TestServer) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(server.directory().join("aldis.db"))
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        .pragma("cache_size", "-8192");
-    let mut connection = SqliteConnection::connect_with(&options).await?;
+        .pragma("cache_size", "-8192")
+}
+
+async fn insert_sqlite(options: &SqliteConnectOptions, rows: &[Row]) -> sqlx::Result<Duration> {
+    let mut connection = SqliteConnection::connect_with(options).await?;
     let begun = Instant::now();
     for batch in rows.chunks(FLOOR_BATCH) {
         let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
@@ -149,15 +159,15 @@ async fn insert_sqlite(file: &Path, rows: &[Row]) -> sqlx::Result<Duration> {
         let mut query = sqlx::query(AssertSqlSafe(format!("{INSERT} VALUES {places}")));
         for row in batch {
             query = query
-                .bind(row.message)
-                .bind(row.sender)
-                .bind(&row.device)
-                .bind(&row.request)
-                .bind(row.seq)
-                .bind(row.recipient)
-                .bind(row.seq)
-                .bind(&row.content)
-                .bind(0_i64);
+                .bind(row.message_id)
+                .bind(row.sender_id)
+                .bind(&row.sender_device_id)
+                .bind(&row.request_id)
+                .bind(row.sender_seq)
+                .bind(row.recipient_id)
+                .bind(row.recipient_seq)
+                .bind(&row.encrypted_content)
+                .bind(row.created_at_ms);
         }
         query.execute(&mut *tx).await?;
         tx.commit().await?;
@@ -175,15 +185,15 @@ async fn insert_postgres(url: &str, rows: &[Row]) -> sqlx::Result<Duration> {
              $7::bigint[], $8::bytea[], $9::bigint[])"
         );
         sqlx::query(AssertSqlSafe(insert))
-            .bind(batch.iter().map(|row| row.message).collect::<Vec<_>>())
-            .bind(batch.iter().map(|row| row.sender).collect::<Vec<_>>())
-            .bind(batch.iter().map(|row| row.device.clone()).collect::<Vec<_>>())
-            .bind(batch.iter().map(|row| row.request.clone()).collect::<Vec<_>>())
-            .bind(batch.iter().map(|row| row.seq).collect::<Vec<_>>())
-            .bind(batch.iter().map(|row| row.recipient).collect::<Vec<_>>())
-            .bind(batch.iter().map(|row| row.seq).collect::<Vec<_>>())
-            .bind(batch.iter().map(|row| row.content.as_slice()).collect::<Vec<_>>())
-            .bind(vec![0_i64; batch.len()])
+            .bind(batch.iter().map(|row| row.message_id).collect::<Vec<_>>())
+            .bind(batch.iter().map(|row| row.sender_id).collect::<Vec<_>>())
+            .bind(batch.iter().map(|row| row.sender_device_id.as_str()).collect::<Vec<_>>())
+            .bind(batch.iter().map(|row| row.request_id.as_str()).collect::<Vec<_>>())
+            .bind(batch.iter().map(|row| row.sender_seq).collect::<Vec<_>>())
+            .bind(batch.iter().map(|row| row.recipient_id).collect::<Vec<_>>())
+            .bind(batch.iter().map(|row| row.recipient_seq).collect::<Vec<_>>())
+            .bind(batch.iter().map(|row| row.encrypted_content.as_slice()).collect::<Vec<_>>())
+            .bind(batch.iter().map(|row| row.created_at_ms).collect::<Vec<_>>())
             .execute(&mut *tx)
             .await?;
         tx.commit().await?;
@@ -214,7 +224,8 @@ async fn send_all(server: &TestServer, senders: &[Sender], window: usize) -> io:
     Ok(MESSAGES as f64 / begun.elapsed().as_secs_f64())
 }
 
-/// The 99th percentile of the time to the `ack`, in milliseconds, at so many messages a second.
+/// The 99th percentile of the time to the `ack`, in milliseconds, at so many messages a second. One that is refused has
+/// waited for ever.
 async fn send_at(server: &TestServer, senders: &[Sender], rate: f64) -> io::Result<f64> {
     let sockets = connect(server, senders).await?;
     let interval = Duration::from_secs_f64(PAIRS as f64 / rate);
@@ -222,9 +233,9 @@ async fn send_at(server: &TestServer, senders: &[Sender], rate: f64) -> io::Resu
     let trickles = sockets.into_iter().zip(senders).enumerate().map(|(number, (socket, sender))| {
         trickle(socket, sender, begun + interval.mul_f64(number as f64 / PAIRS as f64), interval)
     });
-    let mut taken: Vec<Duration> = try_join_all(trickles).await?.concat();
-    taken.sort_unstable();
-    Ok(taken[taken.len() * 99 / 100].as_secs_f64() * 1e3)
+    let mut taken: Vec<f64> = try_join_all(trickles).await?.concat();
+    taken.sort_by(f64::total_cmp);
+    Ok(taken[taken.len() * 99 / 100] * 1e3)
 }
 
 async fn connect(server: &TestServer, senders: &[Sender]) -> io::Result<Vec<Socket>> {
@@ -264,7 +275,7 @@ async fn trickle(
     sender: &Sender,
     first: tokio::time::Instant,
     interval: Duration,
-) -> io::Result<Vec<Duration>> {
+) -> io::Result<Vec<f64>> {
     let due = |number: usize| first + interval * number as u32;
     let mut sent = 0;
     let mut taken = Vec::with_capacity(MESSAGES_PER_PAIR);
@@ -276,8 +287,9 @@ async fn trickle(
             }
             // Answers come in the order of the messages.
             answer = socket.next() => {
-                expect_ack(&answer?)?;
-                taken.push(due(taken.len()).elapsed());
+                let is_stored = expect_ack(&answer?).is_ok();
+                let seconds = due(taken.len()).elapsed().as_secs_f64();
+                taken.push(if is_stored { seconds } else { f64::INFINITY });
                 if taken.len().is_multiple_of(CONFIRM_EVERY) {
                     socket.send(&confirmation(taken.len())).await?;
                 }

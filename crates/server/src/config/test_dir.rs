@@ -6,21 +6,21 @@ use std::{
 };
 
 /// Gone when dropped.
-pub(super) struct TestDir(PathBuf);
+pub(crate) struct TestDir(PathBuf);
 
 impl TestDir {
-    pub(super) fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("aldis-config-{}", uuid::Uuid::new_v4()));
+    pub(crate) fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("aldis-test-{}", uuid::Uuid::new_v4()));
         fs::create_dir(&path).unwrap();
         Self(path)
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
     /// Writes a file and gives its path as text.
-    pub(super) fn file(&self, name: &str, text: &str) -> String {
+    pub(crate) fn file(&self, name: &str, text: &str) -> String {
         let path = self.0.join(name);
         fs::write(&path, text).unwrap();
         path.into_os_string().into_string().unwrap()

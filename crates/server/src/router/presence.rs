@@ -88,6 +88,11 @@ impl Router {
         }))
     }
 
+    /// Whether a session watches a user.
+    pub(crate) fn is_watching(&self, outlet: &Outlet, user: UserId) -> bool {
+        self.registry.stamp(outlet.session, user).is_some()
+    }
+
     /// A session is to tell its client how a watched user shows himself, whatever it told before.
     pub(crate) fn tell_again(&self, outlet: &Outlet, user: UserId) {
         self.registry.untell(outlet.session, user);

@@ -351,7 +351,7 @@ impl<W: Wire> Task<W> {
     fn tell_of(&mut self, users: Vec<UserId>) -> Flow {
         users.into_iter().try_for_each(|user| {
             let Some(message) = self.router.tell(self.outlet(), user) else { return Flow::Continue(()) };
-            self.told.note(user);
+            self.told.note(user, |user| self.router.is_watching(self.live.outlet(), user));
             self.say_or_end(message)
         })
     }
@@ -423,7 +423,7 @@ impl<W: Wire> Task<W> {
         greeting::greet(&mut wire, self.outlet(), &identity, greeting);
         missed.into_iter().for_each(|frame| wire.enqueue(Outgoing::Frame(frame)));
         if let Some(displaced) = self.wire.replace(wire) {
-            self.tell_again(displaced.backlog().frames > 0);
+            self.tell_again();
             let message = "the client came back on another connection";
             self.let_go(displaced, Some(Closing::new(CloseCode::Replaced, "", message)));
         }
@@ -447,8 +447,7 @@ impl<W: Wire> Task<W> {
         }
         // A session that lacks a socket has none to close, and its window stays what it was.
         let Some(wire) = self.wire.take() else { return ControlFlow::Continue(()) };
-        let is_dead = closing.as_ref().is_some_and(|closing| closing.code == CloseCode::HeartbeatMissed);
-        self.tell_again(is_dead || wire.backlog().frames > 0);
+        self.tell_again();
         self.let_go(wire, closing);
         // The client sends again what was not answered.
         self.waiting.drop_parts();
@@ -458,12 +457,9 @@ impl<W: Wire> Task<W> {
         ControlFlow::Continue(())
     }
 
-    /// A socket is gone. Where something of what was written to it is lost, the client is told anew on the next one.
-    fn tell_again(&mut self, is_lost: bool) {
-        let unheard = self.told.take();
-        if is_lost {
-            unheard.for_each(|user| self.router.tell_again(self.outlet(), user));
-        }
+    /// A socket is gone. What its client was told, but may not have heard, it is told anew on the next one.
+    fn tell_again(&mut self) {
+        self.told.take().for_each(|user| self.router.tell_again(self.outlet(), user));
     }
 
     /// Lets a socket end by itself, with a word of why where the server closes it.

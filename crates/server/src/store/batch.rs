@@ -5,7 +5,7 @@ use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 /// Rows of one `INSERT`: sizes of which every number is made up in few statements.
-const SIZES: [usize; 4] = [64, 16, 4, 1];
+const SIZES: [usize; 5] = [256, 64, 16, 4, 1];
 
 /// The ids as a JSON list for `unhex(value)` over `json_each`.
 pub(super) fn hex_list(ids: impl IntoIterator<Item = Uuid>) -> String {
@@ -32,10 +32,15 @@ pub(super) fn in_pieces<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     })
 }
 
-/// An `INSERT` that ends in front of `VALUES`, for so many rows of so many columns.
-pub(super) fn with_values(insert: &'static str, columns: usize, rows: usize) -> AssertSqlSafe<String> {
+/// An `INSERT` that ends in front of `VALUES`, for so many rows of so many columns, and what follows them.
+pub(super) fn with_values(
+    insert: &'static str,
+    columns: usize,
+    rows: usize,
+    on_conflict: &'static str,
+) -> AssertSqlSafe<String> {
     let row = format!("({})", vec!["?"; columns].join(","));
-    AssertSqlSafe(format!("{insert} VALUES {}", vec![row; rows].join(",")))
+    AssertSqlSafe(format!("{insert} VALUES {} {on_conflict}", vec![row; rows].join(",")))
 }
 
 #[cfg(test)]
@@ -44,11 +49,11 @@ mod tests {
 
     #[test]
     fn every_number_of_rows_is_made_up_of_pieces() {
-        for count in 0..200 {
+        for count in 0..600 {
             let rows: Vec<usize> = (0..count).collect();
             let pieces: Vec<&[usize]> = in_pieces(&rows).collect();
             assert_eq!(pieces.concat(), rows);
-            assert!(pieces.len() <= 3 + 3 + 3 + count / 64, "{count}");
+            assert!(pieces.len() <= 3 + 3 + 3 + 3 + count / 256, "{count}");
         }
     }
 

@@ -84,6 +84,18 @@ impl Db {
         })
     }
 
+    /// Whether every connection is free.
+    #[cfg(test)]
+    pub(super) fn is_at_rest(&self) -> bool {
+        fn is_free<D: sqlx::Database>(pool: &sqlx::Pool<D>) -> bool {
+            usize::try_from(pool.size()).is_ok_and(|open| open == pool.num_idle())
+        }
+        match self {
+            Self::Sqlite { w, r } => is_free(w) && is_free(r),
+            Self::Postgres(pool) => is_free(pool),
+        }
+    }
+
     /// Waits for every connection to come back and closes it.
     pub(super) async fn close(&self) {
         match self {

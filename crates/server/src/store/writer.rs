@@ -177,6 +177,12 @@ impl Writer {
         self.submit(kind, append)?.answer().await
     }
 
+    /// Whether nothing is queued.
+    #[cfg(test)]
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.queue.capacity() == self.queue.max_capacity()
+    }
+
     /// Takes no more appends, carries out those that wait, and returns when the task has ended.
     pub(super) async fn close(&self) {
         self.stop.cancel();

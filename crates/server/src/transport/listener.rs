@@ -6,7 +6,7 @@ use axum::{Router, extract::ConnectInfo};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::{TcpListener, TcpSocket, TcpStream},
+    net::{TcpListener, TcpSocket},
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
@@ -15,6 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 
 use super::{
+    accept::{Accept, ByteStream},
     io::Io,
     watched::{Watch, Watched},
 };
@@ -35,8 +36,8 @@ const HEADERS: usize = 256;
 
 /// A bound address.
 #[derive(Debug)]
-pub(crate) struct Listener {
-    tcp: TcpListener,
+pub(crate) struct Listener<L = TcpListener> {
+    socket: L,
     accepted: Accepted,
 }
 
@@ -49,23 +50,35 @@ impl Listener {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        Ok(Self { tcp: socket.listen(BACKLOG)?, accepted })
+        Ok(Self::new(socket.listen(BACKLOG)?, accepted))
     }
 
     /// The address that was bound.
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
-        self.tcp.local_addr()
+        self.socket.local_addr()
+    }
+}
+
+impl<L> Listener<L> {
+    /// Listens on what is bound already.
+    pub(crate) fn new(socket: L, accepted: Accepted) -> Self {
+        Self { socket, accepted }
     }
 }
 
 /// Serves connections until the node stops, and waits for those that are under way.
-pub(crate) async fn serve(listener: Listener, tls: Option<TlsAcceptor>, node: Arc<Node>, routes: Router) {
+pub(crate) async fn serve<L: Accept>(
+    listener: Listener<L>,
+    tls: Option<TlsAcceptor>,
+    node: Arc<Node>,
+    routes: Router,
+) {
     let connections = TaskTracker::new();
     let slots = Arc::new(Semaphore::new(HTTP_CONNECTIONS));
     loop {
         let accepted = tokio::select! {
             () = node.stop.cancelled() => break,
-            accepted = accept(&listener, &slots) => accepted,
+            accepted = accept(&listener.socket, &slots) => accepted,
         };
         let Some((stream, peer, slot)) = accepted else { break };
         (listener.accepted)(&node);
@@ -79,13 +92,13 @@ pub(crate) async fn serve(listener: Listener, tls: Option<TlsAcceptor>, node: Ar
     connections.wait().await;
 }
 
-async fn accept(
-    listener: &Listener,
+async fn accept<L: Accept>(
+    socket: &L,
     slots: &Arc<Semaphore>,
-) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+) -> Option<(L::Stream, SocketAddr, OwnedSemaphorePermit)> {
     let slot = Arc::clone(slots).acquire_owned().await.ok()?;
     loop {
-        match listener.tcp.accept().await {
+        match socket.accept().await {
             Ok((stream, peer)) => return Some((stream, peer, slot)),
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
@@ -103,17 +116,13 @@ fn is_about_one_connection(error: &io::Error) -> bool {
     )
 }
 
-async fn serve_connection(
-    stream: TcpStream,
+async fn serve_connection<S: ByteStream>(
+    stream: S,
     peer: SocketAddr,
     tls: Option<TlsAcceptor>,
     routes: Router,
     stop: &CancellationToken,
 ) {
-    // Messages are small and wait for nothing.
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
     let io = match tls {
         None => Io::Plain(stream),
         Some(acceptor) => {
@@ -131,8 +140,8 @@ async fn serve_connection(
 }
 
 /// Serves until the connection ends. Told to stop, it takes no more requests, and has the last one answered.
-async fn serve_http(
-    stream: Watched<Io>,
+async fn serve_http<S: ByteStream>(
+    stream: Watched<Io<S>>,
     watch: Arc<Watch>,
     peer: SocketAddr,
     routes: Router,

@@ -16,6 +16,7 @@ use rand::RngExt;
 use tokio::time::timeout;
 
 use super::{
+    accept::ByteStream,
     credentials,
     gate::{Gate, Place},
     io::Io,
@@ -36,8 +37,8 @@ const VERSION: &str = "13";
 
 type Upgrading = Request<axum::body::Body>;
 
-/// The five doors.
-pub(crate) fn doors(node: &Node) -> Router<Arc<Node>> {
+/// The five doors, to connections over streams `S`.
+pub(crate) fn doors<S: ByteStream>(node: &Node) -> Router<Arc<Node>> {
     let gate = Gate::new(node.config.rate_limits);
     Door::ALL.into_iter().fold(Router::new(), |router, door| {
         let gate = Arc::clone(&gate);
@@ -46,7 +47,7 @@ pub(crate) fn doors(node: &Node) -> Router<Arc<Node>> {
             get(
                 async move |State(node): State<Arc<Node>>, room: Option<Path<String>>, request: Upgrading| {
                     let arrived = Arrived { door, node, gate, room: room.map(|Path(room)| room) };
-                    arrived.upgrade(request).unwrap_or_else(refuse)
+                    arrived.upgrade::<S>(request).unwrap_or_else(refuse)
                 },
             ),
         )
@@ -62,7 +63,7 @@ struct Arrived {
 }
 
 impl Arrived {
-    fn upgrade(self, mut request: Upgrading) -> Result<Response, Problem> {
+    fn upgrade<S: ByteStream>(self, mut request: Upgrading) -> Result<Response, Problem> {
         let headers = request.headers();
         let key = check_upgrade(headers)?;
         self.check_origin(headers)?;
@@ -82,7 +83,7 @@ impl Arrived {
         self.node.sessions.spawn(Box::pin(async move {
             tokio::select! {
                 () = node.stop.cancelled() => {}
-                () = begin_session(on_upgrade, arrival, place, &node) => {}
+                () = begin_session::<S>(on_upgrade, arrival, place, &node) => {}
             }
         }));
         Ok(switching_protocols(&key, codec))
@@ -130,9 +131,9 @@ impl Arrived {
 }
 
 /// Brings an upgraded connection to its session and lets that go on by itself, in a task of its own and small size.
-async fn begin_session(on_upgrade: OnUpgrade, arrival: Arrival, place: Place, node: &Node) {
+async fn begin_session<S: ByteStream>(on_upgrade: OnUpgrade, arrival: Arrival, place: Place, node: &Node) {
     let Ok(Ok(upgraded)) = timeout(UPGRADE, on_upgrade).await else { return };
-    let Some(socket) = socket(upgraded, arrival.codec) else { return };
+    let Some(socket) = socket::<S>(upgraded, arrival.codec) else { return };
     if let Some(task) = enter(socket, arrival, &node.router, node.config.resume_window, &node.sessions).await
     {
         drop(place);
@@ -144,8 +145,8 @@ async fn begin_session(on_upgrade: OnUpgrade, arrival: Arrival, place: Place, no
     }
 }
 
-fn socket(upgraded: Upgraded, codec: Codec) -> Option<Socket<Io>> {
-    let parts = upgraded.downcast::<TokioIo<Watched<Io>>>().ok()?;
+fn socket<S: ByteStream>(upgraded: Upgraded, codec: Codec) -> Option<Socket<Io<S>>> {
+    let parts = upgraded.downcast::<TokioIo<Watched<Io<S>>>>().ok()?;
     let io = parts.io.into_inner().into_inner();
     Socket::new(io, &parts.read_buf, codec, MAX_UNAUTHENTICATED_MESSAGE_BYTES)
 }

@@ -1,4 +1,5 @@
-//! Rooms and mailbox against a naive server, over wires that break anywhere: each message once and in order.
+//! Rooms, mailbox and watched users against a naive server, over wires that break anywhere: each message once and in
+//! order, and in the end everything as it is.
 
 mod server;
 
@@ -6,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use aldis_protocol::{
     ChatContent, ChatMessage, EncryptedMessage, History, HistoryMessage, HistoryRequest, Join, Leave,
-    MailboxMessage, MessageId, PresenceSubscribe, PresenceUnsubscribe, RoomId, StoredChatMessage, Sync,
-    Synced, UserRef,
+    MailboxMessage, MessageId, Presence, PresenceSubscribe, PresenceUnsubscribe, RoomId, StoredChatMessage,
+    Sync, Synced, UserRef,
 };
 use uuid::Uuid;
 
@@ -42,6 +43,8 @@ enum Happens {
     Enter,
     GoOut,
     Show(Status),
+    /// Somebody who may be watched shows himself in another way.
+    Changes(u128),
     Watch(u128),
     Unwatch(u128),
     /// The application has stored what it was given, or could not.
@@ -126,10 +129,7 @@ impl World {
     fn happens(&mut self, what: Happens) {
         match what {
             Happens::Attempt => self.server.net.attempt(),
-            Happens::AtServer(count) => {
-                let asked = self.server.net.arrive_at_server(count);
-                self.server.held(|held| held.asked.extend(asked));
-            }
+            Happens::AtServer(count) => self.server.arrive(count),
             Happens::AtClient(count) => self.server.net.arrive_at_client(count),
             Happens::CarryOut(count, refused) => (0..count).for_each(|_| self.server.carry_out(refused)),
             Happens::Answer(count) => (0..count).for_each(|_| self.server.answer()),
@@ -151,6 +151,7 @@ impl World {
             Happens::Show(status) => {
                 self.change(ClientMessage::Presence(SetPresence { status, note: None }));
             }
+            Happens::Changes(number) => self.server.change(UserRef::Id(user(number))),
             Happens::Watch(number) => {
                 let user_ids = vec![UserRef::Id(user(number))];
                 self.change(ClientMessage::PresenceSubscribe(PresenceSubscribe { user_ids }));
@@ -335,6 +336,7 @@ impl World {
         let rooms = ROOMS.len() + usize::from(self.is_on_porch);
         assert_eq!(session.state.joined.len(), rooms, "{:?}", session.state.joined);
         assert_eq!(session.state.watched, self.watched);
+        self.check_presence();
         assert_eq!(session.state.shown.unwrap_or(Status::Online), self.shown.unwrap_or(Status::Online));
         assert!(
             self.server.net.rig.cursors.is_sorted_by(|one, next| one < next),
@@ -358,6 +360,18 @@ impl World {
                 !matches!(event, Event::NotRestored { what: Kept::Room(_) | Kept::Mailbox, .. }),
                 "{event:?}"
             );
+        }
+    }
+
+    /// Of each user whom it watches, the application knows how he shows himself by now.
+    fn check_presence(&self) {
+        for watched in &self.watched {
+            let told = self.server.net.rig.events.iter().rev().find_map(|event| {
+                let Event::Presence(presence) = event else { return None };
+                (UserRef::Id(presence.user_id) == *watched).then_some(presence.devices)
+            });
+            let changes = self.server.changes.get(watched).copied().unwrap_or_default();
+            assert_eq!(told, Some(changes), "what is known of {watched:?}");
         }
     }
 
@@ -405,6 +419,7 @@ fn happening() -> impl Strategy<Value = Happens> {
         2 => Just(Happens::Enter),
         2 => Just(Happens::GoOut),
         1 => status.prop_map(Happens::Show),
+        2 => (0..3_u128).prop_map(Happens::Changes),
         1 => (0..3_u128).prop_map(Happens::Watch),
         1 => (0..3_u128).prop_map(Happens::Unwatch),
         8 => prop::bool::weighted(0.8).prop_map(Happens::Store),

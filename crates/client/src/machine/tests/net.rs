@@ -28,7 +28,8 @@ struct Wire {
 pub(super) struct Sessions<T> {
     wires: Vec<Wire>,
     pub(super) session: Option<Kept<T>>,
-    tokens: usize,
+    /// Sockets that it greeted, each with a new token.
+    pub(super) tokens: usize,
     /// Sessions that there ever were.
     pub(super) begun: usize,
 }

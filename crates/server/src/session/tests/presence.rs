@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use aldis_protocol::{
     ClientMessage, CloseCode, Codec, SetPresence, Status, UserId,
-    limits::{MAX_SUBSCRIPTIONS, QUEUE_FRAMES},
+    limits::{HEARTBEAT_INTERVAL, MAX_SUBSCRIPTIONS, QUEUE_FRAMES},
 };
 use aldis_registry::{Decision, Watcher};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::{
-    awaits_close, comes_back, connected, is_resumed,
+    Client, awaits_close, comes_back, connected, is_resumed,
     stage::{Stage, settle, signal},
 };
 use crate::{
@@ -119,11 +119,74 @@ async fn whoever_is_away_is_told_the_latest_when_he_is_back() {
     assert_eq!(messages[0]["session"]["replayed"], 1);
     assert_eq!((&messages[1]["payload"], notes(&messages)), (&json!(5), vec!["9"]));
 
-    // Nothing has changed since, and nothing is told.
+    // Once a pong has proved that it was heard, nothing is told.
+    answers_ping(&back).await;
     back.breaks();
     settle().await;
     let (_, messages) = comes_back(&stage, &messages[0], 1).await;
     assert_eq!(messages.len(), 1);
+}
+
+/// Waits for the next ping, and answers it.
+async fn answers_ping(client: &Client) {
+    sleep(HEARTBEAT_INTERVAL + Duration::from_millis(300)).await;
+    assert!(client.received().contains(&Outgoing::Ping));
+    client.does(Incoming::Pong);
+    settle().await;
+}
+
+/// What was written before the socket ended is in nobody's hands; that the client has read it, only a pong says.
+#[tokio::test(start_paused = true)]
+async fn what_was_written_right_before_a_break_was_never_told_again() {
+    let breaks: [fn(&Client); 2] =
+        [Client::breaks, |client| client.does(Incoming::Closed(Some(CloseCode::ProtocolError.as_u16())))];
+    for breaks in breaks {
+        let stage = Stage::new();
+        let (client, first) = connected(&stage).await;
+        let (somebody, other) = (stage.somebody(), stage.somebody());
+        stage.watches(somebody.user);
+        stage.watches(other.user);
+        answers_ping(&client).await;
+        stage.shows(&somebody, Status::Away, 1);
+        stage.shows(&somebody, Status::Busy, 2);
+        settle().await;
+        assert_eq!(notes(&client.messages()), ["2"], "written, and lost on its way");
+        breaks(&client);
+        settle().await;
+        let (_, messages) = comes_back(&stage, &first, 0).await;
+        assert!(is_resumed(&messages));
+        assert_eq!(notes(&messages), ["2"], "the other was heard of before");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_written_to_a_connection_that_another_displaces_is_told_again() {
+    let stage = Stage::new();
+    let (client, first) = connected(&stage).await;
+    let somebody = stage.somebody();
+    stage.watches(somebody.user);
+    stage.shows(&somebody, Status::Busy, 1);
+    settle().await;
+    assert_eq!(notes(&client.messages()), ["1"]);
+    let (_, messages) = comes_back(&stage, &first, 0).await;
+    assert_eq!(notes(&messages), ["1"]);
+}
+
+/// Sessions that watch hundreds come back at once, and are told only what each may not have heard.
+#[tokio::test(start_paused = true)]
+async fn who_has_heard_of_hundreds_is_told_of_the_one_that_is_new() {
+    let stage = Stage::new();
+    let (client, first) = connected(&stage).await;
+    let watched: Vec<_> = (0..MAX_SUBSCRIPTIONS).map(|_| stage.somebody()).collect();
+    watched.iter().for_each(|device| stage.watches(device.user));
+    settle().await;
+    answers_ping(&client).await;
+    stage.shows(&watched[7], Status::Busy, 7);
+    settle().await;
+    client.breaks();
+    settle().await;
+    let (_, messages) = comes_back(&stage, &first, 0).await;
+    assert_eq!((messages.len(), notes(&messages)), (2, vec!["7"]));
 }
 
 #[tokio::test(start_paused = true)]

@@ -185,7 +185,7 @@ async fn insert_sqlite(
          sender_fingerprint, payload, created_at_ms)";
     let mut inserted = 0;
     for piece in in_pieces(numbered) {
-        let mut query = sqlx::query(with_values(insert, COLUMNS, piece.len()));
+        let mut query = sqlx::query(with_values(insert, COLUMNS, piece.len(), ""));
         for one in piece {
             let NewChat { sender, request, payload, .. } = &batch[one.place];
             query = query

@@ -9,13 +9,14 @@ use futures::{
 use tokio::sync::mpsc::error::TryRecvError;
 
 use super::{Fixture, NOW, device_id, fifty_at_once, suite};
-use crate::store::{Committed, Kept, Marked, NewMessage, NewReceipt, Posted, Store, Which};
+use crate::store::{Committed, Kept, Marked, NewMessage, NewReceipt, Posted, Store, Submitted, Which};
 
 suite![
     numbers_go_up_by_one_in_both_mailboxes,
     a_message_to_oneself_takes_one_number,
     the_same_again_is_a_duplicate_and_another_a_conflict,
     copies_that_race_are_kept_once,
+    duplicates_among_new_ones_leave_no_gap,
     nobody_gets_no_message,
     a_full_mailbox_takes_no_more_and_leaves_no_gap,
     what_arrives_makes_room,
@@ -148,6 +149,34 @@ async fn copies_that_race_are_kept_once(fixture: Fixture) {
     let duplicates = posted.iter().filter(|posted| matches!(posted, Posted::Duplicate(_))).count();
     assert_eq!((stored, duplicates), (1, 49));
     assert_eq!(numbers(&fixture.store, bob).await, [1]);
+}
+
+async fn duplicates_among_new_ones_leave_no_gap(fixture: Fixture) {
+    let (store, ann, bob) = (&fixture.store, fixture.user().await, fixture.user().await);
+    let first = keep(store, message(ann, bob, "a", "one")).await;
+    let nobody = UserId::new(uuid::Uuid::new_v4());
+    let batch = [
+        message(ann, bob, "b", "two"),
+        message(ann, bob, "a", "one"),
+        message(bob, ann, "a", "three"),
+        message(ann, bob, "a", "other"),
+        message(ann, bob, "b", "two"),
+        message(ann, bob, "c", "four"),
+        message(ann, nobody, "d", "five"),
+        message(ann, bob, "e", "six"),
+    ];
+    for batch in [&batch[..6], &batch[..]] {
+        // Nothing is awaited in between, so that all of them are one batch.
+        let submitted: Vec<_> = batch.iter().map(|message| store.post(message.clone()).unwrap()).collect();
+        let posted = join_all(submitted.into_iter().map(Submitted::answer)).await;
+        let posted: Vec<Posted> = posted.into_iter().map(Result::unwrap).collect();
+        assert_eq!([posted[1], posted[3]], [Posted::Duplicate(first), Posted::Conflict]);
+        assert!(matches!(posted[4], Posted::Duplicate(_)));
+        assert!(posted.get(6).is_none_or(|posted| *posted == Posted::NoSuchUser));
+    }
+    let texts = ["one", "two", "three", "four", "six"].map(str::to_owned);
+    let expected: Vec<(u64, String)> = (1..).zip(texts).collect();
+    assert_eq!([mailbox(store, ann, 0, 10).await, mailbox(store, bob, 0, 10).await], [&expected[..]; 2]);
 }
 
 async fn nobody_gets_no_message(fixture: Fixture) {

@@ -1,16 +1,19 @@
 //! A message is posted: in one transaction with many others.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
 
 use aldis_protocol::{DeviceId, MessageId, RequestId, UserId};
 use bytes::Bytes;
-use sqlx::{Postgres, Sqlite, Transaction};
+use sqlx::{AssertSqlSafe, Postgres, Sqlite, Transaction};
 use uuid::Uuid;
 
 use super::{Mailboxes, StoredMessage, UNDELIVERED_PER_MAILBOX, UNDELIVERED_PER_SENDER, sequence};
 use crate::store::{
     Store, StoreError,
-    batch::{in_pieces, with_values},
+    batch::{hex_list, in_pieces, with_values},
     contacts,
     db::{Tx, within},
     standings,
@@ -112,29 +115,23 @@ impl Append for NewMessage {
         size_of::<Self>() + self.encrypted_content.len()
     }
 
-    /// Duplicates and full mailboxes are set aside first, and only what remains is numbered: no gaps.
+    /// As if none had been kept before, which the database tells, and as if there were room for all. Where that is not
+    /// so, duplicates and full mailboxes are set aside, and what remains is numbered anew: no gaps.
     async fn write(
         tx: &mut Tx,
         mailboxes: &mut Mailboxes,
         batch: &[Self],
     ) -> Result<Vec<Posted>, StoreError> {
         let created_at_ms = batch.iter().map(|message| message.now_ms).max().unwrap_or_default();
-        let mut known = Known::find(tx, batch).await?;
-        let mut crowds = Crowds::count(tx, mailboxes, batch).await?;
-        let mut posted = Vec::with_capacity(batch.len());
-        let mut kept = Vec::with_capacity(batch.len());
-        for message in batch {
-            let outcome = known.find_same(message).unwrap_or_else(|| {
-                let outcome = post(message, mailboxes, &mut crowds, created_at_ms);
-                if let Posted::Stored(new) = outcome {
-                    known.add(message, new);
-                    kept.push((message, new));
-                }
-                outcome
-            });
-            posted.push(outcome);
+        let (before, crowds) = (mailboxes.clone(), Crowds::count(tx, mailboxes, batch).await?);
+        let mut outcomes = Outcomes::of(batch, Known::default(), mailboxes, crowds.clone(), created_at_ms);
+        if outcomes.has_refusals() || !insert_new(tx, &outcomes.kept).await? {
+            *mailboxes = before;
+            let known = Known::find(tx, batch).await?;
+            outcomes = Outcomes::of(batch, known, mailboxes, crowds, created_at_ms);
+            insert(tx, &outcomes.kept, "").await?;
         }
-        insert(tx, &kept).await?;
+        let Outcomes { posted, kept } = outcomes;
         let mut new_acquaintances: Vec<(UserId, UserId)> = kept
             .iter()
             .filter(|(message, _)| message.reaches_out)
@@ -147,6 +144,40 @@ impl Append for NewMessage {
         }
         standings::append(tx, &new_acquaintances, created_at_ms).await?;
         Ok(posted)
+    }
+}
+
+/// What becomes of each message of a batch, and which are kept.
+struct Outcomes<'a> {
+    posted: Vec<Posted>,
+    kept: Vec<(&'a NewMessage, Kept)>,
+}
+
+impl<'a> Outcomes<'a> {
+    fn of(
+        batch: &'a [NewMessage],
+        mut known: Known<'a>,
+        mailboxes: &mut Mailboxes,
+        mut crowds: Crowds,
+        created_at_ms: i64,
+    ) -> Self {
+        let mut kept = Vec::with_capacity(batch.len());
+        let posted = batch.iter().map(|message| {
+            known.find_same(message).unwrap_or_else(|| {
+                let outcome = post(message, mailboxes, &mut crowds, created_at_ms);
+                if let Posted::Stored(new) = outcome {
+                    known.add(message, new);
+                    kept.push((message, new));
+                }
+                outcome
+            })
+        });
+        Self { posted: posted.collect(), kept }
+    }
+
+    /// Whether a message is refused that may have been kept before.
+    fn has_refusals(&self) -> bool {
+        self.posted.iter().any(|outcome| matches!(outcome, Posted::MailboxFull | Posted::NoSuchUser))
     }
 }
 
@@ -180,7 +211,8 @@ fn message_id(created_at_ms: i64) -> MessageId {
 }
 
 /// Messages that are kept already, by what the sender's device calls them.
-struct Known(HashMap<(String, String), KnownMessage>);
+#[derive(Default)]
+struct Known<'a>(HashMap<(Cow<'a, str>, Cow<'a, str>), KnownMessage>);
 
 struct KnownMessage {
     kept: Kept,
@@ -200,7 +232,7 @@ struct KnownRow {
     created_at_ms: i64,
 }
 
-impl Known {
+impl<'a> Known<'a> {
     async fn find(tx: &mut Tx, batch: &[NewMessage]) -> Result<Self, StoreError> {
         let rows: Vec<KnownRow> = match tx {
             Tx::Sqlite(tx) => {
@@ -234,25 +266,25 @@ impl Known {
     /// What becomes of a message whose name is known.
     fn find_same(&self, message: &NewMessage) -> Option<Posted> {
         let (device, request) = message.name();
-        let known = self.0.get(&(device.to_owned(), request.to_owned()))?;
+        let known = self.0.get(&(device.into(), request.into()))?;
         let is_same =
             known.recipient == message.addressee && known.encrypted_content == message.encrypted_content;
         Some(if is_same { Posted::Duplicate(known.kept) } else { Posted::Conflict })
     }
 
-    fn add(&mut self, message: &NewMessage, kept: Kept) {
+    fn add(&mut self, message: &'a NewMessage, kept: Kept) {
         let (device, request) = message.name();
         let known = KnownMessage {
             kept,
             recipient: message.recipient,
             encrypted_content: message.encrypted_content.clone(),
         };
-        self.0.insert((device.to_owned(), request.to_owned()), known);
+        self.0.insert((device.into(), request.into()), known);
     }
 }
 
 impl KnownRow {
-    fn named(self) -> ((String, String), KnownMessage) {
+    fn named<'a>(self) -> ((Cow<'a, str>, Cow<'a, str>), KnownMessage) {
         let kept = Kept {
             message_id: MessageId::new(self.message_id),
             sender_seq: sequence(self.sender_seq),
@@ -261,11 +293,12 @@ impl KnownRow {
         };
         let recipient = UserId::new(self.recipient_id);
         let known = KnownMessage { kept, recipient, encrypted_content: self.encrypted_content.into() };
-        ((self.sender_device_id, self.request_id), known)
+        ((self.sender_device_id.into(), self.request_id.into()), known)
     }
 }
 
 /// How many undelivered messages of each sender are in mailboxes that one sender may have filled up his part of.
+#[derive(Clone)]
 struct Crowds(HashMap<UserId, HashMap<UserId, i64>>);
 
 impl Crowds {
@@ -309,23 +342,54 @@ async fn count_by_sender(tx: &mut Tx, recipient: UserId) -> Result<HashMap<UserI
     Ok(rows.into_iter().map(|(sender, count)| (UserId::new(sender), count)).collect())
 }
 
-async fn insert(tx: &mut Tx, kept: &[(&NewMessage, Kept)]) -> Result<(), StoreError> {
-    match tx {
-        _ if kept.is_empty() => Ok(()),
-        Tx::Sqlite(tx) => insert_sqlite(tx, kept).await,
-        Tx::Postgres(tx) => insert_postgres(tx, kept).await,
+/// Inserts messages, where none of them is kept already. Else it leaves nothing behind, and gives false.
+async fn insert_new(tx: &mut Tx, kept: &[(&NewMessage, Kept)]) -> Result<bool, StoreError> {
+    let on_conflict = "ON CONFLICT (sender_device_id, request_id) DO NOTHING";
+    let are_new = insert(tx, kept, on_conflict).await? == kept.len() as u64;
+    if !are_new {
+        delete(tx, kept).await?;
     }
+    Ok(are_new)
+}
+
+async fn insert(
+    tx: &mut Tx,
+    kept: &[(&NewMessage, Kept)],
+    on_conflict: &'static str,
+) -> Result<u64, StoreError> {
+    match tx {
+        _ if kept.is_empty() => Ok(0),
+        Tx::Sqlite(tx) => insert_sqlite(tx, kept, on_conflict).await,
+        Tx::Postgres(tx) => insert_postgres(tx, kept, on_conflict).await,
+    }
+}
+
+async fn delete(tx: &mut Tx, kept: &[(&NewMessage, Kept)]) -> Result<(), StoreError> {
+    let ids = kept.iter().map(|(_, kept)| kept.message_id.as_uuid());
+    match tx {
+        Tx::Sqlite(tx) => {
+            let delete = "DELETE FROM messages WHERE message_id IN (SELECT unhex(value) FROM json_each($1))";
+            sqlx::query(delete).bind(hex_list(ids)).execute(&mut **tx).await?;
+        }
+        Tx::Postgres(tx) => {
+            let delete = "DELETE FROM messages WHERE message_id = ANY ($1)";
+            sqlx::query(delete).bind(ids.collect::<Vec<_>>()).execute(&mut **tx).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn insert_sqlite(
     tx: &mut Transaction<'static, Sqlite>,
     kept: &[(&NewMessage, Kept)],
-) -> Result<(), StoreError> {
+    on_conflict: &'static str,
+) -> Result<u64, StoreError> {
     const COLUMNS: usize = 9;
     let insert = "INSERT INTO messages (message_id, sender_id, sender_device_id, request_id, sender_seq, recipient_id, \
          recipient_seq, encrypted_content, created_at_ms)";
+    let mut inserted = 0;
     for piece in in_pieces(kept) {
-        let mut query = sqlx::query(with_values(insert, COLUMNS, piece.len()));
+        let mut query = sqlx::query(with_values(insert, COLUMNS, piece.len(), on_conflict));
         for (message, kept) in piece {
             query = query
                 .bind(kept.message_id.as_uuid())
@@ -338,15 +402,16 @@ async fn insert_sqlite(
                 .bind(message.encrypted_content.as_ref())
                 .bind(kept.created_at_ms);
         }
-        query.execute(&mut **tx).await?;
+        inserted += query.execute(&mut **tx).await?.rows_affected();
     }
-    Ok(())
+    Ok(inserted)
 }
 
 async fn insert_postgres(
     tx: &mut Transaction<'static, Postgres>,
     kept: &[(&NewMessage, Kept)],
-) -> Result<(), StoreError> {
+    on_conflict: &'static str,
+) -> Result<u64, StoreError> {
     let insert = "INSERT INTO messages (message_id, sender_id, sender_device_id, request_id, sender_seq, recipient_id, \
              recipient_seq, encrypted_content, created_at_ms) \
          SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::uuid[], $7::bigint[], \
@@ -355,11 +420,11 @@ async fn insert_postgres(
         kept.iter().map(|(message, kept)| of(message, kept)).collect()
     }
     let contents: Vec<&[u8]> = kept.iter().map(|(message, _)| message.encrypted_content.as_ref()).collect();
-    sqlx::query(insert)
+    let inserted = sqlx::query(AssertSqlSafe(format!("{insert} {on_conflict}")))
         .bind(column(kept, |_, kept| kept.message_id.as_uuid()))
         .bind(column(kept, |message, _| message.sender.as_uuid()))
-        .bind(column(kept, |message, _| message.sender_device.as_str().to_owned()))
-        .bind(column(kept, |message, _| message.request.as_str().to_owned()))
+        .bind(kept.iter().map(|(message, _)| message.sender_device.as_str()).collect::<Vec<_>>())
+        .bind(kept.iter().map(|(message, _)| message.request.as_str()).collect::<Vec<_>>())
         .bind(column(kept, |_, kept| super::stored_sequence(kept.sender_seq)))
         .bind(column(kept, |message, _| message.recipient.as_uuid()))
         .bind(column(kept, |_, kept| super::stored_sequence(kept.recipient_seq)))
@@ -367,5 +432,5 @@ async fn insert_postgres(
         .bind(column(kept, |_, kept| kept.created_at_ms))
         .execute(&mut **tx)
         .await?;
-    Ok(())
+    Ok(inserted.rows_affected())
 }

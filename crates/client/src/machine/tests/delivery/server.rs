@@ -1,4 +1,4 @@
-//! A naive server of rooms and of one mailbox. What it is asked, what it answers and what it sends on go their own ways,
+//! A naive server of rooms, of one mailbox and of a few users who are watched. What it is asked, what it answers and what it sends on go their own ways,
 //! each in its order.
 
 use super::*;
@@ -71,12 +71,14 @@ pub(super) struct Held {
 #[derive(Clone)]
 pub(super) enum Outcome {
     Ack(Ack<'static>),
+    /// It was carried out before.
+    Again(Ack<'static>),
     Refused(ErrorCode),
     /// Looked up when it is answered.
     Look,
 }
 
-/// The rooms, the mailbox, and the sessions of the one client.
+/// The rooms, the mailbox, who is watched, and the sessions of the one client.
 pub(super) struct Server {
     pub(super) net: Net<Held>,
     /// By room; the mailbox under none.
@@ -85,6 +87,8 @@ pub(super) struct Server {
     pub(super) followed: BTreeMap<RoomId, (u64, u64)>,
     /// The application's own joins that it has no answer to.
     pub(super) joining: BTreeMap<u32, RoomId>,
+    /// How often a user has changed how he shows himself.
+    pub(super) changes: HashMap<UserRef, u32>,
     clock: i64,
 }
 
@@ -95,6 +99,7 @@ impl Server {
             logs: BTreeMap::from([(None, Log::default())]),
             followed: BTreeMap::new(),
             joining: BTreeMap::new(),
+            changes: HashMap::new(),
             clock: 0,
         }
     }
@@ -124,7 +129,7 @@ impl Server {
         let id = id.unwrap();
         let known = self.held(|held| held.acks.get(&id).cloned()).flatten();
         let outcome = match known {
-            Some(ack) => Outcome::Ack(ack),
+            Some(ack) => Outcome::Again(ack),
             None if refused && may_be_refused(&id, message.kind()) => {
                 Outcome::Refused(ErrorCode::RateLimited)
             }
@@ -208,7 +213,12 @@ impl Server {
         let Some((bytes, outcome, clock)) = next else { return };
         let ClientFrame { id, message } = Codec::Json.decode_client(&bytes).unwrap();
         match (outcome, message) {
-            (Outcome::Ack(ack), _) => self.reply(clock, id, ServerMessage::Ack(ack)),
+            // Whoever subscribes is told behind the answer.
+            (Outcome::Ack(ack), ClientMessage::PresenceSubscribe(subscribe)) => {
+                self.reply(clock, id, ServerMessage::Ack(ack));
+                subscribe.user_ids.into_iter().for_each(|user| self.tell_of(user));
+            }
+            (Outcome::Ack(ack) | Outcome::Again(ack), _) => self.reply(clock, id, ServerMessage::Ack(ack)),
             (Outcome::Refused(code), _) => {
                 let error = ErrorReply { retry_after: Some(1), ..ErrorReply::new(code, "not now") };
                 let error = if code == ErrorCode::RateLimited { error } else { ErrorReply::new(code, "no") };
@@ -255,6 +265,34 @@ impl Server {
         }
         self.held(|held| held.to_tell.retain(|(room, entry)| room.is_some() || entry.seq > seq));
         self.reply(self.clock, id, ServerMessage::Synced(Synced { seq, first_seq, complete }));
+    }
+
+    /// What arrives may be the proof of a client that comes back. What it was told on the last socket may be lost.
+    pub(super) fn arrive(&mut self, count: usize) {
+        let greeted = self.net.sessions.tokens;
+        let asked = self.net.arrive_at_server(count);
+        if self.net.sessions.tokens > greeted {
+            let watched = self.held(|held| held.watched.clone()).unwrap_or_default();
+            watched.into_iter().for_each(|user| self.tell_of(user));
+        }
+        self.held(|held| held.asked.extend(asked));
+    }
+
+    /// Somebody shows himself in another way.
+    pub(super) fn change(&mut self, user: UserRef) {
+        *self.changes.entry(user).or_default() += 1;
+        self.tell_of(user);
+    }
+
+    /// Tells the session of a user, if it watches him.
+    fn tell_of(&mut self, user: UserRef) {
+        let (UserRef::Id(user_id), Some(true)) = (user, self.held(|held| held.watched.contains(&user)))
+        else {
+            return;
+        };
+        let (status, devices) = (Status::Online, self.changes.get(&user).copied().unwrap_or_default());
+        let presence = Presence { user_id, status, note: None, devices, last_seen: None };
+        self.reply(self.clock, None, ServerMessage::Presence(presence));
     }
 
     pub(super) fn tell(&mut self) {

@@ -1,33 +1,23 @@
-//! The client library over networks that are cut and servers that are killed: every message once and in order
-//! (protocol.md, sections 4 and 5).
+//! Mail: each message handled once and in order, and acknowledged.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use aldis_client::protocol::{Fingerprint, ServerMessage, UserRef};
-use aldis_client::{Client, Credentials, Event, Events, IncomingMessage, Options};
-use aldis_tests::{Identity, Proxy, TestServer, unique};
+use aldis_client::{Client, Event, Events, IncomingMessage};
+use aldis_tests::{Proxy, TestServer};
 use futures::{StreamExt as _, stream};
 use tokio::sync::watch;
 
+use crate::person::Person;
+use crate::trouble::{self, CUTS};
+use crate::{PATIENCE, UNDER_WAY, server};
+
 const MESSAGES: u32 = 200;
-/// Messages that may wait for their `ack` at a time.
-const UNDER_WAY: usize = 8;
-const CUTS: usize = 20;
-/// After so many cuts the server is killed and started again.
-const CUTS_FOR_A_KILL: usize = 7;
-/// For everything to have arrived; with it, for a request to be answered.
-const PATIENCE: Duration = Duration::from_secs(120);
 
-fn server() -> TestServer {
-    TestServer::builder().env("ALDIS_ROUTING", "open").start()
-}
-
-/// Somebody with one device, and where that keeps what it gets.
-struct Person {
-    identity: Identity,
-    device: String,
+/// Somebody, and where that keeps what it gets.
+struct Reader {
+    person: Person,
     shelf: Shelf,
 }
 
@@ -73,26 +63,20 @@ impl Shelf {
     }
 }
 
-impl Person {
+impl Reader {
     fn new(name: &str) -> Self {
-        Self { identity: Identity::new(), device: unique(name), shelf: Shelf::new() }
+        Self { person: Person::new(name), shelf: Shelf::new() }
     }
 
     fn fingerprint(&self) -> Fingerprint {
-        self.identity.secret().public_key().fingerprint()
-    }
-
-    fn options(&self, url: &str) -> Options {
-        let credentials = Credentials::key(self.identity.secret()).for_device(self.device.parse().unwrap());
-        // Twenty breaks in a row are a matter of seconds only where the waits do not grow.
-        let options = Options::new(url, credentials).unwrap().longest_wait(Duration::from_millis(500));
-        options.request_timeout(PATIENCE)
+        self.person.fingerprint()
     }
 
     /// A client that goes on where the shelf ends.
     fn starts(&self, url: &str) -> (Client, Events) {
         let shelf = self.shelf.clone();
-        Client::start(self.options(url).mailbox(shelf.cursor(), move |message| shelf.clone().store(message)))
+        let options = self.person.options(url);
+        Client::start(options.mailbox(shelf.cursor(), move |message| shelf.clone().store(message)))
     }
 }
 
@@ -110,43 +94,37 @@ fn sent_texts() -> Vec<String> {
     (0..MESSAGES).map(|number| format!("to {number}")).collect()
 }
 
-/// Cuts the network in the course of what arrives, and kills the server now and then.
-async fn make_trouble(server: &TestServer, proxy: &Proxy, shelf: &Shelf) {
-    for cut in 1..=CUTS {
-        shelf.holds(cut * MESSAGES as usize / (CUTS + 2)).await;
-        if cut % CUTS_FOR_A_KILL == 0 {
-            server.kill9();
-            server.restart_same_port();
-        }
-        proxy.cut();
-    }
-}
-
 #[test]
 fn mail_both_ways_arrives_once_and_in_order_over_cuts_and_kills() {
     let server = server();
     let proxy = Proxy::before(&server);
-    let (ann, bob) = (Person::new("ann"), Person::new("bob"));
+    let (ann, bob) = (Reader::new("ann"), Reader::new("bob"));
+    let networks = [&proxy];
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let (ann_client, ann_events) = ann.starts(&proxy.url());
         let (bob_client, bob_events) = bob.starts(&proxy.url());
         let watching = [ann_events, bob_events].map(|events| tokio::spawn(watch(events)));
         ann_client.connected().await.unwrap();
         bob_client.connected().await.unwrap();
+        let enough = async |cut, _| {
+            bob.shelf.holds(cut * MESSAGES as usize / (CUTS + 2)).await;
+            ann_client.connected().await.unwrap();
+            bob_client.connected().await.unwrap();
+        };
 
         tokio::join!(
             send_all(&ann_client, bob.fingerprint()),
             send_all(&bob_client, ann.fingerprint()),
-            make_trouble(&server, &proxy, &bob.shelf),
+            trouble::make(&server, &networks, enough),
         );
-        for (person, client) in [(&ann, &ann_client), (&bob, &bob_client)] {
-            person.shelf.holds(MESSAGES as usize).await;
+        for (reader, client) in [(&ann, &ann_client), (&bob, &bob_client)] {
+            reader.shelf.holds(MESSAGES as usize).await;
             let mut cursor = client.watch_mailbox_cursor();
             let whole = cursor.wait_for(|cursor| *cursor == Some(2 * u64::from(MESSAGES)));
             tokio::time::timeout(PATIENCE, whole).await.expect("a mailbox without gaps").unwrap();
-            assert_eq!(person.shelf.texts(), sent_texts());
+            assert_eq!(reader.shelf.texts(), sent_texts());
         }
-        assert_all_delivered(&bob, &server).await;
+        assert_all_delivered(&bob.person, &server).await;
         ann_client.stop().await;
         bob_client.stop().await;
         for sessions in watching {
@@ -176,8 +154,7 @@ async fn watch(mut events: Events) -> (u32, u32) {
 
 /// Looks with another device until the server knows of each message that it was delivered.
 async fn assert_all_delivered(person: &Person, server: &TestServer) {
-    let credentials = Credentials::key(person.identity.secret());
-    let (client, mut events) = Client::start(Options::new(&server.url(""), credentials).unwrap());
+    let (client, mut events) = Client::start(person.visits(&server.url("")));
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !is_all_delivered(&client, &mut events).await {
         assert!(tokio::time::Instant::now() < deadline, "each message is acknowledged in time");
@@ -210,7 +187,7 @@ async fn is_all_delivered(client: &Client, events: &mut Events) -> bool {
 #[test]
 fn a_program_that_is_started_again_goes_on_where_its_store_ends() {
     let server = server();
-    let (ann, bob) = (Person::new("ann"), Person::new("bob"));
+    let (ann, bob) = (Reader::new("ann"), Reader::new("bob"));
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let (ann_client, ann_events) = ann.starts(&server.url(""));
         drop(ann_events);

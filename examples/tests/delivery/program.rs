@@ -1,58 +1,36 @@
-//! `encrypted_mailbox` as it is used: killed, and started again.
-
-#![allow(clippy::expect_used, clippy::panic, reason = "this is how a test fails and says why")]
+//! An example in a terminal, with a directory of its own.
 
 use std::{
     env, fs,
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc::{Receiver, sync_channel},
     thread,
     time::Duration,
 };
 
-use aldis_tests::{TestServer, unique};
+use aldis_tests::unique;
 
 /// How long a line is awaited.
 const PATIENCE: Duration = Duration::from_secs(30);
 const SHOWN_LINES: usize = 1_000;
 
-#[test]
-fn an_inbox_has_each_message_once_over_a_kill() {
-    let server = TestServer::builder().env("ALDIS_ROUTING", "open").start();
-    let directory = Directory::new();
-    let mailbox = |name: &str| {
-        let (key, inbox) = (format!("{name}.key"), format!("{name}.inbox"));
-        directory.runs("encrypted_mailbox", &[&server.url(""), &key, &inbox, "our secret"])
-    };
-    let mut alice = mailbox("alice");
-    let bob = mailbox("bob").fingerprint();
-    for text in ["one", "two"] {
-        alice.types(&format!("{bob} {text}"));
-        alice.expects("stored for its recipient");
-    }
-    let program = mailbox("bob");
-    program.expects("1 one");
-    program.expects("2 two");
-    drop(program);
-    alice.types(&format!("{bob} three"));
-    let program = mailbox("bob");
-    program.expects("3 three");
-    let inbox = fs::read_to_string(directory.0.join("bob.inbox")).expect("an inbox");
-    assert_eq!(inbox, "1 one\n2 two\n3 three\n");
-}
-
-struct Directory(PathBuf);
+/// Where programs keep their files.
+pub(crate) struct Directory(PathBuf);
 
 impl Directory {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let path = env::temp_dir().join(unique("aldis-delivery"));
         fs::create_dir(&path).expect("a temporary directory");
         Self(path)
     }
 
-    fn runs(&self, example: &str, arguments: &[&str]) -> Program {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    pub(crate) fn runs(&self, example: &str, arguments: &[&str]) -> Program {
         let mut command = Command::new(binary(example));
         command.args(arguments).current_dir(&self.0).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("the example's binary");
@@ -65,7 +43,7 @@ impl Directory {
                 }
             }
         });
-        Program { child, shown }
+        Program { input: child.stdin.take(), child, shown, seen: Vec::new() }
     }
 }
 
@@ -77,30 +55,42 @@ impl Drop for Directory {
 }
 
 /// A running example. It is killed when this is dropped.
-struct Program {
+pub(crate) struct Program {
     child: Child,
+    input: Option<ChildStdin>,
     shown: Receiver<String>,
+    seen: Vec<String>,
 }
 
 impl Program {
-    fn types(&mut self, line: &str) {
-        let input = self.child.stdin.as_mut().expect("its input");
+    pub(crate) fn types(&mut self, line: &str) {
+        let input = self.input.as_mut().expect("an open input");
         writeln!(input, "{line}").expect("a program that reads");
     }
 
     /// Waits for a line that has this text; gives the line.
-    fn expects(&self, text: &str) -> String {
+    pub(crate) fn expects(&mut self, text: &str) -> String {
         loop {
-            let line = self.shown.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("awaited {text:?}"));
+            let line = self.shown.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|_| panic!("awaited {text:?}; shown so far: {:#?}", self.seen));
+            self.seen.push(line.clone());
             if line.contains(text) {
                 return line;
             }
         }
     }
 
-    fn fingerprint(&self) -> String {
-        let line = self.expects("I am ");
-        line.trim_start_matches("I am ").to_owned()
+    /// As Ctrl-D does; gives all that it has shown.
+    pub(crate) fn leaves(mut self) -> Vec<String> {
+        self.input = None;
+        assert!(self.child.wait().expect("its end").success());
+        self.seen.extend(self.shown.iter());
+        std::mem::take(&mut self.seen)
+    }
+
+    /// Waits for it to give up.
+    pub(crate) fn fails(mut self) {
+        assert!(!self.child.wait().expect("its end").success());
     }
 }
 

@@ -1,0 +1,44 @@
+//! Who uses the client library.
+
+use std::time::Duration;
+
+use aldis_client::protocol::{DeviceId, Fingerprint};
+use aldis_client::{Credentials, Options};
+use aldis_tests::{Identity, unique};
+
+use crate::PATIENCE;
+
+/// Somebody with a device.
+pub(crate) struct Person {
+    identity: Identity,
+    pub(crate) device: DeviceId,
+}
+
+impl Person {
+    pub(crate) fn new(name: &str) -> Self {
+        Self { identity: Identity::new(), device: unique(name).parse().expect("a device id") }
+    }
+
+    /// The same on another device.
+    pub(crate) fn elsewhere(&self) -> Self {
+        let identity = Identity::of(self.identity.secret());
+        Self { identity, device: unique("other").parse().expect("a device id") }
+    }
+
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        self.identity.secret().public_key().fingerprint()
+    }
+
+    /// Connects as a device that lives only as long as its session.
+    pub(crate) fn visits(&self, url: &str) -> Options {
+        Options::new(url, Credentials::key(self.identity.secret())).expect("a URL")
+    }
+
+    /// Connects as the device.
+    pub(crate) fn options(&self, url: &str) -> Options {
+        let credentials = Credentials::key(self.identity.secret()).for_device(self.device.clone());
+        let options = Options::new(url, credentials).expect("a URL");
+        // Twenty breaks in a row are a matter of seconds only where the waits do not grow.
+        options.longest_wait(Duration::from_millis(500)).request_timeout(PATIENCE)
+    }
+}

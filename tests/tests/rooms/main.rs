@@ -1,0 +1,12 @@
+//! Rooms: joined and left, talked in, read, decided about (protocol.md, section 4, "Rooms"; http.md, rooms).
+
+mod doors;
+mod entering;
+mod history;
+mod limits;
+mod making;
+mod reach;
+mod removal;
+mod state;
+mod steps;
+mod talking;
