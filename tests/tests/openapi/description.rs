@@ -1,9 +1,8 @@
 //! The description as the server gives it, and calls held against it.
 
+use aldis_tests::schema::mismatch;
 use aldis_tests::{Answer, Http, TestServer};
 use serde_json::{Map, Value};
-
-use crate::schema::mismatch;
 
 /// The media type of whatever went wrong.
 pub(crate) const PROBLEM: &str = "application/problem+json";
@@ -40,8 +39,8 @@ impl Description {
         calls
     }
 
-    /// Makes a call, named as in the tables, whose path has `part` in its place or at its end. What it takes and what
-    /// it gives have to be as described.
+    /// Makes a call, named as in the tables, whose path has `part` in its place or at its end. What it takes has to
+    /// be as described; what it gives always is, by [`Http`].
     #[track_caller]
     pub(crate) fn call(
         &self,
@@ -61,7 +60,7 @@ impl Description {
         headers.extend((!bytes.is_empty()).then_some(("content-type", "application/json")));
         let answer = http.send(method, &path, &headers, bytes);
         let operation = &self.document["paths"][template][method.to_lowercase()];
-        self.check_response(name, operation, &answer);
+        assert!(operation.is_object(), "{name} is not described");
         if !body.is_null() && answer.status < 300 {
             let content = &operation["requestBody"]["content"]["application/json"];
             self.check(name, &content["schema"], body);
@@ -78,23 +77,6 @@ impl Description {
     pub(crate) fn resolved<'a>(&'a self, thing: &'a Value) -> &'a Value {
         let pointer = thing["$ref"].as_str().and_then(|reference| reference.strip_prefix('#'));
         pointer.map_or(thing, |pointer| self.document.pointer(pointer).unwrap())
-    }
-
-    #[track_caller]
-    fn check_response(&self, name: &str, operation: &Value, answer: &Answer) {
-        let what = format!("{name}: {}", answer.status);
-        let response = &operation["responses"][answer.status.to_string()];
-        assert!(response.is_object(), "{what} is not described: {answer:?}");
-        let response = self.resolved(response);
-        for header in object(&response["headers"]).keys() {
-            assert!(answer.headers.contains_key(header), "{what} without {header}");
-        }
-        let contents = response["content"].as_object();
-        assert_eq!(contents.is_none(), answer.body.is_empty(), "{what}");
-        for (kind, content) in contents.into_iter().flatten() {
-            assert_eq!(answer.header("content-type"), kind, "{what}");
-            self.check(&what, &content["schema"], &answer.json());
-        }
     }
 
     #[track_caller]

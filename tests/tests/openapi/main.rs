@@ -4,5 +4,4 @@ mod answers;
 mod description;
 mod document;
 mod page;
-mod schema;
 mod texts;

@@ -1,16 +1,16 @@
 //! Whether a value is as a schema has it, in the words of JSON Schema that the description uses. A word that is not known
 //! here ends the scenario, so that nothing passes for want of looking.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 
 use aldis_protocol::{Timestamp, UserId};
 use regex::Regex;
-use serde_json::Value;
-
-use crate::description::{array, object};
+use serde_json::{Map, Value};
 
 /// What is wrong with a value, and where. Members that are not described are wrong, too.
-pub(crate) fn mismatch(document: &Value, schema: &Value, value: &Value) -> Option<String> {
+#[must_use]
+pub fn mismatch(document: &Value, schema: &Value, value: &Value) -> Option<String> {
     Checker { document }.check(schema, value, "").err()
 }
 
@@ -87,9 +87,7 @@ fn keeps_to(word: &str, rule: &Value, value: &Value) -> bool {
         "type" => one_or_many(rule).iter().any(|name| is_of_type(name.as_str().unwrap(), value)),
         "enum" => array(rule).contains(value),
         "required" => array(rule).iter().all(|name| value.get(name.as_str().unwrap()).is_some()),
-        "pattern" => {
-            value.as_str().is_none_or(|text| Regex::new(rule.as_str().unwrap()).unwrap().is_match(text))
-        }
+        "pattern" => value.as_str().is_none_or(|text| matches(rule.as_str().unwrap(), text)),
         "minLength" => length().is_none_or(|length| length >= rule.as_u64().unwrap()),
         "maxLength" => length().is_none_or(|length| length <= rule.as_u64().unwrap()),
         "minimum" => value.as_u64().is_none_or(|number| number >= rule.as_u64().unwrap()),
@@ -97,6 +95,17 @@ fn keeps_to(word: &str, rule: &Value, value: &Value) -> bool {
         "format" => value.as_str().is_none_or(|text| is_of_format(rule.as_str().unwrap(), text)),
         other => panic!("`{other}` is not known here"),
     }
+}
+
+/// A description has few patterns, and scenarios many texts.
+fn matches(pattern: &str, text: &str) -> bool {
+    thread_local! {
+        static PATTERNS: RefCell<HashMap<String, Regex>> = RefCell::default();
+    }
+    PATTERNS.with_borrow_mut(|patterns| {
+        let known = patterns.entry(pattern.to_owned()).or_insert_with(|| Regex::new(pattern).unwrap());
+        known.is_match(text)
+    })
 }
 
 fn one_or_many(rule: &Value) -> Vec<&Value> {
@@ -122,4 +131,14 @@ fn is_of_format(name: &str, text: &str) -> bool {
         "password" => true,
         other => panic!("format `{other}` is not known here"),
     }
+}
+
+#[track_caller]
+fn array(value: &Value) -> &[Value] {
+    value.as_array().unwrap_or_else(|| panic!("no list: {value}"))
+}
+
+#[track_caller]
+fn object(value: &Value) -> &Map<String, Value> {
+    value.as_object().unwrap_or_else(|| panic!("no object: {value}"))
 }
