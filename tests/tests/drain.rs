@@ -122,6 +122,31 @@ fn a_client_that_reads_nothing_holds_up_no_drain() {
 }
 
 #[test]
+fn a_client_that_has_proved_nothing_yet_is_told_to_come_back() {
+    let server = TestServer::start();
+    let waiting = ["/v1/connect", "/v1/chat/lobby"].map(|door| Upgrade::to(door).peer(&server));
+    let signal = Instant::now();
+    server.signal_terminate();
+    for mut peer in waiting {
+        let error = loop {
+            let told = peer.expects_any();
+            if told["type"] != "auth_challenge" {
+                break told;
+            }
+        };
+        assert_eq!((&error["type"], &error["payload"]["code"]), (&json!("error"), &json!("draining")));
+        assert_eq!(
+            (&error["payload"]["close"], &error["payload"]["reconnect"]),
+            (&json!(1012), &json!(true))
+        );
+        assert!(error["payload"]["retry_after"].is_u64(), "{error}");
+        peer.expects_close_code(1012);
+    }
+    assert!(signal.elapsed() < Duration::from_secs(3), "{:?}", signal.elapsed());
+    assert!(server.awaits_exit(END).success());
+}
+
+#[test]
 fn a_call_that_is_under_way_is_answered() {
     let server = TestServer::start();
     let mut witness = server.user().opens_ephemeral();

@@ -177,6 +177,20 @@ fn ten_malformed_messages_in_a_row_end_the_connection() {
 }
 
 #[test]
+fn what_is_too_large_and_well_formed_counts_for_nothing() {
+    let mut peer = peer();
+    let content = aldis_tests::base64(&[b'x'; 48_001]);
+    let recipient = "01900000-0000-7000-8000-000000000001";
+    let message = json!({"type": "message", "recipient_id": recipient, "encrypted_content": content});
+    for _ in 0..12 {
+        peer.sends(message.clone());
+        peer.expects_error("too_large");
+    }
+    peer.sends(json!({"type": "ping"}));
+    peer.expects("pong");
+}
+
+#[test]
 fn breaches_of_the_framing_are_1002() {
     let valid = json!({"type": "ping"}).to_string();
     let breaches: Vec<(&str, Vec<u8>)> = vec![

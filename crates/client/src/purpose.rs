@@ -52,8 +52,10 @@ impl Purpose {
             ClientMessage::Signal(Signal { kind: SignalKind::Offer, target, .. }) => {
                 Self::Call(target.clone())
             }
-            ClientMessage::Join(join) => Self::Join(join.room.clone(), Since::Now),
-            ClientMessage::Leave(leave) => Self::Leave(leave.room.clone()),
+            ClientMessage::Join(join) => {
+                join.room.clone().map_or(Self::Nothing, |room| Self::Join(room, Since::Now))
+            }
+            ClientMessage::Leave(leave) => leave.room.clone().map_or(Self::Nothing, Self::Leave),
             ClientMessage::ChatMessage(chat) => chat.room.clone().map_or(Self::Nothing, Self::Chat),
             ClientMessage::Broadcast(broadcast) => in_room(&broadcast.room),
             ClientMessage::History(history) => in_room(&history.room),

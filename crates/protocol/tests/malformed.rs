@@ -87,12 +87,12 @@ fn null_is_as_absent() {
             assert_eq!((signal.payload.as_bytes(), signal.signature), (&b"null"[..], None));
         },
     );
-    bad_request(r#"{"type":"join","room":null}"#, "`room`");
+    bad_request(r#"{"type":"received","count":null}"#, "`count`");
 }
 
 #[test]
 fn missing_and_mistyped_fields_are_named() {
-    bad_request(r#"{"type":"join"}"#, "`room`");
+    bad_request(r#"{"type":"received"}"#, "`count`");
     bad_request(r#"{"type":"offer","payload":{}}"#, "`target_device_id`");
     bad_request(r#"{"type":"offer","target_device_id":"a"}"#, "`payload`");
     bad_request(
@@ -343,7 +343,6 @@ mod protobuf {
             &Envelope { target_device_id: None, target_user_id: Some("x".into()), ..offer() },
             "`target_user_id`",
         );
-        bad_request(&of(Body::Join(schema::Join {})), "`room`");
         bad_request(&Envelope { room: Some("a/b".into()), ..of(Body::Join(schema::Join {})) }, "`room`");
     }
 

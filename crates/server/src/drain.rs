@@ -39,10 +39,23 @@ pub(crate) async fn drain(node: &Node) {
 
 /// Tells a client when to come back. Gives the close that is to follow.
 pub(crate) fn announce(outlet: &Outlet) -> Closing {
-    let reconnect_after = rand::rng().random_range(COME_BACK);
+    let reconnect_after = come_back();
     let message = ServerMessage::ServerDraining(ServerDraining { reconnect_after });
     // A session that cannot take it is closing anyhow.
     let _ = outlet.push(Frame::new(outlet.codec.encode_server(&fresh(message)), false));
+    restart(reconnect_after)
+}
+
+/// The close of a client that has proved nothing yet.
+pub(crate) fn dismiss() -> Closing {
+    restart(come_back())
+}
+
+fn come_back() -> u64 {
+    rand::rng().random_range(COME_BACK)
+}
+
+fn restart(reconnect_after: u64) -> Closing {
     Closing::new(CloseCode::Restart, "", "the server restarts").retry_after(reconnect_after)
 }
 

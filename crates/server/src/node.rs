@@ -1,9 +1,6 @@
 //! One running server, as its connections see it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -18,7 +15,8 @@ pub(crate) struct Node {
     pub(crate) sessions: TaskTracker,
     /// Cancelled when connections have to end.
     pub(crate) stop: CancellationToken,
-    draining: AtomicBool,
+    /// Cancelled when nobody new is taken any more.
+    draining: CancellationToken,
 }
 
 impl Node {
@@ -30,17 +28,22 @@ impl Node {
             router,
             sessions: TaskTracker::new(),
             stop: CancellationToken::new(),
-            draining: AtomicBool::new(false),
+            draining: CancellationToken::new(),
         }
     }
 
     /// From now on nobody new is taken.
     pub(crate) fn start_draining(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.draining.cancel();
+    }
+
+    /// Returns when the server is about to stop.
+    pub(crate) async fn drains(&self) {
+        self.draining.cancelled().await;
     }
 
     /// Whether the server is about to stop.
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.draining.is_cancelled()
     }
 }

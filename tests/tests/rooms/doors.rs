@@ -36,6 +36,17 @@ fn the_chat_door_leads_into_its_room() {
     assert_eq!(other.expects("broadcast")["room"], room);
     one.sends(json!({"type": "history"}));
     assert_eq!(contents(&one.expects("history")), ["Good?"]);
+    for (kind, error) in [("leave", None), ("leave", Some("unknown_room")), ("join", None)] {
+        other.sends(json!({"type": kind}));
+        match error {
+            Some(code) => drop(other.expects_error(code)),
+            None => drop(other.expects("ack")),
+        }
+    }
+    assert_eq!(
+        [one.expects("member_left")["room"].clone(), one.expects("member_joined")["room"].clone()],
+        [json!(room), json!(room)]
+    );
     let elsewhere = unique("room");
     joins(&mut one, &elsewhere);
     assert_eq!(says(&mut one, &elsewhere, "there")["seq"], 1, "any room may be named");

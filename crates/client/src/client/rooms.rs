@@ -21,7 +21,7 @@ impl Client {
     /// [`RequestError`]: [`ErrorCode::UnknownRoom`](aldis_protocol::ErrorCode::UnknownRoom) for a room that is not
     /// there or not open, [`ErrorCode::Conflict`](aldis_protocol::ErrorCode::Conflict) for the 101st.
     pub async fn join(&self, room: &RoomId, since: Since) -> Result<(), RequestError> {
-        let message = ClientMessage::Join(Join { room: room.clone() });
+        let message = ClientMessage::Join(Join { room: Some(room.clone()) });
         let id = RequestId::from_uuid(Uuid::now_v7());
         self.ask(id, message, Purpose::Join(room.clone(), since)).await.map(drop)
     }
@@ -31,7 +31,7 @@ impl Client {
     /// # Errors
     /// [`RequestError`].
     pub async fn leave(&self, room: &RoomId) -> Result<(), RequestError> {
-        self.acked(ClientMessage::Leave(Leave { room: room.clone() })).await.map(drop)
+        self.acked(ClientMessage::Leave(Leave { room: Some(room.clone()) })).await.map(drop)
     }
 
     /// Says something in a room; it is stored and numbered. The [`Ack`] has its number (`seq`).

@@ -110,7 +110,7 @@ impl<R> Machine<R> {
         let message = match &errand {
             Errand::Join(room) => {
                 self.rooms.returning(room);
-                ClientMessage::Join(Join { room: room.clone() })
+                ClientMessage::Join(Join { room: Some(room.clone()) })
             }
             Errand::History(room) => ClientMessage::History(HistoryRequest {
                 room: Some(room.clone()),

@@ -194,7 +194,7 @@ async fn a_room_is_followed_over_sessions() {
     drop(peer);
     let mut peer = network.welcome().await;
     let join = hear(&mut peer).await;
-    assert!(matches!(join.read().message, ClientMessage::Join(join) if join.room == hall()));
+    assert!(matches!(join.read().message, ClientMessage::Join(join) if join.room == Some(hall())));
     peer.ack(join.id()).await;
     let history = hear(&mut peer).await;
     let ClientMessage::History(request) = history.read().message else { panic!("no history") };

@@ -10,15 +10,17 @@ use crate::{DeviceId, Payload, RequestId, RoomId, Sender, Timestamp, UserId};
 /// C→S: the session enters a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Join {
-    /// The room.
-    pub room: RoomId,
+    /// The room; on `/v1/chat/{room}` it may be left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<RoomId>,
 }
 
 /// C→S: the session leaves a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leave {
-    /// The room.
-    pub room: RoomId,
+    /// The room; on `/v1/chat/{room}` it may be left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<RoomId>,
 }
 
 /// S→C: who is in a room.

@@ -33,8 +33,8 @@ fn client_message() -> impl Strategy<Value = ClientMessage<'static>> {
         auth().prop_map(ClientMessage::Auth),
         signal().prop_map(ClientMessage::Signal),
         Just(ClientMessage::IceServers),
-        room().prop_map(|room| ClientMessage::Join(Join { room })),
-        room().prop_map(|room| ClientMessage::Leave(Leave { room })),
+        of(room()).prop_map(|room| ClientMessage::Join(Join { room })),
+        of(room()).prop_map(|room| ClientMessage::Leave(Leave { room })),
         (of(room()), chat())
             .prop_map(|(room, payload)| ClientMessage::ChatMessage(ChatMessage { room, payload })),
         (of(room()), payload())

@@ -27,6 +27,9 @@ use crate::{
     store::{Durable, NewChat, RoomPage, Said, StoreError, Submitted},
 };
 
+/// Why a message about no room is refused.
+pub(crate) const NO_ROOM: &str = "missing field `room`; only /v1/chat/{room} knows one without it";
+
 /// Sessions that are served before others get their turn.
 const CHUNK: usize = 256;
 
@@ -284,6 +287,6 @@ fn broadcast_done() -> ServerMessage<'static> {
     done("Handed on to the room")
 }
 
-fn no_room_named() -> ServerMessage<'static> {
-    error(ErrorCode::BadRequest, "missing field `room`; only /v1/chat/{room} knows one without it")
+pub(super) fn no_room_named() -> ServerMessage<'static> {
+    error(ErrorCode::BadRequest, NO_ROOM)
 }

@@ -135,7 +135,7 @@ pub(crate) enum Taken {
 struct Queue {
     frames: VecDeque<Frame>,
     bytes: usize,
-    /// What the session took and has not written yet still counts.
+    /// What the session took and has not written yet still counts; without a socket, all that it keeps since the break.
     taken: Load,
     orders: Orders,
     marks: Marks,
@@ -355,18 +355,24 @@ impl Outlet {
         Sender { device_id: self.device.clone(), user_id: self.user, fingerprint: self.fingerprint }
     }
 
-    /// For the session itself: what waits. What was taken the last time counts as written.
+    /// For the session itself: what waits. What was taken the last time counts as written, where it has a socket.
     pub(crate) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Taken> {
         let mut queue = self.lock();
         if let Some(order) = queue.orders.take() {
             return Poll::Ready(Taken::Order(order));
         }
         if queue.frames.is_empty() {
-            queue.taken = Load::default();
+            if !queue.detached {
+                queue.taken = Load::default();
+            }
             queue.register(cx.waker());
             return Poll::Pending;
         }
-        queue.taken = Load::new(queue.frames.len(), queue.bytes);
+        queue.taken = if queue.detached {
+            queue.frames.iter().filter(|frame| frame.counted).fold(queue.taken, |held, frame| held.and(frame))
+        } else {
+            Load::new(queue.frames.len(), queue.bytes)
+        };
         queue.bytes = 0;
         Poll::Ready(Taken::Frames(std::mem::take(&mut queue.frames)))
     }
@@ -408,7 +414,17 @@ impl Outlet {
 
     /// For the session itself: whether it has a socket.
     pub(crate) fn set_detached(&self, detached: bool) {
-        self.lock().detached = detached;
+        let mut queue = self.lock();
+        queue.detached = detached;
+        queue.taken = Load::default();
+    }
+
+    /// For the session itself: it keeps a frame of its own for its client, which shares the room of those that come here.
+    pub(crate) fn hold(&self, frame: &Frame) {
+        let mut queue = self.lock();
+        if queue.detached && frame.counted {
+            queue.taken = queue.taken.and(frame);
+        }
     }
 
     /// For the session itself: what it keeps for its client besides the queue.
@@ -468,6 +484,11 @@ impl Load {
         // The queue's limits are far below.
         let half = |number| u32::try_from(number).unwrap_or(u32::MAX);
         Self { frames: half(frames), bytes: half(bytes) }
+    }
+
+    /// With one frame more.
+    fn and(self, frame: &Frame) -> Self {
+        Self::new(self.frames() + 1, self.bytes() + frame.bytes.len())
     }
 
     const fn frames(self) -> usize {

@@ -17,6 +17,7 @@ use aldis_registry::{Departure, Joining, Member, RoomFacts, RoomView, Seat};
 
 use super::{
     Denied, Reply, Router,
+    chat::no_room_named,
     deliver::{Encoded, deliver_in_order},
     done,
     notices::fresh,
@@ -76,7 +77,8 @@ impl RoomChanges {
 
 impl Router {
     /// Brings a session into a room.
-    pub(super) fn join(self: &Arc<Self>, from: &Arc<Outlet>, room: RoomId) -> Reply {
+    pub(super) fn join(self: &Arc<Self>, from: &Arc<Outlet>, room: Option<RoomId>) -> Reply {
+        let Some(room) = room else { return Reply::Now(no_room_named()) };
         let (router, from, turn) = (Arc::clone(self), Arc::clone(from), Turn::take(from));
         let mut request = RoomRequest::of(&from);
         Reply::Later(Box::pin(async move {
@@ -90,7 +92,8 @@ impl Router {
     }
 
     /// Takes a session out of a room.
-    pub(super) fn leave(self: &Arc<Self>, from: &Arc<Outlet>, room: RoomId) -> Reply {
+    pub(super) fn leave(self: &Arc<Self>, from: &Arc<Outlet>, room: Option<RoomId>) -> Reply {
+        let Some(room) = room else { return Reply::Now(no_room_named()) };
         if from.turns.is_free() {
             return Reply::Now(self.go_out(from, &room));
         }

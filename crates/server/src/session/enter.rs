@@ -23,21 +23,23 @@ use super::{
 };
 use crate::{
     clock::Now,
-    router::{Denied, FactorDue, Identity, Outlet, ProvedByKey, Router, new_session_id},
+    router::{Closing, Denied, FactorDue, Identity, Outlet, ProvedByKey, Router, new_session_id},
 };
 
 /// Brings a connection through its door. Returns the session's task, not yet running; nothing where the connection was
-/// sent away, or handed to a session that was there already.
+/// sent away, or handed to a session that was there already. Whoever has not proved anything when `dismissed` ends is sent
+/// away with its close.
 pub(crate) async fn enter<W: Wire>(
     mut wire: W,
     mut arrival: Arrival,
+    dismissed: impl Future<Output = Closing> + Send,
     router: &Arc<Router>,
     resume_window: Duration,
     sockets: &TaskTracker,
 ) -> Option<Task<W>> {
     let (door, codec, room) = (arrival.door, arrival.codec, arrival.room.take());
     let arrived = Arrived { door, codec, room, resume_window };
-    match prove(&mut wire, arrival, router).await {
+    match prove(&mut wire, arrival, dismissed, router).await {
         Ok(proved) => {
             wire.set_message_limit(MAX_MESSAGE_BYTES);
             admit(wire, arrived, proved, router, sockets).await
@@ -169,7 +171,12 @@ pub(super) struct Proved {
     pub(super) claim: Option<Claim>,
 }
 
-async fn prove<W: Wire>(wire: &mut W, arrival: Arrival, router: &Router) -> Result<Proved, Option<Refusal>> {
+async fn prove<W: Wire>(
+    wire: &mut W,
+    arrival: Arrival,
+    dismissed: impl Future<Output = Closing> + Send,
+    router: &Router,
+) -> Result<Proved, Option<Refusal>> {
     let (door, codec) = (arrival.door, arrival.codec);
     let question = match arrival.begin(Now::read())? {
         Begun::Ask(question) => question,
@@ -177,7 +184,11 @@ async fn prove<W: Wire>(wire: &mut W, arrival: Arrival, router: &Router) -> Resu
             if let Some(challenge) = challenge {
                 wire.enqueue(Outgoing::Frame(codec.encode_server(&fresh(challenge))));
             }
-            await_proof(wire, awaiting).await?
+            tokio::select! {
+                biased;
+                question = await_proof(wire, awaiting) => question?,
+                closing = dismissed => return Err(Some(Refusal::closing(closing))),
+            }
         }
     };
     let Question { id, proof, resume } = question;

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use super::resume::Claim;
 use crate::{
     clock::Now,
-    router::{Denied, KeyProof, TokenProof},
+    router::{Closing, Denied, KeyProof, TokenProof},
 };
 
 /// A connection that came in by a door.
@@ -245,6 +245,12 @@ impl Refusal {
     /// What the socket itself refused.
     pub(crate) fn of_socket(close: CloseCode, message: &'static str) -> Self {
         Self::with_error(&Denied::new(close.error_code(), message), close, "")
+    }
+
+    /// A close that has nothing to do with who came.
+    pub(crate) fn closing(closing: Closing) -> Self {
+        let Closing { code: close, reason, error } = closing;
+        Self { id: None, code: error.code, message: Box::new(ServerMessage::Error(error)), close, reason }
     }
 
     fn policy(denied: &Denied, reason: &'static str) -> Self {

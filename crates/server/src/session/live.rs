@@ -6,8 +6,8 @@ use std::{sync::Arc, time::Duration};
 use aldis_auth::Claims;
 use aldis_protocol::{
     AuthFailure, AuthRequired, AuthSuccess, Broadcast, ChatMessage, ClientFrame, ClientMessage, CloseCode,
-    Codec, DecodeError, Door, ErrorCode, ErrorReply, HistoryRequest, RequestId, RoomId, ServerFrame,
-    ServerMessage, Timestamp, limits::MAX_ERRORS_IN_A_ROW,
+    Codec, DecodeError, Door, ErrorCode, ErrorReply, HistoryRequest, Join, Leave, RequestId, RoomId,
+    ServerFrame, ServerMessage, Timestamp, limits::MAX_ERRORS_IN_A_ROW,
 };
 use bytes::Bytes;
 use uuid::Uuid;
@@ -25,7 +25,7 @@ use crate::{
     clock::{Now, milliseconds},
     metrics::Metrics,
     rate::Limit,
-    router::{Closing, Denied, Frame, Outlet, TokenLife},
+    router::{Closing, Denied, Frame, NO_ROOM, Outlet, TokenLife},
 };
 
 /// When a client that sent nothing but nonsense may come back, in seconds.
@@ -245,12 +245,8 @@ impl Live {
             return step;
         }
         match decoded {
-            Ok(frame) => {
-                self.metrics.received(frame.message.kind());
-                self.errors_in_a_row = 0;
-                self.take(frame, now)
-            }
-            Err(error) => self.malformed(error, now),
+            Ok(frame) => self.take_decoded(frame, now),
+            Err(error) => self.malformed(error.id, ErrorReply::new(error.code, error.message), now),
         }
     }
 
@@ -357,6 +353,20 @@ impl Live {
         }
     }
 
+    fn take_decoded<'a>(&mut self, mut frame: ClientFrame<'a>, now: Now) -> Step<'a> {
+        if let Some(room) = room_of(&mut frame.message) {
+            // On the chat door it may be left out.
+            *room = room.take().or_else(|| self.room.clone());
+            if room.is_none() {
+                let error = ErrorReply::new(ErrorCode::BadRequest, NO_ROOM);
+                return self.malformed(frame.id, error, now);
+            }
+        }
+        self.metrics.received(frame.message.kind());
+        self.errors_in_a_row = 0;
+        self.take(frame, now)
+    }
+
     fn take<'a>(&mut self, frame: ClientFrame<'a>, now: Now) -> Step<'a> {
         let ClientFrame { id, message } = frame;
         let digest = id.as_ref().and_then(|_| replies::digest(&message));
@@ -389,26 +399,14 @@ impl Live {
                 }
             };
         }
-        Step::Ask(asked, self.with_room(message))
+        Step::Ask(asked, message)
     }
 
-    /// On the chat door the room may be left out.
-    fn with_room<'a>(&self, mut message: ClientMessage<'a>) -> ClientMessage<'a> {
-        if let ClientMessage::ChatMessage(ChatMessage { room, .. })
-        | ClientMessage::Broadcast(Broadcast { room, .. })
-        | ClientMessage::History(HistoryRequest { room, .. }) = &mut message
-            && room.is_none()
-        {
-            room.clone_from(&self.room);
-        }
-        message
-    }
-
-    fn malformed(&mut self, error: DecodeError, now: Now) -> Step<'static> {
-        self.errors_in_a_row += 1;
+    fn malformed(&mut self, id: Option<RequestId>, error: ErrorReply<'static>, now: Now) -> Step<'static> {
+        // What is too large is well-formed all the same.
+        self.errors_in_a_row = if error.code == ErrorCode::TooLarge { 0 } else { self.errors_in_a_row + 1 };
         self.metrics.malformed.add();
-        let message = ServerMessage::Error(ErrorReply::new(error.code, error.message));
-        let reply = self.encode(error.id, message, now);
+        let reply = self.encode(id, ServerMessage::Error(error), now);
         if self.errors_in_a_row < MAX_ERRORS_IN_A_ROW {
             return Step::Reply(reply);
         }
@@ -476,6 +474,20 @@ pub(super) fn refusal_code(message: &ServerMessage<'_>) -> Option<ErrorCode> {
         Some(error.code)
     } else if let ServerMessage::AuthFailure(failure) = message {
         Some(failure.code)
+    } else {
+        None
+    }
+}
+
+/// The room that a message is about, where it is about one.
+fn room_of<'m>(message: &'m mut ClientMessage<'_>) -> Option<&'m mut Option<RoomId>> {
+    if let ClientMessage::Join(Join { room })
+    | ClientMessage::Leave(Leave { room })
+    | ClientMessage::ChatMessage(ChatMessage { room, .. })
+    | ClientMessage::Broadcast(Broadcast { room, .. })
+    | ClientMessage::History(HistoryRequest { room, .. }) = message
+    {
+        Some(room)
     } else {
         None
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use aldis_protocol::{ClientMessage, RequestId, Target, limits::REMEMBERED_REPLIES};
+use aldis_protocol::{ClientMessage, RequestId, RoomId, Target, limits::REMEMBERED_REPLIES};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
@@ -68,15 +68,13 @@ pub(super) fn digest(message: &ClientMessage<'_>) -> Option<RequestDigest> {
             };
             field(hash, b"payload", signal.payload.as_bytes())
         }
-        ClientMessage::Join(join) => field(hash, b"room", join.room.as_str().as_bytes()),
-        ClientMessage::Leave(leave) => field(hash, b"room", leave.room.as_str().as_bytes()),
+        ClientMessage::Join(join) => in_room(hash, join.room.as_ref()),
+        ClientMessage::Leave(leave) => in_room(hash, leave.room.as_ref()),
         ClientMessage::ChatMessage(chat) => {
-            let room = chat.room.as_ref().map_or("", |room| room.as_str());
-            field(field(hash, b"room", room.as_bytes()), b"payload", chat.payload.as_bytes())
+            field(in_room(hash, chat.room.as_ref()), b"payload", chat.payload.as_bytes())
         }
         ClientMessage::Broadcast(broadcast) => {
-            let room = broadcast.room.as_ref().map_or("", |room| room.as_str());
-            field(field(hash, b"room", room.as_bytes()), b"payload", broadcast.payload.as_bytes())
+            field(in_room(hash, broadcast.room.as_ref()), b"payload", broadcast.payload.as_bytes())
         }
         ClientMessage::Message(message) => {
             let hash = field(hash, b"recipient", message.recipient.to_string().as_bytes());
@@ -106,6 +104,10 @@ pub(super) fn digest(message: &ClientMessage<'_>) -> Option<RequestDigest> {
 /// A name and a value with its length, so that no two requests run together to the same bytes.
 fn field(hash: Sha256, name: &[u8], value: &[u8]) -> Sha256 {
     hash.chain_update(name).chain_update((value.len() as u64).to_be_bytes()).chain_update(value)
+}
+
+fn in_room(hash: Sha256, room: Option<&RoomId>) -> Sha256 {
+    field(hash, b"room", room.map_or("", |room| room.as_str()).as_bytes())
 }
 
 fn ids<T: ToString>(hash: Sha256, ids: &[T]) -> Sha256 {

@@ -100,7 +100,7 @@ impl<W: Wire> Task<W> {
     /// Sends a message that the server starts. False where the buffer for a client that is away ran over.
     pub(super) fn say(&mut self, message: ServerMessage<'_>) -> bool {
         let counted = message.is_counted();
-        self.send(Frame::new(self.outlet().codec.encode_server(&fresh(message)), counted))
+        self.send_own(Frame::new(self.outlet().codec.encode_server(&fresh(message)), counted))
     }
 
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<ControlFlow<Option<Closing>>> {
@@ -296,7 +296,7 @@ impl<W: Wire> Task<W> {
     /// Sends a reply in its turn.
     fn reply(&mut self, reply: Frame) -> Flow {
         if self.waiting.is_empty() {
-            return self.send_or_end(reply);
+            return self.send_own_or_end(reply);
         }
         self.waiting.push_reply(reply);
         Flow::Continue(())
@@ -321,9 +321,9 @@ impl<W: Wire> Task<W> {
         match answer {
             Answer::Message(asked, message) | Answer::End(asked, message) => {
                 let reply = self.live.answer(asked, *message, Now::read());
-                self.send_or_end(reply)
+                self.send_own_or_end(reply)
             }
-            Answer::Reply(reply) => self.send_or_end(reply),
+            Answer::Reply(reply) => self.send_own_or_end(reply),
             Answer::Part(frames) => {
                 frames.into_iter().for_each(|bytes| self.write(bytes));
                 Flow::Continue(())
@@ -359,6 +359,18 @@ impl<W: Wire> Task<W> {
     /// A client that is away for longer than its buffer lasts has lost its session.
     fn send_or_end(&mut self, frame: Frame) -> Flow {
         if self.send(frame) { Flow::Continue(()) } else { Flow::Break(Ending::Gone) }
+    }
+
+    fn send_own_or_end(&mut self, frame: Frame) -> Flow {
+        if self.send_own(frame) { Flow::Continue(()) } else { Flow::Break(Ending::Gone) }
+    }
+
+    /// Sends what did not come through the queue.
+    fn send_own(&mut self, frame: Frame) -> bool {
+        if self.wire.is_none() {
+            self.outlet().hold(&frame);
+        }
+        self.send(frame)
     }
 
     fn send(&mut self, frame: Frame) -> bool {

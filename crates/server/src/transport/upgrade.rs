@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     clock::Now,
-    drain::announce,
+    drain::{announce, dismiss},
     http::{AddressKey, Limited, Problem, audience, caller_address, socket_origin_allowed},
     node::Node,
     session::{Arrival, Credentials, enter},
@@ -134,8 +134,12 @@ impl Arrived {
 async fn begin_session<S: ByteStream>(on_upgrade: OnUpgrade, arrival: Arrival, place: Place, node: &Node) {
     let Ok(Ok(upgraded)) = timeout(UPGRADE, on_upgrade).await else { return };
     let Some(socket) = socket::<S>(upgraded, arrival.codec) else { return };
-    if let Some(task) = enter(socket, arrival, &node.router, node.config.resume_window, &node.sessions).await
-    {
+    let dismissed = async {
+        node.drains().await;
+        dismiss()
+    };
+    let window = node.config.resume_window;
+    if let Some(task) = enter(socket, arrival, dismissed, &node.router, window, &node.sessions).await {
         drop(place);
         if node.is_draining() {
             // It began too late for the drain to know of it.

@@ -115,7 +115,7 @@ impl World {
             for _ in 0..5 {
                 world.server.append(Some(room.clone()), None, true);
             }
-            let message = ClientMessage::Join(Join { room: room.clone() });
+            let message = ClientMessage::Join(Join { room: Some(room.clone()) });
             let (reply_to, _) = world.ask(message, Some(Purpose::Join(room.clone(), since)));
             if let Since::Seq(seq) = since {
                 world.server.followed.insert(room, (seq, seq));
@@ -141,11 +141,11 @@ impl World {
             Happens::SendToSelf => self.send(ME),
             Happens::Enter => {
                 let since = Purpose::Join(porch(), Since::Now);
-                self.ask(ClientMessage::Join(Join { room: porch() }), Some(since));
+                self.ask(ClientMessage::Join(Join { room: Some(porch()) }), Some(since));
                 self.is_on_porch = true;
             }
             Happens::GoOut => {
-                self.ask(ClientMessage::Leave(Leave { room: porch() }), None);
+                self.ask(ClientMessage::Leave(Leave { room: Some(porch()) }), None);
                 self.is_on_porch = false;
             }
             Happens::Show(status) => {

@@ -42,7 +42,7 @@ impl Rig {
     }
 
     fn join(&mut self, since: Since) {
-        let message = ClientMessage::Join(Join { room: hall() });
+        let message = ClientMessage::Join(Join { room: Some(hall()) });
         self.request(7, message, Purpose::Join(hall(), since));
         self.hear(Some("m-7"), ack());
     }
@@ -135,7 +135,7 @@ fn a_fresh_session_joins_again_and_asks_from_the_cursor() {
 fn a_room_without_a_number_is_read_from_the_time_of_joining() {
     let mut rig = Rig::with_key();
     rig.connect();
-    rig.request(7, ClientMessage::Join(Join { room: hall() }), Purpose::Join(hall(), Since::Now));
+    rig.request(7, ClientMessage::Join(Join { room: Some(hall()) }), Purpose::Join(hall(), Since::Now));
     rig.hear_at(1_000, Some("m-7"), ack());
     rig.loses_session();
     rig.answers(ack());
@@ -289,7 +289,7 @@ fn what_nobody_waited_for_is_told() {
 fn a_room_that_is_left_is_told_of_no_more() {
     let mut rig = Rig::in_hall(Since::Now);
     rig.hears(41);
-    rig.request(1, ClientMessage::Leave(Leave { room: hall() }), Purpose::Leave(hall()));
+    rig.request(1, ClientMessage::Leave(Leave { room: Some(hall()) }), Purpose::Leave(hall()));
     rig.hears(42);
     rig.hear(Some("m-1"), ack());
     assert_eq!(rig.told(), [41]);
@@ -301,7 +301,7 @@ fn a_room_that_is_left_is_told_of_no_more() {
 fn a_room_that_one_is_not_in_is_left_without_a_word() {
     let mut rig = Rig::with_key();
     rig.connect();
-    rig.request(1, ClientMessage::Leave(Leave { room: hall() }), Purpose::Leave(hall()));
+    rig.request(1, ClientMessage::Leave(Leave { room: Some(hall()) }), Purpose::Leave(hall()));
     rig.join(Since::Now);
     assert_eq!(rig.kinds(), [MessageKind::Join], "sent again after a break, the leave would undo the join");
     assert!(matches!(rig.settled[0], (1, Ok(Reply::Ack(_)))));
@@ -310,7 +310,7 @@ fn a_room_that_one_is_not_in_is_left_without_a_word() {
 #[test]
 fn a_room_is_left_with_its_session() {
     let mut rig = Rig::in_hall(Since::Now);
-    rig.request(1, ClientMessage::Leave(Leave { room: hall() }), Purpose::Leave(hall()));
+    rig.request(1, ClientMessage::Leave(Leave { room: Some(hall()) }), Purpose::Leave(hall()));
     rig.loses_session();
     assert!(matches!(rig.settled.last(), Some((1, Ok(Reply::Ack(_))))));
     assert!(rig.sent.is_empty());
@@ -319,8 +319,8 @@ fn a_room_is_left_with_its_session() {
 #[test]
 fn a_room_is_left_without_a_session_too() {
     let mut rig = Rig::with_key();
-    rig.request(1, ClientMessage::Join(Join { room: hall() }), Purpose::Join(hall(), Since::Now));
-    rig.request(2, ClientMessage::Leave(Leave { room: hall() }), Purpose::Leave(hall()));
+    rig.request(1, ClientMessage::Join(Join { room: Some(hall()) }), Purpose::Join(hall(), Since::Now));
+    rig.request(2, ClientMessage::Leave(Leave { room: Some(hall()) }), Purpose::Leave(hall()));
     assert!(matches!(rig.settled[..], [(1, Err(RequestError::NotConnected)), (2, Ok(Reply::Ack(_)))]));
     rig.connect();
     assert!(rig.sent.is_empty());
@@ -330,7 +330,7 @@ fn a_room_is_left_without_a_session_too() {
 fn a_refused_join_leaves_nothing_behind() {
     let mut rig = Rig::with_key();
     rig.connect();
-    rig.request(7, ClientMessage::Join(Join { room: hall() }), Purpose::Join(hall(), Since::Now));
+    rig.request(7, ClientMessage::Join(Join { room: Some(hall()) }), Purpose::Join(hall(), Since::Now));
     rig.hear(Some("m-7"), ServerMessage::Error(ErrorReply::new(ErrorCode::UnknownRoom, "no")));
     rig.loses_session();
     assert!(rig.sent.is_empty());
@@ -387,7 +387,7 @@ fn the_101st_room_is_refused() {
     rig.connect();
     for number in 0..101 {
         let room: RoomId = format!("room-{number}").parse().unwrap();
-        let message = ClientMessage::Join(Join { room: room.clone() });
+        let message = ClientMessage::Join(Join { room: Some(room.clone()) });
         rig.request(number, message, Purpose::Join(room, Since::Now));
         rig.hear(Some(&format!("m-{number}")), ack());
     }
@@ -403,7 +403,7 @@ fn a_hundred_rooms_are_joined_again_at_a_pace_that_leaves_room_for_others() {
     rig.connect();
     for number in 0..100 {
         let room: RoomId = format!("room-{number}").parse().unwrap();
-        let message = ClientMessage::Join(Join { room: room.clone() });
+        let message = ClientMessage::Join(Join { room: Some(room.clone()) });
         rig.request(number, message, Purpose::Join(room, Since::Seq(1)));
         rig.hear(Some(&format!("m-{number}")), ack());
     }

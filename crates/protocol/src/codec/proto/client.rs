@@ -147,16 +147,16 @@ fn read_signal(
 }
 
 fn read_chat(envelope: &Envelope, body: schema::ChatMessage) -> Result<ChatMessage<'static>, DecodeError> {
-    Ok(ChatMessage { room: optional_room(envelope)?, payload: payload("payload", body.payload)? })
+    Ok(ChatMessage { room: room(envelope)?, payload: payload("payload", body.payload)? })
 }
 
 fn read_broadcast(envelope: &Envelope, body: schema::Broadcast) -> Result<Broadcast<'static>, DecodeError> {
-    Ok(Broadcast { room: optional_room(envelope)?, payload: payload("payload", body.payload)? })
+    Ok(Broadcast { room: room(envelope)?, payload: payload("payload", body.payload)? })
 }
 
 fn read_history(envelope: &Envelope, body: &schema::History) -> Result<HistoryRequest, DecodeError> {
     Ok(HistoryRequest {
-        room: optional_room(envelope)?,
+        room: room(envelope)?,
         since_seq: body.since_seq.unwrap_or_default(),
         limit: body.limit.map(check::limit),
     })
@@ -181,11 +181,7 @@ fn ids(texts: &[String]) -> Result<Vec<crate::MessageId>, DecodeError> {
     parse_all("message_ids", texts)
 }
 
-fn room(envelope: &Envelope) -> Result<RoomId, DecodeError> {
-    parse("room", envelope.room.as_deref().unwrap_or_default())
-}
-
-fn optional_room(envelope: &Envelope) -> Result<Option<RoomId>, DecodeError> {
+fn room(envelope: &Envelope) -> Result<Option<RoomId>, DecodeError> {
     parse_optional("room", envelope.room.as_deref())
 }
 
@@ -203,11 +199,11 @@ fn write_body(envelope: &mut Envelope, message: &ClientMessage<'_>) -> Body {
         ClientMessage::Signal(signal) => write_signal(envelope, signal),
         ClientMessage::IceServers => Body::IceServers(schema::IceServers::default()),
         ClientMessage::Join(join) => {
-            envelope.room = Some(join.room.to_string());
+            envelope.room = join.room.as_ref().map(ToString::to_string);
             Body::Join(schema::Join {})
         }
         ClientMessage::Leave(leave) => {
-            envelope.room = Some(leave.room.to_string());
+            envelope.room = leave.room.as_ref().map(ToString::to_string);
             Body::Leave(schema::Leave {})
         }
         ClientMessage::ChatMessage(chat) => {

@@ -48,7 +48,7 @@ impl Node {
     }
 
     fn joins(&self, from: &Arc<Outlet>) -> Answer {
-        self.asks(from, ClientMessage::Join(Join { room: room() }))
+        self.asks(from, ClientMessage::Join(Join { room: Some(room()) }))
     }
 
     fn says(&self, from: &Arc<Outlet>, content: &str) -> Answer {

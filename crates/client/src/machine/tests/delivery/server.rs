@@ -149,9 +149,9 @@ impl Server {
 
     fn decide(&mut self, id: &RequestId, message: &ClientMessage<'_>) -> Outcome {
         if let ClientMessage::Join(join) = message {
-            self.enter(&join.room);
+            self.enter(join.room.as_ref().unwrap());
         } else if let ClientMessage::Leave(leave) = message {
-            if self.held(|held| held.joined.remove(&leave.room)) != Some(true) {
+            if self.held(|held| held.joined.remove(leave.room.as_ref().unwrap())) != Some(true) {
                 return Outcome::Refused(ErrorCode::UnknownRoom);
             }
         } else if let ClientMessage::ChatMessage(chat) = message {
