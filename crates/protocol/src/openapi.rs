@@ -35,7 +35,7 @@ pub(crate) enum DeviceName {}
 /// A code of six digits, or a recovery code.
 pub(crate) enum TotpCode {}
 
-/// What is hashed, signed or compared has one spelling: 32 bytes.
+/// What is hashed, signed or compared has one spelling.
 const HEX_32: &str = "^[0-9a-f]{64}$";
 /// 32 bytes leave two bits of the last digit, which are zero.
 const BASE64_32: &str = "^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$";

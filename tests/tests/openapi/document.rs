@@ -79,6 +79,7 @@ fn the_document_is_openapi_3_1() {
         assert!(operation["summary"].is_string(), "{name}: its summary");
         let in_path: BTreeSet<&str> = path.split(['{', '}']).skip(1).step_by(2).collect();
         let parameters = operation["parameters"].as_array().map(Vec::as_slice).unwrap_or_default();
+        assert!(parameters.iter().all(|parameter| !parameter.to_string().contains("null")), "{name}");
         let described = parameters.iter().filter(|parameter| parameter["in"] == "path");
         let described: BTreeSet<&str> =
             described.map(|parameter| parameter["name"].as_str().unwrap()).collect();

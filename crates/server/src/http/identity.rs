@@ -159,7 +159,11 @@ pub(super) async fn blob(
     path = "/api/identity/blob",
     tag = "identities",
     params(
-        ("If-Match" = Option<String>, Header, description = "The `ETag` of the blob that is replaced, quoted or not; `*` is any"),
+        (
+            "If-Match" = Option<String>,
+            Header,
+            description = "The `ETag` of the blob that is replaced, quoted or not; `*` is any",
+        ),
     ),
     request_body(content = Blob, content_type = "application/octet-stream"),
     responses(

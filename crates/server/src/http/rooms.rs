@@ -180,7 +180,11 @@ pub(super) async fn state(
     tag = "rooms",
     params(
         ("room" = RoomId, Path, description = "The room"),
-        ("If-Match" = Option<String>, Header, description = "The revision that is replaced, quoted or not: 0 for the first; `*` is any that was set. Without one: 428"),
+        (
+            "If-Match" = String,
+            Header,
+            description = "The revision that is replaced, quoted or not: 0 for the first; `*` is any that was set",
+        ),
     ),
     request_body = SetRoomState,
     responses(

@@ -14,7 +14,8 @@ use utoipa::{
         AllOfBuilder, Components, Content, HeaderBuilder, ObjectBuilder, OpenApi, Ref, RefOr, Response,
         ResponseBuilder, Schema, Type,
         header::Header,
-        path::{Operation, PathItem},
+        path::{Operation, Parameter, PathItem},
+        schema::SchemaType,
     },
 };
 
@@ -38,6 +39,7 @@ fn complete(mut document: OpenApi) -> OpenApi {
     add_schema::<PendingRotation>(&mut components);
     for operation in document.paths.paths.values_mut().flat_map(operations) {
         name(operation);
+        operation.parameters.iter_mut().flatten().for_each(forbid_null);
         for response in operation.responses.responses.values_mut() {
             match response {
                 RefOr::T(response) => identify(response),
@@ -59,6 +61,17 @@ fn name(operation: &mut Operation) {
     let subject = operation.tags.iter().flatten().next();
     if let (Some(subject), Some(name)) = (subject, &operation.operation_id) {
         operation.operation_id = Some(format!("{subject}_{name}"));
+    }
+}
+
+/// What stands in a path, a query or a header may be left out, but is never null.
+fn forbid_null(parameter: &mut RefOr<Parameter>) {
+    if let RefOr::T(parameter) = parameter
+        && let Some(RefOr::T(Schema::Object(object))) = &mut parameter.schema
+        && let SchemaType::Array(types) = &object.schema_type
+        && let Some(only) = types.iter().find(|kind| **kind != Type::Null)
+    {
+        object.schema_type = SchemaType::Type(only.clone());
     }
 }
 
