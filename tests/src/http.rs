@@ -7,6 +7,7 @@ use reqwest::blocking::{Client, RequestBuilder};
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
+use crate::contract::breach;
 use crate::{PATIENCE, TestServer};
 
 /// An HTTP client of one server, which it keeps alive, with the credentials of one user or none.
@@ -43,28 +44,33 @@ impl Http {
 
     /// GET.
     #[must_use]
+    #[track_caller]
     pub fn get(&self, path: &str) -> Answer {
-        send(self.request(Method::GET, path))
+        as_described(Method::GET, path, self.request(Method::GET, path))
     }
 
     /// POST with a JSON body.
     #[must_use]
+    #[track_caller]
     pub fn post(&self, path: &str, body: &Value) -> Answer {
-        send(self.request(Method::POST, path).json(body))
+        as_described(Method::POST, path, self.request(Method::POST, path).json(body))
     }
 
     /// DELETE.
     #[must_use]
+    #[track_caller]
     pub fn delete(&self, path: &str) -> Answer {
-        send(self.request(Method::DELETE, path))
+        as_described(Method::DELETE, path, self.request(Method::DELETE, path))
     }
 
     /// Any method, with headers and a body as they are given.
     #[must_use]
+    #[track_caller]
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
-        let request = self.request(method, path).body(body);
-        send(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)))
+        let request = self.request(method.clone(), path).body(body);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        as_described(method, path, request)
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -129,6 +135,16 @@ fn client() -> &'static Client {
     static CLIENT: LazyLock<Client> =
         LazyLock::new(|| Client::builder().no_proxy().timeout(PATIENCE * 3).build().expect("an HTTP client"));
     &CLIENT
+}
+
+/// The answer, which has to be one that the call is described to have.
+#[track_caller]
+fn as_described(method: Method, path: &str, request: RequestBuilder) -> Answer {
+    let answer = send(request);
+    if let Some(breach) = breach(method.as_str(), path, &answer) {
+        panic!("{method} {path} is described otherwise: {breach}: {}", answer.text());
+    }
+    answer
 }
 
 fn send(request: RequestBuilder) -> Answer {

@@ -2,7 +2,8 @@
 //! know only the protocol.
 //!
 //! - [`TestServer`] is the real binary with a database and a data directory of its own.
-//! - [`Http`] and [`RawHttp`] call its HTTP API, the first as any program would, the second byte by byte.
+//! - [`Http`] and [`RawHttp`] call its HTTP API, the first as any program would, the second byte by byte. What the
+//!   first is answered has to be as the API's description has it.
 //! - [`Upgrade`] opens a socket at a door; [`RawSocket`] sends any frame over it, valid or not; [`Peer`] speaks JSON
 //!   and [`ProtoPeer`] protobuf.
 //! - [`Proxy`] is the network between clients and the server, and can be cut.
@@ -12,6 +13,7 @@
 //! instead and what the server logged.
 
 mod authenticator;
+mod contract;
 mod frame;
 mod http;
 pub mod mail;
@@ -21,6 +23,7 @@ mod proto_peer;
 mod proxy;
 mod raw_http;
 mod raw_socket;
+pub mod schema;
 mod server;
 pub mod token;
 mod upgrade;

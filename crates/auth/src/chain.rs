@@ -14,6 +14,7 @@ mod state;
 mod statement;
 mod wire;
 
+pub use aldis_protocol::limits::MAX_REASON_BYTES;
 use aldis_protocol::{Fingerprint, api::ChainHead};
 
 pub use self::{
@@ -31,8 +32,6 @@ pub const MAX_CLOCK_SKEW_MS: u64 = 10 * 60 * 1_000;
 /// The most statements of one chain. The last place takes only a cancellation, so that a full chain is no way to make
 /// a rotation stick.
 pub const MAX_CHAIN_LENGTH: usize = 1_000;
-/// The longest reason of a rotation, in bytes.
-pub const MAX_REASON_BYTES: usize = 200;
 
 /// A whole chain. What exists was verified, and stays so as it grows.
 #[derive(Debug, Clone, PartialEq, Eq)]

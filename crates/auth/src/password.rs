@@ -1,15 +1,12 @@
 //! Passwords: hashed with Argon2id, or with bcrypt where it is wanted; hashes of either kind verify.
 
+pub use aldis_protocol::limits::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARACTERS};
 use argon2::{
     ARGON2ID_IDENT, Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version,
     password_hash::phc::PasswordHash,
 };
 use rand::CryptoRng;
 
-/// The fewest characters of a password.
-pub const MIN_PASSWORD_CHARACTERS: usize = 8;
-/// The most bytes of a password, so that none costs more than its hash.
-pub const MAX_PASSWORD_BYTES: usize = 1_024;
 /// The most bytes of a password under bcrypt, which reads 72 with the zero that ends them and ignores the rest.
 pub const MAX_BCRYPT_PASSWORD_BYTES: usize = 71;
 

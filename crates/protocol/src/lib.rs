@@ -39,6 +39,8 @@ mod kind;
 pub mod limits;
 mod message;
 mod names;
+#[cfg(feature = "openapi")]
+mod openapi;
 mod payload;
 mod secret;
 mod server;

@@ -76,3 +76,13 @@ pub const SOCKET_CHALLENGE_TIME: Duration = Duration::from_secs(10);
 pub const HTTP_CHALLENGE_TIME: Duration = Duration::from_secs(60);
 /// A challenge that lives longer is refused by clients.
 pub const MAX_CHALLENGE_TIME: Duration = Duration::from_secs(120);
+/// An email address; the longest that mail can be sent to.
+pub const MAX_EMAIL_BYTES: usize = 254;
+/// The fewest characters of a password.
+pub const MIN_PASSWORD_CHARACTERS: usize = 8;
+/// The most bytes of a password, so that none costs more than its hash.
+pub const MAX_PASSWORD_BYTES: usize = 1_024;
+/// What a rotation says of itself to people.
+pub const MAX_REASON_BYTES: usize = 200;
+/// The name of a device, for people.
+pub const MAX_DEVICE_NAME_CHARS: usize = 100;

@@ -1,7 +1,6 @@
 //! Addresses that accounts sign in with.
 
-/// The longest address, in bytes.
-const LONGEST: usize = 254;
+use aldis_protocol::limits::MAX_EMAIL_BYTES;
 
 /// The address in lower case, as it is kept and compared, if it is one: one `@`, both sides non-empty, no blanks or control
 /// characters.
@@ -9,7 +8,7 @@ pub(crate) fn canonical(email: &str) -> Option<String> {
     let (local, domain) = email.split_once('@')?;
     let sides = !local.is_empty() && !domain.is_empty() && !domain.contains('@');
     let plain = !email.chars().any(|character| character.is_whitespace() || character.is_control());
-    (sides && plain && email.len() <= LONGEST).then(|| email.to_lowercase())
+    (sides && plain && email.len() <= MAX_EMAIL_BYTES).then(|| email.to_lowercase())
 }
 
 #[cfg(test)]

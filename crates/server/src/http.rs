@@ -8,6 +8,7 @@ mod caller;
 mod contacts;
 mod cors;
 mod devices;
+mod docs;
 mod head;
 mod ice;
 mod identity;
@@ -15,6 +16,7 @@ mod limits;
 mod loopback;
 mod messages;
 mod metrics;
+mod openapi;
 mod ops;
 mod origin;
 mod problem;
@@ -30,10 +32,11 @@ use std::sync::Arc;
 use axum::{
     Router,
     middleware::{from_fn, from_fn_with_state},
-    routing::{delete, get, post, put},
+    routing::{delete, get},
 };
 use http::{HeaderValue, header::CACHE_CONTROL};
 use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) use self::{
     address::{AddressKey, caller_address},
@@ -49,45 +52,8 @@ use crate::node::Node;
 /// Everything that the server answers over HTTP, the doors among it. Expects the peer's address as
 /// `ConnectInfo<SocketAddr>` in the request's extensions.
 pub(crate) fn routes(node: Arc<Node>, doors: Router<Arc<Node>>) -> Router {
-    Router::new()
-        .route("/auth/register", post(auth::register))
-        .route("/auth/login", post(auth::login))
-        .route("/api/auth/challenge", post(auth::challenge))
-        .route("/api/auth/verify", post(auth::verify))
-        .route("/api/auth/refresh", post(auth::refresh))
-        .route("/api/auth/logout", post(auth::logout))
-        .route("/api/auth/password", post(auth::change_password))
-        .route("/api/account", delete(auth::delete_account))
-        .route("/api/auth/totp", delete(totp::remove))
-        .route("/api/auth/totp/enroll", post(totp::enroll))
-        .route("/api/auth/totp/verify", post(totp::verify))
-        .route("/api/identity/link", post(identity::link))
-        .route("/api/identity/rotate", post(identity::rotate))
-        .route("/api/identity/rotate/cancel", post(identity::cancel_rotation))
-        .route("/api/identity/blob", put(identity::publish_blob))
-        .route("/api/identity/blob/{fingerprint}", get(identity::blob))
-        .route("/api/identity/{fingerprint}", get(identity::show))
-        .route("/api/identity/{fingerprint}/chain", get(identity::chain))
-        .route("/api/keys/encryption", put(identity::publish_encryption_key))
-        .route("/api/users/{user}/keys", get(identity::keys))
-        .route("/devices/register", post(devices::register).delete(devices::remove_one_named_register))
-        .route("/devices", get(devices::list))
-        .route("/devices/", get(devices::list))
-        .route("/devices/{id}", delete(devices::remove))
-        .route("/devices/{id}/", delete(devices::remove))
-        .route("/api/contacts", get(contacts::list))
-        .route("/api/contacts/{user}", put(contacts::set).delete(contacts::remove))
-        .route("/api/contacts/{user}/request", post(contacts::request))
-        .route("/api/messages", get(messages::conversation))
-        .route("/api/rooms", post(rooms::create))
-        .route("/api/rooms/{room}", get(rooms::show))
-        .route("/api/rooms/{room}/members/{user}", put(rooms::add_member).delete(rooms::remove_member))
-        .route("/api/rooms/{room}/messages", get(rooms::messages))
-        .route("/api/rooms/{room}/state", get(rooms::state).put(rooms::set_state))
-        .route("/api/ice-servers", get(ice::list))
-        .route("/.well-known/jwks.json", get(auth::token_verifiers))
-        .route("/health", get(ops::health))
-        .route("/health/ready", get(ops::ready))
+    let (api, document) = api().split_for_parts();
+    api.merge(docs::routes(document))
         .merge(doors)
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
@@ -98,4 +64,48 @@ pub(crate) fn routes(node: Arc<Node>, doors: Router<Arc<Node>>) -> Router {
         .layer(from_fn_with_state(Arc::clone(&node), metrics::count))
         .layer(from_fn(trace::trace))
         .with_state(node)
+}
+
+/// The calls: each brings its method, its path and its description. What is another spelling of a path is described once.
+fn api() -> OpenApiRouter<Arc<Node>> {
+    OpenApiRouter::with_openapi(openapi::document())
+        .routes(routes!(auth::register))
+        .routes(routes!(auth::login))
+        .routes(routes!(auth::challenge))
+        .routes(routes!(auth::verify))
+        .routes(routes!(auth::refresh))
+        .routes(routes!(auth::logout))
+        .routes(routes!(auth::change_password))
+        .routes(routes!(auth::delete_account))
+        .routes(routes!(totp::remove))
+        .routes(routes!(totp::enroll))
+        .routes(routes!(totp::verify))
+        .routes(routes!(identity::link))
+        .routes(routes!(identity::rotate))
+        .routes(routes!(identity::cancel_rotation))
+        .routes(routes!(identity::publish_blob))
+        .routes(routes!(identity::blob))
+        .routes(routes!(identity::show))
+        .routes(routes!(identity::chain))
+        .routes(routes!(identity::publish_encryption_key))
+        .routes(routes!(identity::keys))
+        .routes(routes!(devices::register))
+        .route("/devices/register", delete(devices::remove_one_named_register))
+        .routes(routes!(devices::list))
+        .route("/devices", get(devices::list))
+        .routes(routes!(devices::remove))
+        .route("/devices/{id}/", delete(devices::remove))
+        .routes(routes!(contacts::list))
+        .routes(routes!(contacts::set, contacts::remove))
+        .routes(routes!(contacts::request))
+        .routes(routes!(messages::conversation))
+        .routes(routes!(rooms::create))
+        .routes(routes!(rooms::show))
+        .routes(routes!(rooms::add_member, rooms::remove_member))
+        .routes(routes!(rooms::messages))
+        .routes(routes!(rooms::state, rooms::set_state))
+        .routes(routes!(ice::list))
+        .routes(routes!(auth::token_verifiers))
+        .routes(routes!(ops::health))
+        .routes(routes!(ops::ready))
 }

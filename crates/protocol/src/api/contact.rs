@@ -6,6 +6,7 @@ use crate::{Fingerprint, Timestamp, UserId, names::names};
 
 /// `PUT /api/contacts/{user}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SetContact {
     /// What the caller decides about the user.
     pub state: ContactDecision,
@@ -13,10 +14,12 @@ pub struct SetContact {
 
 /// A contact, as the user whose it is sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Contact {
     /// Who.
     pub user_id: UserId,
     /// His identity, if he has one.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub fingerprint: Option<Fingerprint>,
     /// How the two stand.
     pub state: ContactState,
@@ -26,6 +29,7 @@ pub struct Contact {
 
 /// What `GET /api/contacts` answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ContactList {
     /// The caller's, those of the longest standing first.
     pub contacts: Vec<Contact>,

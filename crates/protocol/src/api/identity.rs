@@ -3,10 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::Problem;
+#[cfg(feature = "openapi")]
+use crate::openapi;
 use crate::{DeviceId, Fingerprint, Hash, Timestamp, UserId, binary};
 
 /// The last statement of a chain: what the next one names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ChainHead {
     /// Its place; the genesis has 0.
     pub sequence: u64,
@@ -16,6 +19,7 @@ pub struct ChainHead {
 
 /// What `GET /api/identity/{fingerprint}` answers: a summary, on the server's word. The chain proves it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct IdentityResponse {
     /// The identity.
     pub fingerprint: Fingerprint,
@@ -23,11 +27,14 @@ pub struct IdentityResponse {
     pub user_id: UserId,
     /// The key that proves it now.
     #[serde(with = "binary::array")]
+    #[cfg_attr(feature = "openapi", schema(value_type = openapi::PublicKey))]
     pub active_key: [u8; 32],
     /// Until when the rotation to the active key can be cancelled; null where there is none to cancel.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub provisional_until: Option<Timestamp>,
     /// The X25519 key to encrypt to.
     #[serde(with = "binary::array::option", default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<openapi::PublicKey>, required))]
     pub encryption_key: Option<[u8; 32]>,
     /// How many statements the chain has.
     pub chain_length: u64,
@@ -37,6 +44,7 @@ pub struct IdentityResponse {
 
 /// What `GET /api/identity/{fingerprint}/chain` answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ChainResponse {
     /// The identity.
     pub fingerprint: Fingerprint,
@@ -47,6 +55,7 @@ pub struct ChainResponse {
 /// One statement of a chain, with what verifies it. `status` and `accepted_at_ms` are the server's word, the latter
 /// within ten minutes of what was signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum ChainStatement {
     /// The first key; nobody signs it.
@@ -55,6 +64,7 @@ pub enum ChainStatement {
         sequence: u64,
         /// The key whose hash is the fingerprint.
         #[serde(with = "binary::array")]
+        #[cfg_attr(feature = "openapi", schema(value_type = openapi::PublicKey))]
         public_key: [u8; 32],
         /// [`statement::genesis_hash`](crate::statement::genesis_hash).
         hash: Hash,
@@ -91,6 +101,7 @@ pub enum ChainStatement {
 
 /// What became of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum StatementStatus {
     /// It stands for good.
@@ -103,6 +114,7 @@ pub enum StatementStatus {
 
 /// `POST /api/identity/rotate`. It is answered by a [`PendingRotation`](crate::PendingRotation).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RotateRequest {
     /// The head's, plus one.
     pub sequence: u64,
@@ -110,24 +122,30 @@ pub struct RotateRequest {
     pub previous_hash: Hash,
     /// The active key.
     #[serde(with = "binary::array")]
+    #[cfg_attr(feature = "openapi", schema(value_type = openapi::PublicKey))]
     pub old_key: [u8; 32],
     /// A key that was never seen before.
     #[serde(with = "binary::array")]
+    #[cfg_attr(feature = "openapi", schema(value_type = openapi::PublicKey))]
     pub new_key: [u8; 32],
     /// For people.
+    #[cfg_attr(feature = "openapi", schema(value_type = openapi::Reason))]
     pub reason: String,
     /// When it was signed, in Unix milliseconds; at most ten minutes off.
     pub created_at_ms: u64,
     /// The old key's, over [`statement::KeyRotation::bytes`](crate::statement::KeyRotation::bytes).
     #[serde(with = "binary::array")]
+    #[cfg_attr(feature = "openapi", schema(value_type = openapi::Signature))]
     pub signature_old: [u8; 64],
     /// The new key's, over [`statement::KeyRotation::accept_bytes`](crate::statement::KeyRotation::accept_bytes).
     #[serde(with = "binary::array")]
+    #[cfg_attr(feature = "openapi", schema(value_type = openapi::Signature))]
     pub signature_new: [u8; 64],
 }
 
 /// `POST /api/identity/rotate/cancel`: needs no login, for the owner may have nothing but the old key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CancelRequest {
     /// The identity.
     pub fingerprint: Fingerprint,
@@ -139,16 +157,19 @@ pub struct CancelRequest {
     pub target_hash: Hash,
     /// The key that the rotation replaced.
     #[serde(with = "binary::array")]
+    #[cfg_attr(feature = "openapi", schema(value_type = openapi::PublicKey))]
     pub signer_key: [u8; 32],
     /// When it was signed, in Unix milliseconds; at most ten minutes off.
     pub created_at_ms: u64,
     /// Over [`statement::KeyRotationCancel`](crate::statement::KeyRotationCancel).
     #[serde(with = "binary::array")]
+    #[cfg_attr(feature = "openapi", schema(value_type = openapi::Signature))]
     pub signature: [u8; 64],
 }
 
 /// What `POST /api/identity/rotate/cancel` answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CancelResponse {
     /// The cancellation's place.
     pub sequence: u64,
@@ -156,6 +177,7 @@ pub struct CancelResponse {
     pub hash: Hash,
     /// The key that is active again.
     #[serde(with = "binary::array")]
+    #[cfg_attr(feature = "openapi", schema(value_type = openapi::PublicKey))]
     pub active_key: [u8; 32],
 }
 
@@ -171,20 +193,25 @@ pub struct ChainConflict {
 
 /// `POST /api/identity/link`: adds a key to an email account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LinkRequest {
     /// A key that was never seen before.
     #[serde(with = "binary::array")]
+    #[cfg_attr(feature = "openapi", schema(value_type = openapi::PublicKey))]
     pub public_key: [u8; 32],
     /// From `POST /api/auth/challenge`.
     #[serde(with = "binary::array")]
+    #[cfg_attr(feature = "openapi", schema(value_type = openapi::Challenge))]
     pub challenge: [u8; 32],
     /// Over the bytes of [`statement::AuthChallenge`](crate::statement::AuthChallenge).
     #[serde(with = "binary::array")]
+    #[cfg_attr(feature = "openapi", schema(value_type = openapi::Signature))]
     pub signature: [u8; 64],
 }
 
 /// What `POST /api/identity/link` answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LinkResponse {
     /// The account's identity from now on.
     pub fingerprint: Fingerprint,
@@ -192,35 +219,44 @@ pub struct LinkResponse {
 
 /// `PUT /api/keys/encryption`, and what it answers. Where there is an identity, its key signs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EncryptionKeyBody {
     /// The X25519 key to encrypt to.
     #[serde(with = "binary::array")]
+    #[cfg_attr(feature = "openapi", schema(value_type = openapi::PublicKey))]
     pub encryption_key: [u8; 32],
     /// When the identity signed, in Unix milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at_ms: Option<u64>,
     /// The identity's, over [`statement::EncryptionKeyStatement`](crate::statement::EncryptionKeyStatement).
     #[serde(with = "binary::array::option", default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<openapi::Signature>))]
     pub signature: Option<[u8; 64]>,
 }
 
 /// What `GET /api/users/{user}/keys` answers. It is the server's word until the signatures are verified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct UserKeys {
     /// The user.
     pub user_id: UserId,
     /// Its identity; null for an account without one.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub fingerprint: Option<Fingerprint>,
     /// The key that proves the identity now.
     #[serde(with = "binary::array::option", default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<openapi::PublicKey>, required))]
     pub active_key: Option<[u8; 32]>,
     /// The X25519 key to encrypt to.
     #[serde(with = "binary::array::option", default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<openapi::PublicKey>, required))]
     pub encryption_key: Option<[u8; 32]>,
     /// When the identity signed the encryption key, in Unix milliseconds.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub created_at_ms: Option<u64>,
     /// The identity's, over the encryption key.
     #[serde(with = "binary::array::option", default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<openapi::Signature>, required))]
     pub signature: Option<[u8; 64]>,
     /// Its registered devices.
     pub devices: Vec<DeviceKey>,
@@ -228,16 +264,20 @@ pub struct UserKeys {
 
 /// A device as others see it. Without a signature by the active key it is unverified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DeviceKey {
     /// Its id.
     pub device_id: DeviceId,
     /// Its own key; null where the identity's key proves it.
     #[serde(with = "binary::array::option", default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<openapi::PublicKey>, required))]
     pub pubkey: Option<[u8; 32]>,
     /// When the identity signed, in Unix milliseconds.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub created_at_ms: Option<u64>,
     /// The identity's, over [`statement::DeviceStatement`](crate::statement::DeviceStatement).
     #[serde(with = "binary::array::option", default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<openapi::Signature>, required))]
     pub signature: Option<[u8; 64]>,
 }
 

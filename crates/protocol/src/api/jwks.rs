@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// What `GET /.well-known/jwks.json` answers (RFC 7517): the current key first, then those whose tokens still count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct JsonWebKeySet {
     /// The keys.
     pub keys: Vec<JsonWebKey>,
@@ -14,6 +15,7 @@ pub struct JsonWebKeySet {
 
 /// A public key that verifies signatures, Ed25519 in the form of RFC 8037.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct JsonWebKey {
     /// The family of keys.
     pub kty: Cow<'static, str>,

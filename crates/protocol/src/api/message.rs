@@ -2,24 +2,28 @@
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "openapi")]
+use crate::openapi;
 use crate::{DeviceId, MailboxMessage, MessageId, Timestamp, UserId, UserRef, binary};
 
 /// The query of `GET /api/messages`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
 pub struct ConversationQuery {
     /// With whom.
     pub peer: UserRef,
     /// Only what has a lower number in the caller's mailbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before_seq: Option<u64>,
-    /// How many at the most: [`DEFAULT_PAGE`](crate::limits::DEFAULT_PAGE) where none is given, cut to
-    /// [`MAX_PAGE`](crate::limits::MAX_PAGE); 0 is refused.
+    /// How many at the most: 100 where none is given, cut to 500; 0 is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", param(minimum = 1, default = 100))]
     pub limit: Option<u64>,
 }
 
 /// What `GET /api/messages` answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StoredMessageList {
     /// The newest first.
     pub messages: Vec<StoredMessage>,
@@ -27,6 +31,7 @@ pub struct StoredMessageList {
 
 /// A message of the caller's mailbox; its fields are those of [`MailboxMessage`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StoredMessage {
     /// Its id.
     pub message_id: MessageId,
@@ -40,12 +45,15 @@ pub struct StoredMessage {
     pub recipient_id: UserId,
     /// What only the recipient can read.
     #[serde(with = "binary::bytes")]
+    #[cfg_attr(feature = "openapi", schema(value_type = openapi::EncryptedContent))]
     pub encrypted_content: Vec<u8>,
     /// When it was committed.
     pub created_at: Timestamp,
     /// When it first reached a device of the recipient.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub delivered_at: Option<Timestamp>,
     /// When the recipient read it.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub read_at: Option<Timestamp>,
 }
 

@@ -10,6 +10,7 @@ use crate::{
 
 /// `POST /api/rooms`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CreateRoom {
     /// Its name, which nobody else has taken.
     pub room: RoomId,
@@ -25,6 +26,7 @@ pub struct CreateRoom {
 
 /// A room, as whoever may join it sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Room {
     /// Its name.
     pub room: RoomId,
@@ -37,6 +39,7 @@ pub struct Room {
     /// Who was put in it, its owner first.
     pub members: Vec<UserId>,
     /// When it was made; null where it was joined but never made.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub created_at: Option<Timestamp>,
 }
 
@@ -62,6 +65,7 @@ names! {
 
 /// What `GET /api/rooms/{room}/messages` answers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RoomMessages {
     /// In the order of their numbers.
     pub messages: Vec<RoomMessage>,
@@ -73,11 +77,13 @@ pub struct RoomMessages {
 
 /// A chat message, with the members of its frame.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RoomMessage {
     /// What its frame is.
     #[serde(rename = "type")]
     pub kind: ChatMessageKind,
     /// The sender's id of it.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub id: Option<RequestId>,
     /// When it was committed.
     pub timestamp: Timestamp,
@@ -93,6 +99,7 @@ pub struct RoomMessage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sender_fingerprint: Option<Fingerprint>,
     /// `{content}`, byte for byte as it was sent.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::ChatContent))]
     pub payload: Box<RawValue>,
 }
 
@@ -132,8 +139,10 @@ impl TryFrom<HistoryMessage<'_>> for RoomMessage {
 
 /// `PUT /api/rooms/{room}/state`, with the revision that it follows in `If-Match`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SetRoomState {
-    /// Any JSON value of up to [`MAX_ROOM_STATE_BYTES`](crate::limits::MAX_ROOM_STATE_BYTES).
+    /// Any JSON value of up to 32 KiB, which nests 126 levels at the most.
+    #[cfg_attr(feature = "openapi", schema(value_type = serde_json::Value))]
     pub state: Box<RawValue>,
 }
 
@@ -150,10 +159,12 @@ const LEVELS_AROUND_STATE: usize = 2;
 
 /// A room's state document.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RoomState {
     /// Goes up with each change; 0 where none was set.
     pub revision: u64,
     /// The document; null where none was set.
+    #[cfg_attr(feature = "openapi", schema(value_type = serde_json::Value))]
     pub state: Box<RawValue>,
 }
 

@@ -3,9 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Secret;
+#[cfg(feature = "openapi")]
+use crate::openapi;
 
 /// What `POST /api/auth/totp/enroll` answers. It is in force only after a first code was verified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TotpEnrollment {
     /// Base32, to be typed in.
     pub secret: Secret<'static>,
@@ -19,7 +22,9 @@ pub struct TotpEnrollment {
 
 /// `POST /api/auth/totp/verify` and `DELETE /api/auth/totp`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TotpCodeRequest {
     /// Six digits; for the removal also a recovery code.
+    #[cfg_attr(feature = "openapi", schema(value_type = openapi::TotpCode))]
     pub code: Secret<'static>,
 }

@@ -90,6 +90,7 @@ pub struct AuthFailure<'a> {
 
 /// A rotation that its old key can still cancel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PendingRotation {
     /// Its place in the chain.
     pub sequence: u64,

@@ -78,6 +78,7 @@ pub struct ChatMessage<'a> {
 
 /// What a chat message's payload holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ChatContent<'a> {
     /// What is said.
     #[serde(borrow)]

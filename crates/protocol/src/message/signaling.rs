@@ -105,6 +105,7 @@ pub struct IceServers<'a> {
 
 /// A STUN or TURN server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct IceServer<'a> {
     /// Its addresses.
     #[serde(borrow)]

@@ -14,11 +14,30 @@ use super::{
     audience::audience,
     body::JsonBody,
     limits::{Limited, LoginPair},
+    openapi::{
+        Refusals,
+        refusals::{
+            Any, ByChallenge, Conflict, ExpiredToken, Forbidden, Hashed, InvalidCredentials, InvalidKey,
+            InvalidToken, NotFound, PublicOriginRequired, RateLimited, RefreshReused, RegistrationClosed,
+            Revoked, SignedIn, Stored, UnknownDevice, UnlessProvisional, WithFactor, WithJson, WithStepUp,
+        },
+    },
     problem::{self, Problem},
 };
 use crate::{clock::Now, node::Node, router::Caller};
 
-/// `POST /auth/register`
+/// Makes an account with an email address and a password.
+#[utoipa::path(
+    post,
+    path = "/auth/register",
+    tag = "accounts",
+    request_body = RegisterRequest,
+    responses(
+        (status = 201, description = "The account, signed in", body = TokenResponse),
+        Refusals<(Stored, WithJson, RegistrationClosed, Conflict, RateLimited, Hashed)>,
+    ),
+    security(()),
+)]
 pub(super) async fn register(
     State(node): State<Arc<Node>>,
     address: AddressKey,
@@ -29,7 +48,20 @@ pub(super) async fn register(
     Ok((StatusCode::CREATED, Json(tokens)))
 }
 
-/// `POST /auth/login`
+/// Signs in by email address and password.
+///
+/// Nobody can tell a wrong address from a wrong password.
+#[utoipa::path(
+    post,
+    path = "/auth/login",
+    tag = "accounts",
+    request_body = LoginRequest,
+    responses(
+        (status = 200, description = "Signed in", body = TokenResponse),
+        Refusals<(Stored, WithJson, InvalidCredentials, WithFactor, Forbidden, UnknownDevice, Hashed)>,
+    ),
+    security(()),
+)]
 pub(super) async fn login(
     State(node): State<Arc<Node>>,
     address: AddressKey,
@@ -43,7 +75,18 @@ pub(super) async fn login(
     Ok(Json(outcome?))
 }
 
-/// `POST /api/auth/challenge`
+/// Gives a challenge to a key, known or not.
+#[utoipa::path(
+    post,
+    path = "/api/auth/challenge",
+    tag = "accounts",
+    request_body = ChallengeRequest,
+    responses(
+        (status = 200, description = "To be signed within a minute", body = ChallengeResponse),
+        Refusals<(Any, WithJson, PublicOriginRequired, InvalidKey, RateLimited)>,
+    ),
+    security(()),
+)]
 pub(super) async fn challenge(
     State(node): State<Arc<Node>>,
     address: AddressKey,
@@ -56,7 +99,24 @@ pub(super) async fn challenge(
     Ok(Json(node.router.challenge(&request, audience, now)?))
 }
 
-/// `POST /api/auth/verify`
+/// Signs in by the answer to a challenge.
+///
+/// A key never seen makes an account, where registration is open.
+#[utoipa::path(
+    post,
+    path = "/api/auth/verify",
+    tag = "accounts",
+    request_body = VerifyRequest,
+    responses(
+        (status = 200, description = "Signed in", body = TokenResponse),
+        (status = 201, description = "The account, signed in", body = TokenResponse),
+        Refusals<(
+            Stored, WithJson, ByChallenge, RegistrationClosed, Forbidden, Revoked, UnknownDevice,
+            WithFactor,
+        )>,
+    ),
+    security(()),
+)]
 pub(super) async fn verify(
     State(node): State<Arc<Node>>,
     headers: HeaderMap,
@@ -68,7 +128,21 @@ pub(super) async fn verify(
     Ok((status, Json(signed_in.tokens)))
 }
 
-/// `POST /api/auth/refresh`
+/// Gives a new pair of tokens for a refresh token, which serves once.
+///
+/// The same again within 10 s, its successor unused, gives the same successor; any other reuse revokes the whole
+/// sign-in.
+#[utoipa::path(
+    post,
+    path = "/api/auth/refresh",
+    tag = "accounts",
+    request_body = RefreshRequest,
+    responses(
+        (status = 200, description = "A new pair", body = TokenResponse),
+        Refusals<(Stored, WithJson, InvalidToken, ExpiredToken, Revoked, RefreshReused, RateLimited)>,
+    ),
+    security(()),
+)]
 pub(super) async fn refresh(
     State(node): State<Arc<Node>>,
     JsonBody(request): JsonBody<RefreshRequest>,
@@ -76,7 +150,19 @@ pub(super) async fn refresh(
     Ok(Json(node.router.refresh(request.refresh_token.expose()).await?))
 }
 
-/// `POST /api/auth/logout`
+/// Signs out, here or everywhere, and closes the sockets.
+///
+/// Without a body: here.
+#[utoipa::path(
+    post,
+    path = "/api/auth/logout",
+    tag = "accounts",
+    request_body = Option<LogoutRequest>,
+    responses(
+        (status = 204, description = "Signed out"),
+        Refusals<(SignedIn, WithJson)>,
+    ),
+)]
 pub(super) async fn logout(
     State(node): State<Arc<Node>>,
     caller: Caller,
@@ -87,7 +173,19 @@ pub(super) async fn logout(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `POST /api/auth/password`
+/// Sets another password, and signs out everywhere but here.
+///
+/// Needs the old one, or a login of the last five minutes.
+#[utoipa::path(
+    post,
+    path = "/api/auth/password",
+    tag = "accounts",
+    request_body = ChangePasswordRequest,
+    responses(
+        (status = 204, description = "Changed"),
+        Refusals<(SignedIn, WithJson, InvalidCredentials, WithStepUp, UnlessProvisional, Conflict, Hashed)>,
+    ),
+)]
 pub(super) async fn change_password(
     State(node): State<Arc<Node>>,
     caller: Caller,
@@ -97,7 +195,18 @@ pub(super) async fn change_password(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `DELETE /api/account`
+/// Deletes the account: everything of it is gone, and its ids are never given again.
+///
+/// Needs a login of the last five minutes.
+#[utoipa::path(
+    delete,
+    path = "/api/account",
+    tag = "accounts",
+    responses(
+        (status = 204, description = "Deleted"),
+        Refusals<(SignedIn, WithStepUp, UnlessProvisional)>,
+    ),
+)]
 pub(super) async fn delete_account(
     State(node): State<Arc<Node>>,
     caller: Caller,
@@ -109,7 +218,17 @@ pub(super) async fn delete_account(
 /// For how long other services may keep the keys: a new one signs as soon as the server that has it starts.
 const KEYS_KEPT: &str = "public, max-age=60";
 
-/// `GET /.well-known/jwks.json`: what verifies access tokens, where that is no secret.
+/// What verifies access tokens, where that is no secret: with EdDSA.
+#[utoipa::path(
+    get,
+    path = "/.well-known/jwks.json",
+    tag = "operations",
+    responses(
+        (status = 200, description = "The current key first", body = JsonWebKeySet),
+        Refusals<(Any, NotFound)>,
+    ),
+    security(()),
+)]
 pub(super) async fn token_verifiers(
     State(node): State<Arc<Node>>,
 ) -> Result<([(HeaderName, &'static str); 1], Json<JsonWebKeySet>), Problem> {

@@ -21,6 +21,12 @@ use super::problem::Problem;
 /// A body of any bytes, up to 256 KiB, whatever its type is said to be.
 pub(super) struct BlobBody(pub(super) Bytes);
 
+/// Bytes that the server does not look into, up to 256 KiB.
+#[derive(utoipa::ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(super) struct Blob(Vec<u8>);
+
 /// A body that was read as JSON and holds all that the handler needs.
 pub(super) struct JsonBody<T>(pub(super) T);
 

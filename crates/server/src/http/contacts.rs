@@ -12,13 +12,29 @@ use axum::{
 };
 use http::StatusCode;
 
-use super::{body::JsonBody, problem::Problem};
+use super::{
+    body::JsonBody,
+    openapi::{
+        Refusals,
+        refusals::{BadRequest, Conflict, NotFound, SignedIn, WithJson},
+    },
+    problem::Problem,
+};
 use crate::{
     node::Node,
     router::{Asked, Caller},
 };
 
-/// `GET /api/contacts`
+/// The caller's contacts.
+#[utoipa::path(
+    get,
+    path = "/api/contacts",
+    tag = "contacts",
+    responses(
+        (status = 200, description = "Those of the longest standing first", body = ContactList),
+        Refusals<(SignedIn,)>,
+    ),
+)]
 pub(super) async fn list(
     State(node): State<Arc<Node>>,
     caller: Caller,
@@ -26,7 +42,18 @@ pub(super) async fn list(
     Ok(Json(node.router.contacts(&caller).await?))
 }
 
-/// `PUT /api/contacts/{user}`
+/// Allows or blocks somebody.
+#[utoipa::path(
+    put,
+    path = "/api/contacts/{user}",
+    tag = "contacts",
+    params(("user" = UserRef, Path, description = "Who")),
+    request_body = SetContact,
+    responses(
+        (status = 204, description = "In force"),
+        Refusals<(SignedIn, WithJson, NotFound, Conflict)>,
+    ),
+)]
 pub(super) async fn set(
     State(node): State<Arc<Node>>,
     caller: Caller,
@@ -37,7 +64,17 @@ pub(super) async fn set(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `DELETE /api/contacts/{user}`
+/// Takes back what the caller decided about somebody, or asked of him.
+#[utoipa::path(
+    delete,
+    path = "/api/contacts/{user}",
+    tag = "contacts",
+    params(("user" = UserRef, Path, description = "Who")),
+    responses(
+        (status = 204, description = "Nothing is decided"),
+        Refusals<(SignedIn, BadRequest)>,
+    ),
+)]
 pub(super) async fn remove(
     State(node): State<Arc<Node>>,
     caller: Caller,
@@ -47,7 +84,19 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `POST /api/contacts/{user}/request`
+/// Asks somebody to be allowed.
+///
+/// The answer is the same whether he is there, has blocked the caller or hears of it.
+#[utoipa::path(
+    post,
+    path = "/api/contacts/{user}/request",
+    tag = "contacts",
+    params(("user" = String, Path, description = "A user id, a fingerprint or an email address")),
+    responses(
+        (status = 202, description = "Asked, if there is somebody to ask"),
+        Refusals<(SignedIn, BadRequest, Conflict)>,
+    ),
+)]
 pub(super) async fn request(
     State(node): State<Arc<Node>>,
     caller: Caller,

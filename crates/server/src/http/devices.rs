@@ -12,10 +12,32 @@ use axum::{
 };
 use http::StatusCode;
 
-use super::{body::JsonBody, problem::Problem};
+use super::{
+    body::JsonBody,
+    openapi::{
+        Refusals,
+        refusals::{
+            Conflict, InvalidKey, InvalidSignature, KeyInUse, SignedIn, UnknownDevice, WithJson, WithStepUp,
+        },
+    },
+    problem::Problem,
+};
 use crate::{node::Node, router::Caller};
 
-/// `POST /devices/register`
+/// Registers a device of the caller's; 20 a user.
+///
+/// Where a second factor is enrolled, it needs a login of the last five minutes.
+#[utoipa::path(
+    post,
+    path = "/devices/register",
+    tag = "devices",
+    request_body = RegisterDevice,
+    responses(
+        (status = 200, description = "It was registered with this key before", body = Device),
+        (status = 201, description = "Registered", body = Device),
+        Refusals<(SignedIn, WithJson, InvalidKey, InvalidSignature, WithStepUp, Conflict, KeyInUse)>,
+    ),
+)]
 pub(super) async fn register(
     State(node): State<Arc<Node>>,
     caller: Caller,
@@ -26,12 +48,35 @@ pub(super) async fn register(
     Ok((status, Json(device)))
 }
 
-/// `GET /devices/`
+/// The caller's devices.
+///
+/// The path without the slash at its end is the same.
+#[utoipa::path(
+    get,
+    path = "/devices/",
+    tag = "devices",
+    responses(
+        (status = 200, description = "The devices", body = DeviceList),
+        Refusals<(SignedIn,)>,
+    ),
+)]
 pub(super) async fn list(State(node): State<Arc<Node>>, caller: Caller) -> Result<Json<DeviceList>, Problem> {
     Ok(Json(node.router.devices(&caller).await?))
 }
 
-/// `DELETE /devices/{id}`
+/// Removes a device of the caller's, and closes its sockets.
+///
+/// The path with a slash at its end is the same.
+#[utoipa::path(
+    delete,
+    path = "/devices/{id}",
+    tag = "devices",
+    params(("id" = DeviceId, Path, description = "The device")),
+    responses(
+        (status = 204, description = "Removed"),
+        Refusals<(SignedIn, UnknownDevice)>,
+    ),
+)]
 pub(super) async fn remove(
     State(node): State<Arc<Node>>,
     caller: Caller,

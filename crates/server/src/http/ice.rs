@@ -5,9 +5,24 @@ use std::sync::Arc;
 use aldis_protocol::IceServer;
 use axum::{Json, extract::State};
 
+use super::openapi::{
+    Refusals,
+    refusals::{Any, ByToken},
+};
 use crate::{clock::Now, node::Node, router::Caller};
 
-/// `GET /api/ice-servers`: the bare array that browsers take. Credentials of TURN are for signed-in callers only.
+/// STUN and TURN servers, the bare array that browsers take.
+///
+/// Credentials of TURN are for signed-in callers only.
+#[utoipa::path(
+    get,
+    path = "/api/ice-servers",
+    tag = "ice",
+    responses(
+        (status = 200, description = "For `RTCPeerConnection`", body = Vec<IceServer>),
+        Refusals<(Any, ByToken)>,
+    ),
+)]
 pub(super) async fn list(State(node): State<Arc<Node>>, _caller: Caller) -> Json<Vec<IceServer<'static>>> {
     Json(node.router.ice_servers(Now::read()).ice_servers)
 }

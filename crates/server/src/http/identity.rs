@@ -22,13 +22,32 @@ use http::{
 use super::{
     address::AddressKey,
     audience::audience,
-    body::{BlobBody, JsonBody},
+    body::{Blob, BlobBody, JsonBody},
     limits::Limited,
+    openapi::{
+        Refusals,
+        refusals::{
+            ByChallenge, ClockSkew, Conflict, IfMatch, InvalidKey, InvalidSignature, KeyInUse, NotFound,
+            OfChain, RateLimited, RotationPending, SignedIn, Stored, UnlessProvisional, WindowClosed,
+            WithBlob, WithJson, WithStepUp,
+        },
+    },
     problem::Problem,
 };
 use crate::{clock::Now, node::Node, router::Caller, store::Precondition};
 
-/// `GET /api/identity/{fingerprint}`
+/// An identity in short, on the server's word; its chain proves it.
+#[utoipa::path(
+    get,
+    path = "/api/identity/{fingerprint}",
+    tag = "identities",
+    params(("fingerprint" = Fingerprint, Path, description = "The identity")),
+    responses(
+        (status = 200, description = "The identity", body = IdentityResponse),
+        Refusals<(Stored, NotFound, RateLimited)>,
+    ),
+    security(()),
+)]
 pub(super) async fn show(
     State(node): State<Arc<Node>>,
     address: AddressKey,
@@ -39,7 +58,18 @@ pub(super) async fn show(
     Ok(Json(node.router.identity(known(fingerprint)?, now).await?))
 }
 
-/// `GET /api/identity/{fingerprint}/chain`
+/// The chain of an identity: enough to verify it without trusting the server.
+#[utoipa::path(
+    get,
+    path = "/api/identity/{fingerprint}/chain",
+    tag = "identities",
+    params(("fingerprint" = Fingerprint, Path, description = "The identity")),
+    responses(
+        (status = 200, description = "The whole chain", body = ChainResponse),
+        Refusals<(Stored, NotFound, RateLimited)>,
+    ),
+    security(()),
+)]
 pub(super) async fn chain(
     State(node): State<Arc<Node>>,
     address: AddressKey,
@@ -50,7 +80,17 @@ pub(super) async fn chain(
     Ok(Json(node.router.chain(known(fingerprint)?, now).await?))
 }
 
-/// `GET /api/users/{user}/keys`
+/// The keys of a user and of his devices.
+#[utoipa::path(
+    get,
+    path = "/api/users/{user}/keys",
+    tag = "identities",
+    params(("user" = UserRef, Path, description = "Who")),
+    responses(
+        (status = 200, description = "The keys", body = UserKeys),
+        Refusals<(SignedIn, NotFound)>,
+    ),
+)]
 pub(super) async fn keys(
     State(node): State<Arc<Node>>,
     _caller: Caller,
@@ -59,7 +99,17 @@ pub(super) async fn keys(
     Ok(Json(node.router.keys_of(known(user)?).await?))
 }
 
-/// `PUT /api/keys/encryption`
+/// Publishes the key that others encrypt to, signed by the identity where there is one.
+#[utoipa::path(
+    put,
+    path = "/api/keys/encryption",
+    tag = "identities",
+    request_body = EncryptionKeyBody,
+    responses(
+        (status = 200, description = "Published", body = EncryptionKeyBody),
+        Refusals<(SignedIn, WithJson, InvalidKey, InvalidSignature, Conflict, ClockSkew)>,
+    ),
+)]
 pub(super) async fn publish_encryption_key(
     State(node): State<Arc<Node>>,
     caller: Caller,
@@ -68,7 +118,23 @@ pub(super) async fn publish_encryption_key(
     Ok(Json(node.router.publish_encryption_key(&caller, body, Now::read()).await?))
 }
 
-/// `GET /api/identity/blob/{fingerprint}`
+/// The blob of an identity, by its full fingerprint.
+#[utoipa::path(
+    get,
+    path = "/api/identity/blob/{fingerprint}",
+    tag = "identities",
+    params(("fingerprint" = Fingerprint, Path, description = "The identity")),
+    responses(
+        (
+            status = 200, description = "The bytes as they were published",
+            body = Blob,
+            content_type = "application/octet-stream",
+            headers(("ETag" = String, description = "A hash of the bytes, for `If-Match`")),
+        ),
+        Refusals<(Stored, NotFound, RateLimited)>,
+    ),
+    security(()),
+)]
 pub(super) async fn blob(
     State(node): State<Arc<Node>>,
     address: AddressKey,
@@ -85,7 +151,29 @@ pub(super) async fn blob(
     Ok((headers, content))
 }
 
-/// `PUT /api/identity/blob`
+/// Publishes the blob of the caller's identity: up to 256 KiB, opaque.
+///
+/// To overwrite one takes `If-Match`.
+#[utoipa::path(
+    put,
+    path = "/api/identity/blob",
+    tag = "identities",
+    params(
+        (
+            "If-Match" = Option<String>,
+            Header,
+            description = "The `ETag` of the blob that is replaced, quoted or not; `*` is any",
+        ),
+    ),
+    request_body(content = Blob, content_type = "application/octet-stream"),
+    responses(
+        (
+            status = 204, description = "Published",
+            headers(("ETag" = String, description = "A hash of the bytes, for `If-Match`")),
+        ),
+        Refusals<(SignedIn, WithBlob, IfMatch, Conflict)>,
+    ),
+)]
 pub(super) async fn publish_blob(
     State(node): State<Arc<Node>>,
     caller: Caller,
@@ -96,7 +184,19 @@ pub(super) async fn publish_blob(
     Ok((StatusCode::NO_CONTENT, [(ETAG, etag(hash)?)]))
 }
 
-/// `POST /api/identity/link`
+/// Gives an email account its identity, by the answer to a challenge.
+///
+/// Needs a login of the last five minutes.
+#[utoipa::path(
+    post,
+    path = "/api/identity/link",
+    tag = "identities",
+    request_body = LinkRequest,
+    responses(
+        (status = 200, description = "Linked", body = LinkResponse),
+        Refusals<(SignedIn, WithJson, ByChallenge, WithStepUp, UnlessProvisional, Conflict, KeyInUse)>,
+    ),
+)]
 pub(super) async fn link(
     State(node): State<Arc<Node>>,
     caller: Caller,
@@ -107,7 +207,22 @@ pub(super) async fn link(
     Ok(Json(node.router.link(&caller, &request, &audience, Now::read()).await?))
 }
 
-/// `POST /api/identity/rotate`
+/// Hands the caller's identity over to a new key, which is active at once; for 72 hours the old one can cancel it.
+///
+/// All other sign-ins are revoked. Needs a login of the last five minutes.
+#[utoipa::path(
+    post,
+    path = "/api/identity/rotate",
+    tag = "identities",
+    request_body = RotateRequest,
+    responses(
+        (status = 200, description = "The exact same was accepted before", body = PendingRotation),
+        (status = 201, description = "Accepted", body = PendingRotation),
+        Refusals<(
+            SignedIn, WithJson, WithStepUp, OfChain, Conflict, RotationPending, KeyInUse, RateLimited,
+        )>,
+    ),
+)]
 pub(super) async fn rotate(
     State(node): State<Arc<Node>>,
     caller: Caller,
@@ -118,7 +233,20 @@ pub(super) async fn rotate(
     Ok((status, Json(rotation)))
 }
 
-/// `POST /api/identity/rotate/cancel`
+/// Takes a rotation back, by the old key alone: its owner may have nothing else.
+///
+/// All tokens are revoked.
+#[utoipa::path(
+    post,
+    path = "/api/identity/rotate/cancel",
+    tag = "identities",
+    request_body = CancelRequest,
+    responses(
+        (status = 200, description = "The old key is active again", body = CancelResponse),
+        Refusals<(Stored, WithJson, OfChain, WindowClosed, NotFound)>,
+    ),
+    security(()),
+)]
 pub(super) async fn cancel_rotation(
     State(node): State<Arc<Node>>,
     JsonBody(request): JsonBody<CancelRequest>,

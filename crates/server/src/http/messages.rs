@@ -9,12 +9,26 @@ use aldis_protocol::{
 use axum::{Json, extract::State};
 
 use super::{
+    openapi::{
+        Refusals,
+        refusals::{BadRequest, SignedIn},
+    },
     problem::Problem,
     query::{QueryOf, page_size},
 };
 use crate::{node::Node, router::Caller};
 
-/// `GET /api/messages`
+/// The caller's encrypted conversation with somebody.
+#[utoipa::path(
+    get,
+    path = "/api/messages",
+    tag = "messages",
+    params(ConversationQuery),
+    responses(
+        (status = 200, description = "The newest first", body = StoredMessageList),
+        Refusals<(SignedIn, BadRequest)>,
+    ),
+)]
 pub(super) async fn conversation(
     State(node): State<Arc<Node>>,
     caller: Caller,

@@ -6,24 +6,53 @@ use aldis_protocol::ErrorCode;
 use axum::{Json, extract::State};
 use serde::Serialize;
 
-use super::problem::Problem;
+use super::{
+    openapi::{
+        Refusals,
+        refusals::{Any, Draining, Stored},
+    },
+    problem::Problem,
+};
 use crate::node::Node;
 
 /// How the server is.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub(super) struct Health {
+    /// Always `ok`.
+    #[schema(pattern = "^ok$")]
     status: &'static str,
+    /// The server's.
     version: &'static str,
 }
 
 const WELL: Health = Health { status: "ok", version: env!("CARGO_PKG_VERSION") };
 
-/// `GET /health`
+/// Whether the server serves.
+#[utoipa::path(
+    get,
+    path = "/health",
+    tag = "operations",
+    responses(
+        (status = 200, description = "It does", body = Health),
+        Refusals<(Any,)>,
+    ),
+    security(()),
+)]
 pub(super) async fn health() -> Json<Health> {
     Json(WELL)
 }
 
-/// `GET /health/ready`: whether to send new clients here.
+/// Whether to send new clients here: not while draining, nor without the database.
+#[utoipa::path(
+    get,
+    path = "/health/ready",
+    tag = "operations",
+    responses(
+        (status = 200, description = "Yes", body = Health),
+        Refusals<(Stored, Draining)>,
+    ),
+    security(()),
+)]
 pub(super) async fn ready(State(node): State<Arc<Node>>) -> Result<Json<Health>, Problem> {
     if node.is_draining() {
         return Err(Problem::new(ErrorCode::Draining, "the server is about to stop"));

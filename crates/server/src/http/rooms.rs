@@ -19,19 +19,37 @@ use serde::Deserialize;
 
 use super::{
     body::JsonBody,
+    openapi::{
+        Refusals,
+        refusals::{BadRequest, Conflict, IfMatch, NotFound, SignedIn, UnknownRoom, WithJson},
+    },
     problem::Problem,
     query::{QueryOf, page_size},
 };
 use crate::{node::Node, router::Caller, store::Revisions};
 
 /// The query of `GET /api/rooms/{room}/messages`.
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct MessagesQuery {
+    /// Only what has a higher number.
     since_seq: Option<u64>,
+    /// How many at the most: 100 where none is given, cut to 500; 0 is refused.
+    #[param(minimum = 1, default = 100)]
     limit: Option<u64>,
 }
 
-/// `POST /api/rooms`
+/// Makes a room of the caller's; 100 a user.
+#[utoipa::path(
+    post,
+    path = "/api/rooms",
+    tag = "rooms",
+    request_body = CreateRoom,
+    responses(
+        (status = 201, description = "Made", body = Room),
+        Refusals<(SignedIn, WithJson, NotFound, Conflict)>,
+    ),
+)]
 pub(super) async fn create(
     State(node): State<Arc<Node>>,
     caller: Caller,
@@ -40,7 +58,17 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, Json(node.router.create_room(&caller, request).await?)))
 }
 
-/// `GET /api/rooms/{room}`
+/// A room that the caller may join.
+#[utoipa::path(
+    get,
+    path = "/api/rooms/{room}",
+    tag = "rooms",
+    params(("room" = RoomId, Path, description = "The room")),
+    responses(
+        (status = 200, description = "The room", body = Room),
+        Refusals<(SignedIn, UnknownRoom)>,
+    ),
+)]
 pub(super) async fn show(
     State(node): State<Arc<Node>>,
     caller: Caller,
@@ -49,7 +77,20 @@ pub(super) async fn show(
     Ok(Json(node.router.show_room(&caller, &named(room)?).await?))
 }
 
-/// `PUT /api/rooms/{room}/members/{user}`
+/// Puts somebody in a room of the caller's.
+#[utoipa::path(
+    put,
+    path = "/api/rooms/{room}/members/{user}",
+    tag = "rooms",
+    params(
+        ("room" = RoomId, Path, description = "The room"),
+        ("user" = UserRef, Path, description = "Who"),
+    ),
+    responses(
+        (status = 204, description = "A member"),
+        Refusals<(SignedIn, BadRequest, UnknownRoom, NotFound, Conflict)>,
+    ),
+)]
 pub(super) async fn add_member(
     State(node): State<Arc<Node>>,
     caller: Caller,
@@ -60,7 +101,20 @@ pub(super) async fn add_member(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `DELETE /api/rooms/{room}/members/{user}`
+/// Removes somebody from a room of the caller's, or the caller himself from any.
+#[utoipa::path(
+    delete,
+    path = "/api/rooms/{room}/members/{user}",
+    tag = "rooms",
+    params(
+        ("room" = RoomId, Path, description = "The room"),
+        ("user" = UserRef, Path, description = "Who"),
+    ),
+    responses(
+        (status = 204, description = "No member"),
+        Refusals<(SignedIn, BadRequest, UnknownRoom, NotFound, Conflict)>,
+    ),
+)]
 pub(super) async fn remove_member(
     State(node): State<Arc<Node>>,
     caller: Caller,
@@ -71,7 +125,20 @@ pub(super) async fn remove_member(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `GET /api/rooms/{room}/messages`
+/// What was said in a room, in the order of its numbers.
+#[utoipa::path(
+    get,
+    path = "/api/rooms/{room}/messages",
+    tag = "rooms",
+    params(
+        ("room" = RoomId, Path, description = "The room"),
+        MessagesQuery,
+    ),
+    responses(
+        (status = 200, description = "A page", body = RoomMessages),
+        Refusals<(SignedIn, BadRequest, UnknownRoom)>,
+    ),
+)]
 pub(super) async fn messages(
     State(node): State<Arc<Node>>,
     caller: Caller,
@@ -83,7 +150,21 @@ pub(super) async fn messages(
     Ok(Json(node.router.room_messages(&caller, &room, since_seq, limit).await?))
 }
 
-/// `GET /api/rooms/{room}/state`
+/// The state document of a room.
+#[utoipa::path(
+    get,
+    path = "/api/rooms/{room}/state",
+    tag = "rooms",
+    params(("room" = RoomId, Path, description = "The room")),
+    responses(
+        (
+            status = 200, description = "Revision 0 and null where none was set",
+            body = RoomState,
+            headers(("ETag" = String, description = "The revision, for `If-Match`")),
+        ),
+        Refusals<(SignedIn, UnknownRoom)>,
+    ),
+)]
 pub(super) async fn state(
     State(node): State<Arc<Node>>,
     caller: Caller,
@@ -92,7 +173,29 @@ pub(super) async fn state(
     with_etag(node.router.room_state(&caller, &named(room)?).await?)
 }
 
-/// `PUT /api/rooms/{room}/state`
+/// Sets the state document of a room, and tells everybody in it.
+#[utoipa::path(
+    put,
+    path = "/api/rooms/{room}/state",
+    tag = "rooms",
+    params(
+        ("room" = RoomId, Path, description = "The room"),
+        (
+            "If-Match" = String,
+            Header,
+            description = "The revision that is replaced, quoted or not: 0 for the first; `*` is any that was set",
+        ),
+    ),
+    request_body = SetRoomState,
+    responses(
+        (
+            status = 200, description = "Set",
+            body = RoomState,
+            headers(("ETag" = String, description = "The revision, for `If-Match`")),
+        ),
+        Refusals<(SignedIn, WithJson, UnknownRoom, Conflict, IfMatch)>,
+    ),
+)]
 pub(super) async fn set_state(
     State(node): State<Arc<Node>>,
     caller: Caller,

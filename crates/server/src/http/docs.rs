@@ -1,0 +1,76 @@
+//! The API's description, and the page that shows it: both from inside the binary, and nothing of it from elsewhere.
+
+use std::{future::ready, sync::Arc};
+
+use aldis_protocol::ErrorCode;
+use axum::{
+    Router,
+    extract::{Path, rejection::PathRejection},
+    response::{IntoResponse, Redirect},
+    routing::get,
+};
+use bytes::Bytes;
+use http::{
+    HeaderName, HeaderValue,
+    header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
+};
+use utoipa::openapi::OpenApi;
+use utoipa_swagger_ui::{Config, serve};
+
+use super::{openapi, problem::Problem};
+use crate::node::Node;
+
+/// The page asks for its scripts, its styles and the document, all here; what it draws itself is in the page. Styles are
+/// set on elements by the scripts.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+                      img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+                      frame-ancestors 'none'";
+/// In seconds; a new version of the server shows soon.
+const KEPT: &str = "public, max-age=300";
+const JSON: &str = "application/json";
+
+/// `GET /openapi.json` and `GET /docs`.
+pub(super) fn routes(document: OpenApi) -> Router<Arc<Node>> {
+    let json: Option<Bytes> = openapi::finish(document).map(Bytes::from);
+    let config = Arc::new(page());
+    let page = Arc::clone(&config);
+    Router::new()
+        .route("/openapi.json", get(move || ready(described(json.clone()))))
+        .route("/docs", get(async || Redirect::temporary("/docs/")))
+        .route("/docs/", get(move || ready(asset("", &page))))
+        .route(
+            "/docs/{*file}",
+            get(move |file: Result<Path<String>, PathRejection>| {
+                ready(file.map_err(|_| not_here()).and_then(|Path(file)| asset(&file, &config)))
+            }),
+        )
+}
+
+/// Without the validator, which is another host's.
+fn page() -> Config<'static> {
+    Config::new(["/openapi.json"]).validator_url("none")
+}
+
+fn described(json: Option<Bytes>) -> Result<impl IntoResponse, Problem> {
+    let json = json.ok_or_else(|| Problem::new(ErrorCode::Internal, "the server failed"))?;
+    Ok(([(CONTENT_TYPE, JSON), (CACHE_CONTROL, KEPT)], json))
+}
+
+fn asset(file: &str, config: &Arc<Config<'static>>) -> Result<impl IntoResponse + use<>, Problem> {
+    let failed = || Problem::new(ErrorCode::Internal, "the server failed");
+    let found = serve(file, Arc::clone(config)).map_err(|_| failed())?;
+    let file = found.ok_or_else(not_here)?;
+    let kind = HeaderValue::from_str(&file.content_type).map_err(|_| failed())?;
+    let headers: [(HeaderName, HeaderValue); 5] = [
+        (CONTENT_TYPE, kind),
+        (CACHE_CONTROL, HeaderValue::from_static(KEPT)),
+        (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+        (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    ];
+    Ok((headers, file.bytes))
+}
+
+fn not_here() -> Problem {
+    Problem::new(ErrorCode::NotFound, "there is nothing at this path")
+}
