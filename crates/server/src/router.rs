@@ -51,10 +51,10 @@ use aldis_registry::{Attached, Attachment, Registry, Routing};
 use bytes::Bytes;
 use futures::{future::BoxFuture, stream::BoxStream};
 
-pub(crate) use chat::NO_ROOM;
 pub(crate) use contacts::Asked;
 pub(crate) use identity::{Denied, Identity, KeyProof, ProvedByKey, TokenLife, TokenProof};
 pub(crate) use outlet::{After, Closing, Frame, Left, Order, Outlet, Taken};
+pub(crate) use rooms::NO_ROOM;
 pub(crate) use rotation::NotAccepted;
 pub(crate) use rotation_ends::RotationEnds;
 pub(crate) use tokens::Caller;

@@ -19,16 +19,13 @@ use super::{
     outlet::Outlet,
     refused,
     room_replies::RoomRequest,
-    rooms::UNKNOWN_ROOM,
+    rooms::{UNKNOWN_ROOM, no_room_named},
     turns::{Storing, Turn},
 };
 use crate::{
     clock::{Now, unix_ms_i64},
     store::{Durable, NewChat, RoomPage, Said, StoreError, Submitted},
 };
-
-/// Why a message about no room is refused.
-pub(crate) const NO_ROOM: &str = "missing field `room`; only /v1/chat/{room} knows one without it";
 
 /// Sessions that are served before others get their turn.
 const CHUNK: usize = 256;
@@ -285,8 +282,4 @@ fn broadcast_frame<'a>(
 
 fn broadcast_done() -> ServerMessage<'static> {
     done("Handed on to the room")
-}
-
-pub(super) fn no_room_named() -> ServerMessage<'static> {
-    error(ErrorCode::BadRequest, NO_ROOM)
 }

@@ -4,6 +4,7 @@ use aldis_auth::PublicKey;
 use aldis_protocol::{
     AlertKind, DeviceId, ErrorCode, Timestamp,
     api::{Device, DeviceList, RegisterDevice},
+    limits::MAX_DEVICE_NAME_CHARS,
     statement::DeviceStatement,
 };
 
@@ -15,8 +16,6 @@ use crate::{
     clock::{Now, unix_ms_i64},
     store::{self, NewDevice, Registration},
 };
-
-const LONGEST_NAME: usize = 100;
 
 const KEY_IN_USE: Denied = Denied::new(ErrorCode::KeyInUse, "the key is somebody's identity");
 const TOO_MANY: Denied =
@@ -137,7 +136,7 @@ impl Router {
 
 fn check_name(name: Option<&str>) -> Result<(), Denied> {
     let name = name.unwrap_or_default();
-    if name.contains('\0') || name.chars().count() > LONGEST_NAME {
+    if name.contains('\0') || name.chars().count() > MAX_DEVICE_NAME_CHARS {
         return Err(Denied::new(ErrorCode::BadRequest, "`name` has at most 100 characters and no U+0000"));
     }
     Ok(())

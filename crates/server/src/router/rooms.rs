@@ -17,9 +17,8 @@ use aldis_registry::{Departure, Joining, Member, RoomFacts, RoomView, Seat};
 
 use super::{
     Denied, Reply, Router,
-    chat::no_room_named,
     deliver::{Encoded, deliver_in_order},
-    done,
+    done, error,
     notices::fresh,
     outlet::Outlet,
     refused,
@@ -31,6 +30,8 @@ use crate::{
     store::{NewRoom, RoomCreation, StateDocument, StoreError},
 };
 
+/// Why a message about no room is refused.
+pub(crate) const NO_ROOM: &str = "missing field `room`; only /v1/chat/{room} knows one without it";
 /// Unknown, private and forbidden are one answer.
 pub(super) const UNKNOWN_ROOM: Denied =
     Denied::new(ErrorCode::UnknownRoom, "there is no such room, or it is not open to you");
@@ -290,6 +291,10 @@ impl Router {
             let _ = deliver_in_order(&left.handle, &member_left(departure.room, left), &self.metrics);
         }
     }
+}
+
+pub(super) fn no_room_named() -> ServerMessage<'static> {
+    error(ErrorCode::BadRequest, NO_ROOM)
 }
 
 fn member_left(room: &RoomId, left: &Member<Arc<Outlet>>) -> Encoded<'static> {
