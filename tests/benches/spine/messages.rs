@@ -19,15 +19,15 @@ use crate::{
     spread::row,
 };
 
-/// Senders, each with a recipient of his own who is away.
-const PAIRS: usize = 200;
-/// As many as one sender may leave undelivered, but for a few.
-const MESSAGES_PER_PAIR: usize = 240;
+/// Senders, each with a recipient of his own who is away; enough that two batches of 512 messages are on their way.
+const PAIRS: usize = 400;
+/// Fewer than one sender may leave undelivered.
+const MESSAGES_PER_PAIR: usize = 120;
 const MESSAGES: usize = PAIRS * MESSAGES_PER_PAIR;
 const CONTENT_BYTES: usize = 200;
 /// Messages of one sender that are not answered yet, where as many are sent as can be. The fewer, the less often do
 /// several of one sender share a batch, and the more pages does a commit write.
-const WINDOWS: [usize; 2] = [16, 3];
+const WINDOWS: [usize; 2] = [8, 3];
 /// Rows of one transaction of the floor.
 const FLOOR_BATCH: usize = 500;
 const COLUMNS: usize = 9;

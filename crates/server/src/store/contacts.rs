@@ -1,13 +1,13 @@
 //! Contacts: whom a user allowed, blocked or asked, and who asked him.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use aldis_protocol::{
     ContactRequest, Fingerprint, Timestamp, UserId,
     api::{Contact, ContactDecision},
 };
 use aldis_registry::Stance;
-use sqlx::QueryBuilder;
+use sqlx::{Postgres, QueryBuilder, Sqlite, Transaction};
 use uuid::Uuid;
 
 mod pair;
@@ -15,6 +15,7 @@ mod pair;
 use self::pair::{Asked, Pair, Side};
 use super::{
     Notice, Store, StoreError, accounts,
+    batch::{hex_list, in_pieces, with_values},
     db::{Tx, on, within},
     notices::{self, Recipients},
     row, standings,
@@ -391,21 +392,80 @@ async fn count(tx: &mut Tx, select: &'static str, user: UserId) -> Result<i64, S
     )
 }
 
-/// A user wrote to another, who may reach him back from now on. Not where he has blocked him meanwhile.
+/// Each of these users wrote to another, who may reach him back from now on. Not where he has blocked him meanwhile.
 pub(super) async fn reach_out(
     tx: &mut Tx,
-    user: UserId,
-    peer: UserId,
+    pairs: &[(UserId, UserId)],
     now_ms: i64,
 ) -> Result<(), StoreError> {
-    let upsert = "INSERT INTO contacts (user_id, peer_id, asked_by_address, reached_out_at_ms) VALUES ($1, $2, $3, $4) \
+    if pairs.is_empty() {
+        return Ok(());
+    }
+    match tx {
+        Tx::Sqlite(tx) => upsert_sqlite(tx, pairs, now_ms).await?,
+        Tx::Postgres(tx) => upsert_postgres(tx, pairs, now_ms).await?,
+    }
+    for user in find_crowded(tx, pairs).await? {
+        trim_reached_out(tx, user).await?;
+    }
+    Ok(())
+}
+
+async fn upsert_sqlite(
+    tx: &mut Transaction<'static, Sqlite>,
+    pairs: &[(UserId, UserId)],
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    const COLUMNS: usize = 4;
+    let insert = "INSERT INTO contacts (user_id, peer_id, asked_by_address, reached_out_at_ms)";
+    let on_conflict = "ON CONFLICT (user_id, peer_id) DO UPDATE SET reached_out_at_ms = excluded.reached_out_at_ms \
+         WHERE contacts.decision IS NULL OR contacts.decision <> ?";
+    for piece in in_pieces(pairs) {
+        let mut query = sqlx::query(with_values(insert, COLUMNS, piece.len(), on_conflict));
+        for (user, peer) in piece {
+            query = query.bind(user.as_uuid()).bind(peer.as_uuid()).bind(false).bind(now_ms);
+        }
+        query.bind(ContactDecision::Blocked.as_str()).execute(&mut **tx).await?;
+    }
+    Ok(())
+}
+
+async fn upsert_postgres(
+    tx: &mut Transaction<'static, Postgres>,
+    pairs: &[(UserId, UserId)],
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    let upsert = "INSERT INTO contacts (user_id, peer_id, asked_by_address, reached_out_at_ms) \
+             SELECT user_id, peer_id, FALSE, $3 FROM unnest($1::uuid[], $2::uuid[]) AS batch (user_id, peer_id) \
          ON CONFLICT (user_id, peer_id) DO UPDATE SET reached_out_at_ms = excluded.reached_out_at_ms \
-         WHERE contacts.decision IS NULL OR contacts.decision <> $5";
-    within!(tx, connection => {
-        let query = sqlx::query(upsert).bind(user.as_uuid()).bind(peer.as_uuid()).bind(false).bind(now_ms);
-        query.bind(ContactDecision::Blocked.as_str()).execute(connection).await?;
-    });
-    trim_reached_out(tx, user).await
+         WHERE contacts.decision IS NULL OR contacts.decision <> $4";
+    let (users, peers): (Vec<Uuid>, Vec<Uuid>) =
+        pairs.iter().map(|(user, peer)| (user.as_uuid(), peer.as_uuid())).unzip();
+    let query = sqlx::query(upsert).bind(users).bind(peers).bind(now_ms);
+    query.bind(ContactDecision::Blocked.as_str()).execute(&mut **tx).await?;
+    Ok(())
+}
+
+/// Those of the users who have reached out to more others than are kept.
+async fn find_crowded(tx: &mut Tx, pairs: &[(UserId, UserId)]) -> Result<Vec<UserId>, StoreError> {
+    let users: BTreeSet<Uuid> = pairs.iter().map(|(user, _)| user.as_uuid()).collect();
+    let crowded: Vec<Uuid> = match tx {
+        Tx::Sqlite(tx) => {
+            let select = "SELECT user_id FROM json_each($1) AS batch CROSS JOIN contacts ON user_id = unhex(batch.value) \
+                 WHERE reached_out_at_ms IS NOT NULL AND decision IS NULL AND asked_at_ms IS NULL \
+                     AND was_asked_at_ms IS NULL GROUP BY user_id HAVING COUNT(*) > $2";
+            let query = sqlx::query_scalar(select).bind(hex_list(users)).bind(REACHED_OUT_KEPT);
+            query.fetch_all(&mut **tx).await?
+        }
+        Tx::Postgres(tx) => {
+            let select = "SELECT user_id FROM contacts WHERE user_id = ANY ($1) \
+                     AND reached_out_at_ms IS NOT NULL AND decision IS NULL AND asked_at_ms IS NULL \
+                     AND was_asked_at_ms IS NULL GROUP BY user_id HAVING COUNT(*) > $2";
+            let users: Vec<Uuid> = users.into_iter().collect();
+            sqlx::query_scalar(select).bind(users).bind(REACHED_OUT_KEPT).fetch_all(&mut **tx).await?
+        }
+    };
+    Ok(crowded.into_iter().map(UserId::new).collect())
 }
 
 async fn trim_reached_out(tx: &mut Tx, user: UserId) -> Result<(), StoreError> {

@@ -26,6 +26,7 @@ suite! {
     a_decision_about_nobody_is_refused,
     a_user_has_so_many_contacts_at_most,
     a_users_list_takes_so_many_requests,
+    so_many_are_remembered_who_were_reached_out_to,
 }
 
 type Listed = (UserId, ContactState, i64);
@@ -208,4 +209,25 @@ async fn a_users_list_takes_so_many_requests(at: Fixture) {
     assert_eq!(listed(&at, user).await.len(), 1_000);
     decide(&at, user, asker, Allowed, NOW + 1).await;
     assert_eq!(listed(&at, asker).await, [(user, ContactState::Allowed, NOW + 1)]);
+}
+
+async fn so_many_are_remembered_who_were_reached_out_to(at: Fixture) {
+    let (user, old, new) = (at.user().await, at.user().await, at.user().await);
+    let others: Vec<_> = (0..999).map(|_| (user, UserId::new(Uuid::new_v4()))).collect();
+    let has_reached = async |peer| at.store.stances(user, peer).await.unwrap()[0].reached_out;
+    for (pairs, now_ms) in [(&[(user, old)][..], NOW), (&others, NOW + 1)] {
+        reach_out(&at, pairs, now_ms).await;
+    }
+    assert!(has_reached(old).await);
+    reach_out(&at, &[(user, new), (new, user)], NOW + 2).await;
+    assert_eq!(
+        [has_reached(old).await, has_reached(others[0].1).await, has_reached(new).await],
+        [false, true, true]
+    );
+}
+
+async fn reach_out(at: &Fixture, pairs: &[(UserId, UserId)], now_ms: i64) {
+    let mut tx = at.store.db.begin().await.unwrap();
+    crate::store::contacts::reach_out(&mut tx, pairs, now_ms).await.unwrap();
+    tx.commit().await.unwrap();
 }

@@ -139,9 +139,7 @@ impl Append for NewMessage {
             .collect();
         new_acquaintances.sort_unstable();
         new_acquaintances.dedup();
-        for &(sender, recipient) in &new_acquaintances {
-            contacts::reach_out(tx, sender, recipient, created_at_ms).await?;
-        }
+        contacts::reach_out(tx, &new_acquaintances, created_at_ms).await?;
         standings::append(tx, &new_acquaintances, created_at_ms).await?;
         Ok(posted)
     }
