@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use aldis_protocol::ServerMessage;
@@ -33,9 +33,18 @@ pub(super) enum Answer {
 
 enum Waiting {
     ForAnswer(Asked, BoxFuture<'static, ServerMessage<'static>>),
-    InParts(Asked, BoxStream<'static, Part>),
+    InParts(Asked, Streamed),
     Answered(Asked, Box<ServerMessage<'static>>),
     ForTurn(Frame),
+}
+
+/// What a request streams. A part is begun when the socket has room for it; once begun it is carried on whether or not
+/// there still is, for it may hold a connection of the database.
+struct Streamed {
+    parts: BoxStream<'static, Part>,
+    is_begun: bool,
+    /// It was made, and the socket has no room for it any more.
+    made: Option<Part>,
 }
 
 impl Unanswered {
@@ -46,7 +55,7 @@ impl Unanswered {
 
     /// A request is answered in parts, the last of which is its reply.
     pub(super) fn push_parts(&mut self, asked: Asked, parts: BoxStream<'static, Part>) {
-        self.line().push_back(Waiting::InParts(asked, parts));
+        self.line().push_back(Waiting::InParts(asked, Streamed { parts, is_begun: false, made: None }));
     }
 
     /// A reply waits for those before it.
@@ -103,8 +112,7 @@ impl Unanswered {
         self.poll_all(cx);
         match self.take_first() {
             Some(answer) => Poll::Ready(answer),
-            None if has_room => self.poll_parts(cx),
-            None => Poll::Pending,
+            None => self.poll_parts(cx, has_room),
         }
     }
 
@@ -130,10 +138,10 @@ impl Unanswered {
         }
     }
 
-    fn poll_parts(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+    fn poll_parts(&mut self, cx: &mut Context<'_>, has_room: bool) -> Poll<Answer> {
         let Some(line) = &mut self.0 else { return Poll::Pending };
         let Some(Waiting::InParts(_, parts)) = line.0.front_mut() else { return Poll::Pending };
-        match parts.poll_next_unpin(cx) {
+        match parts.poll(cx, has_room) {
             Poll::Ready(Some(Part::Frames(frames))) => Poll::Ready(Answer::Part(frames)),
             Poll::Ready(Some(Part::Reply(message))) => {
                 let first = line.0.pop_front();
@@ -157,6 +165,19 @@ impl Unanswered {
 
     fn shrink(&mut self) {
         self.0.take_if(|line| line.0.is_empty());
+    }
+}
+
+impl Streamed {
+    /// The next part, where the socket `has_room`.
+    fn poll(&mut self, cx: &mut Context<'_>, has_room: bool) -> Poll<Option<Part>> {
+        if self.made.is_none() && (has_room || self.is_begun) {
+            self.is_begun = true;
+            let Some(part) = ready!(self.parts.poll_next_unpin(cx)) else { return Poll::Ready(None) };
+            self.is_begun = false;
+            self.made = Some(part);
+        }
+        if has_room && self.made.is_some() { Poll::Ready(self.made.take()) } else { Poll::Pending }
     }
 }
 
@@ -243,6 +264,21 @@ mod tests {
         assert!(unanswered.awaits_subscription());
         assert!(poll(&mut unanswered));
         assert!(!unanswered.awaits_subscription());
+    }
+
+    #[test]
+    fn a_part_that_was_begun_is_made_without_room_and_waits_for_it() {
+        let (database, answered) = oneshot::channel();
+        let (mut unanswered, mut cx) = (Unanswered::default(), Context::from_waker(Waker::noop()));
+        let part = async { Part::Frames(vec![answered.await.unwrap()]) };
+        unanswered.push_parts(Asked::nameless(false), Box::pin(futures::stream::once(part)));
+        assert!(unanswered.poll(&mut cx, false).is_pending());
+        assert!(unanswered.poll(&mut cx, true).is_pending());
+        database.send(Bytes::from_static(b"part")).unwrap();
+        assert!(unanswered.poll(&mut cx, false).is_pending(), "there is no room");
+        let Some(Waiting::InParts(_, streamed)) = unanswered.iter().next() else { panic!("it is gone") };
+        assert!(streamed.made.is_some(), "it was made all the same");
+        assert!(matches!(unanswered.poll(&mut cx, true), Poll::Ready(Answer::Part(_))));
     }
 
     #[test]
