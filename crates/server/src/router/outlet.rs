@@ -368,13 +368,7 @@ impl Outlet {
             queue.register(cx.waker());
             return Poll::Pending;
         }
-        queue.taken = if queue.detached {
-            queue.frames.iter().filter(|frame| frame.counted).fold(queue.taken, |held, frame| held.and(frame))
-        } else {
-            Load::new(queue.frames.len(), queue.bytes)
-        };
-        queue.bytes = 0;
-        Poll::Ready(Taken::Frames(std::mem::take(&mut queue.frames)))
+        Poll::Ready(Taken::Frames(queue.take(Load::default())))
     }
 
     /// For the session itself, where [nothing else waits](Self::poll_take): some of the watched users of whom it is to
@@ -388,13 +382,9 @@ impl Outlet {
     /// For the session itself, before it answers or looks at a socket: what waits by now. Of what it took, so much is not written yet.
     pub(crate) fn take_ahead(&self, unwritten_frames: usize, unwritten_bytes: usize) -> VecDeque<Frame> {
         let mut queue = self.lock();
-        let taken = queue.taken;
-        queue.taken = Load::new(
-            taken.frames().min(unwritten_frames) + queue.frames.len(),
-            taken.bytes().min(unwritten_bytes) + queue.bytes,
-        );
-        queue.bytes = 0;
-        std::mem::take(&mut queue.frames)
+        let Load { frames, bytes } = Load::new(unwritten_frames, unwritten_bytes);
+        let unwritten = Load { frames: queue.taken.frames.min(frames), bytes: queue.taken.bytes.min(bytes) };
+        queue.take(unwritten)
     }
 
     /// For the session itself, while it has frames to write: registers for orders alone.
@@ -469,6 +459,18 @@ impl Queue {
         self.bytes += frame.bytes.len();
         self.frames.push_back(frame);
         if self.detached { Pushed::Buffered } else { Pushed::Queued }
+    }
+
+    /// All frames. Of those that were taken before, so much is not written yet; a session without a socket keeps them.
+    fn take(&mut self, unwritten: Load) -> VecDeque<Frame> {
+        let frames = std::mem::take(&mut self.frames);
+        self.taken = if self.detached {
+            frames.iter().filter(|frame| frame.counted).fold(self.taken, |held, frame| held.and(frame))
+        } else {
+            Load::new(unwritten.frames() + frames.len(), unwritten.bytes() + self.bytes)
+        };
+        self.bytes = 0;
+        frames
     }
 
     fn register(&mut self, waker: &Waker) {

@@ -63,6 +63,24 @@ fn what_is_taken_ahead_counts_until_it_is_written() {
 }
 
 #[test]
+fn what_a_session_without_a_socket_took_counts_until_it_has_one() {
+    let outlet = outlet();
+    outlet.set_detached(true);
+    for number in 0..QUEUE_FRAMES - 1 {
+        assert_eq!(outlet.push(frame(1)), Pushed::Buffered);
+        // As a socket that is offered and declined makes it, and an answer in its place.
+        let taken = if number % 2 == 0 { takes_frames(&outlet) } else { Some(outlet.take_ahead(0, 0).len()) };
+        assert_eq!(taken, Some(1));
+        assert!(take(&outlet).is_pending());
+    }
+    outlet.hold(&frame(1));
+    assert_eq!(outlet.push(frame(1)), Pushed::Full, "a frame of its own is kept in the same room");
+    assert_eq!(takes_close(&outlet), Some(CloseCode::SlowConsumer));
+    outlet.set_detached(false);
+    assert_eq!(outlet.push(frame(1)), Pushed::Queued);
+}
+
+#[test]
 fn what_tells_of_mail_comes_behind_the_answers_that_it_follows() {
     let outlet = outlet();
     assert_eq!(outlet.push_mail(5, || frame(1)), Fed::Pushed(Pushed::Queued));
