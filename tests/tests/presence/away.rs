@@ -46,19 +46,27 @@ fn a_presence_that_was_lost_with_a_connection_was_never_told_again() {
     let mut peer = watcher.opens_ephemeral();
     watches(&mut other, &user.id);
     watches(&mut peer, &user.id);
-    let ends: [fn(Peer); 3] = [
-        |peer| peer.socket.breaks(),
-        |mut peer| peer.socket.sends(&Frame::close(4000, "")),
+    // Each gives what is left of the connection until the client is back.
+    let ends: [fn(Peer) -> Option<Peer>; 3] = [
+        |peer| {
+            peer.socket.breaks();
+            None
+        },
+        |mut peer| {
+            peer.socket.sends(&Frame::close(4000, ""));
+            None
+        },
         // The new connection displaces it.
-        |peer| std::mem::forget(peer),
+        Some,
     ];
     for (number, ends) in ends.into_iter().enumerate() {
         let note = number.to_string();
         shows(&mut phone, "busy", Some(&note));
         is_told(&mut other, "busy", Some(&note), 1);
         let connected = peer.connected.clone();
-        ends(peer);
+        let left = ends(peer);
         peer = comes_back(&server, &watcher, &connected, 1);
+        drop(left);
         is_told(&mut peer, "busy", Some(&note), 1);
         peer.expects_nothing();
     }
