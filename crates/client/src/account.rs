@@ -5,6 +5,7 @@ mod devices;
 pub(crate) mod error;
 mod identity;
 mod keys;
+mod rooms;
 mod security;
 mod tokens;
 

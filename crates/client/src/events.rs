@@ -10,7 +10,7 @@ use std::{
 use aldis_auth::{InvalidSignature, PublicKey};
 use aldis_protocol::{
     Alert, ChatContent, ContactRequest, DeviceId, ErrorCode, IceServers, MailboxMessage, MessageId, Presence,
-    RelayedSignal, RequestId, RoomId, Sender, ServerFrame, SessionId, SessionLimits, SignalKind,
+    RelayedSignal, RequestId, RoomId, RoomInvite, Sender, ServerFrame, SessionId, SessionLimits, SignalKind,
     StoredChatMessage, Timestamp, UserId, UserRef, statement::SignalStatement,
 };
 use futures::Stream;
@@ -99,6 +99,9 @@ pub enum Event {
     Alert(Alert),
     /// Somebody would like to be allowed.
     ContactRequest(ContactRequest),
+    /// The owner of a private room put this user in it. It opens nothing until they [join](crate::Client::join);
+    /// [`Account::decline_invitation`](crate::Account::decline_invitation) declines.
+    RoomInvite(RoomInvite),
     /// The server is about to stop, and names when to come back; the client will.
     ServerDraining {
         /// After this time.

@@ -667,6 +667,7 @@ fn outcome(message: ServerMessage<'_>) -> Result<Reply, RequestError> {
         | ServerMessage::Presence(_)
         | ServerMessage::Alert(_)
         | ServerMessage::ContactRequest(_)
+        | ServerMessage::RoomInvite(_)
         | ServerMessage::ServerDraining(_) => Err(RequestError::UnexpectedReply),
     }
 }

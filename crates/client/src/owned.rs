@@ -75,6 +75,7 @@ pub(crate) fn other(message: ServerMessage<'_>) -> Option<ServerMessage<'static>
         | ServerMessage::Presence(_)
         | ServerMessage::Alert(_)
         | ServerMessage::ContactRequest(_)
+        | ServerMessage::RoomInvite(_)
         | ServerMessage::ServerDraining(_)
         | ServerMessage::Pong => return None,
     })

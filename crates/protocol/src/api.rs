@@ -24,7 +24,7 @@ pub use jwks::{JsonWebKey, JsonWebKeySet};
 pub use message::{ConversationQuery, StoredMessage, StoredMessageList};
 pub use problem::Problem;
 pub use room::{
-    ChatMessageKind, CreateRoom, Room, RoomMessage, RoomMessages, RoomState, RoomVisibility, SetRoomState,
-    StateWriters,
+    ChatMessageKind, CreateRoom, RESERVED_ROOM, Room, RoomInvitation, RoomInvitations, RoomMessage,
+    RoomMessages, RoomState, RoomVisibility, SetRoomState, StateWriters,
 };
 pub use totp::{TotpCodeRequest, TotpEnrollment};

@@ -73,4 +73,5 @@ message_kinds! {
     Received = "received",
     Ping = "ping",
     Pong = "pong",
+    RoomInvite = "room_invite",
 }

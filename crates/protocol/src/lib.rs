@@ -63,8 +63,8 @@ pub use message::{
     Delivered, EncryptedMessage, ErrorReply, Heartbeat, History, HistoryMessage, HistoryRequest, IceServer,
     IceServers, Join, Leave, MailboxMessage, MemberJoined, MemberLeft, PendingRotation, Presence,
     PresenceSubscribe, PresenceUnsubscribe, Read, Receipt, Received, RelayedBroadcast, RelayedSignal, Resume,
-    RoomMember, RoomMembers, RoomUpdate, Sender, ServerDraining, SessionInfo, SessionLimits, SetPresence,
-    Signal, SignalKind, SignalSignature, Status, StoredChatMessage, Sync, Synced, Target,
+    RoomInvite, RoomMember, RoomMembers, RoomUpdate, Sender, ServerDraining, SessionInfo, SessionLimits,
+    SetPresence, Signal, SignalKind, SignalSignature, Status, StoredChatMessage, Sync, Synced, Target,
 };
 pub use names::UnknownName;
 pub use payload::{InvalidPayload, Payload};

@@ -21,7 +21,7 @@ pub use presence::{Presence, PresenceSubscribe, PresenceUnsubscribe, SetPresence
 pub use reply::{Ack, AckStatus, ErrorReply};
 pub use room::{
     Broadcast, ChatContent, ChatMessage, History, HistoryMessage, HistoryRequest, Join, Leave, MemberJoined,
-    MemberLeft, RelayedBroadcast, RoomMember, RoomMembers, RoomUpdate, StoredChatMessage,
+    MemberLeft, RelayedBroadcast, RoomInvite, RoomMember, RoomMembers, RoomUpdate, StoredChatMessage,
 };
 pub use signaling::{
     DEFAULT_STUN_SERVERS, IceServer, IceServers, RelayedSignal, Sender, Signal, SignalKind, SignalSignature,

@@ -3,8 +3,8 @@
 use crate::{
     Ack, Alert, AuthChallenge, AuthFailure, AuthRequired, AuthSuccess, Connected, ContactRequest, ErrorReply,
     History, IceServers, MailboxMessage, MemberJoined, MemberLeft, MessageKind, Presence, Receipt,
-    RelayedBroadcast, RelayedSignal, RequestId, RoomMembers, RoomUpdate, ServerDraining, StoredChatMessage,
-    Synced, Timestamp,
+    RelayedBroadcast, RelayedSignal, RequestId, RoomInvite, RoomMembers, RoomUpdate, ServerDraining,
+    StoredChatMessage, Synced, Timestamp,
 };
 
 /// A frame from a server.
@@ -44,6 +44,7 @@ pub enum ServerMessage<'a> {
     Presence(Presence<'a>),
     Alert(Alert),
     ContactRequest(ContactRequest),
+    RoomInvite(RoomInvite),
     ServerDraining(ServerDraining),
     /// The server is still there.
     Pong,
@@ -76,6 +77,7 @@ impl ServerMessage<'_> {
             Self::Presence(_) => MessageKind::Presence,
             Self::Alert(_) => MessageKind::Alert,
             Self::ContactRequest(_) => MessageKind::ContactRequest,
+            Self::RoomInvite(_) => MessageKind::RoomInvite,
             Self::ServerDraining(_) => MessageKind::ServerDraining,
             Self::Pong => MessageKind::Pong,
         }
@@ -111,7 +113,8 @@ impl ServerMessage<'_> {
             | Self::Message(_)
             | Self::Receipt(_)
             | Self::Alert(_)
-            | Self::ContactRequest(_) => true,
+            | Self::ContactRequest(_)
+            | Self::RoomInvite(_) => true,
         }
     }
 }

@@ -66,6 +66,7 @@ impl<R> Machine<R> {
             ServerMessage::Presence(presence) => self.tell(Event::Presence(owned::presence(presence))),
             ServerMessage::Alert(alert) => self.tell(Event::Alert(alert)),
             ServerMessage::ContactRequest(request) => self.tell(Event::ContactRequest(request)),
+            ServerMessage::RoomInvite(invite) => self.tell(Event::RoomInvite(invite)),
             ServerMessage::ServerDraining(draining) => self.handle_draining(draining),
             ServerMessage::ChatMessage(chat) => self.handle_chat(now, id, timestamp, chat),
             ServerMessage::Message(message) => {

@@ -65,6 +65,7 @@ impl<R> Machine<R> {
             | ServerMessage::Presence(_)
             | ServerMessage::Alert(_)
             | ServerMessage::ContactRequest(_)
+            | ServerMessage::RoomInvite(_)
             | ServerMessage::ServerDraining(_)
             | ServerMessage::Pong => {}
         }

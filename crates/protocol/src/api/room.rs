@@ -24,7 +24,30 @@ pub struct CreateRoom {
     pub state_writers: Option<StateWriters>,
 }
 
-/// A room, as whoever may join it sees it.
+/// The name that no new room may have: `GET /api/rooms/invitations` is a call of its own.
+pub const RESERVED_ROOM: &str = "invitations";
+
+/// What `GET /api/rooms/invitations` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RoomInvitations {
+    /// The oldest first.
+    pub invitations: Vec<RoomInvitation>,
+}
+
+/// A private room that the caller was put in and has not joined yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RoomInvitation {
+    /// The room.
+    pub room: RoomId,
+    /// Its owner.
+    pub user_id: UserId,
+    /// When the owner put the caller in it.
+    pub since: Timestamp,
+}
+
+/// A room, as a user who may join it sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Room {
@@ -36,7 +59,7 @@ pub struct Room {
     pub visibility: RoomVisibility,
     /// Who sets its state document.
     pub state_writers: StateWriters,
-    /// Who was put in it, its owner first.
+    /// Who was put in it, its owner first. Of a private room, also those who have not joined it yet.
     pub members: Vec<UserId>,
     /// When it was made; null where it was joined but never made.
     #[cfg_attr(feature = "openapi", schema(required))]

@@ -65,6 +65,15 @@ pub struct MemberLeft {
     pub device_id: DeviceId,
 }
 
+/// S→C: the owner of a private room put this user in it. Until they join it, it opens nothing, in either direction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomInvite {
+    /// The room.
+    pub room: RoomId,
+    /// Its owner.
+    pub user_id: UserId,
+}
+
 /// C→S: said in a room; stored and numbered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChatMessage<'a> {

@@ -6,9 +6,10 @@ use aldis_protocol::{
     DeviceId, EncryptedMessage, ErrorCode, ErrorReply, Fingerprint, Hash, Heartbeat, History, HistoryMessage,
     HistoryRequest, IceServer, IceServers, Join, Leave, MailboxMessage, MemberJoined, MemberLeft, MessageId,
     Payload, PendingRotation, Presence, PresenceSubscribe, PresenceUnsubscribe, Read, Receipt, Received,
-    RelayedBroadcast, RelayedSignal, RequestId, Resume, RoomId, RoomMember, RoomMembers, RoomUpdate, Sender,
-    ServerDraining, ServerFrame, ServerMessage, SessionId, SessionInfo, SessionLimits, SetPresence, Signal,
-    SignalKind, SignalSignature, Status, StoredChatMessage, Sync, Synced, Target, Timestamp, UserId, UserRef,
+    RelayedBroadcast, RelayedSignal, RequestId, Resume, RoomId, RoomInvite, RoomMember, RoomMembers,
+    RoomUpdate, Sender, ServerDraining, ServerFrame, ServerMessage, SessionId, SessionInfo, SessionLimits,
+    SetPresence, Signal, SignalKind, SignalSignature, Status, StoredChatMessage, Sync, Synced, Target,
+    Timestamp, UserId, UserRef,
 };
 use uuid::Uuid;
 
@@ -372,6 +373,7 @@ fn notices() -> Vec<Sample<ServerMessage<'static>>> {
             }),
         ),
         ("contact_request", ServerMessage::ContactRequest(ContactRequest { user_id: user(1) })),
+        ("room_invite", ServerMessage::RoomInvite(RoomInvite { room: room(), user_id: user(1) })),
         ("server_draining", ServerMessage::ServerDraining(ServerDraining { reconnect_after: 5 })),
     ]
 }

@@ -6,10 +6,10 @@ use aldis_protocol::{
     DeviceId, EncryptedMessage, ErrorCode, ErrorReply, Fingerprint, Hash, Heartbeat, History, HistoryMessage,
     HistoryRequest, IceServer, IceServers, Join, Leave, MailboxMessage, MemberJoined, MemberLeft, MessageId,
     Payload, PendingRotation, Presence, PresenceSubscribe, PresenceUnsubscribe, Read, Receipt, Received,
-    RelayedBroadcast, RelayedSignal, RequestId, Resume, RoomId, RoomMember, RoomMembers, RoomUpdate, Secret,
-    Sender, ServerDraining, ServerFrame, ServerMessage, SessionId, SessionInfo, SessionLimits, SetPresence,
-    Signal, SignalKind, SignalSignature, Status, StoredChatMessage, Sync, Synced, Target, Timestamp, UserId,
-    UserRef,
+    RelayedBroadcast, RelayedSignal, RequestId, Resume, RoomId, RoomInvite, RoomMember, RoomMembers,
+    RoomUpdate, Secret, Sender, ServerDraining, ServerFrame, ServerMessage, SessionId, SessionInfo,
+    SessionLimits, SetPresence, Signal, SignalKind, SignalSignature, Status, StoredChatMessage, Sync, Synced,
+    Target, Timestamp, UserId, UserRef,
 };
 use proptest::{
     array::{uniform, uniform32},
@@ -239,6 +239,7 @@ fn notice() -> impl Strategy<Value = ServerMessage<'static>> {
             }
         ),
         user().prop_map(|user_id| ServerMessage::ContactRequest(ContactRequest { user_id })),
+        (room(), user()).prop_map(|(room, user_id)| ServerMessage::RoomInvite(RoomInvite { room, user_id })),
         any::<u64>()
             .prop_map(|reconnect_after| ServerMessage::ServerDraining(ServerDraining { reconnect_after })),
     ]

@@ -70,6 +70,7 @@ fn read_message(kind: MessageKind, text: &str) -> Result<ClientMessage<'_>, Deco
         | MessageKind::Receipt
         | MessageKind::Alert
         | MessageKind::ContactRequest
+        | MessageKind::RoomInvite
         | MessageKind::ServerDraining
         | MessageKind::Pong => return Err(DecodeError::unknown_type(kind.as_str())),
     })

@@ -61,6 +61,7 @@ fn read_message(kind: MessageKind, text: &str) -> Result<ServerMessage<'_>, Deco
         MessageKind::Presence => ServerMessage::Presence(parse(text)?),
         MessageKind::Alert => ServerMessage::Alert(parse::<InPayload<Alert>>(text)?.payload),
         MessageKind::ContactRequest => ServerMessage::ContactRequest(parse(text)?),
+        MessageKind::RoomInvite => ServerMessage::RoomInvite(parse(text)?),
         MessageKind::ServerDraining => ServerMessage::ServerDraining(parse(text)?),
         MessageKind::Pong => ServerMessage::Pong,
         MessageKind::AuthResponse
@@ -247,6 +248,7 @@ pub(in crate::codec) fn encode_server(frame: &ServerFrame<'_>) -> Bytes {
         ServerMessage::Presence(message) => write(start, message, None),
         ServerMessage::Alert(message) => write(start, &InPayload { payload: message }, None),
         ServerMessage::ContactRequest(message) => write(start, message, None),
+        ServerMessage::RoomInvite(message) => write(start, message, None),
         ServerMessage::ServerDraining(message) => write(start, message, None),
         ServerMessage::Pong => write(start, &NoMembers {}, None),
     }

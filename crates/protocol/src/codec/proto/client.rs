@@ -103,6 +103,7 @@ fn read_body(
         | Body::Receipt(_)
         | Body::Alert(_)
         | Body::ContactRequest(_)
+        | Body::RoomInvite(_)
         | Body::ServerDraining(_)
         | Body::Pong(_) => return Err(DecodeError::unknown_type(kind.as_str())),
     })

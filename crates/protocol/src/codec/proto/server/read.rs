@@ -8,8 +8,8 @@ use crate::{
     Ack, Alert, AuthChallenge, AuthFailure, AuthRequired, AuthSuccess, Connected, ContactRequest,
     DecodeError, ErrorReply, Heartbeat, History, HistoryMessage, IceServer, IceServers, MailboxMessage,
     MemberJoined, MemberLeft, MessageKind, PendingRotation, Presence, Receipt, RelayedBroadcast,
-    RelayedSignal, RoomId, RoomMember, RoomMembers, RoomUpdate, Sender, ServerDraining, ServerMessage,
-    SessionInfo, SessionLimits, SignalKind, StoredChatMessage, Synced, Timestamp, check,
+    RelayedSignal, RoomId, RoomInvite, RoomMember, RoomMembers, RoomUpdate, Sender, ServerDraining,
+    ServerMessage, SessionInfo, SessionLimits, SignalKind, StoredChatMessage, Synced, Timestamp, check,
 };
 
 pub(super) fn body(
@@ -47,6 +47,10 @@ pub(super) fn body(
         Body::ContactRequest(body) => {
             ServerMessage::ContactRequest(ContactRequest { user_id: parse("user_id", &body.user_id)? })
         }
+        Body::RoomInvite(body) => ServerMessage::RoomInvite(RoomInvite {
+            room: room(envelope)?,
+            user_id: parse("user_id", &body.user_id)?,
+        }),
         Body::ServerDraining(body) => {
             ServerMessage::ServerDraining(ServerDraining { reconnect_after: body.reconnect_after })
         }

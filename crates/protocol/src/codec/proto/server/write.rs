@@ -60,6 +60,10 @@ pub(super) fn body(envelope: &mut Envelope, message: &ServerMessage<'_>) -> Body
         ServerMessage::ContactRequest(request) => {
             Body::ContactRequest(schema::ContactRequest { user_id: request.user_id.to_string() })
         }
+        ServerMessage::RoomInvite(invite) => {
+            envelope.room = Some(invite.room.to_string());
+            Body::RoomInvite(schema::RoomInvite { user_id: invite.user_id.to_string() })
+        }
         ServerMessage::ServerDraining(draining) => {
             Body::ServerDraining(schema::ServerDraining { reconnect_after: draining.reconnect_after })
         }
