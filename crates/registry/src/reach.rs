@@ -74,7 +74,9 @@ pub const fn may_reach(routing: Routing, purpose: Purpose, facts: Facts) -> bool
 }
 
 impl Stance {
-    const fn allows(self) -> bool {
+    /// Whether this user has allowed the other.
+    #[must_use]
+    pub const fn allows(self) -> bool {
         matches!(self.decision, Some(ContactDecision::Allowed))
     }
 

@@ -145,6 +145,7 @@ impl Router {
             addressee: user,
             recipient,
             encrypted_content: letter.encrypted_content,
+            is_allowed: user == from.user || relation.target.allows(),
             reaches_out: recipient != from.user && !relation.sender.reached_out,
             now_ms: unix_ms_i64(),
         };
@@ -187,7 +188,7 @@ impl Posting {
             ),
             Ok(Posted::MailboxFull) => error(
                 ErrorCode::MailboxFull,
-                "the recipient's mailbox takes no more until he has fetched some",
+                "the recipient's mailbox takes no more messages from you until they have fetched some",
             ),
             Ok(Posted::NoSuchUser) => target_unavailable(),
             Err(failure) => failed(failure),

@@ -197,7 +197,11 @@ fn handed_on(status: AckStatus, whom: &str) -> Ack<'static> {
 
 /// Blocked, not allowed, unknown and offline are one answer.
 pub(super) fn target_unavailable() -> ServerMessage<'static> {
-    error(ErrorCode::TargetUnavailable, "the target cannot be reached")
+    error(
+        ErrorCode::TargetUnavailable,
+        "the target is unknown, offline, or not reachable for you; users can reach those who have them as a contact and \
+         those in a common room, or everybody where the server has ALDIS_ROUTING=open",
+    )
 }
 
 fn unavailable(failure: &StoreError) -> ServerMessage<'static> {

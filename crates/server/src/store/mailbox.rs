@@ -30,6 +30,10 @@ const UNDELIVERED_PER_MAILBOX: i64 = 1_000;
 /// How many of them may be from one sender.
 const UNDELIVERED_PER_SENDER: i64 = 250;
 
+/// How many of them may be from all senders together whom the user has not allowed, so that strangers never keep out a
+/// contact.
+const UNDELIVERED_OF_STRANGERS: i64 = UNDELIVERED_PER_MAILBOX / 2;
+
 /// A message as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StoredMessage {

@@ -1,9 +1,12 @@
 //! Notices: what waits for a registered device that is away until it connects.
+//!
+//! Alerts and requests have separate quotas on each device, so a flood of requests never displaces an alert.
 
 use aldis_protocol::{
-    Alert, AlertKind, ContactRequest, DeviceId, Fingerprint, MessageKind, ServerMessage, UserId,
+    Alert, AlertKind, ContactRequest, DeviceId, Fingerprint, MessageKind, RoomInvite, ServerMessage, UserId,
     api::ChainHead,
 };
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
@@ -12,8 +15,9 @@ use super::{
     rotation_ends, sweep_rows,
 };
 
-/// How many notices wait for a device; the oldest goes first.
-const NOTICES_PER_DEVICE: i64 = 100;
+/// How many alerts, and how many requests, wait for a device. The oldest goes first; alerts about the identity's chain
+/// go after all others.
+const NOTICES_PER_QUOTA: i64 = 100;
 
 /// How long a notice waits.
 const KEPT_MS: i64 = 30 * 24 * 60 * 60 * 1000;
@@ -23,8 +27,10 @@ const KEPT_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 pub(crate) enum Notice {
     /// Something happened to the account.
     Alert(Alert),
-    /// Somebody would like to be allowed.
+    /// Somebody asks to become a contact.
     ContactRequest(ContactRequest),
+    /// The user is invited to a private room.
+    RoomInvite(RoomInvite),
 }
 
 /// For which of a user's registered devices a notice waits.
@@ -62,6 +68,7 @@ impl From<Notice> for ServerMessage<'static> {
         match notice {
             Notice::Alert(alert) => Self::Alert(alert),
             Notice::ContactRequest(request) => Self::ContactRequest(request),
+            Notice::RoomInvite(invite) => Self::RoomInvite(invite),
         }
     }
 }
@@ -83,7 +90,7 @@ fn list<'a>(devices: impl IntoIterator<Item = &'a DeviceId>) -> String {
 }
 
 impl Store {
-    /// Lets a notice wait for devices of a user. An equal one that waits is replaced by it.
+    /// Lets a notice wait for devices of a user. It replaces a waiting one of the same kind and subject.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -124,8 +131,9 @@ impl Store {
     }
 }
 
-/// Lets a notice wait for devices of a user, whom the transaction has locked: the same statements whether there is
-/// such a user or not. Every node learns that something may wait for him, so this is to be called last in a transaction.
+/// Lets a notice wait for devices of a user whom the transaction has locked. It replaces a waiting one of the same kind
+/// and subject. Runs the same statements whether the user exists or not. Every node learns that something may wait for
+/// the user, so call this last in a transaction.
 pub(super) async fn add(
     tx: &mut Tx,
     user: UserId,
@@ -133,17 +141,19 @@ pub(super) async fn add(
     recipients: &Recipients,
     now_ms: i64,
 ) -> Result<(), StoreError> {
-    let (kind, body) = notice.columns()?;
-    delete_equal(tx, user, &body, recipients).await?;
-    let insert = "INSERT INTO notices (device_id, notice_id, kind, body, created_at_ms) \
-         SELECT device_id, $2, $3, $4, $5 FROM devices WHERE user_id = $1 AND removed_at_ms IS NULL \
-             AND (replace($6, ',' || device_id || ',', '') <> $6) = $7";
+    let row = notice.columns()?;
+    delete_same(tx, user, &row, recipients).await?;
+    let insert = "INSERT INTO notices (device_id, notice_id, kind, subject, of_chain, body, created_at_ms) \
+         SELECT device_id, $2, $3, $4, $5, $6, $7 FROM devices WHERE user_id = $1 AND removed_at_ms IS NULL \
+             AND (replace($8, ',' || device_id || ',', '') <> $8) = $9";
     within!(tx, connection => {
         sqlx::query(insert)
             .bind(user.as_uuid())
             .bind(Uuid::now_v7())
-            .bind(kind)
-            .bind(body)
+            .bind(row.kind)
+            .bind(&row.subject)
+            .bind(row.of_chain)
+            .bind(&row.body)
             .bind(now_ms)
             .bind(&recipients.listed)
             .bind(recipients.only_listed)
@@ -161,15 +171,48 @@ pub(super) async fn sweep(db: &Db, now_ms: i64) -> Result<u64, StoreError> {
     sweep_rows(db, delete, now_ms - KEPT_MS).await
 }
 
+/// A notice as its row has it.
+struct Columns {
+    kind: &'static str,
+    /// One notice of a kind and subject waits for a device.
+    subject: String,
+    of_chain: bool,
+    body: String,
+}
+
 impl Notice {
-    /// Its kind, and the rest of it as JSON.
-    fn columns(&self) -> Result<(&'static str, String), StoreError> {
-        let (kind, body) = match self {
-            Self::Alert(alert) => (MessageKind::Alert, serde_json::to_string(alert)),
-            Self::ContactRequest(request) => (MessageKind::ContactRequest, serde_json::to_string(request)),
-        };
-        Ok((kind.as_str(), body.map_err(|error| sqlx::Error::Encode(Box::new(error)))?))
+    fn columns(&self) -> Result<Columns, StoreError> {
+        match self {
+            Self::Alert(alert) => {
+                let body = json(alert)?;
+                let of_chain = is_of_chain(alert.kind);
+                Ok(Columns { kind: MessageKind::Alert.as_str(), subject: body.clone(), of_chain, body })
+            }
+            Self::ContactRequest(request) => {
+                let (kind, subject) = (MessageKind::ContactRequest, request.user_id.to_string());
+                Ok(Columns { kind: kind.as_str(), subject, of_chain: false, body: json(request)? })
+            }
+            Self::RoomInvite(invite) => {
+                let (kind, subject) = (MessageKind::RoomInvite, invite.room.to_string());
+                Ok(Columns { kind: kind.as_str(), subject, of_chain: false, body: json(invite)? })
+            }
+        }
     }
+}
+
+/// Whether the alert is about the identity's chain. A thief of a session can cause the other kinds in any number.
+const fn is_of_chain(kind: AlertKind) -> bool {
+    matches!(
+        kind,
+        AlertKind::IdentityLinked
+            | AlertKind::RotationStarted
+            | AlertKind::RotationCancelled
+            | AlertKind::RotationFinal
+    )
+}
+
+fn json(body: &impl Serialize) -> Result<String, StoreError> {
+    Ok(serde_json::to_string(body).map_err(|error| sqlx::Error::Encode(Box::new(error)))?)
 }
 
 #[derive(sqlx::FromRow)]
@@ -187,23 +230,25 @@ impl NoticeRow {
             serde_json::from_str(&self.body).ok().map(Notice::Alert)
         } else if self.kind == MessageKind::ContactRequest.as_str() {
             serde_json::from_str(&self.body).ok().map(Notice::ContactRequest)
+        } else if self.kind == MessageKind::RoomInvite.as_str() {
+            serde_json::from_str(&self.body).ok().map(Notice::RoomInvite)
         } else {
             None
         }
     }
 }
 
-/// So that nobody pushes out the others' by saying the same over and over.
-async fn delete_equal(
+/// The same notice over and over takes one place.
+async fn delete_same(
     tx: &mut Tx,
     user: UserId,
-    body: &str,
+    row: &Columns,
     recipients: &Recipients,
 ) -> Result<(), StoreError> {
-    let delete = "DELETE FROM notices WHERE body = $2 AND device_id IN (SELECT device_id FROM devices \
-         WHERE user_id = $1 AND (replace($3, ',' || device_id || ',', '') <> $3) = $4)";
+    let delete = "DELETE FROM notices WHERE kind = $2 AND subject = $3 AND device_id IN (SELECT device_id FROM devices \
+         WHERE user_id = $1 AND (replace($4, ',' || device_id || ',', '') <> $4) = $5)";
     within!(tx, connection => {
-        let query = sqlx::query(delete).bind(user.as_uuid()).bind(body);
+        let query = sqlx::query(delete).bind(user.as_uuid()).bind(row.kind).bind(&row.subject);
         query.bind(&recipients.listed).bind(recipients.only_listed).execute(connection).await?;
     });
     Ok(())
@@ -211,12 +256,13 @@ async fn delete_equal(
 
 async fn trim(tx: &mut Tx, user: UserId) -> Result<(), StoreError> {
     let delete = "DELETE FROM notices WHERE (device_id, notice_id) IN (SELECT device_id, notice_id FROM \
-             (SELECT n.device_id, n.notice_id, ROW_NUMBER() OVER (PARTITION BY n.device_id \
-                  ORDER BY n.created_at_ms DESC, n.notice_id DESC) AS place \
+             (SELECT n.device_id, n.notice_id, ROW_NUMBER() OVER (PARTITION BY n.device_id, n.kind = $2 \
+                  ORDER BY n.of_chain DESC, n.created_at_ms DESC, n.notice_id DESC) AS place \
               FROM notices n JOIN devices d ON d.device_id = n.device_id WHERE d.user_id = $1) AS placed \
-         WHERE place > $2)";
+         WHERE place > $3)";
     within!(tx, connection => {
-        sqlx::query(delete).bind(user.as_uuid()).bind(NOTICES_PER_DEVICE).execute(connection).await?;
+        let query = sqlx::query(delete).bind(user.as_uuid()).bind(MessageKind::Alert.as_str());
+        query.bind(NOTICES_PER_QUOTA).execute(connection).await?;
     });
     Ok(())
 }

@@ -19,6 +19,8 @@ suite![
     duplicates_among_new_ones_leave_no_gap,
     nobody_gets_no_message,
     a_full_mailbox_takes_no_more_and_leaves_no_gap,
+    four_strangers_filled_the_mailbox_and_kept_out_a_friend,
+    a_sender_counts_as_a_stranger_once_no_longer_allowed,
     what_arrives_makes_room,
     receipts_are_once_and_never_backwards,
     receipts_are_refused_whole,
@@ -43,6 +45,7 @@ fn message(sender: UserId, recipient: UserId, id: &str, content: &'static str) -
         addressee: recipient,
         recipient,
         encrypted_content: Bytes::from_static(content.as_bytes()),
+        is_allowed: sender == recipient,
         reaches_out: false,
         now_ms: NOW,
     }
@@ -188,33 +191,75 @@ async fn nobody_gets_no_message(fixture: Fixture) {
     assert_eq!((page.first_seq, page.last_seq), (1, 0));
 }
 
+/// Posts so many messages at once, and gives how many were stored; the others found the mailbox full.
+async fn flood(store: &Store, from: UserId, to: UserId, is_allowed: bool, count: usize) -> usize {
+    let posting: Vec<_> = (0..count)
+        .map(|number| {
+            let id = format!("{}-{number}", uuid::Uuid::new_v4().simple());
+            store.post(NewMessage { is_allowed, ..message(from, to, &id, "x") }).unwrap()
+        })
+        .collect();
+    let mut stored = 0;
+    for submitted in posting {
+        let posted = submitted.answer().await.unwrap();
+        assert!(matches!(posted, Posted::Stored(_) | Posted::MailboxFull), "{posted:?}");
+        stored += usize::from(matches!(posted, Posted::Stored(_)));
+    }
+    stored
+}
+
+async fn allow(store: &Store, user: UserId, peer: UserId) {
+    store.decide_contact(user, peer, ContactDecision::Allowed, NOW).await.unwrap();
+}
+
 async fn a_full_mailbox_takes_no_more_and_leaves_no_gap(fixture: Fixture) {
     let store = &fixture.store;
     let bob = fixture.user().await;
     let mut senders = Vec::new();
     for _ in 0..5 {
-        senders.push(fixture.user().await);
+        let sender = fixture.user().await;
+        allow(store, bob, sender).await;
+        senders.push(sender);
     }
-    let flood = |sender: UserId, count: usize| async move {
-        let posting: Vec<_> = (0..count)
-            .map(|number| store.post(message(sender, bob, &number.to_string(), "x")).unwrap())
-            .collect();
-        let mut stored = 0;
-        for submitted in posting {
-            let posted = submitted.answer().await.unwrap();
-            assert!(matches!(posted, Posted::Stored(_) | Posted::MailboxFull), "{posted:?}");
-            stored += usize::from(matches!(posted, Posted::Stored(_)));
-        }
-        stored
-    };
-    assert_eq!(flood(senders[0], 300).await, 250, "one sender has a quarter");
+    assert_eq!(flood(store, senders[0], bob, true, 300).await, 250, "one sender has a quarter");
     for sender in &senders[1..4] {
-        assert_eq!(flood(*sender, 250).await, 250);
+        assert_eq!(flood(store, *sender, bob, true, 250).await, 250);
     }
-    assert_eq!(flood(senders[4], 1).await, 0, "and all together the whole");
+    assert_eq!(flood(store, senders[4], bob, true, 1).await, 0, "and all together the whole");
     assert_eq!(numbers(store, bob).await, (1..=1_000).collect::<Vec<u64>>());
     assert_eq!(numbers(store, senders[0]).await, (1..=250).collect::<Vec<u64>>());
     assert_eq!(numbers(store, senders[4]).await, [0_u64; 0]);
+}
+
+async fn four_strangers_filled_the_mailbox_and_kept_out_a_friend(fixture: Fixture) {
+    let store = &fixture.store;
+    let (bob, friend) = (fixture.user().await, fixture.user().await);
+    allow(store, bob, friend).await;
+    let mut stored = 0;
+    for _ in 0..4 {
+        let stranger = fixture.user().await;
+        stored += flood(store, stranger, bob, false, 249).await;
+    }
+    assert_eq!(stored, 500, "strangers together have half");
+    assert_eq!(flood(store, friend, bob, true, 251).await, 250);
+    assert_eq!(flood(store, bob, bob, true, 251).await, 250, "and so has the user");
+    assert_eq!(flood(store, friend, bob, true, 1).await, 0);
+    assert_eq!(numbers(store, bob).await, (1..=1_000).collect::<Vec<u64>>());
+}
+
+async fn a_sender_counts_as_a_stranger_once_no_longer_allowed(fixture: Fixture) {
+    let store = &fixture.store;
+    let (bob, stranger) = (fixture.user().await, fixture.user().await);
+    for _ in 0..2 {
+        let friend = fixture.user().await;
+        allow(store, bob, friend).await;
+        assert_eq!(flood(store, friend, bob, true, 250).await, 250);
+        assert_eq!(flood(store, stranger, bob, false, 1).await, 1);
+        store.decide_contact(bob, friend, ContactDecision::Blocked, NOW).await.unwrap();
+    }
+    let late = fixture.user().await;
+    assert_eq!(flood(store, late, bob, false, 1).await, 0);
+    assert_eq!(flood(store, late, bob, true, 1).await, 1);
 }
 
 async fn what_arrives_makes_room(fixture: Fixture) {

@@ -1,6 +1,6 @@
 //! Notices: for whom they wait, how many, and until when.
 
-use aldis_protocol::{Alert, AlertKind, ContactRequest, DeviceId, UserId};
+use aldis_protocol::{Alert, AlertKind, ContactRequest, DeviceId, RoomInvite, UserId};
 use uuid::Uuid;
 
 use super::{Fixture, NOW, device_id, suite};
@@ -11,6 +11,12 @@ suite! {
     a_notice_waits_only_for_its_recipients,
     an_equal_notice_takes_the_place_of_the_old_one,
     of_more_than_a_hundred_the_oldest_goes_first,
+    a_hundred_requests_pushed_out_a_waiting_alert,
+    a_hundred_alerts_of_devices_pushed_out_a_started_rotation,
+    alerts_of_the_chain_give_way_to_later_ones_alone,
+    quotas_are_of_each_of_twenty_devices,
+    contact_requests_and_room_invites_share_a_quota,
+    one_asker_takes_one_place_whatever_is_said,
     a_notice_waits_thirty_days,
     a_device_registered_anew_gets_nothing_old,
     a_notice_for_nobody_is_no_trouble,
@@ -90,6 +96,107 @@ async fn of_more_than_a_hundred_the_oldest_goes_first(at: Fixture) {
     }
     let expected: Vec<_> = (2..102).map(alert).collect();
     assert_eq!(at.store.take_notices(user, &device, NOW).await.unwrap(), expected);
+}
+
+fn device_alert(number: u64) -> Notice {
+    let device = device_id(&format!("device-{number}"));
+    let kind = AlertKind::DeviceAdded;
+    Notice::Alert(Alert { kind, device_id: Some(device), fingerprint: None, sequence: None, hash: None })
+}
+
+async fn a_hundred_requests_pushed_out_a_waiting_alert(at: Fixture) {
+    let user = at.user().await;
+    let device = register(&at, user, "phone", NOW).await;
+    for waiting in [device_alert(1), alert(1)] {
+        add(&at, user, &waiting, NOW).await;
+    }
+    for number in 0..150 {
+        add(&at, user, &request(number), NOW + 1).await;
+    }
+    let waiting = at.store.take_notices(user, &device, NOW + 2).await.unwrap();
+    assert_eq!(waiting[..2], [device_alert(1), alert(1)]);
+    let requests: Vec<_> = (50..150).map(request).collect();
+    assert_eq!(waiting[2..], requests, "and requests give way to later ones");
+}
+
+async fn a_hundred_alerts_of_devices_pushed_out_a_started_rotation(at: Fixture) {
+    let user = at.user().await;
+    let device = register(&at, user, "phone", NOW).await;
+    let of_chain = [
+        AlertKind::IdentityLinked,
+        AlertKind::RotationStarted,
+        AlertKind::RotationCancelled,
+        AlertKind::RotationFinal,
+    ]
+    .map(Notice::of_account);
+    for waiting in &of_chain {
+        add(&at, user, waiting, NOW).await;
+    }
+    add(&at, user, &request(1), NOW + 1).await;
+    for number in 0..150 {
+        add(&at, user, &device_alert(number), NOW + 2).await;
+    }
+    let waiting = at.store.take_notices(user, &device, NOW + 3).await.unwrap();
+    assert_eq!(waiting[..4], of_chain);
+    assert_eq!(waiting[4], request(1), "nor does an alert push out a request");
+    assert_eq!(waiting[5..], (54..150).map(device_alert).collect::<Vec<_>>());
+}
+
+async fn alerts_of_the_chain_give_way_to_later_ones_alone(at: Fixture) {
+    let user = at.user().await;
+    let device = register(&at, user, "phone", NOW).await;
+    for number in 0..100 {
+        add(&at, user, &alert(number), NOW).await;
+    }
+    add(&at, user, &device_alert(1), NOW + 1).await;
+    add(&at, user, &alert(100), NOW + 2).await;
+    let expected: Vec<_> = (1..=100).map(alert).collect();
+    assert_eq!(at.store.take_notices(user, &device, NOW + 3).await.unwrap(), expected);
+}
+
+async fn quotas_are_of_each_of_twenty_devices(at: Fixture) {
+    let user = at.user().await;
+    let mut devices = Vec::new();
+    for number in 0..20 {
+        devices.push(register(&at, user, &format!("device-{number}"), NOW).await);
+    }
+    add(&at, user, &alert(1), NOW).await;
+    for number in 0..101 {
+        at.store.add_notice(user, &request(number), &Recipients::only(&devices[..10]), NOW).await.unwrap();
+    }
+    for (place, device) in devices.iter().enumerate() {
+        let waiting = at.store.take_notices(user, device, NOW).await.unwrap();
+        assert_eq!((waiting[0].clone(), waiting.len()), (alert(1), if place < 10 { 101 } else { 1 }));
+    }
+}
+
+async fn contact_requests_and_room_invites_share_a_quota(at: Fixture) {
+    let user = at.user().await;
+    let device = register(&at, user, "phone", NOW).await;
+    let invite = |room: &str, owner: u128| {
+        let (room, user_id) = (room.parse().unwrap(), UserId::new(Uuid::from_u128(owner)));
+        Notice::RoomInvite(RoomInvite { room, user_id })
+    };
+    add(&at, user, &alert(1), NOW).await;
+    for (owner, room) in [(1, "blue"), (1, "green"), (2, "blue")] {
+        add(&at, user, &invite(room, owner), NOW).await;
+    }
+    for number in 0..99 {
+        add(&at, user, &request(number), NOW + 1).await;
+    }
+    let waiting = at.store.take_notices(user, &device, NOW + 2).await.unwrap();
+    assert_eq!(waiting.len(), 101);
+    assert_eq!(waiting[..2], [alert(1), invite("blue", 2)], "a room has one place");
+}
+
+async fn one_asker_takes_one_place_whatever_is_said(at: Fixture) {
+    let user = at.user().await;
+    let device = register(&at, user, "phone", NOW).await;
+    for number in 0..3 {
+        add(&at, user, &request(1), NOW + number).await;
+        add(&at, user, &request(2), NOW + number).await;
+    }
+    assert_eq!(at.store.take_notices(user, &device, NOW + 3).await.unwrap(), [request(1), request(2)]);
 }
 
 async fn a_notice_waits_thirty_days(at: Fixture) {

@@ -5,12 +5,15 @@ use std::{
     collections::{HashMap, HashSet},
 };
 
-use aldis_protocol::{DeviceId, MessageId, RequestId, UserId};
+use aldis_protocol::{DeviceId, MessageId, RequestId, UserId, api::ContactDecision};
 use bytes::Bytes;
 use sqlx::{AssertSqlSafe, Postgres, Sqlite, Transaction};
 use uuid::Uuid;
 
-use super::{Mailboxes, StoredMessage, UNDELIVERED_PER_MAILBOX, UNDELIVERED_PER_SENDER, sequence};
+use super::{
+    Mailboxes, StoredMessage, UNDELIVERED_OF_STRANGERS, UNDELIVERED_PER_MAILBOX, UNDELIVERED_PER_SENDER,
+    sequence,
+};
 use crate::store::{
     Store, StoreError,
     batch::{hex_list, in_pieces, with_values},
@@ -35,6 +38,8 @@ pub(crate) struct NewMessage {
     pub(crate) recipient: UserId,
     /// What only the recipient can read.
     pub(crate) encrypted_content: Bytes,
+    /// The recipient has allowed the sender, or is the sender.
+    pub(crate) is_allowed: bool,
     /// The sender has not reached out to the recipient before: from now on that one may reach him back.
     pub(crate) reaches_out: bool,
     /// When it was sent.
@@ -50,7 +55,8 @@ pub(crate) enum Posted {
     Duplicate(Kept),
     /// The sender's device gave this id to another message.
     Conflict,
-    /// The recipient has as many undelivered messages as may be, in all or from this sender.
+    /// The recipient's undelivered messages have reached a limit: in all, of this sender, or of all senders whom the
+    /// recipient has not allowed.
     MailboxFull,
     /// There is no such user.
     NoSuchUser,
@@ -181,12 +187,12 @@ impl<'a> Outcomes<'a> {
 
 /// Numbers a message that is not known, where there is room for it.
 fn post(message: &NewMessage, mailboxes: &mut Mailboxes, crowds: &mut Crowds, created_at_ms: i64) -> Posted {
-    let NewMessage { sender, recipient, .. } = *message;
+    let NewMessage { sender, recipient, is_allowed, .. } = *message;
     if !mailboxes.has(sender) {
         return Posted::NoSuchUser;
     }
     let Some(mailbox) = mailboxes.of(recipient) else { return Posted::NoSuchUser };
-    if mailbox.undelivered >= UNDELIVERED_PER_MAILBOX || !crowds.admit(sender, recipient) {
+    if mailbox.undelivered >= UNDELIVERED_PER_MAILBOX || !crowds.admit(sender, is_allowed, recipient) {
         return Posted::MailboxFull;
     }
     mailbox.change_undelivered(1);
@@ -295,9 +301,17 @@ impl KnownRow {
     }
 }
 
-/// How many undelivered messages of each sender are in mailboxes that one sender may have filled up his part of.
+/// Who the undelivered messages are from, in mailboxes where a limit by sender may be reached.
 #[derive(Clone)]
-struct Crowds(HashMap<UserId, HashMap<UserId, i64>>);
+struct Crowds(HashMap<UserId, Crowd>);
+
+/// The undelivered messages of one mailbox.
+#[derive(Clone, Default)]
+struct Crowd {
+    by_sender: HashMap<UserId, i64>,
+    /// Of all senders whom the user has not allowed.
+    of_strangers: i64,
+}
 
 impl Crowds {
     async fn count(tx: &mut Tx, mailboxes: &mut Mailboxes, batch: &[NewMessage]) -> Result<Self, StoreError> {
@@ -314,30 +328,48 @@ impl Crowds {
             })
             .map(|(recipient, _)| recipient)
             .collect();
-        let mut counts = HashMap::with_capacity(crowded.len());
+        let mut crowds = HashMap::with_capacity(crowded.len());
         for recipient in crowded {
-            counts.insert(recipient, count_by_sender(tx, recipient).await?);
+            crowds.insert(recipient, Crowd::count(tx, recipient).await?);
         }
-        Ok(Self(counts))
+        Ok(Self(crowds))
     }
 
-    /// Whether the sender's part of the mailbox takes another message; if so, it is counted.
-    fn admit(&mut self, sender: UserId, recipient: UserId) -> bool {
-        let Some(counts) = self.0.get_mut(&recipient) else { return true };
-        let count = counts.entry(sender).or_default();
-        let has_room = *count < UNDELIVERED_PER_SENDER;
-        *count += i64::from(has_room);
-        has_room
+    /// Whether the sender's part of the mailbox takes another message. If so, it is counted.
+    fn admit(&mut self, sender: UserId, is_allowed: bool, recipient: UserId) -> bool {
+        self.0.get_mut(&recipient).is_none_or(|crowd| crowd.admit(sender, is_allowed))
     }
 }
 
-async fn count_by_sender(tx: &mut Tx, recipient: UserId) -> Result<HashMap<UserId, i64>, StoreError> {
-    let select = "SELECT sender_id, COUNT(*) FROM messages WHERE recipient_id = $1 AND delivered_at_ms IS NULL \
-         GROUP BY sender_id";
-    let rows: Vec<(Uuid, i64)> = within!(tx, connection => {
-        sqlx::query_as(select).bind(recipient.as_uuid()).fetch_all(connection).await?
-    });
-    Ok(rows.into_iter().map(|(sender, count)| (UserId::new(sender), count)).collect())
+impl Crowd {
+    async fn count(tx: &mut Tx, recipient: UserId) -> Result<Self, StoreError> {
+        let select = "SELECT sender_id, undelivered, decision FROM \
+                 (SELECT sender_id, COUNT(*) AS undelivered FROM messages \
+                  WHERE recipient_id = $1 AND delivered_at_ms IS NULL GROUP BY sender_id) AS senders \
+             LEFT JOIN contacts ON user_id = $1 AND peer_id = sender_id AND decision = $2";
+        let rows: Vec<(Uuid, i64, Option<String>)> = within!(tx, connection => {
+            let query = sqlx::query_as(select).bind(recipient.as_uuid());
+            query.bind(ContactDecision::Allowed.as_str()).fetch_all(connection).await?
+        });
+        let mut crowd = Self::default();
+        for (sender, undelivered, allowed) in rows {
+            let sender = UserId::new(sender);
+            if allowed.is_none() && sender != recipient {
+                crowd.of_strangers += undelivered;
+            }
+            crowd.by_sender.insert(sender, undelivered);
+        }
+        Ok(crowd)
+    }
+
+    fn admit(&mut self, sender: UserId, is_allowed: bool) -> bool {
+        let of_sender = self.by_sender.entry(sender).or_default();
+        let has_room = *of_sender < UNDELIVERED_PER_SENDER
+            && (is_allowed || self.of_strangers < UNDELIVERED_OF_STRANGERS);
+        *of_sender += i64::from(has_room);
+        self.of_strangers += i64::from(has_room && !is_allowed);
+        has_room
+    }
 }
 
 /// Inserts messages, where none of them is kept already. Else it leaves nothing behind, and gives false.
