@@ -13,16 +13,18 @@ STATEMENTS = {  # the fields in their order; behind a colon the form of a field 
     "encryption-key": "fingerprint encryption_key:base64 created_at_ms",
     "signal": "type sender_fingerprint sender_device_id target id created_at_ms payload_utf8:sha256",
 }
-FORMS = {"base64": base64.b64decode, "hex": bytes.fromhex, "sha256": lambda text: hashlib.sha256(text.encode()).digest()}
+sha256 = lambda text: hashlib.sha256(text.encode()).digest()
+FORMS = {"base64": base64.b64decode, "hex": bytes.fromhex, "sha256": sha256, "": lambda value: value}
 
 def statement(name, fields):
     data = b"aldis/v1/" + name.encode() + b"\0"
     for field, _, form in (word.partition(":") for word in STATEMENTS[name].split()):
-        value = FORMS[form](fields[field]) if form else fields[field]
-        value = struct.pack(">Q", value) if isinstance(value, int) else value.encode() if isinstance(value, str) else value
-        data += struct.pack(">I", len(value)) + value
+        value = FORMS[form](fields[field])
+        raw = {int: lambda: struct.pack(">Q", value), str: lambda: value.encode(), bytes: lambda: value}[type(value)]()
+        data += struct.pack(">I", len(raw)) + raw
     return data
 
 if __name__ == "__main__":
-    data, key = statement(sys.argv[1], json.load(sys.stdin)), Ed25519PrivateKey.from_private_bytes(bytes.fromhex(sys.argv[2]))
+    data = statement(sys.argv[1], json.load(sys.stdin))
+    key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(sys.argv[2]))
     print(data.hex(), hashlib.sha256(data).hexdigest(), base64.b64encode(key.sign(data)).decode(), sep="\n")

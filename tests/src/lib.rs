@@ -66,6 +66,13 @@ pub fn unbase64<const N: usize>(text: &str) -> [u8; N] {
     bytes.try_into().expect("the length that the protocol states")
 }
 
+/// The Python interpreter that has the packages which `tests/run` installs: Debian's own, or the one that
+/// `ALDIS_PYTHON` names.
+#[must_use]
+pub fn python() -> std::ffi::OsString {
+    std::env::var_os("ALDIS_PYTHON").unwrap_or_else(|| "/usr/bin/python3".into())
+}
+
 /// Milliseconds since 1970.
 #[must_use]
 pub fn now_ms() -> u64 {

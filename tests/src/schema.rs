@@ -23,7 +23,7 @@ type Checked<T> = Result<T, String>;
 impl Checker<'_> {
     fn check(&self, schema: &Value, value: &Value, at: &str) -> Checked<()> {
         let described = self.members(schema, value, at)?;
-        let takes_anything = object(schema).keys().all(|word| word == "description");
+        let takes_anything = self.takes_anything(schema);
         match value.as_object().into_iter().flatten().find(|(name, _)| !described.contains(*name)) {
             Some((name, _)) if !takes_anything => Err(format!("{at}/{name} is not described")),
             _ => Ok(()),
@@ -56,11 +56,27 @@ impl Checker<'_> {
                         self.check(rule, item, &format!("{at}/{index}"))?;
                     }
                 }
+                "patternProperties" => {
+                    for (pattern, schema) in object(rule) {
+                        for (name, member) in value.as_object().into_iter().flatten() {
+                            if matches(pattern, name) {
+                                self.check(schema, member, &format!("{at}/{name}"))?;
+                                described.insert(name.clone());
+                            }
+                        }
+                    }
+                }
                 _ if keeps_to(word, rule, value) => {}
                 _ => return Err(format!("{at} is {value}, but {word} is {rule}")),
             }
         }
         Ok(described)
+    }
+
+    /// Whether a schema says nothing of what it takes.
+    fn takes_anything(&self, schema: &Value) -> bool {
+        let schema = schema.get("$ref").map_or(schema, |reference| self.referred(reference));
+        object(schema).keys().all(|word| word == "description")
     }
 
     fn one_of(&self, word: &str, schemas: &[Value], value: &Value, at: &str) -> Checked<BTreeSet<String>> {
@@ -85,6 +101,8 @@ fn keeps_to(word: &str, rule: &Value, value: &Value) -> bool {
     let length = || value.as_str().map(|text| text.chars().count() as u64);
     match word {
         "type" => one_or_many(rule).iter().any(|name| is_of_type(name.as_str().unwrap(), value)),
+        "const" => rule == value,
+        "maxItems" => value.as_array().is_none_or(|items| items.len() as u64 <= rule.as_u64().unwrap()),
         "enum" => array(rule).contains(value),
         "required" => array(rule).iter().all(|name| value.get(name.as_str().unwrap()).is_some()),
         "pattern" => value.as_str().is_none_or(|text| matches(rule.as_str().unwrap(), text)),

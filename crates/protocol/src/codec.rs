@@ -7,6 +7,8 @@ use bytes::Bytes;
 
 use crate::{ClientFrame, ErrorCode, MessageKind, RequestId, ServerFrame};
 
+#[cfg(feature = "openapi")]
+pub(crate) use json::fields;
 pub use proto::schema;
 
 /// The two wire formats.

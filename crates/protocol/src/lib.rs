@@ -33,6 +33,8 @@ mod client;
 mod close;
 mod code;
 mod codec;
+#[cfg(feature = "openapi")]
+pub mod description;
 mod door;
 mod ids;
 mod kind;

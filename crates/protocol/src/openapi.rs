@@ -1,15 +1,18 @@
-//! Schemas of what stands in the bodies of the HTTP API as text (feature `openapi`).
+//! Schemas of the texts in frames and in the bodies of the HTTP API (feature `openapi`).
 
 use std::borrow::Cow;
 
 use utoipa::{
     PartialSchema, ToSchema,
-    openapi::{ObjectBuilder, Ref, RefOr, Schema, SchemaFormat, Type, schema::AnyOf},
+    openapi::{
+        ObjectBuilder, Ref, RefOr, Schema, SchemaFormat, Type,
+        schema::{AnyOf, SchemaType},
+    },
 };
 
 use crate::{
-    DeviceId, ErrorCode, Fingerprint, Hash, MAX_ID_LEN, MessageId, RequestId, RoomId, Secret, Timestamp,
-    UserId, UserRef,
+    DeviceId, ErrorCode, Fingerprint, Hash, MAX_ID_LEN, MessageId, Payload, RequestId, RoomId, Secret,
+    SessionId, Timestamp, UserId, UserRef,
     limits::{
         MAX_DEVICE_NAME_CHARS, MAX_EMAIL_BYTES, MAX_ENCRYPTED_CONTENT_BYTES, MAX_PASSWORD_BYTES,
         MAX_REASON_BYTES, MIN_PASSWORD_CHARACTERS,
@@ -34,6 +37,8 @@ pub(crate) enum Reason {}
 pub(crate) enum DeviceName {}
 /// A code of six digits, or a recovery code.
 pub(crate) enum TotpCode {}
+/// A frame inside a frame: the `chat_message` of a history.
+pub(crate) enum ChatFrame {}
 
 /// What is hashed, signed or compared has one spelling.
 const HEX_32: &str = "^[0-9a-f]{64}$";
@@ -66,6 +71,7 @@ macro_rules! texts {
 }
 
 texts! {
+    SessionId as "SessionId": "A session, which outlives a broken socket." { format: format("uuid"), pattern: Some(UUID) }
     UserId as "UserId": "A user of the server." { format: format("uuid"), pattern: Some(UUID) }
     MessageId as "MessageId": "A stored encrypted message." { format: format("uuid"), pattern: Some(UUID) }
     DeviceId as "DeviceId":
@@ -121,6 +127,36 @@ impl ToSchema for UserRef {
     fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
         schemas.push((UserId::name().into_owned(), UserId::schema()));
         schemas.push((Fingerprint::name().into_owned(), Fingerprint::schema()));
+    }
+}
+
+impl PartialSchema for Payload<'_> {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(SchemaType::AnyValue)
+            .description(Some("One JSON value, relayed byte for byte."))
+            .into()
+    }
+}
+
+impl ToSchema for Payload<'_> {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("Payload")
+    }
+}
+
+/// The name of the schema of a `chat_message` that the server sends.
+pub(crate) const CHAT_FRAME: &str = "server.chat_message";
+
+impl PartialSchema for ChatFrame {
+    fn schema() -> RefOr<Schema> {
+        Ref::from_schema_name(CHAT_FRAME).into()
+    }
+}
+
+impl ToSchema for ChatFrame {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed(CHAT_FRAME)
     }
 }
 

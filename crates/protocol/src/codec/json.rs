@@ -13,6 +13,18 @@ use super::DecodeError;
 pub(super) use client::{decode_client, encode_client};
 pub(super) use server::{decode_server, encode_server};
 
+/// What the messages without a serialised type of their own look like, for the description.
+#[cfg(feature = "openapi")]
+pub(crate) mod fields {
+    pub(crate) use super::{
+        client::{EncryptedFields, SignalFields},
+        server::{
+            BroadcastFields, ChatFields, HistoryFields, MailboxFields, RoomUpdateFields,
+            SignalFields as RelayedSignalFields,
+        },
+    };
+}
+
 /// Members that stand in an object of their own under the name `payload`.
 #[derive(Serialize, Deserialize)]
 struct InPayload<T> {

@@ -5,13 +5,17 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+#[cfg(feature = "openapi")]
+use crate::openapi;
 use crate::{DeviceId, ErrorCode, Hash, Secret, SessionId, Timestamp, UserId, binary};
 
 /// S→C: what the client's key has to sign, sent at once on `/v1/connect`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AuthChallenge<'a> {
     /// Fresh and random.
     #[serde(with = "binary::array")]
+    #[cfg_attr(feature = "openapi", schema(value_type = openapi::Challenge))]
     pub challenge: [u8; 32],
     /// Host, and port if not the scheme's default, of the server's public origin.
     #[serde(borrow)]
@@ -22,18 +26,22 @@ pub struct AuthChallenge<'a> {
 
 /// C→S: the signed answer to a challenge.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AuthResponse<'a> {
     /// The identity's key, or the device's own.
     #[serde(with = "binary::array")]
+    #[cfg_attr(feature = "openapi", schema(value_type = openapi::PublicKey))]
     pub public_key: [u8; 32],
     /// Over the bytes of [`statement::AuthChallenge`](crate::statement::AuthChallenge).
     #[serde(with = "binary::array")]
+    #[cfg_attr(feature = "openapi", schema(value_type = openapi::Signature))]
     pub signature: [u8; 64],
     /// The device that connects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_id: Option<DeviceId>,
-    /// Where TOTP is enrolled and an identity key is shown.
+    /// A code, where TOTP is enrolled and an identity key is shown.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<openapi::TotpCode>))]
     pub totp_code: Option<Secret<'a>>,
     /// The session to go on with.
     #[serde(borrow, default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
@@ -42,8 +50,9 @@ pub struct AuthResponse<'a> {
 
 /// C→S: a token as proof, first on a socket or again on a live session.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Auth<'a> {
-    /// An access token. One that is left out is understood, for it is refused in words of its own.
+    /// An access token. Without it the refusal says that it is missing.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Secret<'a>>,
     /// The device that connects.
@@ -56,6 +65,7 @@ pub struct Auth<'a> {
 
 /// Names the session that a client comes back to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Resume<'a> {
     /// From the last `connected`.
     #[serde(borrow)]
@@ -66,17 +76,20 @@ pub struct Resume<'a> {
 
 /// S→C: the proof was good.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AuthSuccess {
-    /// Who it is.
+    /// The user.
     pub user_id: UserId,
-    /// On which device.
+    /// The device.
     pub device_id: DeviceId,
-    /// When the token ends; none where a key was the proof.
+    /// When the token expires; null where a key was the proof.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub expires_at: Option<Timestamp>,
 }
 
 /// S→C: the proof was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AuthFailure<'a> {
     /// Why.
     pub code: ErrorCode,
@@ -102,15 +115,16 @@ pub struct PendingRotation {
 
 /// S→C: the session is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Connected<'a> {
-    /// On which device.
+    /// The device.
     pub device_id: DeviceId,
-    /// Who it is.
+    /// The user.
     pub user_id: UserId,
     /// For people: [`Connected::MESSAGE`].
     #[serde(borrow)]
     pub message: Cow<'a, str>,
-    /// What the client needs in order to come back to it.
+    /// What the client needs to come back to the session.
     #[serde(borrow)]
     pub session: SessionInfo<'a>,
     /// The server's own heartbeat, so that a client knows when silence is a break.
@@ -126,10 +140,11 @@ impl Connected<'_> {
 
 /// The session, as its client needs to know it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SessionInfo<'a> {
     /// Its id, the same after a resume.
     pub id: SessionId,
-    /// To be shown when the client comes back; no credential.
+    /// For `resume` when the client comes back. It is no credential.
     #[serde(borrow)]
     pub resume_token: Secret<'a>,
     /// How long the session waits for its client, in seconds.
@@ -142,6 +157,7 @@ pub struct SessionInfo<'a> {
 
 /// In seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Heartbeat {
     /// Between two pings of the server.
     pub interval: u64,
@@ -151,22 +167,24 @@ pub struct Heartbeat {
 
 /// What a session may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SessionLimits {
-    /// In one message, in bytes.
+    /// The size of one message, in bytes.
     pub max_message_bytes: u64,
-    /// Of encrypted content, in bytes before base64.
+    /// The size of encrypted content, in bytes before base64.
     pub max_encrypted_content_bytes: u64,
-    /// Requests that may wait for their reply.
+    /// How many requests may wait for their reply.
     pub max_unanswered_requests: u64,
 }
 
 /// S→C: the token is about to expire; a new one is due.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AuthRequired<'a> {
     /// For people: [`AuthRequired::REASON`].
     #[serde(borrow)]
     pub reason: Cow<'a, str>,
-    /// When the present token ends.
+    /// When the token expires.
     pub expires_at: Timestamp,
 }
 

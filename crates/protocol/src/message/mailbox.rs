@@ -41,17 +41,21 @@ pub struct MailboxMessage<'a> {
 
 /// C→S: asks for the mailbox from a number on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Sync {
     /// Only what has a higher number.
     #[serde(default, deserialize_with = "page::since")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>))]
     pub since_seq: u64,
-    /// How many at the most; as for [`HistoryRequest`](crate::HistoryRequest).
+    /// How many at most: 100 where none is given, cut to 500; 0 is refused.
     #[serde(default, deserialize_with = "page::limit", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub limit: Option<u32>,
 }
 
 /// S→C: the end of what a `sync` streamed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Synced {
     /// The last number streamed; `since_seq` where there was nothing.
     pub seq: u64,
@@ -63,25 +67,32 @@ pub struct Synced {
 
 /// C→S: these messages arrived.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Delivered {
     /// At most 500, all addressed to this user.
+    #[cfg_attr(feature = "openapi", schema(max_items = 500))]
     pub message_ids: Vec<MessageId>,
 }
 
 /// C→S: these messages were read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Read {
     /// At most 500, all addressed to this user.
+    #[cfg_attr(feature = "openapi", schema(max_items = 500))]
     pub message_ids: Vec<MessageId>,
 }
 
 /// S→C: messages arrived or were read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Receipt {
-    /// Which.
+    /// The messages.
     pub message_ids: Vec<MessageId>,
     /// When they arrived.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub delivered_at: Option<Timestamp>,
     /// When they were read.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub read_at: Option<Timestamp>,
 }

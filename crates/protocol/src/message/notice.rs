@@ -1,4 +1,4 @@
-//! What the server tells of its own accord (protocol.md, section 4, "Notices").
+//! Notices of the server (protocol.md, section 4, "Notices").
 
 use serde::{Deserialize, Serialize};
 
@@ -6,8 +6,9 @@ use crate::{DeviceId, Fingerprint, Hash, UserId, names::names};
 
 /// S→C: something happened to the account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Alert {
-    /// What.
+    /// What happened.
     pub kind: AlertKind,
     /// The device it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,15 +49,17 @@ names! {
     }
 }
 
-/// S→C: somebody would like to be allowed.
+/// S→C: somebody asks to be allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ContactRequest {
-    /// Who.
+    /// The user who asks.
     pub user_id: UserId,
 }
 
 /// S→C: the server is about to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ServerDraining {
     /// When to come back, in seconds; different for each client.
     pub reconnect_after: u64,

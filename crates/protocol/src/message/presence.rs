@@ -1,4 +1,4 @@
-//! Who shows himself how (protocol.md, section 4, "Presence").
+//! Presence: how users show themselves (protocol.md, section 4, "Presence").
 
 use std::borrow::Cow;
 
@@ -23,40 +23,49 @@ names! {
 
 /// C→S: how this device shows itself from now on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SetPresence<'a> {
     /// The status.
     pub status: Status,
     /// A line for people, of at most 140 characters.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(max_length = 140))]
     pub note: Option<Cow<'a, str>>,
 }
 
 /// C→S: asks to be told of these users' presence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PresenceSubscribe {
     /// At most 100.
+    #[cfg_attr(feature = "openapi", schema(max_items = 100))]
     pub user_ids: Vec<UserRef>,
 }
 
 /// C→S: asks to be told no more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PresenceUnsubscribe {
     /// At most 100.
+    #[cfg_attr(feature = "openapi", schema(max_items = 100))]
     pub user_ids: Vec<UserRef>,
 }
 
-/// S→C: how a watched user shows himself.
+/// S→C: how a watched user shows themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Presence<'a> {
-    /// Who.
+    /// The user.
     pub user_id: UserId,
-    /// The status of his most available device.
+    /// The status of the user's most available device.
     pub status: Status,
     /// That device's line for people.
     #[serde(borrow)]
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub note: Option<Cow<'a, str>>,
     /// How many devices are live.
     pub devices: u32,
-    /// When he was last seen.
+    /// When the user was last seen; null where never.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub last_seen: Option<Timestamp>,
 }

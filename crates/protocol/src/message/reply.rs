@@ -8,6 +8,7 @@ use crate::{DeviceId, ErrorCode, MessageId, names::names};
 
 /// S→C: the request was carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Ack<'a> {
     /// For people.
     #[serde(borrow)]
@@ -52,6 +53,7 @@ names! {
 
 /// S→C: the request was refused, or the connection is about to be closed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ErrorReply<'a> {
     /// Why, for programs.
     pub code: ErrorCode,

@@ -9,6 +9,7 @@ use crate::{DeviceId, Payload, RequestId, RoomId, Sender, Timestamp, UserId};
 
 /// C→S: the session enters a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Join {
     /// The room; on `/v1/chat/{room}` it may be left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -17,6 +18,7 @@ pub struct Join {
 
 /// C→S: the session leaves a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Leave {
     /// The room; on `/v1/chat/{room}` it may be left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -25,26 +27,30 @@ pub struct Leave {
 
 /// S→C: who is in a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RoomMembers {
     /// The room.
     pub room: RoomId,
     /// How many users are in it.
     pub count: u64,
     /// Who they are; none in a room of over 256 users.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub members: Option<Vec<RoomMember>>,
 }
 
 /// A user in a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RoomMember {
     /// The user.
     pub user_id: UserId,
-    /// With these devices.
+    /// The devices with which the user is in the room.
     pub device_ids: Vec<DeviceId>,
 }
 
 /// S→C: a device entered a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MemberJoined {
     /// The room.
     pub room: RoomId,
@@ -56,6 +62,7 @@ pub struct MemberJoined {
 
 /// S→C: a device left a room, or was removed from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MemberLeft {
     /// The room.
     pub room: RoomId,
@@ -67,6 +74,7 @@ pub struct MemberLeft {
 
 /// S→C: the owner of a private room put this user in it. Until they join it, it opens nothing, in either direction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RoomInvite {
     /// The room.
     pub room: RoomId,
@@ -76,6 +84,7 @@ pub struct RoomInvite {
 
 /// C→S: said in a room; stored and numbered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ChatMessage<'a> {
     /// The room; on `/v1/chat/{room}` it may be left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -96,6 +105,7 @@ pub struct ChatContent<'a> {
 
 /// C→S: said in a room; neither stored nor numbered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Broadcast<'a> {
     /// The room; on `/v1/chat/{room}` it may be left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -135,16 +145,18 @@ pub struct RelayedBroadcast<'a> {
 
 /// C→S: asks for what was said in a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HistoryRequest {
     /// The room; on `/v1/chat/{room}` it may be left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room: Option<RoomId>,
     /// Only what has a higher number.
     #[serde(default, deserialize_with = "page::since")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>))]
     pub since_seq: u64,
-    /// How many at the most: [`DEFAULT_PAGE`](crate::limits::DEFAULT_PAGE) where none is given, cut to
-    /// [`MAX_PAGE`](crate::limits::MAX_PAGE); 0 is refused.
+    /// How many at most: 100 where none is given, cut to 500; 0 is refused.
     #[serde(default, deserialize_with = "page::limit", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub limit: Option<u32>,
 }
 

@@ -95,11 +95,13 @@ pub struct Sender {
 
 /// S→C: the servers that help two devices reach each other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct IceServers<'a> {
     /// As browsers take them.
     #[serde(borrow)]
     pub ice_servers: Vec<IceServer<'a>>,
     /// When the credentials end; none where there are none.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub expires_at: Option<Timestamp>,
 }
 

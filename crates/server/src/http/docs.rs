@@ -1,8 +1,9 @@
-//! The API's description, and the page that shows it: both from inside the binary, and nothing of it from elsewhere.
+//! The descriptions of the HTTP API and of the socket protocol, and the page that shows the first. All of it comes from
+//! the binary.
 
 use std::{future::ready, sync::Arc};
 
-use aldis_protocol::ErrorCode;
+use aldis_protocol::{ErrorCode, description};
 use axum::{
     Router,
     extract::{Path, rejection::PathRejection},
@@ -14,6 +15,7 @@ use http::{
     HeaderName, HeaderValue,
     header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
 };
+use serde_json::Value;
 use utoipa::openapi::OpenApi;
 use utoipa_swagger_ui::{Config, serve};
 
@@ -29,13 +31,17 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
 const KEPT: &str = "public, max-age=300";
 const JSON: &str = "application/json";
 
-/// `GET /openapi.json` and `GET /docs`.
+/// `GET /openapi.json`, `GET /asyncapi.json`, `GET /protocol.schema.json` and `GET /docs`.
 pub(super) fn routes(document: OpenApi) -> Router<Arc<Node>> {
     let json: Option<Bytes> = openapi::finish(document).map(Bytes::from);
+    let asyncapi = written(description::asyncapi());
+    let schema = written(description::json_schema());
     let config = Arc::new(page());
     let page = Arc::clone(&config);
     Router::new()
         .route("/openapi.json", get(move || ready(described(json.clone()))))
+        .route("/asyncapi.json", get(move || ready(described(asyncapi.clone()))))
+        .route("/protocol.schema.json", get(move || ready(described(schema.clone()))))
         .route("/docs", get(async || Redirect::temporary("/docs/")))
         .route("/docs/", get(move || ready(asset("", &page))))
         .route(
@@ -44,6 +50,10 @@ pub(super) fn routes(document: OpenApi) -> Router<Arc<Node>> {
                 ready(file.map_err(|_| not_here()).and_then(|Path(file)| asset(&file, &config)))
             }),
         )
+}
+
+fn written(document: serde_json::Result<Value>) -> Option<Bytes> {
+    document.and_then(|document| serde_json::to_vec(&document)).ok().map(Bytes::from)
 }
 
 /// Without the validator, which is another host's.

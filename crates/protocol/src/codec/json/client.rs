@@ -11,6 +11,8 @@ use super::{
     parse, text_of,
     write::{NoMembers, Start, write},
 };
+#[cfg(feature = "openapi")]
+use crate::openapi;
 use crate::{
     Auth, ClientFrame, ClientMessage, DecodeError, DeviceId, EncryptedMessage, MessageKind, Payload, Signal,
     SignalKind, Target, UserRef, binary, check, limits::MAX_ENCRYPTED_CONTENT_BYTES,
@@ -86,16 +88,24 @@ fn read_auth(text: &str) -> Result<Auth<'_>, DecodeError> {
     Ok(parse::<AuthFields<'_>>(text)?.payload.unwrap_or_default())
 }
 
+/// The members of a signal.
 #[derive(Serialize, Deserialize)]
-struct SignalFields<'a> {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub(crate) struct SignalFields<'a> {
+    /// The device it goes to. A signal has this or `target_user_id`, not both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     target_device_id: Option<DeviceId>,
+    /// The user to all of whose live devices it goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     target_user_id: Option<UserRef>,
+    /// Over the statement `aldis/v1/signal`, for the target to verify. It comes with `created_at_ms`.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<openapi::Signature>))]
     #[serde(with = "binary::array::option", default, skip_serializing_if = "Option::is_none")]
     signature: Option<[u8; 64]>,
+    /// When it was signed, in Unix milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     created_at_ms: Option<u64>,
+    /// The content, relayed byte for byte.
     #[serde(borrow, skip_serializing)]
     payload: Payload<'a>,
 }
@@ -110,9 +120,14 @@ fn read_signal(kind: SignalKind, text: &str) -> Result<Signal<'_>, DecodeError> 
     })
 }
 
+/// The members of an encrypted message.
 #[derive(Serialize, Deserialize)]
-struct EncryptedFields<'a> {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub(crate) struct EncryptedFields<'a> {
+    /// The user it is for.
     recipient_id: UserRef,
+    /// What only the recipient can read: at most 48,000 bytes before base64.
+    #[cfg_attr(feature = "openapi", schema(value_type = openapi::EncryptedContent))]
     #[serde(borrow)]
     encrypted_content: Cow<'a, str>,
 }

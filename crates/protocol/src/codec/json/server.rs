@@ -12,6 +12,8 @@ use super::{
     parse, text_of,
     write::{NoMembers, Start, append, append_members, write},
 };
+#[cfg(feature = "openapi")]
+use crate::openapi;
 use crate::{
     Alert, AuthRequired, DecodeError, DeviceId, ErrorReply, Fingerprint, History, HistoryMessage,
     MailboxMessage, MessageId, MessageKind, Payload, RelayedBroadcast, RelayedSignal, RequestId, RoomId,
@@ -80,12 +82,25 @@ fn read_message(kind: MessageKind, text: &str) -> Result<ServerMessage<'_>, Deco
 
 /// A [`Sender`]'s members. They are spelled out in each message because `flatten` cannot pass a payload on unparsed.
 macro_rules! with_sender {
-    (struct $name:ident<'a> { $($(#[$attribute:meta])* $field:ident: $type:ty,)* }) => {
+    (
+        $(#[$outer:meta])*
+        struct $name:ident<'a> {
+            $(#[$of_payload:meta])*
+            payload,
+            $($(#[$attribute:meta])* $field:ident: $type:ty,)*
+        }
+    ) => {
+        $(#[$outer])*
         #[derive(Deserialize)]
-        struct $name<'a> {
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+        pub(crate) struct $name<'a> {
+            /// The sender's device. The server sets it.
             sender_device_id: DeviceId,
+            /// The sender.
             sender_user_id: UserId,
+            /// The sender's identity, where there is one.
             sender_fingerprint: Option<Fingerprint>,
+            $(#[$of_payload])*
             #[serde(borrow)]
             payload: Payload<'a>,
             $($(#[$attribute])* $field: $type,)*
@@ -104,9 +119,15 @@ macro_rules! with_sender {
 }
 
 with_sender! {
+    /// The members of a relayed signal.
     struct SignalFields<'a> {
+        /// The content, byte for byte as it was sent.
+        payload,
+        /// The sender's own signature, which the receiver verifies. It comes with `created_at_ms`.
+        #[cfg_attr(feature = "openapi", schema(value_type = Option<openapi::Signature>))]
         #[serde(with = "binary::array::option", default)]
         signature: Option<[u8; 64]>,
+        /// When it was signed, in Unix milliseconds.
         created_at_ms: Option<u64>,
     }
 }
@@ -122,10 +143,18 @@ fn read_signal(kind: SignalKind, text: &str) -> Result<RelayedSignal<'_>, Decode
 }
 
 with_sender! {
+    /// The members of a stored chat message.
     struct ChatFields<'a> {
+        /// `{content}`, byte for byte as it was sent.
+        #[cfg_attr(feature = "openapi", schema(value_type = crate::ChatContent))]
+        payload,
+        /// The sender's id of it.
         id: Option<RequestId>,
+        /// When it was committed.
         timestamp: Timestamp,
+        /// The room.
         room: RoomId,
+        /// Its number in the room.
         seq: u64,
     }
 }
@@ -142,7 +171,11 @@ fn read_history_message(text: &str) -> Result<HistoryMessage<'_>, DecodeError> {
 }
 
 with_sender! {
+    /// The members of a relayed broadcast.
     struct BroadcastFields<'a> {
+        /// The content, byte for byte as it was sent.
+        payload,
+        /// The room.
         room: RoomId,
     }
 }
@@ -152,11 +185,18 @@ fn read_broadcast(text: &str) -> Result<RelayedBroadcast<'_>, DecodeError> {
     Ok(RelayedBroadcast { sender: fields.sender(), room: fields.room, payload: fields.payload })
 }
 
+/// The members of a page of a room's history.
 #[derive(Deserialize)]
-struct HistoryFields<'a> {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub(crate) struct HistoryFields<'a> {
+    /// The room.
     room: RoomId,
+    /// Whether nothing newer than the last given is there.
     complete: bool,
+    /// The number of the oldest message kept.
     first_seq: u64,
+    /// Each as its own frame, by rising number.
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<openapi::ChatFrame>))]
     #[serde(borrow)]
     messages: Vec<&'a RawValue>,
 }
@@ -171,16 +211,24 @@ fn read_history(text: &str) -> Result<History<'_>, DecodeError> {
     Ok(History { room: fields.room, messages, complete: fields.complete, first_seq: fields.first_seq })
 }
 
+/// The members of a room's state document, as it is told.
 #[derive(Deserialize)]
-struct RoomUpdateFields<'a> {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub(crate) struct RoomUpdateFields<'a> {
+    /// The room.
     room: RoomId,
+    /// The document with its number.
     #[serde(borrow)]
     payload: RoomState<'a>,
 }
 
+/// A room's state document.
 #[derive(Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 struct RoomState<'a> {
+    /// Goes up with each change; 0 where none was set.
     revision: u64,
+    /// The document; null where none was set.
     #[serde(borrow)]
     state: Payload<'a>,
 }
@@ -190,17 +238,31 @@ fn read_room_update(text: &str) -> Result<RoomUpdate<'_>, DecodeError> {
     Ok(RoomUpdate { room, revision: payload.revision, state: payload.state })
 }
 
+/// The members of a message of the mailbox.
 #[derive(Serialize, Deserialize)]
-struct MailboxFields<'a> {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub(crate) struct MailboxFields<'a> {
+    /// Its id, the same for everyone.
     message_id: MessageId,
+    /// Its number in the mailbox of the user who gets it.
     seq: u64,
+    /// The sender.
     sender_user_id: UserId,
+    /// The sender's device.
     sender_device_id: DeviceId,
+    /// The recipient.
     recipient_id: UserId,
+    /// What only the recipient can read.
+    #[cfg_attr(feature = "openapi", schema(value_type = openapi::EncryptedContent))]
     #[serde(borrow)]
     encrypted_content: Cow<'a, str>,
+    /// When it was committed.
     created_at: Timestamp,
+    /// When it first reached a device of the recipient.
+    #[cfg_attr(feature = "openapi", schema(required))]
     delivered_at: Option<Timestamp>,
+    /// When the recipient read it.
+    #[cfg_attr(feature = "openapi", schema(required))]
     read_at: Option<Timestamp>,
 }
 

@@ -1,0 +1,14 @@
+//! The programs of docs/first-client.md, run as a reader would run them.
+
+mod browser;
+mod chat;
+mod page;
+mod program;
+mod tokens;
+
+use std::time::Duration;
+
+/// Interpreters and browsers start slowly beside other tests.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often something is looked at that cannot be waited for.
+const LOOK: Duration = Duration::from_millis(50);
