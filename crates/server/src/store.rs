@@ -2,8 +2,8 @@
 //! notices, refresh tokens, second factors, revocations, used challenges, in SQLite or PostgreSQL.
 //!
 //! One file per subject, each with its statements, written once where both backends take the same text. A write
-//! is a short transaction of its own; those that arrive in numbers and are waited for go through the
-//! [`writer`], which commits many at once. All times are Unix milliseconds and come from the caller.
+//! is a short transaction of its own, for which users [take turns](turns); those that arrive in numbers and are waited
+//! for go through a [`writer`], which commits many at once. All times are Unix milliseconds and come from the caller.
 
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ mod contacts;
 mod db;
 mod devices;
 mod error;
+mod fair;
 mod identity;
 mod kept;
 mod keys;
@@ -40,6 +41,7 @@ mod sqlite;
 mod standings;
 mod tokens;
 mod totp;
+mod turns;
 mod url;
 mod writer;
 
@@ -69,6 +71,7 @@ pub(crate) use self::{
 };
 use self::{
     db::{Db, on},
+    turns::Writing,
     url::Target,
     writer::Writer,
 };
@@ -83,7 +86,10 @@ const SWEEP_ROWS: i64 = 500;
 /// [`close`](Self::close).
 pub(crate) struct Store {
     db: Db,
+    /// Messages, chat and receipts.
     writer: Writer,
+    /// Those that sign in, and devices that were seen.
+    sign_ins: Writer,
 }
 
 /// What may be chosen about a [`Store`].
@@ -115,17 +121,18 @@ impl Store {
             Target::Memory => sqlite::open_memory(options).await?,
             Target::Postgres(connect) => postgres::open(connect, options).await?,
         };
-        Ok(Self { writer: Writer::start(db.clone()), db })
+        let writer = |writing| Writer::start(db.clone(), writing);
+        Ok(Self { writer: writer(Writing::Messages), sign_ins: writer(Writing::SignIns), db })
     }
 
     /// Carries out every append that was queued, waits for all else that is under way, and closes the connections.
     /// Calls that come later are [`StoreError::Unavailable`].
     pub(crate) async fn close(&self) {
-        self.writer.close().await;
+        tokio::join!(self.writer.close(), self.sign_ins.close());
         self.db.close().await;
     }
 
-    /// What is committed from now on and concerns others than whoever asked for it, in the order in which they asked.
+    /// What is committed from now on and concerns others than whoever asked for it, in the order in which each user asked.
     /// Whoever takes it answers each; there can be one.
     pub(crate) fn committed(&self) -> mpsc::Receiver<Vec<Committed>> {
         self.writer.committed()
@@ -143,7 +150,7 @@ impl Store {
     /// Whether nothing is queued and every connection is free. For a simulation, whose clock is not the database's.
     #[cfg(test)]
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.writer.is_at_rest() && self.db.is_at_rest()
+        self.writer.is_at_rest() && self.sign_ins.is_at_rest() && self.db.is_at_rest()
     }
 
     /// Deletes what has expired, a bounded number of rows at a time, and says how many it were.

@@ -135,7 +135,7 @@ impl Store {
         new: &str,
         now_ms: i64,
     ) -> Result<AccountChange, StoreError> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = self.db.begin_for(user).await?;
         let outcome = match lock_for(&mut tx, user, family).await? {
             None => AccountChange::Revoked,
             Some(account) if account.password_hash.as_deref() != Some(old) => AccountChange::PasswordChanged,
@@ -161,7 +161,7 @@ impl Store {
         family: Uuid,
         now_ms: i64,
     ) -> Result<AccountChange, StoreError> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = self.db.begin_for(user).await?;
         if lock_for(&mut tx, user, family).await?.is_none() {
             tx.rollback().await?;
             return Ok(AccountChange::Revoked);

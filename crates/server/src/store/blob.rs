@@ -58,7 +58,7 @@ impl Store {
         content: &[u8],
         precondition: &Precondition,
     ) -> Result<BlobPublication, StoreError> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = self.db.begin_for(user).await?;
         let publication = publish(&mut tx, user, family, content, precondition).await?;
         tx.end(matches!(publication, BlobPublication::Published(_))).await?;
         Ok(publication)

@@ -61,7 +61,7 @@ impl Store {
         rotations_a_day: usize,
         now_ms: i64,
     ) -> Result<ChainChange, StoreError> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = self.db.begin_for(user).await?;
         let change = match accounts::lock_for(&mut tx, user, family).await? {
             Some(_) => rotate(&mut tx, user, family, rotation, rotations_a_day, now_ms).await?,
             None => ChainChange::Revoked,
@@ -96,7 +96,7 @@ impl Store {
         cancellation: &Cancellation,
         now_ms: i64,
     ) -> Result<ChainChange, StoreError> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = self.db.begin_for(user).await?;
         let change = match accounts::lock(&mut tx, user).await? {
             Some(_) => cancel(&mut tx, user, cancellation, now_ms).await?,
             None => ChainChange::NoIdentity,

@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 
+use aldis_protocol::UserId;
 use sqlx::{Postgres, Sqlite, Transaction};
 
 use super::{
     Store, StoreError,
-    db::{Db, Tx},
+    db::{Db, Tx, on},
     row, sweep_rows,
     writer::{Append, Queued},
 };
@@ -26,10 +27,19 @@ impl Store {
         expires_at_ms: i64,
         now_ms: i64,
     ) -> Result<bool, StoreError> {
-        if expires_at_ms <= now_ms {
+        if expires_at_ms <= now_ms || self.is_used(challenge).await? {
             return Ok(false);
         }
-        self.writer.append(Queued::Challenge, UsedChallenge { challenge, expires_at_ms }).await
+        self.sign_ins.append(Queued::Challenge, UsedChallenge { challenge, expires_at_ms }).await
+    }
+
+    /// Whether a challenge was used up before, which costs no transaction.
+    async fn is_used(&self, challenge: [u8; 32]) -> Result<bool, StoreError> {
+        let select = "SELECT 1 FROM used_challenges WHERE challenge = $1";
+        let found: Option<i32> = on!(&self.db, r, pool => {
+            sqlx::query_scalar(select).bind(challenge.to_vec()).fetch_optional(pool).await?
+        });
+        Ok(found.is_some())
     }
 }
 
@@ -42,6 +52,11 @@ pub(super) struct UsedChallenge {
 impl Append for UsedChallenge {
     type Answer = bool;
     type Locked = ();
+
+    /// The key that it was given to may be anybody's.
+    fn user(&self) -> Option<UserId> {
+        None
+    }
 
     async fn write(tx: &mut Tx, (): &mut (), batch: &[Self]) -> Result<Vec<bool>, StoreError> {
         let mut first = match tx {

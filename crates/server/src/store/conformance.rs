@@ -3,14 +3,15 @@
 //! Each test is a function of a [`Fixture`]; [`suite!`] runs it on a fresh SQLite file and on a fresh PostgreSQL
 //! database.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use aldis_protocol::{DeviceId, UserId};
 use aldis_tests::postgres::Cluster;
 use futures::future::join_all;
+use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{DatabaseUrl, NewFamily, Store, StoreOptions};
+use super::{DatabaseUrl, NewFamily, Store, StoreOptions, db::Tx};
 
 mod accounts;
 mod administration;
@@ -108,6 +109,15 @@ async fn fifty_at_once<T: Send + 'static, F: Future<Output = T> + Send + 'static
 ) -> Vec<T> {
     let tasks = (0..50).map(|number| tokio::spawn(call(Arc::clone(store), number)));
     join_all(tasks).await.into_iter().map(Result::unwrap).collect()
+}
+
+/// Has every transaction under way that may be, so that the next one waits.
+async fn take_every_turn(store: &Store) -> Vec<Tx> {
+    let mut turns = Vec::new();
+    while let Ok(tx) = timeout(Duration::from_millis(200), store.db.begin()).await {
+        turns.push(tx.unwrap());
+    }
+    turns
 }
 
 fn device_id(text: &str) -> DeviceId {

@@ -94,7 +94,7 @@ impl Store {
         decision: ContactDecision,
         now_ms: i64,
     ) -> Result<Decided, StoreError> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = self.db.begin_for(user).await?;
         let outcome = decide(&mut tx, user, peer, decision, now_ms).await?;
         tx.end(outcome == Decided::Done).await?;
         Ok(outcome)
@@ -111,7 +111,7 @@ impl Store {
         peer: UserId,
         now_ms: i64,
     ) -> Result<(), StoreError> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = self.db.begin_for(user).await?;
         lock_both(&mut tx, user, peer).await?;
         let mut pair = read(&mut tx, user, peer).await?;
         pair.forget();
@@ -133,7 +133,7 @@ impl Store {
         live: &Recipients,
         now_ms: i64,
     ) -> Result<Requested, StoreError> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = self.db.begin_for(request.from).await?;
         let outcome = ask(&mut tx, request, live, now_ms).await?;
         tx.end(outcome != Requested::TooMany).await?;
         Ok(outcome)
@@ -455,14 +455,14 @@ async fn find_crowded(tx: &mut Tx, pairs: &[(UserId, UserId)]) -> Result<Vec<Use
                  WHERE reached_out_at_ms IS NOT NULL AND decision IS NULL AND asked_at_ms IS NULL \
                      AND was_asked_at_ms IS NULL GROUP BY user_id HAVING COUNT(*) > $2";
             let query = sqlx::query_scalar(select).bind(hex_list(users)).bind(REACHED_OUT_KEPT);
-            query.fetch_all(&mut **tx).await?
+            query.fetch_all(&mut ***tx).await?
         }
         Tx::Postgres(tx) => {
             let select = "SELECT user_id FROM contacts WHERE user_id = ANY ($1) \
                      AND reached_out_at_ms IS NOT NULL AND decision IS NULL AND asked_at_ms IS NULL \
                      AND was_asked_at_ms IS NULL GROUP BY user_id HAVING COUNT(*) > $2";
             let users: Vec<Uuid> = users.into_iter().collect();
-            sqlx::query_scalar(select).bind(users).bind(REACHED_OUT_KEPT).fetch_all(&mut **tx).await?
+            sqlx::query_scalar(select).bind(users).bind(REACHED_OUT_KEPT).fetch_all(&mut ***tx).await?
         }
     };
     Ok(crowded.into_iter().map(UserId::new).collect())

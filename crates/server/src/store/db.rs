@@ -1,10 +1,20 @@
 //! Either backend: its pools, its transactions, and the macros that write a statement once for both.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    ops::{Deref, DerefMut},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
-use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use aldis_protocol::UserId;
+use sqlx::{Database, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
-use super::StoreError;
+use super::{
+    StoreError,
+    turns::{Turn, Turns, Writing},
+};
 
 /// The open database.
 #[derive(Clone)]
@@ -15,16 +25,24 @@ pub(super) enum Db {
         w: SqlitePool,
         /// Those that read.
         r: SqlitePool,
+        /// The line in front of the one that writes.
+        turns: Arc<Turns>,
     },
-    /// Every connection does both.
-    Postgres(PgPool),
+    /// Every connection does both. The line is in front of those that may write at once.
+    Postgres(PgPool, Arc<Turns>),
 }
 
 /// A write transaction: rolled back unless committed.
 #[must_use = "what is not committed is rolled back"]
 pub(super) enum Tx {
-    Sqlite(Transaction<'static, Sqlite>),
-    Postgres(Transaction<'static, Postgres>),
+    Sqlite(InTurn<Sqlite>),
+    Postgres(InTurn<Postgres>),
+}
+
+/// A transaction in its turn. The turn ends when the connection is on its way back.
+pub(super) struct InTurn<D: Database> {
+    transaction: Transaction<'static, D>,
+    turn: Option<Turn>,
 }
 
 /// Runs a statement outside a transaction: `on!(db, r, pool => …)` reads, `on!(db, w, pool => …)` writes.
@@ -36,7 +54,7 @@ macro_rules! on {
         $crate::store::db::count_call();
         match $db {
             $crate::store::db::Db::Sqlite { $member: $pool, .. } => $run,
-            $crate::store::db::Db::Postgres($pool) => $run,
+            $crate::store::db::Db::Postgres($pool, _) => $run,
         }
     }};
 }
@@ -46,11 +64,11 @@ macro_rules! within {
     ($tx:expr, $connection:ident => $run:expr) => {
         match $tx {
             $crate::store::db::Tx::Sqlite(tx) => {
-                let $connection = &mut **tx;
+                let $connection = &mut ***tx;
                 $run
             }
             $crate::store::db::Tx::Postgres(tx) => {
-                let $connection = &mut **tx;
+                let $connection = &mut ***tx;
                 $run
             }
         }
@@ -73,37 +91,60 @@ pub(super) fn count_call() {
 }
 
 impl Db {
-    /// Begins a write transaction. On SQLite it holds the write lock from here on, so it cannot fail half-way
-    /// because somebody else began to write.
+    /// Begins a write transaction for nobody in particular: somebody who is not known yet, or the server.
+    ///
+    /// On SQLite it holds the write lock from here on, so it cannot fail half-way because somebody else began to write.
+    ///
+    /// # Errors
+    /// [`StoreError::Overloaded`] where too many wait, else [`StoreError::Unavailable`].
     pub(super) async fn begin(&self) -> Result<Tx, StoreError> {
+        self.begin_as(Writing::ForNobody).await
+    }
+
+    /// The same for the user who asks for it: users [take turns](Turns), so that one with many writes holds up nobody.
+    pub(super) async fn begin_for(&self, user: UserId) -> Result<Tx, StoreError> {
+        self.begin_as(Writing::For(user)).await
+    }
+
+    /// The same, for whomever.
+    pub(super) async fn begin_as(&self, writing: Writing) -> Result<Tx, StoreError> {
         count_call();
         // Boxed: the library's futures have 4 KB, which every future that may begin a transaction would have too.
         Ok(match self {
-            Self::Sqlite { w, .. } => Tx::Sqlite(Box::pin(w.begin_with("BEGIN IMMEDIATE")).await?),
-            Self::Postgres(pool) => Tx::Postgres(Box::pin(pool.begin()).await?),
+            Self::Sqlite { w, turns, .. } => {
+                let turn = Some(turns.take(writing).await?);
+                let transaction = Box::pin(w.begin_with("BEGIN IMMEDIATE")).await?;
+                Tx::Sqlite(InTurn { transaction, turn })
+            }
+            Self::Postgres(pool, turns) => {
+                // One connection more than take turns is free for the one batch of messages.
+                let takes_turns = writing != Writing::Messages;
+                let turn = if takes_turns { Some(turns.take(writing).await?) } else { None };
+                Tx::Postgres(InTurn { transaction: Box::pin(pool.begin()).await?, turn })
+            }
         })
     }
 
     /// Whether every connection is free.
     #[cfg(test)]
     pub(super) fn is_at_rest(&self) -> bool {
-        fn is_free<D: sqlx::Database>(pool: &sqlx::Pool<D>) -> bool {
+        fn is_free<D: Database>(pool: &sqlx::Pool<D>) -> bool {
             usize::try_from(pool.size()).is_ok_and(|open| open == pool.num_idle())
         }
         match self {
-            Self::Sqlite { w, r } => is_free(w) && is_free(r),
-            Self::Postgres(pool) => is_free(pool),
+            Self::Sqlite { w, r, .. } => is_free(w) && is_free(r),
+            Self::Postgres(pool, _) => is_free(pool),
         }
     }
 
     /// Waits for every connection to come back and closes it.
     pub(super) async fn close(&self) {
         match self {
-            Self::Sqlite { w, r } => {
+            Self::Sqlite { w, r, .. } => {
                 r.close().await;
                 w.close().await;
             }
-            Self::Postgres(pool) => pool.close().await,
+            Self::Postgres(pool, _) => pool.close().await,
         }
     }
 }
@@ -112,23 +153,51 @@ impl Tx {
     /// Makes it durable. On an error it is not known whether it is.
     pub(super) async fn commit(self) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(tx) => tx.commit().await?,
-            Self::Postgres(tx) => tx.commit().await?,
+            Self::Sqlite(tx) => tx.commit().await,
+            Self::Postgres(tx) => tx.commit().await,
         }
-        Ok(())
     }
 
     /// Undoes it, and returns when the connection is free again.
     pub(super) async fn rollback(self) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(tx) => tx.rollback().await?,
-            Self::Postgres(tx) => tx.rollback().await?,
+            Self::Sqlite(tx) => tx.rollback().await,
+            Self::Postgres(tx) => tx.rollback().await,
         }
-        Ok(())
     }
 
     /// Ends it: committed where `keep`, else undone.
     pub(super) async fn end(self, keep: bool) -> Result<(), StoreError> {
         if keep { self.commit().await } else { self.rollback().await }
+    }
+}
+
+impl<D: Database> InTurn<D> {
+    async fn commit(self) -> Result<(), StoreError> {
+        let Self { transaction, turn } = self;
+        transaction.commit().await?;
+        drop(turn);
+        Ok(())
+    }
+
+    async fn rollback(self) -> Result<(), StoreError> {
+        let Self { transaction, turn } = self;
+        transaction.rollback().await?;
+        drop(turn);
+        Ok(())
+    }
+}
+
+impl<D: Database> Deref for InTurn<D> {
+    type Target = Transaction<'static, D>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.transaction
+    }
+}
+
+impl<D: Database> DerefMut for InTurn<D> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.transaction
     }
 }

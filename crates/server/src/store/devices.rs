@@ -104,7 +104,7 @@ impl Store {
         device: &NewDevice,
         now_ms: i64,
     ) -> Result<Registration, StoreError> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = self.db.begin_for(device.user_id).await?;
         let outcome = register(&mut tx, device, now_ms).await?;
         tx.end(matches!(outcome, Registration::Registered | Registration::Unchanged)).await?;
         Ok(outcome)
@@ -133,7 +133,7 @@ impl Store {
         device: &DeviceId,
         now_ms: i64,
     ) -> Result<bool, StoreError> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = self.db.begin_for(user).await?;
         accounts::lock(&mut tx, user).await?;
         if !mark_removed(&mut tx, user, device, now_ms).await? {
             tx.rollback().await?;
@@ -164,7 +164,7 @@ impl Store {
     /// [`StoreError`]; part of them may be noted.
     pub(crate) async fn set_last_seen(&self, seen: &[(DeviceId, i64)]) -> Result<(), StoreError> {
         for some in seen.chunks(TOUCHES_PER_APPEND) {
-            self.writer.append(Queued::LastSeen, LastSeen(some.to_vec())).await?;
+            self.sign_ins.append(Queued::LastSeen, LastSeen(some.to_vec())).await?;
         }
         Ok(())
     }
@@ -176,6 +176,14 @@ pub(super) struct LastSeen(Vec<(DeviceId, i64)>);
 impl Append for LastSeen {
     type Answer = ();
     type Locked = ();
+
+    fn user(&self) -> Option<UserId> {
+        None
+    }
+
+    fn rows(&self) -> usize {
+        self.0.len()
+    }
 
     async fn write(tx: &mut Tx, (): &mut (), batch: &[Self]) -> Result<Vec<()>, StoreError> {
         let latest = latest(batch);

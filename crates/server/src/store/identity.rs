@@ -89,7 +89,7 @@ impl Store {
         public_key: &[u8; 32],
         now_ms: i64,
     ) -> Result<IdentityLink, StoreError> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = self.db.begin_for(user).await?;
         let link = link(&mut tx, user, family, public_key, now_ms).await?;
         tx.end(link == IdentityLink::Linked).await?;
         Ok(link)

@@ -46,7 +46,7 @@ impl Store {
         key: &PublishedKey,
         signer: Option<[u8; 32]>,
     ) -> Result<KeyPublication, StoreError> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = self.db.begin_for(user).await?;
         let publication = publish(&mut tx, user, family, key, signer).await?;
         tx.end(publication == KeyPublication::Published).await?;
         Ok(publication)

@@ -120,7 +120,7 @@ impl Store {
         if !self.has_notices(user, device, now_ms).await? {
             return Ok(Vec::new());
         }
-        let mut tx = self.db.begin().await?;
+        let mut tx = self.db.begin_for(user).await?;
         accounts::lock(&mut tx, user).await?;
         rotation_ends::tell(&mut tx, user, now_ms).await?;
         let mut rows = remove(&mut tx, user, device).await?;

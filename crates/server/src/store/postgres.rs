@@ -7,7 +7,7 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
-use super::{StoreError, StoreOptions, db::Db, newest};
+use super::{StoreError, StoreOptions, db::Db, newest, turns::Turns};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
@@ -20,7 +20,14 @@ const SESSION_LIMITS: &str = "SET statement_timeout = '10s'; SET lock_timeout = 
 pub(super) async fn open(connect: &PgConnectOptions, options: &StoreOptions) -> Result<Db, StoreError> {
     let connect = connect.clone().application_name("aldis");
     migrate(&connect, options).await?;
-    Ok(Db::Postgres(pool(connect, options)))
+    let turns = Turns::new(writers(options), options.acquire_timeout);
+    Ok(Db::Postgres(pool(connect, options), turns))
+}
+
+/// How many transactions may be under way besides the batch of messages: half of the connections, so that those who
+/// read always find one.
+fn writers(options: &StoreOptions) -> usize {
+    usize::try_from(options.postgres_connections / 2).unwrap_or(1)
 }
 
 /// On a connection of its own: it has no time limit, and a migration that fails leaves no lock in the pool.

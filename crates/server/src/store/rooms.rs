@@ -162,7 +162,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub(crate) async fn create_room(&self, room: &NewRoom, now_ms: i64) -> Result<RoomCreation, StoreError> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = self.db.begin_for(room.owner).await?;
         let outcome = create(&mut tx, room, now_ms).await?;
         tx.end(outcome == RoomCreation::Created).await?;
         Ok(outcome)
@@ -220,7 +220,7 @@ impl Store {
         user: UserId,
         now_ms: i64,
     ) -> Result<MemberChange, StoreError> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = self.db.begin_for(owner).await?;
         let outcome = add_member(&mut tx, room, owner, user, now_ms).await?;
         tx.end(matches!(outcome, MemberChange::Done(_))).await?;
         Ok(outcome)
@@ -238,7 +238,7 @@ impl Store {
         user: UserId,
         now_ms: i64,
     ) -> Result<MemberChange, StoreError> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = self.db.begin_for(asker).await?;
         let outcome = remove_member(&mut tx, room, asker, user, now_ms).await?;
         tx.end(matches!(outcome, MemberChange::Done(_))).await?;
         Ok(outcome)
@@ -255,7 +255,7 @@ impl Store {
         state: &str,
         expected: &Revisions,
     ) -> Result<StateChange, StoreError> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = self.db.begin_for(user).await?;
         let outcome = set_state(&mut tx, room, user, state, expected).await?;
         tx.end(matches!(outcome, StateChange::Set(_))).await?;
         Ok(outcome)

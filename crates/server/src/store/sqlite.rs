@@ -8,12 +8,15 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::{StoreError, StoreOptions, db::Db, newest};
+use super::{StoreError, StoreOptions, db::Db, newest, turns::Turns};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// Each connection that reads has a thread of its own; four keep two cores busy while one waits for the disk.
 const READERS: u32 = 4;
+
+/// SQLite has one write transaction at a time.
+const WRITERS: usize = 1;
 
 /// Opens the database in `path`, made when missing, and migrates it.
 pub(super) async fn open_file(path: &Path, options: &StoreOptions) -> Result<Db, StoreError> {
@@ -32,13 +35,13 @@ pub(super) async fn open_file(path: &Path, options: &StoreOptions) -> Result<Db,
     )
     .await?;
     let r = pool(options).max_connections(READERS).connect_lazy_with(file.read_only(true));
-    Ok(Db::Sqlite { w, r })
+    Ok(Db::Sqlite { w, r, turns: Turns::new(WRITERS, options.acquire_timeout) })
 }
 
 /// Opens an empty database in memory: one connection for everything, since another one would be another database.
 pub(super) async fn open_memory(options: &StoreOptions) -> Result<Db, StoreError> {
     let w = writer(SqliteConnectOptions::new().in_memory(true), pool(options)).await?;
-    Ok(Db::Sqlite { r: w.clone(), w })
+    Ok(Db::Sqlite { r: w.clone(), w, turns: Turns::new(WRITERS, options.acquire_timeout) })
 }
 
 async fn writer(connect: SqliteConnectOptions, pool: SqlitePoolOptions) -> Result<SqlitePool, StoreError> {

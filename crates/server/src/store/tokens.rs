@@ -114,7 +114,7 @@ impl Store {
         proof: Option<LoginProof<'_>>,
         now_ms: i64,
     ) -> Result<FamilyCreation, StoreError> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = self.db.begin_for(family.user_id).await?;
         let outcome = may_begin(&mut tx, family, proof).await?;
         if outcome == FamilyCreation::Created {
             insert_family(&mut tx, family, now_ms).await?;
@@ -135,10 +135,33 @@ impl Store {
         successor_hash: &[u8; 32],
         now_ms: i64,
     ) -> Result<RefreshUse, StoreError> {
-        let mut tx = self.db.begin().await?;
+        let user = match self.find_standing(token_hash, now_ms).await? {
+            Ok(user) => user,
+            Err(unusable) => return Ok(unusable),
+        };
+        let mut tx = self.db.begin_for(user).await?;
         let outcome = use_token(&mut tx, token_hash, successor_hash, now_ms).await?;
         tx.end(matches!(outcome, RefreshUse::Rotated(_) | RefreshUse::Reused(_))).await?;
         Ok(outcome)
+    }
+
+    /// Whose a token is, or why it can never be used again; that costs no transaction.
+    async fn find_standing(
+        &self,
+        token_hash: &[u8; 32],
+        now_ms: i64,
+    ) -> Result<Result<UserId, RefreshUse>, StoreError> {
+        let select = "SELECT f.user_id, f.expires_at_ms, f.revoked_at_ms FROM refresh_tokens t \
+             JOIN refresh_families f ON f.family_id = t.family_id WHERE t.token_hash = $1";
+        let found: Option<(Uuid, i64, Option<i64>)> = on!(&self.db, r, pool => {
+            sqlx::query_as(select).bind(token_hash.to_vec()).fetch_optional(pool).await?
+        });
+        Ok(match found {
+            None => Err(RefreshUse::Unknown),
+            Some((_, _, Some(_))) => Err(RefreshUse::Revoked),
+            Some((_, expires_at_ms, None)) if expires_at_ms <= now_ms => Err(RefreshUse::Expired),
+            Some((user, _, None)) => Ok(UserId::new(user)),
+        })
     }
 
     /// The hash of the token that followed one which was used.
@@ -189,7 +212,7 @@ impl Store {
     }
 
     async fn revoke_chosen(&self, user: UserId, choice: Choice<'_>, now_ms: i64) -> Result<(), StoreError> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = self.db.begin_for(user).await?;
         accounts::lock(&mut tx, user).await?;
         let revoked = revoke(&mut tx, user, choice, now_ms).await?;
         revocations::append(&mut tx, &revoked, now_ms).await?;

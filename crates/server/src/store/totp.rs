@@ -61,7 +61,7 @@ impl Store {
         sealed_secret: &[u8],
         recovery_hashes: &[[u8; 32]],
     ) -> Result<bool, StoreError> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = self.db.begin_for(user).await?;
         let enrolled = replace_unconfirmed(&mut tx, user, sealed_secret).await?;
         if enrolled {
             replace_recovery_codes(&mut tx, user, recovery_hashes).await?;
@@ -94,7 +94,7 @@ impl Store {
         now_ms: i64,
         judge: impl FnOnce(&[u8]) -> Evidence + Send,
     ) -> Result<FactorCheck, StoreError> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = self.db.begin_for(user).await?;
         let checked = match lock(&mut tx, user).await? {
             Some(factor) if factor.confirmed || shown_for != FactorUse::SignIn => {
                 check(&mut tx, user, shown_for, now_ms, || judge(&factor.sealed_secret)).await?

@@ -1,9 +1,12 @@
-//! The group-commit writer: appends that clients wait for in numbers, many to a transaction.
+//! A group-commit writer: appends that clients wait for in numbers, many to a transaction.
 //!
-//! One task per node. It takes all that queued while the last commit ran, writes it in one transaction, and answers
-//! each when the commit is durable. The statements decide by data, so one append's refusal is its own answer and
-//! not the batch's failure. What others have to hear of is handed to whoever [delivers](Committed) before it is
-//! answered, in the order in which it was queued.
+//! Each writer is one task. It takes what queued while the last commit ran, the users in turn, writes it in one
+//! transaction, and answers each append when the commit is durable. The statements decide by data, so one append's
+//! refusal is its own answer and not the batch's failure. What others have to hear of is handed to whoever
+//! [delivers](Committed) before it is answered. The appends of one user are written and handed on in the order in which
+//! they were queued.
+//!
+//! A node has two: one for messages, chat and receipts, and one for those that sign in, who wait for no message.
 
 use std::{
     future::Future,
@@ -11,11 +14,12 @@ use std::{
     time::Duration,
 };
 
+use aldis_protocol::UserId;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, mpsc, oneshot},
     time::timeout,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 
 use super::{
     StoreError,
@@ -25,22 +29,17 @@ use super::{
     db::{Db, Tx},
     devices::LastSeen,
     mailbox::{Mailboxes, NewMessage, NewReceipt},
+    turns::Writing,
 };
 
 mod lane;
+mod queue;
 
-use self::lane::Lane;
+use self::{lane::Lane, queue::Queue};
 
-/// How many appends share a transaction at most: past that, a commit's cost is spread thin enough, and who comes
-/// first would only wait longer.
+/// How many rows a batch changes at most: past that, a commit's cost is spread thin enough, and who comes first would
+/// only wait longer.
 const BATCH: usize = 512;
-
-/// How many appends wait at most: eight batches. The next one is [`StoreError::Overloaded`] at once.
-const QUEUE: usize = 8 * BATCH;
-
-/// How many bytes the appends that are queued, written or delivered hold at most, together: each counts for what it
-/// says it [holds](Append::bytes). The next one is [`StoreError::Overloaded`] at once.
-const QUEUED_BYTES: usize = 32 * 1024 * 1024;
 
 /// How often a batch begins anew that lost to another transaction.
 const ATTEMPTS: usize = 3;
@@ -59,9 +58,17 @@ pub(super) trait Append: Send + Sync + Sized {
     /// What the batch has locked for it.
     type Locked: Send;
 
+    /// Who asks for it, where that is known.
+    fn user(&self) -> Option<UserId>;
+
     /// How much memory it takes until it is durable and delivered; fits into 32 bits.
     fn bytes(&self) -> usize {
         size_of::<Self>()
+    }
+
+    /// How many rows it changes.
+    fn rows(&self) -> usize {
+        1
     }
 
     /// Writes all of `batch`, which is not empty, and answers each, in its order.
@@ -72,12 +79,10 @@ pub(super) trait Append: Send + Sync + Sized {
     ) -> impl Future<Output = Result<Vec<Self::Answer>, StoreError>> + Send;
 }
 
-/// The handle to the writer, and the owner of its task.
+/// The handle to a writer, and the owner of its task.
 pub(super) struct Writer {
-    queue: mpsc::Sender<Queued>,
-    room: Arc<Semaphore>,
+    queue: Arc<Queue>,
     delivery: Arc<OnceLock<mpsc::Sender<Vec<Committed>>>>,
-    stop: CancellationToken,
     task: TaskTracker,
 }
 
@@ -101,7 +106,7 @@ pub(super) struct Waiting<A: Append> {
     asker: Asker<A::Answer>,
 }
 
-/// Who asked for an append, and the room that it takes until he has his answer.
+/// The waiting caller, and its share of the queue's bytes.
 pub(super) struct Asker<T> {
     answer: oneshot::Sender<Result<T, StoreError>>,
     _room: OwnedSemaphorePermit,
@@ -122,24 +127,47 @@ impl<T> Submitted<T> {
 }
 
 impl<T> Asker<T> {
-    /// Tells him. One who has gone needs no answer; what he asked for is as durable as all else.
+    /// Answers the caller. One who is gone needs no answer; the append is as durable as any other.
     pub(super) fn tell(self, answer: Result<T, StoreError>) {
         let _ = self.answer.send(answer);
     }
 }
 
-impl Writer {
-    /// Starts the task.
-    pub(super) fn start(db: Db) -> Self {
-        let (queue, queued) = mpsc::channel(QUEUE);
-        let (stop, task, delivery) = (CancellationToken::new(), TaskTracker::new(), Arc::default());
-        task.spawn(run(db, queued, Arc::clone(&delivery), stop.clone()));
-        task.close();
-        Self { queue, room: Arc::new(Semaphore::new(QUEUED_BYTES)), delivery, stop, task }
+impl Queued {
+    /// How many rows it changes.
+    fn rows(&self) -> usize {
+        match self {
+            Self::Challenge(waiting) => waiting.append.rows(),
+            Self::LastSeen(waiting) => waiting.append.rows(),
+            Self::Message(waiting) => waiting.append.rows(),
+            Self::Receipt(waiting) => waiting.append.rows(),
+            Self::Chat(waiting) => waiting.append.rows(),
+        }
     }
 
-    /// What is committed from now on, in the order in which it was queued. Whoever takes it answers each, and comes
-    /// first: a second one gets nothing. Until then, and after he has gone, the writer answers by itself.
+    /// Answers it with an error; it is not carried out.
+    fn refuse(self, error: StoreError) {
+        match self {
+            Self::Challenge(waiting) => waiting.asker.tell(Err(error)),
+            Self::LastSeen(waiting) => waiting.asker.tell(Err(error)),
+            Self::Message(waiting) => waiting.asker.tell(Err(error)),
+            Self::Receipt(waiting) => waiting.asker.tell(Err(error)),
+            Self::Chat(waiting) => waiting.asker.tell(Err(error)),
+        }
+    }
+}
+
+impl Writer {
+    /// Starts the task. Its transactions take turns as `writing` does.
+    pub(super) fn start(db: Db, writing: Writing) -> Self {
+        let (queue, task, delivery) = (Arc::new(Queue::default()), TaskTracker::new(), Arc::default());
+        task.spawn(run(db, writing, Arc::clone(&queue), Arc::clone(&delivery)));
+        task.close();
+        Self { queue, delivery, task }
+    }
+
+    /// What is committed from now on, in the order in which each user queued it. Whoever takes it answers each, and comes
+    /// first: a second one gets nothing. Until then, and after the receiver is gone, the writer answers by itself.
     pub(super) fn committed(&self) -> mpsc::Receiver<Vec<Committed>> {
         let (sender, receiver) = mpsc::channel(UNDELIVERED_BATCHES);
         // The receiver of a second call ends at once, with its sender.
@@ -147,23 +175,21 @@ impl Writer {
         receiver
     }
 
-    /// Queues an append. What is queued later is not carried out before it.
+    /// Queues an append. What its user queues later is not carried out before it.
     ///
     /// # Errors
-    /// [`StoreError::Overloaded`] and, after the end, [`StoreError::Unavailable`]; nothing was queued.
+    /// [`StoreError::Overloaded`] and, after the end, [`StoreError::Unavailable`]; nothing was queued. The answer may be
+    /// [`StoreError::Overloaded`] as well, where others who ask for less needed the room.
     pub(super) fn submit<A: Append>(
         &self,
         kind: fn(Waiting<A>) -> Queued,
         append: A,
     ) -> Result<Submitted<A::Answer>, StoreError> {
-        let bytes = u32::try_from(append.bytes()).map_err(|_| StoreError::Overloaded)?;
-        let room =
-            Arc::clone(&self.room).try_acquire_many_owned(bytes).map_err(|_| StoreError::Overloaded)?;
+        let (user, bytes) = (append.user(), append.bytes());
         let (answer, answered) = oneshot::channel();
-        let asker = Asker { answer, _room: room };
-        self.queue.try_send(kind(Waiting { append, asker })).map_err(|refused| match refused {
-            mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
-            mpsc::error::TrySendError::Closed(_) => StoreError::closed(),
+        self.queue.push(user, bytes, |room| {
+            let asker = Asker { answer, _room: room };
+            kind(Waiting { append, asker })
         })?;
         Ok(Submitted(answered))
     }
@@ -180,29 +206,24 @@ impl Writer {
     /// Whether nothing is queued.
     #[cfg(test)]
     pub(super) fn is_at_rest(&self) -> bool {
-        self.queue.capacity() == self.queue.max_capacity()
+        self.queue.is_empty()
     }
 
     /// Takes no more appends, carries out those that wait, and returns when the task has ended.
     pub(super) async fn close(&self) {
-        self.stop.cancel();
+        self.queue.close();
         self.task.wait().await;
     }
 }
 
 async fn run(
     db: Db,
-    mut queue: mpsc::Receiver<Queued>,
+    writing: Writing,
+    queue: Arc<Queue>,
     delivery: Arc<OnceLock<mpsc::Sender<Vec<Committed>>>>,
-    stop: CancellationToken,
 ) {
-    let mut taken = Vec::with_capacity(BATCH);
-    loop {
-        tokio::select! {
-            () = stop.cancelled(), if !queue.is_closed() => queue.close(),
-            count = queue.recv_many(&mut taken, BATCH) => if count == 0 { return },
-        }
-        carry_out(&db, taken.drain(..).collect(), delivery.get()).await;
+    while let Some(queued) = queue.take(BATCH).await {
+        carry_out(&db, Batch::of(writing, queued), delivery.get()).await;
     }
 }
 
@@ -233,8 +254,8 @@ async fn hand_on(committed: Vec<Committed>, delivery: Option<&mpsc::Sender<Vec<C
 }
 
 /// What shares a transaction, by kind.
-#[derive(Default)]
 struct Batch {
+    writing: Writing,
     challenges: Lane<UsedChallenge>,
     last_seen: Lane<LastSeen>,
     messages: Lane<NewMessage>,
@@ -242,9 +263,20 @@ struct Batch {
     chats: Lane<NewChat>,
 }
 
-impl FromIterator<Queued> for Batch {
-    fn from_iter<T: IntoIterator<Item = Queued>>(queued: T) -> Self {
-        let mut batch = Self::default();
+impl Batch {
+    fn empty(writing: Writing) -> Self {
+        Self {
+            writing,
+            challenges: Lane::default(),
+            last_seen: Lane::default(),
+            messages: Lane::default(),
+            receipts: Lane::default(),
+            chats: Lane::default(),
+        }
+    }
+
+    fn of(writing: Writing, queued: Vec<Queued>) -> Self {
+        let mut batch = Self::empty(writing);
         for (place, append) in queued.into_iter().enumerate() {
             match append {
                 Queued::Challenge(waiting) => batch.challenges.push(place, waiting),
@@ -256,9 +288,7 @@ impl FromIterator<Queued> for Batch {
         }
         batch
     }
-}
 
-impl Batch {
     fn len(&self) -> usize {
         let of_others = self.messages.len() + self.receipts.len() + self.chats.len();
         self.challenges.len() + self.last_seen.len() + of_others
@@ -284,7 +314,7 @@ impl Batch {
     }
 
     async fn write(&mut self, db: &Db) -> Result<(), StoreError> {
-        let mut tx = db.begin().await?;
+        let mut tx = db.begin_as(self.writing).await?;
         // All counters at once and first, in the order of their ids: so nodes cannot deadlock.
         let mut mailboxes = Mailboxes::lock(&mut tx, self.mailbox_users()).await?;
         let rooms = self.chats.appends().iter().map(|chat| &chat.room);
@@ -299,7 +329,7 @@ impl Batch {
         tx.commit().await
     }
 
-    fn mailbox_users(&self) -> impl Iterator<Item = aldis_protocol::UserId> {
+    fn mailbox_users(&self) -> impl Iterator<Item = UserId> {
         let of_messages = self.messages.appends().iter().flat_map(NewMessage::mailboxes);
         of_messages.chain(self.receipts.appends().iter().map(NewReceipt::mailbox))
     }
@@ -317,11 +347,12 @@ impl Batch {
 
     /// One by one, in the order in which they were queued.
     fn split(self) -> impl Iterator<Item = Self> {
-        let challenges = self.challenges.split(|challenges| Self { challenges, ..Self::default() });
-        let last_seen = self.last_seen.split(|last_seen| Self { last_seen, ..Self::default() });
-        let messages = self.messages.split(|messages| Self { messages, ..Self::default() });
-        let receipts = self.receipts.split(|receipts| Self { receipts, ..Self::default() });
-        let chats = self.chats.split(|chats| Self { chats, ..Self::default() });
+        let empty = move || Self::empty(self.writing);
+        let challenges = self.challenges.split(|challenges| Self { challenges, ..empty() });
+        let last_seen = self.last_seen.split(|last_seen| Self { last_seen, ..empty() });
+        let messages = self.messages.split(|messages| Self { messages, ..empty() });
+        let receipts = self.receipts.split(|receipts| Self { receipts, ..empty() });
+        let chats = self.chats.split(|chats| Self { chats, ..empty() });
         let mut alone: Vec<(usize, Self)> =
             challenges.chain(last_seen).chain(messages).chain(receipts).chain(chats).collect();
         alone.sort_unstable_by_key(|(place, _)| *place);

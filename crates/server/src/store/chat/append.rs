@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use aldis_protocol::{Payload, RequestId, RoomId, Sender, SessionId, Timestamp};
+use aldis_protocol::{Payload, RequestId, RoomId, Sender, SessionId, Timestamp, UserId};
 use sqlx::{Postgres, Sqlite, Transaction};
 use uuid::Uuid;
 
@@ -75,6 +75,10 @@ type Name<'a> = (&'a RoomId, &'a str, &'a str);
 impl Append for NewChat {
     type Answer = Said;
     type Locked = Rooms;
+
+    fn user(&self) -> Option<UserId> {
+        Some(self.sender.user_id)
+    }
 
     fn bytes(&self) -> usize {
         size_of::<Self>() + self.payload.as_bytes().len()
@@ -238,14 +242,14 @@ async fn undo(tx: &mut Tx, before: &Rooms, numbered: &[Numbered]) -> Result<(), 
                  (SELECT unhex(value ->> 0), value ->> 1 FROM json_each($1))";
             let rows = numbered.iter().map(|one| format!(r#"["{}",{}]"#, one.room_id.simple(), one.seq));
             let list = format!("[{}]", rows.collect::<Vec<_>>().join(","));
-            sqlx::query(delete).bind(list).execute(&mut **tx).await?;
+            sqlx::query(delete).bind(list).execute(&mut ***tx).await?;
         }
         Tx::Postgres(tx) => {
             let delete = "DELETE FROM chat_messages m USING unnest($1::uuid[], $2::bigint[]) AS batch (room_id, last_seq) \
                  WHERE m.room_id = batch.room_id AND m.seq > batch.last_seq";
             let (ids, last): (Vec<_>, Vec<_>) =
                 before.all().map(|room| (room.room_id, room.last_seq)).unzip();
-            sqlx::query(delete).bind(ids).bind(last).execute(&mut **tx).await?;
+            sqlx::query(delete).bind(ids).bind(last).execute(&mut ***tx).await?;
         }
     }
     Ok(())
@@ -269,7 +273,7 @@ async fn find_earlier(tx: &mut Tx, batch: &[NewChat], rooms: &Rooms) -> Result<V
                 format!(r#"[{place},"{}","{device}","{request}"]"#, room.simple())
             });
             let list = format!("[{}]", rows.collect::<Vec<_>>().join(","));
-            Ok(sqlx::query_as(select).bind(list).fetch_all(&mut **tx).await?)
+            Ok(sqlx::query_as(select).bind(list).fetch_all(&mut ***tx).await?)
         }
         Tx::Postgres(tx) => {
             let select = "SELECT batch.place, m.seq, m.payload \
@@ -284,7 +288,7 @@ async fn find_earlier(tx: &mut Tx, batch: &[NewChat], rooms: &Rooms) -> Result<V
                 requests.push(request);
             }
             let query = sqlx::query_as(select).bind(places).bind(ids).bind(devices).bind(requests);
-            Ok(query.fetch_all(&mut **tx).await?)
+            Ok(query.fetch_all(&mut ***tx).await?)
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Used challenges, and with them the group-commit writer.
 
+use aldis_protocol::{RequestId, UserId};
 use futures::future::join_all;
 
-use super::{Fixture, NOW, fifty_at_once, suite};
-use crate::store::{StoreError, db::Db};
+use super::{Fixture, NOW, device_id, fifty_at_once, suite, take_every_turn};
+use crate::store::{NewMessage, Posted, StoreError, db::Db};
 
 suite! {
     a_challenge_serves_once,
@@ -13,6 +14,8 @@ suite! {
     an_append_that_the_database_refuses_fails_alone,
     a_full_queue_refuses_at_once_and_loses_nothing,
     closing_carries_out_what_was_queued,
+    a_challenge_that_was_used_took_another_transaction,
+    whoever_signed_in_waited_behind_the_messages,
 }
 
 const EXPIRY: i64 = NOW + 60_000;
@@ -66,7 +69,7 @@ async fn an_append_that_the_database_refuses_fails_alone(at: Fixture) {
                  WHEN NEW.expires_at_ms = 1800000060001 BEGIN SELECT RAISE(ABORT, 'refused'); END";
             sqlx::query(rule).execute(w).await.map(drop).unwrap();
         }
-        Db::Postgres(pool) => {
+        Db::Postgres(pool, _) => {
             let rule = "ALTER TABLE used_challenges ADD CHECK (expires_at_ms <> 1800000060001)";
             sqlx::query(rule).execute(pool).await.map(drop).unwrap();
         }
@@ -82,15 +85,35 @@ async fn an_append_that_the_database_refuses_fails_alone(at: Fixture) {
 }
 
 async fn a_full_queue_refuses_at_once_and_loses_nothing(at: Fixture) {
-    let uses = (0..10_000).map(|number| at.store.use_challenge(challenge(number), EXPIRY, NOW));
-    let outcomes = join_all(uses).await;
-    let refused = |outcome: &Result<bool, StoreError>| matches!(outcome, Err(StoreError::Overloaded));
-    assert!(outcomes.iter().any(refused));
-    for (number, outcome) in (0..).zip(outcomes) {
-        let unused = at.store.use_challenge(challenge(number), EXPIRY, NOW);
+    let users = join_all((0..100).map(|_| at.user())).await;
+    let post = |number: u32| at.store.post(message(number, users[number as usize % 100]));
+    // Far more than are written in the time that it takes to queue them.
+    let posted: Vec<_> = (0..20_000).map(post).collect();
+    assert!(posted.iter().any(|posted| matches!(posted, Err(StoreError::Overloaded))));
+    let answers = posted.into_iter().map(async |posted| posted?.answer().await);
+    for (number, outcome) in (0..).zip(join_all(answers).await) {
+        let was_stored = match outcome {
+            Ok(posted) => matches!(posted, Posted::Stored(_)),
+            Err(error) => !matches!(error, StoreError::Overloaded),
+        };
         if number % 100 == 0 {
-            assert_eq!(unused.await.unwrap(), refused(&outcome), "{number}");
+            let again = post(number).unwrap().answer().await.unwrap();
+            assert_eq!(matches!(again, Posted::Duplicate(_)), was_stored, "{number}: {again:?}");
         }
+    }
+}
+
+/// A message of somebody's to themselves.
+fn message(number: u32, user: UserId) -> NewMessage {
+    NewMessage {
+        sender: user,
+        sender_device: device_id(&format!("phone-{user}")),
+        request: RequestId::new(&number.to_string()).unwrap(),
+        addressee: user,
+        recipient: user,
+        encrypted_content: vec![7; 100].into(),
+        reaches_out: false,
+        now_ms: NOW,
     }
 }
 
@@ -108,5 +131,22 @@ async fn closing_carries_out_what_was_queued(mut at: Fixture) {
         let was_used = outcome.unwrap().is_ok();
         let is_unused = at.store.use_challenge(challenge(number), EXPIRY, NOW).await.unwrap();
         assert_ne!(was_used, is_unused, "{number}");
+    }
+}
+
+async fn a_challenge_that_was_used_took_another_transaction(at: Fixture) {
+    assert!(at.store.use_challenge([1; 32], EXPIRY, NOW).await.unwrap());
+    let turns = take_every_turn(&at.store).await;
+    assert!(!at.store.use_challenge([1; 32], EXPIRY, NOW).await.unwrap());
+    drop(turns);
+}
+
+async fn whoever_signed_in_waited_behind_the_messages(at: Fixture) {
+    let user = at.user().await;
+    let posted: Vec<_> = (0..8_000).map(|number| at.store.post(message(number, user)).unwrap()).collect();
+    assert!(at.store.use_challenge([1; 32], EXPIRY, NOW).await.unwrap());
+    assert!(!at.store.writer.is_at_rest(), "all messages were written before");
+    for answer in join_all(posted.into_iter().map(|posted| posted.answer())).await {
+        answer.unwrap();
     }
 }

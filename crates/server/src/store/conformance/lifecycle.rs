@@ -164,7 +164,7 @@ async fn a_database_in_memory_keeps_its_rows_while_open() {
 #[tokio::test]
 async fn sqlite_commits_to_disk_and_reads_without_writing() {
     let at = Fixture::sqlite().await;
-    let Db::Sqlite { w, r } = &at.store.db else { unreachable!() };
+    let Db::Sqlite { w, r, .. } = &at.store.db else { unreachable!() };
     let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(w).await.unwrap();
     let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(w).await.unwrap();
     assert_eq!((&*journal, synchronous), ("wal", 2));

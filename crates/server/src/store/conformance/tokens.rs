@@ -3,7 +3,7 @@
 use aldis_protocol::{DeviceId, UserId};
 use uuid::Uuid;
 
-use super::{Fixture, NOW, device_id, fifty_at_once, suite};
+use super::{Fixture, NOW, device_id, fifty_at_once, suite, take_every_turn};
 use crate::store::{
     FamilyCreation, LoginProof, NewDevice, NewFamily, NumberedRevocation, REFRESH_IDLE_MS, RefreshFamily,
     RefreshUse, Registration, Revocation,
@@ -23,6 +23,7 @@ suite! {
     a_family_ends_after_ninety_days_of_use,
     tokens_of_a_revoked_family_are_refused,
     what_has_ended_is_swept,
+    tokens_that_can_never_be_used_again_took_a_transaction_each,
 }
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -180,4 +181,24 @@ async fn what_has_ended_is_swept(at: Fixture) {
     assert_eq!(refresh(&at, 1, 3, NOW).await, RefreshUse::Unknown);
     assert_eq!(at.store.sweep(NOW + REFRESH_IDLE_MS + 10).await.unwrap(), 2);
     assert_eq!(refresh(&at, 3, 4, NOW).await, RefreshUse::Unknown);
+}
+
+async fn tokens_that_can_never_be_used_again_took_a_transaction_each(at: Fixture) {
+    let revoked = family(&at, 1).await;
+    at.store.revoke_family(revoked.user_id, revoked.family_id, NOW).await.unwrap();
+    let ended = NewFamily {
+        family_id: Uuid::new_v4(),
+        user_id: at.user().await,
+        device_id: None,
+        token_hash: [2; 32],
+    };
+    at.store.create_family(&ended, None, NOW).await.unwrap();
+    let late = NOW + REFRESH_IDLE_MS;
+    let turns = take_every_turn(&at.store).await;
+    let uses =
+        async |hash: u8, now_ms| at.store.use_refresh_token(&[hash; 32], &[9; 32], now_ms).await.unwrap();
+    assert_eq!(uses(1, NOW).await, RefreshUse::Revoked);
+    assert_eq!(uses(2, late).await, RefreshUse::Expired);
+    assert_eq!(uses(3, NOW).await, RefreshUse::Unknown);
+    drop(turns);
 }

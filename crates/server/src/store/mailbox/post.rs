@@ -117,6 +117,10 @@ impl Append for NewMessage {
     type Answer = Posted;
     type Locked = Mailboxes;
 
+    fn user(&self) -> Option<UserId> {
+        Some(self.sender)
+    }
+
     fn bytes(&self) -> usize {
         size_of::<Self>() + self.encrypted_content.len()
     }
@@ -248,7 +252,7 @@ impl<'a> Known<'a> {
                      ON sender_device_id = batch.value ->> 0 AND request_id = batch.value ->> 1",
                 )
                 .bind(names)
-                .fetch_all(&mut **tx)
+                .fetch_all(&mut ***tx)
                 .await?
             }
             Tx::Postgres(tx) => {
@@ -260,7 +264,7 @@ impl<'a> Known<'a> {
                 )
                 .bind(devices)
                 .bind(requests)
-                .fetch_all(&mut **tx)
+                .fetch_all(&mut ***tx)
                 .await?
             }
         };
@@ -399,11 +403,11 @@ async fn delete(tx: &mut Tx, kept: &[(&NewMessage, Kept)]) -> Result<(), StoreEr
     match tx {
         Tx::Sqlite(tx) => {
             let delete = "DELETE FROM messages WHERE message_id IN (SELECT unhex(value) FROM json_each($1))";
-            sqlx::query(delete).bind(hex_list(ids)).execute(&mut **tx).await?;
+            sqlx::query(delete).bind(hex_list(ids)).execute(&mut ***tx).await?;
         }
         Tx::Postgres(tx) => {
             let delete = "DELETE FROM messages WHERE message_id = ANY ($1)";
-            sqlx::query(delete).bind(ids.collect::<Vec<_>>()).execute(&mut **tx).await?;
+            sqlx::query(delete).bind(ids.collect::<Vec<_>>()).execute(&mut ***tx).await?;
         }
     }
     Ok(())

@@ -17,6 +17,9 @@ use crate::store::{
 /// Messages that one statement looks up or changes.
 const ROWS: usize = 2_000;
 
+/// How many messages arrive with one `sync`, as far as a batch is concerned; how many it are, only the database knows.
+const USUAL_ARRIVALS: usize = 16;
+
 /// Messages of a user's that arrived, or that he read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NewReceipt {
@@ -89,6 +92,17 @@ impl Append for NewReceipt {
     fn bytes(&self) -> usize {
         let ids = if let Which::Ids(ids) = &self.which { size_of_val(ids.as_slice()) } else { 0 };
         size_of::<Self>() + ids + size_of_val(self.may_hear.as_slice())
+    }
+
+    fn user(&self) -> Option<UserId> {
+        Some(self.user)
+    }
+
+    fn rows(&self) -> usize {
+        match &self.which {
+            Which::Ids(ids) => ids.len().max(1),
+            Which::UpTo(_) => USUAL_ARRIVALS,
+        }
     }
 
     async fn write(
@@ -248,7 +262,7 @@ pub(super) async fn senders_of(db: &Db, user: UserId, which: &Which) -> Result<V
                 let ids = hex_list(ids.iter().map(MessageId::as_uuid));
                 sqlx::query_scalar(select).bind(ids).bind(user.as_uuid()).fetch_all(r).await?
             }
-            Db::Postgres(pool) => {
+            Db::Postgres(pool, _) => {
                 let select = "SELECT DISTINCT sender_id FROM messages WHERE message_id = ANY ($1) AND recipient_id = $2";
                 let ids: Vec<Uuid> = ids.iter().map(MessageId::as_uuid).collect();
                 sqlx::query_scalar(select).bind(ids).bind(user.as_uuid()).fetch_all(pool).await?

@@ -1,0 +1,221 @@
+//! What waits for a writer: each user's appends in their order, the users in turn.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aldis_protocol::UserId;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use super::Queued;
+use crate::store::{StoreError, fair::FairQueue};
+
+/// How many bytes the appends that are queued, written or delivered hold at most, together.
+const BYTES: usize = 32 * 1024 * 1024;
+
+/// What an append counts for at least, so that small ones are bounded too: 8,192 of them.
+const LEAST_BYTES: usize = 4 * 1024;
+
+/// The queue of one writer.
+pub(super) struct Queue {
+    state: Mutex<State>,
+    room: Arc<Semaphore>,
+    /// Something came, or the queue was closed.
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: FairQueue<Option<UserId>, Queued>,
+    is_closed: bool,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { state: Mutex::default(), room: Arc::new(Semaphore::new(BYTES)), changed: Notify::new() }
+    }
+}
+
+impl Queue {
+    /// Puts what `make` makes of its room behind all else of its user. Where there is no room, whoever has most in the
+    /// queue gives up the newest of it, if that is more than this user would have.
+    pub(super) fn push(
+        &self,
+        user: Option<UserId>,
+        bytes: usize,
+        make: impl FnOnce(OwnedSemaphorePermit) -> Queued,
+    ) -> Result<(), StoreError> {
+        let bytes = bytes.max(LEAST_BYTES);
+        let room = self.make_room(user, bytes)?;
+        let mut state = self.state();
+        if state.is_closed {
+            return Err(StoreError::closed());
+        }
+        state.waiting.push(user, bytes, make(room));
+        drop(state);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Takes appends that change up to `rows` rows, one at least, as soon as there are any. None once the queue is closed
+    /// and empty.
+    pub(super) async fn take(&self, rows: usize) -> Option<Vec<Queued>> {
+        loop {
+            let taken = self.take_now(rows);
+            if !taken.is_empty() {
+                return Some(taken);
+            }
+            if self.state().is_closed {
+                return None;
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    /// Takes no more appends.
+    pub(super) fn close(&self) {
+        self.state().is_closed = true;
+        self.changed.notify_one();
+    }
+
+    /// Whether nothing waits.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.state().waiting.is_empty()
+    }
+
+    fn take_now(&self, rows: usize) -> Vec<Queued> {
+        let (mut state, mut taken, mut count) = (self.state(), Vec::new(), 0);
+        while count < rows
+            && let Some(next) = state.waiting.pop()
+        {
+            count += next.rows();
+            taken.push(next);
+        }
+        taken
+    }
+
+    fn make_room(&self, user: Option<UserId>, bytes: usize) -> Result<OwnedSemaphorePermit, StoreError> {
+        let permits = u32::try_from(bytes).map_err(|_| StoreError::Overloaded)?;
+        loop {
+            if let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(permits) {
+                return Ok(room);
+            }
+            let shed = {
+                let waiting = &mut self.state().waiting;
+                waiting.shed(waiting.weight_of(user) + bytes)
+            };
+            shed.ok_or(StoreError::Overloaded)?.refuse(StoreError::Overloaded);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aldis_protocol::{MessageId, RequestId};
+    use tokio::sync::oneshot;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::store::{
+        mailbox::{Marked, NewReceipt, Posted, Which},
+        writer::{Append, Asker, NewMessage, Waiting},
+    };
+
+    type Answer<T> = oneshot::Receiver<Result<T, StoreError>>;
+
+    fn user(number: u128) -> UserId {
+        UserId::new(Uuid::from_u128(number))
+    }
+
+    fn push<A: Append>(
+        queue: &Queue,
+        kind: fn(Waiting<A>) -> Queued,
+        append: A,
+    ) -> Result<Answer<A::Answer>, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        queue.push(append.user(), append.bytes(), |room| {
+            kind(Waiting { append, asker: Asker { answer, _room: room } })
+        })?;
+        Ok(answered)
+    }
+
+    fn post(queue: &Queue, sender: UserId, number: usize) -> Result<Answer<Posted>, StoreError> {
+        let message = NewMessage {
+            sender,
+            sender_device: "phone".parse().unwrap(),
+            request: RequestId::new(&number.to_string()).unwrap(),
+            addressee: user(9),
+            recipient: user(9),
+            encrypted_content: vec![7; 10].into(),
+            reaches_out: false,
+            now_ms: 0,
+        };
+        push(queue, Queued::Message, message)
+    }
+
+    fn mark(queue: &Queue, user: UserId, count: usize) -> Answer<Marked> {
+        let which = Which::Ids(vec![MessageId::new(Uuid::nil()); count]);
+        let device = "phone".parse().unwrap();
+        let receipt = NewReceipt { user, which, is_read: false, device, may_hear: Vec::new(), now_ms: 0 };
+        push(queue, Queued::Receipt, receipt).unwrap()
+    }
+
+    fn senders(taken: &[Queued]) -> Vec<(UserId, String)> {
+        let of = |queued: &Queued| match queued {
+            Queued::Message(waiting) => (waiting.append.sender, waiting.append.request.as_str().to_owned()),
+            Queued::Challenge(_) | Queued::LastSeen(_) | Queued::Receipt(_) | Queued::Chat(_) => {
+                panic!("a message")
+            }
+        };
+        taken.iter().map(of).collect()
+    }
+
+    #[tokio::test]
+    async fn the_messages_of_one_user_filled_the_batch_and_those_of_another_came_after_them() {
+        let queue = Queue::default();
+        let many: Vec<_> = (0..100).map(|number| post(&queue, user(1), number).unwrap()).collect();
+        let _few: Vec<_> = (0..2).map(|number| post(&queue, user(2), number).unwrap()).collect();
+        let taken = queue.take(5).await.unwrap();
+        let expected = [(1, "0"), (2, "0"), (1, "1"), (2, "1"), (1, "2")];
+        assert_eq!(senders(&taken), expected.map(|(number, request)| (user(number), request.to_owned())));
+        assert_eq!(many.len(), 100);
+    }
+
+    #[tokio::test]
+    async fn one_user_filled_the_queue_and_everybody_else_was_refused() {
+        let queue = Queue::default();
+        let mut greedy = Vec::new();
+        while let Ok(answer) = post(&queue, user(1), greedy.len()) {
+            greedy.push(answer);
+        }
+        assert_eq!(greedy.len(), BYTES / LEAST_BYTES);
+        let mut modest = post(&queue, user(2), 0).unwrap();
+        assert!(matches!(greedy.pop().unwrap().await.unwrap(), Err(StoreError::Overloaded)), "the newest");
+        assert!(greedy.iter_mut().all(|answer| answer.try_recv().is_err()), "and no other");
+        assert!(post(&queue, user(1), 0).is_err());
+        let taken = queue.take(2).await.unwrap();
+        assert_eq!(senders(&taken).iter().map(|(user, _)| *user).collect::<Vec<_>>(), [user(1), user(2)]);
+        assert!(modest.try_recv().is_err(), "it waits for its commit");
+    }
+
+    #[tokio::test]
+    async fn receipts_for_500_messages_each_were_one_batch_of_a_quarter_of_a_million_rows() {
+        let queue = Queue::default();
+        let _answers: Vec<_> = (0..10).map(|_| mark(&queue, user(1), 500)).collect();
+        assert_eq!(queue.take(512).await.unwrap().len(), 2);
+        assert_eq!(queue.take(1).await.unwrap().len(), 1, "one at least");
+    }
+
+    #[tokio::test]
+    async fn what_was_queued_is_taken_after_the_end_and_nothing_is_queued_any_more() {
+        let queue = Queue::default();
+        let _answer = post(&queue, user(1), 0).unwrap();
+        queue.close();
+        assert!(matches!(post(&queue, user(1), 1), Err(StoreError::Unavailable(_))));
+        assert_eq!(queue.take(10).await.unwrap().len(), 1);
+        assert!(queue.take(10).await.is_none());
+    }
+}
