@@ -9,9 +9,10 @@ use std::{
 
 use aldis_protocol::{MessageKind, RequestId, Secret, Target};
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::{FutureExt, future::BoxFuture};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, oneshot, watch},
+    task::yield_now,
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -71,8 +72,13 @@ pub(crate) struct Work {
     storing: Option<BoxFuture<'static, Result<(), BoxError>>>,
     /// Events that found the application's queue full. Nothing is read from the socket while there are any.
     backlog: VecDeque<Event>,
+    /// How many frames were read behind a deadline that has come.
+    late_reads: u32,
     stopping: bool,
 }
+
+/// Frames that are read behind a deadline before it decides.
+const LATE_READS: u32 = 64;
 
 type TokenAnswer = Result<Secret<'static>, BoxError>;
 
@@ -104,7 +110,7 @@ impl Task {
     async fn next_input(&mut self) -> Input {
         let deadline = self.machine.next_timeout();
         let listening = self.work.backlog.is_empty();
-        tokio::select! {
+        let input = tokio::select! {
             biased;
             () = self.stop.cancelled(), if !self.work.stopping => Input::Stop,
             Some(command) = self.commands.recv() => Input::Command(command),
@@ -113,8 +119,30 @@ impl Task {
             answer = done(&mut self.work.asking) => Input::Token(answer),
             stored = done(&mut self.work.storing) => Input::Stored(stored),
             () = until(deadline) => Input::Timeout,
-            incoming = next_of(&mut self.work.socket), if listening => Input::Socket(incoming),
+            incoming = next_of(&mut self.work.socket), if listening => {
+                self.work.late_reads = 0;
+                Input::Socket(incoming)
+            }
+        };
+        if matches!(input, Input::Timeout) { self.late_input(listening).await } else { input }
+    }
+
+    /// A deadline has come. What has arrived by then is read before it decides: where the process was paused, the
+    /// server's answer waits in the socket. A server that goes on sending puts off no deadline.
+    async fn late_input(&mut self, listening: bool) -> Input {
+        if listening && self.work.late_reads < LATE_READS {
+            self.work.late_reads += 1;
+            if let Some(incoming) = next_of(&mut self.work.socket).now_or_never() {
+                return Input::Socket(incoming);
+            }
+            // Only then does the runtime ask the system for what arrived.
+            yield_now().await;
+            if let Some(incoming) = next_of(&mut self.work.socket).now_or_never() {
+                return Input::Socket(incoming);
+            }
         }
+        self.work.late_reads = 0;
+        Input::Timeout
     }
 
     fn apply(&mut self, input: Input) {

@@ -3,10 +3,15 @@
 //! Times are ticks of [`Now`](crate::clock::Now), in milliseconds, and come from the caller.
 
 mod buckets;
+mod bytes;
 mod recent;
 mod slowdown;
 
-pub(crate) use self::{buckets::Buckets, slowdown::Slowdown};
+pub(crate) use self::{
+    buckets::Buckets,
+    bytes::{ByteBuckets, ByteRate},
+    slowdown::Slowdown,
+};
 
 /// So many at once, and afterwards one in each interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +46,8 @@ pub(crate) enum Limit {
     Offers,
     /// Chat and encrypted messages.
     StoredMessages,
+    /// Bytes that are handed on to others.
+    RelayedBytes,
 }
 
 impl Rate {
@@ -93,7 +100,7 @@ impl Wait {
 
 impl Limit {
     /// Every limit there is.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Registrations,
         Self::Logins,
         Self::LoginSlowdown,
@@ -104,6 +111,7 @@ impl Limit {
         Self::Messages,
         Self::Offers,
         Self::StoredMessages,
+        Self::RelayedBytes,
     ];
 
     /// Its name in the metrics.
@@ -119,6 +127,7 @@ impl Limit {
             Self::Messages => "messages",
             Self::Offers => "offers",
             Self::StoredMessages => "stored_messages",
+            Self::RelayedBytes => "relayed_bytes",
         }
     }
 }

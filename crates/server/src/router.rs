@@ -44,8 +44,8 @@ use std::{sync::Arc, time::Duration};
 
 use aldis_auth::{HttpChallenges, KeyRing, RootKey, SubKeyRing, TokenKeys};
 use aldis_protocol::{
-    Ack, AckStatus, ClientMessage, CloseCode, Delivered, ErrorCode, ErrorReply, Join, Leave, Read, RequestId,
-    ServerMessage, SessionId, UserId, limits::MAX_CONNECTIONS_PER_USER,
+    Ack, AckStatus, ClientMessage, CloseCode, Delivered, ErrorCode, ErrorReply, HistoryMessage, Join, Leave,
+    Read, RequestId, ServerMessage, SessionId, UserId, limits::MAX_CONNECTIONS_PER_USER,
 };
 use aldis_registry::{Attached, Attachment, Registry, Routing};
 use bytes::Bytes;
@@ -53,7 +53,7 @@ use futures::{future::BoxFuture, stream::BoxStream};
 
 pub(crate) use contacts::Asked;
 pub(crate) use identity::{Denied, Identity, KeyProof, ProvedByKey, TokenLife, TokenProof};
-pub(crate) use outlet::{After, Closing, Frame, Left, Order, Outlet, Taken};
+pub(crate) use outlet::{After, Closing, Frame, Held, Left, Order, Outlet, Taken};
 pub(crate) use rooms::NO_ROOM;
 pub(crate) use rotation::NotAccepted;
 pub(crate) use rotation_ends::RotationEnds;
@@ -61,6 +61,7 @@ pub(crate) use tokens::Caller;
 pub(crate) use totp::FactorDue;
 
 use self::{
+    deliver::SharedBytes,
     known::KnownAccounts,
     notices::Untold,
     passwords::Passwords,
@@ -98,6 +99,7 @@ pub(crate) struct Router {
     seen: Seen,
     standings: Standings,
     crowds: Crowds,
+    shared_bytes: SharedBytes,
     settings: Settings,
 }
 
@@ -132,6 +134,22 @@ pub(crate) enum Part {
     Reply(Box<ServerMessage<'static>>),
 }
 
+impl Part {
+    /// How many bytes it takes, about.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Frames(frames) => frames.iter().map(Bytes::len).sum(),
+            Self::Reply(reply) => {
+                let ServerMessage::History(history) = &**reply else { return size_of::<ServerMessage<'_>>() };
+                let of = |entry: &HistoryMessage<'_>| {
+                    size_of::<HistoryMessage<'_>>() + entry.message.payload.as_bytes().len()
+                };
+                history.messages.iter().map(of).sum()
+            }
+        }
+    }
+}
+
 /// Why the router cannot begin its work.
 #[derive(Debug, thiserror::Error)]
 #[error("SECRET_KEY is too short; it needs at least 32 bytes")]
@@ -163,6 +181,7 @@ impl Router {
             seen: Seen::default(),
             standings: Standings::default(),
             crowds: Crowds::default(),
+            shared_bytes: SharedBytes::default(),
             settings: Settings {
                 routing: match config.routing {
                     crate::config::Routing::Contacts => Routing::Contacts,
@@ -248,6 +267,11 @@ impl Router {
         self.seen.note(&outlet.device);
         self.session_ended(outlet, presence.as_ref());
         outlet.close()
+    }
+
+    /// How many bytes of frames are held that several sessions share, each once.
+    pub(crate) fn shared_bytes(&self) -> usize {
+        self.shared_bytes.get()
     }
 
     /// Whether the limits of users, devices and pairs hold.

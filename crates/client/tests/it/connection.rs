@@ -10,7 +10,10 @@ use aldis_client::{
     TokenReason,
     protocol::{ClientMessage, Codec, Presence, ServerMessage, SetPresence, Status, UserId},
 };
-use tokio::{io::AsyncWriteExt, time::Instant};
+use tokio::{
+    io::AsyncWriteExt,
+    time::{Instant, advance},
+};
 use uuid::Uuid;
 
 use crate::peer::{AUDIENCE, Network, Peer, URL, device, key};
@@ -142,6 +145,36 @@ async fn a_server_that_falls_silent_is_left_after_40_seconds() {
     let connected = Instant::now();
     assert!(matches!(closed(&mut events).await, (ConnectionError::Silent, Some(_))));
     assert_eq!(connected.elapsed().as_secs(), 40);
+}
+
+/// The clock used to be asked before the socket.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_was_paused_while_it_proved_itself_gave_up_what_had_let_it_in() {
+    let (mut network, options) = Network::with(Credentials::key(key()));
+    let (client, mut events) = Client::start(options);
+    let mut peer = network.accept().await;
+    peer.check_key(AUDIENCE).await;
+    peer.let_in().await;
+    // Nothing runs in between: as where the process is stopped for a while.
+    advance(Duration::from_secs(60)).await;
+    client.connected().await.unwrap();
+    let first = events.next().await;
+    assert!(matches!(first, Some(Event::Connected(_))), "{first:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_was_paused_took_a_server_for_silent_whose_frames_had_arrived() {
+    let (_network, client, mut events, mut peer) = Network::connected().await;
+    assert!(matches!(events.next().await, Some(Event::Connected(_))));
+    for n in 0..3 {
+        peer.say(None, presence(n)).await;
+    }
+    advance(Duration::from_secs(45)).await;
+    for n in 0..3 {
+        let event = events.next().await.unwrap();
+        assert!(matches!(&event, Event::Presence(presence) if presence.devices == n), "{event:?}");
+    }
+    assert_eq!(client.state(), State::Connected);
 }
 
 #[tokio::test(start_paused = true)]

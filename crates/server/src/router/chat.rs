@@ -93,7 +93,8 @@ impl Router {
             match self.others_in(from, &room) {
                 None => return Reply::Now(refused(UNKNOWN_ROOM)),
                 Some(members) if members.len() <= CHUNK => {
-                    let frame = broadcast_frame(from, id, room, message.payload, now);
+                    let frame =
+                        broadcast_frame(from, id, room, message.payload, now).for_many(&self.shared_bytes);
                     self.hand_out(&members, Some(from.session), &frame);
                     return Reply::Now(broadcast_done());
                 }
@@ -105,7 +106,7 @@ impl Router {
         Reply::Later(Box::pin(async move {
             turn.comes().await;
             let Some(members) = router.others_in(&from, &room) else { return refused(UNKNOWN_ROOM) };
-            let frame = broadcast_frame(&from, id, room, payload, now);
+            let frame = broadcast_frame(&from, id, room, payload, now).for_many(&router.shared_bytes);
             router.fan_out(&members, Some(from.session), &frame).await;
             broadcast_done()
         }))
@@ -148,7 +149,8 @@ impl Router {
         };
         let message =
             StoredChatMessage { room: room.clone(), seq, sender: sender.clone(), payload: payload.clone() };
-        let frame = chat_frame(HistoryMessage { id: request.clone(), timestamp: at, message });
+        let frame = chat_frame(HistoryMessage { id: request.clone(), timestamp: at, message })
+            .for_many(&self.shared_bytes);
         self.fan_out(&members, Some(*session), &frame).await;
     }
 
@@ -161,7 +163,8 @@ impl Router {
         match self.room_page(room, after, missing).await {
             Ok(page) => {
                 for entry in page.messages.into_iter().take_while(|entry| entry.message.seq < before) {
-                    self.fan_out(members, None, &chat_frame(entry)).await;
+                    let frame = chat_frame(entry).for_many(&self.shared_bytes);
+                    self.fan_out(members, None, &frame).await;
                 }
             }
             Err(error) => {

@@ -1,6 +1,9 @@
 //! Where a message for others is carried out: delivered, queue full and nobody there are each decided here.
 
-use std::sync::OnceLock;
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use aldis_protocol::{AckStatus, Codec, ServerFrame};
 use bytes::Bytes;
@@ -13,11 +16,53 @@ pub(super) struct Encoded<'a> {
     frame: ServerFrame<'a>,
     json: OnceLock<Bytes>,
     proto: OnceLock<Bytes>,
+    /// Where its bytes count, if several sessions get them.
+    shared: Option<SharedBytes>,
+}
+
+/// How many bytes of frames are held that several sessions share: each frame counts once, until the last session has
+/// let go of it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SharedBytes(Arc<AtomicUsize>);
+
+/// The bytes of a frame while any session holds them.
+struct Shared {
+    bytes: Bytes,
+    count: SharedBytes,
+}
+
+impl SharedBytes {
+    /// How many there are now.
+    pub(super) fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn share(&self, bytes: Bytes) -> Bytes {
+        self.0.fetch_add(bytes.len(), Ordering::Relaxed);
+        Bytes::from_owner(Shared { bytes, count: self.clone() })
+    }
+}
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.count.0.fetch_sub(self.bytes.len(), Ordering::Relaxed);
+    }
 }
 
 impl<'a> Encoded<'a> {
     pub(super) fn new(frame: ServerFrame<'a>) -> Self {
-        Self { frame, json: OnceLock::new(), proto: OnceLock::new() }
+        Self { frame, json: OnceLock::new(), proto: OnceLock::new(), shared: None }
+    }
+
+    /// The same for several sessions: its memory counts once for all of them.
+    pub(super) fn for_many(self, shared: &SharedBytes) -> Self {
+        Self { shared: Some(shared.clone()), ..self }
     }
 
     pub(super) fn for_codec(&self, codec: Codec) -> Frame {
@@ -25,8 +70,17 @@ impl<'a> Encoded<'a> {
             Codec::Json => &self.json,
             Codec::Proto => &self.proto,
         };
-        let bytes = encoded.get_or_init(|| codec.encode_server(&self.frame)).clone();
-        Frame::new(bytes, self.frame.message.is_counted())
+        let bytes = encoded.get_or_init(|| self.encode(codec)).clone();
+        let shared = self.shared.is_some();
+        Frame { shared, ..Frame::new(bytes, self.frame.message.is_counted()) }
+    }
+
+    fn encode(&self, codec: Codec) -> Bytes {
+        let bytes = codec.encode_server(&self.frame);
+        match &self.shared {
+            Some(shared) => shared.share(bytes),
+            None => bytes,
+        }
     }
 }
 
@@ -51,5 +105,27 @@ pub(super) fn status(pushed: Pushed, metrics: &Metrics) -> Option<AckStatus> {
             None
         }
         Pushed::Gone => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aldis_protocol::ServerMessage;
+
+    use super::*;
+    use crate::router::notices::fresh;
+
+    #[test]
+    fn a_frame_that_many_hold_counts_once_and_until_the_last_lets_go_of_it() {
+        let count = SharedBytes::default();
+        let encoded = Encoded::new(fresh(ServerMessage::Pong)).for_many(&count);
+        let held: Vec<Frame> = (0..1_000).map(|_| encoded.for_codec(Codec::Json)).collect();
+        assert_eq!(count.get(), held[0].bytes.len());
+        assert!(held.iter().all(|frame| frame.held().own == 0));
+        let last = held[999].clone();
+        drop((encoded, held));
+        assert_eq!(count.get(), last.bytes.len());
+        drop(last);
+        assert_eq!(count.get(), 0);
     }
 }

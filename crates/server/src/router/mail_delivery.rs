@@ -36,7 +36,8 @@ impl Router {
                 message_ids: arrival.message_ids.clone(),
                 delivered_at: Some(Timestamp::from_ms(arrival.delivered_at_ms)),
                 read_at: arrival.read_at_ms.map(Timestamp::from_ms),
-            })));
+            })))
+            .for_many(&self.shared_bytes);
             let others = self.registry.of_user(receipt.user);
             let others = others.into_iter().filter(|other| other.device != receipt.device);
             let hears = arrival.sender != receipt.user && receipt.may_hear.contains(&arrival.sender);
@@ -56,7 +57,7 @@ impl Router {
             return;
         }
         let copy = message.kept_for(user, kept);
-        let frame = Encoded::new(mail(&copy));
+        let frame = Encoded::new(mail(&copy)).for_many(&self.shared_bytes);
         for session in sessions {
             let is_own = session.device == message.sender_device;
             self.feed(&session.handle, copy.seq, &frame, is_own).await;

@@ -1,5 +1,6 @@
 //! The only way to a session: its bounded queue, and beside it what it is ordered to do and the marks of watched users.
 
+mod held;
 mod marks;
 
 use std::{
@@ -20,7 +21,8 @@ use aldis_protocol::{
 use bytes::Bytes;
 use uuid::Uuid;
 
-use self::marks::Marks;
+pub(crate) use self::held::Held;
+use self::{held::SharedHeld, marks::Marks};
 use super::{
     feed::{Feed, Reached},
     offers::Offers,
@@ -46,8 +48,8 @@ pub(crate) struct Outlet {
     pub(super) room_replies: RoomReplies,
     /// The tick at which the session wants to be woken; the sweep reads it.
     deadline: AtomicU64,
-    /// Bytes that the session keeps for its client besides the queue.
-    kept: AtomicUsize,
+    /// What the session holds for its client besides the queue.
+    kept: SharedHeld,
     /// Bytes that its subscriptions cost.
     watches: AtomicUsize,
     queue: Mutex<Queue>,
@@ -59,6 +61,8 @@ pub(crate) struct Frame {
     pub(crate) bytes: Bytes,
     /// Whether the client confirms it, so that it is kept for a resume until then.
     pub(crate) counted: bool,
+    /// Whether other sessions hold the same bytes.
+    pub(crate) shared: bool,
     /// What the session is answered before it.
     pub(crate) after: After,
 }
@@ -134,7 +138,7 @@ pub(crate) enum Taken {
 #[derive(Default)]
 struct Queue {
     frames: VecDeque<Frame>,
-    bytes: usize,
+    held: Held,
     /// What the session took and has not written yet still counts; without a socket, all that it keeps since the break.
     taken: Load,
     orders: Orders,
@@ -164,7 +168,12 @@ struct Load {
 impl Frame {
     /// A frame that follows nothing.
     pub(crate) const fn new(bytes: Bytes, counted: bool) -> Self {
-        Self { bytes, counted, after: After { mail: 0, rooms: 0 } }
+        Self { bytes, counted, shared: false, after: After { mail: 0, rooms: 0 } }
+    }
+
+    /// What it counts for while it waits.
+    pub(crate) fn held(&self) -> Held {
+        Held::new(self.bytes.len(), self.shared)
     }
 }
 
@@ -208,7 +217,7 @@ impl Outlet {
             turns: Turns::default(),
             room_replies: RoomReplies::default(),
             deadline: AtomicU64::new(u64::MAX),
-            kept: AtomicUsize::new(0),
+            kept: SharedHeld::default(),
             watches: AtomicUsize::new(0),
             queue: Mutex::default(),
         }
@@ -313,13 +322,14 @@ impl Outlet {
         Ok(())
     }
 
-    /// How many bytes wait for the session's client.
-    pub(crate) fn held_bytes(&self) -> usize {
+    /// How much waits for the session's client.
+    pub(crate) fn held(&self) -> Held {
+        let mut held = self.kept.get();
+        held += Held::new(self.watches.load(Ordering::Relaxed), false);
         let queue = self.lock();
-        self.kept.load(Ordering::Relaxed)
-            + self.watches.load(Ordering::Relaxed)
-            + queue.bytes
-            + queue.marks.bytes()
+        held += queue.held;
+        held += Held::new(queue.marks.bytes(), false);
+        held
     }
 
     /// What the session's subscriptions cost by now.
@@ -417,9 +427,9 @@ impl Outlet {
         }
     }
 
-    /// For the session itself: what it keeps for its client besides the queue.
-    pub(crate) fn set_kept(&self, bytes: usize) {
-        self.kept.store(bytes, Ordering::Relaxed);
+    /// For the session itself: what it holds for its client besides the queue.
+    pub(crate) fn set_kept(&self, held: Held) {
+        self.kept.set(held);
     }
 
     /// For the session itself: it takes no more. Gives back what waited.
@@ -449,14 +459,14 @@ impl Outlet {
 impl Queue {
     fn push(&mut self, frame: Frame) -> Pushed {
         let frames = self.frames.len() + self.taken.frames();
-        let bytes = self.bytes + self.taken.bytes() + frame.bytes.len();
+        let bytes = self.held.total() + self.taken.bytes() + frame.bytes.len();
         if frames >= QUEUE_FRAMES || bytes > QUEUE_BYTES {
             let closing =
                 Closing::new(CloseCode::SlowConsumer, "", "this connection does not read fast enough");
             self.orders.close(closing);
             return Pushed::Full;
         }
-        self.bytes += frame.bytes.len();
+        self.held += frame.held();
         self.frames.push_back(frame);
         if self.detached { Pushed::Buffered } else { Pushed::Queued }
     }
@@ -467,9 +477,9 @@ impl Queue {
         self.taken = if self.detached {
             frames.iter().filter(|frame| frame.counted).fold(self.taken, |held, frame| held.and(frame))
         } else {
-            Load::new(unwritten.frames() + frames.len(), unwritten.bytes() + self.bytes)
+            Load::new(unwritten.frames() + frames.len(), unwritten.bytes() + self.held.total())
         };
-        self.bytes = 0;
+        self.held = Held::default();
         frames
     }
 
@@ -536,10 +546,10 @@ impl Orders {
 
 impl fmt::Debug for Queue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { bytes, detached, closed, .. } = self;
+        let Self { held, detached, closed, .. } = self;
         f.debug_struct("Queue")
             .field("frames", &self.frames.len())
-            .field("bytes", bytes)
+            .field("held", held)
             .field("detached", detached)
             .field("closed", closed)
             .finish_non_exhaustive()

@@ -1,19 +1,23 @@
 //! Limits that are counted by who is signed in (http.md, "Rate limits by default").
 
 use aldis_auth::RefreshToken;
-use aldis_protocol::{ErrorCode, ErrorReply, ServerMessage, Signal, SignalKind, Target, UserId};
+use aldis_protocol::{
+    ClientMessage, ErrorCode, ErrorReply, ServerMessage, Signal, SignalKind, Target, UserId,
+};
 use uuid::Uuid;
 
 use super::{Denied, Outlet, Router};
 use crate::{
     clock::Now,
     metrics::Metrics,
-    rate::{Buckets, Limit, Rate, Wait},
+    rate::{Buckets, ByteBuckets, ByteRate, Limit, Rate, Wait},
 };
 
 const OFFERS: Rate = Rate::per_minute(30);
 const REFRESHES: Rate = Rate::per_minute(10);
 const STORED_MESSAGES: Rate = Rate::per_minute(120);
+/// Half of a session's queue: a reader with 10 Mbit/s takes more than twice as much, and a burst fits beside what waits.
+const RELAYED_BYTES: ByteRate = ByteRate::per_second(512 * 1024);
 
 /// The limits of one node.
 #[derive(Debug)]
@@ -25,6 +29,8 @@ pub(super) struct Rates {
     refreshes: Buckets<Uuid>,
     /// Messages that are stored, by user.
     stored: Buckets<UserId>,
+    /// Bytes that are handed on to others, by user.
+    relayed: ByteBuckets<UserId>,
 }
 
 impl Rates {
@@ -33,6 +39,7 @@ impl Rates {
             offers: Buckets::new(OFFERS, enforced),
             refreshes: Buckets::new(REFRESHES, enforced),
             stored: Buckets::new(STORED_MESSAGES, enforced),
+            relayed: ByteBuckets::new(RELAYED_BYTES, enforced),
         }
     }
 
@@ -66,6 +73,23 @@ impl Rates {
 }
 
 impl Router {
+    /// The refusal of a message that is handed on to others, where its user has sent too much of that lately. `bytes` is
+    /// its size as it came; it counts once, however many get it.
+    pub(crate) fn refuse_relayed(
+        &self,
+        from: &Outlet,
+        message: &ClientMessage<'_>,
+        bytes: usize,
+        now: Now,
+    ) -> Option<ServerMessage<'static>> {
+        if !is_relayed(message) {
+            return None;
+        }
+        let wait = self.rates.relayed.take(from.user, bytes, now.tick).err()?;
+        self.metrics.limited(Limit::RelayedBytes);
+        Some(refusal("too many bytes for others; send less in a second", wait))
+    }
+
     /// Refuses a refresh too many, before anything is used up by it.
     pub(super) async fn limit_refresh(&self, presented: &RefreshToken) -> Result<(), Denied> {
         if !self.rates.refreshes.is_enforced() {
@@ -85,7 +109,19 @@ impl Router {
         self.rates.offers.sweep(now.tick);
         self.rates.refreshes.sweep(now.tick);
         self.rates.stored.sweep(now.tick);
+        self.rates.relayed.sweep(now.tick);
     }
+}
+
+/// Whether others get what a message holds.
+const fn is_relayed(message: &ClientMessage<'_>) -> bool {
+    matches!(
+        message,
+        ClientMessage::Signal(_)
+            | ClientMessage::ChatMessage(_)
+            | ClientMessage::Broadcast(_)
+            | ClientMessage::Message(_)
+    )
 }
 
 fn refusal(message: &'static str, wait: Wait) -> ServerMessage<'static> {

@@ -59,7 +59,7 @@ impl Router {
             Handing { router: self, from, addressee, kind: signal.relay.kind, frame: signal.frame(from) };
         match target {
             Target::Device(device) => handed.to_device(device),
-            Target::User(_) => handed.to_user(),
+            Target::User(_) => handed.reach_user(),
         }
     }
 
@@ -114,9 +114,13 @@ impl Handing<'_> {
         }
     }
 
-    fn to_user(&self) -> ServerMessage<'static> {
+    fn reach_user(mut self) -> ServerMessage<'static> {
         let (mut devices, mut best) = (Vec::new(), None);
-        for target in self.router.registry.of_user(self.addressee.user) {
+        let targets = self.router.registry.of_user(self.addressee.user);
+        if targets.len() > 1 {
+            self.frame = self.frame.for_many(&self.router.shared_bytes);
+        }
+        for target in targets {
             if target.session == self.from.session {
                 continue;
             }

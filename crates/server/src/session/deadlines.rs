@@ -17,9 +17,11 @@ pub(super) enum Deadline {
     Write,
     /// The client has to be back.
     Resume,
+    /// The client may be read from again.
+    Read,
 }
 
-const COUNT: usize = 7;
+const COUNT: usize = 8;
 
 /// When each of them is, if at all.
 #[derive(Debug)]
@@ -34,7 +36,13 @@ const ALL: [Deadline; COUNT] = [
     Deadline::IceServers,
     Deadline::Write,
     Deadline::Resume,
+    Deadline::Read,
 ];
+
+/// Deadlines that are noticed this late were so because the node stood still: what arrived meanwhile is still to be read.
+const NOTICED_LATE_MS: u64 = 1_000;
+/// How long it then has to be read.
+const TIME_TO_READ_MS: u64 = 500;
 
 impl Deadlines {
     /// None is set.
@@ -69,6 +77,22 @@ impl Deadlines {
         self.0.iter().copied().min().unwrap_or(NEVER)
     }
 
+    /// Whether one has come that something from the client would put off.
+    pub(super) fn client_is_late(&self, tick: u64) -> bool {
+        let by_client = [Deadline::Pong, Deadline::NewToken, Deadline::Write];
+        by_client.iter().any(|deadline| self.0[*deadline as usize] <= tick)
+    }
+
+    /// Puts off those that only a client which is gone misses, where they are noticed so late that the node itself was
+    /// away. A token ends all the same.
+    pub(super) fn put_off_late(&mut self, tick: u64) {
+        for deadline in [Deadline::Pong, Deadline::Write] {
+            if self.is_set(deadline) && self.0[deadline as usize] + NOTICED_LATE_MS < tick {
+                self.set(deadline, tick + TIME_TO_READ_MS);
+            }
+        }
+    }
+
     /// Takes one that has come, each once.
     pub(super) fn take_due(&mut self, tick: u64) -> Option<Deadline> {
         let due = ALL.into_iter().find(|deadline| self.0[*deadline as usize] <= tick)?;
@@ -93,6 +117,21 @@ mod tests {
         assert_eq!(deadlines.take_due(30), Some(Deadline::Write));
         assert_eq!(deadlines.take_due(30), None);
         assert!(!deadlines.is_set(Deadline::Ping));
+    }
+
+    #[test]
+    fn a_node_that_stood_still_reads_before_it_decides() {
+        let mut deadlines = Deadlines::new();
+        deadlines.set(Deadline::Pong, 1_000);
+        deadlines.set(Deadline::NewToken, 1_000);
+        deadlines.put_off_late(2_000);
+        assert_eq!(deadlines.next(), 1_000, "a second late is as usual");
+        deadlines.put_off_late(5_000);
+        assert!(deadlines.client_is_late(5_000));
+        assert_eq!(deadlines.take_due(5_000), Some(Deadline::NewToken));
+        assert_eq!(deadlines.take_due(5_499), None);
+        deadlines.put_off_late(5_700);
+        assert_eq!(deadlines.take_due(5_700), Some(Deadline::Pong));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
 };
 
 use aldis_protocol::{Codec, ErrorCode, RequestId, limits::MAX_MESSAGE_BYTES};
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{sync::oneshot, task::yield_now, time::timeout};
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -25,6 +25,9 @@ use crate::{
     clock::Now,
     router::{Closing, Denied, FactorDue, Identity, Outlet, ProvedByKey, Router, new_session_id},
 };
+
+/// More than an honest client sends in five seconds.
+const SMALL_FRAMES_BEFORE_PROOF: u32 = 100;
 
 /// Brings a connection through its door. Returns the session's task, not yet running; nothing where the connection was
 /// sent away, or handed to a session that was there already. Whoever has not proved anything when `dismissed` ends is sent
@@ -186,7 +189,7 @@ async fn prove<W: Wire>(
             }
             tokio::select! {
                 biased;
-                question = await_proof(wire, awaiting) => question?,
+                question = await_proof(wire, awaiting, small_frames(router)) => question?,
                 closing = dismissed => return Err(Some(Refusal::closing(closing))),
             }
         }
@@ -210,22 +213,62 @@ async fn ask(router: &Router, shown: Shown) -> Result<(Identity, Option<FactorDu
 }
 
 /// Waits for the proof. No refusal means that the client went away.
-async fn await_proof<W: Wire>(wire: &mut W, awaiting: AwaitingProof) -> Result<Question, Option<Refusal>> {
-    match timeout(TIME_FOR_PROOF, first_message(wire)).await {
-        Err(_) => Err(Some(awaiting.timed_out())),
-        Ok(Incoming::Frame(frame)) => awaiting.receive(&frame, Now::read()).map_err(Some),
-        Ok(Incoming::Refused(close, message)) => Err(Some(Refusal::of_socket(close, message))),
-        Ok(Incoming::Ping | Incoming::Pong | Incoming::Closed(_) | Incoming::Broken) => Err(None),
+async fn await_proof<W: Wire>(
+    wire: &mut W,
+    awaiting: AwaitingProof,
+    mut small_frames: u32,
+) -> Result<Question, Option<Refusal>> {
+    let in_time = timeout(TIME_FOR_PROOF, first_message(wire, &mut small_frames)).await.ok();
+    let incoming = match in_time {
+        Some(incoming) => Some(incoming),
+        None => arrived_message(wire, &mut small_frames).await,
+    };
+    match incoming {
+        None => Err(Some(awaiting.timed_out())),
+        Some(Incoming::Frame(frame)) => awaiting.receive(&frame, Now::read()).map_err(Some),
+        Some(Incoming::Refused(close, message)) => Err(Some(Refusal::of_socket(close, message))),
+        Some(Incoming::Ping | Incoming::Pong | Incoming::Closed(_) | Incoming::Broken) => Err(None),
     }
 }
 
-async fn first_message<W: Wire>(wire: &mut W) -> Incoming {
+async fn first_message<W: Wire>(wire: &mut W, small_frames: &mut u32) -> Incoming {
     poll_fn(|cx| {
         // What waits is written on the way; whether that works, reading tells.
         let _ = wire.poll_flush(cx);
-        poll_message(wire, cx)
+        poll_first_message(wire, cx, small_frames)
     })
     .await
+}
+
+/// What arrived in time and was not read, because the node or the client stood still: the time was up before anybody
+/// looked at the socket.
+async fn arrived_message<W: Wire>(wire: &mut W, small_frames: &mut u32) -> Option<Incoming> {
+    // Only then does the runtime ask the system for what arrived.
+    yield_now().await;
+    poll_fn(|cx| match poll_first_message(wire, cx, small_frames) {
+        Poll::Ready(incoming) => Poll::Ready(Some(incoming)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+/// The next thing that the other side did besides pings and pongs, of which `small_frames` more are read.
+fn poll_first_message<W: Wire>(wire: &mut W, cx: &mut Context<'_>, small_frames: &mut u32) -> Poll<Incoming> {
+    while *small_frames > 0 {
+        let incoming = wire.poll_read(cx);
+        *small_frames = small_frames.saturating_sub(wire.take_small_frames());
+        let incoming = ready!(incoming);
+        if !matches!(incoming, Incoming::Ping | Incoming::Pong) {
+            return Poll::Ready(incoming);
+        }
+    }
+    // The client has until the time is up, and nobody listens to it.
+    Poll::Pending
+}
+
+/// How many pings, pongs and small parts of messages are read from a client that has proved nothing.
+fn small_frames(router: &Router) -> u32 {
+    if router.has_rate_limits() { SMALL_FRAMES_BEFORE_PROOF } else { u32::MAX }
 }
 
 /// The next thing that the other side did besides pings and pongs.

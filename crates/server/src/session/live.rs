@@ -16,7 +16,7 @@ use super::{
     deadlines::{Deadline, Deadlines},
     liveness,
     outbox::{BeyondSent, Outbox},
-    pace::{self, Pace, Verdict},
+    pace::{self, Pace, Unanswerable, Verdict},
     reauthentication,
     replies::{self, Known, Replies, RequestDigest},
     resume::{Claim, HandOver, ResumeToken, ResumeTokens},
@@ -25,7 +25,7 @@ use crate::{
     clock::{Now, milliseconds},
     metrics::Metrics,
     rate::Limit,
-    router::{Closing, Denied, Frame, NO_ROOM, Outlet, TokenLife},
+    router::{Closing, Denied, Frame, Held, NO_ROOM, Outlet, TokenLife},
 };
 
 /// When a client that sent nothing but nonsense may come back, in seconds.
@@ -70,6 +70,8 @@ pub(super) enum Step<'a> {
     Reply(Frame),
     /// This reply, and then the end.
     ReplyAndClose(Frame, Closing),
+    /// The end.
+    Close(Closing),
     /// Something of the router.
     Ask(Asked, ClientMessage<'a>),
     /// A look at a new token.
@@ -100,6 +102,8 @@ pub(super) enum Due {
     IceServers,
     /// A look at whether the socket takes anything.
     Write,
+    /// Nothing: the client is read from again.
+    Read,
     /// The end.
     Close(Closing),
     /// The end of a session whose client did not come back.
@@ -217,14 +221,14 @@ impl Live {
     /// A frame goes out. False where the buffer ran over for a client that is away: one that no socket ever had is lost.
     pub(super) fn count(&mut self, frame: &Frame) -> bool {
         if frame.counted {
-            self.outbox.send(frame.bytes.clone());
+            self.outbox.send(frame);
         }
         self.sent_at_break.is_none_or(|sent| !self.outbox.has_dropped_after(sent))
     }
 
-    /// How many bytes are kept for the client.
-    pub(super) fn kept_bytes(&self) -> usize {
-        self.outbox.bytes()
+    /// How much is kept for the client until it confirms it.
+    pub(super) fn held(&self) -> Held {
+        self.outbox.held()
     }
 
     /// How long the session waits for its client.
@@ -248,6 +252,36 @@ impl Live {
             Ok(frame) => self.take_decoded(frame, now),
             Err(error) => self.malformed(error.id, ErrorReply::new(error.code, error.message), now),
         }
+    }
+
+    /// Takes a frame that it has [received](Self::receive) before, and that had to wait for others. It is not counted
+    /// again.
+    pub(super) fn receive_again<'a>(&mut self, frame: &'a Bytes, now: Now) -> Step<'a> {
+        match self.outlet.codec.decode_client(frame) {
+            Ok(mut frame) => {
+                if let Some(room) = room_of(&mut frame.message) {
+                    *room = room.take().or_else(|| self.room.clone());
+                }
+                self.take(frame, now)
+            }
+            Err(_) => Step::Nothing,
+        }
+    }
+
+    /// So many frames came that have no reply.
+    pub(super) fn pass_by(&mut self, frames: u32, now: Now) -> Result<(), Closing> {
+        let verdict = self.pace.pass_by(frames, now.tick);
+        self.hold_up(verdict)
+    }
+
+    /// Whether nothing is read from the client for a moment.
+    pub(super) fn is_paused(&self) -> bool {
+        self.deadlines.is_set(Deadline::Read)
+    }
+
+    /// Whether a deadline has come that something from the client would put off.
+    pub(super) fn client_is_late(&self, tick: u64) -> bool {
+        self.deadlines.client_is_late(tick)
     }
 
     /// Takes the answer to a request, and gives the reply's bytes. An `ack` is remembered.
@@ -307,6 +341,7 @@ impl Live {
 
     /// Takes a deadline that has come.
     pub(super) fn take_due(&mut self, now: Now) -> Option<Due> {
+        self.deadlines.put_off_late(now.tick);
         Some(match self.deadlines.take_due(now.tick)? {
             Deadline::Ping => {
                 liveness::pinged(&mut self.deadlines, now);
@@ -318,6 +353,7 @@ impl Live {
             Deadline::IceServers => Due::IceServers,
             Deadline::Write => Due::Write,
             Deadline::Resume => Due::GiveUp,
+            Deadline::Read => Due::Read,
         })
     }
 
@@ -391,15 +427,37 @@ impl Live {
             return Step::Reply(self.error(asked.id, ErrorCode::BadRequest, message, now));
         }
         if let ClientMessage::Received(received) = message {
-            return match self.outbox.confirm(received.count) {
-                Ok(()) => Step::Nothing,
-                Err(BeyondSent) => {
-                    let message = "`count` is more than was sent";
-                    Step::Reply(self.error(asked.id, ErrorCode::BadRequest, message, now))
-                }
-            };
+            return self.confirm(asked.id, received.count, now);
         }
         Step::Ask(asked, message)
+    }
+
+    fn confirm(&mut self, id: Option<RequestId>, count: u64, now: Now) -> Step<'static> {
+        let confirmed = self.outbox.confirm(count);
+        let verdict = self.pace.confirmed(confirmed.unwrap_or_default(), now.tick);
+        match (self.hold_up(verdict), confirmed) {
+            (Err(closing), _) => Step::Close(closing),
+            (Ok(()), Ok(_)) => Step::Nothing,
+            (Ok(()), Err(BeyondSent)) => {
+                let message = "`count` is more than was sent";
+                Step::Reply(self.error(id, ErrorCode::BadRequest, message, now))
+            }
+        }
+    }
+
+    /// What is done about a client that sends too much that has no reply.
+    fn hold_up(&mut self, verdict: Unanswerable) -> Result<(), Closing> {
+        match verdict {
+            Unanswerable::Pass => Ok(()),
+            Unanswerable::Pause(until) => {
+                self.deadlines.set(Deadline::Read, until);
+                Ok(())
+            }
+            Unanswerable::Close(closing) => {
+                self.metrics.limited(Limit::Messages);
+                Err(closing)
+            }
+        }
     }
 
     fn malformed(&mut self, id: Option<RequestId>, error: ErrorReply<'static>, now: Now) -> Step<'static> {

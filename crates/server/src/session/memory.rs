@@ -1,55 +1,123 @@
-//! How much all sessions of a node together may hold for clients that do not read or are away.
+//! How much the sessions of a node may hold together for clients that do not read or are away.
 
-use std::sync::Arc;
+use std::{
+    cmp::Ordering,
+    collections::{BinaryHeap, HashMap},
+    sync::Arc,
+};
 
-use aldis_protocol::CloseCode;
+use aldis_protocol::{CloseCode, UserId};
 
 use crate::router::{Closing, Outlet, Router};
 
-/// Gives up sessions until the queues and buffers of the rest fit into so many bytes: the largest of those whose clients
-/// are away, then the largest queues.
+/// Gives up sessions until the rest fits into so many bytes. The user who holds most pays first: with the sessions whose
+/// clients are away, the largest first, then with the largest queues. Nobody loses a session by what somebody else holds.
+///
+/// Frames that several sessions hold take memory once, so giving up one of them may free less than it held; then the
+/// next look gives up more.
 pub(super) fn relieve(router: &Router, limit: usize) {
-    let mut held = 0;
-    router.registry.for_each(|outlet| held += outlet.held_bytes());
-    if held <= limit {
+    let mut held = router.shared_bytes();
+    router.registry.for_each(|outlet| held += outlet.held().own as usize);
+    let mut excess = held.saturating_sub(limit);
+    if excess == 0 {
         return;
     }
-    let mut sessions = router.registry.all();
-    sessions.sort_by_cached_key(|outlet| (!outlet.is_detached(), usize::MAX - outlet.held_bytes()));
-    for outlet in sessions {
-        if held <= limit {
-            break;
-        }
-        held = held.saturating_sub(outlet.held_bytes());
-        give_up(&outlet);
+    let mut users: BinaryHeap<Holder> = holders(router);
+    while excess > 0
+        && let Some(mut user) = users.pop()
+        && let Some(session) = user.sessions.pop()
+    {
+        give_up(&session);
+        excess = excess.saturating_sub(session.bytes);
+        user.bytes -= session.bytes;
+        users.push(user);
     }
 }
 
-fn give_up(outlet: &Arc<Outlet>) {
-    tracing::warn!(session = %outlet.session, bytes = outlet.held_bytes(), "too much waits for clients; giving one up");
+/// What the sessions of one user hold.
+#[derive(Default)]
+struct Holder {
+    bytes: usize,
+    /// The first to be given up is the last.
+    sessions: Vec<Holding>,
+}
+
+struct Holding {
+    bytes: usize,
+    is_detached: bool,
+    outlet: Arc<Outlet>,
+}
+
+fn holders(router: &Router) -> BinaryHeap<Holder> {
+    let mut users: HashMap<UserId, Holder> = HashMap::new();
+    for outlet in router.registry.all() {
+        let (bytes, is_detached) = (outlet.held().total(), outlet.is_detached());
+        if bytes > 0 {
+            let user = users.entry(outlet.user).or_default();
+            user.bytes += bytes;
+            user.sessions.push(Holding { bytes, is_detached, outlet });
+        }
+    }
+    let mut users: Vec<Holder> = users.into_values().collect();
+    for user in &mut users {
+        user.sessions.sort_unstable_by_key(|session| (session.is_detached, session.bytes));
+    }
+    users.into()
+}
+
+fn give_up(session: &Holding) {
+    let Holding { bytes, outlet, .. } = session;
+    tracing::warn!(
+        session = %outlet.session, user = %outlet.user, bytes,
+        "too much waits for clients; giving up a session of the user who holds most"
+    );
     outlet.close_with(Closing::new(CloseCode::SlowConsumer, "", "too much waits for this connection"));
 }
+
+/// Those who hold most are the greatest.
+impl Ord for Holder {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.bytes.cmp(&other.bytes)
+    }
+}
+
+impl PartialOrd for Holder {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Holder {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Holder {}
 
 #[cfg(test)]
 mod tests {
     use std::task::{Context, Poll, Waker};
 
-    use aldis_protocol::{Codec, UserId};
+    use aldis_protocol::Codec;
     use bytes::Bytes;
     use uuid::Uuid;
 
     use super::*;
     use crate::{
-        router::{Frame, Order, new_session_id},
+        router::{Frame, Held, Order, new_session_id},
         session::tests::router,
     };
 
-    fn session(router: &Router, kept: usize, queued: usize, is_detached: bool) -> Arc<Outlet> {
-        let user = UserId::new(Uuid::now_v7());
+    fn user(number: u128) -> UserId {
+        UserId::new(Uuid::from_u128(number))
+    }
+
+    fn session(router: &Router, user: UserId, kept: usize, queued: usize, is_detached: bool) -> Arc<Outlet> {
         let device = format!("~{}", Uuid::now_v7()).parse().unwrap();
         let outlet = Arc::new(Outlet::new(new_session_id(), user, device, None, None, Codec::Json));
         assert!(router.attach(&outlet, 0));
-        outlet.set_kept(kept);
+        outlet.set_kept(Held::new(kept, false));
         outlet.set_detached(is_detached);
         let _ = outlet.push(Frame::new(Bytes::from(vec![0; queued]), true));
         outlet
@@ -61,13 +129,13 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_who_are_away_go_first_and_then_the_largest_queues() {
+    fn of_one_user_the_largest_who_are_away_go_first_and_then_the_largest_queues() {
         let router = router();
         let sessions = [
-            session(&router, 100, 50, false),
-            session(&router, 300, 100, false),
-            session(&router, 10, 0, true),
-            session(&router, 200, 50, true),
+            session(&router, user(1), 100, 50, false),
+            session(&router, user(1), 300, 100, false),
+            session(&router, user(1), 10, 0, true),
+            session(&router, user(1), 200, 50, true),
         ];
         let given_up = || sessions.each_ref().map(|outlet| is_given_up(outlet));
         relieve(&router, 810);
@@ -78,5 +146,39 @@ mod tests {
         assert_eq!(given_up(), [false, false, true, true]);
         relieve(&router, 400);
         assert_eq!(given_up(), [false, true, true, true]);
+    }
+
+    /// All that were away used to be given up, whosever they were, before anything was taken from those who held most.
+    #[test]
+    fn what_ten_users_held_cost_everybody_else_who_was_away_his_session() {
+        let router = router();
+        let greedy: Vec<_> = (0..10).flat_map(|number| [number; 30]).collect();
+        let greedy: Vec<_> =
+            greedy.into_iter().map(|number| session(&router, user(number), 900, 100, false)).collect();
+        let victims: Vec<_> =
+            (100..108).map(|number| session(&router, user(number), 800, 100, true)).collect();
+        relieve(&router, 256_000);
+        assert!(victims.iter().all(|victim| !is_given_up(victim)));
+        let given_up: Vec<UserId> =
+            greedy.iter().filter(|session| is_given_up(session)).map(|session| session.user).collect();
+        assert_eq!(given_up.len(), 52, "300,000 and 7,200 bytes, and 256,000 are allowed");
+        let of_each = |number| given_up.iter().filter(|one| **one == user(number)).count();
+        assert!((0..10).all(|number| (5..=6).contains(&of_each(number))), "in equal parts");
+    }
+
+    /// What many readers of one room shared used to count for each of them.
+    #[test]
+    fn a_frame_that_a_thousand_sessions_held_counted_a_thousand_times() {
+        let router = router();
+        let shared = Frame { shared: true, ..Frame::new(Bytes::from(vec![0; 1_000]), true) };
+        let sessions: Vec<_> = (0..1_000)
+            .map(|number| {
+                let outlet = session(&router, user(number), 0, 0, true);
+                let _ = outlet.push(shared.clone());
+                outlet
+            })
+            .collect();
+        relieve(&router, 1_000);
+        assert!(sessions.iter().all(|outlet| !is_given_up(outlet)));
     }
 }

@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use aldis_protocol::limits::{QUEUE_BYTES, QUEUE_FRAMES};
 use bytes::Bytes;
 
+use crate::router::{Frame, Held};
+
 /// The counted frames of a session. The oldest give way where a client confirms nothing; it then cannot come back.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
@@ -16,8 +18,14 @@ pub(super) struct Outbox {
 /// The last of them, up to the limits; nothing where all are confirmed.
 #[derive(Debug, Default)]
 struct Kept {
-    frames: VecDeque<Bytes>,
-    bytes: usize,
+    frames: VecDeque<KeptFrame>,
+    held: Held,
+}
+
+#[derive(Debug)]
+struct KeptFrame {
+    bytes: Bytes,
+    shared: bool,
 }
 
 /// A count of frames that were never sent.
@@ -26,12 +34,12 @@ pub(super) struct BeyondSent;
 
 impl Outbox {
     /// A counted frame goes out, or would if there were a socket.
-    pub(super) fn send(&mut self, frame: Bytes) {
+    pub(super) fn send(&mut self, frame: &Frame) {
         self.sent += 1;
         let kept = self.kept.get_or_insert_default();
-        kept.bytes += frame.len();
-        kept.frames.push_back(frame);
-        while kept.frames.len() > QUEUE_FRAMES || kept.bytes > QUEUE_BYTES {
+        kept.held += frame.held();
+        kept.frames.push_back(KeptFrame { bytes: frame.bytes.clone(), shared: frame.shared });
+        while kept.frames.len() > QUEUE_FRAMES || kept.held.total() > QUEUE_BYTES {
             kept.drop_oldest();
         }
     }
@@ -46,31 +54,31 @@ impl Outbox {
         self.first_kept() > sent
     }
 
-    /// The client has received this many. A lower count than before is old news.
-    pub(super) fn confirm(&mut self, count: u64) -> Result<(), BeyondSent> {
+    /// The client has received this many. A lower count than before is old news. Gives how many were not confirmed before.
+    pub(super) fn confirm(&mut self, count: u64) -> Result<u64, BeyondSent> {
         if count > self.sent {
             return Err(BeyondSent);
         }
         let confirmed = count.saturating_sub(self.first_kept());
-        let Some(kept) = &mut self.kept else { return Ok(()) };
+        let Some(kept) = &mut self.kept else { return Ok(0) };
         (0..confirmed).for_each(|_| kept.drop_oldest());
         if kept.frames.is_empty() {
             self.kept = None;
         }
-        Ok(())
+        Ok(confirmed)
     }
 
     /// What a client missed that has received this many; none where part of it is gone.
     pub(super) fn missed_after(&self, received: u64) -> Option<impl Iterator<Item = &Bytes>> {
         let known = self.first_kept()..=self.sent;
         let skipped = usize::try_from(received.checked_sub(self.first_kept())?).ok()?;
-        let frames = self.kept.iter().flat_map(|kept| &kept.frames);
+        let frames = self.kept.iter().flat_map(|kept| &kept.frames).map(|frame| &frame.bytes);
         known.contains(&received).then(|| frames.skip(skipped))
     }
 
-    /// How many bytes are kept.
-    pub(super) fn bytes(&self) -> usize {
-        self.kept.as_ref().map_or(0, |kept| kept.bytes)
+    /// How much is kept.
+    pub(super) fn held(&self) -> Held {
+        self.kept.as_ref().map_or_else(Held::default, |kept| kept.held)
     }
 
     /// How many counted frames were sent before the first that is kept.
@@ -82,7 +90,7 @@ impl Outbox {
 impl Kept {
     fn drop_oldest(&mut self) {
         if let Some(frame) = self.frames.pop_front() {
-            self.bytes -= frame.len();
+            self.held -= Held::new(frame.bytes.len(), frame.shared);
         }
     }
 }
@@ -93,8 +101,13 @@ mod tests {
 
     use super::*;
 
-    fn frame(number: u64) -> Bytes {
-        Bytes::from(number.to_string())
+    /// Every third is shared.
+    fn frame(number: u64) -> Frame {
+        Frame { shared: number.is_multiple_of(3), ..Frame::new(Bytes::from(number.to_string()), true) }
+    }
+
+    fn bytes(number: u64) -> Bytes {
+        frame(number).bytes
     }
 
     fn missed(outbox: &Outbox, received: u64) -> Option<Vec<Bytes>> {
@@ -104,14 +117,14 @@ mod tests {
     #[test]
     fn exactly_what_was_missed_is_sent_again() {
         let mut outbox = Outbox::default();
-        (1..=5).for_each(|number| outbox.send(frame(number)));
-        assert_eq!(missed(&outbox, 3), Some(vec![frame(4), frame(5)]));
+        (1..=5).for_each(|number| outbox.send(&frame(number)));
+        assert_eq!(missed(&outbox, 3), Some(vec![bytes(4), bytes(5)]));
         assert_eq!(missed(&outbox, 5), Some(vec![]));
         assert_eq!(missed(&outbox, 6), None);
-        assert_eq!(outbox.confirm(4), Ok(()));
-        assert_eq!(outbox.confirm(2), Ok(()));
+        assert_eq!(outbox.confirm(4), Ok(4));
+        assert_eq!(outbox.confirm(2), Ok(0));
         assert_eq!(missed(&outbox, 3), None);
-        assert_eq!(missed(&outbox, 4), Some(vec![frame(5)]));
+        assert_eq!(missed(&outbox, 4), Some(vec![bytes(5)]));
         assert_eq!(outbox.confirm(6), Err(BeyondSent));
     }
 
@@ -119,17 +132,17 @@ mod tests {
     fn a_client_that_confirms_nothing_cannot_grow_it() {
         let mut outbox = Outbox::default();
         for number in 0..QUEUE_FRAMES as u64 {
-            outbox.send(frame(number));
+            outbox.send(&frame(number));
         }
         assert!(!outbox.has_dropped_after(0));
-        outbox.send(frame(9));
+        outbox.send(&frame(9));
         assert!(outbox.has_dropped_after(0) && !outbox.has_dropped_after(1));
         assert_eq!(missed(&outbox, 0), None);
         assert_eq!(missed(&outbox, 1).map(|frames| frames.len()), Some(QUEUE_FRAMES));
         let mut outbox = Outbox::default();
-        outbox.send(Bytes::from(vec![0; QUEUE_BYTES + 1]));
+        outbox.send(&Frame::new(Bytes::from(vec![0; QUEUE_BYTES + 1]), true));
         assert!(outbox.has_dropped_after(0));
-        assert_eq!(outbox.bytes(), 0);
+        assert_eq!(outbox.held(), Held::default());
     }
 
     proptest! {
@@ -141,16 +154,18 @@ mod tests {
             for (send, count) in operations {
                 if send {
                     sent.push(frame(count));
-                    outbox.send(frame(count));
+                    outbox.send(&frame(count));
                 } else if outbox.confirm(count).is_ok() {
                     confirmed = confirmed.max(count);
                 }
                 for received in 0..=sent.len() as u64 + 1 {
                     let expected = (received >= confirmed && received <= sent.len() as u64)
-                        .then(|| sent[usize::try_from(received).unwrap()..].to_vec());
+                        .then(|| sent[usize::try_from(received).unwrap()..].iter().map(|frame: &Frame| frame.bytes.clone()).collect());
                     prop_assert_eq!(missed(&outbox, received), expected);
                 }
-                prop_assert_eq!(outbox.bytes(), sent[usize::try_from(confirmed).unwrap()..].iter().map(Bytes::len).sum::<usize>());
+                let mut held = Held::default();
+                sent[usize::try_from(confirmed).unwrap()..].iter().for_each(|frame| held += frame.held());
+                prop_assert_eq!(outbox.held(), held);
             }
         }
     }

@@ -1,4 +1,5 @@
-//! How fast a client may speak: 50 messages a second in bursts of 100 (http.md, "Rate limits by default").
+//! How fast a client may speak: 50 messages a second in bursts of 100 (http.md, "Rate limits by default"). Frames
+//! without a reply count as messages: pings, pongs, small parts of messages, and confirmations of little.
 
 use aldis_protocol::{CloseCode, MessageKind};
 
@@ -12,6 +13,11 @@ const MESSAGES: Rate = Rate::per_second(50).in_bursts_of(100);
 const FLOOD: u32 = 150;
 /// So many such seconds on end close the connection.
 const FLOODED_SECONDS: u32 = 10;
+/// Past so many in a second, no more of what has no reply is read until the second is over: refusing it would cost more
+/// than it does.
+const MOST_IN_A_SECOND: u32 = 600;
+/// A confirmation of fewer messages counts as one message; protocol.md asks for one every 64.
+const FEW_CONFIRMED: u64 = 16;
 /// When a client may come back that was closed, in seconds.
 pub(super) const REST: u64 = 10;
 const SECOND_MS: u64 = 1000;
@@ -25,6 +31,17 @@ pub(super) struct Pace {
     second: u64,
     messages: u32,
     flooded: u32,
+}
+
+/// What is to be done about frames without a reply.
+#[derive(Debug, PartialEq)]
+pub(super) enum Unanswerable {
+    /// Nothing.
+    Pass,
+    /// Nothing is read until this tick.
+    Pause(u64),
+    /// The connection is closed.
+    Close(Closing),
 }
 
 /// What is to be done with a message.
@@ -47,12 +64,12 @@ impl Pace {
     /// Takes note of a message of this kind, where it has one.
     ///
     /// `auth` is never refused for others, or a client that is too fast could not prolong its session; it counts
-    /// towards the flood alone. `received` does not count at all: how many there are is for those to say who send to the client.
+    /// towards the flood alone. `received` has no reply: it is [noted](Self::confirmed) by what it confirms.
     pub(super) fn take(&mut self, kind: Option<MessageKind>, tick: u64) -> Verdict {
         if !self.enforced || kind == Some(MessageKind::Received) {
             return Verdict::Pass;
         }
-        if self.is_flood(tick) {
+        if self.is_flood(1, tick) {
             return Verdict::Close(self.close());
         }
         if kind == Some(MessageKind::Auth) {
@@ -61,14 +78,36 @@ impl Pace {
         self.bucket.take(MESSAGES, tick).map_or_else(Verdict::Refuse, |()| Verdict::Pass)
     }
 
-    fn is_flood(&mut self, tick: u64) -> bool {
+    /// Takes note of so many frames that have no reply: each takes the place of a message.
+    pub(super) fn pass_by(&mut self, frames: u32, tick: u64) -> Unanswerable {
+        if !self.enforced || frames == 0 {
+            return Unanswerable::Pass;
+        }
+        if self.is_flood(frames, tick) {
+            return Unanswerable::Close(self.close());
+        }
+        // There is nothing to refuse; but messages that come beside them may be.
+        let _ = (0..frames).try_for_each(|_| self.bucket.take(MESSAGES, tick));
+        if self.messages < MOST_IN_A_SECOND {
+            Unanswerable::Pass
+        } else {
+            Unanswerable::Pause(self.second + SECOND_MS)
+        }
+    }
+
+    /// Takes note of a `received` that confirms so many messages that were not confirmed before.
+    pub(super) fn confirmed(&mut self, messages: u64, tick: u64) -> Unanswerable {
+        if messages < FEW_CONFIRMED { self.pass_by(1, tick) } else { Unanswerable::Pass }
+    }
+
+    fn is_flood(&mut self, frames: u32, tick: u64) -> bool {
         if tick >= self.second + SECOND_MS {
             let goes_on = self.messages >= FLOOD && tick < self.second + 2 * SECOND_MS;
             self.flooded = if goes_on { self.flooded + 1 } else { 0 };
             self.messages = 0;
             self.second = tick;
         }
-        self.messages = self.messages.saturating_add(1);
+        self.messages = self.messages.saturating_add(frames);
         self.flooded >= FLOODED_SECONDS
     }
 
@@ -107,11 +146,52 @@ mod tests {
     }
 
     #[test]
-    fn new_tokens_and_confirmations_always_pass() {
+    fn new_tokens_always_pass() {
         let mut pace = Pace::new(true);
         assert_eq!(passed(&mut pace, PING, 0, 120), 100);
         assert_eq!(passed(&mut pace, Some(MessageKind::Auth), 0, 120), 120);
-        assert_eq!(passed(&mut pace, Some(MessageKind::Received), 0, 10_000), 10_000);
+    }
+
+    #[test]
+    fn frames_without_a_reply_take_the_place_of_messages() {
+        let mut pace = Pace::new(true);
+        assert_eq!(pace.pass_by(60, 0), Unanswerable::Pass);
+        assert_eq!(passed(&mut pace, PING, 0, 120), 40);
+        assert_eq!(pace.pass_by(200, 1_000), Unanswerable::Pass);
+        assert_eq!(passed(&mut pace, PING, 1_000, 120), 0);
+        assert_eq!(passed(&mut pace, PING, 2_000, 120), 50, "no debt is left");
+    }
+
+    #[test]
+    fn a_confirmation_counts_where_it_confirms_little() {
+        let mut pace = Pace::new(true);
+        assert!((0..1_000).all(|_| pace.confirmed(16, 0) == Unanswerable::Pass));
+        assert_eq!(passed(&mut pace, PING, 0, 10), 10);
+        assert!((0..90).all(|_| pace.confirmed(15, 0) == Unanswerable::Pass));
+        assert_eq!(passed(&mut pace, PING, 0, 1), 0);
+    }
+
+    /// They used to be read as fast as they came, for as long as they came.
+    #[test]
+    fn pings_as_fast_as_possible_are_read_slowly_and_close_after_ten_seconds() {
+        let (mut pace, mut tick, mut frames) = (Pace::new(true), 500, 0);
+        loop {
+            frames += 64;
+            match pace.pass_by(64, tick) {
+                Unanswerable::Pass => {}
+                Unanswerable::Pause(until) => {
+                    assert!(until > tick && until <= tick + SECOND_MS);
+                    tick = until;
+                }
+                Unanswerable::Close(closing) => {
+                    assert_eq!(closing.code, CloseCode::RateLimited);
+                    break;
+                }
+            }
+        }
+        assert!((10_000..=11_000).contains(&tick), "{tick}");
+        assert!(frames <= 11 * (MOST_IN_A_SECOND + 64), "{frames}");
+        assert!((0..1_000).all(|_| Pace::new(false).pass_by(64, 0) == Unanswerable::Pass));
     }
 
     #[test]

@@ -5,22 +5,23 @@ use std::{
     collections::VecDeque,
     ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use aldis_protocol::{
-    CloseCode, ServerMessage, UserId,
+    ClientMessage, CloseCode, ServerMessage, UserId,
     limits::{MAX_UNANSWERED_REQUESTS, WRITE_STALL},
 };
 use bytes::Bytes;
+use tokio::task::yield_now;
 use tokio_util::task::TaskTracker;
 
 use super::{
     greeting::{self, Greeting},
     leave::leave,
-    live::{Due, Live, Step, fresh},
+    live::{Asked, Due, Live, Step, fresh},
     resume::{Arriving, HandOver},
     told::Told,
     unanswered::{Answer, Unanswered},
@@ -28,7 +29,7 @@ use super::{
 };
 use crate::{
     clock::{Now, milliseconds},
-    router::{After, Closing, Frame, Left, Order, Outlet, Reply, Router, Taken},
+    router::{After, Closing, Frame, Held, Left, Order, Outlet, Reply, Router, Taken},
 };
 
 /// Requests that may wait for the store at once.
@@ -45,14 +46,29 @@ pub(crate) struct Task<W> {
     /// Waits for sockets that the session has let go of.
     sockets: TaskTracker,
     waiting: Unanswered,
-    /// What was read and has to wait for those that wait, for one of which it may be a repetition; nothing is read until it
-    /// has had its turn.
-    put_off: Option<Box<Incoming>>,
+    /// What was read and not carried out yet; nothing is read until it is.
+    put_off: Option<Box<PutOff>>,
     /// How many requests to join a room, or to keep something in one, had to wait for their answers.
     asked_in_rooms: u64,
     /// Of whose presence the client was told on this socket.
     told: Told,
+    /// At most so many bytes wait to be written that are not kept until the client confirms them.
+    unwritten: usize,
+    /// How often the socket was looked at since a deadline came that the client can still keep.
+    late_looks: u8,
 }
+
+/// What was read and not carried out yet.
+enum PutOff {
+    /// It came behind the client's proof.
+    Early(Incoming),
+    /// A frame whose id is that of a request being carried out, of which it may be a repetition.
+    Repetition(Bytes),
+}
+
+/// Frames that are read behind a deadline before it decides: what has arrived counts, and a client that goes on sending
+/// gains no time by it.
+const LATE_LOOKS: u8 = 64;
 
 /// What the loop woke up for, the most urgent first.
 enum Wake {
@@ -61,7 +77,9 @@ enum Wake {
     Watched(Vec<UserId>),
     Due,
     Incoming(Incoming),
+    Again(Bytes),
     Answer(Answer),
+    Flood(Closing),
     Broken,
 }
 
@@ -87,9 +105,20 @@ impl<W: Wire> Task<W> {
         sockets: TaskTracker,
     ) -> Self {
         live.outlet().set_deadline(live.next_deadline());
-        let (wire, waiting, put_off, told) =
-            (Some(wire), Unanswered::default(), early.map(Box::new), Told::default());
-        Self { wire, live, router, sockets, waiting, put_off, asked_in_rooms: 0, told }
+        let (wire, waiting, told) = (Some(wire), Unanswered::default(), Told::default());
+        let put_off = early.map(|early| Box::new(PutOff::Early(early)));
+        Self {
+            wire,
+            live,
+            router,
+            sockets,
+            waiting,
+            put_off,
+            asked_in_rooms: 0,
+            told,
+            unwritten: 0,
+            late_looks: 0,
+        }
     }
 
     /// The way to this session.
@@ -117,16 +146,20 @@ impl<W: Wire> Task<W> {
                 return Poll::Ready(wake);
             }
             if self.live.next_deadline() <= Now::tick() {
-                return Poll::Ready(Wake::Due);
+                return self.poll_deadline(cx);
             }
+            self.late_looks = 0;
             if self.waiting.is_empty()
-                && let Some(incoming) = self.put_off.take()
+                && let Some(put_off) = self.put_off.take()
             {
-                return Poll::Ready(Wake::Incoming(*incoming));
+                return Poll::Ready(match *put_off {
+                    PutOff::Early(incoming) => Wake::Incoming(incoming),
+                    PutOff::Repetition(frame) => Wake::Again(frame),
+                });
             }
             let has_read = self.may_read();
-            if let Poll::Ready(incoming) = self.poll_read(cx) {
-                return Poll::Ready(Wake::Incoming(incoming));
+            if let Poll::Ready(wake) = self.poll_incoming(cx) {
+                return Poll::Ready(wake);
             }
             let had_backlog = self.has_backlog();
             if let Poll::Ready(answer) = self.waiting.poll(cx, !had_backlog && self.wire.is_some()) {
@@ -138,6 +171,7 @@ impl<W: Wire> Task<W> {
                 Poll::Ready(Ok(())) if had_backlog && (!has_read || self.waiting.has_parts()) => {}
                 // There is room for what waits in the queue; all else was just asked.
                 Poll::Ready(Ok(())) if had_backlog => {
+                    self.note_held();
                     self.outlet().set_deadline(self.live.next_deadline());
                     return self.poll_outlet(cx);
                 }
@@ -147,6 +181,27 @@ impl<W: Wire> Task<W> {
                 }
             }
         }
+    }
+
+    /// A deadline has come. One that the client can still keep waits until what has arrived is read: the clock is no
+    /// earlier than the socket, where both were late to be looked at.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
+        if self.live.client_is_late(Now::tick()) && self.late_looks < LATE_LOOKS {
+            let is_first = self.late_looks == 0;
+            self.late_looks += 1;
+            if let Poll::Ready(wake) = self.poll_incoming(cx) {
+                return Poll::Ready(wake);
+            }
+            if let Poll::Ready(Err(Broken)) = self.poll_flush(cx) {
+                return Poll::Ready(Wake::Broken);
+            }
+            if is_first {
+                // The runtime may not have asked the system for what arrived; it does before this wakes the task.
+                return pin!(yield_now()).poll(cx).map(|()| Wake::Due);
+            }
+        }
+        self.late_looks = 0;
+        Poll::Ready(Wake::Due)
     }
 
     /// Passes on what waits, the library's pongs and what an encrypted stream still holds included.
@@ -186,9 +241,22 @@ impl<W: Wire> Task<W> {
         }
     }
 
+    /// What came from the client, or that it sends too much.
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
+        let incoming = self.poll_read(cx);
+        let small_frames = self.wire.as_mut().map_or(0, Wire::take_small_frames);
+        if small_frames > 0
+            && let Err(closing) = self.live.pass_by(small_frames, Now::read())
+        {
+            return Poll::Ready(Wake::Flood(closing));
+        }
+        incoming.map(Wake::Incoming)
+    }
+
     fn may_read(&self) -> bool {
         let (backlog, waiting) = (self.backlog().frames, self.waiting.len());
         self.put_off.is_none()
+            && !self.live.is_paused()
             && waiting < WAITING_REQUESTS
             && backlog < REPLIES_PER_WRITE
             && waiting + backlog < MAX_UNANSWERED_REQUESTS
@@ -209,9 +277,18 @@ impl<W: Wire> Task<W> {
         self.live.await_write(Now::tick() + milliseconds(WRITE_STALL));
     }
 
-    fn note_state(&self) {
+    fn note_state(&mut self) {
         self.outlet().set_deadline(self.live.next_deadline());
-        self.outlet().set_kept(self.live.kept_bytes());
+        self.note_held();
+    }
+
+    /// Says how much the session holds for its client: what is not confirmed, what is not written of all else, and what
+    /// was made to be written.
+    fn note_held(&mut self) {
+        self.unwritten = self.unwritten.min(self.backlog().bytes);
+        let mut held = self.live.held();
+        held += Held::new(self.unwritten + self.waiting.held_bytes(), false);
+        self.outlet().set_kept(held);
     }
 
     fn act(&mut self, wake: Wake, cx: &mut Context<'_>) -> Flow {
@@ -228,6 +305,12 @@ impl<W: Wire> Task<W> {
             Wake::Watched(users) => self.tell_of(users),
             Wake::Due => self.act_on_deadlines(),
             Wake::Incoming(incoming) => self.take(incoming),
+            Wake::Again(frame) => {
+                let now = Now::read();
+                let step = self.live.receive_again(&frame, now);
+                self.carry_out(step, &frame, now)
+            }
+            Wake::Flood(closing) => Flow::Break(Ending::Closed(closing)),
             Wake::Answer(answer) => self.take_answer(answer, cx),
             Wake::Broken => Flow::Break(Ending::Broken),
         }
@@ -254,35 +337,24 @@ impl<W: Wire> Task<W> {
 
     fn receive(&mut self, frame: &Bytes) -> Flow {
         let now = Now::read();
-        match self.live.receive(frame, now) {
+        let step = self.live.receive(frame, now);
+        self.carry_out(step, frame, now)
+    }
+
+    fn carry_out(&mut self, step: Step<'_>, frame: &Bytes, now: Now) -> Flow {
+        match step {
             Step::Nothing => Flow::Continue(()),
             Step::Reply(reply) => self.reply(reply),
             Step::ReplyAndClose(reply, closing) => {
                 self.reply(reply)?;
                 Flow::Break(Ending::Closed(closing))
             }
+            Step::Close(closing) => Flow::Break(Ending::Closed(closing)),
             Step::Ask(asked, _) if self.waiting.includes(&asked) => {
-                self.put_off = Some(Box::new(Incoming::Frame(frame.clone())));
+                self.put_off = Some(Box::new(PutOff::Repetition(frame.clone())));
                 Flow::Continue(())
             }
-            Step::Ask(mut asked, message) => {
-                let id = asked.id().cloned();
-                match self.router.handle(self.outlet(), id, message, now) {
-                    Reply::Now(message) => {
-                        let reply = self.live.answer(asked, message, now);
-                        self.reply(reply)
-                    }
-                    Reply::Later(answer) => {
-                        asked.take_place(&mut self.asked_in_rooms);
-                        self.waiting.push(asked, answer);
-                        Flow::Continue(())
-                    }
-                    Reply::InParts(parts) => {
-                        self.waiting.push_parts(asked, parts);
-                        Flow::Continue(())
-                    }
-                }
-            }
+            Step::Ask(asked, message) => self.ask(asked, message, frame.len(), now),
             Step::CheckToken(asked, token) => {
                 let checked = self.router.renew_token(self.outlet(), &token, now);
                 match self.live.reauthenticate(asked, checked, now) {
@@ -291,6 +363,27 @@ impl<W: Wire> Task<W> {
                 }
             }
         }
+    }
+
+    /// Has the router carry out a request that came in so many bytes.
+    fn ask(&mut self, mut asked: Asked, message: ClientMessage<'_>, bytes: usize, now: Now) -> Flow {
+        let id = asked.id().cloned();
+        let reply = match self.router.refuse_relayed(self.outlet(), &message, bytes, now) {
+            Some(refusal) => Reply::Now(refusal),
+            None => self.router.handle(self.outlet(), id, message, now),
+        };
+        match reply {
+            Reply::Now(message) => {
+                let reply = self.live.answer(asked, message, now);
+                return self.reply(reply);
+            }
+            Reply::Later(answer) => {
+                asked.take_place(&mut self.asked_in_rooms);
+                self.waiting.push(asked, answer);
+            }
+            Reply::InParts(parts) => self.waiting.push_parts(asked, parts),
+        }
+        Flow::Continue(())
     }
 
     /// Sends a reply in its turn.
@@ -375,11 +468,21 @@ impl<W: Wire> Task<W> {
 
     fn send(&mut self, frame: Frame) -> bool {
         let is_kept = self.live.count(&frame);
-        self.write(frame.bytes);
+        if frame.counted {
+            self.enqueue(frame.bytes)
+        } else {
+            self.write(frame.bytes)
+        }
         is_kept
     }
 
+    /// Writes what is not kept until the client confirms it.
     fn write(&mut self, frame: Bytes) {
+        self.unwritten += frame.len();
+        self.enqueue(frame);
+    }
+
+    fn enqueue(&mut self, frame: Bytes) {
         if let Some(wire) = &mut self.wire {
             wire.enqueue(Outgoing::Frame(frame));
         }
@@ -405,6 +508,7 @@ impl<W: Wire> Task<W> {
                 }
                 Due::Close(closing) => return Flow::Break(Ending::Closed(closing)),
                 Due::GiveUp => return Flow::Break(Ending::Gone),
+                Due::Read => {}
             }
         }
         Flow::Continue(())
@@ -440,7 +544,7 @@ impl<W: Wire> Task<W> {
             self.let_go(displaced, Some(Closing::new(CloseCode::Replaced, "", message)));
         }
         self.waiting.drop_parts();
-        self.put_off = early.map(Box::new);
+        self.put_off = early.map(|early| Box::new(PutOff::Early(early)));
         self.outlet().set_detached(false);
         self.router.client_returned(self.outlet());
         let _ = answer.send(None);

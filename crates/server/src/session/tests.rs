@@ -1,5 +1,6 @@
 //! Whole sessions over sockets in memory, in a time that passes only when everyone waits.
 
+mod limits;
 mod mailbox;
 mod model;
 mod presence;

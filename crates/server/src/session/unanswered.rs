@@ -94,6 +94,17 @@ impl Unanswered {
         matches!(self.iter().next(), Some(Waiting::InParts(..)))
     }
 
+    /// How many bytes were made to be written and wait for the socket, about.
+    pub(super) fn held_bytes(&self) -> usize {
+        match self.iter().next() {
+            Some(Waiting::InParts(_, Streamed { made: Some(part), .. })) => part.bytes(),
+            Some(
+                Waiting::InParts(..) | Waiting::ForAnswer(..) | Waiting::Answered(..) | Waiting::ForTurn(_),
+            )
+            | None => 0,
+        }
+    }
+
     /// The socket is gone, and with it what is streamed: the client asks again.
     pub(super) fn drop_parts(&mut self) {
         if let Some(line) = &mut self.0 {

@@ -22,6 +22,10 @@ pub(crate) trait Wire: Send + Unpin + 'static {
     /// Whether something was written since this was last asked; tells a slow reader from one that does not read at all.
     fn take_has_written(&mut self) -> bool;
 
+    /// How many frames came since this was last asked that are no messages and yet cost something: pings, pongs and
+    /// small parts of messages.
+    fn take_small_frames(&mut self) -> u32;
+
     /// Takes larger messages from now on.
     fn set_message_limit(&mut self, limit: usize);
 }

@@ -315,6 +315,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Wire for Socket<S> {
         if self.is_unreadable {
             return self.poll_discard(cx);
         }
+        if let Some(library) = &mut self.library {
+            library.get_mut().begin_read();
+        }
         let incoming = self.poll_library(cx);
         if incoming.is_pending() && self.grown && self.shrink(cx) {
             // The new stream has not registered for the next bytes yet.
@@ -360,6 +363,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Wire for Socket<S> {
 
     fn take_has_written(&mut self) -> bool {
         std::mem::take(&mut self.has_written)
+    }
+
+    fn take_small_frames(&mut self) -> u32 {
+        self.library.as_mut().map_or(0, |library| library.get_mut().take_small_frames().into())
     }
 
     fn set_message_limit(&mut self, limit: usize) {

@@ -1,8 +1,8 @@
 //! What lies between the WebSocket library and the stream: it sees where frames begin and end.
 //!
-//! The library hides three things that a server of many idle connections needs: how large a message is before memory
-//! is set aside for it, whether its read buffer is empty (only then can it be rebuilt with a small one), and when its
-//! own control frames would be written into the middle of ours.
+//! The library hides four things that a server of many idle connections needs: how large a message is before memory
+//! is set aside for it, whether its read buffer is empty (only then can it be rebuilt with a small one), when its
+//! own control frames would be written into the middle of ours, and how many frames come that are no messages.
 
 use std::{
     io,
@@ -30,14 +30,40 @@ pub(super) struct Tap<S> {
     held_back: bool,
     /// Our close frame is written: what the library still wants to write is dropped.
     closed: bool,
+    /// How many small frames came since that was last asked.
+    small_frames: u16,
+    /// How many more may be read before the reader gets its turn.
+    small_frames_left: u8,
 }
+
+/// How many small frames are read in one go: the library reads parts of a message for as long as any come, and nobody
+/// else would get a turn.
+const SMALL_FRAMES_AT_ONCE: u8 = 64;
 
 impl<S> Tap<S> {
     /// Watches `stream`; `already_read` is what the library is given of it beforehand.
     pub(super) fn new(stream: S, message_limit: usize, already_read: &[u8]) -> Result<Self, OverLimit> {
         let mut frames = FrameBoundaries::new(bounded(message_limit));
-        frames.pass(already_read)?;
-        Ok(Self { stream, frames, mid_frame: false, held_back: false, closed: false })
+        let small_frames = frames.pass(already_read)?;
+        Ok(Self {
+            stream,
+            frames,
+            mid_frame: false,
+            held_back: false,
+            closed: false,
+            small_frames,
+            small_frames_left: SMALL_FRAMES_AT_ONCE,
+        })
+    }
+
+    /// The reader has its turn: as many small frames as it wants at once may be read again.
+    pub(super) fn begin_read(&mut self) {
+        self.small_frames_left = SMALL_FRAMES_AT_ONCE;
+    }
+
+    /// How many small frames came since this was last asked: pings, pongs and small parts of messages.
+    pub(super) fn take_small_frames(&mut self) -> u16 {
+        std::mem::take(&mut self.small_frames)
     }
 
     /// From now on messages may be this large.
@@ -77,9 +103,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.small_frames_left == 0 {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        Poll::Ready(self.frames.pass(&buffer.filled()[before..]).map_err(io::Error::other))
+        let small_frames = self.frames.pass(&buffer.filled()[before..]).map_err(io::Error::other)?;
+        self.small_frames = self.small_frames.saturating_add(small_frames);
+        let left = u16::from(self.small_frames_left).saturating_sub(small_frames);
+        self.small_frames_left = u8::try_from(left).unwrap_or(0);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -108,7 +142,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
 const LONGEST_HEADER: usize = 14;
 const FINAL: u8 = 0x80;
 const MASKED: u8 = 0x80;
+const OPCODE: u8 = 0x0f;
 const CONTROL: u8 = 0x08;
+const CONTINUATION: u8 = 0x00;
+const CLOSE: u8 = 0x08;
+/// A part of a message that is smaller than this is no honest one: there is nothing to gain by it.
+const SMALL_PART: u64 = 1024;
 
 /// Follows frames (RFC 6455, section 5.2) through a stream without keeping them.
 #[derive(Debug)]
@@ -143,27 +182,41 @@ impl FrameBoundaries {
         self.header_read == 0 && self.payload_left == 0 && !self.in_message
     }
 
-    fn pass(&mut self, mut bytes: &[u8]) -> Result<(), OverLimit> {
+    /// Follows the frames through `bytes`, and gives how many of those that begin there are small.
+    fn pass(&mut self, mut bytes: &[u8]) -> Result<u16, OverLimit> {
+        let mut small_frames: u16 = 0;
         while !bytes.is_empty() {
             let skipped = self.payload_left.min(bytes.len() as u64);
             self.payload_left -= skipped;
             bytes = &bytes[usize::try_from(skipped).unwrap_or(bytes.len())..];
             if let Some((&byte, rest)) = bytes.split_first() {
                 bytes = rest;
-                self.take_header_byte(byte)?;
+                let ends_header = self.take_header_byte(byte)?;
+                small_frames = small_frames.saturating_add(u16::from(ends_header && self.is_small()));
             }
         }
-        Ok(())
+        Ok(small_frames)
     }
 
-    fn take_header_byte(&mut self, byte: u8) -> Result<(), OverLimit> {
+    /// Takes a byte of a header, and says whether it was the last one.
+    fn take_header_byte(&mut self, byte: u8) -> Result<bool, OverLimit> {
         self.header[usize::from(self.header_read)] = byte;
         self.header_read += 1;
-        if self.header_read >= 2 && usize::from(self.header_read) == self.header_length() {
+        let ends_header = self.header_read >= 2 && usize::from(self.header_read) == self.header_length();
+        if ends_header {
             self.begin_payload()?;
             self.header_read = 0;
         }
-        Ok(())
+        Ok(ends_header)
+    }
+
+    /// Whether the frame whose header was just read is a ping, a pong or a small part of a message. The first part of a
+    /// message counts with the message, and a connection has one close frame.
+    fn is_small(&self) -> bool {
+        match self.header[0] & OPCODE {
+            CONTINUATION => self.payload_left < SMALL_PART,
+            opcode => opcode & CONTROL != 0 && opcode != CLOSE,
+        }
     }
 
     fn header_length(&self) -> usize {
@@ -255,6 +308,54 @@ mod tests {
         assert!(!boundaries.at_message_end());
         let next = frame(0x80, 60, true);
         assert!(boundaries.pass(&next[..6]).is_err());
+    }
+
+    #[test]
+    fn pings_pongs_and_small_parts_are_counted_and_messages_are_not() {
+        let small = |frames: &[(u8, usize)]| {
+            let bytes: Vec<u8> =
+                frames.iter().flat_map(|(first, length)| frame(*first, *length, true)).collect();
+            [1, 7, bytes.len()].map(|cut| {
+                let mut boundaries = FrameBoundaries::new(100_000);
+                bytes.chunks(cut).map(|part| boundaries.pass(part).unwrap()).sum::<u16>()
+            })
+        };
+        assert_eq!(small(&[(0x89, 0), (0x8a, 125), (0x89, 4)]), [3; 3]);
+        assert_eq!(small(&[(0x01, 10), (0x00, 0), (0x89, 0), (0x00, 1023), (0x80, 1024)]), [3; 3]);
+        assert_eq!(small(&[(0x81, 0), (0x82, 10), (0x88, 2)]), [0; 3]);
+    }
+
+    /// The library used to read them in one go for as long as any came.
+    #[tokio::test]
+    async fn small_frames_without_end_leave_others_their_turn() {
+        let (mut client, server) = tokio::io::duplex(1 << 20);
+        let pings: Vec<u8> = (0..1_000).flat_map(|_| frame(0x89, 0, true)).collect();
+        tokio::io::AsyncWriteExt::write_all(&mut client, &pings).await.unwrap();
+        let mut tap = Tap::new(server, 100, &[]).unwrap();
+        let mut total = 0;
+        let mut reads = |tap: &mut Tap<_>| {
+            let (mut bytes, mut read) = ([0; 100], 0);
+            loop {
+                let mut buffer = ReadBuf::new(&mut bytes);
+                let mut cx = Context::from_waker(std::task::Waker::noop());
+                match Pin::new(&mut *tap).poll_read(&mut cx, &mut buffer) {
+                    Poll::Ready(read_some) => read_some.unwrap(),
+                    Poll::Pending => break,
+                }
+                read += buffer.filled().len();
+            }
+            total += usize::from(tap.take_small_frames());
+            read
+        };
+        let at_once = reads(&mut tap);
+        assert!((64 * 6..64 * 6 + 200).contains(&at_once), "{at_once} bytes in one go");
+        assert_eq!(reads(&mut tap), 0);
+        let mut read = at_once;
+        while read < pings.len() {
+            tap.begin_read();
+            read += reads(&mut tap);
+        }
+        assert_eq!(total, 1_000);
     }
 
     #[test]

@@ -108,7 +108,7 @@ fn what_is_told_of_rooms_comes_behind_the_answers_that_it_follows() {
 fn the_limit_in_bytes_is_exact() {
     let outlet = outlet();
     assert_eq!(outlet.push(frame(QUEUE_BYTES)), Pushed::Queued);
-    assert_eq!(outlet.held_bytes(), QUEUE_BYTES);
+    assert_eq!(outlet.held().total(), QUEUE_BYTES);
     assert_eq!(outlet.push(frame(1)), Pushed::Full);
 }
 
@@ -120,10 +120,10 @@ fn marks_are_held_until_there_is_a_socket() {
     outlet.mark(watched);
     assert!(take(&outlet).is_pending());
     assert_eq!(outlet.take_marks(), None);
-    assert!(outlet.held_bytes() > 0, "it is kept");
+    assert!(outlet.held().total() > 0, "it is kept");
     outlet.set_detached(false);
     assert_eq!(outlet.take_marks(), Some(vec![watched]));
-    assert_eq!((outlet.take_marks(), outlet.held_bytes()), (None, 0));
+    assert_eq!((outlet.take_marks(), outlet.held().total()), (None, 0));
 }
 
 #[test]

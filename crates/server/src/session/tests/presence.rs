@@ -88,9 +88,9 @@ async fn marks_take_no_place_in_the_queue_but_are_held() {
     client.takes_only(0);
     assert!(stage.pushes(0));
     settle().await;
-    let held = stage.session().unwrap().held_bytes();
+    let held = stage.session().unwrap().held().total();
     watched.iter().for_each(|device| stage.shows(device, Status::Away, 7));
-    assert!(stage.session().unwrap().held_bytes() > held);
+    assert!(stage.session().unwrap().held().total() > held);
     let accepted = (1..QUEUE_FRAMES as u64).filter(|number| stage.pushes(*number)).count();
     assert_eq!(accepted, QUEUE_FRAMES - 1);
     client.takes_only(usize::MAX);

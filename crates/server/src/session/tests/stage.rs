@@ -3,6 +3,7 @@
 
 use std::{
     collections::VecDeque,
+    future::pending,
     sync::{Arc, LazyLock, Mutex, MutexGuard},
     task::{Context, Poll, Waker},
     thread,
@@ -23,9 +24,10 @@ use uuid::Uuid;
 use crate::{
     clock::Now,
     config::{Config, Loaded},
-    router::{Identity, Outlet, Reply, Router, Taken, new_session_id},
+    router::{Identity, Outlet, Reply, Router, Taken, TokenLife, new_session_id},
     session::{
-        enter::{Proved, admit},
+        enter::{Proved, admit, enter},
+        handshake::Arrival,
         live::Arrived,
         resume::{Claim, ResumeToken},
         sweep,
@@ -103,13 +105,31 @@ impl Stage {
 
     /// The same on a socket that is there.
     pub(super) async fn admits_on(&self, client: &Client, claim: Option<Claim>) {
+        self.admits_proved(client, claim, None).await;
+    }
+
+    /// A client that has proved itself by a token.
+    pub(super) async fn admits_with_token(&self, client: &Client, token: TokenLife) {
+        self.admits_proved(client, None, Some(token)).await;
+    }
+
+    /// A client that has just come in by a door; returns when it was sent away, or its session begins.
+    pub(super) async fn enters(&self, client: &Client, arrival: Arrival) {
+        let wire = MemoryWire(client.clone());
+        let entering = enter(wire, arrival, pending(), &self.router, self.window, &self.tasks);
+        if let Some(task) = entering.await {
+            self.tasks.spawn(task);
+        }
+    }
+
+    async fn admits_proved(&self, client: &Client, claim: Option<Claim>, token: Option<TokenLife>) {
         let arrived =
             Arrived { door: Door::Signal, codec: Codec::Json, room: None, resume_window: self.window };
         let identity = Identity {
             user: self.user,
             device: self.device.clone(),
             fingerprint: None,
-            token: None,
+            token,
             family: None,
             proved_at: 0,
         };
@@ -182,6 +202,8 @@ struct Pipe {
     /// How many frames may still be written.
     room: usize,
     has_written: bool,
+    /// Pings and pongs that were read since that was last asked.
+    small_frames: u32,
     /// All is written, and yet it does not flush, as a stream that encrypts may.
     holds: bool,
     is_broken: bool,
@@ -201,6 +223,7 @@ impl Default for Client {
             delivered: VecDeque::new(),
             room: usize::MAX,
             has_written: false,
+            small_frames: 0,
             holds: false,
             is_broken: false,
             is_closing: false,
@@ -323,6 +346,7 @@ impl Wire for MemoryWire {
             panic!("a bug");
         }
         if let Some(incoming) = pipe.incoming.pop_front() {
+            pipe.small_frames += u32::from(matches!(incoming, Incoming::Ping | Incoming::Pong));
             return Poll::Ready(incoming);
         }
         if pipe.is_broken {
@@ -360,11 +384,17 @@ impl Wire for MemoryWire {
     }
 
     fn backlog(&self) -> Backlog {
-        Backlog { frames: self.0.lock().outgoing.len(), bytes: 0 }
+        let pipe = self.0.lock();
+        let bytes = |outgoing: &Outgoing| if let Outgoing::Frame(frame) = outgoing { frame.len() } else { 0 };
+        Backlog { frames: pipe.outgoing.len(), bytes: pipe.outgoing.iter().map(bytes).sum() }
     }
 
     fn take_has_written(&mut self) -> bool {
         std::mem::take(&mut self.0.lock().has_written)
+    }
+
+    fn take_small_frames(&mut self) -> u32 {
+        std::mem::take(&mut self.0.lock().small_frames)
     }
 
     fn set_message_limit(&mut self, _: usize) {}
