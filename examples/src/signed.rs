@@ -161,7 +161,7 @@ fn open(incoming: &IncomingSignal, names: &[String]) -> Result<(Writer, Letter),
     Ok((Writer { fingerprint, device_id: sender.device_id.clone() }, letter))
 }
 
-/// The target as it is signed (protocol.md, section 7).
+/// The target as it is signed (docs/protocol/signing.md).
 fn signed_name(target: &Target) -> String {
     match target {
         Target::Device(device) => device.to_string(),

@@ -142,7 +142,7 @@ impl Identity {
         SecretKey::from_bytes(&self.key.to_bytes())
     }
 
-    /// Signs a challenge (protocol.md, section 7). `challenge` is a message or body with `challenge`, `audience` and
+    /// Signs a challenge (docs/protocol/signing.md). `challenge` is a message or body with `challenge`, `audience` and
     /// `expires_at_ms`.
     #[must_use]
     #[track_caller]

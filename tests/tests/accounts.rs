@@ -1,4 +1,4 @@
-//! Accounts by password and by key, and their tokens (http.md, "Accounts").
+//! Accounts by password and by key, and their tokens (docs/http.md, "Accounts").
 
 use aldis_protocol::statement::Transport;
 use aldis_tests::{Answer, Identity, RawHttp, TestServer, Upgrade, base64, now_ms, token, unique};

@@ -1,4 +1,4 @@
-//! Forged tokens, races and hostile texts at the identity's calls (security.md, "Tokens", "Rotation", "Bad input").
+//! Forged tokens, races and hostile texts at the identity's calls (docs/security.md, "Tokens", "Rotation").
 
 use std::thread;
 

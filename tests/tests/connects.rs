@@ -1,5 +1,5 @@
 //! Connects of those who were here lately: what they cost, and what becomes of what a node remembers when another node
-//! changes it (security.md, "Revocation").
+//! changes it (docs/security.md, "Revocation").
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,4 @@
-//! Contacts, requests and blocks, and who may signal whom (http.md, "Who may reach whom"; protocol.md, section 4,
-//! "Signaling" and "Notices").
+//! Contacts, requests and blocks, and who may signal whom (docs/http.md, "Contacts"; docs/security.md, "Consent").
 
 use aldis_protocol::schema::{self, Envelope, envelope::Body};
 use aldis_tests::{Answer, Identity, Peer, ProtoPeer, TestServer, Upgrade, User, unique};

@@ -1,4 +1,4 @@
-//! The devices of a user (http.md, "Devices"; protocol.md, section 1, "Device").
+//! The devices of a user (docs/http.md, "Devices"; docs/protocol/doors.md, "Device").
 
 use aldis_protocol::statement::DeviceStatement;
 use aldis_tests::{Device, Identity, TestServer, base64, now_ms, unbase64, unique};

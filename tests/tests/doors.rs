@@ -1,4 +1,4 @@
-//! Every door: how identity is proved there, how a refusal looks, which codec speaks (protocol.md, section 1).
+//! Every door: how identity is proved there, how a refusal looks, which codec speaks (docs/protocol/doors.md).
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! A server that is told to stop while it is at work (http.md, "Operations").
+//! A server that is told to stop while it is at work (docs/http.md, "Operations").
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};

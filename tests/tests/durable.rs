@@ -1,5 +1,5 @@
-//! What was acknowledged as stored is there, whatever happens to the server or its database (protocol.md, section 4,
-//! "Encrypted messages"; architecture.md, "Invariants").
+//! What was acknowledged as stored is there, whatever happens to the server or its database (docs/protocol/order.md;
+//! docs/architecture.md, "Invariants").
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

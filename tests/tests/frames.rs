@@ -1,4 +1,4 @@
-//! Sizes, malformed messages and broken frames (protocol.md, section 1; security.md, "Sockets" and "Bad input").
+//! Sizes, malformed messages and broken frames (docs/protocol/doors.md; docs/security.md, "Sockets" and "Bad input").
 
 use aldis_tests::{Frame, Incoming, Peer, RawSocket, TestServer, Upgrade};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! HTTP before and beside the sockets: upgrades, limits, problems, CORS (http.md; security.md, "Sockets").
+//! HTTP before and beside the sockets: upgrades, limits, problems, CORS (docs/http.md; docs/security.md, "Sockets").
 
 use std::time::Duration;
 

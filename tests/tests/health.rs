@@ -1,4 +1,4 @@
-//! What operators ask (http.md, "Operations").
+//! What operators ask (docs/http.md, "Operations").
 
 use aldis_tests::TestServer;
 

@@ -1,4 +1,4 @@
-//! ICE servers and TURN credentials (http.md, "Devices, contacts, messages, rooms, ICE").
+//! ICE servers and TURN credentials (docs/http.md, "Devices, contacts, messages, rooms, ICE").
 
 use aldis_tests::{TestServer, base64, now_ms};
 use hmac::{Hmac, KeyInit as _, Mac as _};

@@ -1,4 +1,4 @@
-//! Identities: their chains, keys and blobs, rotations and cancellations (http.md, "Identity"; security.md, "Rotation").
+//! Identities: their chains, keys and blobs, rotations and cancellations (docs/identity.md; docs/http.md, "Identity").
 
 use aldis_auth::{Cancellation, Chain, Rotation, SecretKey};
 use aldis_protocol::{

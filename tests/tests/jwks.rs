@@ -1,4 +1,4 @@
-//! The keys with which other services verify access tokens (http.md, "Operations").
+//! The keys with which other services verify access tokens (docs/http.md, "Operations").
 
 use aldis_auth::PublicKey;
 use aldis_tests::{TestServer, token};

@@ -1,4 +1,4 @@
-//! Rate limits, and what they must not do (http.md, "Rate limits by default"; security.md).
+//! Rate limits, and what they must not do (docs/operations.md, "Rate limits"; docs/security.md).
 
 use std::thread;
 use std::time::{Duration, Instant};

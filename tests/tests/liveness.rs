@@ -1,4 +1,4 @@
-//! Whoever is there, and whoever does not read (protocol.md, section 4, "Liveness" and "Presence"; section 8, 4101).
+//! Clients that are silent, and clients that do not read (docs/protocol/handshake.md, codes.md).
 
 use aldis_tests::{Frame, Incoming, TestServer, Upgrade};
 use serde_json::json;

@@ -1,5 +1,5 @@
 //! Encrypted messages, syncs and receipts as they should not be: each gets its documented answer, and the session goes on
-//! (protocol.md, sections 1, 4 and 9; security.md, "Bad input").
+//! (docs/protocol/doors.md, messages.md, codes.md; docs/security.md, "Bad input").
 
 use aldis_protocol::schema::{self, Envelope, envelope::Body};
 use aldis_tests::mail::{asks_sync, assert_whole, message, number, numbers, streamed, syncs};

@@ -1,5 +1,5 @@
-//! Encrypted messages: stored, numbered, delivered, synchronised, confirmed (protocol.md, section 4, "Encrypted
-//! messages"; http.md, `GET /api/messages`).
+//! Encrypted messages: stored, numbered, delivered, synchronised, confirmed (docs/protocol/messages.md; docs/http.md,
+//! `GET /api/messages`).
 
 use aldis_protocol::schema::{self, Envelope, envelope::Body};
 use aldis_tests::{Identity, Peer, ProtoPeer, TestServer, Upgrade, User, base64, unique};

@@ -1,4 +1,4 @@
-//! What operators read on the admin listener (http.md, "Operations").
+//! What operators read on the admin listener (docs/http.md, "Operations").
 
 use aldis_tests::{TestServer, Upgrade};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Accounts from the terminal, beside a running server (docs/operations.md, "Accounts"; security.md, "Revocation").
+//! Accounts from the terminal, beside a running server (docs/operations.md, "Accounts"; docs/security.md, "Revocation").
 
 use std::process::Output;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! The same vocabulary in protobuf (protocol.md, section 2).
+//! The same vocabulary in protobuf (docs/protocol/README.md).
 
 use aldis_protocol::schema::{self, Envelope, envelope::Body};
 use aldis_tests::{Frame, Identity, ProtoPeer, TestServer, Upgrade, User, unique};

@@ -1,4 +1,4 @@
-//! Tokens that expire under a live session (protocol.md, section 3, `auth_required`).
+//! Tokens that expire under a live session (docs/protocol/handshake.md, `auth_required`).
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! A server that is killed, or told to stop, and comes back (http.md, "Operations"; protocol.md, section 8).
+//! A server that is killed, or told to stop, and comes back (docs/http.md, "Operations"; docs/protocol/codes.md).
 
 use std::time::Duration;
 

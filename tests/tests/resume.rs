@@ -1,4 +1,4 @@
-//! Nothing lost over a broken connection (protocol.md, section 5).
+//! Nothing lost over a broken connection (docs/protocol/resume.md).
 
 use std::time::{Duration, Instant};
 

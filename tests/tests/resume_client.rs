@@ -1,4 +1,4 @@
-//! The client library over a network that is cut again and again (protocol.md, section 5).
+//! The client library over a network that is cut again and again (docs/protocol/resume.md).
 
 use std::time::Duration;
 

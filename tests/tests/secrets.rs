@@ -1,4 +1,4 @@
-//! Nothing secret reaches the log, even at its most talkative (security.md, "At rest and in logs").
+//! Nothing secret reaches the log, even at its most talkative (docs/security.md, "Tokens", "At rest").
 
 use aldis_tests::{Authenticator, Frame, Identity, TestServer, Upgrade, unique};
 use serde_json::{Value, json};

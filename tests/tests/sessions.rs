@@ -1,5 +1,5 @@
-//! Signing out, passwords, deleted accounts and revocations on every node (http.md, "Accounts by Ed25519 key";
-//! security.md, "Revocation").
+//! Signing out, passwords, deleted accounts and revocations on every node (docs/http.md, "Accounts by Ed25519 key";
+//! docs/security.md, "Revocation").
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Signals from device to device (protocol.md, section 4, "Requests and replies" and "Signaling"; section 6).
+//! Signals from device to device (docs/protocol/messages.md, order.md).
 
 use aldis_tests::{Identity, Peer, TestServer, User, unique};
 use serde_json::{Value, json};

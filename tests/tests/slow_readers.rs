@@ -1,5 +1,5 @@
-//! Clients that ask for much and read little: each pays for itself, and nobody else notices (protocol.md, sections 1, 4
-//! and 8; security.md, "Bad input").
+//! Clients that ask for much and read little: each pays for itself, and nobody else notices
+//! (docs/protocol/messages.md, codes.md; docs/security.md).
 
 use std::thread;
 use std::time::{Duration, Instant};

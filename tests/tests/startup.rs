@@ -1,4 +1,4 @@
-//! How the binary is started, and when it refuses (http.md, "Configuration").
+//! How the binary is started, and when it refuses (docs/configuration.md).
 
 use std::fs;
 use std::net::TcpListener;
@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use aldis_tests::{Builder, TestServer};
 
-/// Every variable of the table in http.md.
+/// Every variable of the table in docs/http.md.
 const VARIABLES: [&str; 21] = [
     "HOST",
     "PORT",

@@ -1,4 +1,4 @@
-//! TLS by the server itself (security.md, "Sockets"; http.md, "Configuration").
+//! TLS by the server itself (docs/security.md, "Sockets and bad input"; docs/configuration.md).
 
 use std::fs;
 use std::time::Duration;

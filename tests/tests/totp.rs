@@ -1,4 +1,4 @@
-//! The second factor (http.md, "Accounts by Ed25519 key"; protocol.md, section 3).
+//! The second factor (docs/http.md, "Accounts by Ed25519 key"; docs/protocol/handshake.md).
 
 use std::fs;
 use std::thread;

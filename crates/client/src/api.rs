@@ -1,4 +1,4 @@
-//! The HTTP API (http.md) as it goes over the wire: a [`Call`] out, an [`Answer`] or a [`CallError`] back.
+//! The HTTP API (docs/http.md) as it goes over the wire: a [`Call`] out, an [`Answer`] or a [`CallError`] back.
 
 mod call;
 mod caller;

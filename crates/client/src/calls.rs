@@ -1,4 +1,4 @@
-//! Which incoming signals are let through (protocol.md, section 7), and who yields when two offers meet.
+//! Which incoming signals are let through (docs/protocol/signing.md), and who yields when two offers meet.
 
 use std::{
     collections::{HashSet, VecDeque},

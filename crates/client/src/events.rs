@@ -202,7 +202,7 @@ pub struct IncomingMessage {
     pub message: MailboxMessage<'static>,
 }
 
-/// A signal from another device, let through by the rules of protocol.md, section 7.
+/// A signal from another device, let through by the rules of docs/protocol/signing.md.
 ///
 /// The server vouches for the sender. To rely on no server, [`verify`](Self::verify) the signature.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! The bodies of the HTTP API, shared by the server's handlers and the client (http.md).
+//! The bodies of the HTTP API, shared by the server's handlers and the client (docs/http.md).
 
 mod account;
 mod contact;

@@ -1,4 +1,4 @@
-//! Close codes, and what a client does about each (protocol.md, sections 8 and 9).
+//! Close codes, and what a client does about each (docs/protocol/codes.md).
 
 use crate::ErrorCode;
 
@@ -166,14 +166,14 @@ impl CloseCode {
         }
     }
 
-    /// Whether the session waits for its client after a close with this code by the server (protocol.md, section 5).
+    /// Whether the session waits for its client after a close with this code by the server (docs/protocol/resume.md).
     #[must_use]
     pub fn keeps_session(self, reason: &str) -> bool {
         matches!(self, Self::HeartbeatMissed | Self::RateLimited | Self::TooManyErrors | Self::SessionExpired)
             || (self == Self::PolicyViolation && reason == reason::REAUTHENTICATION_TIMEOUT)
     }
 
-    /// The code of the `error` that names this close (protocol.md, section 9).
+    /// The code of the `error` that names this close (docs/protocol/codes.md).
     #[must_use]
     pub const fn error_code(self) -> ErrorCode {
         match self {

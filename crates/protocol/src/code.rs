@@ -1,4 +1,4 @@
-//! The error names of the wire, the same on sockets and over HTTP (protocol.md, section 8).
+//! The error names of the wire, the same on sockets and over HTTP (docs/protocol/codes.md).
 
 use std::{fmt, str::FromStr};
 

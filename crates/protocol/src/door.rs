@@ -1,4 +1,4 @@
-//! The five doors as data (protocol.md, section 1).
+//! The five doors as data (docs/protocol/doors.md).
 
 use crate::Codec;
 

@@ -83,7 +83,7 @@ impl ServerMessage<'_> {
         }
     }
 
-    /// Whether a client confirms it by `received` (protocol.md, section 5).
+    /// Whether a client confirms it by `received` (docs/protocol/resume.md).
     ///
     /// What a `sync` streams and its `synced` are not counted either, nor is anything before `connected`: that is not
     /// the message's to know.

@@ -1,4 +1,4 @@
-//! What is signed, as bytes (protocol.md, section 7).
+//! What is signed, as bytes (docs/protocol/signing.md).
 //!
 //! One encoder: the ASCII context, a zero byte, then each field as a 32-bit big-endian length and its bytes. The
 //! context keeps a signature made for one purpose from serving another; the lengths keep a field from running into

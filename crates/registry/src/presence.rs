@@ -1,4 +1,4 @@
-//! How devices and users show themselves (protocol.md, section 4, "Presence").
+//! How devices and users show themselves (docs/protocol/messages.md).
 
 use std::sync::Arc;
 

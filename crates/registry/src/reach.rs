@@ -1,4 +1,4 @@
-//! Who may reach whom: one pure function over facts that the caller looked up (http.md, "Who may reach whom").
+//! Who may reach whom: one pure function over facts that the caller looked up (docs/http.md, "Who may reach whom").
 
 use aldis_protocol::api::ContactDecision;
 

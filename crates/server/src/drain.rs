@@ -1,4 +1,4 @@
-//! How a server stops: nobody new, everybody told, closed one after the other, waited for (http.md, "Operations").
+//! How a server stops: nobody new, everybody told, closed one after the other, waited for (docs/http.md, "Operations").
 
 use std::{sync::Arc, time::Duration};
 

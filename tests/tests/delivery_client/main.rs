@@ -1,5 +1,5 @@
-//! The client library over networks that are cut and servers that are killed (protocol.md, sections 4 and 5): what is
-//! stored comes once and in order, and whoever was somewhere is there again.
+//! The client library over networks that are cut and servers that are killed (docs/protocol/resume.md, order.md): what
+//! is stored comes once and in order, and a client that was in a room is in it again.
 
 mod mail;
 mod outages;

@@ -15,7 +15,7 @@ pub(crate) struct Description {
 
 /// One call, as it is described.
 pub(crate) struct Call<'a> {
-    /// As in the tables of http.md.
+    /// As in the tables of docs/http.md.
     pub(crate) name: String,
     pub(crate) path: &'a str,
     pub(crate) operation: &'a Value,

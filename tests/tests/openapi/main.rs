@@ -1,4 +1,4 @@
-//! The description of the HTTP API, and the page that shows it (http.md, first paragraph).
+//! The description of the HTTP API, and the page that shows it (docs/http.md).
 
 mod answers;
 mod description;

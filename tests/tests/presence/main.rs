@@ -1,4 +1,4 @@
-//! Who shows himself how, and who is told (protocol.md, section 4, "Presence", and section 5).
+//! Presence: who shows themselves how, and who is told (docs/protocol/messages.md, resume.md).
 
 mod away;
 mod doors;

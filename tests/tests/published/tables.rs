@@ -97,7 +97,7 @@ fn the_error_codes_are_those_of_the_code_with_their_status() {
         .map(|code| (code.as_str().to_owned(), code.http_status().to_string()))
         .collect();
     assert_eq!(shown, expected);
-    assert!(table.iter().all(|row| !row[2].is_empty()));
+    assert!(table.iter().all(|row| !row[2].is_empty() && !row[3].is_empty()), "each says what a client does");
 }
 
 #[test]
@@ -205,4 +205,20 @@ fn the_rate_limits_are_those_that_the_server_counts() {
     let table = Page::read("docs/operations.md").table("## Rate limits");
     let shown: BTreeSet<String> = table.iter().flat_map(|row| code_words(&row[0])).collect();
     assert_eq!(shown, counted);
+}
+
+/// The metrics page names every metric that the server tells, with its type, and no other.
+#[test]
+fn the_metrics_are_those_that_the_server_tells() {
+    let metrics = TestServer::shared().metrics();
+    let told: BTreeMap<String, String> = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+        .map(|(name, kind)| (name.to_owned(), kind.to_owned()))
+        .collect();
+    assert!(told.len() > 10, "{metrics}");
+    let table = Page::read("docs/operations.md").table("## Metrics");
+    let shown: BTreeMap<String, String> =
+        table.iter().map(|row| (code_words(&row[0])[0].clone(), row[1].clone())).collect();
+    assert_eq!(shown, told);
 }

@@ -1,4 +1,4 @@
-//! Rooms: joined and left, talked in, read, decided about (protocol.md, section 4, "Rooms"; http.md, rooms).
+//! Rooms: joined and left, talked in, read, decided about (docs/protocol/messages.md; docs/http.md, rooms).
 
 mod doors;
 mod entering;

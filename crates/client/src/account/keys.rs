@@ -1,4 +1,4 @@
-//! The keys of others, as far as they prove themselves (security.md, "Identity is not the server's to give").
+//! The keys of others, as far as they prove themselves (docs/security.md).
 
 use aldis_auth::{Chain, EncryptionKey, Provisional, PublicKey};
 use aldis_protocol::{

@@ -1,4 +1,4 @@
-//! From the open socket to `connected` (protocol.md, section 3).
+//! From the open socket to `connected` (docs/protocol/handshake.md).
 
 use std::time::Instant;
 

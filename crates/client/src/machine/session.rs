@@ -1,4 +1,4 @@
-//! What a session needs to outlive its socket (protocol.md, section 5).
+//! What a session needs to outlive its socket (docs/protocol/resume.md).
 
 use std::{
     collections::VecDeque,

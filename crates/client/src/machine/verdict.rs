@@ -38,7 +38,7 @@ pub(super) enum Verdict {
     Stop,
 }
 
-/// Decides by the `error` before the close, else by the code, else by its range (protocol.md, section 8).
+/// Decides by the `error` before the close, else by the code, else by its range (docs/protocol/codes.md).
 pub(super) fn judge(ending: &Ending, by_key: bool) -> Verdict {
     let Some((code, reason)) = ending.code() else { return Verdict::Reconnect };
     if by_key && ending.refusal.is_some_and(is_final_for_keys) {
@@ -84,7 +84,7 @@ fn is_final_for_keys(code: ErrorCode) -> bool {
     )
 }
 
-/// The close that follows an `auth_failure` (protocol.md, section 1).
+/// The close that follows an `auth_failure` (docs/protocol/doors.md).
 fn close_after(code: ErrorCode) -> CloseCode {
     const SPECIAL: [CloseCode; 4] = [
         CloseCode::TokenMissing,

@@ -6,7 +6,7 @@ use aldis_protocol::{SetPresence, Status, UserRef, limits::MAX_USERS_PER_SUBSCRI
 
 use crate::purpose::Errand;
 
-/// Users that a session may watch (protocol.md, section 4).
+/// Users that a session may watch (docs/protocol/messages.md).
 const MAX_SUBSCRIPTIONS: usize = 500;
 
 #[derive(Debug, Default)]

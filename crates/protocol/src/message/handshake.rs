@@ -1,4 +1,4 @@
-//! How a session begins, and how it is authenticated again (protocol.md, section 3).
+//! How a session begins, and how it is authenticated again (docs/protocol/handshake.md).
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! Whether the other side is still there, and what it has received (protocol.md, sections 4 and 5).
+//! Whether the other side is still there, and what it has received (docs/protocol/messages.md, resume.md).
 
 use serde::{Deserialize, Serialize};
 

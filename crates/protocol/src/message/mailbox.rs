@@ -1,4 +1,4 @@
-//! Encrypted messages that wait for whoever is away (protocol.md, section 4, "Encrypted messages").
+//! Encrypted messages that wait for whoever is away (docs/protocol/messages.md).
 
 use std::borrow::Cow;
 

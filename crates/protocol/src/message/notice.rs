@@ -1,4 +1,4 @@
-//! Notices of the server (protocol.md, section 4, "Notices").
+//! Notices of the server (docs/protocol/messages.md).
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Presence: how users show themselves (protocol.md, section 4, "Presence").
+//! Presence: how users show themselves (docs/protocol/messages.md).
 
 use std::borrow::Cow;
 

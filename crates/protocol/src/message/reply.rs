@@ -1,4 +1,4 @@
-//! The replies that most requests share (protocol.md, section 4).
+//! The replies that most requests share (docs/protocol/messages.md).
 
 use std::borrow::Cow;
 

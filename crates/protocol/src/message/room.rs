@@ -1,4 +1,4 @@
-//! Rooms: who is in them, and what is said there (protocol.md, section 4, "Rooms").
+//! Rooms: who is in them, and what is said there (docs/protocol/messages.md).
 
 use std::borrow::Cow;
 

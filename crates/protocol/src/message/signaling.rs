@@ -1,4 +1,4 @@
-//! How two devices find a way to each other (protocol.md, section 4, "Signaling").
+//! How two devices find a way to each other (docs/protocol/messages.md).
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! Limits by address (http.md, "Rate limits by default"): what anybody can name is never limited by itself.
+//! Limits by address (docs/operations.md, "Rate limits"): what anybody can name is never limited by itself.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What is said in rooms: kept and numbered, or not (protocol.md, section 4, "Rooms").
+//! What is said in rooms: kept and numbered, or not (docs/protocol/messages.md).
 
 use std::sync::Arc;
 

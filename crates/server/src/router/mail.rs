@@ -1,4 +1,4 @@
-//! Encrypted messages: posted, and marked as delivered and read (protocol.md, section 4, "Encrypted messages").
+//! Encrypted messages: posted, and marked as delivered and read (docs/protocol/messages.md).
 
 use std::sync::Arc;
 

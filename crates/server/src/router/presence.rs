@@ -1,4 +1,4 @@
-//! Presence: how devices show themselves, and who is told (protocol.md, section 4, "Presence").
+//! Presence: how devices show themselves, and who is told (docs/protocol/messages.md).
 //!
 //! A session that watches is never handed a presence. It is [marked](Outlet::mark), and asks what it is to
 //! [tell](Router::tell) when its socket has room: so that is the latest, and what its user may see by then.

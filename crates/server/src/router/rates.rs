@@ -1,4 +1,4 @@
-//! Limits that are counted by who is signed in (http.md, "Rate limits by default").
+//! Limits that are counted by who is signed in (docs/operations.md, "Rate limits").
 
 use aldis_auth::RefreshToken;
 use aldis_protocol::{

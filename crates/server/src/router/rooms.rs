@@ -1,4 +1,4 @@
-//! Who enters and leaves rooms, and what those inside are told of it (protocol.md, section 4, "Rooms").
+//! Who enters and leaves rooms, and what those inside are told of it (docs/protocol/messages.md).
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},

@@ -1,4 +1,4 @@
-//! Signals between devices (protocol.md, section 4, "Signaling").
+//! Signals between devices (docs/protocol/messages.md).
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A mailbox is streamed to a session, as its socket has room (protocol.md, section 4, `sync`).
+//! A mailbox is streamed to a session, as its socket has room (docs/protocol/messages.md, `sync`).
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! How a connection becomes a session, for all five doors (protocol.md, sections 1, 3 and 9).
+//! How a connection becomes a session, for all five doors (docs/protocol/doors.md, handshake.md, codes.md).
 //!
 //! One type per state: [`Arrival`] (came in) → [`AwaitingProof`] (on the two doors where the proof comes on the socket)
 //! → [`Question`] (for whoever knows tokens, keys and devices) → an identity or a [`Refusal`]. A proof is consumed by

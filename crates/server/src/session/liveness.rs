@@ -1,4 +1,4 @@
-//! Whether the client is still there: a ping every 30 s, a pong within 10 s (protocol.md, "Liveness").
+//! Whether the client is still there: a ping every 30 s, a pong within 10 s (docs/protocol/handshake.md, "Liveness").
 
 use aldis_protocol::{
     CloseCode,

@@ -1,4 +1,4 @@
-//! What was sent and not yet confirmed: counted, kept, and sent again after a break (protocol.md, section 5).
+//! What was sent and not yet confirmed: counted, kept, and sent again after a break (docs/protocol/resume.md).
 
 use std::collections::VecDeque;
 

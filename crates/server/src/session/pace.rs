@@ -1,4 +1,4 @@
-//! How fast a client may speak: 50 messages a second in bursts of 100 (http.md, "Rate limits by default"). Frames
+//! How fast a client may speak: 50 messages a second in bursts of 100 (docs/operations.md, "Rate limits"). Frames
 //! without a reply count as messages: pings, pongs, small parts of messages, and confirmations of little.
 
 use aldis_protocol::{CloseCode, MessageKind};

@@ -1,4 +1,4 @@
-//! A session whose token is about to expire asks for a new one, and goes on (protocol.md, section 3).
+//! A session whose token is about to expire asks for a new one, and goes on (docs/protocol/handshake.md).
 
 use aldis_protocol::{
     CloseCode, Door, Refusal,

@@ -1,4 +1,4 @@
-//! Coming back to a session: tokens that name it, and the socket that is handed over (protocol.md, section 5).
+//! Coming back to a session: tokens that name it, and the socket that is handed over (docs/protocol/resume.md).
 
 use aldis_protocol::{Codec, Door, RequestId, Resume, RoomId, Secret, SessionId, binary};
 use subtle::ConstantTimeEq;
