@@ -74,10 +74,18 @@ impl Dialer {
 }
 
 impl Route {
-    /// The way to a server by its base URL, for whom the system trusts.
+    /// The way to a URL that is encrypted, or stays on this machine.
     pub(crate) fn to(url: &str) -> Result<Self, InvalidUrl> {
-        let endpoint = Endpoint::parse(url)?;
-        Ok(Self { endpoint, roots: Roots::System, transport: Transport::Tcp, timeout: CONNECT_TIMEOUT })
+        Ok(Self::by(Endpoint::parse(url)?.protected()?))
+    }
+
+    /// The way to any URL.
+    pub(crate) fn insecurely_to(url: &str) -> Result<Self, InvalidUrl> {
+        Ok(Self::by(Endpoint::parse(url)?))
+    }
+
+    fn by(endpoint: Endpoint) -> Self {
+        Self { endpoint, roots: Roots::System, transport: Transport::Tcp, timeout: CONNECT_TIMEOUT }
     }
 
     /// A stream to the server that HTTP can be spoken over.

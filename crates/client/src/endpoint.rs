@@ -1,6 +1,6 @@
 //! The server's URL, taken apart once.
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 use aldis_auth::audience_of;
 use aldis_protocol::Door;
@@ -16,6 +16,10 @@ pub enum InvalidUrl {
     /// It is neither `http`, `https`, `ws` nor `wss`.
     #[error("the URL's scheme is none of http, https, ws, wss")]
     Scheme,
+    /// It is plain `http` or `ws`, and the host is not this machine: everybody on the way could read the tokens, and pass
+    /// on another server's challenge for the client to sign.
+    #[error("the URL is not encrypted: use https or wss, or say Options::insecure or Server::insecure")]
+    Insecure,
     /// It has user, password, query or fragment: credentials do not belong in a URL.
     #[error("the URL has more than scheme, host, port and path")]
     Extra,
@@ -56,6 +60,11 @@ impl Endpoint {
         })
     }
 
+    /// The endpoint, unless others could read what is said to it.
+    pub(crate) fn protected(self) -> Result<Self, InvalidUrl> {
+        if self.secure || is_loopback(&self.host) { Ok(self) } else { Err(InvalidUrl::Insecure) }
+    }
+
     /// The URL of the door that the client comes in by.
     pub(crate) fn door_url(&self) -> String {
         let scheme = if self.secure { "wss" } else { "ws" };
@@ -66,6 +75,11 @@ impl Endpoint {
     pub(crate) fn path(&self, path: &str) -> String {
         format!("{}{path}", self.base_path)
     }
+}
+
+/// Whether a host is this machine, whatever a name server says.
+fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 impl fmt::Display for Endpoint {
@@ -94,6 +108,29 @@ mod tests {
     fn an_ipv6_host_is_dialled_without_brackets() {
         let endpoint = Endpoint::parse("ws://[::1]").unwrap();
         assert_eq!((endpoint.host.as_str(), endpoint.port, endpoint.audience.as_str()), ("::1", 80, "[::1]"));
+    }
+
+    #[test]
+    fn what_is_not_encrypted_stays_on_this_machine() {
+        let protected = |url: &str| Endpoint::parse(url).unwrap().protected().map(drop);
+        for url in [
+            "https://relay.example",
+            "wss://10.0.0.1",
+            "http://LOCALHOST:8000",
+            "ws://127.8.9.1",
+            "ws://[::1]",
+        ] {
+            assert_eq!(protected(url), Ok(()), "{url}");
+        }
+        for url in [
+            "http://relay.example",
+            "ws://10.0.0.1",
+            "http://localhost.example",
+            "http://[::2]",
+            "http://0.0.0.0",
+        ] {
+            assert_eq!(protected(url), Err(InvalidUrl::Insecure), "{url}");
+        }
     }
 
     #[test]

@@ -29,9 +29,27 @@ impl Options {
     /// prove oneself to it. A challenge is signed only for the host and port of this URL.
     ///
     /// # Errors
-    /// [`InvalidUrl`].
+    /// [`InvalidUrl`]; [`InvalidUrl::Insecure`] where the URL is plain `http` or `ws` and the host is not this machine.
     pub fn new(url: &str, credentials: Credentials) -> Result<Self, InvalidUrl> {
         Ok(Self::by(Route::to(url)?, credentials))
+    }
+
+    /// As [`new`](Self::new), but takes a URL without TLS to another machine too: for networks that encrypt by
+    /// themselves, and for tests. Everybody on the way can read tokens, read and change what is said, and pass on the
+    /// challenge of another server, so that the client signs in there for them.
+    ///
+    /// ```
+    /// use aldis_client::{Credentials, InvalidUrl, Options};
+    ///
+    /// let credentials = || Credentials::token(|_| async { Ok::<_, std::io::Error>("a token".to_owned()) });
+    /// assert!(matches!(Options::new("http://relay.internal", credentials()), Err(InvalidUrl::Insecure)));
+    /// assert!(Options::insecure("http://relay.internal", credentials()).is_ok());
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidUrl`], never [`InvalidUrl::Insecure`].
+    pub fn insecure(url: &str, credentials: Credentials) -> Result<Self, InvalidUrl> {
+        Ok(Self::by(Route::insecurely_to(url)?, credentials))
     }
 
     /// The same by a way that is known already.

@@ -56,16 +56,29 @@ impl Server {
     /// signed only for the host and port of this URL. Nothing is dialled yet.
     ///
     /// # Errors
-    /// [`InvalidUrl`].
+    /// [`InvalidUrl`]; [`InvalidUrl::Insecure`] where the URL is plain `http` or `ws` and the host is not this machine.
     pub fn new(url: &str) -> Result<Self, InvalidUrl> {
-        Ok(Self {
-            caller: Arc::new(Caller::new(Route::to(url)?, CALL_TIMEOUT)),
+        Ok(Self::by(Route::to(url)?))
+    }
+
+    /// As [`new`](Self::new), but takes a URL without TLS to another machine too:
+    /// [`Options::insecure`](crate::Options::insecure) says what that costs.
+    ///
+    /// # Errors
+    /// [`InvalidUrl`], never [`InvalidUrl::Insecure`].
+    pub fn insecure(url: &str) -> Result<Self, InvalidUrl> {
+        Ok(Self::by(Route::insecurely_to(url)?))
+    }
+
+    fn by(route: Route) -> Self {
+        Self {
+            caller: Arc::new(Caller::new(route, CALL_TIMEOUT)),
             call_timeout: CALL_TIMEOUT,
             totp: None,
             keeper: None,
             new_device: NewDevice::Registered { name: None },
             pins: Arc::default(),
-        })
+        }
     }
 
     /// Asks for the code of the authenticator app, where a sign-in turns out to need one: at most

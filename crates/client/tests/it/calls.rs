@@ -110,7 +110,7 @@ async fn a_server_that_says_nothing_is_left_after_30_seconds() {
         Ok::<_, io::Error>(near)
     };
     let begun = tokio::time::Instant::now();
-    let server = Server::new(URL).unwrap().transport(reach);
+    let server = Server::insecure(URL).unwrap().transport(reach);
     assert!(matches!(look_up(&server).await, CallError::TimedOut));
     assert_eq!(begun.elapsed().as_secs(), 30);
     assert!(matches!(look_up(&server.call_timeout(Duration::from_secs(2))).await, CallError::TimedOut));
@@ -120,7 +120,7 @@ async fn a_server_that_says_nothing_is_left_after_30_seconds() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_is_away_is_told() {
     let reach = |_, _| async { Err::<tokio::io::DuplexStream, _>(io::ErrorKind::ConnectionRefused.into()) };
-    let error = look_up(&Server::new(URL).unwrap().transport(reach)).await;
+    let error = look_up(&Server::insecure(URL).unwrap().transport(reach)).await;
     assert!(matches!(&error, CallError::Dial(error) if matches!(**error, DialError::Connect(_))), "{error}");
     assert!(error.is_retryable());
 }
@@ -132,7 +132,7 @@ async fn a_connection_that_breaks_is_told() {
         tokio::spawn(async move { far.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{").await });
         Ok::<_, io::Error>(near)
     };
-    let error = look_up(&Server::new(URL).unwrap().transport(reach)).await;
+    let error = look_up(&Server::insecure(URL).unwrap().transport(reach)).await;
     assert!(matches!(error, CallError::Broken(_)), "{error}");
 }
 

@@ -187,7 +187,7 @@ async fn a_server_that_answers_pings_is_kept() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dial_that_goes_nowhere_ends_after_10_seconds() {
-    let options = Options::new(URL, Credentials::key(key()))
+    let options = Options::insecure(URL, Credentials::key(key()))
         .unwrap()
         .transport(|_, _| std::future::pending::<std::io::Result<tokio::io::DuplexStream>>());
     let (_client, mut events) = Client::start(options);

@@ -58,7 +58,7 @@ impl Network {
                 sender.send(far).await.map(|()| near).map_err(|_| io::ErrorKind::ConnectionRefused.into())
             }
         };
-        (Self { dialled }, Options::new(URL, credentials).unwrap().transport(reach))
+        (Self { dialled }, Options::insecure(URL, credentials).unwrap().transport(reach))
     }
 
     /// A client with a key, and the other end of its first connection.

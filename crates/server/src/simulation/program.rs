@@ -43,7 +43,7 @@ fn options(people: &Arc<People>, me: usize) -> Options {
     let person = people.of(me);
     let cursor = person.notes().letters.cursor();
     let (handler, dialler) = (Arc::clone(people), Arc::clone(people));
-    Options::new(&format!("http://{SERVER}"), person.credentials())
+    Options::insecure(&format!("http://{SERVER}"), person.credentials())
         .unwrap()
         .transport(move |host, port| {
             let broken = dialler.of(me).new_line();
