@@ -1,4 +1,4 @@
-//! Accounts from elsewhere: lines of `email, bcrypt hash`.
+//! Accounts from elsewhere: comma-separated values (RFC 4180), an account a line, with an email address and a bcrypt hash.
 
 use std::{
     fs::File,
@@ -10,6 +10,9 @@ use aldis_auth::BcryptHashError;
 use aldis_protocol::UserId;
 use uuid::Uuid;
 
+mod columns;
+
+use self::columns::Columns;
 use super::{AccountsError, Source, print};
 use crate::{
     clock::unix_ms_i64,
@@ -30,11 +33,13 @@ enum BadLine {
     TooLong,
     #[error("not UTF-8")]
     NotUtf8,
-    #[error("no comma between an address and a hash")]
-    NoComma,
-    #[error("no email address before the comma")]
+    #[error("not two columns, an address and a hash; name them in a first line where you have more")]
+    Columns,
+    #[error("the first line names no column {0}")]
+    NoColumn(&'static str),
+    #[error("no email address where one belongs")]
     NoAddress,
-    #[error("behind the comma: {0}")]
+    #[error("where a hash belongs: {0}")]
     NoHash(#[from] BcryptHashError),
 }
 
@@ -51,12 +56,13 @@ struct Counts {
 pub(super) async fn import(store: &Store, source: Source) -> Result<(), AccountsError> {
     let (mut lines, path) = open(source)?;
     let mut counts = Counts::default();
+    let mut columns = Columns::default();
     let mut batch = Vec::with_capacity(BATCH);
     while let Some(line) =
         next_line(&mut lines).map_err(|source| AccountsError::ImportFile { path: path.clone(), source })?
     {
         counts.lines += 1;
-        match line.and_then(|line| parse(&line, counts.lines == 1)) {
+        match line.and_then(|line| parse(&line, counts.lines == 1, &mut columns)) {
             Ok(account) => batch.extend(account),
             Err(bad) => counts.refuse(bad),
         }
@@ -116,17 +122,21 @@ fn next_line(lines: &mut dyn BufRead) -> io::Result<Option<Result<Vec<u8>, BadLi
     Ok((!line.is_empty()).then_some(Ok(line)))
 }
 
-/// The account of a line; none of an empty one.
-fn parse(line: &[u8], is_first: bool) -> Result<Option<ImportedAccount>, BadLine> {
+/// The account of a line; none of an empty one, and of a first one that names the columns.
+fn parse(line: &[u8], is_first: bool, columns: &mut Columns) -> Result<Option<ImportedAccount>, BadLine> {
     let text = str::from_utf8(line).map_err(|_| BadLine::NotUtf8)?;
     // Spreadsheets begin their files with a byte order mark.
     let text = text.strip_prefix('\u{feff}').filter(|_| is_first).unwrap_or(text).trim();
     if text.is_empty() {
         return Ok(None);
     }
-    let (address, hash) = text.rsplit_once(',').ok_or(BadLine::NoComma)?;
-    let email = email::canonical(address.trim_end()).ok_or(BadLine::NoAddress)?;
-    let hash = hash.trim_start();
+    let fields = columns::split(text).ok_or(BadLine::Columns)?;
+    if is_first && columns::are_names(&fields) {
+        *columns = Columns::named(&fields)?;
+        return Ok(None);
+    }
+    let (address, hash) = columns.pick(&fields)?;
+    let email = email::canonical(address).ok_or(BadLine::NoAddress)?;
     aldis_auth::check_bcrypt_hash(hash)?;
     let user_id = UserId::new(Uuid::now_v7());
     Ok(Some(ImportedAccount { user_id, email, password_hash: hash.to_owned() }))
@@ -139,7 +149,7 @@ mod tests {
     const HASH: &str = "$2a$06$.rCVZVOThsIa97pEDOxvGuRRgzG64bvtJ0938xuqzv18d3ZpQhstC";
 
     fn parsed(line: &str) -> Result<Option<(String, String)>, BadLine> {
-        let account = parse(line.as_bytes(), true)?;
+        let account = parse(line.as_bytes(), true, &mut Columns::default())?;
         Ok(account.map(|account| (account.email, account.password_hash)))
     }
 
@@ -153,21 +163,53 @@ mod tests {
         ] {
             assert_eq!(parsed(&line), expected, "{line:?}");
         }
-        assert_eq!(parsed(&format!("a,b@c,{HASH}")), Ok(Some(("a,b@c".to_owned(), HASH.to_owned()))));
+        let quoted = parsed(&format!("\"a,b@c\",\"{HASH}\""));
+        assert_eq!(quoted, Ok(Some(("a,b@c".to_owned(), HASH.to_owned()))));
         assert_eq!(parsed(" \r\n"), Ok(None));
     }
 
     #[test]
+    fn a_quoted_address_was_imported_with_its_quotes() {
+        let (address, _) = parsed(&format!("\"Ann@Example.test\",\"{HASH}\"\r\n")).unwrap().unwrap();
+        assert_eq!(address, "ann@example.test");
+    }
+
+    #[test]
+    fn a_first_line_may_name_the_columns() {
+        for (names, line) in [
+            ("email,password_hash", format!("ann@example.test,{HASH}")),
+            ("ID,Hashed_Password,\"E-Mail\",note", format!("7,{HASH},ann@example.test,\"a, b\"")),
+            ("\u{feff}hash,email", format!("{HASH},ann@example.test")),
+        ] {
+            let mut columns = Columns::default();
+            assert!(parse(names.as_bytes(), true, &mut columns).unwrap().is_none(), "{names}");
+            let account = parse(line.as_bytes(), false, &mut columns).unwrap().unwrap();
+            assert_eq!((account.email.as_str(), account.password_hash.as_str()), ("ann@example.test", HASH));
+        }
+        assert_eq!(parsed("id,email,name"), Err(BadLine::NoColumn("password_hash")));
+        let mut columns = Columns::named(&["email".into(), "x".into(), "hash".into()]).unwrap();
+        assert_eq!(parse(b"ann@example.test,x", false, &mut columns).map(drop), Err(BadLine::Columns));
+    }
+
+    #[test]
     fn what_is_wrong_with_a_line_is_said() {
-        assert_eq!(parsed("ann@example.test"), Err(BadLine::NoComma));
+        for line in [
+            "ann@example.test".to_owned(),
+            format!("1,ann@example.test,{HASH}"),
+            "a@b.c,\"x".to_owned() + ",y",
+        ] {
+            assert!(matches!(parsed(&line), Err(BadLine::Columns | BadLine::NoHash(_))), "{line:?}");
+        }
         for address in ["ann", "ann @example.test", "", "a\0@b", "a@b@c", "\"ann@example.test\" x"] {
             assert_eq!(parsed(&format!("{address},{HASH}")), Err(BadLine::NoAddress), "{address:?}");
         }
-        for hash in ["", "secret", &HASH[1..], &HASH[..59], "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA"] {
+        for hash in
+            ["", "secret", &HASH[1..], &HASH[..59], "\"$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA\""]
+        {
             let refused = parsed(&format!("ann@example.test,{hash}"));
             assert!(matches!(refused, Err(BadLine::NoHash(_))), "{hash:?}: {refused:?}");
         }
-        assert_eq!(parse(b"\xff,x", true).map(drop), Err(BadLine::NotUtf8));
+        assert_eq!(parse(b"\xff,x", true, &mut Columns::default()).map(drop), Err(BadLine::NotUtf8));
     }
 
     #[test]

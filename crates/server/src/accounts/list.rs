@@ -37,11 +37,14 @@ fn line(account: &AccountSummary) -> String {
     format!("{user_id}\t{email}\t{fingerprint}\t{state}\t{totp}\t{created_at}\n")
 }
 
-/// An address, in which nothing can turn the rest of the line around.
+/// An address, in which nothing can turn the rest of the line around, and which no spreadsheet takes for a formula: it
+/// computes what begins with one of these signs.
 fn shown(email: &str) -> String {
     let mut shown = String::with_capacity(email.len());
-    for character in email.chars() {
-        if character.is_ascii_graphic() || character.is_alphanumeric() {
+    for (place, character) in email.chars().enumerate() {
+        let begins_formula = place == 0 && matches!(character, '=' | '+' | '-' | '@');
+        let is_plain = character.is_ascii_graphic() || character.is_alphanumeric();
+        if is_plain && !begins_formula {
             shown.push(character);
         } else {
             shown.extend(character.escape_unicode());
@@ -58,5 +61,15 @@ mod tests {
     fn an_address_turns_nothing_around() {
         assert_eq!(shown("o'brien+x@bücher.example"), "o'brien+x@bücher.example");
         assert_eq!(shown("a\u{202e}b@c"), "a\\u{202e}b@c");
+        assert_eq!(shown("a\u{1b}[2Jb@c"), "a\\u{1b}[2Jb@c");
+    }
+
+    #[test]
+    fn an_address_is_no_formula() {
+        assert_eq!(shown("=cmd|'/c calc'!A0@c"), "\\u{3d}cmd|'/c\\u{20}calc'!A0@c");
+        for sign in ["+", "-", "="] {
+            assert!(shown(&format!("{sign}1+1@c")).starts_with("\\u{"), "{sign}");
+        }
+        assert_eq!(shown("a=b@c"), "a=b@c");
     }
 }
