@@ -89,3 +89,19 @@ fn refusals_are_counted_wherever_they_happen() {
         assert_eq!(server.metric(series), value, "{series}");
     }
 }
+
+#[test]
+fn a_page_of_another_name_read_the_metrics() {
+    let server = TestServer::builder().env("ALDIS_ADMIN_NAMES", "metrics.aldis.example").start();
+    let url = server.metrics_url().unwrap();
+    let status = |host: &str| {
+        let request = reqwest::blocking::Client::new().get(&url).header("host", host);
+        request.send().unwrap().status().as_u16()
+    };
+    for host in ["localhost:9100", "127.0.0.1", "metrics.aldis.example:80", "METRICS.aldis.example"] {
+        assert_eq!(status(host), 200, "{host}");
+    }
+    for host in ["evil.example", "evil.example:9100", "aldis.example"] {
+        assert_eq!(status(host), 403, "{host}");
+    }
+}

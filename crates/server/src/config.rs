@@ -7,8 +7,10 @@ mod environment;
 mod error;
 mod file;
 mod flags;
+mod ice_url;
 pub mod key_file;
 mod layers;
+mod log;
 mod nearest;
 mod origin;
 mod place;
@@ -19,15 +21,17 @@ mod value;
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
+use self::{
+    environment::Environment,
+    flags::{Asked, Task},
+    layers::{Layer, Settings},
+};
 pub use self::{
     error::ConfigError,
+    log::{InvalidLogFilter, LogFilter},
     origin::{InvalidOrigin, Origin},
     place::Place,
     secret::SecretText,
-};
-use self::{
-    flags::{Asked, Task},
-    layers::Settings,
 };
 use crate::{accounts::Job, store::DatabaseUrl};
 
@@ -48,6 +52,8 @@ pub enum Loaded {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
+    /// What is logged.
+    pub log: LogFilter,
     /// Where clients are served.
     pub listen: SocketAddr,
     /// Where operators read metrics.
@@ -88,6 +94,10 @@ pub struct Config {
     pub trusted_proxy_hops: u8,
     /// Whether the limits per address, user, device and pair hold.
     pub rate_limits: bool,
+    /// Names by which operators reach the admin listener, besides loopback names and its address.
+    pub admin_names: Vec<String>,
+    /// Variables of the environment that begin like settings and are none.
+    unknown_variables: Vec<String>,
 }
 
 /// Where operators read metrics.
@@ -176,11 +186,14 @@ impl Config {
             Asked::Run { flags, task } => (flags, task),
             Asked::Text(text) => return Ok(Loaded::Print(text)),
         };
-        let variables = environment::parse(variables)?;
+        let Environment { layer: variables, unknown } = environment::parse(variables)?;
         let named = flags.get(CONFIG_VARIABLE).or_else(|| variables.get(CONFIG_VARIABLE));
-        let file = named.map(|given| file::read(given.path())).transpose()?.unwrap_or_default();
+        let file = match named {
+            Some(given) => file::read(given.checked(CONFIG_VARIABLE)?.path())?,
+            None => Layer::new(),
+        };
         let settings = Settings::merge(vec![flags, variables, file])?;
-        let config = Self::from_settings(&settings)?;
+        let config = Self { unknown_variables: unknown, ..Self::from_settings(&settings)? };
         Ok(match task {
             Task::Serve => Loaded::Run(Box::new(config)),
             Task::Check => Loaded::Print(report::in_force(&settings, &config)),
@@ -197,6 +210,7 @@ impl Config {
 
     fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
         Ok(Self {
+            log: settings.value(&setting::LOG, value::log_filter)?,
             listen: (
                 settings.value(&setting::HOST, value::address)?,
                 settings.value(&setting::PORT, value::port)?,
@@ -222,6 +236,8 @@ impl Config {
             session_memory: settings.value(&setting::SESSION_MEMORY, value::mebibytes)?,
             trusted_proxy_hops: settings.value(&setting::TRUSTED_PROXY_HOPS, value::hops)?,
             rate_limits: settings.value(&setting::RATE_LIMITS, value::boolean)?,
+            admin_names: settings.value(&setting::ADMIN_NAMES, value::host_names)?,
+            unknown_variables: Vec::new(),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! The HTTP API: the route table, and what every request meets before and after its handler.
 
 mod address;
+mod admin_host;
 mod audience;
 mod auth;
 mod body;

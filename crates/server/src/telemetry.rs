@@ -7,13 +7,11 @@ use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
 
-use crate::transport::UNLOGGED;
+use crate::{config::LogFilter, transport::UNLOGGED};
 
 /// Starts logging for the process. A second start changes nothing.
-pub fn start() {
-    let chosen = std::env::var("ALDIS_LOG").unwrap_or_else(|_| "info".to_owned());
-    let filter = EnvFilter::try_new(format!("{chosen},{UNLOGGED}"))
-        .unwrap_or_else(|_| EnvFilter::new(format!("info,{UNLOGGED}")));
+pub fn start(chosen: &LogFilter) {
+    let filter = EnvFilter::new(format!("{chosen},{UNLOGGED}"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let _ = lines.with_ansi(io::stderr().is_terminal()).try_init();
 }

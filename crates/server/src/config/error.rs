@@ -29,13 +29,23 @@ pub enum ConfigError {
         /// The variable.
         variable: String,
     },
-    /// An `ALDIS_` variable that means nothing.
-    #[error("{variable}: there is no such setting; {}remove it", suggestion(.nearest))]
+    /// An `ALDIS_` variable whose name is nearly that of a setting.
+    #[error("{variable}: there is no such setting; write \"{nearest}\" or remove it")]
     UnknownVariable {
         /// The variable.
         variable: String,
-        /// The known variable that it looks most like.
-        nearest: Option<String>,
+        /// The setting's variable.
+        nearest: String,
+    },
+    /// A control character in a value, as a line break that a file of variables left at its end.
+    #[error("{variable}{place}: the value holds the control character U+{character:04X}; remove it")]
+    ControlCharacter {
+        /// The setting, by its variable.
+        variable: &'static str,
+        /// Where the value was given.
+        place: Place,
+        /// The first of them, by its code point.
+        character: u32,
     },
     /// A key in the file that means nothing.
     #[error("{}, line {line}: there is no setting \"{key}\"; {}remove it", path.display(), suggestion(.nearest))]

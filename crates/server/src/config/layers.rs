@@ -16,8 +16,22 @@ pub(super) struct Given {
 }
 
 impl Given {
-    pub(super) fn new(text: String, place: Place) -> Self {
+    /// A line break at the end belongs to the file that the value stood in, not to the value.
+    pub(super) fn new(mut text: String, place: Place) -> Self {
+        text.truncate(text.trim_end_matches(['\r', '\n']).len());
         Self { text: Zeroizing::new(text), place }
+    }
+
+    /// The value, unless it holds a control character: none belongs into any setting, and a terminal shows none.
+    pub(super) fn checked(&self, variable: &'static str) -> Result<&Self, ConfigError> {
+        match self.text.chars().find(|character| character.is_control()) {
+            None => Ok(self),
+            Some(character) => Err(ConfigError::ControlCharacter {
+                variable,
+                place: self.place.clone(),
+                character: character.into(),
+            }),
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -38,6 +52,7 @@ impl Settings {
         for setting in setting::ALL {
             for layer in &mut layers {
                 if let Some(given) = take(setting, layer)? {
+                    given.checked(setting.variable)?;
                     settings.insert(setting.variable, given);
                     break;
                 }
@@ -104,7 +119,7 @@ fn take(setting: &'static Setting, layer: &mut Layer) -> Result<Option<Given>, C
         (None, Some(file)) => {
             let text = read_text(&file_variable, file.path(), MAX_SECRET_BYTES)?;
             let place = Place::Variable(file_variable);
-            Ok(Some(Given::new(text.trim_end_matches(['\r', '\n']).to_owned(), place)))
+            Ok(Some(Given::new(text.to_string(), place)))
         }
         (None, None) => Ok(None),
     }

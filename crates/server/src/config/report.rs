@@ -50,6 +50,9 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
         warnings
             .push(format!("metrics are served on {address} to whoever reaches it; see ALDIS_ADMIN_LISTEN"));
     }
+    for variable in &config.unknown_variables {
+        warnings.push(format!("{variable} is no setting of this server and has no effect"));
+    }
     if config.algorithm == TokenAlgorithm::EdDsa && config.secret_key.is_some() {
         warnings.push("SECRET_KEY has no effect with ALGORITHM=EdDSA; remove it".to_owned());
     }

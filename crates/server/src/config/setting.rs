@@ -115,6 +115,21 @@ pub(super) static ADMIN_LISTEN: Setting = public(
     "ADDRESS:PORT",
     "Where /metrics is served",
 );
+pub(super) static ADMIN_NAMES: Setting = public(
+    "admin_names",
+    "ALDIS_ADMIN_NAMES",
+    "",
+    "LIST",
+    "Host names by which /metrics is reached besides loopback names and its address, separated by commas",
+);
+pub(super) static LOG: Setting = public(
+    "log",
+    "ALDIS_LOG",
+    "info",
+    "LEVELS",
+    "What is logged: off, error, warn, info, debug or trace, or such levels by module as in \
+     info,aldis_server::store=debug",
+);
 pub(super) static TLS_CERT: Setting =
     public("tls.cert", "ALDIS_TLS_CERT", "", "FILE", "Certificate chain, PEM; read again when it changes");
 pub(super) static TLS_KEY: Setting =
@@ -195,6 +210,8 @@ pub(super) static ALL: &[&Setting] = &[
     &PUBLIC_ORIGIN,
     &ALLOWED_ORIGINS,
     &ADMIN_LISTEN,
+    &ADMIN_NAMES,
+    &LOG,
     &TLS_CERT,
     &TLS_KEY,
     &REGISTRATION,

@@ -35,6 +35,7 @@ const LONG_SECRET: &str = "a secret of more than thirty-two bytes";
 fn the_defaults_are_those_of_the_documentation() {
     let config = config(&[], &[]);
     assert_eq!(config.listen, "127.0.0.1:8000".parse().unwrap());
+    assert_eq!((config.log.to_string().as_str(), config.admin_names.len()), ("info", 0));
     assert_eq!(config.admin_listen.address, "127.0.0.1:9100".parse().unwrap());
     assert!(!config.admin_listen.explicit);
     assert_eq!(config.database_url.to_string(), "sqlite:aldis.db");
@@ -84,6 +85,8 @@ fn the_file_takes_every_setting() {
         public_origin = "https://aldis.example"
         allowed_origins = ["https://a.example", "https://b.example:8443"]
         admin_listen = "[::1]:9"
+        admin_names = ["metrics.aldis.example"]
+        log = "warn,aldis_server=debug"
         registration = "closed"
         routing = "open"
         resume_window = 0
@@ -110,6 +113,8 @@ fn the_file_takes_every_setting() {
     assert_eq!(config.public_origin.as_ref().map(Origin::audience), Some("aldis.example"));
     assert_eq!(config.allowed_origins.len(), 2);
     assert!(config.admin_listen.explicit);
+    assert_eq!(config.admin_names, ["metrics.aldis.example"]);
+    assert_eq!(config.log.to_string(), "warn,aldis_server=debug");
     assert_eq!((config.registration, config.routing), (Registration::Closed, Routing::Open));
     assert!(config.stun_urls.is_empty() && !config.rooms_auto_create && !config.rate_limits);
     assert_eq!(config.turn.as_ref().map(|turn| turn.urls.len()), Some(2));
@@ -140,12 +145,16 @@ fn every_bad_value_is_refused_by_name_with_the_remedy() {
         ("ALDIS_ALLOWED_ORIGINS", "*", "no wildcard"),
         ("ALDIS_ALLOWED_ORIGINS", "https://a.example,", "give scheme and host"),
         ("ALDIS_ADMIN_LISTEN", "9100", "give IP address and port"),
+        ("ALDIS_ADMIN_NAMES", "aldis:9100", "without a port"),
+        ("ALDIS_LOG", "warning", "give off, error, warn"),
         ("ALDIS_TLS_CERT", "", "give a path"),
         ("ALDIS_REGISTRATION", "maybe", "give open or closed"),
         ("ALDIS_ROUTING", "closed", "give contacts or open"),
         ("ALDIS_ROOMS_AUTO_CREATE", "yes", "give on or off"),
         ("ALDIS_STUN_URLS", "stun.example", "give URLs as stun:"),
         ("ALDIS_TURN_URLS", "stun:stun.example", "as turn:"),
+        ("ALDIS_TURN_URLS", "turn:2001:db8::1:3478", "stands in brackets"),
+        ("ALDIS_TURN_URLS", "turn:turn.example?transport=tls", "transport=udp"),
         ("ALDIS_TURN_SECRET", "", "give the secret"),
         ("ALDIS_RESUME_WINDOW", "-1", "from 0"),
         ("ALDIS_RESUME_WINDOW", "3601", "to 3600"),
@@ -213,14 +222,42 @@ fn an_unknown_variable_is_refused_with_the_nearest_name() {
     assert!(refusal(&[], &[("ALDIS_DATABASE_URL", "x")]).contains("write \"DATABASE_URL\""));
     assert!(refusal(&[], &[("ALDIS_PORT", "9000")]).contains("write \"PORT\""));
     assert!(refusal(&[], &[("ALDIS_TLS_CERT_FILE", "x")]).contains("ALDIS_TLS_CERT"));
-    assert!(refusal(&[], &[("ALDIS_NONSENSE_ALTOGETHER", "x")]).contains("; remove it"));
+}
+
+#[test]
+fn an_unknown_variable_that_is_near_no_setting_is_warned_of() {
+    let config = config(&[], &[("ALDIS_NONSENSE_ALTOGETHER", "x")]);
+    assert!(config.warnings().iter().any(|warning| warning.contains("ALDIS_NONSENSE_ALTOGETHER")));
+}
+
+#[test]
+fn the_line_end_of_a_file_of_variables_became_part_of_the_path() {
+    let variables = [("DATABASE_URL", "sqlite:x.db\r"), ("ALDIS_DATA_DIR", "data\r\n"), ("PORT", "81\n")];
+    let config = config(&[], &variables);
+    assert_eq!(config.database_url.to_string(), "sqlite:x.db");
+    assert_eq!((config.data_dir, config.listen.port()), (PathBuf::from("data"), 81));
+}
+
+#[test]
+fn a_control_character_is_refused_in_every_setting_and_place() {
+    for setting in setting::ALL {
+        let message = refusal(&[], &[(setting.variable, "a\u{1b}[2Jb")]);
+        assert!(message.starts_with(&format!("{}: ", setting.variable)), "{message}");
+        assert!(message.contains("U+001B") && !message.contains('\u{1b}'), "{message}");
+    }
+    assert!(refusal(&["--data-dir", "a\rb"], &[]).contains("(flag --data-dir)"));
+    let dir = TestDir::new();
+    let secret = dir.file("secret", "a secret with a line break\nin its middle, and long enough\n");
+    assert!(refusal(&[], &[("SECRET_KEY_FILE", &secret)]).contains("U+000A"));
+    assert!(from_file("data_dir = \"a\\tb\"\n").unwrap_err().to_string().contains("U+0009"));
+    assert!(refusal(&[], &[("ALDIS_CONFIG", "a\u{1b}b")]).contains("U+001B"));
 }
 
 #[test]
 fn variables_of_others_are_left_alone() {
     let others = [
         ("PATH", "/bin"),
-        ("ALDIS_LOG", "debug"),
+        ("ALDIS_POSTGRESQL_SERVICE_HOST", "10.0.0.2"),
         ("ALDIS_SERVICE_HOST", "10.0.0.1"),
         ("ALDIS_PORT", "tcp://10.0.0.1:80"),
         ("ALDIS_PORT_80_TCP_PROTO", "tcp"),

@@ -8,7 +8,7 @@ use std::{
 
 use aldis_auth::MIN_SECRET_BYTES;
 
-use super::{Origin, SecretText, layers::Remedy};
+use super::{InvalidLogFilter, LogFilter, Origin, SecretText, ice_url, layers::Remedy};
 use crate::store::{DatabaseUrl, InvalidDatabaseUrl};
 
 pub(super) fn address(text: &str) -> Result<IpAddr, Remedy> {
@@ -94,6 +94,19 @@ pub(super) fn secret_key(text: &str) -> Result<SecretText, Remedy> {
     Ok(SecretText::new(text.to_owned()))
 }
 
+pub(super) fn log_filter(text: &str) -> Result<LogFilter, Remedy> {
+    text.parse().map_err(|error: InvalidLogFilter| error.to_string().into())
+}
+
+/// Names as they stand in `Host`, without a port.
+pub(super) fn host_names(text: &str) -> Result<Vec<String>, Remedy> {
+    list(text, |name| {
+        let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+        let is_name = plain && name.starts_with(|first: char| first.is_ascii_alphanumeric());
+        if is_name { Ok(name.to_ascii_lowercase()) } else { Err("give host names without a port".into()) }
+    })
+}
+
 pub(super) fn turn_secret(text: &str) -> Result<SecretText, Remedy> {
     if text.is_empty() {
         return Err("give the secret of the TURN servers, or leave it out".into());
@@ -116,13 +129,13 @@ pub(super) fn origins(text: &str) -> Result<Vec<Origin>, Remedy> {
 
 pub(super) fn stun_urls(text: &str) -> Result<Vec<String>, Remedy> {
     list(text, |url| {
-        ice_url(url, ["stun:", "stuns:"], "give URLs as stun:stun.example:3478, separated by commas")
+        ice_url(url, ice_url::Kind::Stun, "give URLs as stun:stun.example:3478, separated by commas")
     })
 }
 
 pub(super) fn turn_urls(text: &str) -> Result<Vec<String>, Remedy> {
     let remedy = "give at least one URL as turn:turn.example:3478?transport=udp, separated by commas";
-    let urls = list(text, |url| ice_url(url, ["turn:", "turns:"], remedy))?;
+    let urls = list(text, |url| ice_url(url, ice_url::Kind::Turn, remedy))?;
     if urls.is_empty() { Err(remedy.into()) } else { Ok(urls) }
 }
 
@@ -161,12 +174,9 @@ fn origin(text: &str) -> Result<Origin, Remedy> {
     text.parse().map_err(|error: super::InvalidOrigin| error.remedy().into())
 }
 
-fn ice_url(text: &str, schemes: [&str; 2], remedy: &'static str) -> Result<String, Remedy> {
-    let rest = schemes.iter().find_map(|scheme| text.strip_prefix(scheme)).unwrap_or_default();
-    let has_host = rest.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '[');
-    if has_host && rest.bytes().all(|byte| byte.is_ascii_graphic()) {
-        Ok(text.to_owned())
-    } else {
-        Err(remedy.into())
+fn ice_url(text: &str, kind: ice_url::Kind, remedy: &'static str) -> Result<String, Remedy> {
+    match ice_url::check(text, kind) {
+        Ok(()) => Ok(text.to_owned()),
+        Err(problem) => Err(format!("{problem}; {remedy}").into()),
     }
 }

@@ -6,25 +6,26 @@ use aldis_protocol::ErrorCode;
 use axum::{
     Router,
     extract::{MatchedPath, Request, State},
-    middleware::{Next, from_fn},
+    middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::get,
 };
 use http::header::CONTENT_TYPE;
 
-use super::{head, problem};
+use super::{admin_host, head, problem};
 use crate::{metrics::Gauges, node::Node};
 
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The route of requests that found none.
 const NO_ROUTE: &str = "none";
 
-/// What the admin listener answers: `GET /metrics`.
+/// What the admin listener answers, to its own names: `GET /metrics`. Nothing there changes anything.
 pub(crate) fn admin_routes(node: Arc<Node>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(from_fn_with_state(Arc::clone(&node), admin_host::check))
         .layer(from_fn(head::limit))
         .with_state(node)
 }

@@ -1,0 +1,78 @@
+//! What is logged: a level, or levels by module.
+
+use std::{fmt, str::FromStr};
+
+/// Levels, for everything or by module: `info`, or `warn,aldis_server::session=debug`. What the library that filters
+/// takes beyond that is refused, as it takes any word at all for the name of a module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFilter(String);
+
+/// The text names no levels.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "give off, error, warn, info, debug or trace, or such levels by module, separated by commas, as \
+     info,aldis_server::store=debug"
+)]
+pub struct InvalidLogFilter;
+
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+impl FromStr for LogFilter {
+    type Err = InvalidLogFilter;
+
+    fn from_str(text: &str) -> Result<Self, InvalidLogFilter> {
+        let text = text.to_ascii_lowercase();
+        let directives: Vec<&str> = text.split(',').map(str::trim).collect();
+        let valid = directives.iter().all(|directive| match directive.split_once('=') {
+            None => LEVELS.contains(directive),
+            Some((module, level)) => is_module(module) && LEVELS.contains(&level),
+        });
+        if valid { Ok(Self(directives.join(","))) } else { Err(InvalidLogFilter) }
+    }
+}
+
+impl fmt::Display for LogFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A path of Rust modules: names of letters, digits and underscores between double colons.
+fn is_module(path: &str) -> bool {
+    path.split("::").all(|name| {
+        name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+            && name.chars().all(|character| character.is_ascii_alphanumeric() || character == '_')
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Option<String> {
+        text.parse::<LogFilter>().ok().map(|filter| filter.to_string())
+    }
+
+    #[test]
+    fn levels_stand_alone_or_by_module() {
+        for (text, filter) in [
+            ("info", "info"),
+            ("WARN", "warn"),
+            ("off", "off"),
+            ("info, aldis_server::store=debug", "info,aldis_server::store=debug"),
+            ("warn,hyper=trace,_x=off", "warn,hyper=trace,_x=off"),
+        ] {
+            assert_eq!(parsed(text).as_deref(), Some(filter), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_word_that_is_no_level_silenced_everything() {
+        for text in
+            ["warning", "", "verbose", "info,", "aldis_server", "store=loud", "=info", "a b=info", "1"]
+        {
+            assert_eq!(parsed(text), None, "{text:?}");
+        }
+    }
+}
