@@ -18,6 +18,7 @@ mod frame;
 mod http;
 pub mod mail;
 mod peer;
+pub mod pgbouncer;
 pub mod postgres;
 mod proto_peer;
 mod proxy;

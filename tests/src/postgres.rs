@@ -63,6 +63,35 @@ impl Cluster {
         }
     }
 
+    /// Runs statements in a database as its superuser.
+    ///
+    /// # Errors
+    /// What PostgreSQL says against them.
+    pub fn execute(&self, database: &str, statements: &str) -> io::Result<()> {
+        let port = self.port.to_string();
+        let mut psql = Command::new(self.tools.join("psql"));
+        psql.args([
+            "--no-psqlrc",
+            "--quiet",
+            "--set=ON_ERROR_STOP=1",
+            "--host=127.0.0.1",
+            "--username=postgres",
+        ]);
+        psql.args(["--port", &port, "--dbname", database, "--command", statements]);
+        let output = psql.stdin(Stdio::null()).output()?;
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()))
+        }
+    }
+
+    /// Where it listens, on loopback.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Stops the server, breaking every connection to it.
     ///
     /// # Errors
@@ -183,7 +212,7 @@ impl Drop for Keeper {
 
 /// PostgreSQL refuses to run as root, so root becomes the user that its package made. A process group of its own
 /// keeps an interrupt from the keyboard away from the keeper, which has to clean up after it.
-fn shell_as_postgres() -> io::Result<Command> {
+pub(crate) fn shell_as_postgres() -> io::Result<Command> {
     use std::os::unix::process::CommandExt;
 
     let user = Command::new("id").arg("-u").output()?;
@@ -216,6 +245,6 @@ fn major_version(tools: &Path) -> u32 {
     version.and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 
-fn free_port() -> io::Result<u16> {
+pub(crate) fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

@@ -170,9 +170,24 @@ impl TestServer {
 
     /// Sends SIGTERM and leaves it to drain.
     pub fn signal_terminate(&self) {
-        let id = self.process.running.lock().expect("the server's process").child.id();
-        let kill = Command::new("kill").arg("-TERM").arg(id.to_string()).status().expect("the command kill");
-        assert!(kill.success(), "SIGTERM could not be sent");
+        self.signals("TERM");
+    }
+
+    /// Sends a signal by its name without `SIG`.
+    pub fn signals(&self, name: &str) {
+        let id = self.process_id().to_string();
+        let kill = Command::new("kill").args([&format!("-{name}"), &id]).status().expect("the command kill");
+        assert!(kill.success(), "SIG{name} could not be sent");
+    }
+
+    /// Waits until a line of the log has this text.
+    #[track_caller]
+    pub fn awaits_log(&self, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.log().contains(text) {
+            assert!(Instant::now() < deadline, "no line with `{text}` in {}", self.log());
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Sends SIGTERM and waits for the end.

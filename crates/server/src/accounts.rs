@@ -118,7 +118,8 @@ impl Job {
 
     async fn run_on_store(self) -> Result<(), AccountsError> {
         let Self { config, command } = self;
-        let store = Store::open(&config.database_url, &StoreOptions::default()).await?;
+        let opened = Store::open(&config.database_url, &StoreOptions::default()).await;
+        let store = opened.map_err(|error| AccountsError::Database(config.database_url.explain(&error)))?;
         let accounts = Accounts { store: &store, hasher: config.password_hash.hasher() };
         let done = accounts.carry_out(command).await;
         store.close().await;

@@ -22,5 +22,5 @@ pub(crate) mod store;
 pub mod telemetry;
 mod transport;
 
-pub use server::{Server, StartError};
+pub use server::{Reloader, Server, StartError};
 pub use transport::TlsError;

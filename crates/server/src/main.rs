@@ -7,12 +7,12 @@ use std::{
 };
 
 use aldis_server::{
-    Server, StartError,
+    Reloader, Server, StartError,
     accounts::Job,
     config::{Config, Loaded, key_file},
     telemetry,
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Gives memory back after a storm of connections, which the system's allocator does not.
 #[global_allocator]
@@ -47,26 +47,57 @@ const FILE_LIMIT_REACHED: SignalKind = SignalKind::from_raw(25);
 
 async fn serve(config: Config) -> Result<(), StartError> {
     // Listened for before anybody learns the address: a signal that comes early is a signal all the same.
-    let told_to_stop = told_to_stop();
-    let _listening = signal(FILE_LIMIT_REACHED);
+    let signals = Signals::listen();
     let server = Server::bind(config).await?;
-    // Whoever started the server with port 0 learns the port here; a closed stdout is no failure.
+    // An operator who started the server with port 0 learns the port here; a closed stdout is no failure.
     let metrics = server.metrics_url().map(|url| format!("metrics on {url}\n")).unwrap_or_default();
     let _ =
         write!(io::stdout(), "listening on {}\n{metrics}", server.url()).and_then(|()| io::stdout().flush());
-    server.run(told_to_stop).await;
+    let reloader = server.reloader();
+    server.run(signals.until_stop(reloader)).await;
     Ok(())
 }
 
-/// Ends with SIGTERM or SIGINT. Where they cannot be listened for, they end the process by themselves.
-fn told_to_stop() -> impl Future<Output = ()> {
-    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    async {
-        let (Ok(mut terminate), Ok(mut interrupt)) = signals else { return std::future::pending().await };
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+/// The signals that a server answers. What is listened for no longer ends the process by itself.
+struct Signals {
+    stop: [io::Result<Signal>; 3],
+    hangup: io::Result<Signal>,
+    /// Signals that have no meaning here, and are sent by tools that take the server for another one.
+    _ignored: [io::Result<Signal>; 3],
+}
+
+impl Signals {
+    fn listen() -> Self {
+        Self {
+            stop: [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::quit()].map(signal),
+            hangup: signal(SignalKind::hangup()),
+            _ignored: [SignalKind::user_defined1(), SignalKind::user_defined2(), FILE_LIMIT_REACHED]
+                .map(signal),
         }
+    }
+
+    /// Ends with SIGTERM, SIGINT or SIGQUIT. SIGHUP has files read again.
+    async fn until_stop(self, reloader: Reloader) {
+        let Self { stop: [mut terminate, mut interrupt, mut quit], mut hangup, .. } = self;
+        loop {
+            tokio::select! {
+                () = received(&mut terminate) => return,
+                () = received(&mut interrupt) => return,
+                () = received(&mut quit) => return,
+                () = received(&mut hangup) => reloader.reload(),
+            }
+        }
+    }
+}
+
+/// Waits for a signal; for ever where it cannot be listened for.
+async fn received(signal: &mut io::Result<Signal>) {
+    let came = match signal {
+        Ok(signal) => signal.recv().await,
+        Err(_) => None,
+    };
+    if came.is_none() {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -51,7 +51,7 @@ pub enum StartError {
     #[error(transparent)]
     KeyFile(#[from] key_file::KeyFileError),
     /// The database cannot be opened.
-    #[error("cannot open the database: {0}")]
+    #[error("{0}")]
     Database(String),
     /// The address cannot be bound.
     #[error("cannot listen on {address}: {source}")]
@@ -77,10 +77,8 @@ impl Server {
     pub async fn bind(config: Config) -> Result<Self, StartError> {
         let ring = key_file::load_or_create(&config.data_dir)?;
         let tls = config.tls.as_ref().map(Tls::load).transpose()?;
-        let store = Store::open(&config.database_url, &StoreOptions::default())
-            .await
-            .map_err(|error| database(&error))?;
-        let store = Arc::new(store);
+        let opened = Store::open(&config.database_url, &StoreOptions::default()).await;
+        let store = Arc::new(opened.map_err(|error| database(&config, &error))?);
         let node = node(config, &ring, &store).await?;
         let listen = |source| StartError::Listen { address: node.config.listen, source };
         let listener = Listener::bind(node.config.listen, count_connection).map_err(listen)?;
@@ -108,6 +106,12 @@ impl Server {
         self.admin.as_ref().map(|admin| format!("http://{}/metrics", admin.address))
     }
 
+    /// What has its files read again while it runs.
+    #[must_use]
+    pub fn reloader(&self) -> Reloader {
+        Reloader(self.tls.as_ref().map(|tls| Arc::clone(&tls.certificates)))
+    }
+
     /// Serves until `shutdown` ends, then drains: sends everybody away in good order and waits for it.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self { node, store, listener, admin, tls, .. } = self;
@@ -125,6 +129,20 @@ impl Server {
         serving.spawn(serve(listener, acceptor, Arc::clone(&node), routes));
         shutdown.await;
         stop(&node, &store, serving, background).await;
+    }
+}
+
+/// Has a running server read its files again.
+#[derive(Debug, Clone)]
+pub struct Reloader(Option<Arc<Certificates>>);
+
+impl Reloader {
+    /// Reads the certificate and its key again. What cannot be used leaves the old certificate in place and is logged.
+    pub fn reload(&self) {
+        match &self.0 {
+            Some(certificates) => certificates.reload_soon(),
+            None => tracing::info!("asked to read files again; without TLS there are none"),
+        }
     }
 }
 
@@ -177,8 +195,8 @@ pub(crate) async fn node(
     store: &Arc<Store>,
 ) -> Result<Arc<Node>, StartError> {
     let router = Router::new(&config, ring, Arc::clone(store)).map_err(|_| StartError::SecretKeyTooShort)?;
-    router.recall_revocations().await.map_err(|error| database(&error))?;
-    router.recall_standings().await.map_err(|error| database(&error))?;
+    router.recall_revocations().await.map_err(|error| database(&config, &error))?;
+    router.recall_standings().await.map_err(|error| database(&config, &error))?;
     Ok(Arc::new(Node::new(config, Arc::new(router))))
 }
 
@@ -298,6 +316,6 @@ async fn sweep_store(store: Arc<Store>) {
     }
 }
 
-fn database(error: &StoreError) -> StartError {
-    StartError::Database(error.with_causes())
+fn database(config: &Config, error: &StoreError) -> StartError {
+    StartError::Database(config.database_url.explain(error))
 }

@@ -25,6 +25,7 @@ mod contacts;
 mod db;
 mod devices;
 mod error;
+mod explain;
 mod fair;
 mod identity;
 mod kept;
@@ -114,7 +115,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] where it cannot be reached or opened, [`StoreError::NewerDatabase`] and
-    /// [`StoreError::Migration`] where its tables are not those of this server.
+    /// [`StoreError::Migration`] where its tables are not those of this server, [`StoreError::Unsuitable`] where it is
+    /// of a kind that cannot serve. [`DatabaseUrl::explain`] words them for an operator.
     pub(crate) async fn open(url: &DatabaseUrl, options: &StoreOptions) -> Result<Self, StoreError> {
         let db = match &url.0 {
             Target::File(path) => sqlite::open_file(path, options).await?,

@@ -33,6 +33,9 @@ pub(crate) enum StoreError {
     /// A migration failed, or the database was migrated by something else than this server's migrations.
     #[error("the database cannot be migrated")]
     Migration(#[source] Arc<MigrateError>),
+    /// The database is of a kind that this server cannot work with; says which kind it needs.
+    #[error("{0}")]
+    Unsuitable(String),
     /// The database refused a statement of this server, or holds what it cannot read: a fault of the server or
     /// damage. Trying again will not help.
     #[error("the database refused a statement or holds what cannot be read")]
@@ -44,7 +47,9 @@ impl StoreError {
     pub(crate) fn is_retryable(&self) -> bool {
         match self {
             Self::Unavailable(_) | Self::Overloaded => true,
-            Self::NewerDatabase { .. } | Self::Migration(_) | Self::Internal(_) => false,
+            Self::NewerDatabase { .. } | Self::Migration(_) | Self::Unsuitable(_) | Self::Internal(_) => {
+                false
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! How a PostgreSQL database is opened.
 
 use sqlx::{
-    Connection, PgConnection, PgPool,
+    Connection, PgConnection, PgPool, Row,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -18,7 +18,13 @@ const SESSION_LIMITS: &str = "SET statement_timeout = '10s'; SET lock_timeout = 
 
 /// Opens the database, which must exist, and migrates it.
 pub(super) async fn open(connect: &PgConnectOptions, options: &StoreOptions) -> Result<Db, StoreError> {
-    let connect = connect.clone().application_name("aldis");
+    // No column is a float, and PgBouncer refuses a connection that sets this.
+    let mut connect = connect.clone().extra_float_digits(None);
+    if connect.get_application_name().is_none() {
+        connect = connect.application_name("aldis");
+    }
+    let opening = timeout(options.acquire_timeout, check(&connect)).await;
+    opening.map_err(|_| StoreError::timed_out())??;
     migrate(&connect, options).await?;
     let turns = Turns::new(writers(options), options.acquire_timeout);
     Ok(Db::Postgres(pool(connect, options), turns))
@@ -28,6 +34,46 @@ pub(super) async fn open(connect: &PgConnectOptions, options: &StoreOptions) -> 
 /// read always find one.
 fn writers(options: &StoreOptions) -> usize {
     usize::try_from(options.postgres_connections / 2).unwrap_or(1)
+}
+
+/// Refuses a database that would work at first and fail later.
+async fn check(connect: &PgConnectOptions) -> Result<(), StoreError> {
+    let mut connection = PgConnection::connect_with(connect).await?;
+    check_encoding(&mut connection).await?;
+    check_sessions(&mut connection, connect).await?;
+    Ok(connection.close().await?)
+}
+
+async fn check_encoding(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let row = sqlx::raw_sql("SHOW server_encoding").fetch_one(connection).await?;
+    let encoding: String = row.try_get(0)?;
+    if encoding == "UTF8" {
+        return Ok(());
+    }
+    Err(StoreError::Unsuitable(format!(
+        "its encoding is {encoding}, which cannot hold every text; create one with \
+         CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+    )))
+}
+
+/// Behind a pooler in transaction mode a connection of the server is another session of the database at each
+/// transaction: prepared statements and settings then belong to strangers. What one connection set, another sees there.
+async fn check_sessions(connection: &mut PgConnection, connect: &PgConnectOptions) -> Result<(), StoreError> {
+    sqlx::raw_sql("SET aldis.session = 'first'").execute(&mut *connection).await?;
+    let mut other = PgConnection::connect_with(connect).await?;
+    let setting = "SELECT coalesce(current_setting('aldis.session', true), '')";
+    let row = sqlx::raw_sql(setting).fetch_one(&mut other).await?;
+    let seen: String = row.try_get(0)?;
+    sqlx::raw_sql("RESET aldis.session").execute(&mut *connection).await?;
+    other.close().await?;
+    if seen.is_empty() {
+        return Ok(());
+    }
+    Err(StoreError::Unsuitable(
+        "a pooler in transaction mode (as PgBouncer's pool_mode = transaction) stands in front; use its session mode, \
+         or name PostgreSQL itself"
+            .to_owned(),
+    ))
 }
 
 /// On a connection of its own: it has no time limit, and a migration that fails leaves no lock in the pool.

@@ -1,6 +1,10 @@
 //! How a SQLite database is opened.
 
-use std::path::Path;
+use std::{
+    fs::{self, OpenOptions},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
+    path::Path,
+};
 
 use sqlx::{
     Connection, SqlitePool,
@@ -20,6 +24,7 @@ const WRITERS: usize = 1;
 
 /// Opens the database in `path`, made when missing, and migrates it.
 pub(super) async fn open_file(path: &Path, options: &StoreOptions) -> Result<Db, StoreError> {
+    create_private(path);
     let file = SqliteConnectOptions::new()
         // SQLite takes a name that starts with `file:` for a URI; joined to `.` a relative one cannot.
         .filename(Path::new(".").join(path))
@@ -34,6 +39,7 @@ pub(super) async fn open_file(path: &Path, options: &StoreOptions) -> Result<Db,
         replaced_when_stuck(pool(options)),
     )
     .await?;
+    make_private(path);
     let r = pool(options).max_connections(READERS).connect_lazy_with(file.read_only(true));
     Ok(Db::Sqlite { w, r, turns: Turns::new(WRITERS, options.acquire_timeout) })
 }
@@ -46,8 +52,40 @@ pub(super) async fn open_memory(options: &StoreOptions) -> Result<Db, StoreError
 
 async fn writer(connect: SqliteConnectOptions, pool: SqlitePoolOptions) -> Result<SqlitePool, StoreError> {
     let w = pool.max_connections(1).connect_with(connect).await?;
+    check_writable(&w).await?;
     MIGRATIONS.run(&w).await.map_err(|error| StoreError::of_migration(error, newest(&MIGRATIONS)))?;
     Ok(w)
+}
+
+/// SQLite opens a file that cannot be written for reading alone, and says nothing.
+async fn check_writable(w: &SqlitePool) -> Result<(), StoreError> {
+    Ok(w.begin_with("BEGIN IMMEDIATE").await?.rollback().await?)
+}
+
+/// Makes a file that is missing, readable by its owner alone from the start; SQLite gives its other files the same mode.
+fn create_private(path: &Path) {
+    // Where this fails, opening it says why.
+    let _ = OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY).open(path);
+}
+
+/// What belongs to a database: the file, the log of its latest writes, and that log's index.
+const FILES: [&str; 3] = ["", "-wal", "-shm"];
+const OWNER_ONLY: u32 = 0o600;
+
+/// Takes the rights of others from a database that was made with them.
+fn make_private(path: &Path) {
+    for ending in FILES {
+        let mut file = path.as_os_str().to_owned();
+        file.push(ending);
+        let Ok(metadata) = fs::metadata(&file) else { continue };
+        if metadata.mode() & 0o077 == 0 {
+            continue;
+        }
+        if let Err(error) = fs::set_permissions(&file, fs::Permissions::from_mode(OWNER_ONLY)) {
+            let file = Path::new(&file).display();
+            tracing::warn!(%file, %error, "other users of this machine may read the database; set the mode 0600");
+        }
+    }
 }
 
 fn pool(options: &StoreOptions) -> SqlitePoolOptions {

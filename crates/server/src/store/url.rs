@@ -4,12 +4,14 @@ use std::{fmt, path::PathBuf, str::FromStr};
 
 use sqlx::postgres::PgConnectOptions;
 
+mod parameters;
+
 /// A database that can be named in the configuration.
 ///
 /// SQLite: `sqlite:aldis.db` (relative to the working directory), `sqlite:/var/lib/aldis.db`, `sqlite::memory:`, and
 /// SQLAlchemy's forms, where `sqlite:///aldis.db` is relative and `sqlite:////var/lib/aldis.db` absolute.
-/// PostgreSQL: `postgres://…` or `postgresql://…` with the parameters of libpq. A `+driver` behind the scheme is
-/// ignored. Prints without the password.
+/// PostgreSQL: `postgres://…` or `postgresql://…` with the [parameters](parameters) of libpq that the driver takes. A
+/// `+driver` after the scheme is ignored. Prints without the password.
 #[derive(Clone)]
 pub(crate) struct DatabaseUrl(pub(super) Target);
 
@@ -42,6 +44,14 @@ pub(crate) enum InvalidDatabaseUrl {
     /// SQLite with parameters.
     #[error("a SQLite URL takes no parameters: leave out the question mark and what follows")]
     Parameters,
+    /// PostgreSQL with a parameter that has no effect.
+    #[error("the PostgreSQL URL has the unknown parameter \"{0}\": remove it; known are {known}", known = parameters::KNOWN.join(", "))]
+    UnknownParameter(String),
+    /// PostgreSQL with several hosts.
+    #[error(
+        "the PostgreSQL URL names several hosts: name one, for instance a virtual address that follows the primary"
+    )]
+    SeveralHosts,
     /// PostgreSQL's URL is malformed.
     #[error(
         "not a PostgreSQL URL ({0}): write postgres://user:password@host:5432/database, reserved characters as %XX"
@@ -76,16 +86,25 @@ impl fmt::Display for DatabaseUrl {
         match &self.0 {
             Target::File(path) => write!(f, "sqlite:{}", path.display()),
             Target::Memory => f.write_str("sqlite::memory:"),
-            Target::Postgres(options) => write!(
-                f,
-                "postgres://{}:***@{}:{}/{}",
-                options.get_username(),
-                options.get_host(),
-                options.get_port(),
-                options.get_database().unwrap_or_default()
-            ),
+            Target::Postgres(options) => write_postgres(f, options),
         }
     }
+}
+
+/// A socket is shown by its directory, in the form that a URL takes.
+fn write_postgres(f: &mut fmt::Formatter<'_>, options: &PgConnectOptions) -> fmt::Result {
+    let (user, port) = (options.get_username(), options.get_port());
+    let database = options.get_database().unwrap_or_default();
+    match socket_directory(options) {
+        Some(directory) => write!(f, "postgres://{user}:***@/{database}?host={directory}&port={port}"),
+        None => write!(f, "postgres://{user}:***@{}:{port}/{database}", options.get_host()),
+    }
+}
+
+/// The directory of the Unix socket, where the connection goes through one.
+fn socket_directory(options: &PgConnectOptions) -> Option<String> {
+    let given = options.get_socket().map(|path| path.display().to_string());
+    given.or_else(|| Some(options.get_host().to_owned()).filter(|host| host.starts_with('/')))
 }
 
 impl fmt::Debug for DatabaseUrl {
@@ -114,10 +133,30 @@ fn parse_postgres(rest: &str) -> Result<Target, InvalidDatabaseUrl> {
     if !rest.starts_with("//") {
         return Err(InvalidDatabaseUrl::Scheme);
     }
-    format!("postgres:{rest}")
+    let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
+    if authority(address).contains(',') {
+        return Err(InvalidDatabaseUrl::SeveralHosts);
+    }
+    format!("postgres:{}{}", with_host(address), parameters::canonical(query)?)
         .parse()
         .map(|options| Target::Postgres(Box::new(options)))
         .map_err(|error: sqlx::Error| InvalidDatabaseUrl::Postgres(reason(&error)))
+}
+
+/// The address with a host for the parser, where a user stands alone as in `//bob@/aldis?host=/run/postgresql`.
+fn with_host(address: &str) -> String {
+    match address.rsplit_once('@') {
+        Some((user, rest)) if rest.starts_with(['/', ':']) || rest.is_empty() => {
+            format!("{user}@localhost{rest}")
+        }
+        _ => address.to_owned(),
+    }
+}
+
+/// Host and port, without user and password.
+fn authority(address: &str) -> &str {
+    let bare = address.trim_start_matches('/').split('/').next().unwrap_or_default();
+    bare.rsplit_once('@').map_or(bare, |(_, authority)| authority)
 }
 
 /// The parser's reason alone: its causes speak of syntax, never of the text.
@@ -161,6 +200,52 @@ mod tests {
         }
         let url: DatabaseUrl = "postgres://db/aldis?user=bob&password=s3cret".parse().unwrap();
         assert!(!format!("{url} {url:?}").contains("s3cret"));
+    }
+
+    fn shown(url: &str) -> String {
+        url.parse::<DatabaseUrl>().map(|url| url.to_string()).unwrap_or_else(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_socket_is_shown_as_a_socket() {
+        for url in [
+            "postgres://bob@%2Frun%2Fpostgresql/aldis",
+            "postgres://bob@/aldis?host=/run/postgresql",
+            "postgres:///aldis?host=/run/postgresql&user=bob&port=5432",
+        ] {
+            assert_eq!(shown(url), "postgres://bob:***@/aldis?host=/run/postgresql&port=5432", "{url}");
+            assert_eq!(shown(&shown(url)), shown(url), "what is shown can be given");
+        }
+    }
+
+    #[test]
+    fn ssl_is_read_as_sslmode() {
+        for name in ["ssl", "sslmode", "ssl-mode"] {
+            let url = format!("postgres://bob@db/aldis?{name}=require&application_name=x");
+            let Ok(DatabaseUrl(Target::Postgres(options))) = url.parse() else { panic!("{url}") };
+            assert!(matches!(options.get_ssl_mode(), sqlx::postgres::PgSslMode::Require), "{url}");
+        }
+        assert!(shown("postgres://bob@db/aldis?ssl=maybe").starts_with("not a PostgreSQL URL"));
+    }
+
+    #[test]
+    fn a_parameter_without_effect_is_refused() {
+        for name in ["connect_timeout", "sslmod", "channel_binding", "prepared_statement_cache_size"] {
+            let error = format!("postgres://bob@db/aldis?sslmode=require&{name}=1").parse::<DatabaseUrl>();
+            assert_eq!(error.unwrap_err(), InvalidDatabaseUrl::UnknownParameter(name.to_owned()));
+        }
+        let error = shown("postgres://bob:s3cret?r3st@db/aldis");
+        assert!(!error.contains("r3st") && error.contains("%XX"), "{error}");
+    }
+
+    #[test]
+    fn several_hosts_are_refused() {
+        for url in
+            ["postgres://bob@a,b/aldis", "postgres://bob:p@a:1,b:2/aldis", "postgres://bob@/x?host=a,b"]
+        {
+            assert_eq!(url.parse::<DatabaseUrl>().unwrap_err(), InvalidDatabaseUrl::SeveralHosts, "{url}");
+        }
+        assert!("postgres://bob:p,q@a/aldis".parse::<DatabaseUrl>().is_ok(), "a comma in a password");
     }
 
     #[test]

@@ -14,7 +14,10 @@ use rustls::{
     sign::CertifiedKey,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    sync::Notify,
+    time::{MissedTickBehavior, interval},
+};
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::TlsFiles;
@@ -26,16 +29,34 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file is missing, or holds no PEM of its kind.
-    #[error("cannot read {path}: {source}")]
+    #[error(
+        "{setting}: cannot use {path}: {problem}; give a PEM file with {expected} that the server's user may read"
+    )]
     Pem {
+        /// The setting that names the file.
+        setting: &'static str,
         /// The file.
         path: String,
         /// What is wrong with it.
-        source: rustls_pki_types::pem::Error,
+        problem: String,
+        /// What the file has to hold.
+        expected: &'static str,
     },
     /// The key does not belong to the certificate, or is of a kind that is not served.
-    #[error("the certificate and the key do not go together: {0}")]
-    Pair(#[from] rustls::Error),
+    #[error(
+        "ALDIS_TLS_CERT, ALDIS_TLS_KEY: {cert} and {key} do not go together: {problem}; give a certificate and its own key"
+    )]
+    Pair {
+        /// The file of the certificate.
+        cert: String,
+        /// The file of the key.
+        key: String,
+        /// What the TLS library says.
+        problem: rustls::Error,
+    },
+    /// The TLS library takes no configuration.
+    #[error("cannot serve TLS: {0}")]
+    Library(#[from] rustls::Error),
 }
 
 /// The certificate that is served at present.
@@ -44,6 +65,7 @@ pub(crate) struct Certificates {
     files: TlsFiles,
     provider: Arc<CryptoProvider>,
     current: RwLock<Arc<CertifiedKey>>,
+    reload: Notify,
 }
 
 impl Certificates {
@@ -51,7 +73,7 @@ impl Certificates {
     pub(crate) fn load(files: &TlsFiles) -> Result<Arc<Self>, TlsError> {
         let provider = Arc::new(ring::default_provider());
         let current = RwLock::new(Arc::new(read(files, &provider)?));
-        Ok(Arc::new(Self { files: files.clone(), provider, current }))
+        Ok(Arc::new(Self { files: files.clone(), provider, current, reload: Notify::new() }))
     }
 
     /// What accepts TLS 1.2 and 1.3 with them.
@@ -64,15 +86,23 @@ impl Certificates {
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 
-    /// Reads the files again whenever they change. What cannot be read leaves the old certificate in place.
+    /// Has [`keep_fresh`](Self::keep_fresh) read the files again now.
+    pub(crate) fn reload_soon(&self) {
+        self.reload.notify_one();
+    }
+
+    /// Reads the files again whenever they change, and when [asked](Self::reload_soon). What cannot be read leaves the old certificate in place.
     pub(crate) async fn keep_fresh(self: Arc<Self>) {
         let mut seen = self.modified();
         let mut ticks = interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
+            let is_asked = tokio::select! {
+                _ = ticks.tick() => false,
+                () = self.reload.notified() => true,
+            };
             let modified = self.modified();
-            if modified != seen {
+            if is_asked || modified != seen {
                 self.reload();
                 seen = modified;
             }
@@ -104,13 +134,30 @@ impl ResolvesServerCert for Certificates {
 }
 
 fn read(files: &TlsFiles, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
-    let chain = CertificateDer::pem_file_iter(&files.cert)
+    let TlsFiles { cert, key } = files;
+    let chain = CertificateDer::pem_file_iter(cert)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|source| unreadable(&files.cert, source))?;
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|source| unreadable(&files.key, source))?;
-    Ok(CertifiedKey::from_der(chain, key, provider)?)
+        .map_err(|error| unusable("ALDIS_TLS_CERT", cert, &error, CERTIFICATES))?;
+    if chain.is_empty() {
+        return Err(unusable("ALDIS_TLS_CERT", cert, &"no certificate is in it", CERTIFICATES));
+    }
+    let private = PrivateKeyDer::from_pem_file(key)
+        .map_err(|error| unusable("ALDIS_TLS_KEY", key, &error, PRIVATE_KEY))?;
+    CertifiedKey::from_der(chain, private, provider).map_err(|problem| TlsError::Pair {
+        cert: cert.display().to_string(),
+        key: key.display().to_string(),
+        problem,
+    })
 }
 
-fn unreadable(path: &Path, source: rustls_pki_types::pem::Error) -> TlsError {
-    TlsError::Pem { path: path.display().to_string(), source }
+const CERTIFICATES: &str = "the certificate chain, the server's own first,";
+const PRIVATE_KEY: &str = "the private key";
+
+fn unusable(
+    setting: &'static str,
+    path: &Path,
+    problem: &dyn std::fmt::Display,
+    expected: &'static str,
+) -> TlsError {
+    TlsError::Pem { setting, path: path.display().to_string(), problem: problem.to_string(), expected }
 }
