@@ -469,9 +469,9 @@ impl<W: Wire> Task<W> {
     fn send(&mut self, frame: Frame) -> bool {
         let is_kept = self.live.count(&frame);
         if frame.counted {
-            self.enqueue(frame.bytes)
+            self.enqueue(frame.bytes);
         } else {
-            self.write(frame.bytes)
+            self.write(frame.bytes);
         }
         is_kept
     }

@@ -113,6 +113,7 @@ fn message(number: u32, user: UserId) -> NewMessage {
         recipient: user,
         encrypted_content: vec![7; 100].into(),
         reaches_out: false,
+        is_allowed: true,
         now_ms: NOW,
     }
 }

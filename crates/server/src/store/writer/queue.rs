@@ -151,6 +151,7 @@ mod tests {
             recipient: user(9),
             encrypted_content: vec![7; 10].into(),
             reaches_out: false,
+            is_allowed: true,
             now_ms: 0,
         };
         push(queue, Queued::Message, message)
