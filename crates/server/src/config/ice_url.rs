@@ -33,8 +33,8 @@ pub(super) fn check(url: &str, kind: Kind) -> Result<(), &'static str> {
     };
     check_query(query, kind)?;
     let (host, port) = split(address)?;
-    check_host(host)?;
-    port.map_or(Ok(()), check_port)
+    port.map_or(Ok(()), check_port)?;
+    check_host(host)
 }
 
 /// Of the transports that RFC 7065 leaves room for, browsers take these two.
