@@ -18,7 +18,7 @@ use crate::{
     node::Node,
     router::{RotationEnds, Router},
     session::sweep,
-    store::{Store, StoreError, StoreOptions},
+    store::{Store, StoreError, StoreOptions, SweepClock},
     transport::{Certificates, Listener, TlsError, doors, serve},
 };
 
@@ -307,11 +307,13 @@ fn count_connection(node: &Node) {
 }
 
 async fn sweep_store(store: Arc<Store>) {
+    let mut clock = SweepClock::default();
     let mut ticks = interval(STORE_SWEEP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if let Err(error) = store.sweep(unix_ms_i64()).await {
-            tracing::warn!(%error, "cannot delete what has expired; trying again");
+        if let Err(error) = store.sweep_by(&mut clock, Now::read()).await {
+            tracing::warn!(%error, "cannot delete all expired rows; trying again");
         }
     }
 }

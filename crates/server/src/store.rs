@@ -40,6 +40,7 @@ mod row;
 mod sightings;
 mod sqlite;
 mod standings;
+mod sweep;
 mod tokens;
 mod totp;
 mod turns;
@@ -65,6 +66,7 @@ pub(crate) use self::{
     rooms::{MemberChange, NewRoom, Revisions, RoomAccess, RoomCreation, StateChange, StateDocument},
     rotation_ends::EndedRotation,
     sightings::Sighting,
+    sweep::SweepClock,
     tokens::{FamilyCreation, LoginProof, NewFamily, REFRESH_IDLE_MS, RefreshFamily, RefreshUse},
     totp::{Evidence, FactorCheck, FactorUse},
     url::{DatabaseUrl, InvalidDatabaseUrl},
@@ -73,15 +75,13 @@ pub(crate) use self::{
 use self::{
     db::{Db, on},
     turns::Writing,
+    sweep::{SWEEP_ROWS, sweep_rows},
     url::Target,
     writer::Writer,
 };
 
 /// How long [`Store::ping`] waits.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// How many rows one statement of a sweep deletes: it holds the write lock for milliseconds.
-const SWEEP_ROWS: i64 = 500;
 
 /// The open database of one node. Owns its connections and the task of the group-commit writer until
 /// [`close`](Self::close).
@@ -155,38 +155,27 @@ impl Store {
         self.writer.is_at_rest() && self.sign_ins.is_at_rest() && self.db.is_at_rest()
     }
 
-    /// Deletes what has expired, a bounded number of rows at a time, and says how many it were.
+    /// Deletes what has expired, a bounded number of rows at a time, and says how many rows that were. Each table is swept
+    /// by itself: one that fails keeps none of the others from it.
     ///
     /// # Errors
-    /// [`StoreError`]; what was deleted by then stays deleted, and the next sweep goes on.
+    /// The first [`StoreError`]; what was deleted stays deleted, and the next sweep tries again.
     pub(crate) async fn sweep(&self, now_ms: i64) -> Result<u64, StoreError> {
-        Ok(challenges::sweep(&self.db, now_ms).await?
-            + tokens::sweep(&self.db, now_ms).await?
-            + revocations::sweep(&self.db, now_ms).await?
-            + notices::sweep(&self.db, now_ms).await?
-            + standings::sweep(&self.db, now_ms).await?
-            + totp::sweep(&self.db, now_ms).await?
-            + mailbox::sweep(&self.db, now_ms).await?
-            + chat::sweep(&self.db, now_ms).await?)
+        let db = &self.db;
+        sweep::total([
+            ("used_challenges", challenges::sweep(db, now_ms).await),
+            ("refresh_tokens", tokens::sweep(db, now_ms).await),
+            ("revocations", revocations::sweep(db, now_ms).await),
+            ("notices", notices::sweep(db, now_ms).await),
+            ("standings", standings::sweep(db, now_ms).await),
+            ("second_factor_failures", totp::sweep(db, now_ms).await),
+            ("messages", mailbox::sweep(db, now_ms).await),
+            ("chat_messages", chat::sweep(db, now_ms).await),
+        ])
     }
 }
 
 /// The version of the newest migration.
 fn newest(migrations: &Migrator) -> i64 {
     migrations.iter().map(|migration| migration.version).max().unwrap_or_default()
-}
-
-/// Repeats a statement that deletes up to [`SWEEP_ROWS`] rows, whose parameters are the time and that number, until
-/// nothing is left.
-async fn sweep_rows(db: &Db, delete: &'static str, until_ms: i64) -> Result<u64, StoreError> {
-    let mut total = 0;
-    loop {
-        let deleted = on!(db, w, pool => {
-            sqlx::query(delete).bind(until_ms).bind(SWEEP_ROWS).execute(pool).await?.rows_affected()
-        });
-        total += deleted;
-        if deleted < SWEEP_ROWS.unsigned_abs() {
-            return Ok(total);
-        }
-    }
 }

@@ -2,7 +2,10 @@
 
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
-    sync::{Arc, Once},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use aldis_protocol::ErrorCode;
@@ -74,14 +77,13 @@ fn address(text: &str) -> Option<IpAddr> {
 }
 
 fn warn_of_unused(headers: &HeaderMap) {
-    static WARNED: Once = Once::new();
-    if headers.contains_key(X_FORWARDED_FOR) {
-        WARNED.call_once(|| {
-            tracing::warn!(
-                "requests carry X-Forwarded-For, which is not believed; if a proxy of yours sets it, say so with \
-                 ALDIS_TRUSTED_PROXY_HOPS, else all its clients share one address's limits"
-            );
-        });
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    // No `Once`: a panic inside would poison it, and fail every later request.
+    if headers.contains_key(X_FORWARDED_FOR) && !WARNED.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            "requests carry X-Forwarded-For, which is ignored; if your proxy sets it, set \
+             ALDIS_TRUSTED_PROXY_HOPS, otherwise all clients of the proxy share one address's limits"
+        );
     }
 }
 

@@ -30,6 +30,7 @@ mod revocations;
 mod rooms;
 mod rotation_ends;
 mod sightings;
+mod sweep;
 mod tokens;
 mod totp;
 

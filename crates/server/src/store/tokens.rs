@@ -254,8 +254,8 @@ pub(super) async fn sweep(db: &Db, now_ms: i64) -> Result<u64, StoreError> {
          (SELECT token_hash FROM refresh_tokens WHERE used_at_ms <= $1 ORDER BY used_at_ms, token_hash LIMIT $2)";
     let families = "DELETE FROM refresh_families WHERE family_id IN (SELECT family_id FROM refresh_families \
          WHERE expires_at_ms <= $1 ORDER BY expires_at_ms, family_id LIMIT $2)";
-    let used = sweep_rows(db, tokens, now_ms - REFRESH_IDLE_MS).await?;
-    Ok(used + sweep_rows(db, families, now_ms).await?)
+    let used = sweep_rows(db, tokens, now_ms - REFRESH_IDLE_MS).await;
+    Ok(sweep_rows(db, families, now_ms).await? + used?)
 }
 
 #[derive(sqlx::FromRow)]

@@ -10,7 +10,8 @@ use crate::store::{
 
 /// Deletes what rooms keep no longer, and what was said in rooms that are gone.
 pub(in crate::store) async fn sweep(db: &Db, now_ms: i64) -> Result<u64, StoreError> {
-    Ok(sweep_rooms_without_name(db).await? + trim(db, now_ms).await?)
+    let nameless = sweep_rooms_without_name(db).await;
+    Ok(trim(db, now_ms).await? + nameless?)
 }
 
 /// How many rooms a sweep looks for at a time.
