@@ -95,7 +95,7 @@ fn a_crash_of_postgresql_under_a_running_server_loses_nothing() {
             await_more(&stored, 100);
             if crash == 2 { cluster.stop() } else { cluster.crash() }.unwrap();
             await_more(&refused, 3);
-            assert_eq!(server.http().get("/health/ready").status, 503);
+            await_that("the server to notice", || server.http().get("/health/ready").status == 503);
             cluster.start_again().unwrap();
             await_that("the server to recover", || server.http().get("/health/ready").status == 200);
         }

@@ -1,6 +1,12 @@
 //! What operators ask (docs/http.md, "Operations").
 
-use aldis_tests::TestServer;
+use aldis_tests::{TestServer, mail::await_that};
+use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
+use tokio::runtime::Runtime;
+
+fn readiness(server: &TestServer) -> u16 {
+    server.http().get("/health/ready").status
+}
 
 #[test]
 fn health_says_ok_and_a_version() {
@@ -18,4 +24,30 @@ fn a_server_that_serves_is_ready() {
 #[test]
 fn metrics_are_not_for_the_public_listener() {
     TestServer::shared().http().get("/metrics").expects_problem(404, "not_found");
+}
+
+#[test]
+fn a_server_whose_disk_is_full_was_ready() {
+    let server = TestServer::start();
+    assert_eq!(readiness(&server), 200);
+    server.limits_files(Some(1));
+    await_that("the server to notice", || readiness(&server) == 503);
+    let answer = server.http().get("/health/ready");
+    answer.expects_problem(503, "unavailable");
+    assert_eq!(server.http().get("/health").status, 200, "it serves what needs no database");
+    server.limits_files(None);
+    await_that("the server to recover", || readiness(&server) == 200);
+    let _user = server.user();
+}
+
+#[test]
+fn a_server_whose_database_another_process_has_locked_was_ready() {
+    let server = TestServer::start();
+    let runtime = Runtime::new().unwrap();
+    let file = SqliteConnectOptions::new().filename(server.directory().join("aldis.db"));
+    let mut other = runtime.block_on(file.connect()).unwrap();
+    runtime.block_on(sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other)).unwrap();
+    await_that("the server to notice", || readiness(&server) == 503);
+    runtime.block_on(sqlx::raw_sql("ROLLBACK").execute(&mut other)).unwrap();
+    await_that("the server to recover", || readiness(&server) == 200);
 }

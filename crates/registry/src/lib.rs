@@ -13,6 +13,6 @@ mod watches;
 
 pub use presence::{DevicePresence, UserPresence};
 pub use reach::{Facts, Purpose, Routing, Stance, may_reach};
-pub use registry::{Attached, Attachment, Registry};
+pub use registry::{Attached, Attachment, DeviceClaim, Registry};
 pub use rooms::{Departure, Joining, Member, Members, Reach, RoomFacts, RoomView, Seat};
 pub use watches::{Decision, Doubt, Sight, TooManyWatches, Watcher, WatcherPage};

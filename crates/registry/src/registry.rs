@@ -25,8 +25,23 @@ pub struct Attached<H> {
     pub session: SessionId,
     /// The device it is on; no two sessions have the same.
     pub device: DeviceId,
+    /// By what it has the device.
+    pub claim: DeviceClaim,
     /// What reaches it.
     pub handle: H,
+}
+
+/// A session's claim to its device: a number drawn when the upgrade request of its socket came in. Of two sessions on one
+/// device the one with the larger claim stays, whichever is [attached](Registry::attach) first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct DeviceClaim(u64);
+
+impl DeviceClaim {
+    /// The claim of a request with this place among all upgrade requests.
+    #[must_use]
+    pub const fn new(order: u64) -> Self {
+        Self(order)
+    }
 }
 
 /// What became of an [`attach`](Registry::attach).
@@ -38,8 +53,10 @@ pub enum Attachment<H> {
         /// The session that was here on the same device; it is no longer.
         replaced: Option<Attached<H>>,
     },
-    /// The user has as many sessions as he may, on other devices; nothing changed.
+    /// The user has as many sessions as they may have, on other devices; nothing changed.
     TooMany,
+    /// The session that is here on the same device has a larger claim; nothing changed.
+    Superseded,
 }
 
 /// A session with the rooms that it is in, in the order of their names.
@@ -69,8 +86,8 @@ impl<H> Default for Registry<H> {
 }
 
 impl<H: Clone> Registry<H> {
-    /// Makes a session reachable, in place of the one on the same device, which leaves its rooms. `limit` is how many a
-    /// user may have. `tell` must not call the registry.
+    /// Makes a session reachable, in place of the one on the same device, which leaves its rooms, unless that one has a
+    /// larger claim. `limit` is how many sessions a user may have. `tell` must not call the registry.
     pub fn attach(
         &self,
         user: UserId,
@@ -84,8 +101,10 @@ impl<H: Clone> Registry<H> {
         };
         let sessions = entry.value_mut();
         let same_device = sessions.iter().position(|other| other.attached.device == attached.device);
-        if same_device.is_none() && sessions.len() >= limit {
-            return Attachment::TooMany;
+        match same_device {
+            None if sessions.len() >= limit => return Attachment::TooMany,
+            Some(index) if sessions[index].attached.claim > attached.claim => return Attachment::Superseded,
+            None | Some(_) => {}
         }
         let replaced = same_device.map(|index| self.leave_all(user, sessions.swap_remove(index), tell));
         let indexed = Indexed { user, session: attached.session, handle: attached.handle.clone() };
@@ -113,6 +132,17 @@ impl<H: Clone> Registry<H> {
             entry.remove();
         }
         Some(detached)
+    }
+
+    /// Gives a session that is here the claim of another socket. False where it is not here, or has a larger claim;
+    /// nothing changes then.
+    #[must_use = "a socket with a smaller claim does not get the session"]
+    pub fn renew_claim(&self, user: UserId, session: SessionId, claim: DeviceClaim) -> bool {
+        let Some(mut sessions) = self.users.get_mut(&user) else { return false };
+        let here = sessions.iter_mut().find(|here| here.attached.session == session);
+        let Some(here) = here.filter(|here| here.attached.claim <= claim) else { return false };
+        here.attached.claim = claim;
+        true
     }
 
     /// The session on a device, and its user.

@@ -386,6 +386,6 @@ impl<H: Clone> Room<H> {
 }
 
 fn member<H: Clone>(user: UserId, attached: &Attached<H>) -> Member<H> {
-    let Attached { session, device, handle } = attached.clone();
+    let Attached { session, device, handle, .. } = attached.clone();
     Member { user, session, device, handle }
 }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aldis_protocol::{DeviceId, RoomId, SessionId, UserId};
-use aldis_registry::{Attached, Attachment, Departure, Joining, Reach, Registry, RoomFacts};
+use aldis_registry::{Attached, Attachment, Departure, DeviceClaim, Joining, Reach, Registry, RoomFacts};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -14,7 +14,8 @@ const ROOM_LIMIT: usize = 2;
 
 #[derive(Debug, Clone, Copy)]
 enum Operation {
-    Attach { user: u8, device: u8 },
+    Attach { user: u8, device: u8, claim: u64 },
+    RenewClaim { nth: usize, claim: u64 },
     Detach { nth: usize },
     DetachAgain { nth: usize },
     Join { nth: usize, room: u8, revision: u64, holds: bool },
@@ -26,7 +27,9 @@ enum Operation {
 
 fn operations() -> impl Strategy<Value = Vec<Operation>> {
     let operation = prop_oneof![
-        3 => (0..4_u8, 0..6_u8).prop_map(|(user, device)| Operation::Attach { user, device }),
+        3 => (0..4_u8, 0..6_u8, 0..8_u64)
+            .prop_map(|(user, device, claim)| Operation::Attach { user, device, claim }),
+        1 => (0..64_usize, 0..8_u64).prop_map(|(nth, claim)| Operation::RenewClaim { nth, claim }),
         1 => (0..64_usize).prop_map(|nth| Operation::Detach { nth }),
         1 => (0..64_usize).prop_map(|nth| Operation::DetachAgain { nth }),
         6 => (0..64_usize, 0..4_u8, 0..5_u64, prop::bool::weighted(0.9))
@@ -159,10 +162,19 @@ impl Model {
         if same_device.is_none() && others.count() >= LIMIT {
             return Attachment::TooMany;
         }
+        if same_device.is_some_and(|index| self.live[index].1.claim > attached.claim) {
+            return Attachment::Superseded;
+        }
         let replaced = same_device.map(|index| self.live.remove(index).1);
         self.gone.extend(replaced.iter().map(|replaced| (user, replaced.session)));
         self.live.push((user, attached));
         Attachment::Attached { replaced }
+    }
+
+    fn renew_claim(&mut self, session: SessionId, claim: DeviceClaim) -> bool {
+        let here = self.live.iter_mut().find(|(_, other)| other.session == session);
+        let renewed = here.filter(|(_, here)| here.claim <= claim).map(|(_, here)| here.claim = claim);
+        renewed.is_some()
     }
 
     fn detach(&mut self, nth: usize) -> Option<(u8, Attached<u32>)> {
@@ -201,15 +213,26 @@ fn carry_out(
 ) -> Result<(), TestCaseError> {
     let (mut heard, mut expected_heard) = (Vec::new(), Vec::new());
     match operation {
-        Operation::Attach { user, device } => {
+        Operation::Attach { user, device, claim } => {
             let session = SessionId::new(Uuid::from_u128(u128::from(handle)));
-            let attached = Attached { session, device: device_id(user, device), handle };
+            let claim = DeviceClaim::new(claim);
+            let attached = Attached { session, device: device_id(user, device), claim, handle };
             let expected = model.attach(user, attached.clone());
             if let Attachment::Attached { replaced: Some(replaced) } = &expected {
                 expected_heard = model.leave_all(replaced.handle);
             }
             let done = registry.attach(user_id(user), attached, LIMIT, |left| heard.push(told(left)));
             prop_assert_eq!(done, expected);
+        }
+        Operation::RenewClaim { nth, claim } => {
+            let claim = DeviceClaim::new(claim);
+            if let Some((user, here)) = model.nth(nth) {
+                let expected = model.renew_claim(here.session, claim);
+                prop_assert_eq!(registry.renew_claim(user_id(user), here.session, claim), expected);
+            }
+            if let Some((user, session)) = model.gone.get(nth % model.gone.len().max(1)) {
+                prop_assert!(!registry.renew_claim(user_id(*user), *session, claim), "it is not here");
+            }
         }
         Operation::Detach { nth } => {
             if let Some((user, expected)) = model.detach(nth) {
@@ -360,7 +383,7 @@ fn devices_that_come_and_go_on_many_threads_leave_nothing_behind() {
                     let session =
                         SessionId::new(Uuid::from_u128(u128::from(round) << 32 | u128::from(thread)));
                     let device = DeviceId::new(&format!("device-{}", round % 3)).unwrap();
-                    let attached = Attached { session, device, handle: round };
+                    let attached = Attached { session, device, claim: DeviceClaim::default(), handle: round };
                     let _ = registry.attach(user, attached, LIMIT, |_| ());
                     let room = u8::try_from(round % 2).unwrap();
                     let _ = registry.join(
@@ -382,10 +405,31 @@ fn devices_that_come_and_go_on_many_threads_leave_nothing_behind() {
 }
 
 #[test]
+fn the_session_that_was_attached_last_won_though_its_socket_came_first() {
+    let registry = Registry::default();
+    let user = user_id(1);
+    let session = |number| SessionId::new(Uuid::from_u128(number));
+    let attach = |number: u32, claim| {
+        let (device, claim) = (device_id(1, 1), DeviceClaim::new(claim));
+        let attached = Attached { session: session(number.into()), device, claim, handle: number };
+        registry.attach(user, attached, LIMIT, |_| ())
+    };
+    assert_eq!(attach(1, 2), Attachment::Attached { replaced: None });
+    assert_eq!(attach(2, 1), Attachment::Superseded);
+    assert!(registry.renew_claim(user, session(1), DeviceClaim::new(4)), "its client came back");
+    assert!(!registry.renew_claim(user, session(1), DeviceClaim::new(3)), "by a socket from before");
+    assert_eq!(attach(3, 3), Attachment::Superseded);
+    assert!(matches!(attach(4, 5), Attachment::Attached { replaced: Some(one) } if one.handle == 1));
+    assert!(!registry.renew_claim(user, session(1), DeviceClaim::new(6)), "it is not here");
+    assert_eq!(registry.all(), [4]);
+}
+
+#[test]
 fn a_room_that_is_no_more_is_another_one() {
     let registry = Registry::default();
     let (user, session) = (user_id(1), SessionId::new(Uuid::from_u128(1)));
-    let attached = Attached { session, device: device_id(1, 1), handle: 1 };
+    let claim = DeviceClaim::default();
+    let attached = Attached { session, device: device_id(1, 1), claim, handle: 1 };
     let _ = registry.attach(user, attached, LIMIT, |_| ());
     let join = |facts| registry.join((user, session), &room_id(0), facts, LIMIT, || true, |_, _, _| ());
     let unmade = RoomFacts { owner: user, is_public: true, is_made: false, revision: 0, last_seq: 0 };
@@ -409,7 +453,8 @@ fn whoever_reads_the_members_of_a_room_reads_them_as_they_were() {
     let registry = Registry::default();
     for number in 0..3_u8 {
         let session = SessionId::new(Uuid::from_u128(u128::from(number)));
-        let attached = Attached { session, device: device_id(number, 0), handle: u32::from(number) };
+        let (device, claim) = (device_id(number, 0), DeviceClaim::default());
+        let attached = Attached { session, device, claim, handle: u32::from(number) };
         let _ = registry.attach(user_id(number), attached, LIMIT, |_| ());
         let before = registry.members(&room_id(0));
         let member = (user_id(number), session);

@@ -4,7 +4,8 @@
 
 use aldis_protocol::{DeviceId, SessionId, Status, UserId};
 use aldis_registry::{
-    Attached, Attachment, Decision, DevicePresence, Registry, Sight, TooManyWatches, UserPresence, Watcher,
+    Attached, Attachment, Decision, DeviceClaim, DevicePresence, Registry, Sight, TooManyWatches,
+    UserPresence, Watcher,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -286,7 +287,8 @@ fn take(
     match operation {
         Operation::Attach { user, device } => {
             let id = DeviceId::new(&format!("device-{user}-{device}")).unwrap();
-            let attached = Attached { session: session_id(number), device: id, handle: number };
+            let claim = DeviceClaim::default();
+            let attached = Attached { session: session_id(number), device: id, claim, handle: number };
             let attachment = registry.attach(user_id(user), attached, usize::MAX, |_| ());
             let Attachment::Attached { replaced } = attachment else {
                 return Err(TestCaseError::fail("there is room"));
@@ -484,7 +486,8 @@ fn watchers_and_watched_who_come_and_go_on_many_threads_agree_in_the_end() {
                     let session = session_id(round << 8 | thread);
                     let user = user_id(u8::try_from(thread % 2).unwrap());
                     let device = DeviceId::new(&format!("device-{thread}")).unwrap();
-                    let attached = Attached { session, device, handle: thread };
+                    let attached =
+                        Attached { session, device, claim: DeviceClaim::default(), handle: thread };
                     let _ = registry.attach(user, attached, usize::MAX, |_| ());
                     registry.refresh(user, 1);
                     let watcher = Watcher { session, user, handle: thread };

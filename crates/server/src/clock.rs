@@ -1,7 +1,10 @@
 //! What time it is, for everyone who must not ask for himself.
 
 use std::{
-    sync::LazyLock,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -40,6 +43,12 @@ impl Now {
     pub(crate) fn tick_at(self, unix_ms: u64) -> u64 {
         self.tick.saturating_add(unix_ms).saturating_sub(self.unix_ms)
     }
+}
+
+/// The place of an event in the order of all events of this process that ask for one. Larger is later; none is 0.
+pub(crate) fn next_in_order() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
 }
 
 /// Unix milliseconds as the store keeps them.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use aldis_protocol::{CloseCode, ServerDraining, ServerMessage};
 use rand::RngExt;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::{
     node::Node,
@@ -24,8 +24,8 @@ const COME_BACK: std::ops::RangeInclusive<u64> = 1..=5;
 /// A few sessions need no spreading.
 const FEW: usize = 100;
 
-/// Sends everybody away and waits for it.
-pub(crate) async fn drain(node: &Node) {
+/// Sends everybody away and waits for it, until `end` at most.
+pub(crate) async fn drain(node: &Node, end: Instant) {
     node.start_draining();
     let told = node.router.registry.all().into_iter().map(|outlet| (announce(&outlet), outlet)).collect();
     close_all(told).await;
@@ -34,7 +34,12 @@ pub(crate) async fn drain(node: &Node) {
         tracing::warn!(left = node.sessions.len(), "some connections did not end in time");
     }
     node.stop.cancel();
-    node.sessions.wait().await;
+    if timeout_at(end, node.sessions.wait()).await.is_err() {
+        tracing::warn!(
+            left = node.sessions.len(),
+            "some connections wait for the database; they are cut off"
+        );
+    }
 }
 
 /// Tells a client when to come back. Gives the close that is to follow.

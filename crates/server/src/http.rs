@@ -6,6 +6,7 @@ mod audience;
 mod auth;
 mod body;
 mod caller;
+mod completion;
 mod contacts;
 mod cors;
 mod devices;
@@ -64,6 +65,7 @@ pub(crate) fn routes(node: Arc<Node>, doors: Router<Arc<Node>>) -> Router {
         .layer(from_fn_with_state(Arc::clone(&node), cors::share))
         .layer(from_fn_with_state(Arc::clone(&node), metrics::count))
         .layer(from_fn(trace::trace))
+        .layer(from_fn_with_state(Arc::clone(&node), completion::complete))
         .with_state(node)
 }
 

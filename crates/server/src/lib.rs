@@ -5,6 +5,7 @@
 //! HTTP handlers enter at `router`.
 
 pub mod accounts;
+mod calls;
 mod clock;
 pub mod config;
 mod drain;
@@ -19,8 +20,10 @@ mod session;
 #[cfg(test)]
 mod simulation;
 pub(crate) mod store;
+mod supervisor;
 pub mod telemetry;
 mod transport;
 
 pub use server::{Reloader, Server, StartError};
+pub use supervisor::TaskEnded;
 pub use transport::TlsError;

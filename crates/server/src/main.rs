@@ -7,7 +7,7 @@ use std::{
 };
 
 use aldis_server::{
-    Reloader, Server, StartError,
+    Reloader, Server, StartError, TaskEnded,
     accounts::Job,
     config::{Config, Loaded, key_file},
     telemetry,
@@ -45,7 +45,16 @@ fn run(config: Config) -> ExitCode {
 /// somebody does, the write fails, as on a full disk.
 const FILE_LIMIT_REACHED: SignalKind = SignalKind::from_raw(25);
 
-async fn serve(config: Config) -> Result<(), StartError> {
+/// Why the server does not serve, or not any more.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Task(#[from] TaskEnded),
+}
+
+async fn serve(config: Config) -> Result<(), Failure> {
     // Listened for before anybody learns the address: a signal that comes early is a signal all the same.
     let signals = Signals::listen();
     let server = Server::bind(config).await?;
@@ -54,8 +63,7 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let _ =
         write!(io::stdout(), "listening on {}\n{metrics}", server.url()).and_then(|()| io::stdout().flush());
     let reloader = server.reloader();
-    server.run(signals.until_stop(reloader)).await;
-    Ok(())
+    Ok(server.run(signals.until_stop(reloader)).await?)
 }
 
 /// The signals that a server answers. What is listened for no longer ends the process by itself.

@@ -74,6 +74,7 @@ use self::{
     totp::SecondFactors,
 };
 use crate::{
+    calls::Calls,
     clock::Now,
     config::{Config, Registration, TokenAlgorithm, Turn},
     metrics::Metrics,
@@ -84,6 +85,8 @@ use crate::{
 pub(crate) struct Router {
     pub(crate) registry: Registry<Arc<Outlet>>,
     pub(crate) metrics: Arc<Metrics>,
+    /// What changes something and is carried to its end once begun.
+    pub(crate) calls: Calls,
     store: Arc<Store>,
     tokens: TokenKeys,
     challenges: HttpChallenges,
@@ -150,6 +153,18 @@ impl Part {
     }
 }
 
+/// What becomes of a session that is to be made reachable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a session that is not admitted is not there"]
+pub(crate) enum Admission {
+    /// It is reachable.
+    Admitted,
+    /// Its user has as many sessions as they may have.
+    TooMany,
+    /// The session on the same device has a larger claim.
+    Superseded,
+}
+
 /// Why the router cannot begin its work.
 #[derive(Debug, thiserror::Error)]
 #[error("SECRET_KEY is too short; it needs at least 32 bytes")]
@@ -165,6 +180,7 @@ impl Router {
         let metrics = Arc::new(Metrics::new());
         Ok(Self {
             registry: Registry::default(),
+            calls: Calls::default(),
             store,
             tokens: token_keys(config, ring)?,
             challenges: HttpChallenges::new(ring.sub_keys("http-challenges")),
@@ -232,25 +248,26 @@ impl Router {
         }
     }
 
-    /// Makes a session reachable and sends the one that it replaces away. False where its user has too many.
+    /// Makes a session reachable and sends the one that it replaces away.
     ///
     /// `proved_at` is the last revocation that was known when it was [proved](Identity::proved_at): what was revoked
     /// since, and found no session to close, closes it now.
-    pub(crate) fn attach(&self, outlet: &Arc<Outlet>, proved_at: i64) -> bool {
+    pub(crate) fn attach(&self, outlet: &Arc<Outlet>, proved_at: i64) -> Admission {
+        let Outlet { session, device, device_claim: claim, .. } = &**outlet;
         let attached =
-            Attached { session: outlet.session, device: outlet.device.clone(), handle: Arc::clone(outlet) };
+            Attached { session: *session, device: device.clone(), claim: *claim, handle: Arc::clone(outlet) };
         let limit = self.settings.connections_per_user;
         match self.registry.attach(outlet.user, attached, limit, |left| self.tell_departed(left)) {
-            Attachment::TooMany => false,
-            Attachment::Attached { replaced } => {
+            Attachment::TooMany => Admission::TooMany,
+            Attachment::Superseded => Admission::Superseded,
+            Attachment::Attached { replaced: other } => {
                 self.seen.note(&outlet.device);
                 self.session_began(outlet);
                 self.end_if_revoked_since(proved_at, outlet);
-                if let Some(replaced) = replaced {
-                    let message = "a newer connection of the same device took over";
-                    replaced.handle.close_with(Closing::new(CloseCode::Replaced, "", message));
+                if let Some(other) = other {
+                    other.handle.close_with(replaced());
                 }
-                true
+                Admission::Admitted
             }
         }
     }
@@ -313,9 +330,11 @@ impl Router {
         }
     }
 
-    /// Whether the database answers.
+    /// Whether the database takes writes. What is learned about it counts, also where nobody waits for it any more.
     pub(crate) async fn is_ready(&self) -> bool {
-        self.store.ping().await.is_ok()
+        let store = Arc::clone(&self.store);
+        let checked = self.calls.complete(async move { store.check_writable().await });
+        checked.await.is_ok_and(|checked| checked.is_ok())
     }
 }
 
@@ -358,6 +377,11 @@ fn refused(denied: Denied) -> ServerMessage<'static> {
         retry_after: denied.retry_after,
         ..ErrorReply::new(denied.code, denied.message)
     })
+}
+
+/// How the one of two sessions of a device ends whose upgrade request came in first.
+pub(crate) fn replaced() -> Closing {
+    Closing::new(CloseCode::Replaced, "", "a newer connection of the same device took over")
 }
 
 /// A fresh session id.

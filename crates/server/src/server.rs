@@ -5,7 +5,6 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use aldis_auth::KeyRing;
 use tokio::{
     net::TcpStream,
-    task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, timeout_at},
 };
 use tokio_rustls::TlsAcceptor;
@@ -19,6 +18,7 @@ use crate::{
     router::{RotationEnds, Router},
     session::sweep,
     store::{Store, StoreError, StoreOptions, SweepClock},
+    supervisor::{Supervisor, TaskEnded},
     transport::{Certificates, Listener, TlsError, doors, serve},
 };
 
@@ -113,22 +113,90 @@ impl Server {
     }
 
     /// Serves until `shutdown` ends, then drains: sends everybody away in good order and waits for it.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+    ///
+    /// # Errors
+    /// [`TaskEnded`] where a task that the server needs has failed: it drains for that, too.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), TaskEnded> {
+        let background = background(&self.node, &self.store);
+        self.run_with(background, shutdown).await
+    }
+
+    async fn run_with(
+        self,
+        mut background: Supervisor,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), TaskEnded> {
         let Self { node, store, listener, admin, tls, .. } = self;
-        let mut background = background(&node, &store);
-        let mut serving = JoinSet::new();
+        let mut serving = Supervisor::default();
         let acceptor = tls.map(|tls| {
-            background.spawn(tls.certificates.keep_fresh());
+            background.spawn("certificates", tls.certificates.keep_fresh());
             tls.acceptor
         });
         if let Some(admin) = admin {
             let routes = admin_routes(Arc::clone(&node));
-            serving.spawn(serve(admin.listener, None, Arc::clone(&node), routes));
+            serving.spawn("admin listener", serve(admin.listener, None, Arc::clone(&node), routes));
         }
         let routes = routes(Arc::clone(&node), doors::<TcpStream>(&node));
-        serving.spawn(serve(listener, acceptor, Arc::clone(&node), routes));
-        shutdown.await;
-        stop(&node, &store, serving, background).await;
+        serving.spawn("listener", serve(listener, acceptor, Arc::clone(&node), routes));
+        let tasks = Tasks { serving, background };
+        tasks.run(&node, &store, shutdown).await
+    }
+}
+
+/// The tasks of a node that must live.
+pub(crate) struct Tasks {
+    /// The accept loops, which end with a drain.
+    pub(crate) serving: Supervisor,
+    /// The others, which are stopped after it.
+    pub(crate) background: Supervisor,
+}
+
+impl Tasks {
+    /// Lets them run until `shutdown` ends or one of them fails, then drains the node and ends them.
+    ///
+    /// # Errors
+    /// The task that failed.
+    pub(crate) async fn run(
+        mut self,
+        node: &Node,
+        store: &Store,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), TaskEnded> {
+        let outcome = tokio::select! {
+            () = shutdown => Ok(()),
+            failure = self.serving.failure() => Err(failure),
+            failure = self.background.failure() => Err(failure),
+        };
+        if let Err(failure) = &outcome {
+            tracing::error!("{failure}; the server stops");
+        }
+        self.stop(node, store).await;
+        outcome
+    }
+
+    /// Drains a node, waits for its accept loops and for the calls under way, and ends the rest.
+    async fn stop(self, node: &Node, store: &Store) {
+        let Self { mut serving, background } = self;
+        let end = Instant::now() + SHUTDOWN;
+        let last = end - STORE_CLOSES;
+        drain::drain(node, last).await;
+        if timeout_at(last, serving.ended()).await.is_err() {
+            tracing::warn!("some connections did not end in time");
+        }
+        let calls = &node.router.calls;
+        if timeout_at(last, calls.ended()).await.is_err() {
+            tracing::warn!(left = calls.len(), "some calls did not end in time");
+        }
+        background.shutdown().await;
+        let closing = async {
+            node.router.write_seen().await;
+            store.close().await;
+        };
+        if timeout_at(end, closing).await.is_err() {
+            tracing::warn!(
+                "the database did not take what was left to write in time; none of it was acknowledged"
+            );
+        }
     }
 }
 
@@ -173,6 +241,8 @@ impl Tls {
 
 /// How long everything may take from the signal to the end, a database that is away included.
 const SHUTDOWN: Duration = Duration::from_millis(9_500);
+/// What of that is left for closing the database.
+const STORE_CLOSES: Duration = Duration::from_secs(1);
 /// How often expired rows are deleted.
 const STORE_SWEEP: Duration = Duration::from_secs(60);
 /// How often a node asks what others revoked or changed.
@@ -201,40 +271,25 @@ pub(crate) async fn node(
 }
 
 /// Begins what a node does besides serving.
-pub(crate) fn background(node: &Arc<Node>, store: &Arc<Store>) -> JoinSet<()> {
-    let mut background = JoinSet::new();
-    background.spawn(sweep(Arc::clone(&node.router), node.config.session_memory));
-    background.spawn(sweep_store(Arc::clone(store)));
-    background.spawn(write_seen(Arc::clone(&node.router)));
-    background.spawn(read_revocations(Arc::clone(&node.router)));
-    background.spawn(tell_untold(Arc::clone(&node.router)));
-    background.spawn(read_standings(Arc::clone(&node.router)));
-    background.spawn(tell_crowds(Arc::clone(&node.router)));
-    background.spawn(tell_rotation_ends(Arc::clone(&node.router)));
-    background.spawn(Arc::clone(&node.router).deliver_committed());
-    background.spawn(sweep_limits(Arc::clone(node)));
+pub(crate) fn background(node: &Arc<Node>, store: &Arc<Store>) -> Supervisor {
+    let router = || Arc::clone(&node.router);
+    let mut background = Supervisor::default();
+    background.spawn("session timer", sweep(router(), node.config.session_memory));
+    background.spawn("sweep", sweep_store(Arc::clone(store)));
+    background.spawn("last seen", write_seen(router()));
+    background.spawn("revocations", read_revocations(router()));
+    background.spawn("notices", tell_untold(router()));
+    background.spawn("standings", read_standings(router()));
+    background.spawn("presence", tell_crowds(router()));
+    background.spawn("rotation ends", tell_rotation_ends(router()));
+    background.spawn("delivery", router().deliver_committed());
+    background.spawn("limits", sweep_limits(Arc::clone(node)));
+    background.spawn("writer", writer_ended(Arc::clone(store)));
     background
 }
 
-/// Drains a node, waits for its accept loops, and ends the rest.
-pub(crate) async fn stop(node: &Node, store: &Store, mut serving: JoinSet<()>, mut background: JoinSet<()>) {
-    let end = Instant::now() + SHUTDOWN;
-    drain::drain(node).await;
-    while let Some(ended) = serving.join_next().await {
-        if let Err(error) = ended {
-            tracing::error!(%error, "an accept loop failed");
-        }
-    }
-    background.shutdown().await;
-    let closing = async {
-        node.router.write_seen().await;
-        store.close().await;
-    };
-    if timeout_at(end, closing).await.is_err() {
-        tracing::warn!(
-            "the database did not take what was left to write in time; none of it was acknowledged"
-        );
-    }
+async fn writer_ended(store: Arc<Store>) {
+    store.writer_ended().await;
 }
 
 async fn write_seen(router: Arc<Router>) {
@@ -321,3 +376,6 @@ async fn sweep_store(store: Arc<Store>) {
 fn database(config: &Config, error: &StoreError) -> StartError {
     StartError::Database(config.database_url.explain(error))
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ mod memory;
 mod outbox;
 mod pace;
 mod reauthentication;
+mod registration;
 mod replies;
 mod resume;
 mod sweep;

@@ -5,10 +5,10 @@
 //! is a short transaction of its own, for which users [take turns](turns); those that arrive in numbers and are waited
 //! for go through a [`writer`], which commits many at once. All times are Unix milliseconds and come from the caller.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use sqlx::migrate::Migrator;
-use tokio::{sync::mpsc, time::timeout};
+use tokio::sync::mpsc;
 
 mod accounts;
 mod administration;
@@ -27,6 +27,7 @@ mod devices;
 mod error;
 mod explain;
 mod fair;
+mod health;
 mod identity;
 mod kept;
 mod keys;
@@ -73,15 +74,13 @@ pub(crate) use self::{
     writer::Submitted,
 };
 use self::{
-    db::{Db, on},
-    turns::Writing,
+    db::Db,
+    health::WriteHealth,
     sweep::{SWEEP_ROWS, sweep_rows},
+    turns::Writing,
     url::Target,
     writer::Writer,
 };
-
-/// How long [`Store::ping`] waits.
-const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The open database of one node. Owns its connections and the task of the group-commit writer until
 /// [`close`](Self::close).
@@ -91,6 +90,7 @@ pub(crate) struct Store {
     writer: Writer,
     /// Those that sign in, and devices that were seen.
     sign_ins: Writer,
+    health: Arc<WriteHealth>,
 }
 
 /// What may be chosen about a [`Store`].
@@ -123,8 +123,10 @@ impl Store {
             Target::Memory => sqlite::open_memory(options).await?,
             Target::Postgres(connect) => postgres::open(connect, options).await?,
         };
-        let writer = |writing| Writer::start(db.clone(), writing);
-        Ok(Self { writer: writer(Writing::Messages), sign_ins: writer(Writing::SignIns), db })
+        let health = Arc::<WriteHealth>::default();
+        let writer = |writing| Writer::start(db.clone(), writing, Arc::clone(&health));
+        let (messages, sign_ins) = (writer(Writing::Messages), writer(Writing::SignIns));
+        Ok(Self { writer: messages, sign_ins, health, db })
     }
 
     /// Carries out every append that was queued, waits for all else that is under way, and closes the connections.
@@ -134,19 +136,18 @@ impl Store {
         self.db.close().await;
     }
 
+    /// Returns when the task of a writer has ended: with [`close`](Self::close), or because it failed.
+    pub(crate) async fn writer_ended(&self) {
+        tokio::select! {
+            () = self.writer.ended() => {}
+            () = self.sign_ins.ended() => {}
+        }
+    }
+
     /// What is committed from now on and concerns others than whoever asked for it, in the order in which each user asked.
     /// Whoever takes it answers each; there can be one.
     pub(crate) fn committed(&self) -> mpsc::Receiver<Vec<Committed>> {
         self.writer.committed()
-    }
-
-    /// Whether the database answers, known within 2 s.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`] where it does not.
-    pub(crate) async fn ping(&self) -> Result<(), StoreError> {
-        let asked = async { on!(&self.db, r, pool => sqlx::query("SELECT 1").execute(pool).await.map(drop)) };
-        Ok(timeout(PING_TIMEOUT, asked).await.map_err(|_| StoreError::timed_out())??)
     }
 
     /// Whether nothing is queued and every connection is free. For a simulation, whose clock is not the database's.

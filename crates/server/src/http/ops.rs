@@ -42,7 +42,7 @@ pub(super) async fn health() -> Json<Health> {
     Json(WELL)
 }
 
-/// Whether to send new clients here: not while draining, nor without the database.
+/// Whether to send new clients here: not while draining, nor while the database takes no writes.
 #[utoipa::path(
     get,
     path = "/health/ready",
@@ -58,7 +58,7 @@ pub(super) async fn ready(State(node): State<Arc<Node>>) -> Result<Json<Health>,
         return Err(Problem::new(ErrorCode::Draining, "the server is about to stop"));
     }
     if !node.router.is_ready().await {
-        return Err(Problem::new(ErrorCode::Unavailable, "the database is away"));
+        return Err(Problem::new(ErrorCode::Unavailable, "the database cannot be written"));
     }
     Ok(Json(WELL))
 }

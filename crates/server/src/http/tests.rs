@@ -46,6 +46,7 @@ pub(super) fn config(flags: &[&str]) -> Config {
 
 struct Api {
     node: Arc<Node>,
+    store: Arc<Store>,
     routes: Router,
 }
 
@@ -58,9 +59,9 @@ impl Api {
     async fn start(flags: &[&str]) -> Self {
         let config =
             config(&[&["--database-url", "sqlite::memory:", "--rate-limits", "off"], flags].concat());
-        let store = Store::open(&config.database_url, &StoreOptions::default()).await.unwrap();
-        let router =
-            router::Router::new(&config, &KeyRing::new(RootKey::new([7; 32])), Arc::new(store)).unwrap();
+        let store = Arc::new(Store::open(&config.database_url, &StoreOptions::default()).await.unwrap());
+        let ring = KeyRing::new(RootKey::new([7; 32]));
+        let router = router::Router::new(&config, &ring, Arc::clone(&store)).unwrap();
         let node = Arc::new(Node::new(config, Arc::new(router)));
         let doors = Router::new()
             .route(
@@ -72,7 +73,7 @@ impl Api {
                 }),
             )
             .route("/door", any(|| async { StatusCode::SWITCHING_PROTOCOLS }));
-        Self { routes: routes(Arc::clone(&node), doors), node }
+        Self { routes: routes(Arc::clone(&node), doors), node, store }
     }
 
     async fn send(&self, mut request: Request<Body>) -> Answer {
@@ -407,4 +408,36 @@ fn sign(key: &SecretKey, challenge: &ChallengeResponse) -> String {
         expires_at_ms: challenge.expires_at_ms,
     });
     binary::encode(&signature)
+}
+
+#[tokio::test]
+async fn a_client_that_hung_up_left_its_other_devices_unaware_of_a_new_one() {
+    let api = Api::start(&[]).await;
+    let tokens = api.registered("ann@aldis.example").await;
+    let bearer = format!("Bearer {}", tokens["access_token"].as_str().unwrap());
+    let register = |id: &str| {
+        let pubkey = binary::encode(SecretKey::generate(&mut rand::rng()).public_key().as_bytes());
+        let body = json!({"device_id": id, "pubkey": pubkey}).to_string();
+        let request = Request::post("/devices/register").header(HOST, "localhost");
+        let mut request = request
+            .header(AUTHORIZATION, &bearer)
+            .header(CONTENT_TYPE, "application/json")
+            .body(Body::from(body))
+            .unwrap();
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 5))));
+        api.routes.clone().oneshot(request)
+    };
+    assert_eq!(register("phone").await.unwrap().status(), 201);
+    {
+        let mut hung_up = std::pin::pin!(register("laptop"));
+        assert!(futures::poll!(hung_up.as_mut()).is_pending());
+    }
+    api.node.router.calls.ended().await;
+    let user = tokens["user_id"].as_str().unwrap().parse().unwrap();
+    let phone = "phone".parse().unwrap();
+    let told = api.store.take_notices(user, &phone, crate::clock::unix_ms_i64()).await.unwrap();
+    assert!(
+        matches!(&told[..], [crate::store::Notice::Alert(alert)] if alert.kind == aldis_protocol::AlertKind::DeviceAdded),
+        "{told:?}"
+    );
 }

@@ -198,9 +198,15 @@ impl Router {
     }
 
     /// The session is in the room, which is there to be written in.
-    async fn ready_to_write(&self, from: &Outlet, room: &RoomId) -> Result<(), Denied> {
+    async fn ready_to_write(self: &Arc<Self>, from: &Outlet, room: &RoomId) -> Result<(), Denied> {
         let seat = self.registry.seat((from.user, from.session), room).ok_or(UNKNOWN_ROOM)?;
-        if seat.is_made { Ok(()) } else { self.make_room(room, seat.owner).await }
+        if seat.is_made {
+            return Ok(());
+        }
+        // The room that was stored is made for those inside, also where the session ends meanwhile.
+        let (router, room) = (Arc::clone(self), room.clone());
+        let made = self.calls.complete(async move { router.make_room(&room, seat.owner).await });
+        made.await?
     }
 
     fn submit_chat(&self, from: &Arc<Outlet>, request: RoomRequest, chat: NewChat) -> Saying {

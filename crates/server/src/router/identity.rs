@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::{FactorDue, Router, notices::device_alert};
 use crate::{
+    calls::NotCompleted,
     clock::{Now, unix_ms_i64},
     config::Registration,
     rate::Wait,
@@ -78,6 +79,17 @@ impl Denied {
 
     pub(crate) const fn rate_limited(message: &'static str, wait: Wait) -> Self {
         Self { retry_after: Some(wait.seconds()), ..Self::new(ErrorCode::RateLimited, message) }
+    }
+}
+
+impl From<NotCompleted> for Denied {
+    fn from(error: NotCompleted) -> Self {
+        match error {
+            NotCompleted::Overloaded => {
+                Self::new(ErrorCode::Overloaded, "too many calls are under way; try again")
+            }
+            NotCompleted::Panicked => Self::new(ErrorCode::Internal, "the server failed"),
+        }
     }
 }
 

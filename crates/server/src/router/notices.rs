@@ -100,16 +100,19 @@ impl Router {
 
     /// Hands the session of a client that has just connected, or come back, what waited for its device.
     pub(crate) async fn tell_waiting(&self, outlet: &Outlet) {
-        let (user, device) = (outlet.user, &outlet.device);
-        // The session is registered by now: what comes to wait from here on finds it.
-        if device.is_ephemeral()
-            || outlet.is_detached()
-            || self.known.nothing_waits(user, device, Now::read())
-        {
+        if self.nothing_waits_for(outlet) {
             return;
         }
         // Boxed, as it is rare and large: every handshake would have its size.
         Box::pin(self.tell_what_waits(outlet)).await;
+    }
+
+    /// Whether it is known that nothing waits for the device of a registered session, or nobody is there to be told.
+    pub(crate) fn nothing_waits_for(&self, outlet: &Outlet) -> bool {
+        // What comes to wait from here on finds the session registered.
+        outlet.device.is_ephemeral()
+            || outlet.is_detached()
+            || self.known.nothing_waits(outlet.user, &outlet.device, Now::read())
     }
 
     async fn tell_what_waits(&self, outlet: &Outlet) {

@@ -18,6 +18,7 @@ use aldis_protocol::{
     CloseCode, Codec, DeviceId, ErrorReply, Fingerprint, Sender, SessionId, UserId,
     limits::{QUEUE_BYTES, QUEUE_FRAMES},
 };
+use aldis_registry::DeviceClaim;
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -41,6 +42,8 @@ pub(crate) struct Outlet {
     pub(crate) device: DeviceId,
     pub(crate) fingerprint: Option<Fingerprint>,
     pub(crate) codec: Codec,
+    /// By what its first socket has the device.
+    pub(crate) device_claim: DeviceClaim,
     /// The sign-in that its token descends from; none where a key was the proof.
     family: Mutex<Option<Uuid>>,
     pub(super) offers: Offers,
@@ -212,6 +215,7 @@ impl Outlet {
             device,
             fingerprint,
             codec,
+            device_claim: DeviceClaim::default(),
             family: Mutex::new(family),
             offers: Offers::default(),
             turns: Turns::default(),
@@ -221,6 +225,11 @@ impl Outlet {
             watches: AtomicUsize::new(0),
             queue: Mutex::default(),
         }
+    }
+
+    /// The same, with a claim to its device that is larger than the smallest.
+    pub(crate) fn claiming(self, device_claim: DeviceClaim) -> Self {
+        Self { device_claim, ..self }
     }
 
     /// Puts a frame into the session's queue. Never waits.

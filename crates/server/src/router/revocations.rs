@@ -21,7 +21,7 @@ use crate::{
 const BATCH: i64 = 500;
 
 /// By how much the clocks of two nodes may differ, with room to spare: revocations are kept for so much longer.
-const CLOCKS_DIFFER_MS: i64 = 10 * 60 * 1000;
+const CLOCKS_DIFFER_MS: u64 = 10 * 60 * 1000;
 
 /// How many are kept, some 10 MB. Of more, the oldest are forgotten, and tokens from before those have to be refreshed,
 /// which asks the store.
@@ -30,7 +30,7 @@ const LIMIT: usize = 100_000;
 /// The revocations that this node knows, of the last lifetime of a token.
 pub(super) struct Revocations {
     known: RwLock<Known>,
-    kept_ms: i64,
+    kept_ms: u64,
 }
 
 /// What is known of a token.
@@ -48,17 +48,23 @@ pub(super) enum Standing {
 struct Known {
     /// The number of the last one.
     last: i64,
-    recent: VecDeque<NumberedRevocation>,
+    recent: VecDeque<Recent>,
     /// Those of families among them.
     families: HashSet<Uuid>,
     /// The time of the last one that was forgotten for want of room.
     forgotten_ms: i64,
 }
 
+struct Recent {
+    entry: NumberedRevocation,
+    /// The tick at which it was learned: a wall clock that jumps ahead must not make tokens good again.
+    learned: u64,
+}
+
 impl Revocations {
     pub(super) fn new(token_lifetime: Duration) -> Self {
-        let lifetime_ms = i64::try_from(milliseconds(token_lifetime)).unwrap_or(i64::MAX);
-        Self { known: RwLock::default(), kept_ms: lifetime_ms.saturating_add(CLOCKS_DIFFER_MS) }
+        let kept_ms = milliseconds(token_lifetime).saturating_add(CLOCKS_DIFFER_MS);
+        Self { known: RwLock::default(), kept_ms }
     }
 
     /// Up to which number they are known. Who takes it before he looks at a proof can [ask](Self::since) later what
@@ -86,21 +92,23 @@ impl Revocations {
     /// How a session has to end because of what was revoked after this number.
     fn since(&self, number: i64, outlet: &Outlet) -> Option<Closing> {
         let known = self.read();
-        let later = known.recent.iter().rev().take_while(|entry| entry.number > number);
+        let later = known.recent.iter().rev().take_while(|recent| recent.entry.number > number);
         // The first that concerns it decides, as it would have for a session that was there.
-        later.filter_map(|entry| closing(&entry.revocation, outlet)).last()
+        later.filter_map(|recent| closing(&recent.entry.revocation, outlet)).last()
     }
 
     fn start_after(&self, number: i64) {
         self.write().last = number;
     }
 
-    fn learn(&self, entries: &[NumberedRevocation], now_ms: i64) {
+    fn learn(&self, entries: &[NumberedRevocation], tick: u64) {
         let mut known = self.write();
         for entry in entries {
-            known.learn(entry);
+            known.learn(entry, tick);
         }
-        known.forget(now_ms.saturating_sub(self.kept_ms));
+        if let Some(until) = tick.checked_sub(self.kept_ms) {
+            known.forget(until);
+        }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Known> {
@@ -125,7 +133,7 @@ impl Known {
     }
 
     /// One that is known already, because two read at the same time, changes nothing.
-    fn learn(&mut self, entry: &NumberedRevocation) {
+    fn learn(&mut self, entry: &NumberedRevocation, learned: u64) {
         if entry.number <= self.last {
             return;
         }
@@ -133,19 +141,19 @@ impl Known {
         if let Revocation::Family { family, .. } = entry.revocation {
             self.families.insert(family);
         }
-        self.recent.push_back(entry.clone());
+        self.recent.push_back(Recent { entry: entry.clone(), learned });
         if self.recent.len() > LIMIT
             && let Some(oldest) = self.recent.pop_front()
         {
-            self.forgotten_ms = self.forgotten_ms.max(oldest.at_ms);
-            self.drop_family(&oldest);
+            self.forgotten_ms = self.forgotten_ms.max(oldest.entry.at_ms);
+            self.drop_family(&oldest.entry);
         }
     }
 
-    /// Forgets those of this time and older: the tokens that they concern have expired.
-    fn forget(&mut self, until_ms: i64) {
-        while let Some(oldest) = self.recent.pop_front_if(|entry| entry.at_ms <= until_ms) {
-            self.drop_family(&oldest);
+    /// Forgets those that were learned at this tick and before: the tokens that they concern have expired.
+    fn forget(&mut self, until: u64) {
+        while let Some(oldest) = self.recent.pop_front_if(|recent| recent.learned <= until) {
+            self.drop_family(&oldest.entry);
         }
     }
 
@@ -159,7 +167,9 @@ impl Known {
 impl Router {
     /// Learns, before the node serves anybody, what was revoked while tokens lived that may still be shown.
     pub(crate) async fn recall_revocations(&self) -> Result<(), StoreError> {
-        let since_ms = unix_ms_i64().saturating_sub(self.revocations.kept_ms);
+        // A clock that is ahead must not leave any out.
+        let newest_ms = self.store.newest_time().await?.unwrap_or(i64::MAX).min(unix_ms_i64());
+        let since_ms = newest_ms.saturating_sub_unsigned(self.revocations.kept_ms);
         self.revocations.start_after(self.store.last_revocation_until(since_ms).await?);
         // Nothing is remembered yet that an earlier change could make untrue.
         self.known.read_up_to(self.store.last_change().await?);
@@ -183,7 +193,7 @@ impl Router {
         for entry in entries.iter().filter(|entry| !matches!(entry.revocation, Revocation::Family { .. })) {
             self.known.forget(entry.revocation.user());
         }
-        self.revocations.learn(&entries, unix_ms_i64());
+        self.revocations.learn(&entries, Now::tick());
         for entry in &entries {
             self.carry_out(&entry.revocation);
         }
@@ -275,7 +285,7 @@ mod tests {
     use super::*;
 
     const LIFETIME: Duration = Duration::from_secs(900);
-    const KEPT_MS: i64 = 900_000 + CLOCKS_DIFFER_MS;
+    const KEPT_MS: u64 = 900_000 + CLOCKS_DIFFER_MS;
 
     fn revoked(number: i64, at_ms: i64) -> NumberedRevocation {
         let revocation = Revocation::Family { user: UserId::new(Uuid::nil()), family: family(number) };
@@ -293,7 +303,8 @@ mod tests {
     #[test]
     fn a_revocation_is_known_as_long_as_a_token_may_live() {
         let revocations = Revocations::new(LIFETIME);
-        revocations.learn(&[revoked(1, 5_000), revoked(2, 6_000)], 6_000);
+        revocations.learn(&[revoked(1, 5_000)], 5_000);
+        revocations.learn(&[revoked(2, 6_000)], 6_000);
         assert_eq!(revocations.last(), 2);
         revocations.learn(&[], 4_999 + KEPT_MS);
         assert_eq!(standing(&revocations, 1, 4), Standing::Revoked);
@@ -301,6 +312,15 @@ mod tests {
         assert_eq!(standing(&revocations, 1, 4), Standing::InForce);
         assert_eq!(standing(&revocations, 2, 4), Standing::Revoked);
         assert_eq!(revocations.last(), 2);
+    }
+
+    #[test]
+    fn a_clock_that_jumped_made_revoked_tokens_good_again() {
+        let revocations = Revocations::new(LIFETIME);
+        revocations.learn(&[revoked(1, 5_000)], 5_000);
+        // By the clock of the node that wrote the second one, the first is a month old.
+        revocations.learn(&[revoked(2, 30 * 24 * 60 * 60 * 1_000)], 6_000);
+        assert_eq!(standing(&revocations, 1, 4), Standing::Revoked);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use aldis_protocol::{
 };
 use uuid::Uuid;
 
-use super::{Outlet, Reply, Router, new_session_id};
+use super::{Admission, Outlet, Reply, Router, new_session_id};
 use crate::{
     clock::{Now, unix_ms_i64},
     config::{Config, Loaded},
@@ -47,7 +47,7 @@ impl Node {
     fn session(&self, user: UserId) -> Arc<Outlet> {
         let device = DeviceId::ephemeral(Uuid::now_v7());
         let outlet = Arc::new(Outlet::new(new_session_id(), user, device, None, None, Codec::Json));
-        assert!(self.router.attach(&outlet, 0));
+        assert_eq!(self.router.attach(&outlet, 0), Admission::Admitted);
         outlet
     }
 
@@ -183,7 +183,7 @@ async fn an_offer_opens_the_way_back_between_its_two_sessions_alone() {
     node.router.detach(&calling);
     let again =
         Arc::new(Outlet::new(new_session_id(), caller, calling.device.clone(), None, None, Codec::Json));
-    assert!(node.router.attach(&again, 0));
+    assert_eq!(node.router.attach(&again, 0), Admission::Admitted);
     let late = node.signals(&called, SignalKind::Answer, Target::Device(again.device.clone())).await;
     assert_eq!(code(&late), Some(ErrorCode::TargetUnavailable), "the offer ended with its session");
 }

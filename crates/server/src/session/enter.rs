@@ -1,14 +1,17 @@
 //! Drives the handshake of one connection, and begins its session.
 
 use std::{
+    collections::VecDeque,
     future::poll_fn,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use aldis_protocol::{Codec, ErrorCode, RequestId, limits::MAX_MESSAGE_BYTES};
-use tokio::{sync::oneshot, task::yield_now, time::timeout};
+use aldis_protocol::{
+    Codec, ErrorCode, ErrorReply, RequestId, RoomId, ServerMessage, limits::MAX_MESSAGE_BYTES,
+};
+use tokio::{task::yield_now, time::timeout};
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -17,17 +20,24 @@ use super::{
     leave::leave,
     live::{Arrived, Live, fresh},
     pace::Pace,
-    resume::{Arriving, Claim, HandOver},
+    registration::{NotRegistered, Registration},
+    resume::{Answer as HandedOver, Arriving, Claim, HandOver, Offer},
     task::Task,
     wire::{Incoming, Outgoing, Wire},
 };
 use crate::{
     clock::Now,
-    router::{Closing, Denied, FactorDue, Identity, Outlet, ProvedByKey, Router, new_session_id},
+    router::{Closing, Denied, FactorDue, Identity, Outlet, ProvedByKey, Router, new_session_id, replaced},
 };
 
 /// More than an honest client sends in five seconds.
 const SMALL_FRAMES_BEFORE_PROOF: u32 = 100;
+/// How long a session that is claimed may take to answer. One that is alive answers at once.
+const TIME_TO_ANSWER: Duration = Duration::from_secs(5);
+/// How long a registered session is held up by the store before it is served.
+const TIME_FOR_STORE: Duration = Duration::from_secs(5);
+/// How many messages are read ahead to learn whether a client has gone.
+const EARLY_FRAMES: usize = 8;
 
 /// Brings a connection through its door. Returns the session's task, not yet running; nothing where the connection was
 /// sent away, or handed to a session that was there already. Whoever has not proved anything when `dismissed` ends is sent
@@ -41,7 +51,7 @@ pub(crate) async fn enter<W: Wire>(
     sockets: &TaskTracker,
 ) -> Option<Task<W>> {
     let (door, codec, room) = (arrival.door, arrival.codec, arrival.room.take());
-    let arrived = Arrived { door, codec, room, resume_window };
+    let arrived = Arrived { door, codec, room, resume_window, device_claim: arrival.device_claim };
     match prove(&mut wire, arrival, dismissed, router).await {
         Ok(proved) => {
             wire.set_message_limit(MAX_MESSAGE_BYTES);
@@ -52,8 +62,8 @@ pub(crate) async fn enter<W: Wire>(
     }
 }
 
-/// Brings a client that has proved who he is to the session that he claims, or to a fresh one. One that has gone
-/// meanwhile may be back on another connection, which his session is not taken from.
+/// Brings a client that has proved who they are to the session that they claim, or to a fresh one. A client that has gone
+/// meanwhile may be back on another connection, which its session is not taken from.
 pub(super) async fn admit<W: Wire>(
     wire: W,
     arrived: Arrived,
@@ -63,9 +73,16 @@ pub(super) async fn admit<W: Wire>(
 ) -> Option<Task<W>> {
     let Proved { id, identity, due, claim } = proved;
     let (door, codec) = (arrived.door, arrived.codec);
-    let mut arriving = present(wire).await?;
+    let mut arriving = present(Arriving { wire, early: VecDeque::new() }).await?;
     if let Some(claim) = claim {
-        arriving = hand_over(arriving, &arrived, id.clone(), &identity, claim, router).await?;
+        match hand_over(arriving, &arrived, id.clone(), &identity, claim, router).await? {
+            HandedOver::Taken => return None,
+            HandedOver::Declined(declined) => arriving = declined,
+            HandedOver::Superseded(superseded) => {
+                let refusal = Refusal::closing(replaced()).answering(id);
+                return refuse(superseded.wire, codec, refusal, router).await;
+            }
+        }
     }
     // A session that its client came back to has been given its factor; a new one has not.
     if let Some(due) = due
@@ -73,66 +90,111 @@ pub(super) async fn admit<W: Wire>(
     {
         return refuse(arriving.wire, codec, Refusal::of(door, denied).answering(id), router).await;
     }
-    match begin(codec, &identity, router) {
-        Some(outlet) => {
-            router.tell_waiting(&outlet).await;
-            let room = arrived.room.clone();
-            let mut task = greeted(arriving, arrived, id, &identity, outlet, router, sockets);
-            if let Some(room) = room
-                && let Some(error) = router.enter_room(task.outlet(), &room).await
-            {
-                task.say(error);
+    // Nothing is waited for from here to the registration, which may replace another session of the device.
+    let arriving = present(arriving).await?;
+    let registration = match begin(&arrived, &identity, router) {
+        Ok(registration) => registration,
+        Err(refused) => {
+            let refusal = match refused {
+                NotRegistered::TooMany => Refusal::of(
+                    door,
+                    Denied::new(ErrorCode::Overloaded, "this user has too many connections"),
+                ),
+                NotRegistered::Superseded => Refusal::closing(replaced()),
+            };
+            return refuse(arriving.wire, codec, refusal.answering(id), router).await;
+        }
+    };
+    tell_waiting(router, registration.outlet()).await;
+    let room = arrived.room.clone();
+    let mut task = greeted(arriving, arrived, id, &identity, registration, router, sockets);
+    if let Some(room) = room
+        && let Some(error) = enter_room(router, task.outlet(), &room).await
+    {
+        task.say(error);
+    }
+    Some(task)
+}
+
+/// The connection, unless its client is known to have gone, with what the client has sent by now.
+async fn present<W: Wire>(arriving: Arriving<W>) -> Option<Arriving<W>> {
+    let Arriving { mut wire, mut early } = arriving;
+    let is_gone = poll_fn(|cx| {
+        while early.len() < EARLY_FRAMES {
+            match poll_message(&mut wire, cx) {
+                Poll::Ready(Incoming::Closed(_) | Incoming::Broken) => return Poll::Ready(true),
+                Poll::Ready(incoming) => early.push_back(incoming),
+                Poll::Pending => break,
             }
-            Some(task)
         }
-        None => {
-            let denied = Denied::new(ErrorCode::Overloaded, "this user has too many connections");
-            refuse(arriving.wire, codec, Refusal::of(door, denied).answering(id), router).await
-        }
-    }
-}
-
-/// The connection of a client that is still there, with what it sent behind its proof.
-async fn present<W: Wire>(mut wire: W) -> Option<Arriving<W>> {
-    let early = poll_fn(|cx| match poll_message(&mut wire, cx) {
-        Poll::Ready(incoming) => Poll::Ready(Some(incoming)),
-        Poll::Pending => Poll::Ready(None),
+        Poll::Ready(false)
     });
-    match early.await {
-        Some(Incoming::Closed(_) | Incoming::Broken) => {
-            leave(&mut wire).await;
-            None
-        }
-        early => Some(Arriving { wire, early }),
+    if is_gone.await {
+        leave(&mut wire).await;
+        return None;
     }
+    Some(Arriving { wire, early })
 }
 
-/// Offers the socket to the session that is claimed. Gives it back where there is none that takes it.
+/// Offers the socket to the session that is claimed. None where that session failed with the socket: its client dials
+/// again.
 async fn hand_over<W: Wire>(
     arriving: Arriving<W>,
     arrived: &Arrived,
     id: Option<RequestId>,
     identity: &Identity,
     claim: Claim,
-    router: &Router,
-) -> Option<Arriving<W>> {
-    let Some(outlet) = router.session(identity.user, claim.token.session()) else { return Some(arriving) };
-    let (answer, answered) = oneshot::channel();
-    let Arrived { door, codec, room, .. } = arrived;
+    router: &Arc<Router>,
+) -> Option<HandedOver<W>> {
+    let Some(outlet) = router.session(identity.user, claim.token.session()) else {
+        return Some(HandedOver::Declined(arriving));
+    };
+    let Arrived { door, codec, room, device_claim, .. } = arrived;
     let (room, identity) = (room.clone(), identity.clone());
-    let offer = HandOver { arriving, id, door: *door, codec: *codec, room, identity, claim, answer };
-    match outlet.hand_over(Box::new(offer)) {
-        Ok(()) => match answered.await {
-            Ok(Some(declined)) => Some(declined),
-            Ok(None) => {
-                router.tell_waiting(&outlet).await;
-                None
-            }
-            // Only a session that fails takes the socket with it; the client dials again.
-            Err(_) => None,
-        },
-        Err(offer) => offer.downcast::<HandOver<W>>().ok().map(|offer| offer.arriving),
+    let (offer, withdrawal, mut answered) = Offer::new(HandOver {
+        arriving,
+        id,
+        door: *door,
+        codec: *codec,
+        room,
+        identity,
+        claim,
+        device_claim: *device_claim,
+    });
+    // An offer that is refused here is dropped with its sender, and answered like one that nobody looks at.
+    drop(outlet.hand_over(Box::new(offer)));
+    let answer = timeout(TIME_TO_ANSWER, &mut answered).await.ok().and_then(Result::ok);
+    let answer = match (answer, withdrawal.take_back()) {
+        (Some(answer), _) => answer,
+        (None, Some(arriving)) => HandedOver::Declined(arriving),
+        // The session took the socket when the time had just run out, or failed with it.
+        (None, None) => answered.await.ok()?,
+    };
+    if matches!(answer, HandedOver::Taken) {
+        tell_waiting(router, &outlet).await;
     }
+    Some(answer)
+}
+
+/// Tells a session what waited for its device. What is taken from the store is told, also where it takes longer than this
+/// waits for it.
+async fn tell_waiting(router: &Arc<Router>, outlet: &Arc<Outlet>) {
+    if router.nothing_waits_for(outlet) {
+        return;
+    }
+    let call = {
+        let (router, outlet) = (Arc::clone(router), Arc::clone(outlet));
+        async move { router.tell_waiting(&outlet).await }
+    };
+    let _ = timeout(TIME_FOR_STORE, router.calls.complete(call)).await;
+}
+
+/// Brings a session of the chat door into its room, and gives what it is told where that cannot be.
+async fn enter_room(router: &Router, outlet: &Outlet, room: &RoomId) -> Option<ServerMessage<'static>> {
+    timeout(TIME_FOR_STORE, router.enter_room(outlet, room)).await.unwrap_or_else(|_| {
+        let message = "the database does not answer; join the room again";
+        Some(ServerMessage::Error(ErrorReply::new(ErrorCode::Unavailable, message)))
+    })
 }
 
 fn greeted<W: Wire>(
@@ -140,17 +202,18 @@ fn greeted<W: Wire>(
     arrived: Arrived,
     id: Option<RequestId>,
     identity: &Identity,
-    outlet: Arc<Outlet>,
+    registration: Registration,
     router: &Arc<Router>,
     sockets: &TaskTracker,
 ) -> Task<W> {
     let Arriving { mut wire, early } = arriving;
+    let outlet = Arc::clone(registration.outlet());
     let token = greeting::resume_token(outlet.session);
     let pace = Pace::new(router.has_rate_limits());
     let metrics = Arc::clone(&router.metrics);
     let live = Live::new(outlet, arrived, identity.token, &token, pace, metrics, Now::read());
     greeting::greet(&mut wire, live.outlet(), identity, Greeting::fresh(&live, &token, id));
-    Task::new(wire, early, live, Arc::clone(router), sockets.clone())
+    Task::new(wire, early, live, registration, Arc::clone(router), sockets.clone())
 }
 
 /// Says why, closes, and waits a moment for the other side to have read it.
@@ -281,9 +344,13 @@ fn poll_message<W: Wire>(wire: &mut W, cx: &mut Context<'_>) -> Poll<Incoming> {
     }
 }
 
-fn begin(codec: Codec, identity: &Identity, router: &Router) -> Option<Arc<Outlet>> {
+fn begin(
+    arrived: &Arrived,
+    identity: &Identity,
+    router: &Arc<Router>,
+) -> Result<Registration, NotRegistered> {
     let Identity { user, device, fingerprint, family, proved_at, .. } = identity;
-    let outlet = Outlet::new(new_session_id(), *user, device.clone(), *fingerprint, *family, codec);
-    let outlet = Arc::new(outlet);
-    router.attach(&outlet, *proved_at).then_some(outlet)
+    let outlet = Outlet::new(new_session_id(), *user, device.clone(), *fingerprint, *family, arrived.codec);
+    let outlet = outlet.claiming(arrived.device_claim);
+    Registration::begin(router, Arc::new(outlet), *proved_at)
 }

@@ -12,6 +12,7 @@ use aldis_protocol::{
     DecodeError, DeviceId, Door, ErrorCode, ErrorReply, MessageKind, Proof, Refusal as Manner, RequestId,
     RoomId, Secret, ServerMessage, limits::HANDSHAKE_TIMEOUT, reason,
 };
+use aldis_registry::DeviceClaim;
 use bytes::Bytes;
 
 use super::resume::Claim;
@@ -27,6 +28,8 @@ pub(crate) struct Arrival {
     /// Of the chat door.
     pub(crate) room: Option<RoomId>,
     pub(crate) credentials: Credentials,
+    /// To the device that the client proves, by when its request came in.
+    pub(crate) device_claim: DeviceClaim,
 }
 
 /// What the upgrade request itself brought.

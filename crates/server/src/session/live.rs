@@ -9,6 +9,7 @@ use aldis_protocol::{
     Codec, DecodeError, Door, ErrorCode, ErrorReply, HistoryRequest, Join, Leave, RequestId, RoomId,
     ServerFrame, ServerMessage, Timestamp, limits::MAX_ERRORS_IN_A_ROW,
 };
+use aldis_registry::DeviceClaim;
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -59,6 +60,7 @@ pub(super) struct Arrived {
     pub(super) codec: Codec,
     pub(super) room: Option<RoomId>,
     pub(super) resume_window: Duration,
+    pub(super) device_claim: DeviceClaim,
 }
 
 /// What a frame asks for.

@@ -105,7 +105,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        router::{Frame, Held, Order, new_session_id},
+        router::{Admission, Frame, Held, Order, new_session_id},
         session::tests::router,
     };
 
@@ -116,7 +116,7 @@ mod tests {
     fn session(router: &Router, user: UserId, kept: usize, queued: usize, is_detached: bool) -> Arc<Outlet> {
         let device = format!("~{}", Uuid::now_v7()).parse().unwrap();
         let outlet = Arc::new(Outlet::new(new_session_id(), user, device, None, None, Codec::Json));
-        assert!(router.attach(&outlet, 0));
+        assert_eq!(router.attach(&outlet, 0), Admission::Admitted);
         outlet.set_kept(Held::new(kept, false));
         outlet.set_detached(is_detached);
         let _ = outlet.push(Frame::new(Bytes::from(vec![0; queued]), true));

@@ -1,6 +1,12 @@
 //! Coming back to a session: tokens that name it, and the socket that is handed over (docs/protocol/resume.md).
 
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+};
+
 use aldis_protocol::{Codec, Door, RequestId, Resume, RoomId, Secret, SessionId, binary};
+use aldis_registry::DeviceClaim;
 use subtle::ConstantTimeEq;
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -24,14 +30,14 @@ pub(crate) struct Claim {
     pub(super) received: u64,
 }
 
-/// A socket whose client has proved who he is.
+/// A socket whose client has proved who they are.
 pub(super) struct Arriving<W> {
     pub(super) wire: W,
-    /// What came behind the proof, if it was looked for and there was something; the session takes it first.
-    pub(super) early: Option<Incoming>,
+    /// What was read behind the proof; the session takes it first.
+    pub(super) early: VecDeque<Incoming>,
 }
 
-/// A socket whose client has proved who he is and claims a session.
+/// A socket whose client has proved who they are and claims a session.
 pub(super) struct HandOver<W> {
     pub(super) arriving: Arriving<W>,
     /// Of the message that brought the proof.
@@ -41,16 +47,62 @@ pub(super) struct HandOver<W> {
     pub(super) room: Option<RoomId>,
     pub(super) identity: Identity,
     pub(super) claim: Claim,
-    /// Where the answer goes: nothing, or the socket again.
-    pub(super) answer: oneshot::Sender<Option<Arriving<W>>>,
+    pub(super) device_claim: DeviceClaim,
 }
 
-impl<W> HandOver<W> {
+/// A hand-over on its way to a session. Whoever offers it can [take it back](Withdrawal) until the session takes it.
+pub(super) struct Offer<W> {
+    hand_over: Slot<W>,
+    answer: oneshot::Sender<Answer<W>>,
+}
+
+/// Takes an offer back that was not answered.
+pub(super) struct Withdrawal<W>(Slot<W>);
+
+type Slot<W> = Arc<Mutex<Option<HandOver<W>>>>;
+
+/// What becomes of an offered socket.
+pub(super) enum Answer<W> {
+    /// It serves the session.
+    Taken,
+    /// The session is not for it; its client gets a fresh one.
+    Declined(Arriving<W>),
+    /// A socket that came in later serves the session.
+    Superseded(Arriving<W>),
+}
+
+impl<W> Offer<W> {
+    /// An offer, how to take it back, and where its answer comes. No answer means that the session has failed.
+    pub(super) fn new(hand_over: HandOver<W>) -> (Self, Withdrawal<W>, oneshot::Receiver<Answer<W>>) {
+        let (answer, answered) = oneshot::channel();
+        let hand_over = Arc::new(Mutex::new(Some(hand_over)));
+        let withdrawal = Withdrawal(Arc::clone(&hand_over));
+        (Self { hand_over, answer }, withdrawal, answered)
+    }
+
+    /// Takes the socket, to answer later. None where the offer was taken back.
+    pub(super) fn take(self) -> Option<(HandOver<W>, oneshot::Sender<Answer<W>>)> {
+        take(&self.hand_over).map(|hand_over| (hand_over, self.answer))
+    }
+
     /// Gives the socket back; its client gets a fresh session.
     pub(super) fn decline(self) {
-        // The client may have gone while it waited.
-        let _ = self.answer.send(Some(self.arriving));
+        if let Some((hand_over, answer)) = self.take() {
+            // The client may have gone while it waited.
+            let _ = answer.send(Answer::Declined(hand_over.arriving));
+        }
     }
+}
+
+impl<W> Withdrawal<W> {
+    /// The socket, unless the session has taken it.
+    pub(super) fn take_back(&self) -> Option<Arriving<W>> {
+        take(&self.0).map(|hand_over| hand_over.arriving)
+    }
+}
+
+fn take<W>(slot: &Slot<W>) -> Option<HandOver<W>> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// The tokens that are good for a session: the last one, and the one before until the client has shown that it got the

@@ -22,7 +22,8 @@ use super::{
     greeting::{self, Greeting},
     leave::leave,
     live::{Asked, Due, Live, Step, fresh},
-    resume::{Arriving, HandOver},
+    registration::Registration,
+    resume::{Answer as HandedOver, Arriving, HandOver, Offer},
     told::Told,
     unanswered::{Answer, Unanswered},
     wire::{Backlog, Broken, Incoming, Outgoing, Wire},
@@ -43,11 +44,15 @@ pub(crate) struct Task<W> {
     wire: Option<W>,
     live: Live,
     router: Arc<Router>,
+    registration: Registration,
     /// Waits for sockets that the session has let go of.
     sockets: TaskTracker,
     waiting: Unanswered,
-    /// What was read and not carried out yet; nothing is read until it is.
-    put_off: Option<Box<PutOff>>,
+    /// A frame whose id is that of a request being carried out, of which it may be a repetition; nothing is read until it is
+    /// carried out.
+    put_off: Option<Box<Bytes>>,
+    /// What was read before the session had the socket.
+    early: VecDeque<Incoming>,
     /// How many requests to join a room, or to keep something in one, had to wait for their answers.
     asked_in_rooms: u64,
     /// Of whose presence the client was told on this socket.
@@ -56,14 +61,6 @@ pub(crate) struct Task<W> {
     unwritten: usize,
     /// How often the socket was looked at since a deadline came that the client can still keep.
     late_looks: u8,
-}
-
-/// What was read and not carried out yet.
-enum PutOff {
-    /// It came behind the client's proof.
-    Early(Incoming),
-    /// A frame whose id is that of a request being carried out, of which it may be a repetition.
-    Repetition(Bytes),
 }
 
 /// Frames that are read behind a deadline before it decides: what has arrived counts, and a client that goes on sending
@@ -99,21 +96,23 @@ impl<W: Wire> Task<W> {
     /// A session that was greeted; await it. `early` is what its client has sent already.
     pub(super) fn new(
         wire: W,
-        early: Option<Incoming>,
+        early: VecDeque<Incoming>,
         live: Live,
+        registration: Registration,
         router: Arc<Router>,
         sockets: TaskTracker,
     ) -> Self {
         live.outlet().set_deadline(live.next_deadline());
         let (wire, waiting, told) = (Some(wire), Unanswered::default(), Told::default());
-        let put_off = early.map(|early| Box::new(PutOff::Early(early)));
         Self {
             wire,
             live,
             router,
+            registration,
             sockets,
             waiting,
-            put_off,
+            put_off: None,
+            early,
             asked_in_rooms: 0,
             told,
             unwritten: 0,
@@ -152,10 +151,7 @@ impl<W: Wire> Task<W> {
             if self.waiting.is_empty()
                 && let Some(put_off) = self.put_off.take()
             {
-                return Poll::Ready(match *put_off {
-                    PutOff::Early(incoming) => Wake::Incoming(incoming),
-                    PutOff::Repetition(frame) => Wake::Again(frame),
-                });
+                return Poll::Ready(Wake::Again(*put_off));
             }
             let has_read = self.may_read();
             if let Poll::Ready(wake) = self.poll_incoming(cx) {
@@ -236,7 +232,10 @@ impl<W: Wire> Task<W> {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
         let may_read = self.may_read();
         match &mut self.wire {
-            Some(wire) if may_read => wire.poll_read(cx),
+            Some(wire) if may_read => match self.early.pop_front() {
+                Some(early) => Poll::Ready(early),
+                None => wire.poll_read(cx),
+            },
             _ => Poll::Pending,
         }
     }
@@ -351,7 +350,7 @@ impl<W: Wire> Task<W> {
             }
             Step::Close(closing) => Flow::Break(Ending::Closed(closing)),
             Step::Ask(asked, _) if self.waiting.includes(&asked) => {
-                self.put_off = Some(Box::new(PutOff::Repetition(frame.clone())));
+                self.put_off = Some(Box::new(frame.clone()));
                 Flow::Continue(())
             }
             Step::Ask(asked, message) => self.ask(asked, message, frame.len(), now),
@@ -525,13 +524,21 @@ impl<W: Wire> Task<W> {
         }
     }
 
-    /// A client that has proved who he is claims this session and brings a socket.
+    /// A client that has proved who they are claims this session and brings a socket.
     fn consider(&mut self, offer: Box<dyn Any + Send>) {
-        let Ok(offer) = offer.downcast::<HandOver<W>>() else { return };
+        let Ok(offer) = offer.downcast::<Offer<W>>() else { return };
+        let Some((offer, answer)) = offer.take() else { return };
         if !self.live.accepts(&offer) {
-            return offer.decline();
+            // The client may have gone while it waited, here and below.
+            let _ = answer.send(HandedOver::Declined(offer.arriving));
+            return;
         }
-        let HandOver { arriving: Arriving { mut wire, early }, id, identity, claim, answer, .. } = *offer;
+        let Outlet { user, session, .. } = **self.outlet();
+        if !self.router.registry.renew_claim(user, session, offer.device_claim) {
+            let _ = answer.send(HandedOver::Superseded(offer.arriving));
+            return;
+        }
+        let HandOver { arriving: Arriving { mut wire, early }, id, identity, claim, .. } = offer;
         self.router.proved_again(self.outlet(), &identity);
         let next = greeting::resume_token(self.outlet().session);
         let missed = self.live.resume(claim, &next, identity.token, Now::read());
@@ -544,10 +551,11 @@ impl<W: Wire> Task<W> {
             self.let_go(displaced, Some(Closing::new(CloseCode::Replaced, "", message)));
         }
         self.waiting.drop_parts();
-        self.put_off = early.map(|early| Box::new(PutOff::Early(early)));
+        self.put_off = None;
+        self.early = early;
         self.outlet().set_detached(false);
         self.router.client_returned(self.outlet());
-        let _ = answer.send(None);
+        let _ = answer.send(HandedOver::Taken);
     }
 
     /// Goes on without a socket where the client may come back, else says how the session ends.
@@ -568,6 +576,7 @@ impl<W: Wire> Task<W> {
         // The client sends again what was not answered.
         self.waiting.drop_parts();
         self.put_off = None;
+        self.early.clear();
         self.outlet().set_detached(true);
         self.live.detach(Now::read());
         ControlFlow::Continue(())
@@ -595,8 +604,8 @@ impl<W: Wire> Task<W> {
     }
 
     fn end(&mut self, closing: Option<Closing>) {
-        let Left { frames, hand_overs } = self.router.detach(self.outlet());
-        let late = hand_overs.into_iter().filter_map(|offer| offer.downcast::<HandOver<W>>().ok());
+        let Left { frames, hand_overs } = self.registration.end();
+        let late = hand_overs.into_iter().filter_map(|offer| offer.downcast::<Offer<W>>().ok());
         late.for_each(|offer| offer.decline());
         let Some(mut wire) = self.wire.take() else { return };
         if closing.as_ref().is_some_and(|closing| closing.code != CloseCode::SlowConsumer) {

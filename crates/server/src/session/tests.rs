@@ -4,6 +4,7 @@ mod limits;
 mod mailbox;
 mod model;
 mod presence;
+mod registration;
 mod stage;
 
 use std::time::Duration;

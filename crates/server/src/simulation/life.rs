@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use tokio::{runtime::Runtime, task::JoinSet};
+use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use turmoil::net::{TcpListener, TcpStream};
 
@@ -11,8 +11,9 @@ use crate::{
     config::{Config, Loaded, key_file},
     http::routes,
     node::Node,
-    server,
+    server::{self, Tasks},
     store::{Store, StoreOptions},
+    supervisor::Supervisor,
     transport::{Accept, Listener, doors, serve},
 };
 
@@ -78,11 +79,10 @@ impl Process {
         let background = server::background(&node, &store);
         let listener = Listener::new(TcpListener::bind(("0.0.0.0", PORT)).await?, |_| {});
         let routes = routes(Arc::clone(&node), doors::<TcpStream>(&node));
-        let mut serving = JoinSet::new();
-        serving.spawn(serve(listener, None, Arc::clone(&node), routes));
-        stop.cancelled().await;
-        server::stop(&node, &store, serving, background).await;
-        Ok(())
+        let mut serving = Supervisor::default();
+        serving.spawn("listener", serve(listener, None, Arc::clone(&node), routes));
+        let tasks = Tasks { serving, background };
+        Ok(tasks.run(&node, &store, stop.cancelled()).await?)
     }
 }
 

@@ -76,6 +76,20 @@ impl StoreError {
         sqlx::Error::PoolTimedOut.into()
     }
 
+    /// The latest write was refused.
+    pub(super) fn not_writable() -> Self {
+        Self::Unavailable(Arc::new(sqlx::Error::PoolTimedOut))
+    }
+
+    /// Whether a SQLite file is open for reading only, and is still where it was.
+    pub(super) fn is_read_only_file(&self) -> bool {
+        let Self::Unavailable(error) = self else { return false };
+        let database = error.as_database_error();
+        let code = database.filter(|error| error.try_downcast_ref::<SqliteError>().is_some());
+        let code = code.and_then(|error| error.code()).and_then(|code| code.parse::<u32>().ok());
+        code.is_some_and(|code| code & 0xff == SQLITE_READONLY && code != SQLITE_READONLY_DBMOVED)
+    }
+
     /// The store was closed.
     pub(super) fn closed() -> Self {
         sqlx::Error::PoolClosed.into()
@@ -146,6 +160,9 @@ const LOST_RACE: &str = "40";
 fn postgres_is_unavailable(code: &str) -> bool {
     matches!(code.get(..2), Some("08" | "53" | "57" | "58" | "40")) || matches!(code, "55P03" | "25006")
 }
+
+const SQLITE_READONLY: u32 = 8;
+const SQLITE_READONLY_DBMOVED: u32 = 1032;
 
 /// By primary result code, the low byte: busy, locked, out of memory, read-only, interrupted, input or output,
 /// full, cannot open, lock protocol.

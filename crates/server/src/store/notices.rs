@@ -125,7 +125,6 @@ impl Store {
         rotation_ends::tell(&mut tx, user, now_ms).await?;
         let mut rows = remove(&mut tx, user, device).await?;
         tx.commit().await?;
-        rows.retain(|row| row.created_at_ms > now_ms - KEPT_MS);
         rows.sort_by_key(|row| (row.created_at_ms, row.notice_id));
         Ok(rows.iter().filter_map(NoticeRow::read).collect())
     }

@@ -1,5 +1,7 @@
 //! How a PostgreSQL database is opened.
 
+use std::time::Duration;
+
 use sqlx::{
     Connection, PgConnection, PgPool, Row,
     migrate::Migrator,
@@ -85,13 +87,25 @@ async fn migrate(connect: &PgConnectOptions, options: &StoreOptions) -> Result<(
     Ok(connection.close().await?)
 }
 
-/// Asks each connection whether it still lives before handing it out, so that a restart of the database costs no
-/// request that comes after it.
+/// So old a connection is when it is given up for only reading: there are no more new ones than the pool has each second.
+const READ_ONLY_AGE: Duration = Duration::from_secs(1);
+
+async fn is_read_only(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let row = sqlx::raw_sql("SHOW transaction_read_only").fetch_one(connection).await?;
+    Ok(row.try_get_unchecked::<&str, _>(0)? == "on")
+}
+
+/// Asks each connection before handing it out, so that a restart of the database costs no request that comes after it, and
+/// gives up those to a server that only reads: after a failover, a new one may reach the server that writes.
 fn pool(connect: PgConnectOptions, options: &StoreOptions) -> PgPool {
     PgPoolOptions::new()
         .max_connections(options.postgres_connections)
         .acquire_timeout(options.acquire_timeout)
-        .test_before_acquire(true)
+        // The question below tells as much.
+        .test_before_acquire(false)
+        .before_acquire(|connection, about| {
+            Box::pin(async move { Ok(!is_read_only(connection).await? || about.age < READ_ONLY_AGE) })
+        })
         .after_connect(|connection, _| {
             Box::pin(async move { sqlx::raw_sql(SESSION_LIMITS).execute(connection).await.map(drop) })
         })

@@ -79,7 +79,11 @@ impl Store {
         self.sweep(unix_ms(now)).await
     }
 
-    async fn newest_time(&self) -> Result<Option<i64>, StoreError> {
+    /// The newest time at which the server has worked on this database, in Unix milliseconds, up to ten minutes old.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn newest_time(&self) -> Result<Option<i64>, StoreError> {
         let select = "SELECT at_ms FROM newest_time";
         Ok(on!(&self.db, r, pool => sqlx::query_scalar(select).fetch_optional(pool).await?))
     }

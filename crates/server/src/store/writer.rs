@@ -28,6 +28,7 @@ use super::{
     committed::{Committed, Durable},
     db::{Db, Tx},
     devices::LastSeen,
+    health::{self, WriteHealth},
     mailbox::{Mailboxes, NewMessage, NewReceipt},
     turns::Writing,
 };
@@ -159,9 +160,10 @@ impl Queued {
 
 impl Writer {
     /// Starts the task. Its transactions take turns as `writing` does.
-    pub(super) fn start(db: Db, writing: Writing) -> Self {
+    pub(super) fn start(db: Db, writing: Writing, health: Arc<WriteHealth>) -> Self {
         let (queue, task, delivery) = (Arc::new(Queue::default()), TaskTracker::new(), Arc::default());
-        task.spawn(run(db, writing, Arc::clone(&queue), Arc::clone(&delivery)));
+        let target = Target { db, writing, health };
+        task.spawn(run(target, Arc::clone(&queue), Arc::clone(&delivery)));
         task.close();
         Self { queue, delivery, task }
     }
@@ -209,6 +211,11 @@ impl Writer {
         self.queue.is_empty()
     }
 
+    /// Returns when the task has ended.
+    pub(super) async fn ended(&self) {
+        self.task.wait().await;
+    }
+
     /// Takes no more appends, carries out those that wait, and returns when the task has ended.
     pub(super) async fn close(&self) {
         self.queue.close();
@@ -216,28 +223,58 @@ impl Writer {
     }
 }
 
-async fn run(
+/// Where batches go, and who is told whether they arrive.
+struct Target {
     db: Db,
     writing: Writing,
-    queue: Arc<Queue>,
-    delivery: Arc<OnceLock<mpsc::Sender<Vec<Committed>>>>,
-) {
-    while let Some(queued) = queue.take(BATCH).await {
-        carry_out(&db, Batch::of(writing, queued), delivery.get()).await;
+    health: Arc<WriteHealth>,
+}
+
+/// Gives up the queue when the task ends, also by a panic: else appends would wait for nobody.
+struct Abandoned(Arc<Queue>);
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
+async fn run(target: Target, queue: Arc<Queue>, delivery: Arc<OnceLock<mpsc::Sender<Vec<Committed>>>>) {
+    let queue = Abandoned(queue);
+    while let Some(queued) = queue.0.take(BATCH).await {
+        carry_out(&target, Batch::of(target.writing, queued), delivery.get()).await;
     }
 }
 
 /// Commits a batch and answers it. One that the database refuses is carried out one by one, so that only what it
 /// refuses fails; while the database is unavailable that would help nobody.
-async fn carry_out(db: &Db, mut batch: Batch, delivery: Option<&mpsc::Sender<Vec<Committed>>>) {
-    match batch.commit(db).await {
+async fn carry_out(target: &Target, mut batch: Batch, delivery: Option<&mpsc::Sender<Vec<Committed>>>) {
+    match target.commit(&mut batch).await {
         Err(refusal) if !refusal.is_retryable() && batch.len() > 1 => {
             for mut alone in batch.split() {
-                let outcome = alone.commit(db).await;
+                let outcome = target.commit(&mut alone).await;
                 hand_on(alone.answer(&outcome), delivery).await;
             }
         }
         outcome => hand_on(batch.answer(&outcome), delivery).await,
+    }
+}
+
+impl Target {
+    async fn commit(&self, batch: &mut Batch) -> Result<(), StoreError> {
+        if batch.len() == 0 {
+            return Ok(());
+        }
+        let outcome = batch.commit(&self.db).await;
+        match &outcome {
+            Ok(()) => self.health.succeeded(),
+            Err(error @ StoreError::Unavailable(_)) => {
+                self.health.failed();
+                health::give_up_read_only(&self.db, error).await;
+            }
+            Err(_) => {}
+        }
+        outcome
     }
 }
 
@@ -295,9 +332,6 @@ impl Batch {
     }
 
     async fn commit(&mut self, db: &Db) -> Result<(), StoreError> {
-        if self.len() == 0 {
-            return Ok(());
-        }
         timeout(BATCH_TIMEOUT, self.write_until_undisturbed(db))
             .await
             .unwrap_or_else(|_| Err(StoreError::timed_out()))

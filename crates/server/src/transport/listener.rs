@@ -19,7 +19,7 @@ use super::{
     io::Io,
     watched::{Watch, Watched},
 };
-use crate::node::Node;
+use crate::{clock::next_in_order, node::Node};
 
 /// Connections that the kernel holds for us; a storm of reconnects fits.
 const BACKLOG: u32 = 4096;
@@ -66,6 +66,10 @@ impl<L> Listener<L> {
     }
 }
 
+/// The place of a request in the order in which requests came in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CameIn(pub(super) u64);
+
 /// Serves connections until the node stops, and waits for those that are under way.
 pub(crate) async fn serve<L: Accept>(
     listener: Listener<L>,
@@ -81,11 +85,13 @@ pub(crate) async fn serve<L: Accept>(
             accepted = accept(&listener.socket, &slots) => accepted,
         };
         let Some((stream, peer, slot)) = accepted else { break };
+        // Before the tasks of two connections race each other.
+        let order = next_in_order();
         (listener.accepted)(&node);
         let (tls, routes, node) = (tls.clone(), routes.clone(), Arc::clone(&node));
         connections.spawn(async move {
             let _slot = slot;
-            serve_connection(stream, peer, tls, routes, &node.stop).await;
+            serve_connection(stream, peer, order, tls, routes, &node.stop).await;
         });
     }
     connections.close();
@@ -119,19 +125,21 @@ fn is_about_one_connection(error: &io::Error) -> bool {
 async fn serve_connection<S: ByteStream>(
     stream: S,
     peer: SocketAddr,
+    order: u64,
     tls: Option<TlsAcceptor>,
     routes: Router,
     stop: &CancellationToken,
 ) {
-    let io = match tls {
-        None => Io::Plain(stream),
+    let (io, order) = match tls {
+        None => (Io::Plain(stream), order),
         Some(acceptor) => {
             let accepted = stop.run_until_cancelled(timeout(TLS_HANDSHAKE, acceptor.accept(stream))).await;
             let Some(Ok(Ok(stream))) = accepted else { return };
-            Io::Tls(Box::new(stream))
+            // Of the handshake's end nobody knows when it came in.
+            (Io::Tls(Box::new(stream)), 0)
         }
     };
-    let (watched, watch) = Watched::new(io);
+    let (watched, watch) = Watched::new(io, order);
     let http = serve_http(watched, Arc::clone(&watch), peer, routes, stop);
     tokio::select! {
         () = watch.expired() => {}
@@ -151,7 +159,7 @@ async fn serve_http<S: ByteStream>(
         request.extensions_mut().insert(ConnectInfo(peer));
         let (mut routes, watch) = (routes.clone(), Arc::clone(&watch));
         async move {
-            watch.begin_request();
+            request.extensions_mut().insert(CameIn(watch.begin_request()));
             let response = routes.call(request).await;
             watch.end_request();
             response

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use aldis_protocol::{Codec, Door, ErrorCode, RoomId, limits::MAX_UNAUTHENTICATED_MESSAGE_BYTES};
+use aldis_registry::DeviceClaim;
 use axum::{
     Router,
     extract::{Path, State},
@@ -20,11 +21,12 @@ use super::{
     credentials,
     gate::{Gate, Place},
     io::Io,
+    listener::CameIn,
     socket::{Socket, accept_key},
     watched::Watched,
 };
 use crate::{
-    clock::Now,
+    clock::{Now, next_in_order},
     drain::{announce, dismiss},
     http::{AddressKey, Limited, Problem, audience, caller_address, socket_origin_allowed},
     node::Node,
@@ -81,10 +83,7 @@ impl Arrived {
         let node = Arc::clone(&self.node);
         // Boxed: the runtime moves a task's future several times over, and this is a large one.
         self.node.sessions.spawn(Box::pin(async move {
-            tokio::select! {
-                () = node.stop.cancelled() => {}
-                () = begin_session::<S>(on_upgrade, arrival, place, &node) => {}
-            }
+            begin_session::<S>(on_upgrade, arrival, place, &node).await;
         }));
         Ok(switching_protocols(&key, codec))
     }
@@ -119,7 +118,14 @@ impl Arrived {
                 shown
             }
         };
-        Ok(Arrival { door: self.door, codec: codec.unwrap_or(self.door.default_codec()), room, credentials })
+        let order = request.extensions().get().map_or_else(next_in_order, |CameIn(order)| *order);
+        Ok(Arrival {
+            door: self.door,
+            codec: codec.unwrap_or(self.door.default_codec()),
+            room,
+            credentials,
+            device_claim: DeviceClaim::new(order),
+        })
     }
 
     fn place(&self, address: AddressKey) -> Result<Place, Problem> {
@@ -132,7 +138,9 @@ impl Arrived {
 
 /// Brings an upgraded connection to its session and lets that go on by itself, in a task of its own and small size.
 async fn begin_session<S: ByteStream>(on_upgrade: OnUpgrade, arrival: Arrival, place: Place, node: &Node) {
-    let Ok(Ok(upgraded)) = timeout(UPGRADE, on_upgrade).await else { return };
+    // Once there is a socket, whatever waits for its client ends with a drain, and all else is carried to its end.
+    let upgraded = node.stop.run_until_cancelled(timeout(UPGRADE, on_upgrade)).await;
+    let Some(Ok(Ok(upgraded))) = upgraded else { return };
     let Some(socket) = socket::<S>(upgraded, arrival.codec) else { return };
     let dismissed = async {
         node.drains().await;

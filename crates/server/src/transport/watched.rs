@@ -1,4 +1,4 @@
-//! A connection while it speaks HTTP: how long it may be silent, and how long a header may take.
+//! A connection while it speaks HTTP: how long it may be silent, how long a header may take, and when its requests came in.
 
 use std::{
     io,
@@ -7,16 +7,17 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
+use futures::task::AtomicWaker;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::sleep,
 };
 
-use crate::clock::{Now, milliseconds};
+use crate::clock::{Now, milliseconds, next_in_order};
 
 /// From a request's first byte to the end of its header; trickling extends nothing.
 const HEADER: Duration = Duration::from_secs(10);
@@ -36,15 +37,33 @@ pub(super) struct Watch {
     deadline: AtomicU64,
     /// The deadline is that of an idle connection: the next byte begins a header.
     idle_deadline: AtomicU64,
+    /// The place of the next request in the order in which requests came in. 0 while none has.
+    order: AtomicU64,
+    /// The task that waits for bytes.
+    reader: AtomicWaker,
+}
+
+/// The system reports connections that have something to read in the order in which it came, but the runtime may let
+/// their tasks run in another order. So the place of a request is drawn when its task is woken, not when it runs.
+impl Wake for Watch {
+    fn wake(self: Arc<Self>) {
+        self.order.store(next_in_order(), Ordering::Relaxed);
+        self.reader.wake();
+    }
 }
 
 const NEVER: u64 = u64::MAX;
 
 impl<S> Watched<S> {
-    /// Watches a connection that was just accepted: its first header is due.
-    pub(super) fn new(stream: S) -> (Self, Arc<Watch>) {
-        let deadline = AtomicU64::new(after(HEADER));
-        let watch = Arc::new(Watch { deadline, idle_deadline: AtomicU64::new(NEVER) });
+    /// Watches a connection whose first header is due. `order` is when it was accepted, which counts where its request is
+    /// there already; 0 where it is not that fresh.
+    pub(super) fn new(stream: S, order: u64) -> (Self, Arc<Watch>) {
+        let watch = Arc::new(Watch {
+            deadline: AtomicU64::new(after(HEADER)),
+            idle_deadline: AtomicU64::new(NEVER),
+            order: AtomicU64::new(order),
+            reader: AtomicWaker::new(),
+        });
         (Self { stream, watch: Arc::clone(&watch) }, watch)
     }
 
@@ -55,15 +74,21 @@ impl<S> Watched<S> {
 }
 
 impl Watch {
-    /// A header is complete: the request has its own deadlines.
-    pub(super) fn begin_request(&self) {
+    /// A header is complete: the request has its own deadlines. Gives its place in the order in which requests came in.
+    pub(super) fn begin_request(&self) -> u64 {
         self.deadline.store(NEVER, Ordering::Relaxed);
         self.idle_deadline.store(NEVER, Ordering::Relaxed);
+        match self.order.swap(0, Ordering::Relaxed) {
+            0 => next_in_order(),
+            order => order,
+        }
     }
 
     /// A response is ready: it has to be taken, and the next request to begin.
     pub(super) fn end_request(&self) {
         let deadline = after(IDLE);
+        // What has woken the task since was the rest of the last request.
+        self.order.store(0, Ordering::Relaxed);
         self.deadline.store(deadline, Ordering::Relaxed);
         self.idle_deadline.store(deadline, Ordering::Relaxed);
     }
@@ -99,7 +124,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        self.watch.reader.register(cx.waker());
+        let waker = Waker::from(Arc::clone(&self.watch));
+        let mut watched = Context::from_waker(&waker);
+        std::task::ready!(Pin::new(&mut self.stream).poll_read(&mut watched, buffer))?;
         self.watch.first_byte();
         Poll::Ready(Ok(()))
     }
@@ -144,7 +172,7 @@ mod tests {
 
     fn pair() -> (DuplexStream, Watched<DuplexStream>, Arc<Watch>) {
         let (client, server) = duplex(64);
-        let (watched, watch) = Watched::new(server);
+        let (watched, watch) = Watched::new(server, 0);
         (client, watched, watch)
     }
 
@@ -195,6 +223,36 @@ mod tests {
         watch.begin_request();
         watch.end_request();
         assert_about(expires_after(&watch).await, IDLE);
+    }
+
+    #[tokio::test]
+    async fn of_two_requests_the_one_whose_task_ran_first_came_first() {
+        let (mut one, mut one_at_server, one_watch) = pair();
+        let (mut other, mut other_at_server, other_watch) = pair();
+        let mut bytes = [0; 1];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        let mut cx = Context::from_waker(Waker::noop());
+        for server in [&mut one_at_server, &mut other_at_server] {
+            assert!(Pin::new(server).poll_read(&mut cx, &mut buffer).is_pending());
+        }
+        one.write_all(b"G").await.unwrap();
+        other.write_all(b"G").await.unwrap();
+        // As the runtime may do: what was woken last runs first.
+        assert_eq!(other_at_server.read_u8().await.unwrap(), b'G');
+        let other_order = other_watch.begin_request();
+        assert_eq!(one_at_server.read_u8().await.unwrap(), b'G');
+        assert!(one_watch.begin_request() < other_order);
+    }
+
+    #[tokio::test]
+    async fn a_request_on_an_older_connection_comes_in_when_it_is_sent() {
+        let (mut client, mut watched, watch) = pair();
+        sends_a_byte(&mut client, &mut watched).await;
+        let first = watch.begin_request();
+        watch.end_request();
+        let between = next_in_order();
+        sends_a_byte(&mut client, &mut watched).await;
+        assert!(first < between && between < watch.begin_request());
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use aldis_auth::{CANCELLATION_WINDOW_MS, Rotation, SecretKey};
 use aldis_protocol::{Codec, DeviceId, UserId};
 use uuid::Uuid;
 
-use super::{Arc, Node, Outlet, new_session_id};
+use super::{Admission, Arc, Node, Outlet, new_session_id};
 use crate::{
     clock::unix_ms_i64,
     router::RotationEnds,
@@ -52,7 +52,7 @@ async fn device(node: &Node, user_id: UserId, name: &str) -> DeviceId {
 
 fn session_on(node: &Node, user: UserId, device: &DeviceId) -> Arc<Outlet> {
     let outlet = Arc::new(Outlet::new(new_session_id(), user, device.clone(), None, None, Codec::Json));
-    assert!(node.router.attach(&outlet, 0));
+    assert_eq!(node.router.attach(&outlet, 0), Admission::Admitted);
     outlet
 }
 

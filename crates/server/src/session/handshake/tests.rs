@@ -14,7 +14,13 @@ const NOW: Now = Now { tick: 0, unix_ms: 1_767_225_600_000 };
 const AUDIENCE: &str = "relay.example.test";
 
 fn arrival(door: Door, credentials: Credentials) -> Arrival {
-    Arrival { door, codec: door.default_codec(), room: None, credentials }
+    Arrival {
+        door,
+        codec: door.default_codec(),
+        room: None,
+        credentials,
+        device_claim: DeviceClaim::default(),
+    }
 }
 
 fn awaiting(door: Door) -> (AwaitingProof, Option<ServerMessage<'static>>) {

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use aldis_protocol::{ClientMessage, CloseCode, Codec, Door, ServerMessage, UserId};
+use aldis_registry::DeviceClaim;
 use bytes::Bytes;
 use serde_json::json;
 use tokio::time::{Instant, advance, sleep};
@@ -176,7 +177,8 @@ async fn whoever_goes_on_sending_gains_no_time_for_a_new_token() {
 
 fn chat_door() -> Arrival {
     let room = Some("lobby".parse().unwrap());
-    Arrival { door: Door::Chat, codec: Codec::Json, room, credentials: Credentials::FirstMessage }
+    let credentials = Credentials::FirstMessage;
+    Arrival { door: Door::Chat, codec: Codec::Json, room, credentials, device_claim: DeviceClaim::default() }
 }
 
 #[tokio::test(start_paused = true)]

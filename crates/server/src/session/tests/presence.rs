@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     clock::Now,
-    router::{Outlet, Reply, new_session_id},
+    router::{Admission, Outlet, Reply, new_session_id},
     session::wire::{Incoming, Outgoing},
 };
 
@@ -26,7 +26,7 @@ impl Stage {
     fn somebody(&self) -> Arc<Outlet> {
         let (user, device) = (UserId::new(Uuid::now_v7()), format!("~{}", Uuid::now_v7()).parse().unwrap());
         let outlet = Arc::new(Outlet::new(new_session_id(), user, device, None, None, Codec::Json));
-        assert!(self.router.attach(&outlet, 0));
+        assert_eq!(self.router.attach(&outlet, 0), Admission::Admitted);
         outlet
     }
 

@@ -15,6 +15,7 @@ use aldis_protocol::{
     ClientMessage, CloseCode, Codec, DeviceId, Door, ServerMessage, SessionId, UserId,
     limits::DEFAULT_RESUME_WINDOW,
 };
+use aldis_registry::DeviceClaim;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::{runtime::Runtime, time::sleep};
@@ -22,15 +23,16 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::{
-    clock::Now,
+    clock::{Now, next_in_order},
     config::{Config, Loaded},
-    router::{Identity, Outlet, Reply, Router, Taken, TokenLife, new_session_id},
+    router::{Admission, Identity, Outlet, Reply, Router, Taken, TokenLife, new_session_id},
     session::{
         enter::{Proved, admit, enter},
         handshake::Arrival,
         live::Arrived,
         resume::{Claim, ResumeToken},
         sweep,
+        task::Task,
         wire::{Backlog, Broken, Incoming, Outgoing, Wire},
     },
     store::{Store, StoreOptions},
@@ -91,7 +93,7 @@ impl Stage {
         let user = UserId::new(Uuid::now_v7());
         let other = "other".parse().unwrap();
         let other = Arc::new(Outlet::new(new_session_id(), user, other, None, None, Codec::Json));
-        assert!(router.attach(&other, 0));
+        assert_eq!(router.attach(&other, 0), Admission::Admitted);
         let device = "phone".parse().unwrap();
         Self { router, tasks: TaskTracker::new(), window: DEFAULT_RESUME_WINDOW, user, device, other }
     }
@@ -105,12 +107,14 @@ impl Stage {
 
     /// The same on a socket that is there.
     pub(super) async fn admits_on(&self, client: &Client, claim: Option<Claim>) {
-        self.admits_proved(client, claim, None).await;
+        self.admits_in_order(client, claim, next_in_order()).await;
     }
 
     /// A client that has proved itself by a token.
     pub(super) async fn admits_with_token(&self, client: &Client, token: TokenLife) {
-        self.admits_proved(client, None, Some(token)).await;
+        if let Some(task) = self.admits_proved(client, None, Some(token), next_in_order()).await {
+            self.tasks.spawn(task);
+        }
     }
 
     /// A client that has just come in by a door; returns when it was sent away, or its session begins.
@@ -122,9 +126,37 @@ impl Stage {
         }
     }
 
-    async fn admits_proved(&self, client: &Client, claim: Option<Claim>, token: Option<TokenLife>) {
-        let arrived =
-            Arrived { door: Door::Signal, codec: Codec::Json, room: None, resume_window: self.window };
+    /// The same on a socket whose upgrade request came in at this place among all.
+    pub(super) async fn admits_in_order(&self, client: &Client, claim: Option<Claim>, order: u64) {
+        if let Some(task) = self.begins(client, claim, order).await {
+            self.tasks.spawn(task);
+        }
+    }
+
+    /// The same; a session that begins by it is not served yet.
+    pub(super) async fn begins(
+        &self,
+        client: &Client,
+        claim: Option<Claim>,
+        order: u64,
+    ) -> Option<Task<MemoryWire>> {
+        self.admits_proved(client, claim, None, order).await
+    }
+
+    async fn admits_proved(
+        &self,
+        client: &Client,
+        claim: Option<Claim>,
+        token: Option<TokenLife>,
+        order: u64,
+    ) -> Option<Task<MemoryWire>> {
+        let arrived = Arrived {
+            door: Door::Signal,
+            codec: Codec::Json,
+            room: None,
+            resume_window: self.window,
+            device_claim: DeviceClaim::new(order),
+        };
         let identity = Identity {
             user: self.user,
             device: self.device.clone(),
@@ -134,10 +166,7 @@ impl Stage {
             proved_at: 0,
         };
         let proved = Proved { id: None, identity, due: None, claim };
-        let wire = MemoryWire(client.clone());
-        if let Some(task) = admit(wire, arrived, proved, &self.router, &self.tasks).await {
-            self.tasks.spawn(task);
-        }
+        admit(MemoryWire(client.clone()), arrived, proved, &self.router, &self.tasks).await
     }
 
     /// The session on the device, if there is one.
@@ -209,6 +238,7 @@ struct Pipe {
     is_broken: bool,
     is_closing: bool,
     panics: bool,
+    panics_on_writing: bool,
     is_dropped: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -228,6 +258,7 @@ impl Default for Client {
             is_broken: false,
             is_closing: false,
             panics: false,
+            panics_on_writing: false,
             is_dropped: false,
             reader: None,
             writer: None,
@@ -273,6 +304,11 @@ impl Client {
     /// The next read fails as only a bug can.
     pub(super) fn makes_reading_panic(&self) {
         self.changes(|pipe| pipe.panics = true);
+    }
+
+    /// The next write fails as only a bug can.
+    pub(super) fn makes_writing_panic(&self) {
+        self.changes(|pipe| pipe.panics_on_writing = true);
     }
 
     /// What was written since this was last asked.
@@ -336,7 +372,7 @@ pub(super) fn session_id(connected: &Value) -> SessionId {
 }
 
 /// The server's end of a socket in memory.
-struct MemoryWire(Client);
+pub(super) struct MemoryWire(Client);
 
 impl Wire for MemoryWire {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
@@ -358,6 +394,10 @@ impl Wire for MemoryWire {
 
     fn enqueue(&mut self, outgoing: Outgoing) {
         let mut pipe = self.0.lock();
+        if std::mem::take(&mut pipe.panics_on_writing) {
+            drop(pipe);
+            panic!("a bug");
+        }
         assert!(!pipe.is_closing, "nothing is sent after a close: {outgoing:?}");
         pipe.is_closing = matches!(outgoing, Outgoing::Close(..));
         pipe.outgoing.push_back(outgoing);

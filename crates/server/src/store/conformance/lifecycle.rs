@@ -6,12 +6,15 @@ use aldis_protocol::UserId;
 use aldis_tests::postgres::Cluster;
 use futures::future::join_all;
 use sha2::{Digest, Sha256};
+use sqlx::{Connection, PgConnection};
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::{Directory, Fixture, NOW, suite};
 use crate::store::{
-    Store, StoreError, StoreOptions,
+    DatabaseUrl, Store, StoreError, StoreOptions,
     db::{Db, on},
+    url::Target,
 };
 
 suite! {
@@ -22,10 +25,16 @@ suite! {
     a_transaction_that_is_dropped_leaves_nothing,
 }
 
+/// Whether the database answers.
+async fn ping(store: &Store) -> Result<(), StoreError> {
+    on!(&store.db, r, pool => sqlx::query("SELECT 1").execute(pool).await.map(drop))?;
+    Ok(())
+}
+
 async fn a_store_that_is_opened_again_has_its_rows(mut at: Fixture) {
     let user = at.user().await;
     at.reopen().await;
-    at.store.ping().await.unwrap();
+    at.store.check_writable().await.unwrap();
     let account = at.store.find_email_account(&format!("{user}@example.org")).await.unwrap();
     assert_eq!(account.unwrap().user_id, user);
 }
@@ -33,7 +42,8 @@ async fn a_store_that_is_opened_again_has_its_rows(mut at: Fixture) {
 async fn a_closed_store_is_unavailable(at: Fixture) {
     at.store.close().await;
     at.store.close().await;
-    assert!(matches!(at.store.ping().await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(ping(&at.store).await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(at.store.check_writable().await, Err(StoreError::Unavailable(_))));
     assert!(matches!(at.store.find_email_account("a@b").await, Err(StoreError::Unavailable(_))));
     assert!(matches!(at.store.use_challenge([1; 32], NOW + 1, NOW).await, Err(StoreError::Unavailable(_))));
 }
@@ -85,15 +95,15 @@ async fn a_restart_of_postgresql_is_survived() {
     let cluster = Cluster::start().unwrap();
     let url = cluster.create_database("aldis").unwrap().parse().unwrap();
     let store = Arc::new(Store::open(&url, &impatient()).await.unwrap());
-    let pings = join_all((0..20).map(|_| store.ping())).await;
+    let pings = join_all((0..20).map(|_| ping(&store))).await;
     assert!(pings.iter().all(Result::is_ok));
 
     cluster.stop().unwrap();
-    assert!(matches!(store.ping().await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(ping(&store).await, Err(StoreError::Unavailable(_))));
     assert!(matches!(store.use_challenge([1; 32], NOW + 1, NOW).await, Err(StoreError::Unavailable(_))));
 
     cluster.start_again().unwrap();
-    let pings = join_all((0..20).map(|_| store.ping())).await;
+    let pings = join_all((0..20).map(|_| ping(&store))).await;
     assert!(pings.iter().all(Result::is_ok), "{pings:?}");
     assert!(store.use_challenge([1; 32], NOW + 1, NOW).await.unwrap());
     store.close().await;
@@ -111,6 +121,79 @@ async fn a_sqlite_file_in_no_directory_is_unavailable() {
     let url = format!("sqlite:{}/missing/aldis.db", Directory::new().0.display()).parse().unwrap();
     let refused = Store::open(&url, &impatient()).await.map(drop);
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+}
+
+/// Until the latest probe counts no more.
+async fn becomes_writable(store: &Store) {
+    while store.check_writable().await.is_err() {
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_was_ready_and_never_wrote_again_after_its_postgresql_had_been_a_standby() {
+    let cluster = Cluster::start().unwrap();
+    let url: DatabaseUrl = cluster.create_database("aldis").unwrap().parse().unwrap();
+    let Target::Postgres(connect) = &url.0 else { unreachable!() };
+    let mut operator = PgConnection::connect_with(&connect.clone().database("postgres")).await.unwrap();
+    let mut operate = async |statement: &'static str| {
+        sqlx::raw_sql(statement).execute(&mut operator).await.unwrap();
+    };
+    let store = Store::open(&url, &StoreOptions::default()).await.unwrap();
+    store.check_writable().await.unwrap();
+
+    // A connection keeps what the database said when it was made, like one to a server that has become a standby.
+    operate(
+        "ALTER DATABASE aldis SET default_transaction_read_only = on; \
+         SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'aldis'",
+    )
+    .await;
+    while store.check_writable().await.is_ok() {
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert!(matches!(store.use_challenge([1; 32], NOW + 1, NOW).await, Err(StoreError::Unavailable(_))));
+    ping(&store).await.unwrap();
+
+    operate("ALTER DATABASE aldis RESET default_transaction_read_only").await;
+    becomes_writable(&store).await;
+    // Every connection that only reads is given up when it is to be used.
+    let uses = (2..22).map(|number| store.use_challenge([number; 32], NOW + 1, NOW));
+    assert!(join_all(uses).await.into_iter().all(|used| used.unwrap()));
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_on_a_full_disk_was_ready() {
+    let at = Fixture::sqlite().await;
+    let Db::Sqlite { w, .. } = &at.store.db else { unreachable!() };
+    let limit = async || {
+        sqlx::query("PRAGMA max_page_count = 1").execute(w).await.unwrap();
+    };
+    at.store.check_writable().await.unwrap();
+    // Free pages would be room.
+    sqlx::query("VACUUM").execute(w).await.unwrap();
+    limit().await;
+    let hash = "x".repeat(100_000);
+    let refused = at.store.create_account(UserId::new(Uuid::new_v4()), "a@b", &hash, NOW).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))));
+    // The failure has replaced the connection, and with it the limit. There is room for a small row, and for no message.
+    limit().await;
+    while at.store.check_writable().await.is_ok() {
+        sleep(Duration::from_millis(50)).await;
+    }
+    assert!(at.store.check_writable().await.is_err(), "for a second nothing else is asked");
+    becomes_writable(&at.store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_another_process_has_locked_was_ready() {
+    let at = Fixture::sqlite().await;
+    let store = Store::open(&at.url, &impatient()).await.unwrap();
+    let holder = at.store.db.begin().await.unwrap();
+    assert!(matches!(store.check_writable().await, Err(StoreError::Unavailable(_))));
+    holder.rollback().await.unwrap();
+    becomes_writable(&store).await;
+    store.close().await;
 }
 
 /// `max_page_count` fails a write as a full disk does, with SQLITE_FULL. It is of the connection, which such a failure

@@ -17,7 +17,7 @@ suite! {
     quotas_are_of_each_of_twenty_devices,
     contact_requests_and_room_invites_share_a_quota,
     one_asker_takes_one_place_whatever_is_said,
-    a_notice_waits_thirty_days,
+    a_notice_waits_thirty_days_until_it_is_swept,
     a_device_registered_anew_gets_nothing_old,
     a_notice_for_nobody_is_no_trouble,
 }
@@ -199,12 +199,13 @@ async fn one_asker_takes_one_place_whatever_is_said(at: Fixture) {
     assert_eq!(at.store.take_notices(user, &device, NOW + 3).await.unwrap(), [request(1), request(2)]);
 }
 
-async fn a_notice_waits_thirty_days(at: Fixture) {
+async fn a_notice_waits_thirty_days_until_it_is_swept(at: Fixture) {
     let user = at.user().await;
     let (one, two) = (register(&at, user, "one", NOW).await, register(&at, user, "two", NOW).await);
     add(&at, user, &alert(1), NOW).await;
     add(&at, user, &alert(2), NOW + 1).await;
-    assert_eq!(at.store.take_notices(user, &one, NOW + MONTH_MS).await.unwrap(), [alert(2)]);
+    // Whoever comes before that is told: the clock may be wrong.
+    assert_eq!(at.store.take_notices(user, &one, NOW + MONTH_MS).await.unwrap(), [alert(1), alert(2)]);
     assert_eq!(at.store.sweep(NOW + MONTH_MS).await.unwrap(), 1);
     assert_eq!(at.store.take_notices(user, &two, NOW).await.unwrap(), [alert(2)]);
 }

@@ -76,6 +76,12 @@ impl Queue {
         self.changed.notify_one();
     }
 
+    /// Takes no more appends, and gives up those that wait: nobody will take them.
+    pub(super) fn abandon(&self) {
+        self.close();
+        drop(self.take_now(usize::MAX));
+    }
+
     /// Whether nothing waits.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {

@@ -1,0 +1,62 @@
+//! A session in the registry, as long as somebody serves it or is about to.
+
+use std::sync::Arc;
+
+use crate::router::{Admission, Left, Outlet, Router};
+
+/// Keeps a session in the registry. Dropping it detaches the session: also where the code between registration and
+/// serving panics, or its task is dropped, nobody stays registered who is not served.
+#[must_use = "dropping it detaches the session"]
+pub(super) struct Registration {
+    router: Arc<Router>,
+    outlet: Arc<Outlet>,
+    is_over: bool,
+}
+
+/// Why a session is not registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotRegistered {
+    /// The user has as many sessions as they may have.
+    TooMany,
+    /// A socket that came in later has the device.
+    Superseded,
+}
+
+impl Registration {
+    /// Makes a session reachable. `proved_at` is as in [`Router::attach`].
+    pub(super) fn begin(
+        router: &Arc<Router>,
+        outlet: Arc<Outlet>,
+        proved_at: i64,
+    ) -> Result<Self, NotRegistered> {
+        // Before it is attached, so that a panic on the way detaches it.
+        let mut registration = Self { router: Arc::clone(router), outlet, is_over: false };
+        let refused = match router.attach(&registration.outlet, proved_at) {
+            Admission::Admitted => return Ok(registration),
+            Admission::TooMany => NotRegistered::TooMany,
+            Admission::Superseded => NotRegistered::Superseded,
+        };
+        registration.is_over = true;
+        Err(refused)
+    }
+
+    /// The way to the session.
+    pub(super) const fn outlet(&self) -> &Arc<Outlet> {
+        &self.outlet
+    }
+
+    /// Detaches the session and gives back what waited for it.
+    pub(super) fn end(&mut self) -> Left {
+        self.is_over = true;
+        self.router.detach(&self.outlet)
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        if !self.is_over {
+            // Sockets that were handed to the session go back to those who wait for the answer.
+            drop(self.end());
+        }
+    }
+}
