@@ -70,9 +70,18 @@ impl Router {
         self.tell_live(user, notice, &live, &except).await;
     }
 
-    /// Tells every device of a user at its next connect: what this is about closes all of his sessions.
-    pub(super) async fn notify_later(&self, user: UserId, notice: &Notice) {
-        self.keep(user, notice, &Recipients::all_but([])).await;
+    /// Tells the sessions of a user of a notice that was written for all of their devices together with what it is about.
+    /// Should the server end before this is done, every device is told at its next connect.
+    pub(super) async fn tell_written(&self, user: UserId, notice: &Notice) {
+        // Whoever connects from here on asks what waits.
+        self.known.forget(user);
+        for attached in self.registry.of_user(user) {
+            if attached.device.is_ephemeral() {
+                self.push(&attached.handle, notice.clone().into());
+            } else {
+                self.tell_waiting(&attached.handle).await;
+            }
+        }
     }
 
     /// Tells the live devices of a user what waits for all others. `live` are those for which it does not.
@@ -107,11 +116,13 @@ impl Router {
         Box::pin(self.tell_what_waits(outlet)).await;
     }
 
-    /// Whether it is known that nothing waits for the device of a registered session, or nobody is there to be told.
+    /// Whether it is known that nothing waits for the device of a registered session, or nobody is there to be told. One
+    /// that closes may not write any more; its device is told at its next connect.
     pub(crate) fn nothing_waits_for(&self, outlet: &Outlet) -> bool {
         // What comes to wait from here on finds the session registered.
         outlet.device.is_ephemeral()
             || outlet.is_detached()
+            || outlet.is_closing()
             || self.known.nothing_waits(outlet.user, &outlet.device, Now::read())
     }
 

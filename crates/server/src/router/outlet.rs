@@ -351,6 +351,12 @@ impl Outlet {
         self.lock().detached
     }
 
+    /// Whether the session is over, or was told to close.
+    pub(super) fn is_closing(&self) -> bool {
+        let queue = self.lock();
+        queue.closed || queue.orders.is_closing()
+    }
+
     /// The sign-in that its token descends from; none where a key was the proof.
     pub(crate) fn family(&self) -> Option<Uuid> {
         *self.family.lock().unwrap_or_else(PoisonError::into_inner)
@@ -525,6 +531,10 @@ impl Orders {
     /// The first close stands.
     fn close(&mut self, closing: Closing) {
         self.0.get_or_insert_default().closing.get_or_insert(closing);
+    }
+
+    fn is_closing(&self) -> bool {
+        self.0.as_ref().is_some_and(|given| given.closing.is_some())
     }
 
     /// Gives the socket back where it cannot be looked at.

@@ -103,10 +103,9 @@ impl Router {
         let key = self.prove_key(&shown, audience, now).await?;
         match self.store.link_identity(caller.user, caller.family, key.as_bytes(), unix_ms_i64()).await? {
             IdentityLink::Linked => {
-                self.known.forget(caller.user);
                 let fingerprint = key.fingerprint();
                 let linked = Notice::of_identity(AlertKind::IdentityLinked, fingerprint, None);
-                self.notify(caller.user, linked, &[]).await;
+                self.tell_written(caller.user, &linked).await;
                 Ok(LinkResponse { fingerprint })
             }
             IdentityLink::HasIdentity => Err(HAS_IDENTITY),
@@ -124,14 +123,13 @@ impl Router {
     ) -> Result<(PendingRotation, bool), NotAccepted> {
         caller.step_up(now)?;
         let rotation = Rotation::try_from(request).map_err(ChainError::from)?;
-        let fingerprint = self.store.fingerprint_of(caller.user).await?.ok_or(NO_IDENTITY)?;
+        self.store.fingerprint_of(caller.user).await?.ok_or(NO_IDENTITY)?;
         let a_day = self.settings.rotations_a_day;
         let rotated = self.store.rotate(caller.user, caller.family, rotation, a_day, unix_ms_i64());
         let (link, is_new) = accepted(rotated.await?)?;
         let head = ChainHead { sequence: request.sequence, hash: link.hash() };
         if is_new {
-            let started = Notice::of_identity(AlertKind::RotationStarted, fingerprint, Some(head));
-            self.chain_changed(caller.user, started).await;
+            self.chain_changed(caller.user).await;
         }
         let cancellation_deadline = timestamp(link.cancellation_deadline_ms().unwrap_or_default());
         let ChainHead { sequence, hash } = head;
@@ -150,9 +148,7 @@ impl Router {
         let (link, is_new) = accepted(cancelled.await?)?;
         let head = ChainHead { sequence: request.sequence, hash: link.hash() };
         if is_new {
-            let cancelled =
-                Notice::of_identity(AlertKind::RotationCancelled, identity.fingerprint, Some(head));
-            self.chain_changed(identity.user_id, cancelled).await;
+            self.chain_changed(identity.user_id).await;
         }
         let active_key = *cancellation.signer_key.as_bytes();
         Ok(CancelResponse { sequence: head.sequence, hash: head.hash, active_key })
@@ -191,9 +187,10 @@ impl Router {
         Ok((identity, chain))
     }
 
-    /// After a rotation or a cancellation: whoever has to know of it is told here.
-    async fn chain_changed(&self, user: UserId, notice: Notice) {
-        self.notify_later(user, &notice).await;
+    /// After a rotation or a cancellation: all sessions of the user end. Their devices are told at their next connect: the
+    /// alert was written with the statement.
+    async fn chain_changed(&self, user: UserId) {
+        self.known.forget(user);
         self.revoked().await;
     }
 }

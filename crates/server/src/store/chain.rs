@@ -1,13 +1,14 @@
 //! The chains of identities: their statements, and what a rotation and its cancellation change beside them.
 
 use aldis_auth::{Acceptance, Cancellation, Chain, ChainError, Link, Rotation, Statement};
-use aldis_protocol::{Hash, UserId};
+use aldis_protocol::{AlertKind, Fingerprint, Hash, UserId, api::ChainHead};
 use uuid::Uuid;
 
 use super::{
     Store, StoreError, accounts,
     db::{Tx, on, within},
     identity, kept,
+    notices::{self, Notice, Recipients},
     revocations::{self, Revocation},
     row,
     tokens::{self, Choice},
@@ -116,6 +117,7 @@ async fn rotate(
 ) -> Result<ChainChange, StoreError> {
     let chain = load(tx, user).await?;
     let lately = chain.as_ref().map_or(0, |chain| rotations_of_a_day(chain, now_ms));
+    let fingerprint = chain.as_ref().map(Chain::fingerprint);
     let new_key = *rotation.new_key.as_bytes();
     let change = accept(chain, rotation, now_ms);
     let ChainChange::Added(link) = &change else { return Ok(change) };
@@ -127,7 +129,8 @@ async fn rotate(
     }
     kept::keep(tx, user).await?;
     add(tx, user, link).await?;
-    hand_over(tx, user, &new_key, Choice::AllBut(family), now_ms).await?;
+    let alert = fingerprint.and_then(|fingerprint| alert(fingerprint, link));
+    hand_over(tx, user, &new_key, Choice::AllBut(family), alert, now_ms).await?;
     Ok(change)
 }
 
@@ -137,12 +140,25 @@ async fn cancel(
     cancellation: &Cancellation,
     now_ms: i64,
 ) -> Result<ChainChange, StoreError> {
-    let change = accept(load(tx, user).await?, cancellation.clone(), now_ms);
+    let chain = load(tx, user).await?;
+    let fingerprint = chain.as_ref().map(Chain::fingerprint);
+    let change = accept(chain, cancellation.clone(), now_ms);
     let ChainChange::Added(link) = &change else { return Ok(change) };
     kept::restore(tx, user, now_ms).await?;
     add(tx, user, link).await?;
-    hand_over(tx, user, cancellation.signer_key.as_bytes(), Choice::All, now_ms).await?;
+    let alert = fingerprint.and_then(|fingerprint| alert(fingerprint, link));
+    hand_over(tx, user, cancellation.signer_key.as_bytes(), Choice::All, alert, now_ms).await?;
     Ok(change)
+}
+
+/// What every device of the user is told of a statement that was accepted.
+fn alert(fingerprint: Fingerprint, link: &Link) -> Option<Notice> {
+    let (kind, sequence) = match link.statement() {
+        Statement::Genesis(_) => return None,
+        Statement::Rotation(rotation) => (AlertKind::RotationStarted, rotation.sequence),
+        Statement::Cancellation(cancellation) => (AlertKind::RotationCancelled, cancellation.sequence),
+    };
+    Some(Notice::of_identity(kind, fingerprint, Some(ChainHead { sequence, hash: link.hash() })))
 }
 
 /// What the chain says to a statement.
@@ -161,13 +177,14 @@ fn rotations_of_a_day(chain: &Chain, now_ms: i64) -> usize {
     lately.filter(|link| matches!(link.statement(), Statement::Rotation(_))).count()
 }
 
-/// Makes a key the one that proves the identity, and ends what was proved by the one before. To be called last in a
-/// transaction.
+/// Makes a key the one that proves the identity, ends what was proved by the one before, and lets the alert of it wait for
+/// every device: all sessions end. To be called last in a transaction.
 async fn hand_over(
     tx: &mut Tx,
     user: UserId,
     key: &[u8; 32],
     families: Choice<'_>,
+    alert: Option<Notice>,
     now_ms: i64,
 ) -> Result<(), StoreError> {
     let update = "UPDATE identities SET active_key = $2 WHERE user_id = $1";
@@ -176,6 +193,9 @@ async fn hand_over(
     });
     let mut revoked = vec![Revocation::KeyChanged { user }];
     revoked.extend(tokens::revoke(tx, user, families, now_ms).await?);
+    if let Some(alert) = alert {
+        notices::add(tx, user, &alert, &Recipients::all_but([]), now_ms).await?;
+    }
     revocations::append(tx, &revoked, now_ms).await
 }
 

@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 
-use aldis_protocol::{Fingerprint, UserId};
+use aldis_protocol::{AlertKind, Fingerprint, UserId};
 use sqlx::QueryBuilder;
 use uuid::Uuid;
 
 use super::{
     Store, StoreError, accounts, changes,
     db::{Tx, on, within},
-    mailbox, row,
+    mailbox,
+    notices::{self, Notice, Recipients},
+    row,
 };
 
 /// An identity and its account.
@@ -214,7 +216,9 @@ async fn link(
         return Ok(IdentityLink::KeyInUse);
     }
     insert_identity(tx, user, public_key, now_ms).await?;
-    changes::note(tx, user).await?;
+    let linked =
+        Notice::of_identity(AlertKind::IdentityLinked, row::public_key(public_key)?.fingerprint(), None);
+    notices::add(tx, user, &linked, &Recipients::all_but([]), now_ms).await?;
     Ok(IdentityLink::Linked)
 }
 

@@ -1,13 +1,13 @@
 //! Chains: rotations, their cancellations, and what comes back with one.
 
 use aldis_auth::{CANCELLATION_WINDOW_MS, Cancellation, ChainError, Rotation, SecretKey};
-use aldis_protocol::{Fingerprint, UserId, api::ChainHead};
+use aldis_protocol::{AlertKind, Fingerprint, UserId, api::ChainHead};
 use uuid::Uuid;
 
 use super::{Fixture, NOW, device_id, fifty_at_once, suite};
 use crate::store::{
     BlobPublication, ChainChange, FamilyCreation, IdentityCreation, IdentityLink, LoginProof, NewDevice,
-    NewFamily, Precondition, PublishedKey, Registration, Revocation,
+    NewFamily, Notice, Precondition, PublishedKey, Registration, Revocation,
 };
 
 suite! {
@@ -21,6 +21,7 @@ suite! {
     a_cancellation_brings_back_what_there_was,
     a_device_key_that_became_an_identity_stays_one,
     a_rotation_needs_a_sign_in_that_is_in_force,
+    a_server_that_was_killed_after_a_rotation_told_nobody,
     a_key_is_linked_once,
     a_deleted_identity_leaves_no_chain,
 }
@@ -296,6 +297,36 @@ async fn a_rotation_needs_a_sign_in_that_is_in_force(at: Fixture) {
         let change = at.store.rotate(owner.user, family, rotation.clone(), 3, NOW + 1).await.unwrap();
         assert_eq!(change, ChainChange::Revoked);
     }
+}
+
+/// The alert is there as soon as the statement is, without another call.
+async fn a_server_that_was_killed_after_a_rotation_told_nobody(at: Fixture) {
+    let owner = Owner::new(&at).await;
+    register(&at, owner.user, "phone", &secret()).await;
+    let phone = device_id("phone");
+    let (new, other) = (secret(), secret());
+    let statement = async |kind| {
+        let head = owner.head(&at).await;
+        Notice::of_identity(kind, owner.fingerprint, Some(head))
+    };
+    let change = owner.rotates(&at, &owner.key, &new, NOW + 1).await;
+    assert!(matches!(change, ChainChange::Added(_)), "{change:?}");
+    let waiting = at.store.take_notices(owner.user, &phone, NOW + 2).await.unwrap();
+    assert_eq!(waiting, [statement(AlertKind::RotationStarted).await]);
+
+    let change = owner.cancels(&at, &owner.key, NOW + 3).await;
+    assert!(matches!(change, ChainChange::Added(_)), "{change:?}");
+    let waiting = at.store.take_notices(owner.user, &phone, NOW + 4).await.unwrap();
+    assert_eq!(waiting, [statement(AlertKind::RotationCancelled).await]);
+
+    let user = at.user().await;
+    let (family, laptop) = (at.sign_in(user).await, device_id("laptop"));
+    register(&at, user, "laptop", &secret()).await;
+    let linked = at.store.link_identity(user, family, &public(&other), NOW).await.unwrap();
+    assert_eq!(linked, IdentityLink::Linked);
+    let waiting = at.store.take_notices(user, &laptop, NOW + 1).await.unwrap();
+    let fingerprint = other.public_key().fingerprint();
+    assert_eq!(waiting, [Notice::of_identity(AlertKind::IdentityLinked, fingerprint, None)]);
 }
 
 async fn a_key_is_linked_once(at: Fixture) {
