@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use rand::RngExt;
 use tokio::{sync::Mutex, time::timeout};
 
 use super::{
@@ -96,7 +97,9 @@ fn answer(writable: bool) -> Result<(), StoreError> {
 async fn probe(db: &Db, bytes: usize) -> Result<(), StoreError> {
     let upsert = "INSERT INTO write_probe (id, content) VALUES (1, $1) \
          ON CONFLICT (id) DO UPDATE SET content = excluded.content";
-    on!(db, w, pool => sqlx::query(upsert).bind(vec![0_u8; bytes]).execute(pool).await.map(drop))?;
+    // Random, so that no database makes less of it.
+    let content: Vec<u8> = rand::rng().random_iter().take(bytes).collect();
+    on!(db, w, pool => sqlx::query(upsert).bind(content).execute(pool).await.map(drop))?;
     Ok(())
 }
 
