@@ -280,7 +280,7 @@ pub(crate) fn background(node: &Arc<Node>, store: &Arc<Store>) -> Supervisor {
     background.spawn("revocations", read_revocations(router()));
     background.spawn("notices", tell_untold(router()));
     background.spawn("standings", read_standings(router()));
-    background.spawn("presence", tell_crowds(router()));
+    background.spawn("presence of crowds", tell_crowds(router()));
     background.spawn("rotation ends", tell_rotation_ends(router()));
     background.spawn("delivery", router().deliver_committed());
     background.spawn("limits", sweep_limits(Arc::clone(node)));
