@@ -184,8 +184,12 @@ impl TestServer {
     #[track_caller]
     pub fn awaits_log(&self, text: &str) {
         let deadline = Instant::now() + PATIENCE;
-        while !self.log().contains(text) {
-            assert!(Instant::now() < deadline, "no line with `{text}` in {}", self.log());
+        loop {
+            let so_far = self.process.log.so_far();
+            if so_far.contains(text) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "no line with `{text}` in {so_far}");
             thread::sleep(Duration::from_millis(20));
         }
     }
@@ -446,6 +450,10 @@ impl Log {
         if let Some(reader) = self.reader.lock().expect("the log's reader").take() {
             reader.join().expect("the log's end");
         }
+        self.so_far()
+    }
+
+    fn so_far(&self) -> String {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines.iter().map(|line| format!("{line}\n")).collect()
     }
