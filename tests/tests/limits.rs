@@ -3,7 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use aldis_tests::{Answer, Frame, Identity, Peer, TestServer, Upgrade, User, unique};
+use aldis_protocol::statement::Transport;
+use aldis_tests::{Answer, Device, Frame, Identity, Peer, TestServer, Upgrade, User, unique};
 use serde_json::{Value, json};
 
 /// A server of one's own with limits, which believes the address that a proxy adds.
@@ -28,8 +29,30 @@ fn login(server: &TestServer, from: &str, email: &str, password: &str) -> Answer
     post(server, from, "/auth/login", &json!({"email": email, "password": password}))
 }
 
-fn upgrade_status(server: &TestServer, door: &str, user: &User) -> u16 {
-    Upgrade::to(door).bearer(&user.token).try_open(server).err().map_or(101, |refused| refused.status)
+fn upgrade_from(from: &str, door: &str, user: &User) -> Upgrade {
+    Upgrade::to(door).bearer(&user.token).header("X-Forwarded-For", from)
+}
+
+fn upgrade_status(server: &TestServer, from: &str, door: &str, user: &User) -> u16 {
+    upgrade_from(from, door, user).try_open(server).err().map_or(101, |refused| refused.status)
+}
+
+/// Signs in by a key from an address.
+fn signs_in(server: &TestServer, from: &str, key: &Identity) -> Answer {
+    let challenge =
+        post(server, from, "/api/auth/challenge", &json!({"public_key": key.public()})).expects(200);
+    let signature = key.signs(&challenge, Transport::Http, None);
+    let body =
+        json!({"public_key": key.public(), "challenge": challenge["challenge"], "signature": signature});
+    post(server, from, "/api/auth/verify", &body)
+}
+
+/// A socket at `/v1/connect` that has answered its challenge.
+fn proves(server: &TestServer, from: &str, key: &Identity, device: Option<&str>) -> Peer {
+    let mut peer = Upgrade::to("/v1/connect").header("X-Forwarded-For", from).peer(server);
+    let challenge = peer.expects("auth_challenge");
+    peer.sends(key.answers(&challenge, device));
+    peer
 }
 
 /// Sends so many pings at once, and gives the replies in their order.
@@ -125,22 +148,25 @@ fn challenges_and_upgrades_are_counted_apart() {
     let server = limited();
     let user = server.user();
     let body = json!({"public_key": Identity::new().public()});
-    let refused = (0..700).map(|_| post(&server, "127.0.0.1", "/api/auth/challenge", &body));
+    let refused = (0..700).map(|_| post(&server, "192.0.2.1", "/api/auth/challenge", &body));
     expects_wait(&refused.into_iter().find(|answer| answer.status == 429).expect("a refusal"), 1..=1);
-    assert_eq!(upgrade_status(&server, "/signal", &user), 101);
+    assert_eq!(upgrade_status(&server, "192.0.2.1", "/signal", &user), 101);
 }
 
 #[test]
 fn every_door_answers_429_before_the_upgrade() {
     let server = limited();
     let user = server.user();
-    let refused = (0..700).any(|_| upgrade_status(&server, "/api/ws", &user) == 429);
+    let from = "192.0.2.1";
+    let refused = (0..700).any(|_| upgrade_status(&server, from, "/api/ws", &user) == 429);
     assert!(refused, "300 a minute");
     for door in ["/v1/connect", "/v1/chat/lobby", "/signal", "/ws", "/api/ws"] {
         // One may be free again by now.
-        let statuses = [upgrade_status(&server, door, &user), upgrade_status(&server, door, &user)];
-        assert!(statuses.contains(&429), "{door}: {statuses:?}");
+        let mut tries = (0..2).filter_map(|_| upgrade_from(from, door, &user).try_open(&server).err());
+        let refused = tries.find(|refused| refused.status == 429).unwrap_or_else(|| panic!("{door}: no 429"));
+        assert_eq!(refused.header("retry-after"), "1", "{door}");
     }
+    assert_eq!(upgrade_status(&server, "192.0.2.2", "/api/ws", &user), 101, "nobody else waits");
 }
 
 #[test]
@@ -226,10 +252,138 @@ fn a_target_gets_30_offers_a_minute_of_one_sender() {
     sender.sends(json!({"type": "answer", "target_device_id": target.device_id(), "payload": {"sdp": "…"}}));
     sender.expects("ack");
     target.expects("answer");
-    let mut other = user.connects("other");
-    sender.sends(offer(&other.device_id()));
+}
+
+/// Each name of a user had its own thirty: 30 for the id, 30 for the fingerprint, 30 for each device.
+#[test]
+fn offers_to_one_user_by_many_names_count_together() {
+    let server = TestServer::builder()
+        .without("ALDIS_RATE_LIMITS")
+        .env("ALDIS_TRUSTED_PROXY_HOPS", "1")
+        .env("ALDIS_ROUTING", "open")
+        .start();
+    let (key, other) = (Identity::new(), server.user());
+    let mut victim = [key.connects(&server, None), key.connects(&server, None)];
+    let mut bystander = other.connects("bystander");
+    let mut sender = server.user().connects("sender");
+    let user = victim[0].connected["user_id"].clone();
+    let names = [
+        json!({"target_device_id": victim[0].device_id()}),
+        json!({"target_device_id": victim[1].device_id()}),
+        json!({"target_user_id": user}),
+        json!({"target_user_id": key.fingerprint()}),
+    ];
+    let offer = |name: &Value| {
+        let mut offer = json!({"type": "offer", "payload": {"sdp": "…"}});
+        offer.as_object_mut().unwrap().extend(name.as_object().unwrap().clone());
+        offer
+    };
+    for number in 0..30 {
+        sender.sends(offer(&names[number % names.len()]));
+        sender.expects("ack");
+    }
+    for name in &names {
+        sender.sends(offer(name));
+        sender.expects_error("rate_limited");
+    }
+    sender.sends(offer(&json!({"target_device_id": bystander.device_id()})));
     sender.expects("ack");
-    other.expects("offer");
+    bystander.expects("offer");
+    victim[0].expects("offer");
+    victim[1].expects("offer");
+}
+
+/// Whom a stranger cannot reach is counted by name: nobody learns from the limit that a device is one of a user's.
+#[test]
+fn offers_that_reach_nobody_tell_nothing_of_whose_a_device_is() {
+    let server = limited();
+    let mut stranger = server.user().connects("stranger");
+    let victim = server.user();
+    let there = victim.connects("there");
+    let offer = |name: &str, target: &str| json!({"type": "offer", name: target, "payload": {"sdp": "…"}});
+    for _ in 0..30 {
+        stranger.sends(offer("target_user_id", &victim.id));
+        stranger.expects_error("target_unavailable");
+    }
+    stranger.sends(offer("target_user_id", &victim.id));
+    stranger.expects_error("rate_limited");
+    for device in [there.device_id(), unique("nobody")] {
+        stranger.sends(offer("target_device_id", &device));
+        stranger.expects_error("target_unavailable");
+    }
+}
+
+/// 300 accounts a minute came from one address, each with a blob of 256 KiB.
+#[test]
+fn an_address_makes_30_accounts_by_key_in_an_hour_over_http_and_sockets_together() {
+    let server = limited();
+    let known = Identity::new();
+    signs_in(&server, "192.0.2.1", &known).expects(201);
+    for _ in 0..14 {
+        signs_in(&server, "192.0.2.1", &Identity::new()).expects(201);
+    }
+    for _ in 0..15 {
+        proves(&server, "192.0.2.1", &Identity::new(), None).expects("auth_success");
+    }
+    expects_wait(&signs_in(&server, "192.0.2.1", &Identity::new()), 1..=120);
+    proves(&server, "192.0.2.1", &Identity::new(), None).expects_refusal("rate_limited", 4103);
+    signs_in(&server, "192.0.2.1", &known).expects(200);
+    proves(&server, "192.0.2.1", &known, None).expects("auth_success");
+    signs_in(&server, "192.0.2.2", &Identity::new()).expects(201);
+    let email = json!({"email": format!("{}@aldis.example", unique("a")), "password": "12345678"});
+    post(&server, "192.0.2.1", "/auth/register", &email).expects(201);
+    assert_eq!(server.metric(r#"aldis_rate_limited_total{limit="key_accounts"}"#), 2);
+}
+
+#[test]
+fn a_user_publishes_10_blobs_in_a_minute() {
+    let server = limited();
+    let key = Identity::new();
+    let tokens = key.signs_in(&server, None).expects(201);
+    let http = server.http().bearer(tokens["access_token"].as_str().unwrap());
+    let publish = |byte: u8| http.send("PUT", "/api/identity/blob", &[("If-Match", "*")], vec![byte]);
+    http.send("PUT", "/api/identity/blob", &[], vec![0]).expects(204);
+    (1..10).for_each(|byte| drop(publish(byte).expects(204)));
+    expects_wait(&publish(10), 1..=6);
+}
+
+/// Registering and removing devices left 904 rows in 15 s.
+#[test]
+fn churning_devices_ends_after_20_a_day() {
+    let server = limited();
+    let user = server.user();
+    let kept = user.device("kept");
+    for _ in 0..19 {
+        let device = user.device("churned");
+        user.http().delete(&format!("/devices/{}", device.id)).expects(204);
+    }
+    let device = Device { id: unique("more"), key: Identity::new() };
+    expects_wait(&user.registers(&device), 60..=72 * 60);
+    user.registers(&kept).expects(200);
+    server.user().device("others");
+
+    let key = Identity::new();
+    for _ in 0..20 {
+        proves(&server, "192.0.2.1", &key, Some(&unique("named"))).expects("auth_success");
+    }
+    proves(&server, "192.0.2.1", &key, Some(&unique("named"))).expects_refusal("rate_limited", 4103);
+}
+
+/// A developer who ran into a limit on their own machine found nothing about it anywhere.
+#[test]
+fn a_refusal_on_the_machine_itself_names_the_setting_that_lifts_it() {
+    let server = limited();
+    let register = |from: &str| {
+        let email = format!("{}@aldis.example", unique("a"));
+        post(&server, from, "/auth/register", &json!({"email": email, "password": "12345678"}))
+    };
+    (0..5).for_each(|_| drop(register("192.0.2.1").expects(201)));
+    let detail = |answer: Answer| answer.expects_problem(429, "rate_limited")["detail"].to_string();
+    assert!(!detail(register("192.0.2.1")).contains("ALDIS_RATE_LIMITS"), "strangers cannot set it");
+    let refused = (0..51).map(|_| register("127.0.0.1")).find(|answer| answer.status != 201);
+    assert!(detail(refused.expect("50 an hour")).contains("ALDIS_RATE_LIMITS=off"));
+    server.kill9();
+    assert!(server.log().contains("ALDIS_RATE_LIMITS=off"), "and so does the log");
 }
 
 #[test]
@@ -240,7 +394,7 @@ fn off_lifts_every_limit() {
         login(&server, "192.0.2.1", &user.email, "wrong password")
             .expects_problem(401, "invalid_credentials");
     }
-    assert!((0..400).all(|_| upgrade_status(&server, "/api/ws", &user) == 101));
+    assert!((0..400).all(|_| upgrade_status(&server, "192.0.2.1", "/api/ws", &user) == 101));
     let mut peer = user.opens_ephemeral();
     assert!(pings(&mut peer, 500).iter().all(|reply| reply["type"] == "pong"));
 }

@@ -100,6 +100,13 @@ pub struct Config {
     unknown_variables: Vec<String>,
 }
 
+impl Config {
+    /// Whether clients come by a proxy, so that one peer is everybody.
+    pub(crate) const fn is_behind_proxy(&self) -> bool {
+        self.trusted_proxy_hops > 0
+    }
+}
+
 /// Where operators read metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AdminListen {

@@ -2,16 +2,19 @@
 
 mod address;
 mod admin_host;
+mod answers;
 mod audience;
 mod auth;
 mod body;
 mod caller;
+mod calls;
 mod completion;
 mod contacts;
 mod cors;
 mod devices;
 mod docs;
 mod head;
+mod held;
 mod ice;
 mod identity;
 mod limits;
@@ -21,8 +24,10 @@ mod metrics;
 mod openapi;
 mod ops;
 mod origin;
+mod paged;
 mod problem;
 mod query;
+mod requests;
 mod rooms;
 #[cfg(test)]
 mod tests;
@@ -41,9 +46,10 @@ use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLaye
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) use self::{
-    address::{AddressKey, caller_address},
+    address::caller_address,
     audience::audience,
     caller::bearer,
+    held::hold,
     limits::{Limited, Limits},
     metrics::admin_routes,
     origin::socket_origin_allowed,
@@ -54,14 +60,17 @@ use crate::node::Node;
 /// Everything that the server answers over HTTP, the doors among it. Expects the peer's address as
 /// `ConnectInfo<SocketAddr>` in the request's extensions.
 pub(crate) fn routes(node: Arc<Node>, doors: Router<Arc<Node>>) -> Router {
-    let (api, document) = api().split_for_parts();
-    api.merge(docs::routes(document))
+    let (api, document) = api(&node).split_for_parts();
+    api.layer(from_fn_with_state(Arc::clone(&node), answers::bound))
+        .merge(docs::routes(document))
         .merge(doors)
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(from_fn(head::limit))
+        .layer(from_fn_with_state(Arc::clone(&node), requests::bound))
         .layer(SetResponseHeaderLayer::if_not_present(CACHE_CONTROL, HeaderValue::from_static("no-store")))
         .layer(CatchPanicLayer::custom(problem::panicked))
+        .layer(from_fn_with_state(Arc::clone(&node), limits::explain))
         .layer(from_fn_with_state(Arc::clone(&node), cors::share))
         .layer(from_fn_with_state(Arc::clone(&node), metrics::count))
         .layer(from_fn(trace::trace))
@@ -70,14 +79,29 @@ pub(crate) fn routes(node: Arc<Node>, doors: Router<Arc<Node>>) -> Router {
 }
 
 /// The calls: each brings its method, its path and its description. What is another spelling of a path is described once.
-fn api() -> OpenApiRouter<Arc<Node>> {
-    OpenApiRouter::with_openapi(openapi::document())
+fn api(node: &Arc<Node>) -> OpenApiRouter<Arc<Node>> {
+    let shared = shared().layer(from_fn_with_state(Arc::clone(node), calls::take_turns));
+    OpenApiRouter::with_openapi(openapi::document()).merge(shared).merge(always_open())
+}
+
+/// What an owner needs against a thief: nothing that the thief asks holds it up.
+fn always_open() -> OpenApiRouter<Arc<Node>> {
+    OpenApiRouter::new()
+        .routes(routes!(auth::logout))
+        .routes(routes!(identity::cancel_rotation))
+        .routes(routes!(devices::remove))
+        .route("/devices/{id}/", delete(devices::remove))
+        .route("/devices/register", delete(devices::remove_one_named_register))
+}
+
+/// What the users of an address share.
+fn shared() -> OpenApiRouter<Arc<Node>> {
+    OpenApiRouter::new()
         .routes(routes!(auth::register))
         .routes(routes!(auth::login))
         .routes(routes!(auth::challenge))
         .routes(routes!(auth::verify))
         .routes(routes!(auth::refresh))
-        .routes(routes!(auth::logout))
         .routes(routes!(auth::change_password))
         .routes(routes!(auth::delete_account))
         .routes(routes!(totp::remove))
@@ -85,7 +109,6 @@ fn api() -> OpenApiRouter<Arc<Node>> {
         .routes(routes!(totp::verify))
         .routes(routes!(identity::link))
         .routes(routes!(identity::rotate))
-        .routes(routes!(identity::cancel_rotation))
         .routes(routes!(identity::publish_blob))
         .routes(routes!(identity::blob))
         .routes(routes!(identity::show))
@@ -93,11 +116,8 @@ fn api() -> OpenApiRouter<Arc<Node>> {
         .routes(routes!(identity::publish_encryption_key))
         .routes(routes!(identity::keys))
         .routes(routes!(devices::register))
-        .route("/devices/register", delete(devices::remove_one_named_register))
         .routes(routes!(devices::list))
         .route("/devices", get(devices::list))
-        .routes(routes!(devices::remove))
-        .route("/devices/{id}/", delete(devices::remove))
         .routes(routes!(contacts::list))
         .routes(routes!(contacts::set, contacts::remove))
         .routes(routes!(contacts::request))

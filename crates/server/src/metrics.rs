@@ -17,7 +17,10 @@ use std::{
 use aldis_protocol::{AckStatus, CloseCode, ErrorCode, MessageKind, ServerMessage};
 
 use self::{labelled::Labelled, text::Text};
-use crate::rate::Limit;
+use crate::{
+    clock::Now,
+    rate::{Limit, Occasional},
+};
 
 /// Something that only goes up.
 #[derive(Debug, Default)]
@@ -39,6 +42,8 @@ pub(crate) struct Metrics {
     closes: Labelled<CloseCode>,
     refusals: Labelled<ErrorCode>,
     limited: Labelled<Limit>,
+    /// What is logged of each limit.
+    limit_lines: [Occasional; Limit::ALL.len()],
     /// By route and status. Routes come from the table of routes and not from clients, so they are few.
     requests: Mutex<BTreeMap<(String, u16), u64>>,
 }
@@ -48,6 +53,8 @@ pub(crate) struct Metrics {
 pub(crate) struct Gauges {
     /// Sessions, those without a socket among them.
     pub(crate) sessions: usize,
+    /// Bytes of large answers that wait for their readers.
+    pub(crate) answer_bytes: usize,
     /// Callers whose password is being hashed or waits for it.
     pub(crate) hashing: usize,
     /// Calls of the database: statements and transactions.
@@ -88,6 +95,7 @@ impl Metrics {
             closes: Labelled::new(CloseCode::ALL),
             refusals: Labelled::new(ErrorCode::ALL),
             limited: Labelled::new(&Limit::ALL),
+            limit_lines: Default::default(),
             requests: Mutex::default(),
         }
     }
@@ -107,9 +115,16 @@ impl Metrics {
         self.refusals.add(code);
     }
 
-    /// Somebody ran into a limit. The refusal is counted besides.
+    /// Somebody ran into a limit, which the log says now and then. The refusal is counted besides.
     pub(crate) fn limited(&self, limit: Limit) {
         self.limited.add(limit);
+        if let Some(left_out) = self.limit_lines[limit as usize].pass(Now::tick()) {
+            tracing::info!(
+                limit = limit.as_str(),
+                left_out,
+                "a limit refuses requests; ALDIS_RATE_LIMITS=off lifts it, for tests"
+            );
+        }
     }
 
     /// A signal was answered with this.
@@ -134,6 +149,11 @@ impl Metrics {
     pub(crate) fn render(&self, gauges: Gauges) -> String {
         let mut text = Text::default();
         text.gauge("aldis_sessions", "Sessions, those whose client is away among them", gauges.sessions);
+        text.gauge(
+            "aldis_http_answer_bytes",
+            "Bytes of large HTTP answers that wait for their readers",
+            gauges.answer_bytes,
+        );
         text.gauge(
             "aldis_password_hashing",
             "Callers whose password is hashed or waits for it",
@@ -216,7 +236,8 @@ mod tests {
 
     use super::*;
 
-    const GAUGES: Gauges = Gauges { sessions: 3, hashing: 1, store_calls: 7, store_errors: 2 };
+    const GAUGES: Gauges =
+        Gauges { sessions: 3, answer_bytes: 0, hashing: 1, store_calls: 7, store_errors: 2 };
 
     #[test]
     fn what_happened_is_in_the_text() {

@@ -23,7 +23,7 @@ impl Node {
     /// A node that is about to serve.
     pub(crate) fn new(config: Config, router: Arc<Router>) -> Self {
         Self {
-            limits: Limits::new(config.rate_limits, Arc::clone(&router.metrics)),
+            limits: Limits::new(config.rate_limits, config.is_behind_proxy(), Arc::clone(&router.metrics)),
             config,
             router,
             sessions: TaskTracker::new(),

@@ -2,14 +2,22 @@
 //!
 //! Times are ticks of [`Now`](crate::clock::Now), in milliseconds, and come from the caller.
 
+mod address;
 mod buckets;
 mod bytes;
+mod fair_queue;
+mod occasional;
+mod places;
 mod recent;
 mod slowdown;
 
 pub(crate) use self::{
+    address::AddressKey,
     buckets::Buckets,
     bytes::{ByteBuckets, ByteRate},
+    fair_queue::{FairQueue, Ticket},
+    occasional::Occasional,
+    places::{Placed, Places},
     slowdown::Slowdown,
 };
 
@@ -34,14 +42,31 @@ pub(crate) struct Wait {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Limit {
     Registrations,
+    /// New accounts by key.
+    KeyAccounts,
     Logins,
     /// After failed logins, by address and typed address.
     LoginSlowdown,
     Challenges,
     Upgrades,
+    /// Connections that have not proved who they are, of an address and in all.
+    Connections,
+    /// Requests of an address under way, behind a proxy.
+    Requests,
+    /// Sockets that have not proved who they are, at a time.
+    UnauthenticatedSockets,
     /// Blobs and chains that are read.
     Identities,
     Refreshes,
+    /// Blobs that are published.
+    Blobs,
+    DeviceRegistrations,
+    /// Calls of a signed-in user that change something.
+    Writes,
+    /// Calls of a signed-in user that change nothing.
+    Reads,
+    /// Calls of a signed-in user under way.
+    Calls,
     Messages,
     Offers,
     /// Chat and encrypted messages.
@@ -66,9 +91,19 @@ impl Rate {
         Self { interval_ms: 60 * 60 * 1000 / count, burst: count }
     }
 
+    /// So many a day.
+    pub(crate) const fn per_day(count: u64) -> Self {
+        Self { interval_ms: 24 * 60 * 60 * 1000 / count, burst: count }
+    }
+
     /// The same, with so many at once.
     pub(crate) const fn in_bursts_of(self, burst: u64) -> Self {
         Self { burst, ..self }
+    }
+
+    /// So many times as much, at once and over time.
+    const fn times(self, factor: u64) -> Self {
+        Self { interval_ms: self.interval_ms / factor, burst: self.burst * factor }
     }
 
     /// How long until a bucket is full again of which all was taken.
@@ -89,6 +124,11 @@ impl Bucket {
             ms => Err(Wait { ms }),
         }
     }
+
+    /// Puts back one that was taken for nothing.
+    fn give_back(&mut self, rate: Rate) {
+        self.0 = self.0.saturating_sub(rate.interval_ms);
+    }
 }
 
 impl Wait {
@@ -100,14 +140,23 @@ impl Wait {
 
 impl Limit {
     /// Every limit there is.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Registrations,
+        Self::KeyAccounts,
         Self::Logins,
         Self::LoginSlowdown,
         Self::Challenges,
         Self::Upgrades,
+        Self::Connections,
+        Self::Requests,
+        Self::UnauthenticatedSockets,
         Self::Identities,
         Self::Refreshes,
+        Self::Blobs,
+        Self::DeviceRegistrations,
+        Self::Writes,
+        Self::Reads,
+        Self::Calls,
         Self::Messages,
         Self::Offers,
         Self::StoredMessages,
@@ -118,12 +167,21 @@ impl Limit {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Registrations => "registrations",
+            Self::KeyAccounts => "key_accounts",
             Self::Logins => "logins",
             Self::LoginSlowdown => "login_slowdown",
             Self::Challenges => "challenges",
             Self::Upgrades => "upgrades",
+            Self::Connections => "connections",
+            Self::Requests => "requests",
+            Self::UnauthenticatedSockets => "unauthenticated_sockets",
             Self::Identities => "identities",
             Self::Refreshes => "refreshes",
+            Self::Blobs => "blobs",
+            Self::DeviceRegistrations => "device_registrations",
+            Self::Writes => "writes",
+            Self::Reads => "reads",
+            Self::Calls => "calls",
             Self::Messages => "messages",
             Self::Offers => "offers",
             Self::StoredMessages => "stored_messages",

@@ -22,6 +22,7 @@ mod outlet;
 mod passwords;
 mod presence;
 mod rates;
+mod reading;
 mod relations;
 mod revocations;
 mod room_calls;
@@ -54,6 +55,7 @@ use futures::{future::BoxFuture, stream::BoxStream};
 pub(crate) use contacts::Asked;
 pub(crate) use identity::{Denied, Identity, KeyProof, ProvedByKey, TokenLife, TokenProof};
 pub(crate) use outlet::{After, Closing, Frame, Held, Left, Order, Outlet, Taken};
+pub(crate) use reading::{ListPart, Parts};
 pub(crate) use rooms::NO_ROOM;
 pub(crate) use rotation::NotAccepted;
 pub(crate) use rotation_ends::RotationEnds;
@@ -224,10 +226,7 @@ impl Router {
         now: Now,
     ) -> Reply {
         match message {
-            ClientMessage::Signal(signal) => match self.rates.refuse(from, &signal, now, &self.metrics) {
-                Some(refusal) => Reply::Now(refusal),
-                None => self.counting(self.signal(from, id, signal, now)),
-            },
+            ClientMessage::Signal(signal) => self.counting(self.signal(from, id, signal, now)),
             ClientMessage::IceServers => Reply::Now(ServerMessage::IceServers(self.ice_servers(now))),
             ClientMessage::Ping => Reply::Now(ServerMessage::Pong),
             ClientMessage::Presence(presence) => self.set_presence(from, presence, now),

@@ -53,7 +53,7 @@ pub(crate) use self::{
     administration::{AccountSummary, Administered, ImportedAccount},
     blob::{BlobPublication, Precondition},
     chain::ChainChange,
-    chat::{NewChat, RoomPage, Said},
+    chat::{BYTES_AROUND_MESSAGE, NewChat, RoomPage, Said},
     committed::{Committed, Durable},
     contacts::{Decided, NewRequest, Requested},
     db::calls,

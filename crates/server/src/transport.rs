@@ -1,6 +1,7 @@
 //! Bytes: accept, TLS, HTTP, the upgrade, and WebSocket frames.
 
 mod accept;
+mod connections;
 mod credentials;
 mod gate;
 mod io;

@@ -16,8 +16,8 @@ use tokio_util::task::AbortOnDropHandle;
 use super::CallError;
 use crate::dial::Route;
 
-/// A server forgets an idle connection after 60 s; one that is given up before is never found closed.
-const IDLE_FOR: Duration = Duration::from_secs(30);
+/// A server closes an idle connection after 15 s; one that is given up before is seldom found closed.
+const IDLE_FOR: Duration = Duration::from_secs(10);
 /// Connections to one server: those that carry a call, and those that wait for the next.
 pub(super) const CONNECTIONS: usize = 8;
 /// A response's header.

@@ -25,8 +25,12 @@ pub struct ConversationQuery {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StoredMessageList {
-    /// The newest first.
+    /// The newest first: as many as were asked for, and at most 1 MiB and one message.
     pub messages: Vec<StoredMessage>,
+    /// The `before_seq` to go on with; null where there is nothing older.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub next: Option<u64>,
 }
 
 /// A message of the caller's mailbox; its fields are those of [`MailboxMessage`].

@@ -90,12 +90,16 @@ names! {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RoomMessages {
-    /// In the order of their numbers.
+    /// In the order of their numbers: as many as were asked for, and at most 1 MiB and one message.
     pub messages: Vec<RoomMessage>,
     /// Nothing newer than the last given is there.
     pub complete: bool,
     /// The number of the oldest message kept.
     pub first_seq: u64,
+    /// The `since_seq` to go on with; null where `complete` is true.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub next: Option<u64>,
 }
 
 /// A chat message, with the members of its frame.

@@ -1,7 +1,7 @@
 //! Whose address a request counts against.
 
 use std::{
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,12 +13,7 @@ use axum::extract::{ConnectInfo, FromRequestParts};
 use http::{Extensions, HeaderMap, HeaderName, request::Parts};
 
 use super::problem::Problem;
-use crate::{config::Config, node::Node};
-
-/// What limits are counted by: an IPv4 address, or the /64 that an IPv6 address is in, since one subscriber has at
-/// least that many.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct AddressKey(IpAddr);
+use crate::{config::Config, node::Node, rate::AddressKey};
 
 /// Whom a request counts against, which came with its peer's address.
 pub(crate) fn caller_address(
@@ -52,15 +47,6 @@ fn client_address(config: &Config, peer: SocketAddr, headers: &HeaderMap) -> Add
 }
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-
-impl From<IpAddr> for AddressKey {
-    fn from(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
-            address @ IpAddr::V4(_) => address,
-            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
-        })
-    }
-}
 
 /// Each proxy adds the address that it saw on the right, so only the last `hops` entries are theirs; what is left of
 /// them anybody may have written. A shorter list came through fewer proxies.
@@ -100,7 +86,7 @@ mod tests {
             headers.append(X_FORWARDED_FOR, HeaderValue::from_str(line).unwrap());
         }
         let config = config(&["--trusted-proxy-hops", hops]);
-        client_address(&config, "192.0.2.1:5".parse().unwrap(), &headers).0.to_string()
+        client_address(&config, "192.0.2.1:5".parse().unwrap(), &headers).to_string()
     }
 
     #[test]

@@ -10,7 +10,6 @@ use axum::{Json, extract::State};
 use http::{HeaderMap, HeaderName, StatusCode, header::CACHE_CONTROL};
 
 use super::{
-    address::AddressKey,
     audience::audience,
     body::JsonBody,
     limits::{Limited, LoginPair},
@@ -24,7 +23,7 @@ use super::{
     },
     problem::{self, Problem},
 };
-use crate::{clock::Now, node::Node, router::Caller};
+use crate::{clock::Now, node::Node, rate::AddressKey, router::Caller};
 
 /// Makes an account with an email address and a password.
 #[utoipa::path(
@@ -101,7 +100,7 @@ pub(super) async fn challenge(
 
 /// Signs in by the answer to a challenge.
 ///
-/// A key never seen makes an account, where registration is open.
+/// A key never seen makes an account, where registration is open; 30 an hour and address.
 #[utoipa::path(
     post,
     path = "/api/auth/verify",
@@ -112,18 +111,19 @@ pub(super) async fn challenge(
         (status = 201, description = "The account, signed in", body = TokenResponse),
         Refusals<(
             Stored, WithJson, ByChallenge, RegistrationClosed, Forbidden, Revoked, UnknownDevice,
-            WithFactor,
+            WithFactor, RateLimited,
         )>,
     ),
     security(()),
 )]
 pub(super) async fn verify(
     State(node): State<Arc<Node>>,
+    address: AddressKey,
     headers: HeaderMap,
     JsonBody(request): JsonBody<VerifyRequest>,
 ) -> Result<(StatusCode, Json<TokenResponse>), Problem> {
     let audience = audience(&node.config, &headers)?;
-    let signed_in = node.router.verify(&request, &audience, Now::read()).await?;
+    let signed_in = node.router.verify(&request, &audience, address, Now::read()).await?;
     let status = if signed_in.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(signed_in.tokens)))
 }

@@ -17,14 +17,15 @@ use super::{
     openapi::{
         Refusals,
         refusals::{
-            Conflict, InvalidKey, InvalidSignature, KeyInUse, SignedIn, UnknownDevice, WithJson, WithStepUp,
+            Conflict, InvalidKey, InvalidSignature, KeyInUse, RateLimited, SignedIn, UnknownDevice, WithJson,
+            WithStepUp,
         },
     },
     problem::Problem,
 };
 use crate::{node::Node, router::Caller};
 
-/// Registers a device of the caller's; 20 a user.
+/// Registers a device of the caller's; 20 a user, and 20 a day.
 ///
 /// Where a second factor is enrolled, it needs a login of the last five minutes.
 #[utoipa::path(
@@ -35,7 +36,7 @@ use crate::{node::Node, router::Caller};
     responses(
         (status = 200, description = "It was registered with this key before", body = Device),
         (status = 201, description = "Registered", body = Device),
-        Refusals<(SignedIn, WithJson, InvalidKey, InvalidSignature, WithStepUp, Conflict, KeyInUse)>,
+        Refusals<(SignedIn, WithJson, InvalidKey, InvalidSignature, WithStepUp, Conflict, KeyInUse, RateLimited)>,
     ),
 )]
 pub(super) async fn register(

@@ -20,7 +20,6 @@ use http::{
 };
 
 use super::{
-    address::AddressKey,
     audience::audience,
     body::{Blob, BlobBody, JsonBody},
     limits::Limited,
@@ -34,7 +33,7 @@ use super::{
     },
     problem::Problem,
 };
-use crate::{clock::Now, node::Node, router::Caller, store::Precondition};
+use crate::{clock::Now, node::Node, rate::AddressKey, router::Caller, store::Precondition};
 
 /// An identity in short, on the server's word; its chain proves it.
 #[utoipa::path(
@@ -151,7 +150,7 @@ pub(super) async fn blob(
     Ok((headers, content))
 }
 
-/// Publishes the blob of the caller's identity: up to 256 KiB, opaque.
+/// Publishes the blob of the caller's identity: up to 256 KiB, opaque; 10 times a minute and user.
 ///
 /// To overwrite one takes `If-Match`.
 #[utoipa::path(
@@ -171,7 +170,7 @@ pub(super) async fn blob(
             status = 204, description = "Published",
             headers(("ETag" = String, description = "A hash of the bytes, for `If-Match`")),
         ),
-        Refusals<(SignedIn, WithBlob, IfMatch, Conflict)>,
+        Refusals<(SignedIn, WithBlob, IfMatch, Conflict, RateLimited)>,
     ),
 )]
 pub(super) async fn publish_blob(
@@ -180,6 +179,7 @@ pub(super) async fn publish_blob(
     headers: HeaderMap,
     BlobBody(content): BlobBody,
 ) -> Result<impl IntoResponse, Problem> {
+    node.router.limit_blobs(&caller, Now::read())?;
     let hash = node.router.publish_blob(&caller, &content, &precondition(&headers)).await?;
     Ok((StatusCode::NO_CONTENT, [(ETAG, etag(hash)?)]))
 }

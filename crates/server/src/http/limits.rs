@@ -3,13 +3,25 @@
 use std::sync::Arc;
 
 use aldis_protocol::ErrorCode;
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
 use sha2::{Digest, Sha256};
 
-use super::{address::AddressKey, problem::Problem};
+use super::{
+    address::caller_address,
+    answers::Answers,
+    calls::Calls,
+    problem::{self, Problem},
+    requests::Requests,
+};
 use crate::{
     clock::Now,
     metrics::Metrics,
-    rate::{Buckets, Limit, Rate, Slowdown, Wait},
+    node::Node,
+    rate::{AddressKey, Buckets, Limit, Rate, Slowdown, Wait},
     router::Denied,
 };
 
@@ -24,11 +36,14 @@ pub(crate) enum Limited {
     Identities,
 }
 
-/// The limits by address of one node.
+/// The limits over HTTP of one node.
 #[derive(Debug)]
 pub(crate) struct Limits {
     by_address: [Buckets<AddressKey>; Limited::ALL.len()],
     failed_logins: Slowdown<LoginPair>,
+    pub(super) calls: Calls,
+    pub(super) requests: Requests,
+    pub(crate) answers: Answers,
     metrics: Arc<Metrics>,
 }
 
@@ -66,8 +81,11 @@ impl Limited {
 
 impl Limits {
     /// Limits that nobody has run into.
-    pub(crate) fn new(enforced: bool, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(enforced: bool, is_behind_proxy: bool, metrics: Arc<Metrics>) -> Self {
         Self {
+            calls: Calls::new(enforced, Arc::clone(&metrics)),
+            requests: Requests::new(enforced, is_behind_proxy),
+            answers: Answers::new(),
             by_address: Limited::ALL.map(|limited| Buckets::new(limited.rate(), enforced)),
             failed_logins: Slowdown::new(enforced),
             metrics,
@@ -76,10 +94,14 @@ impl Limits {
 
     /// Takes one of what an address may do.
     pub(crate) fn take(&self, limited: Limited, address: AddressKey, now: Now) -> Result<(), Problem> {
-        let taken = self.by_address[limited as usize].take(address, now.tick);
+        let taken = self.by_address[limited as usize].take_of_address(address, now.tick);
         taken.map_err(|wait| {
             self.metrics.limited(limited.name());
-            rate_limited("too many requests from this address; wait before the next one", wait)
+            rate_limited(
+                limited.name(),
+                "too many requests from this address; wait before the next one",
+                wait,
+            )
         })
     }
 
@@ -87,7 +109,7 @@ impl Limits {
     pub(super) fn begin_login(&self, pair: LoginPair, now: Now) -> Result<(), Problem> {
         self.failed_logins.begin(pair, now.tick).map_err(|wait| {
             self.metrics.limited(Limit::LoginSlowdown);
-            rate_limited("too many failed logins; wait before the next one", wait)
+            rate_limited(Limit::LoginSlowdown, "too many failed logins; wait before the next one", wait)
         })
     }
 
@@ -104,6 +126,7 @@ impl Limits {
     pub(crate) fn sweep(&self, now: Now) {
         self.by_address.iter().for_each(|buckets| buckets.sweep(now.tick));
         self.failed_logins.sweep(now.tick);
+        self.calls.sweep(now);
     }
 }
 
@@ -113,8 +136,15 @@ impl LoginPair {
     }
 }
 
-fn rate_limited(message: &'static str, wait: Wait) -> Problem {
-    Denied::rate_limited(message, wait).into()
+/// Tells a caller on the machine itself which setting lifts the limit that refused the call.
+pub(super) async fn explain(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
+    let address = caller_address(&node.config, request.extensions(), request.headers());
+    let response = next.run(request).await;
+    if address.is_ok_and(AddressKey::is_loopback) { problem::name_setting(response) } else { response }
+}
+
+fn rate_limited(limit: Limit, message: &'static str, wait: Wait) -> Problem {
+    Denied::rate_limited(limit, message, wait).into()
 }
 
 #[cfg(test)]
@@ -126,7 +156,7 @@ mod tests {
     const NOW: Now = Now { tick: 1_000, unix_ms: 1_000 };
 
     fn limits() -> Limits {
-        Limits::new(true, Arc::new(Metrics::new()))
+        Limits::new(true, false, Arc::new(Metrics::new()))
     }
 
     fn address(last: u8) -> AddressKey {

@@ -6,19 +6,20 @@ use aldis_protocol::{
     api::{ConversationQuery, StoredMessageList},
     limits::SEQUENCE_LIMIT,
 };
-use axum::{Json, extract::State};
+use axum::{extract::State, response::Response};
 
 use super::{
     openapi::{
         Refusals,
         refusals::{BadRequest, SignedIn},
     },
+    paged,
     problem::Problem,
     query::{QueryOf, page_size},
 };
 use crate::{node::Node, router::Caller};
 
-/// The caller's encrypted conversation with somebody.
+/// The caller's encrypted conversation with somebody, a page at a time.
 #[utoipa::path(
     get,
     path = "/api/messages",
@@ -33,8 +34,8 @@ pub(super) async fn conversation(
     State(node): State<Arc<Node>>,
     caller: Caller,
     QueryOf(query): QueryOf<ConversationQuery>,
-) -> Result<Json<StoredMessageList>, Problem> {
+) -> Result<Response, Problem> {
     let before_seq = query.before_seq.unwrap_or(SEQUENCE_LIMIT);
     let limit = page_size(query.limit)?;
-    Ok(Json(node.router.conversation(&caller, query.peer, before_seq, limit).await?))
+    paged::answer(node.router.conversation(&caller, query.peer, before_seq, limit).await?).await
 }

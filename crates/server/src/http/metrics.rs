@@ -34,6 +34,7 @@ async fn metrics(State(node): State<Arc<Node>>) -> impl IntoResponse {
     let router = &node.router;
     let gauges = Gauges {
         sessions: router.registry.len(),
+        answer_bytes: node.limits.answers.held(),
         hashing: router.password_hashing(),
         store_calls: router.store_calls(),
         store_errors: router.store_errors(),

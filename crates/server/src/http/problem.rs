@@ -10,11 +10,14 @@ use axum::{
 };
 use http::{
     HeaderValue, StatusCode,
-    header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde::Serialize;
 
-use crate::router::{Denied, NotAccepted};
+use crate::{
+    rate::Limit,
+    router::{Denied, NotAccepted},
+};
 
 /// What a call answers that went wrong.
 #[derive(Debug)]
@@ -23,6 +26,7 @@ pub(crate) struct Problem {
     code: ErrorCode,
     detail: Cow<'static, str>,
     retry_after: Option<u64>,
+    limit: Option<Limit>,
     extension: Option<Extension>,
 }
 
@@ -53,7 +57,12 @@ impl Problem {
     /// With the status that belongs to the code; `detail` tells people what to do about it.
     pub(crate) fn new(code: ErrorCode, detail: impl Into<Cow<'static, str>>) -> Self {
         let status = StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self { status, code, detail: detail.into(), retry_after: None, extension: None }
+        Self { status, code, detail: detail.into(), retry_after: None, limit: None, extension: None }
+    }
+
+    /// What a limit refused that `ALDIS_RATE_LIMITS` lifts.
+    pub(crate) fn lifted(limit: Limit, code: ErrorCode, detail: &'static str) -> Self {
+        Self { limit: Some(limit), retry_after: Some(1), ..Self::new(code, detail) }
     }
 
     /// A request that did not come in whole in time.
@@ -74,9 +83,9 @@ impl Problem {
 
 impl From<Denied> for Problem {
     fn from(denied: Denied) -> Self {
-        let retry_after = denied.retry_after;
+        let (retry_after, limit) = (denied.retry_after, denied.limit);
         let extension = denied.rotation.map(Extension::Rotation);
-        Self { retry_after, extension, ..Self::new(denied.code, denied.message) }
+        Self { retry_after, limit, extension, ..Self::new(denied.code, denied.message) }
     }
 }
 
@@ -102,8 +111,12 @@ impl IntoResponse for Problem {
             detail: self.detail.into_owned(),
             code,
         };
+        let limited = self.limit.map(|_| OverLimit(problem.clone()));
         let body = Body { problem, extension: self.extension };
         let mut response = (self.status, Json(body)).into_response();
+        if let Some(limited) = limited {
+            response.extensions_mut().insert(limited);
+        }
         // For whoever counts refusals.
         response.extensions_mut().insert(code);
         let headers = response.headers_mut();
@@ -112,6 +125,24 @@ impl IntoResponse for Problem {
         headers.extend(retry_after.map(|value| (RETRY_AFTER, value)));
         response
     }
+}
+
+/// The problem of a response that a limit refused.
+#[derive(Clone)]
+struct OverLimit(api::Problem);
+
+/// Says on the machine itself which setting lifts the limit that refused a call: who calls from there can change it.
+pub(super) fn name_setting(response: Response) -> Response {
+    let Some(OverLimit(mut problem)) = response.extensions().get().cloned() else { return response };
+    problem.detail.push_str("; ALDIS_RATE_LIMITS=off lifts this limit, for tests");
+    let (mut parts, _) = response.into_parts();
+    parts.headers.remove(CONTENT_LENGTH);
+    let kind = parts.headers.remove(CONTENT_TYPE);
+    let mut response = (parts.status, Json(problem)).into_response();
+    parts.headers.extend(kind.map(|kind| (CONTENT_TYPE, kind)));
+    response.headers_mut().extend(parts.headers);
+    *response.extensions_mut() = parts.extensions;
+    response
 }
 
 pub(super) async fn not_found() -> Problem {

@@ -9,7 +9,7 @@ use aldis_protocol::{
 use axum::{
     Json,
     extract::{Path, State, rejection::PathRejection},
-    response::IntoResponse,
+    response::{IntoResponse, Response},
 };
 use http::{
     HeaderMap, HeaderValue, StatusCode,
@@ -23,6 +23,7 @@ use super::{
         Refusals,
         refusals::{BadRequest, Conflict, IfMatch, NotFound, SignedIn, UnknownRoom, WithJson},
     },
+    paged,
     problem::Problem,
     query::{QueryOf, page_size},
 };
@@ -144,10 +145,10 @@ pub(super) async fn messages(
     caller: Caller,
     room: Result<Path<RoomId>, PathRejection>,
     QueryOf(query): QueryOf<MessagesQuery>,
-) -> Result<Json<RoomMessages>, Problem> {
+) -> Result<Response, Problem> {
     let (room, limit) = (named(room)?, page_size(query.limit)?);
     let since_seq = query.since_seq.unwrap_or_default();
-    Ok(Json(node.router.room_messages(&caller, &room, since_seq, limit).await?))
+    paged::answer(node.router.room_messages(&caller, room, since_seq, limit).await?).await
 }
 
 /// The state document of a room.

@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::{Bucket, Rate, Wait, recent::Recent};
+use super::{AddressKey, Bucket, Rate, Wait, recent::Recent};
 
 /// Keys of one limit that are remembered. At that many the half that was not used for longest starts anew: whoever has
 /// so many addresses needs no trick to get around a limit by address, and nobody else is refused because of him.
@@ -32,8 +32,15 @@ impl<K: Eq + Hash> Buckets<K> {
 
     /// Takes one of a key's.
     pub(crate) fn take(&self, key: K, tick: u64) -> Result<(), Wait> {
-        let Some(used) = &self.used else { return Ok(()) };
-        used.lock().unwrap_or_else(PoisonError::into_inner).entry(key, tick).take(self.rate, tick)
+        self.take_at(self.rate, key, tick)
+    }
+
+    /// Puts back one that was taken for nothing.
+    pub(crate) fn give_back(&self, key: &K) {
+        let Some(used) = &self.used else { return };
+        if let Some(bucket) = used.lock().unwrap_or_else(PoisonError::into_inner).get_mut(key) {
+            bucket.give_back(self.rate);
+        }
     }
 
     /// Gives back the memory of keys that were not used lately.
@@ -41,6 +48,18 @@ impl<K: Eq + Hash> Buckets<K> {
         if let Some(used) = &self.used {
             used.lock().unwrap_or_else(PoisonError::into_inner).forget(tick);
         }
+    }
+
+    fn take_at(&self, rate: Rate, key: K, tick: u64) -> Result<(), Wait> {
+        let Some(used) = &self.used else { return Ok(()) };
+        used.lock().unwrap_or_else(PoisonError::into_inner).entry(key, tick).take(rate, tick)
+    }
+}
+
+impl Buckets<AddressKey> {
+    /// Takes one of an address's, of which the machine itself has more.
+    pub(crate) fn take_of_address(&self, address: AddressKey, tick: u64) -> Result<(), Wait> {
+        self.take_at(self.rate.times(address.factor()), address, tick)
     }
 }
 
@@ -69,6 +88,26 @@ mod tests {
                 refilled > 0 && (tick - 1_000) % rate.interval_ms < 60_000
             );
         }
+    }
+
+    #[test]
+    fn what_was_taken_for_nothing_can_be_put_back() {
+        let buckets = Buckets::new(Rate::per_day(2), true);
+        for _ in 0..10 {
+            buckets.take(1, 1_000).unwrap();
+            buckets.give_back(&1);
+        }
+        assert_eq!((0..9).filter(|_| buckets.take(1, 1_000).is_ok()).count(), 2);
+    }
+
+    #[test]
+    fn the_machine_itself_has_ten_times_as_much() {
+        let buckets = Buckets::new(Rate::per_hour(5), true);
+        let passed = |address: [u8; 4]| {
+            let key = AddressKey::from(std::net::IpAddr::from(address));
+            (0..99).filter(|_| buckets.take_of_address(key, 0).is_ok()).count()
+        };
+        assert_eq!((passed([192, 0, 2, 1]), passed([127, 0, 0, 1]), passed([127, 0, 0, 2])), (5, 50, 50));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::{
     clock::{Now, unix_ms_i64},
     config::Registration,
     email,
+    rate::AddressKey,
     store::{AccountCreation, LoginProof},
 };
 
@@ -141,6 +142,7 @@ impl Router {
         &self,
         request: &VerifyRequest,
         audience: &str,
+        address: AddressKey,
         now: Now,
     ) -> Result<SignedIn, Denied> {
         let shown = ShownKey {
@@ -150,7 +152,7 @@ impl Router {
             signature: &request.signature,
         };
         let key = self.prove_key(&shown, audience, now).await?;
-        self.sign_in_by_key(&key, request, now).await
+        self.sign_in_by_key(&key, request, address, now).await
     }
 
     /// Whether the answer to a challenge proves possession of its key. The challenge is used up.
@@ -178,10 +180,11 @@ impl Router {
         &self,
         key: &PublicKey,
         request: &VerifyRequest,
+        address: AddressKey,
         now: Now,
     ) -> Result<SignedIn, Denied> {
         let Some(device) = &request.device_id else {
-            let (identity, created) = self.account_of_key(key, now).await?;
+            let (identity, created) = self.account_of_key(key, address, now).await?;
             self.require_factor(identity.user_id, request.totp_code.as_ref(), now).await?;
             let by_key = Login {
                 user: identity.user_id,

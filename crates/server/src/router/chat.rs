@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aldis_protocol::{
     Ack, AckStatus, Broadcast, ChatMessage, ErrorCode, History, HistoryMessage, HistoryRequest, Payload,
     RelayedBroadcast, RequestId, RoomId, ServerFrame, ServerMessage, SessionId, StoredChatMessage,
-    limits::{DEFAULT_PAGE, MAX_PAGE},
+    limits::{DEFAULT_PAGE, MAX_HISTORY_BYTES, MAX_PAGE},
 };
 use aldis_registry::{Member, Members, Reach};
 use futures::stream;
@@ -160,7 +160,7 @@ impl Router {
         if missing > LARGEST_GAP {
             return;
         }
-        match self.room_page(room, after, missing).await {
+        match self.room_page(room, after, missing, MAX_HISTORY_BYTES).await {
             Ok(page) => {
                 for entry in page.messages.into_iter().take_while(|entry| entry.message.seq < before) {
                     let frame = chat_frame(entry).for_many(&self.shared_bytes);
@@ -179,8 +179,9 @@ impl Router {
         room: &RoomId,
         since_seq: u64,
         limit: u32,
+        most_bytes: usize,
     ) -> Result<RoomPage, StoreError> {
-        let page = self.store.room_history(room, since_seq, limit, unix_ms_i64()).await?;
+        let page = self.store.room_history(room, since_seq, limit, most_bytes, unix_ms_i64()).await?;
         Ok(page.unwrap_or(RoomPage { messages: Vec::new(), complete: true, first_seq: 1 }))
     }
 
@@ -192,7 +193,7 @@ impl Router {
         limit: u32,
     ) -> Result<RoomPage, Denied> {
         match self.registry.seat((from.user, from.session), room) {
-            Some(_) => Ok(self.room_page(room, since_seq, limit).await?),
+            Some(_) => Ok(self.room_page(room, since_seq, limit, MAX_HISTORY_BYTES).await?),
             None => Err(UNKNOWN_ROOM),
         }
     }

@@ -50,7 +50,7 @@ impl Router {
             signature: request.signature,
             family: Some(caller.family),
         };
-        let created = match self.store.register_device(&new, now_ms).await? {
+        let created = match self.register_within_limit(&new, now_ms).await? {
             Registration::Registered => {
                 self.known.forget(caller.user);
                 self.alert_of_device(caller, AlertKind::DeviceAdded, &device_id).await;

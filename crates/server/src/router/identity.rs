@@ -9,7 +9,7 @@ use crate::{
     calls::NotCompleted,
     clock::{Now, unix_ms_i64},
     config::Registration,
-    rate::Wait,
+    rate::{AddressKey, Limit, Occasional, Wait},
     store::{self, DeviceOwner, IdentityCreation, NewDevice, StoreError},
 };
 
@@ -64,6 +64,8 @@ pub(crate) struct Denied {
     pub(crate) rotation: Option<PendingRotation>,
     /// When to try again, in seconds, where that is known.
     pub(crate) retry_after: Option<u64>,
+    /// The limit that refused it, where `ALDIS_RATE_LIMITS` lifts that.
+    pub(crate) limit: Option<Limit>,
 }
 
 impl TokenLife {
@@ -74,11 +76,15 @@ impl TokenLife {
 
 impl Denied {
     pub(crate) const fn new(code: ErrorCode, message: &'static str) -> Self {
-        Self { code, message, rotation: None, retry_after: None }
+        Self { code, message, rotation: None, retry_after: None, limit: None }
     }
 
-    pub(crate) const fn rate_limited(message: &'static str, wait: Wait) -> Self {
-        Self { retry_after: Some(wait.seconds()), ..Self::new(ErrorCode::RateLimited, message) }
+    pub(crate) const fn rate_limited(limit: Limit, message: &'static str, wait: Wait) -> Self {
+        Self {
+            retry_after: Some(wait.seconds()),
+            limit: Some(limit),
+            ..Self::new(ErrorCode::RateLimited, message)
+        }
     }
 }
 
@@ -101,7 +107,10 @@ impl From<StoreError> for Denied {
                 ..Self::new(ErrorCode::Unavailable, "too much waits for the database; try again")
             };
         }
-        tracing::warn!(error = error.with_causes(), "the store failed");
+        static FAILED: Occasional = Occasional::new();
+        if let Some(left_out) = FAILED.pass(Now::tick()) {
+            tracing::warn!(error = error.with_causes(), left_out, "the store failed");
+        }
         if error.is_retryable() {
             Self::new(ErrorCode::Unavailable, "the database is away; try again")
         } else {
@@ -136,7 +145,12 @@ impl Router {
 
     /// Whose this key is, and on which device it speaks. A key never seen makes an account, where that is allowed; an
     /// identity's key registers a free device by naming it.
-    pub(crate) async fn prove_by_key(&self, proof: KeyProof, now: Now) -> Result<ProvedByKey, Denied> {
+    pub(crate) async fn prove_by_key(
+        &self,
+        proof: KeyProof,
+        address: AddressKey,
+        now: Now,
+    ) -> Result<ProvedByKey, Denied> {
         let KeyProof { key, device_id, totp_code } = proof;
         let proved_at = self.revocations.last();
         let proved = |user, device, fingerprint, due| {
@@ -144,7 +158,7 @@ impl Router {
             ProvedByKey { identity, due }
         };
         let Some(device) = device_id else {
-            let (user, fingerprint) = self.owner_of_key(&key, now).await?;
+            let (user, fingerprint) = self.owner_of_key(&key, address, now).await?;
             let due = self.factor_due(user, totp_code, now).await?;
             return Ok(proved(user, ephemeral(), Some(fingerprint), due));
         };
@@ -162,7 +176,7 @@ impl Router {
             }
             None if device.is_ephemeral() => Err(UNKNOWN_DEVICE),
             None => {
-                let (user, fingerprint) = self.owner_of_key(&key, now).await?;
+                let (user, fingerprint) = self.owner_of_key(&key, address, now).await?;
                 // No session waits for a device that is not there, and nothing is made for half a proof.
                 self.require_factor(user, totp_code.as_ref(), now).await?;
                 // Boxed, as it is rare and large: every handshake would have its size.
@@ -176,6 +190,7 @@ impl Router {
     pub(super) async fn account_of_key(
         &self,
         key: &PublicKey,
+        address: AddressKey,
         now: Now,
     ) -> Result<(store::Identity, bool), Denied> {
         if let Some(identity) = self.find_identity(key.as_bytes(), now).await? {
@@ -185,6 +200,7 @@ impl Router {
         if self.settings.registration == Registration::Closed {
             return Err(Denied::new(ErrorCode::RegistrationClosed, "this server takes no new accounts"));
         }
+        self.limit_key_accounts(address, now)?;
         let user = UserId::new(Uuid::now_v7());
         match self.store.create_account_for_key(user, *key.as_bytes(), unix_ms_i64()).await? {
             IdentityCreation::Created => {
@@ -215,8 +231,15 @@ impl Router {
         }
     }
 
-    async fn owner_of_key(&self, key: &PublicKey, now: Now) -> Result<(UserId, Fingerprint), Denied> {
-        self.account_of_key(key, now).await.map(|(identity, _)| (identity.user_id, identity.fingerprint))
+    async fn owner_of_key(
+        &self,
+        key: &PublicKey,
+        address: AddressKey,
+        now: Now,
+    ) -> Result<(UserId, Fingerprint), Denied> {
+        self.account_of_key(key, address, now)
+            .await
+            .map(|(identity, _)| (identity.user_id, identity.fingerprint))
     }
 
     /// A device that is somebody's, shown with what may be that somebody's identity key.
@@ -248,7 +271,7 @@ impl Router {
             signature: None,
             family: None,
         };
-        match self.store.register_device(&new, now_ms).await? {
+        match self.register_within_limit(&new, now_ms).await? {
             store::Registration::Registered => {
                 self.notify(user, device_alert(AlertKind::DeviceAdded, device), &[device]).await;
                 Ok(())

@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use aldis_protocol::{
     Ack, AckStatus, EncryptedMessage, ErrorCode, MessageId, RequestId, ServerMessage, UserId, UserRef,
-    api::StoredMessageList,
 };
 use aldis_registry::{Facts, Purpose, may_reach};
 use bytes::Bytes;
 
 use super::{
-    Caller, Denied, Reply, Router, error,
+    Reply, Router, error,
     named::known_user,
     outlet::Outlet,
     refused,
@@ -89,21 +88,6 @@ impl Router {
                 Err(failure) => failed(failure),
             }
         }))
-    }
-
-    /// The caller's conversation with somebody, the newest message first.
-    pub(crate) async fn conversation(
-        &self,
-        caller: &Caller,
-        peer: UserRef,
-        before_seq: u64,
-        limit: u32,
-    ) -> Result<StoredMessageList, Denied> {
-        let peer = self.named_user(caller.user, peer).await?;
-        let messages = self.store.conversation(caller.user, peer, before_seq, limit).await?;
-        Ok(StoredMessageList {
-            messages: messages.iter().map(|message| message.as_message().into()).collect(),
-        })
     }
 
     /// Queues a receipt, with whom of the senders it may be told to.

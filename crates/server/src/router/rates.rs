@@ -1,16 +1,15 @@
 //! Limits that are counted by who is signed in (docs/operations.md, "Rate limits").
 
 use aldis_auth::RefreshToken;
-use aldis_protocol::{
-    ClientMessage, ErrorCode, ErrorReply, ServerMessage, Signal, SignalKind, Target, UserId,
-};
+use aldis_protocol::{ClientMessage, ErrorCode, ErrorReply, ServerMessage, UserId};
 use uuid::Uuid;
 
-use super::{Denied, Outlet, Router};
+use super::{Caller, Denied, Outlet, Router};
 use crate::{
     clock::Now,
     metrics::Metrics,
-    rate::{Buckets, ByteBuckets, ByteRate, Limit, Rate, Wait},
+    rate::{AddressKey, Buckets, ByteBuckets, ByteRate, Limit, Rate, Wait},
+    store::{NewDevice, Registration, StoreError},
 };
 
 const OFFERS: Rate = Rate::per_minute(30);
@@ -18,19 +17,24 @@ const REFRESHES: Rate = Rate::per_minute(10);
 const STORED_MESSAGES: Rate = Rate::per_minute(120);
 /// Half of a session's queue: a reader with 10 Mbit/s takes more than twice as much, and a burst fits beside what waits.
 const RELAYED_BYTES: ByteRate = ByteRate::per_second(512 * 1024);
+const KEY_ACCOUNTS: Rate = Rate::per_hour(30);
+const BLOBS: Rate = Rate::per_minute(10);
+const DEVICE_REGISTRATIONS: Rate = Rate::per_day(20);
 
 /// The limits of one node.
 #[derive(Debug)]
 pub(super) struct Rates {
-    /// By sender and target, the latter as it was named: counting by who is behind a name would tell strangers which
-    /// names have the same one.
-    offers: Buckets<(UserId, Target)>,
+    /// By sender and the user behind the target, or who stands for them where the sender cannot reach them.
+    offers: Buckets<(UserId, UserId)>,
     /// By family.
     refreshes: Buckets<Uuid>,
     /// Messages that are stored, by user.
     stored: Buckets<UserId>,
     /// Bytes that are handed on to others, by user.
     relayed: ByteBuckets<UserId>,
+    key_accounts: Buckets<AddressKey>,
+    blobs: Buckets<UserId>,
+    device_registrations: Buckets<UserId>,
 }
 
 impl Rates {
@@ -40,6 +44,9 @@ impl Rates {
             refreshes: Buckets::new(REFRESHES, enforced),
             stored: Buckets::new(STORED_MESSAGES, enforced),
             relayed: ByteBuckets::new(RELAYED_BYTES, enforced),
+            key_accounts: Buckets::new(KEY_ACCOUNTS, enforced),
+            blobs: Buckets::new(BLOBS, enforced),
+            device_registrations: Buckets::new(DEVICE_REGISTRATIONS, enforced),
         }
     }
 
@@ -55,18 +62,20 @@ impl Rates {
         Some(refusal("too many stored messages; send fewer in a minute", wait))
     }
 
-    /// The refusal of an offer too many.
-    pub(super) fn refuse(
+    /// Whether offers are limited at all.
+    pub(super) const fn limits_offers(&self) -> bool {
+        self.offers.is_enforced()
+    }
+
+    /// The refusal of an offer too many from one user to another.
+    pub(super) fn refuse_offer(
         &self,
-        from: &Outlet,
-        signal: &Signal<'_>,
+        from: UserId,
+        to: UserId,
         now: Now,
         metrics: &Metrics,
     ) -> Option<ServerMessage<'static>> {
-        if signal.kind != SignalKind::Offer || !self.offers.is_enforced() {
-            return None;
-        }
-        let wait = self.offers.take((from.user, signal.target.clone()), now.tick).err()?;
+        let wait = self.offers.take((from, to), now.tick).err()?;
         metrics.limited(Limit::Offers);
         Some(refusal("too many offers to this target; wait before the next one", wait))
     }
@@ -99,9 +108,53 @@ impl Router {
             return Ok(());
         };
         self.rates.refreshes.take(family, Now::read().tick).map_err(|wait| {
-            self.metrics.limited(Limit::Refreshes);
-            Denied::rate_limited("these tokens are refreshed too often; wait before the next time", wait)
+            self.over(
+                Limit::Refreshes,
+                "these tokens are refreshed too often; wait before the next time",
+                wait,
+            )
         })
+    }
+
+    /// Refuses an address one new account by key too many.
+    pub(super) fn limit_key_accounts(&self, address: AddressKey, now: Now) -> Result<(), Denied> {
+        self.rates.key_accounts.take_of_address(address, now.tick).map_err(|wait| {
+            self.over(
+                Limit::KeyAccounts,
+                "too many new accounts from this address; wait before the next",
+                wait,
+            )
+        })
+    }
+
+    /// Refuses a user one blob too many.
+    pub(crate) fn limit_blobs(&self, caller: &Caller, now: Now) -> Result<(), Denied> {
+        self.rates.blobs.take(caller.user, now.tick).map_err(|wait| {
+            self.over(Limit::Blobs, "you published too many blobs; wait before the next one", wait)
+        })
+    }
+
+    /// Registers a device, unless its user has registered too many lately. Only a device that is new counts.
+    pub(super) async fn register_within_limit(
+        &self,
+        new: &NewDevice,
+        now_ms: i64,
+    ) -> Result<Registration, Denied> {
+        let registrations = &self.rates.device_registrations;
+        registrations.take(new.user_id, Now::tick()).map_err(|wait| {
+            let message = "you registered too many devices today; wait before the next one";
+            self.over(Limit::DeviceRegistrations, message, wait)
+        })?;
+        let registered: Result<Registration, StoreError> = self.store.register_device(new, now_ms).await;
+        if !matches!(registered, Ok(Registration::Registered)) {
+            registrations.give_back(&new.user_id);
+        }
+        Ok(registered?)
+    }
+
+    fn over(&self, limit: Limit, message: &'static str, wait: Wait) -> Denied {
+        self.metrics.limited(limit);
+        Denied::rate_limited(limit, message, wait)
     }
 
     /// Gives back the memory of limits that are not used.
@@ -110,6 +163,9 @@ impl Router {
         self.rates.refreshes.sweep(now.tick);
         self.rates.stored.sweep(now.tick);
         self.rates.relayed.sweep(now.tick);
+        self.rates.key_accounts.sweep(now.tick);
+        self.rates.blobs.sweep(now.tick);
+        self.rates.device_registrations.sweep(now.tick);
     }
 }
 

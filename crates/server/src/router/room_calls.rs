@@ -2,9 +2,7 @@
 
 use aldis_protocol::{
     ErrorCode, RoomId, Timestamp, UserRef,
-    api::{
-        CreateRoom, Room, RoomMessage, RoomMessages, RoomState, RoomVisibility, SetRoomState, StateWriters,
-    },
+    api::{CreateRoom, Room, RoomState, RoomVisibility, SetRoomState, StateWriters},
     limits::MAX_ROOM_STATE_BYTES,
 };
 use aldis_registry::Seat;
@@ -17,8 +15,7 @@ use super::{
 use crate::{
     clock::unix_ms_i64,
     store::{
-        MemberChange, NewRoom, Revisions, RoomAccess, RoomCreation, RoomPage, StateChange, StateDocument,
-        StoreError,
+        MemberChange, NewRoom, Revisions, RoomAccess, RoomCreation, StateChange, StateDocument, StoreError,
     },
 };
 
@@ -123,21 +120,6 @@ impl Router {
         Ok(())
     }
 
-    /// What was said in a room.
-    pub(crate) async fn room_messages(
-        &self,
-        caller: &Caller,
-        room: &RoomId,
-        since_seq: u64,
-        limit: u32,
-    ) -> Result<RoomMessages, Denied> {
-        self.readable_room(caller, room).await?;
-        let RoomPage { messages, complete, first_seq } = self.room_page(room, since_seq, limit).await?;
-        let messages: Result<Vec<RoomMessage>, _> = messages.into_iter().map(TryInto::try_into).collect();
-        let messages = messages.map_err(|_| Denied::new(ErrorCode::Internal, "the server failed"))?;
-        Ok(RoomMessages { messages, complete, first_seq })
-    }
-
     /// The state of a room.
     pub(crate) async fn room_state(&self, caller: &Caller, room: &RoomId) -> Result<RoomState, Denied> {
         let state = match self.readable_room(caller, room).await? {
@@ -176,7 +158,7 @@ impl Router {
         }
     }
 
-    async fn readable_room(&self, caller: &Caller, room: &RoomId) -> Result<Readable, Denied> {
+    pub(super) async fn readable_room(&self, caller: &Caller, room: &RoomId) -> Result<Readable, Denied> {
         match self.store.room(room, caller.user).await? {
             Some((access, state)) if access.may_enter() => Ok(Readable::Made(access, state)),
             Some(_) => Err(UNKNOWN_ROOM),
@@ -204,7 +186,7 @@ impl Router {
 }
 
 /// A room that somebody may read.
-enum Readable {
+pub(super) enum Readable {
     Made(RoomAccess, StateDocument),
     /// It was joined but never made.
     Joined(Seat),

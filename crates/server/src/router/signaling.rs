@@ -55,8 +55,15 @@ impl Router {
         addressee: Addressee,
         signal: Relayed<'_>,
     ) -> ServerMessage<'static> {
-        let handed =
-            Handing { router: self, from, addressee, kind: signal.relay.kind, frame: signal.frame(from) };
+        let (kind, now) = (signal.relay.kind, signal.relay.now);
+        let handed = Handing { router: self, from, addressee, kind, frame: signal.frame(from) };
+        if kind == SignalKind::Offer
+            && self.rates.limits_offers()
+            && let Some(refusal) =
+                self.rates.refuse_offer(from.user, handed.counted_as(target), now, &self.metrics)
+        {
+            return refusal;
+        }
         match target {
             Target::Device(device) => handed.to_device(device),
             Target::User(_) => handed.reach_user(),
@@ -106,6 +113,29 @@ struct Handing<'a> {
 }
 
 impl Handing<'_> {
+    /// Whom an offer counts as one to: the user whose devices get it, however they are named. One that reaches nobody
+    /// counts by its target's name, or the limit would tell strangers which names belong to one user and who is there.
+    fn counted_as(&self, target: &Target) -> UserId {
+        let reaches = |outlet: &Outlet| {
+            outlet.session != self.from.session
+                && may_reach(self.router.settings.routing, Purpose::Signal, self.facts(outlet))
+        };
+        let (reaches_user, name) = match target {
+            Target::Device(device) => (
+                self.router
+                    .registry
+                    .on_device(device)
+                    .is_some_and(|(user, outlet)| user == self.addressee.user && reaches(&outlet)),
+                device.to_string(),
+            ),
+            Target::User(named) => (
+                self.router.registry.of_user(self.addressee.user).iter().any(|one| reaches(&one.handle)),
+                named.to_string(),
+            ),
+        };
+        if reaches_user { self.addressee.user } else { stand_in(self.from.user, &name) }
+    }
+
     fn to_device(&self, device: &DeviceId) -> ServerMessage<'static> {
         let target = self.router.registry.on_device(device).filter(|(user, _)| *user == self.addressee.user);
         match target.and_then(|(_, outlet)| self.to_session(&outlet)) {

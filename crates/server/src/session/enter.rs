@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     clock::Now,
+    rate::AddressKey,
     router::{Closing, Denied, FactorDue, Identity, Outlet, ProvedByKey, Router, new_session_id, replaced},
 };
 
@@ -243,7 +244,7 @@ async fn prove<W: Wire>(
     dismissed: impl Future<Output = Closing> + Send,
     router: &Router,
 ) -> Result<Proved, Option<Refusal>> {
-    let (door, codec) = (arrival.door, arrival.codec);
+    let (door, codec, address) = (arrival.door, arrival.codec, arrival.address);
     let question = match arrival.begin(Now::read())? {
         Begun::Ask(question) => question,
         Begun::Await(awaiting, challenge) => {
@@ -258,18 +259,22 @@ async fn prove<W: Wire>(
         }
     };
     let Question { id, proof, resume } = question;
-    match ask(router, proof).await {
+    match ask(router, proof, address).await {
         Ok((identity, due)) => Ok(Proved { id, identity, due, claim: resume }),
         Err(denied) => Err(Some(Refusal::of(door, denied).answering(id))),
     }
 }
 
 /// Asks whoever knows tokens, keys and devices.
-async fn ask(router: &Router, shown: Shown) -> Result<(Identity, Option<FactorDue>), Denied> {
+async fn ask(
+    router: &Router,
+    shown: Shown,
+    address: AddressKey,
+) -> Result<(Identity, Option<FactorDue>), Denied> {
     match shown {
         Shown::Token(proof) => Ok((router.prove_by_token(proof, Now::read()).await?, None)),
         Shown::Key(proof) => {
-            let ProvedByKey { identity, due } = router.prove_by_key(proof, Now::read()).await?;
+            let ProvedByKey { identity, due } = router.prove_by_key(proof, address, Now::read()).await?;
             Ok((identity, due))
         }
     }

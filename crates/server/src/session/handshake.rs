@@ -18,6 +18,7 @@ use bytes::Bytes;
 use super::resume::Claim;
 use crate::{
     clock::Now,
+    rate::AddressKey,
     router::{Closing, Denied, KeyProof, TokenProof},
 };
 
@@ -25,6 +26,8 @@ use crate::{
 pub(crate) struct Arrival {
     pub(crate) door: Door,
     pub(crate) codec: Codec,
+    /// Whom it counts against.
+    pub(crate) address: AddressKey,
     /// Of the chat door.
     pub(crate) room: Option<RoomId>,
     pub(crate) credentials: Credentials,

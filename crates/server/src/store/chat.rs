@@ -9,7 +9,7 @@ use aldis_protocol::limits::{ROOM_HISTORY, ROOM_HISTORY_TIME};
 
 pub(crate) use self::{
     append::{NewChat, Said},
-    pages::RoomPage,
+    pages::{BYTES_AROUND_MESSAGE, RoomPage},
 };
 pub(super) use self::{counters::Rooms, expiry::sweep};
 

@@ -7,7 +7,7 @@ use std::sync::{
 
 use dashmap::DashMap;
 
-use crate::http::AddressKey;
+use crate::rate::AddressKey;
 
 /// Sockets of one address that have not proved who they are.
 const UNAUTHENTICATED_PER_ADDRESS: usize = 64;
@@ -45,7 +45,7 @@ impl Gate {
             return None;
         }
         let mut count = self.by_address.entry(address).or_insert(0);
-        if *count >= self.per_address {
+        if *count >= address.share(self.per_address) {
             return None;
         }
         *count += 1;
@@ -73,11 +73,11 @@ mod tests {
     #[test]
     fn an_address_has_64_places_and_gets_them_back() {
         let gate = Gate::new(true);
-        let address = AddressKey::from(IpAddr::from([127, 0, 0, 1]));
+        let address = AddressKey::from(IpAddr::from([192, 0, 2, 1]));
         let places: Vec<_> =
             (0..UNAUTHENTICATED_PER_ADDRESS).map(|_| gate.enter(address, 0).unwrap()).collect();
         assert!(gate.enter(address, 0).is_none());
-        assert!(gate.enter(AddressKey::from(IpAddr::from([127, 0, 0, 2])), 0).is_some());
+        assert!(gate.enter(AddressKey::from(IpAddr::from([192, 0, 2, 2])), 0).is_some());
         drop(places);
         assert!(gate.by_address.is_empty());
         assert!(gate.enter(address, SESSIONS).is_none());

@@ -13,9 +13,91 @@ use tokio_rustls::server::TlsStream;
 #[derive(Debug)]
 pub(crate) enum Io<S> {
     /// As it came.
-    Plain(S),
+    Plain(Metered<S>),
     /// Behind TLS; boxed, so that plain connections don't carry its size.
-    Tls(Box<TlsStream<S>>),
+    Tls(Box<TlsStream<Metered<S>>>),
+}
+
+/// A stream that knows how much the network took of it.
+#[derive(Debug)]
+pub(crate) struct Metered<S> {
+    stream: S,
+    sent: u64,
+}
+
+/// How much the network took of what was written: below any buffer of our own, so that a reader who takes a little is
+/// told from one who takes nothing.
+pub(crate) trait Sent {
+    /// Bytes since the connection began.
+    fn sent(&self) -> u64;
+}
+
+impl<S> Metered<S> {
+    /// Of a connection that was just accepted.
+    pub(super) fn new(stream: S) -> Self {
+        Self { stream, sent: 0 }
+    }
+
+    fn count(&mut self, written: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(count)) = written {
+            self.sent += *count as u64;
+        }
+    }
+}
+
+impl<S> Sent for Metered<S> {
+    fn sent(&self) -> u64 {
+        self.sent
+    }
+}
+
+impl<S> Sent for Io<S> {
+    fn sent(&self) -> u64 {
+        match self {
+            Self::Plain(stream) => stream.sent,
+            Self::Tls(stream) => stream.get_ref().0.sent,
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.count(&written);
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.count(&written);
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Io<S> {

@@ -1,13 +1,13 @@
 //! The accept loop: connections in, each served as HTTP/1.1 under deadlines until it ends or is upgraded.
 
-use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use axum::{Router, extract::ConnectInfo};
+use axum::{Router, extract::ConnectInfo, response::Response};
+use http::StatusCode;
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpSocket},
-    sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
@@ -16,15 +16,19 @@ use tower::Service;
 
 use super::{
     accept::{Accept, ByteStream},
-    io::Io,
+    connections::{Connections, Place},
+    io::{Io, Metered},
     watched::{Watch, Watched},
 };
-use crate::{clock::next_in_order, node::Node};
+use crate::{
+    clock::next_in_order,
+    http::hold,
+    node::Node,
+    rate::{AddressKey, Limit},
+};
 
 /// Connections that the kernel holds for us; a storm of reconnects fits.
 const BACKLOG: u32 = 4096;
-/// Connections that speak HTTP at a time; further ones wait in the kernel.
-const HTTP_CONNECTIONS: usize = 4096;
 const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long the answer to a request may take that was under way when the server stops.
 const LAST_ANSWER: Duration = Duration::from_secs(1);
@@ -77,35 +81,44 @@ pub(crate) async fn serve<L: Accept>(
     node: Arc<Node>,
     routes: Router,
 ) {
-    let connections = TaskTracker::new();
-    let slots = Arc::new(Semaphore::new(HTTP_CONNECTIONS));
+    let connections = Connections::new(node.config.rate_limits, node.config.is_behind_proxy());
+    let tasks = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             () = node.stop.cancelled() => break,
-            accepted = accept(&listener.socket, &slots) => accepted,
+            accepted = admit(&listener, &connections, &node) => accepted,
         };
-        let Some((stream, peer, slot)) = accepted else { break };
-        // Before the tasks of two connections race each other.
-        let order = next_in_order();
-        (listener.accepted)(&node);
+        let Some((stream, peer, place, order)) = accepted else { continue };
         let (tls, routes, node) = (tls.clone(), routes.clone(), Arc::clone(&node));
-        connections.spawn(async move {
-            let _slot = slot;
-            serve_connection(stream, peer, order, tls, routes, &node.stop).await;
+        tasks.spawn(async move {
+            serve_connection(stream, (peer, order), Arc::new(place), tls, routes, &node).await;
         });
     }
-    connections.close();
-    connections.wait().await;
+    tasks.close();
+    tasks.wait().await;
 }
 
-async fn accept<L: Accept>(
-    socket: &L,
-    slots: &Arc<Semaphore>,
-) -> Option<(L::Stream, SocketAddr, OwnedSemaphorePermit)> {
-    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
+/// Accepts a connection; one too many is closed.
+async fn admit<L: Accept>(
+    listener: &Listener<L>,
+    connections: &Arc<Connections>,
+    node: &Node,
+) -> Option<(L::Stream, SocketAddr, Place, u64)> {
+    let (stream, peer) = accept(&listener.socket).await;
+    // Before the tasks of two connections race each other.
+    let order = next_in_order();
+    (listener.accepted)(node);
+    if let Ok(place) = connections.admit(AddressKey::from(peer.ip())).await {
+        return Some((stream, peer, place, order));
+    }
+    node.router.metrics.limited(Limit::Connections);
+    None
+}
+
+async fn accept<L: Accept>(socket: &L) -> (L::Stream, SocketAddr) {
     loop {
         match socket.accept().await {
-            Ok((stream, peer)) => return Some((stream, peer, slot)),
+            Ok(accepted) => return accepted,
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "cannot accept connections; trying again");
@@ -124,12 +137,13 @@ fn is_about_one_connection(error: &io::Error) -> bool {
 
 async fn serve_connection<S: ByteStream>(
     stream: S,
-    peer: SocketAddr,
-    order: u64,
+    (peer, order): (SocketAddr, u64),
+    place: Arc<Place>,
     tls: Option<TlsAcceptor>,
     routes: Router,
-    stop: &CancellationToken,
+    node: &Node,
 ) {
+    let (stream, stop) = (Metered::new(stream), &node.stop);
     let (io, order) = match tls {
         None => (Io::Plain(stream), order),
         Some(acceptor) => {
@@ -139,7 +153,7 @@ async fn serve_connection<S: ByteStream>(
             (Io::Tls(Box::new(stream)), 0)
         }
     };
-    let (watched, watch) = Watched::new(io, order);
+    let (watched, watch) = Watched::new(io, order, place, node.config.is_behind_proxy());
     let http = serve_http(watched, Arc::clone(&watch), peer, routes, stop);
     tokio::select! {
         () = watch.expired() => {}
@@ -160,9 +174,9 @@ async fn serve_http<S: ByteStream>(
         let (mut routes, watch) = (routes.clone(), Arc::clone(&watch));
         async move {
             request.extensions_mut().insert(CameIn(watch.begin_request()));
-            let response = routes.call(request).await;
-            watch.end_request();
-            response
+            request.extensions_mut().insert(watch.place());
+            let Ok(response) = routes.call(request).await;
+            Ok::<_, Infallible>(until_sent(response, watch))
         }
     });
     let connection = http1::Builder::new()
@@ -182,5 +196,22 @@ async fn serve_http<S: ByteStream>(
     };
     if let Err(error) = served {
         tracing::debug!(%peer, %error, "a connection ended badly");
+    }
+}
+
+/// Tells the watch when the body has been handed on. An upgraded connection answers no further request.
+fn until_sent(response: Response, watch: Arc<Watch>) -> Response {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return response;
+    }
+    hold(response, Sent(watch))
+}
+
+/// The end of a response.
+struct Sent(Arc<Watch>);
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        self.0.end_response();
     }
 }

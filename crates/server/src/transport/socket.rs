@@ -31,7 +31,10 @@ use tokio_tungstenite::{
     },
 };
 
-use super::tap::{OverLimit, Tap};
+use super::{
+    io::Sent,
+    tap::{OverLimit, Tap},
+};
 use crate::session::{Backlog, Broken, Incoming, Outgoing, Wire};
 
 /// What is never logged, as a filter: the library's own lines hold what people say.
@@ -69,8 +72,8 @@ pub(crate) struct Socket<S> {
     is_unreadable: bool,
     /// A large message came: the read buffer has grown.
     grown: bool,
-    /// Something was written since that was last asked.
-    has_written: bool,
+    /// What the network had taken when that was last asked.
+    sent: u64,
 }
 
 /// What waits to be written; an idle connection keeps nothing of it.
@@ -156,9 +159,10 @@ impl Unwritten {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Socket<S> {
+impl<S: AsyncRead + AsyncWrite + Sent + Send + Unpin + 'static> Socket<S> {
     /// Takes over a stream on which the upgrade is done. `already_read` is what the client sent behind it.
     pub(crate) fn new(stream: S, already_read: &[u8], codec: Codec, message_limit: usize) -> Option<Self> {
+        let sent = stream.sent();
         let tap = Tap::new(stream, message_limit, already_read).ok()?;
         let library =
             WebSocketStream::from_partially_read(tap, already_read.to_vec(), Role::Server, Some(config()))
@@ -172,7 +176,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Socket<S> {
             is_closing: false,
             is_unreadable: false,
             grown: false,
-            has_written: false,
+            sent,
         })
     }
 
@@ -282,7 +286,6 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Socket<S> {
     }
 
     fn advance(&mut self, count: usize) {
-        self.has_written |= count > 0;
         if let Some(unwritten) = &mut self.unwritten {
             unwritten.advance(count);
             if unwritten.frames.is_empty() {
@@ -310,7 +313,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Socket<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Wire for Socket<S> {
+impl<S: AsyncRead + AsyncWrite + Sent + Send + Unpin + 'static> Wire for Socket<S> {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
         if self.is_unreadable {
             return self.poll_discard(cx);
@@ -362,7 +365,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Wire for Socket<S> {
     }
 
     fn take_has_written(&mut self) -> bool {
-        std::mem::take(&mut self.has_written)
+        let sent = self.library.as_ref().map_or(self.sent, |library| library.get_ref().stream().sent());
+        std::mem::replace(&mut self.sent, sent) != sent
     }
 
     fn take_small_frames(&mut self) -> u32 {

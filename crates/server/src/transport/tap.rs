@@ -91,6 +91,11 @@ impl<S> Tap<S> {
         std::mem::take(&mut self.held_back)
     }
 
+    /// The stream itself.
+    pub(super) fn stream(&self) -> &S {
+        &self.stream
+    }
+
     /// The stream itself, for our own frames.
     pub(super) fn stream_mut(&mut self) -> &mut S {
         &mut self.stream

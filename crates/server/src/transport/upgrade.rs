@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::{
     accept::ByteStream,
-    credentials,
+    connections, credentials,
     gate::{Gate, Place},
     io::Io,
     listener::CameIn,
@@ -28,8 +28,9 @@ use super::{
 use crate::{
     clock::{Now, next_in_order},
     drain::{announce, dismiss},
-    http::{AddressKey, Limited, Problem, audience, caller_address, socket_origin_allowed},
+    http::{Limited, Problem, audience, caller_address, socket_origin_allowed},
     node::Node,
+    rate::{AddressKey, Limit},
     session::{Arrival, Credentials, enter},
 };
 
@@ -75,15 +76,17 @@ impl Arrived {
         let address = caller_address(&self.node.config, request.extensions(), headers)?;
         self.node.limits.take(Limited::Upgrades, address, Now::read())?;
         let codec = offered_codec(headers);
-        let arrival = self.arrival(&request, codec)?;
+        let arrival = self.arrival(&request, address, codec)?;
         let place = self.place(address)?;
         let Some(on_upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
             return Err(Problem::new(ErrorCode::UpgradeRequired, "this path speaks WebSocket, version 13"));
         };
+        // The connection keeps its place among those that have proved nothing until it has.
+        let connection = request.extensions_mut().remove::<Arc<connections::Place>>();
         let node = Arc::clone(&self.node);
         // Boxed: the runtime moves a task's future several times over, and this is a large one.
         self.node.sessions.spawn(Box::pin(async move {
-            begin_session::<S>(on_upgrade, arrival, place, &node).await;
+            begin_session::<S>(on_upgrade, arrival, (place, connection), &node).await;
         }));
         Ok(switching_protocols(&key, codec))
     }
@@ -102,7 +105,12 @@ impl Arrived {
         }
     }
 
-    fn arrival(&self, request: &Upgrading, codec: Option<Codec>) -> Result<Arrival, Problem> {
+    fn arrival(
+        &self,
+        request: &Upgrading,
+        address: AddressKey,
+        codec: Option<Codec>,
+    ) -> Result<Arrival, Problem> {
         let room = self.room.as_deref().map(str::parse::<RoomId>).transpose();
         let room = room.map_err(|error| Problem::new(ErrorCode::NotFound, error.to_string()))?;
         let credentials = match self.door {
@@ -122,6 +130,7 @@ impl Arrived {
         Ok(Arrival {
             door: self.door,
             codec: codec.unwrap_or(self.door.default_codec()),
+            address,
             room,
             credentials,
             device_claim: DeviceClaim::new(order),
@@ -131,13 +140,23 @@ impl Arrived {
     fn place(&self, address: AddressKey) -> Result<Place, Problem> {
         let place = self.gate.enter(address, self.node.router.registry.len());
         place.ok_or_else(|| {
-            Problem::new(ErrorCode::Overloaded, "too many connections are on their way in; try again")
+            self.node.router.metrics.limited(Limit::UnauthenticatedSockets);
+            Problem::lifted(
+                Limit::UnauthenticatedSockets,
+                ErrorCode::Overloaded,
+                "too many connections are on their way in; try again",
+            )
         })
     }
 }
 
 /// Brings an upgraded connection to its session and lets that go on by itself, in a task of its own and small size.
-async fn begin_session<S: ByteStream>(on_upgrade: OnUpgrade, arrival: Arrival, place: Place, node: &Node) {
+async fn begin_session<S: ByteStream>(
+    on_upgrade: OnUpgrade,
+    arrival: Arrival,
+    places: (Place, Option<Arc<connections::Place>>),
+    node: &Node,
+) {
     // Once there is a socket, whatever waits for its client ends with a drain, and all else is carried to its end.
     let upgraded = node.stop.run_until_cancelled(timeout(UPGRADE, on_upgrade)).await;
     let Some(Ok(Ok(upgraded))) = upgraded else { return };
@@ -148,7 +167,7 @@ async fn begin_session<S: ByteStream>(on_upgrade: OnUpgrade, arrival: Arrival, p
     };
     let window = node.config.resume_window;
     if let Some(task) = enter(socket, arrival, dismissed, &node.router, window, &node.sessions).await {
-        drop(place);
+        drop(places);
         if node.is_draining() {
             // It began too late for the drain to know of it.
             task.outlet().close_with(announce(task.outlet()));

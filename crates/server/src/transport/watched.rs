@@ -1,42 +1,61 @@
-//! A connection while it speaks HTTP: how long it may be silent, how long a header may take, and when its requests came in.
+//! A connection while it speaks HTTP: how long it may be silent, how long a header may take, how long it may take nothing
+//! of an answer, and when its requests came in.
 
 use std::{
     io,
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
+use aldis_protocol::limits::WRITE_STALL;
 use futures::task::AtomicWaker;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::sleep,
+    sync::Notify,
+    time::timeout,
 };
 
+use super::{
+    connections::{Evict, Place},
+    io::Sent,
+};
 use crate::clock::{Now, milliseconds, next_in_order};
 
 /// From a request's first byte to the end of its header; trickling extends nothing.
 const HEADER: Duration = Duration::from_secs(10);
 /// Between two requests.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_secs(15);
+/// The same behind a proxy, which keeps connections for all its clients: longer than the 60 s of nginx, so that a
+/// connection is never closed while a request is on its way.
+const IDLE_OF_PROXY: Duration = Duration::from_secs(75);
 
-/// A stream whose first byte of each request is noticed.
+/// A stream whose first byte of each request is noticed, and whether its reader takes what is written.
 #[derive(Debug)]
 pub(super) struct Watched<S> {
     stream: S,
     watch: Arc<Watch>,
+    /// What the reader had taken when that was last looked at.
+    sent: u64,
+    /// Reading was put off while the reader took nothing.
+    has_put_off: bool,
 }
 
-/// The tick by which something has to happen, and whether that something is a first byte.
+/// What a connection is doing, and by when something has to happen.
 #[derive(Debug)]
 pub(super) struct Watch {
+    phase: AtomicU8,
     deadline: AtomicU64,
-    /// The deadline is that of an idle connection: the next byte begins a header.
-    idle_deadline: AtomicU64,
+    /// The reader has not taken all that was written.
+    is_blocked: AtomicBool,
+    is_evicted: AtomicBool,
+    changed: Notify,
+    place: Arc<Place>,
+    idle_ms: u64,
     /// The place of the next request in the order in which requests came in. 0 while none has.
     order: AtomicU64,
     /// The task that waits for bytes.
@@ -47,24 +66,36 @@ pub(super) struct Watch {
 /// their tasks run in another order. So the place of a request is drawn when its task is woken, not when it runs.
 impl Wake for Watch {
     fn wake(self: Arc<Self>) {
-        self.order.store(next_in_order(), Ordering::Relaxed);
+        self.order.store(next_in_order(), Relaxed);
         self.reader.wake();
     }
 }
+
+/// A header is due, or on its way.
+const HEADER_DUE: u8 = 0;
+/// A request is carried out, or its answer is on its way.
+const BUSY: u8 = 1;
+/// Between two requests.
+const IDLING: u8 = 2;
 
 const NEVER: u64 = u64::MAX;
 
 impl<S> Watched<S> {
     /// Watches a connection whose first header is due. `order` is when it was accepted, which counts where its request is
     /// there already; 0 where it is not that fresh.
-    pub(super) fn new(stream: S, order: u64) -> (Self, Arc<Watch>) {
+    pub(super) fn new(stream: S, order: u64, place: Arc<Place>, is_behind_proxy: bool) -> (Self, Arc<Watch>) {
         let watch = Arc::new(Watch {
+            phase: AtomicU8::new(HEADER_DUE),
             deadline: AtomicU64::new(after(HEADER)),
-            idle_deadline: AtomicU64::new(NEVER),
+            is_blocked: AtomicBool::new(false),
+            is_evicted: AtomicBool::new(false),
+            changed: Notify::new(),
+            place,
+            idle_ms: milliseconds(if is_behind_proxy { IDLE_OF_PROXY } else { IDLE }),
             order: AtomicU64::new(order),
             reader: AtomicWaker::new(),
         });
-        (Self { stream, watch: Arc::clone(&watch) }, watch)
+        (Self { stream, watch: Arc::clone(&watch), sent: 0, has_put_off: false }, watch)
     }
 
     /// The stream itself, which speaks HTTP no more.
@@ -74,48 +105,104 @@ impl<S> Watched<S> {
 }
 
 impl Watch {
+    /// The connection's place, for who goes on with it.
+    pub(super) fn place(&self) -> Arc<Place> {
+        Arc::clone(&self.place)
+    }
+
     /// A header is complete: the request has its own deadlines. Gives its place in the order in which requests came in.
     pub(super) fn begin_request(&self) -> u64 {
-        self.deadline.store(NEVER, Ordering::Relaxed);
-        self.idle_deadline.store(NEVER, Ordering::Relaxed);
-        match self.order.swap(0, Ordering::Relaxed) {
+        self.phase.store(BUSY, Relaxed);
+        self.place.set_busy();
+        if !self.is_blocked.load(Relaxed) {
+            self.deadline.store(NEVER, Relaxed);
+        }
+        match self.order.swap(0, Relaxed) {
             0 => next_in_order(),
             order => order,
         }
     }
 
-    /// A response is ready: it has to be taken, and the next request to begin.
-    pub(super) fn end_request(&self) {
-        let deadline = after(IDLE);
+    /// All of an answer was handed on: the next request has to begin.
+    pub(super) fn end_response(self: &Arc<Self>) {
+        self.phase.store(IDLING, Relaxed);
         // What has woken the task since was the rest of the last request.
-        self.order.store(0, Ordering::Relaxed);
-        self.deadline.store(deadline, Ordering::Relaxed);
-        self.idle_deadline.store(deadline, Ordering::Relaxed);
+        self.order.store(0, Relaxed);
+        if !self.is_blocked.load(Relaxed) {
+            self.deadline.store(self.idle_deadline(), Relaxed);
+        }
+        let connection: Arc<dyn Evict> = Arc::<Self>::clone(self);
+        self.place.set_idle(connection);
+        self.changed.notify_one();
     }
 
-    /// Ends when a deadline was missed.
+    /// Ends when a deadline was missed, or the connection has to make room for another.
     pub(super) async fn expired(&self) {
         loop {
-            let deadline = self.deadline.load(Ordering::Relaxed);
-            let now = Now::read().tick;
-            if deadline <= now {
+            let is_idle = self.phase.load(Relaxed) == IDLING;
+            let deadline = self.deadline.load(Relaxed);
+            let now = Now::tick();
+            if deadline <= now || (is_idle && self.is_evicted.load(Relaxed)) {
                 return;
             }
             // While a request is carried out the deadline is far; look again when the next could have been missed.
-            sleep(Duration::from_millis(deadline - now).min(HEADER)).await;
+            let wait = Duration::from_millis(deadline - now).min(HEADER);
+            let _ = timeout(wait, self.changed.notified()).await;
         }
     }
 
     fn first_byte(&self) {
-        let idle_deadline = self.idle_deadline.swap(NEVER, Ordering::Relaxed);
-        if idle_deadline != NEVER {
-            self.deadline.store(after(HEADER), Ordering::Relaxed);
+        if self.phase.load(Relaxed) == IDLING {
+            self.phase.store(HEADER_DUE, Relaxed);
+            self.deadline.store(after(HEADER), Relaxed);
+            self.place.set_busy();
         }
+    }
+
+    /// Something was written, or could not be. `progressed`: the reader took something since the last time.
+    fn note_write(&self, is_blocked: bool, progressed: bool) {
+        let was_blocked = self.is_blocked.swap(is_blocked, Relaxed);
+        let phase = self.phase.load(Relaxed);
+        if phase == HEADER_DUE || !(progressed || is_blocked != was_blocked) {
+            return;
+        }
+        let deadline = match (is_blocked, phase) {
+            (true, _) => after(WRITE_STALL),
+            (false, IDLING) => self.idle_deadline(),
+            (false, _) => NEVER,
+        };
+        self.deadline.store(deadline, Relaxed);
+    }
+
+    fn idle_deadline(&self) -> u64 {
+        Now::tick() + self.idle_ms
+    }
+}
+
+impl Evict for Watch {
+    fn evict(&self) {
+        self.is_evicted.store(true, Relaxed);
+        self.changed.notify_one();
     }
 }
 
 fn after(duration: Duration) -> u64 {
-    Now::read().tick + milliseconds(duration)
+    Now::tick() + milliseconds(duration)
+}
+
+impl<S: Sent> Watched<S> {
+    /// What a write into a buffer of our own says nothing about, a flush does.
+    fn note_write<T>(&mut self, result: &Poll<io::Result<T>>, is_flush: bool, cx: &Context<'_>) {
+        let sent = self.stream.sent();
+        let progressed = std::mem::replace(&mut self.sent, sent) != sent;
+        if result.is_ready() && !is_flush && !progressed {
+            return;
+        }
+        self.watch.note_write(result.is_pending(), progressed);
+        if result.is_ready() && std::mem::take(&mut self.has_put_off) {
+            cx.waker().wake_by_ref();
+        }
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
@@ -124,6 +211,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // Whoever takes no answers is not read from: answers to requests sent ahead would pile up. Writing goes on by
+        // itself, and wakes the connection when it has.
+        if self.watch.is_blocked.load(Relaxed) {
+            self.has_put_off = true;
+            return Poll::Pending;
+        }
         self.watch.reader.register(cx.waker());
         let waker = Waker::from(Arc::clone(&self.watch));
         let mut watched = Context::from_waker(&waker);
@@ -133,9 +226,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncWrite + Sent + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.note_write(&written, false, cx);
+        written
     }
 
     fn poll_write_vectored(
@@ -143,7 +238,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.note_write(&written, false, cx);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -151,7 +248,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.note_write(&flushed, true, cx);
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -163,20 +262,28 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 mod tests {
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
-        time::{Instant, timeout},
+        time::{Instant, sleep},
     };
 
-    use super::*;
+    use super::{
+        super::{
+            connections::Connections,
+            io::{Io, Metered},
+        },
+        *,
+    };
 
     const HOUR: Duration = Duration::from_secs(3_600);
 
-    fn pair() -> (DuplexStream, Watched<DuplexStream>, Arc<Watch>) {
+    async fn pair() -> (DuplexStream, Watched<Metered<DuplexStream>>, Arc<Watch>) {
         let (client, server) = duplex(64);
-        let (watched, watch) = Watched::new(server, 0);
+        let address = std::net::IpAddr::from([192, 0, 2, 1]).into();
+        let place = Connections::new(true, false).admit(address).await.unwrap();
+        let (watched, watch) = Watched::new(Metered::new(server), 0, Arc::new(place), false);
         (client, watched, watch)
     }
 
-    async fn sends_a_byte(client: &mut DuplexStream, watched: &mut Watched<DuplexStream>) {
+    async fn sends_a_byte(client: &mut DuplexStream, watched: &mut Watched<Metered<DuplexStream>>) {
         client.write_all(b"G").await.unwrap();
         assert_eq!(watched.read_u8().await.unwrap(), b'G');
     }
@@ -194,7 +301,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_header_has_ten_seconds_and_trickling_extends_nothing() {
-        let (mut client, mut watched, watch) = pair();
+        let (mut client, mut watched, watch) = pair().await;
         let trickle = async {
             loop {
                 sends_a_byte(&mut client, &mut watched).await;
@@ -210,7 +317,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_request_under_way_has_its_own_deadlines() {
-        let (mut client, mut watched, watch) = pair();
+        let (mut client, mut watched, watch) = pair().await;
         sends_a_byte(&mut client, &mut watched).await;
         watch.begin_request();
         sends_a_byte(&mut client, &mut watched).await;
@@ -218,17 +325,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_may_be_idle_for_a_minute() {
-        let (_client, _watched, watch) = pair();
+    async fn a_connection_may_be_idle_for_fifteen_seconds() {
+        let (_client, _watched, watch) = pair().await;
         watch.begin_request();
-        watch.end_request();
+        watch.end_response();
         assert_about(expires_after(&watch).await, IDLE);
     }
 
     #[tokio::test]
     async fn of_two_requests_the_one_whose_task_ran_first_came_first() {
-        let (mut one, mut one_at_server, one_watch) = pair();
-        let (mut other, mut other_at_server, other_watch) = pair();
+        let (mut one, mut one_at_server, one_watch) = pair().await;
+        let (mut other, mut other_at_server, other_watch) = pair().await;
         let mut bytes = [0; 1];
         let mut buffer = ReadBuf::new(&mut bytes);
         let mut cx = Context::from_waker(Waker::noop());
@@ -246,10 +353,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_on_an_older_connection_comes_in_when_it_is_sent() {
-        let (mut client, mut watched, watch) = pair();
+        let (mut client, mut watched, watch) = pair().await;
         sends_a_byte(&mut client, &mut watched).await;
         let first = watch.begin_request();
-        watch.end_request();
+        watch.end_response();
         let between = next_in_order();
         sends_a_byte(&mut client, &mut watched).await;
         assert!(first < between && between < watch.begin_request());
@@ -257,11 +364,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_next_header_has_ten_seconds_from_its_first_byte() {
-        let (mut client, mut watched, watch) = pair();
+        let (mut client, mut watched, watch) = pair().await;
         for _ in 0..3 {
             watch.begin_request();
-            watch.end_request();
-            sleep(Duration::from_secs(55)).await;
+            watch.end_response();
+            sleep(Duration::from_secs(12)).await;
             sends_a_byte(&mut client, &mut watched).await;
         }
         let trickle = async {
@@ -274,5 +381,115 @@ mod tests {
             () = trickle => unreachable!(),
         };
         assert_about(expired, HEADER);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_takes_nothing_of_an_answer_is_seen_and_a_slow_one_is_not_closed() {
+        let (mut client, mut watched, watch) = pair().await;
+        watch.begin_request();
+        let slow = async {
+            for _ in 0..10 {
+                sleep(Duration::from_secs(8)).await;
+                client.read_exact(&mut [0; 16]).await.unwrap();
+            }
+        };
+        let answer = async { watched.write_all(&[0; 10_000]).await };
+        let start = Instant::now();
+        let expired = tokio::select! {
+            expired = expires_after(&watch) => expired,
+            _ = answer => unreachable!(),
+            () = async { slow.await; std::future::pending().await } => unreachable!(),
+        };
+        assert_about(expired, Duration::from_secs(80) + WRITE_STALL);
+        assert_about(start.elapsed(), expired);
+    }
+
+    /// Requests sent ahead were answered into memory while nobody read.
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_takes_no_answers_is_not_read_from() {
+        let (mut client, mut watched, watch) = pair().await;
+        watch.begin_request();
+        client.write_all(b"GET ").await.unwrap();
+        assert!(timeout(WRITE_STALL / 2, watched.write_all(&[0; 100])).await.is_err());
+        assert!(timeout(WRITE_STALL / 4, watched.read_u8()).await.is_err());
+        client.read_exact(&mut [0; 64]).await.unwrap();
+        watched.flush().await.unwrap();
+        assert_eq!(watched.read_u8().await.unwrap(), b'G');
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_makes_room_and_one_with_a_request_does_not() {
+        let (_client, _watched, watch) = pair().await;
+        watch.begin_request();
+        watch.evict();
+        assert!(timeout(HOUR, watch.expired()).await.is_err());
+        watch.end_response();
+        assert_about(expires_after(&watch).await, Duration::ZERO);
+    }
+
+    /// A connection over TLS of which the network holds little, and what the client gets of it, not deciphered.
+    async fn encrypted() -> (DuplexStream, Watched<Io<DuplexStream>>, Arc<Watch>) {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let key = rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let server = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let client = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let (near, far) = duplex(1_024);
+        let name = "localhost".try_into().unwrap();
+        let (client, server) = tokio::join!(
+            tokio_rustls::TlsConnector::from(Arc::new(client)).connect(name, near),
+            tokio_rustls::TlsAcceptor::from(Arc::new(server)).accept(Metered::new(far)),
+        );
+        let address = std::net::IpAddr::from([192, 0, 2, 1]).into();
+        let place = Connections::new(true, false).admit(address).await.unwrap();
+        let (watched, watch) = Watched::new(Io::Tls(Box::new(server.unwrap())), 0, Arc::new(place), false);
+        (client.unwrap().into_inner().0, watched, watch)
+    }
+
+    /// An answer that fits into the buffer of TLS was written as far as the stall rule could see.
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_over_tls_that_takes_nothing_is_seen() {
+        let (_client, mut watched, watch) = encrypted().await;
+        watch.begin_request();
+        let answer = async {
+            watched.write_all(&[0; 8_000]).await.unwrap();
+            watched.flush().await
+        };
+        tokio::select! {
+            expired = expires_after(&watch) => assert_about(expired, WRITE_STALL),
+            _ = answer => unreachable!(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_reader_over_tls_is_not_closed() {
+        let (mut client, mut watched, watch) = encrypted().await;
+        watch.begin_request();
+        let slow = async {
+            loop {
+                sleep(Duration::from_secs(8)).await;
+                client.read_exact(&mut [0; 256]).await.unwrap();
+            }
+        };
+        let answer = async {
+            watched.write_all(&[0; 8_000]).await.unwrap();
+            watched.flush().await
+        };
+        tokio::select! {
+            expired = expires_after(&watch) => panic!("closed after {expired:?}"),
+            _ = answer => {}
+            () = slow => unreachable!(),
+        }
     }
 }

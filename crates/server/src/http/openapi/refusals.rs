@@ -75,13 +75,14 @@ macro_rules! sets {
 
 sets! {
     /// Of every call.
-    Any: UriTooLong HeadersTooLarge Internal;
+    Any: UriTooLong HeadersTooLarge RateLimited Internal Overloaded;
     /// Of every call that asks the database.
-    Stored: UriTooLong HeadersTooLarge Internal Unavailable;
+    Stored: UriTooLong HeadersTooLarge RateLimited Internal Overloaded Unavailable;
     /// Of what takes an access token.
     ByToken: MissingToken InvalidToken ExpiredToken Revoked;
     /// Of every call that needs an access token and asks the database.
-    SignedIn: MissingToken InvalidToken ExpiredToken Revoked UriTooLong HeadersTooLarge Internal Unavailable;
+    SignedIn: MissingToken InvalidToken ExpiredToken Revoked UriTooLong HeadersTooLarge RateLimited Internal Overloaded
+        Unavailable;
     /// Of every call with a JSON body; 408 where it does not come in whole in time.
     WithJson: 408 BadRequest TooLarge UnsupportedMediaType;
     /// Of every call with a body of any bytes.

@@ -190,7 +190,10 @@ impl Node {
             }
             Shown::Key(key, device_id) => {
                 let proof = KeyProof { key: key.public_key(), device_id, totp_code: None };
-                let proved = self.router.prove_by_key(proof, now).await?;
+                let proved = self
+                    .router
+                    .prove_by_key(proof, std::net::IpAddr::from([192, 0, 2, 1]).into(), now)
+                    .await?;
                 assert!(proved.due.is_none());
                 proved.identity
             }

@@ -17,6 +17,7 @@ fn arrival(door: Door, credentials: Credentials) -> Arrival {
     Arrival {
         door,
         codec: door.default_codec(),
+        address: std::net::IpAddr::from([192, 0, 2, 1]).into(),
         room: None,
         credentials,
         device_claim: DeviceClaim::default(),

@@ -2,7 +2,6 @@
 
 use aldis_protocol::{
     Fingerprint, HistoryMessage, Payload, RoomId, Sender, StoredChatMessage, Timestamp, UserId,
-    limits::MAX_HISTORY_BYTES,
 };
 use uuid::Uuid;
 
@@ -21,8 +20,8 @@ pub(crate) struct RoomPage {
 }
 
 impl Store {
-    /// What was said in a room after a number, `limit` messages at most, and no more than an answer may hold. None where
-    /// there is no such room.
+    /// What was said in a room after a number: at most `limit` messages, and `most_bytes` and one message as they are in
+    /// an answer. None where there is no such room.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -31,11 +30,12 @@ impl Store {
         room: &RoomId,
         since_seq: u64,
         limit: u32,
+        most_bytes: usize,
         now_ms: i64,
     ) -> Result<Option<RoomPage>, StoreError> {
         let since = i64::try_from(since_seq).unwrap_or(i64::MAX);
         let around = i32::try_from(BYTES_AROUND_MESSAGE + room.as_str().len()).unwrap_or(i32::MAX);
-        let most = i64::try_from(MAX_HISTORY_BYTES).unwrap_or(i64::MAX);
+        let most = i64::try_from(most_bytes).unwrap_or(i64::MAX);
         let rows: Vec<PageRow> = on!(&self.db, r, pool => {
             sqlx::query_as(SELECT_PAGE)
                 .bind(room.as_str())
@@ -53,7 +53,7 @@ impl Store {
 }
 
 /// What a message takes in an answer besides its payload, ids and room, in the larger codec.
-const BYTES_AROUND_MESSAGE: usize = 284;
+pub(crate) const BYTES_AROUND_MESSAGE: usize = 284;
 
 /// The page, and how the room stands, in one look: what is trimmed meanwhile cannot leave a gap.
 const SELECT_PAGE: &str = "WITH room AS ( \

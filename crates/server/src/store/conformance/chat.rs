@@ -1,6 +1,8 @@
 //! What is said in rooms: numbers, repetitions, pages, and what is kept.
 
-use aldis_protocol::{Fingerprint, Payload, RoomId, Sender, SessionId, Timestamp, UserId};
+use aldis_protocol::{
+    Fingerprint, Payload, RoomId, Sender, SessionId, Timestamp, UserId, limits::MAX_HISTORY_BYTES,
+};
 use futures::future::join_all;
 use uuid::Uuid;
 
@@ -64,7 +66,7 @@ fn stored(seq: u64) -> Said {
 }
 
 async fn page_at(at: &Fixture, since: u64, limit: u32, now_ms: i64) -> RoomPage {
-    at.store.room_history(&name("room"), since, limit, now_ms).await.unwrap().unwrap()
+    at.store.room_history(&name("room"), since, limit, MAX_HISTORY_BYTES, now_ms).await.unwrap().unwrap()
 }
 
 async fn page(at: &Fixture, since: u64, limit: u32) -> RoomPage {
@@ -130,7 +132,7 @@ async fn two_nodes_number_one_room_without_gaps(at: Fixture) {
         seq(outcome.unwrap());
     }
     assert_eq!(seqs(&page(&at, 0, 500).await), (1..=266).collect::<Vec<_>>());
-    let other = beside.room_history(&name("other"), 0, 500, NOW).await.unwrap().unwrap();
+    let other = beside.room_history(&name("other"), 0, 500, MAX_HISTORY_BYTES, NOW).await.unwrap().unwrap();
     assert_eq!(seqs(&other), (1..=134).collect::<Vec<_>>());
     beside.close().await;
 }
@@ -208,7 +210,7 @@ async fn a_room_that_is_not_there_takes_nothing(at: Fixture) {
     let said = [nowhere.clone(), chat(user, Some("m"), "1"), nowhere].map(|chat| say_in(&at.store, chat));
     let outcomes: Vec<_> = join_all(said).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(outcomes, [Said::NoRoom, stored(1), Said::NoRoom]);
-    assert_eq!(at.store.room_history(&name("nowhere"), 0, 100, NOW).await.unwrap(), None);
+    assert_eq!(at.store.room_history(&name("nowhere"), 0, 100, MAX_HISTORY_BYTES, NOW).await.unwrap(), None);
 }
 
 async fn times_do_not_go_back(at: Fixture) {
@@ -319,7 +321,7 @@ async fn the_sweep_takes_what_was_said_in_rooms_that_are_gone(at: Fixture) {
     let family = at.sign_in(user).await;
     at.store.delete_account(user, family, NOW).await.unwrap();
     assert_eq!(say(&at, chat(user, None, "1")).await, Said::NoRoom);
-    assert_eq!(at.store.room_history(&name("room"), 0, 100, NOW).await.unwrap(), None);
+    assert_eq!(at.store.room_history(&name("room"), 0, 100, MAX_HISTORY_BYTES, NOW).await.unwrap(), None);
     assert_eq!(at.store.sweep(NOW).await.unwrap(), 1_201);
     assert_eq!(at.store.sweep(NOW).await.unwrap(), 0);
 }

@@ -26,6 +26,7 @@ suite![
     receipts_are_refused_whole,
     everything_up_to_a_number_arrives_at_once,
     a_conversation_is_read_backwards,
+    a_page_of_a_conversation_has_no_more_bytes_than_asked_for,
     messages_go_after_thirty_days,
     who_writes_may_be_answered_until_he_blocks,
     a_deleted_account_leaves_what_others_have,
@@ -121,7 +122,7 @@ async fn a_message_to_oneself_takes_one_number(fixture: Fixture) {
     assert_eq!([kept.sender_seq, kept.recipient_seq], [1, 1]);
     keep(store, message(ann, ann, "b", "another")).await;
     assert_eq!(numbers(store, ann).await, [1, 2]);
-    assert_eq!(store.conversation(ann, ann, 10, 10).await.unwrap().len(), 2);
+    assert_eq!(store.conversation(ann, ann, 10, 10, usize::MAX).await.unwrap().messages.len(), 2);
 }
 
 async fn the_same_again_is_a_duplicate_and_another_a_conflict(fixture: Fixture) {
@@ -337,13 +338,33 @@ async fn a_conversation_is_read_backwards(fixture: Fixture) {
     keep(store, message(bob, ann, "c", "two")).await;
     keep(store, message(ann, bob, "d", "three")).await;
     let read = |before_seq, limit| async move {
-        let messages = store.conversation(bob, ann, before_seq, limit).await.unwrap();
-        messages.iter().map(|one| one.seq).collect::<Vec<u64>>()
+        let page = store.conversation(bob, ann, before_seq, limit, usize::MAX).await.unwrap();
+        (page.messages.iter().map(|one| one.seq).collect::<Vec<u64>>(), page.is_more)
     };
-    assert_eq!(read(100, 10).await, [4, 3, 1]);
-    assert_eq!(read(100, 2).await, [4, 3]);
-    assert_eq!(read(3, 10).await, [1]);
-    assert_eq!(read(1, 10).await, [0_u64; 0]);
+    assert_eq!(read(100, 10).await, (vec![4, 3, 1], false));
+    assert_eq!(read(100, 3).await, (vec![4, 3, 1], false));
+    assert_eq!(read(100, 2).await, (vec![4, 3], true));
+    assert_eq!(read(3, 10).await, (vec![1], false));
+    assert_eq!(read(1, 10).await, (vec![], false));
+}
+
+async fn a_page_of_a_conversation_has_no_more_bytes_than_asked_for(fixture: Fixture) {
+    let store = &fixture.store;
+    let (ann, bob) = (fixture.user().await, fixture.user().await);
+    let content = "x".repeat(3_000);
+    for number in 0..6 {
+        let (from, to) = if number % 2 == 0 { (ann, bob) } else { (bob, ann) };
+        keep(store, message(from, to, &number.to_string(), &content)).await;
+    }
+    let read = |before_seq, most_bytes| async move {
+        let page = store.conversation(bob, ann, before_seq, 5, most_bytes).await.unwrap();
+        (page.messages.iter().map(|one| one.seq).collect::<Vec<u64>>(), page.bytes, page.is_more)
+    };
+    assert_eq!(read(100, 0).await, (vec![6], 4_400, true));
+    assert_eq!(read(100, 4_399).await, (vec![6], 4_400, true));
+    assert_eq!(read(100, 4_400).await, (vec![6, 5], 8_800, true));
+    assert_eq!(read(3, 4_400).await, (vec![2, 1], 8_800, false));
+    assert_eq!(read(100, usize::MAX).await, (vec![6, 5, 4, 3, 2], 22_000, true));
 }
 
 async fn messages_go_after_thirty_days(fixture: Fixture) {

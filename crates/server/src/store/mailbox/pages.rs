@@ -16,6 +16,25 @@ pub(crate) struct MailboxPage {
     pub(crate) last_seq: u64,
 }
 
+/// A part of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ConversationPage {
+    /// The newest first.
+    pub(crate) messages: Vec<StoredMessage>,
+    /// How much room they take in an answer, about.
+    pub(crate) bytes: usize,
+    /// There are older ones.
+    pub(crate) is_more: bool,
+}
+
+#[derive(sqlx::FromRow)]
+struct ConversationRow {
+    #[sqlx(flatten)]
+    message: MessageRow,
+    size: i64,
+    found: i64,
+}
+
 /// Received and sent, and what was sent to oneself once.
 const SELECT_PAGE: &str = "SELECT * FROM ( \
      SELECT * FROM (SELECT message_id, sender_id, sender_device_id, request_id, recipient_id, recipient_seq AS seq, \
@@ -27,16 +46,23 @@ const SELECT_PAGE: &str = "SELECT * FROM ( \
          WHERE sender_id = $1 AND sender_seq > $2 AND recipient_id <> $1 ORDER BY sender_seq LIMIT $3) AS sent \
      ) AS both_ways ORDER BY seq LIMIT $3";
 
-const SELECT_CONVERSATION: &str = "SELECT * FROM ( \
-     SELECT * FROM (SELECT message_id, sender_id, sender_device_id, request_id, recipient_id, recipient_seq AS seq, \
-             encrypted_content, created_at_ms, delivered_at_ms, read_at_ms FROM messages \
-         WHERE sender_id = $2 AND recipient_id = $1 AND recipient_seq < $3 ORDER BY sender_seq DESC LIMIT $4) AS received \
-     UNION ALL \
-     SELECT * FROM (SELECT message_id, sender_id, sender_device_id, request_id, recipient_id, sender_seq AS seq, \
-             encrypted_content, created_at_ms, delivered_at_ms, read_at_ms FROM messages \
-         WHERE sender_id = $1 AND recipient_id = $2 AND $1 <> $2 AND sender_seq < $3 ORDER BY sender_seq DESC LIMIT $4) \
-         AS sent \
-     ) AS both_ways ORDER BY seq DESC LIMIT $4";
+/// The newest messages below a number, as far as they fit: the sizes are those that they have in an answer.
+const SELECT_CONVERSATION: &str = "WITH both_ways AS ( \
+         SELECT * FROM (SELECT message_id, recipient_seq AS seq, LENGTH(encrypted_content) * 4 / 3 + 400 AS size \
+             FROM messages WHERE sender_id = $2 AND recipient_id = $1 AND recipient_seq < $3 \
+             ORDER BY sender_seq DESC LIMIT $4) AS received \
+         UNION ALL \
+         SELECT * FROM (SELECT message_id, sender_seq AS seq, LENGTH(encrypted_content) * 4 / 3 + 400 AS size \
+             FROM messages WHERE sender_id = $1 AND recipient_id = $2 AND $1 <> $2 AND sender_seq < $3 \
+             ORDER BY sender_seq DESC LIMIT $4) AS sent), \
+     page AS (SELECT message_id, seq, size FROM both_ways ORDER BY seq DESC LIMIT $4), \
+     placed AS (SELECT message_id, seq, CAST(size AS BIGINT) AS size, \
+         CAST(SUM(size) OVER (ORDER BY seq DESC) - size AS BIGINT) AS bytes_before FROM page) \
+     SELECT m.message_id, m.sender_id, m.sender_device_id, m.request_id, m.recipient_id, placed.seq, \
+         m.encrypted_content, m.created_at_ms, m.delivered_at_ms, m.read_at_ms, placed.size, \
+         (SELECT COUNT(*) FROM page) AS found \
+     FROM placed JOIN messages m ON m.message_id = placed.message_id \
+     WHERE placed.bytes_before <= $5 ORDER BY placed.seq DESC";
 
 const SELECT_BOUNDS: &str = "SELECT COALESCE( \
      (SELECT MIN(seq) FROM (SELECT MIN(recipient_seq) AS seq FROM messages WHERE recipient_id = $1 \
@@ -66,7 +92,8 @@ impl Store {
         Ok(MailboxPage { messages: messages?, first_seq: sequence(first), last_seq: sequence(last) })
     }
 
-    /// What two users wrote to each other, as `user` has it in his mailbox below a number, the newest first.
+    /// What two users wrote to each other, as `user` has it in their mailbox below a number, the newest first: at most
+    /// `limit` messages, and `most_bytes` and one message as they are in an answer.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -76,17 +103,26 @@ impl Store {
         peer: UserId,
         before_seq: u64,
         limit: u32,
-    ) -> Result<Vec<StoredMessage>, StoreError> {
-        let rows: Vec<MessageRow> = on!(&self.db, r, pool => {
+        most_bytes: usize,
+    ) -> Result<ConversationPage, StoreError> {
+        // One more than may be given tells whether that is all.
+        let mut rows: Vec<ConversationRow> = on!(&self.db, r, pool => {
             sqlx::query_as(SELECT_CONVERSATION)
                 .bind(user.as_uuid())
                 .bind(peer.as_uuid())
                 .bind(stored_sequence(before_seq))
-                .bind(i64::from(limit))
+                .bind(i64::from(limit) + 1)
+                .bind(i64::try_from(most_bytes).unwrap_or(i64::MAX))
                 .fetch_all(pool)
                 .await?
         });
-        rows.into_iter().map(StoredMessage::try_from).collect()
+        rows.truncate(limit as usize);
+        let found = rows.first().map_or(0, |row| row.found);
+        let is_more = usize::try_from(found).is_ok_and(|found| found > rows.len());
+        let bytes = rows.iter().map(|row| usize::try_from(row.size).unwrap_or_default()).sum();
+        let messages: Result<_, _> =
+            rows.into_iter().map(|row| StoredMessage::try_from(row.message)).collect();
+        Ok(ConversationPage { messages: messages?, bytes, is_more })
     }
 
     /// The senders of those messages that are addressed to a user.

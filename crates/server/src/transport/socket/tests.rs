@@ -11,24 +11,24 @@ use tokio::{
     time::timeout,
 };
 
-use super::*;
+use super::{super::io::Metered, *};
 
 type Client = WebSocketStream<DuplexStream>;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-fn socket(stream: DuplexStream) -> Socket<DuplexStream> {
-    Socket::new(stream, &[], Codec::Json, MAX_MESSAGE_BYTES).unwrap()
+fn socket(stream: DuplexStream) -> Socket<Metered<DuplexStream>> {
+    Socket::new(Metered::new(stream), &[], Codec::Json, MAX_MESSAGE_BYTES).unwrap()
 }
 
 /// Both ends of a stream that holds so many bytes each way.
-async fn pair(capacity: usize) -> (Client, Socket<DuplexStream>) {
+async fn pair(capacity: usize) -> (Client, Socket<Metered<DuplexStream>>) {
     let (near, far) = duplex(capacity);
     (WebSocketStream::from_raw_socket(near, Role::Client, None).await, socket(far))
 }
 
 /// What comes next, while what waits is written.
-async fn next(socket: &mut Socket<DuplexStream>) -> Incoming {
+async fn next(socket: &mut Socket<Metered<DuplexStream>>) -> Incoming {
     let next = poll_fn(|cx| {
         if socket.poll_flush(cx) == Poll::Ready(Err(Broken)) {
             return Poll::Ready(Incoming::Broken);
@@ -39,7 +39,7 @@ async fn next(socket: &mut Socket<DuplexStream>) -> Incoming {
 }
 
 /// Serves until the other side has gone, and gives back all that came.
-async fn serve(socket: &mut Socket<DuplexStream>) -> Vec<Incoming> {
+async fn serve(socket: &mut Socket<Metered<DuplexStream>>) -> Vec<Incoming> {
     let mut all = Vec::new();
     loop {
         let incoming = next(socket).await;
@@ -51,12 +51,12 @@ async fn serve(socket: &mut Socket<DuplexStream>) -> Vec<Incoming> {
     }
 }
 
-async fn flush(socket: &mut Socket<DuplexStream>) {
+async fn flush(socket: &mut Socket<Metered<DuplexStream>>) {
     assert_eq!(timeout(PATIENCE, poll_fn(|cx| socket.poll_flush(cx))).await.unwrap(), Ok(()));
 }
 
 /// Reads and writes as far as that goes at once.
-async fn poll_once(socket: &mut Socket<DuplexStream>) -> Vec<Incoming> {
+async fn poll_once(socket: &mut Socket<Metered<DuplexStream>>) -> Vec<Incoming> {
     let mut all = Vec::new();
     poll_fn(|cx| {
         let _ = socket.poll_flush(cx);
@@ -298,7 +298,8 @@ async fn nothing_follows_our_own_close() {
 #[tokio::test]
 async fn a_message_over_the_limit_is_refused_with_a_close_that_arrives() {
     let (near, far) = duplex(4096);
-    let mut socket = Socket::new(far, &[], Codec::Json, MAX_UNAUTHENTICATED_MESSAGE_BYTES).unwrap();
+    let mut socket =
+        Socket::new(Metered::new(far), &[], Codec::Json, MAX_UNAUTHENTICATED_MESSAGE_BYTES).unwrap();
     let (mut reads, mut writes) = tokio::io::split(near);
     let client = async {
         writes.write_all(&Frame::text(text(300_000)).encode()).await.unwrap();
@@ -322,7 +323,9 @@ async fn a_message_over_the_limit_is_refused_with_a_close_that_arrives() {
 async fn a_larger_limit_counts_from_the_next_message_on() {
     let (near, far) = duplex(100_000);
     let already_read = Frame::text(b"early".to_vec()).encode();
-    let mut socket = Socket::new(far, &already_read, Codec::Json, MAX_UNAUTHENTICATED_MESSAGE_BYTES).unwrap();
+    let mut socket =
+        Socket::new(Metered::new(far), &already_read, Codec::Json, MAX_UNAUTHENTICATED_MESSAGE_BYTES)
+            .unwrap();
     assert_eq!(next(&mut socket).await, Incoming::Frame("early".into()));
     socket.set_message_limit(MAX_MESSAGE_BYTES);
     let (_reads, mut writes) = tokio::io::split(near);

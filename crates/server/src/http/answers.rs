@@ -1,0 +1,186 @@
+//! Large answers: how much of them may wait for readers, and that they are handed on in slices.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+};
+
+use aldis_protocol::ErrorCode;
+use axum::{
+    body::{Body, Bytes, HttpBody},
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use hyper::body::{Frame, SizeHint};
+
+use super::{address::caller_address, problem::Problem};
+use crate::{
+    node::Node,
+    rate::{AddressKey, Placed, Places},
+};
+
+/// An answer up to this size is nobody's concern. A larger one is handed on in slices of it.
+const SMALL: usize = 64 * 1024;
+/// What an answer holds that is read as it is sent: the part on its way and the next one.
+const OF_STREAM: usize = 2 * SMALL;
+/// What the large answers to one address may hold.
+const PER_ADDRESS: usize = 8 * 1024 * 1024;
+/// What all large answers may hold.
+const IN_ALL: usize = 64 * 1024 * 1024;
+
+/// The memory of large answers that their readers have not taken yet.
+#[derive(Debug)]
+pub(crate) struct Answers {
+    in_all: Arc<AtomicUsize>,
+    by_address: Arc<Places<AddressKey>>,
+}
+
+/// The memory of one answer, until it is dropped.
+struct Reserved {
+    in_all: Arc<AtomicUsize>,
+    bytes: usize,
+    _of_address: Option<Placed<AddressKey>>,
+}
+
+impl Answers {
+    /// Nothing is held.
+    pub(crate) fn new() -> Self {
+        Self { in_all: Arc::default(), by_address: Places::new() }
+    }
+
+    /// How many bytes large answers hold.
+    pub(crate) fn held(&self) -> usize {
+        self.in_all.load(Relaxed)
+    }
+
+    fn reserve(&self, address: AddressKey, bytes: usize) -> Option<Reserved> {
+        let of_address = self.by_address.take(address, bytes, address.share(PER_ADDRESS))?;
+        let fits = |held: usize| held.checked_add(bytes).filter(|held| *held <= IN_ALL);
+        self.in_all.fetch_update(Relaxed, Relaxed, fits).ok()?;
+        Some(Reserved { in_all: Arc::clone(&self.in_all), bytes, _of_address: Some(of_address) })
+    }
+
+    /// The same, beyond the limits where it must be.
+    fn reserve_anyway(&self, bytes: usize) -> Reserved {
+        self.in_all.fetch_add(bytes, Relaxed);
+        Reserved { in_all: Arc::clone(&self.in_all), bytes, _of_address: None }
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.in_all.fetch_sub(self.bytes, Relaxed);
+    }
+}
+
+/// Hands large answers on in slices, and refuses those for which there is no memory. What changed something is answered
+/// all the same.
+pub(super) async fn bound(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
+    let address = caller_address(&node.config, request.extensions(), request.headers());
+    let may_refuse = request.method().is_safe();
+    let response = next.run(request).await;
+    let size = response.body().size_hint();
+    let bytes = match size.exact().map(usize::try_from) {
+        Some(Ok(bytes)) if bytes <= SMALL => return response,
+        Some(Ok(bytes)) => bytes,
+        Some(Err(_)) | None => OF_STREAM,
+    };
+    let answers = &node.limits.answers;
+    let reserved = address.ok().and_then(|address| answers.reserve(address, bytes));
+    match reserved.or_else(|| (!may_refuse).then(|| answers.reserve_anyway(bytes))) {
+        Some(reserved) => {
+            response.map(|body| Body::new(Sliced { body, rest: Bytes::new(), _reserved: reserved }))
+        }
+        None => {
+            let detail = "too much waits to be read; read the answers that you asked for, or try again";
+            Problem::new(ErrorCode::Overloaded, detail).into_response()
+        }
+    }
+}
+
+/// A body in slices: what is not taken yet stays here, with what was reserved for it.
+struct Sliced {
+    body: Body,
+    rest: Bytes,
+    _reserved: Reserved,
+}
+
+impl HttpBody for Sliced {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.rest.is_empty() {
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => self.rest = data,
+                    Err(frame) => return Poll::Ready(Some(Ok(frame))),
+                },
+                other => return Poll::Ready(other),
+            }
+        }
+        let length = self.rest.len().min(SMALL);
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (rest, of_body) = (self.rest.len() as u64, self.body.size_hint());
+        of_body.exact().map_or_else(SizeHint::new, |exact| SizeHint::with_exact(exact + rest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    fn address(last: u8) -> AddressKey {
+        IpAddr::from([192, 0, 2, last]).into()
+    }
+
+    #[test]
+    fn an_address_holds_so_much_and_all_together_so_much() {
+        let answers = Answers::new();
+        let mut held = Vec::new();
+        for last in 0..=255 {
+            while let Some(reserved) = answers.reserve(address(last), 1024 * 1024) {
+                held.push(reserved);
+            }
+            assert_eq!(held.len(), (8 * (usize::from(last) + 1)).min(64));
+        }
+        drop(answers.reserve_anyway(1));
+        drop(held);
+        assert_eq!(answers.held(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_large_body_is_the_same_in_slices() {
+        let bytes: Vec<u8> = (0..200_000_u32).map(|number| number.to_le_bytes()[0]).collect();
+        let reserved = Answers::new().reserve_anyway(bytes.len());
+        let body = Body::from(bytes.clone());
+        let mut sliced = Sliced { body, rest: Bytes::new(), _reserved: reserved };
+        let mut read = Vec::new();
+        while let Some(frame) = sliced.frame().await {
+            let data = frame.unwrap().into_data().unwrap();
+            assert!(data.len() <= SMALL);
+            read.extend_from_slice(&data);
+            assert_eq!(sliced.size_hint().exact(), Some((bytes.len() - read.len()) as u64));
+        }
+        assert!(read == bytes && sliced.is_end_stream());
+    }
+}

@@ -1,0 +1,48 @@
+//! Log lines that a stranger can cause, at a bounded rate.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How long a kind of line is not repeated.
+const INTERVAL_MS: u64 = 10_000;
+
+/// One kind of log line. It is written at most once in ten seconds, with how often it was left out since.
+#[derive(Debug, Default)]
+pub(crate) struct Occasional {
+    /// The tick from which the next line may be written.
+    next: AtomicU64,
+    left_out: AtomicU64,
+}
+
+impl Occasional {
+    /// A kind of line that was never written.
+    pub(crate) const fn new() -> Self {
+        Self { next: AtomicU64::new(0), left_out: AtomicU64::new(0) }
+    }
+
+    /// How often the line was left out since it was last written, where it may be written now.
+    pub(crate) fn pass(&self, tick: u64) -> Option<u64> {
+        let next = self.next.load(Ordering::Relaxed);
+        let passes = tick >= next
+            && self
+                .next
+                .compare_exchange(next, tick + INTERVAL_MS, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if passes {
+            return Some(self.left_out.swap(0, Ordering::Relaxed));
+        }
+        self.left_out.fetch_add(1, Ordering::Relaxed);
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_refusals_is_one_line_in_ten_seconds() {
+        let line = Occasional::new();
+        let lines: Vec<u64> = (0..25_000).filter_map(|tick| line.pass(tick)).collect();
+        assert_eq!(lines, [0, 9_999, 9_999]);
+    }
+}

@@ -1,0 +1,62 @@
+//! How much of something each key holds at a time.
+
+use std::{hash::Hash, sync::Arc};
+
+use dashmap::{DashMap, Entry};
+
+/// Counts by key. A key that holds nothing is forgotten.
+#[derive(Debug)]
+pub(crate) struct Places<K: Eq + Hash>(DashMap<K, usize>);
+
+/// What a key holds, until it is dropped.
+#[derive(Debug)]
+#[must_use = "it is given back when this is dropped"]
+pub(crate) struct Placed<K: Eq + Hash + Copy> {
+    places: Arc<Places<K>>,
+    key: K,
+    amount: usize,
+}
+
+impl<K: Eq + Hash + Copy> Places<K> {
+    /// Nobody holds anything.
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self(DashMap::new()))
+    }
+
+    /// Takes so much for a key, where it then holds at most `limit`.
+    pub(crate) fn take(self: &Arc<Self>, key: K, amount: usize, limit: usize) -> Option<Placed<K>> {
+        match self.0.entry(key) {
+            Entry::Occupied(mut held) if held.get().saturating_add(amount) <= limit => {
+                *held.get_mut() += amount;
+            }
+            Entry::Vacant(free) if amount <= limit => drop(free.insert(amount)),
+            Entry::Occupied(_) | Entry::Vacant(_) => return None,
+        }
+        Some(Placed { places: Arc::clone(self), key, amount })
+    }
+}
+
+impl<K: Eq + Hash + Copy> Drop for Placed<K> {
+    fn drop(&mut self) {
+        self.places.0.remove_if_mut(&self.key, |_, held| {
+            *held -= self.amount;
+            *held == 0
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_key_holds_so_much_and_gives_it_back() {
+        let places = Places::new();
+        let held: Vec<_> = (0..3).map(|_| places.take("a", 2, 6).unwrap()).collect();
+        assert!(places.take("a", 1, 6).is_none() && places.take("b", 7, 6).is_none());
+        let other = places.take("b", 6, 6);
+        assert!(other.is_some());
+        drop((held, other));
+        assert!(places.0.is_empty());
+    }
+}
