@@ -141,15 +141,24 @@ impl Router {
         now_ms: i64,
     ) -> Result<Registration, Denied> {
         let registrations = &self.rates.device_registrations;
-        registrations.take(new.user_id, Now::tick()).map_err(|wait| {
+        if let Err(wait) = registrations.take(new.user_id, Now::tick()) {
+            if self.is_registered(new).await? {
+                return Ok(self.store.register_device(new, now_ms).await?);
+            }
             let message = "you registered too many devices today; wait before the next one";
-            self.over(Limit::DeviceRegistrations, message, wait)
-        })?;
+            return Err(self.over(Limit::DeviceRegistrations, message, wait));
+        }
         let registered: Result<Registration, StoreError> = self.store.register_device(new, now_ms).await;
         if !matches!(registered, Ok(Registration::Registered)) {
             registrations.give_back(&new.user_id);
         }
         Ok(registered?)
+    }
+
+    /// Whether this is a device of its user already.
+    async fn is_registered(&self, new: &NewDevice) -> Result<bool, StoreError> {
+        let owner = self.store.find_device(&new.device_id).await?;
+        Ok(owner.is_some_and(|owner| owner.user_id == new.user_id && !owner.removed))
     }
 
     fn over(&self, limit: Limit, message: &'static str, wait: Wait) -> Denied {

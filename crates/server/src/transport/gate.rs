@@ -11,8 +11,9 @@ use crate::rate::AddressKey;
 
 /// Sockets of one address that have not proved who they are.
 const UNAUTHENTICATED_PER_ADDRESS: usize = 64;
-/// Handshakes of all addresses at a time.
-const HANDSHAKES: usize = 4096;
+/// Handshakes of all addresses at a time; as many as there may be connections.
+const HANDSHAKES: usize = 4_096;
+const HANDSHAKES_WITHOUT_LIMITS: usize = 16_384;
 /// Sessions of one node.
 const SESSIONS: usize = 20_000;
 
@@ -22,6 +23,7 @@ pub(crate) struct Gate {
     by_address: DashMap<AddressKey, usize>,
     in_all: AtomicUsize,
     per_address: usize,
+    handshakes: usize,
 }
 
 /// A place on the way in, until it is dropped.
@@ -33,15 +35,16 @@ pub(crate) struct Place {
 }
 
 impl Gate {
-    /// A gate with nobody in it. Without limits, one address may take all places.
+    /// A gate with nobody in it. Without limits, one address may take all places, of which there are more.
     pub(crate) fn new(limited: bool) -> Arc<Self> {
         let per_address = if limited { UNAUTHENTICATED_PER_ADDRESS } else { usize::MAX };
-        Arc::new(Self { by_address: DashMap::new(), in_all: AtomicUsize::new(0), per_address })
+        let handshakes = if limited { HANDSHAKES } else { HANDSHAKES_WITHOUT_LIMITS };
+        Arc::new(Self { by_address: DashMap::new(), in_all: AtomicUsize::new(0), per_address, handshakes })
     }
 
     /// A place for a connection, if there is one. `sessions` is how many are past the gate.
     pub(crate) fn enter(self: &Arc<Self>, address: AddressKey, sessions: usize) -> Option<Place> {
-        if sessions >= SESSIONS || self.in_all.load(Ordering::Relaxed) >= HANDSHAKES {
+        if sessions >= SESSIONS || self.in_all.load(Ordering::Relaxed) >= self.handshakes {
             return None;
         }
         let mut count = self.by_address.entry(address).or_insert(0);
