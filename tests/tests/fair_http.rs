@@ -54,8 +54,16 @@ fn fills(server: &TestServer, recipient: &User, count: usize) -> User {
     let sender = server.user();
     let mut peer = sender.opens_ephemeral();
     for place in 0..count {
-        peer.sends(message(&format!("m-{place}"), &recipient.id, &vec![7; CONTENT]));
-        assert_eq!(peer.expects_within("ack", WAIT)["status"], "stored");
+        let letter = message(&format!("m-{place}"), &recipient.id, &vec![7; CONTENT]);
+        loop {
+            peer.sends(letter.clone());
+            let reply = peer.expects_any();
+            if reply["status"] == "stored" {
+                break;
+            }
+            let wait = reply["payload"]["retry_after"].as_u64();
+            thread::sleep(Duration::from_secs(wait.unwrap_or_else(|| panic!("stored, not {reply}"))));
+        }
     }
     sender
 }
