@@ -360,7 +360,7 @@ fn churning_devices_ends_after_20_a_day() {
     let device = Device { id: unique("more"), key: Identity::new() };
     expects_wait(&user.registers(&device), 60..=72 * 60);
     user.registers(&kept).expects(200);
-    server.user().device("others");
+    let _ = server.user().device("others");
 
     let key = Identity::new();
     for _ in 0..20 {

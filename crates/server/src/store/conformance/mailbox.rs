@@ -351,10 +351,10 @@ async fn a_conversation_is_read_backwards(fixture: Fixture) {
 async fn a_page_of_a_conversation_has_no_more_bytes_than_asked_for(fixture: Fixture) {
     let store = &fixture.store;
     let (ann, bob) = (fixture.user().await, fixture.user().await);
-    let content = "x".repeat(3_000);
     for number in 0..6 {
         let (from, to) = if number % 2 == 0 { (ann, bob) } else { (bob, ann) };
-        keep(store, message(from, to, &number.to_string(), &content)).await;
+        let letter = message(from, to, &number.to_string(), "");
+        keep(store, NewMessage { encrypted_content: vec![7; 3_000].into(), ..letter }).await;
     }
     let read = |before_seq, most_bytes| async move {
         let page = store.conversation(bob, ann, before_seq, 5, most_bytes).await.unwrap();
