@@ -11,7 +11,7 @@ use crate::schemas::{WRITE, document};
 
 const PAGE: &str = "docs/http.md";
 /// How every call may be refused; the page says it once.
-const OF_ANY: [&str; 3] = ["uri_too_long", "headers_too_large", "internal"];
+const OF_ANY: [&str; 5] = ["uri_too_long", "headers_too_large", "rate_limited", "internal", "overloaded"];
 /// How a call that needs a token may be refused besides.
 const OF_TOKENS: [&str; 4] = ["missing_token", "invalid_token", "expired_token", "revoked"];
 /// How a call with a body may be refused besides.
