@@ -178,7 +178,15 @@ async fn whoever_goes_on_sending_gains_no_time_for_a_new_token() {
 fn chat_door() -> Arrival {
     let room = Some("lobby".parse().unwrap());
     let credentials = Credentials::FirstMessage;
-    Arrival { door: Door::Chat, codec: Codec::Json, room, credentials, device_claim: DeviceClaim::default() }
+    let address = std::net::IpAddr::from([192, 0, 2, 1]).into();
+    Arrival {
+        door: Door::Chat,
+        codec: Codec::Json,
+        room,
+        credentials,
+        address,
+        device_claim: DeviceClaim::default(),
+    }
 }
 
 #[tokio::test(start_paused = true)]
