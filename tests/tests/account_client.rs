@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aldis_client::auth::{ChainForked, EncryptionKey, SecretKey};
 use aldis_client::protocol::api::{ChainResponse, ContactState};
-use aldis_client::protocol::{AlertKind, ErrorCode, Fingerprint, UserRef};
+use aldis_client::protocol::{AlertKind, ContactLabel, ErrorCode, Fingerprint, UserRef};
 use aldis_client::{
     Account, AccountError, Client, ConnectionError, Event, Events, IdentityError, LoginProof, Pins,
     PutBlobError, SavedAccount, Server, SignInError, TotpAsked, Whom,
@@ -537,6 +537,12 @@ fn two_who_ask_each_other_are_contacts() {
         let ann = client_of(&server).register(&address, PASSWORD).await.unwrap();
         let bob = client_of(&server).sign_in(&new_key()).await.unwrap();
         let fingerprint = bob.fingerprint().unwrap();
+        bob.request_contact_as(Whom::Email(address.clone()), ContactLabel::new("Bob").unwrap())
+            .await
+            .unwrap();
+        assert_eq!(ann.contacts().await.unwrap()[0].label, Some(ContactLabel::new("Bob").unwrap()));
+        bob.remove_contact(Whom::Email(address.clone())).await.unwrap();
+        assert!(ann.contacts().await.unwrap().is_empty());
         bob.request_contact(Whom::Email(address)).await.unwrap();
         let asked = ann.contacts().await.unwrap();
         assert_eq!((asked[0].user_id, asked[0].state), (bob.user_id(), ContactState::Incoming));

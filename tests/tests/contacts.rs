@@ -1,6 +1,9 @@
 //! Contacts, requests and blocks, and who may signal whom (docs/http.md, "Contacts"; docs/security.md, "Consent").
 
-use aldis_protocol::schema::{self, Envelope, envelope::Body};
+use aldis_protocol::{
+    schema::{self, Envelope, envelope::Body},
+    statement::Transport,
+};
 use aldis_tests::{Answer, Identity, Peer, ProtoPeer, TestServer, Upgrade, User, unique};
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -21,6 +24,16 @@ fn decides(user: &User, about: &str, state: &str) -> Answer {
 
 fn asks(user: &User, whom: &str) -> Answer {
     user.http().send("POST", &format!("/api/contacts/{whom}/request"), &[], Vec::new())
+}
+
+fn asks_as(user: &User, whom: &str, label: &str) -> Answer {
+    user.http().post(&format!("/api/contacts/{whom}/request"), &json!({"label": label}))
+}
+
+/// What the contacts of a user are called.
+fn labels(user: &User) -> Vec<Value> {
+    let answer = user.http().get("/api/contacts").expects(200);
+    answer["contacts"].as_array().expect("one named array").iter().map(|one| one["label"].clone()).collect()
 }
 
 fn forgets(user: &User, whom: &str) {
@@ -88,8 +101,11 @@ fn contacts_are_listed_with_their_state_and_time() {
     let since = |index: usize| listed["contacts"][index]["since"].clone();
     assert!(text(&since(0)).ends_with('Z') && text(&since(0)) <= text(&since(1)), "{listed}");
     let expected = json!({"contacts": [
-        {"user_id": other.id, "fingerprint": null, "state": "blocked", "since": since(0)},
-        {"user_id": tokens["user_id"], "fingerprint": identity.fingerprint(), "state": "allowed", "since": since(1)},
+        {"user_id": other.id, "fingerprint": null, "label": null, "state": "blocked", "since": since(0)},
+        {
+            "user_id": tokens["user_id"], "fingerprint": identity.fingerprint(), "label": null,
+            "state": "allowed", "since": since(1),
+        },
     ]});
     assert_eq!(listed, expected);
     forgets(&user, &identity.fingerprint());
@@ -223,6 +239,138 @@ fn a_request_is_answered_alike_whoever_is_asked() {
 }
 
 #[test]
+fn a_label_comes_with_its_request_and_stays_with_the_contact() {
+    let server = TestServer::shared();
+    let (ann, bob) = (server.user(), server.user());
+    let mut live = bob.connects("device");
+    let away = bob.device("away").id;
+    let label = "Ann \"Anouk\" \u{5d0}\u{5d1} 🚀";
+    asks_as(&ann, &bob.email, label).expects(202);
+    assert_eq!(live.expects("contact_request")["label"], label);
+    assert_eq!(bob.opens(&away).expects("contact_request")["label"], label);
+    assert_eq!((labels(&bob), labels(&ann)), (vec![json!(label)], vec![]));
+
+    decides(&bob, &ann.id, "allowed").expects(204);
+    assert_eq!((labels(&bob), labels(&ann)), (vec![json!(label)], vec![Value::Null]));
+    asks_as(&ann, &bob.id, "Mother").expects(202);
+    assert_eq!(labels(&bob), [label], "a contact does not rename themselves");
+    live.expects_nothing();
+}
+
+#[test]
+fn who_asked_by_address_sees_label_and_fingerprint_once_allowed() {
+    let server = TestServer::shared();
+    let (ann, bob) = (server.user(), server.user());
+    let key = Identity::new();
+    let challenge = key.challenge(&server, None);
+    let signature = key.signs(&challenge, Transport::Http, None);
+    let body =
+        json!({"public_key": key.public(), "challenge": challenge["challenge"], "signature": signature});
+    bob.http().post("/api/identity/link", &body).expects(200);
+    asks(&ann, &bob.email).expects(202);
+    assert_eq!(ann.http().get("/api/contacts").expects(200), json!({"contacts": []}));
+    asks_as(&bob, &ann.email, "Bob").expects(202);
+    let listed = ann.http().get("/api/contacts").expects(200)["contacts"][0].clone();
+    assert_eq!(
+        (&listed["fingerprint"], &listed["label"], &listed["state"]),
+        (&json!(key.fingerprint()), &json!("Bob"), &json!("allowed"))
+    );
+}
+
+#[test]
+fn what_disguises_is_no_label() {
+    let server = TestServer::shared();
+    let (user, other) = (server.user(), server.user());
+    let bad = ["a\u{0}", "a\nb", "\u{7f}", "\u{85}", "\u{202e}nnA", "\u{2066}", "\u{200f}", "\u{61c}"];
+    for label in bad.map(str::to_owned).into_iter().chain(["é".repeat(81)]) {
+        asks_as(&user, &other.id, &label).expects_problem(422, "bad_request");
+    }
+    let path = format!("/api/contacts/{}/request", other.id);
+    user.http().post(&path, &json!({"label": 7})).expects_problem(422, "bad_request");
+    assert_eq!(states(&user), []);
+    for body in [json!({}), json!({"label": null}), json!({"label": ""})] {
+        user.http().post(&path, &body).expects(202);
+        assert_eq!(labels(&other), [Value::Null]);
+    }
+    asks_as(&user, &other.id, &"é".repeat(80)).expects(202);
+    assert_eq!(labels(&other), ["é".repeat(80)]);
+}
+
+#[test]
+fn nobody_hears_of_the_twenty_first_request() {
+    let server = TestServer::shared();
+    let user = server.user();
+    let keys: Vec<Identity> = (0..18).map(|_| Identity::new()).collect();
+    for key in &keys {
+        asks(&user, &key.fingerprint()).expects(202);
+    }
+    let (contact, stranger, other) = (server.user(), server.user(), server.user());
+    let mut live = other.connects("device");
+    // A contact takes a place, and so does an address that is nobody's; the same again takes none.
+    decides(&user, &contact.id, "allowed").expects(204);
+    decides(&contact, &user.id, "allowed").expects(204);
+    let nobody = format!("{}@aldis.example", unique("nobody"));
+    for whom in [&contact.email, &nobody, &contact.email.to_uppercase(), &keys[0].fingerprint()] {
+        asks(&user, whom).expects(202);
+    }
+    for whom in [&other.id, &other.email] {
+        let answer = asks(&user, whom);
+        assert_eq!((answer.status, answer.body.len()), (202, 0));
+    }
+    live.expects_nothing();
+    assert_eq!((states(&other), states(&user)), (vec![], state(&contact, "allowed")));
+
+    forgets(&user, &nobody);
+    asks(&user, &other.email).expects(202);
+    live.expects("contact_request");
+    asks(&user, &stranger.id).expects(202);
+    assert_eq!(states(&stranger), []);
+    decides(&other, &user.id, "allowed").expects(204);
+    asks(&user, &stranger.id).expects(202);
+    assert_eq!(states(&stranger), state(&user, "incoming"));
+}
+
+#[test]
+fn a_request_by_address_is_taken_back_by_address_alone() {
+    let server = TestServer::shared();
+    let (user, other) = (server.user(), server.user());
+    asks(&user, &other.email).expects(202);
+    forgets(&user, &other.id);
+    assert_eq!(states(&other), state(&user, "incoming"));
+    forgets(&user, &other.email.to_uppercase());
+    assert_eq!(states(&other), []);
+    // What was decided about somebody is not told by their address, and not undone by it.
+    decides(&user, &other.id, "allowed").expects(204);
+    forgets(&user, &other.email);
+    forgets(&user, &format!("{}@aldis.example", unique("nobody")));
+    forgets(&user, &Identity::new().fingerprint());
+    assert_eq!(states(&user), state(&other, "allowed"));
+}
+
+#[test]
+fn a_hundred_requests_pushed_out_an_alert() {
+    let server = TestServer::shared();
+    let user = server.user();
+    let phone = user.device("phone").id;
+    let added = user.device("added").id;
+    let askers: Vec<Value> = (0..101)
+        .map(|_| {
+            let tokens = Identity::new().signs_in(&server, None).expects(201);
+            let http = server.http().bearer(tokens["access_token"].as_str().expect("a token"));
+            let path = format!("/api/contacts/{}/request", user.id);
+            http.send("POST", &path, &[], Vec::new()).expects(202);
+            tokens["user_id"].clone()
+        })
+        .collect();
+    let mut peer = user.opens(&phone);
+    assert_eq!(peer.expects("alert")["payload"], json!({"kind": "device_added", "device_id": added}));
+    for asker in &askers[1..] {
+        assert_eq!(peer.expects("contact_request")["user_id"], *asker);
+    }
+    peer.expects_nothing();
+}
+
+#[test]
 fn a_block_shuts_both_ways_at_once() {
     let server = TestServer::shared();
     let ((one, mut first), (other, mut second)) = strangers(&server);
@@ -320,6 +468,17 @@ fn blocked_forbidden_unknown_and_offline_are_one_answer() {
         })
         .collect();
     assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:#?}");
+    let message = text(&answers[0]["payload"]["message"]);
+    for way in ["contact", "room", "ALDIS_ROUTING"] {
+        assert!(message.contains(way), "{way} in: {message}");
+    }
+    for target in [&forbidding.id, &blocker.id, &uuid::Uuid::new_v4().to_string()] {
+        sender
+            .sends(json!({"type": "message", "id": "same", "recipient_id": target, "encrypted_content": ""}));
+        let mut error = sender.expects_error("target_unavailable");
+        error.as_object_mut().unwrap().remove("timestamp");
+        assert_eq!(error, answers[0]);
+    }
 }
 
 #[test]
@@ -335,11 +494,11 @@ fn contacts_signal_each_other_in_either_codec() {
         |body| if let Body::Connected(connected) = body { Some(connected) } else { None },
     );
 
-    asks(&user, &other.id).expects(202);
+    asks_as(&user, &other.id, "Json").expects(202);
     let (_, request) = proto.expects("contact_request", |body| {
         if let Body::ContactRequest(request) = body { Some(request) } else { None }
     });
-    assert_eq!(request.user_id, user.id);
+    assert_eq!((&request.user_id, request.label.as_deref()), (&user.id, Some("Json")));
     asks(&other, &user.id).expects(202);
     json_peer.expects("contact_request");
 

@@ -529,3 +529,22 @@ fn chains_and_blobs_are_read_60_times_a_minute() {
     assert!(refused.is_some_and(|served| served >= 60), "{refused:?}");
     server.http().get(&format!("{path}/chain")).expects_problem(429, "rate_limited");
 }
+
+#[test]
+fn a_hundred_contact_requests_pushed_out_the_alert_of_a_rotation() {
+    let server = TestServer::shared();
+    let owner = Owner::new(&server);
+    let phone = owner.device("phone");
+    owner.rotates(&Identity::new()).expects(201);
+    for _ in 0..101 {
+        let asker = Owner::new(&server);
+        let path = format!("/api/contacts/{}/request", owner.user_id);
+        asker.http().send("POST", &path, &[], Vec::new()).expects(202);
+    }
+    let mut peer = owner.opens(Some(&phone));
+    assert_eq!(peer.expects("alert")["payload"]["kind"], "rotation_started");
+    for _ in 0..100 {
+        peer.expects("contact_request");
+    }
+    peer.expects_nothing();
+}

@@ -314,6 +314,58 @@ fn who_may_not_reach_the_reader_hears_of_no_receipt() {
     sender.expects_nothing();
 }
 
+/// When a message arrived and was read, as a user finds it over HTTP and by `sync`.
+#[track_caller]
+fn receipts(user: &User, live: &mut Peer, peer: &User, id: &Value) -> [Value; 2] {
+    let over_http = user.http().get(&format!("/api/messages?peer={}", peer.id)).expects(200);
+    let (by_sync, _) = syncs(live, 0);
+    let [found, same] =
+        [over_http["messages"].as_array().expect("one named array"), &by_sync].map(|messages| {
+            let message = messages.iter().find(|message| message["message_id"] == *id).expect("the message");
+            [message["delivered_at"].clone(), message["read_at"].clone()]
+        });
+    assert_eq!(found, same);
+    found
+}
+
+#[test]
+fn a_blocked_sender_saw_when_a_message_was_read() {
+    for (builder, blocker) in [(TestServer::builder(), "bob"), (TestServer::builder().postgres(), "ann")] {
+        let server = builder.start();
+        let (ann, bob) = friends(&server);
+        let (mut sender, mut reader) = (ann.connects("phone"), bob.connects("phone"));
+        let [arrived, unseen] = [0, 1].map(|_| {
+            let id = stores(&mut sender, &bob.id, "hello")["message_id"].clone();
+            reader.expects("message");
+            id
+        });
+        reader.sends(json!({"type": "delivered", "id": unique("r"), "message_ids": [arrived]}));
+        reader.expects("ack");
+        let before = sender.expects("receipt")["delivered_at"].clone();
+
+        let (who, whom) = if blocker == "bob" { (&bob, &ann) } else { (&ann, &bob) };
+        decides(who, &whom.id, "blocked");
+        reader.sends(json!({"type": "read", "id": unique("r"), "message_ids": [arrived, unseen]}));
+        reader.expects("ack");
+        syncs(&mut reader, 2);
+        sender.expects_nothing();
+        assert_eq!(receipts(&ann, &mut sender, &bob, &arrived), [before.clone(), Value::Null]);
+        assert_eq!(receipts(&ann, &mut sender, &bob, &unseen), [Value::Null, Value::Null]);
+        let [delivered, read] = receipts(&bob, &mut reader, &ann, &unseen);
+        assert!(delivered.is_string() && read.is_string(), "the reader sees their own");
+
+        // What happened behind the block stays there; what comes after it is seen again.
+        decides(who, &whom.id, "allowed");
+        assert_eq!(receipts(&ann, &mut sender, &bob, &arrived), [before, Value::Null]);
+        let later = stores(&mut sender, &bob.id, "hello again")["message_id"].clone();
+        reader.expects("message");
+        reader.sends(json!({"type": "read", "id": unique("r"), "message_ids": [later]}));
+        reader.expects("ack");
+        sender.expects("receipt");
+        assert!(receipts(&ann, &mut sender, &bob, &later).iter().all(Value::is_string));
+    }
+}
+
 #[test]
 fn a_sync_delivers_what_lies_before_it() {
     let server = TestServer::shared();
@@ -346,6 +398,33 @@ fn a_full_mailbox_says_so() {
     sender.expects("receipt");
     sender.sends(message("one-more", &bob.id, "x"));
     assert_eq!(sender.expects("ack")["seq"], 251);
+}
+
+#[test]
+fn four_strangers_filled_the_mailbox_and_kept_out_a_friend() {
+    let server = TestServer::builder().env("ALDIS_ROUTING", "open").start();
+    let (ann, bob) = friends(&server);
+    for (stored, refused) in [(250, 0), (250, 0), (0, 1), (0, 1)] {
+        let mut stranger = server.user().connects("phone");
+        for number in 0..stored + refused {
+            stranger.sends(message(&format!("m-{number}"), &bob.id, "x"));
+        }
+        for _ in 0..stored {
+            stranger.expects("ack");
+        }
+        for _ in 0..refused {
+            stranger.expects_error("mailbox_full");
+        }
+    }
+    let mut friend = ann.connects("phone");
+    assert_eq!(stores(&mut friend, &bob.id, "hello")["status"], "stored");
+    // One who is allowed by now is a friend.
+    let stranger = server.user();
+    let mut late = stranger.connects("phone");
+    late.sends(message("m", &bob.id, "x"));
+    late.expects_error("mailbox_full");
+    allows(&bob, &stranger.id);
+    stores(&mut late, &bob.id, "x");
 }
 
 #[test]

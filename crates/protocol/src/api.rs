@@ -14,7 +14,7 @@ pub use account::{
     ChallengeRequest, ChallengeResponse, ChangePasswordRequest, LoginRequest, LogoutRequest, RefreshRequest,
     RegisterRequest, TokenResponse, TokenType, VerifyRequest,
 };
-pub use contact::{Contact, ContactDecision, ContactList, ContactState, SetContact};
+pub use contact::{Contact, ContactDecision, ContactList, ContactState, RequestContact, SetContact};
 pub use device::{Device, DeviceList, RegisterDevice};
 pub use identity::{
     CancelRequest, CancelResponse, ChainConflict, ChainHead, ChainResponse, ChainStatement, DeviceKey,

@@ -6,6 +6,8 @@ use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::limits::MAX_LABEL_CHARS;
+
 /// The longest device id, room name or request id, in bytes.
 pub const MAX_ID_LEN: usize = 64;
 
@@ -105,6 +107,13 @@ text_id! {
 }
 
 text_id! {
+    /// What somebody who asks to become a contact calls themselves, for people: 1–80 characters, none of them a control
+    /// character, a line separator or one that changes the direction of text, so that it cannot disguise what stands
+    /// beside it.
+    ContactLabel, is_label, "a label is 1 to 80 characters without control or bidirectional formatting characters"
+}
+
+text_id! {
     /// Ties a reply to its request: 1–64 characters of `A–Z a–z 0–9 _ -`, chosen by whoever asks.
     RequestId, is_request_id, "an id is 1 to 64 characters of A-Z a-z 0-9 _ -"
 }
@@ -160,6 +169,20 @@ impl RequestId {
 
 fn is_name(text: &str) -> bool {
     fits(text, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-'))
+}
+
+fn is_label(text: &str) -> bool {
+    (1..=MAX_LABEL_CHARS).contains(&text.chars().count()) && !text.chars().any(disguises)
+}
+
+/// Unicode's `Cc`, `Zl`, `Zp` and `Bidi_Control`.
+fn disguises(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{2028}' | '\u{2029}' | '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}'
+        )
 }
 
 fn is_device_id(text: &str) -> bool {
@@ -411,6 +434,21 @@ mod tests {
         assert!(RequestId::new("m-1_A").is_ok());
         assert!(RequestId::new("m.1").is_err());
         assert!(RequestId::new("m:1").is_err());
+    }
+
+    #[test]
+    fn labels_take_every_script_and_nothing_that_disguises() {
+        let longest = "é".repeat(80);
+        for good in ["Ann", "Ann B. (work)", "أنس", "דנה", "👩\u{200d}🚀", &longest] {
+            assert!(ContactLabel::new(good).is_ok(), "{good}");
+        }
+        let too_long = "é".repeat(81);
+        let bad = ["", &too_long, "a\0", "a\nb", "a\tb", "\u{7f}", "\u{85}", "\u{2028}", "\u{2029}"];
+        let directions =
+            ["\u{61c}", "\u{200e}", "\u{200f}", "\u{202a}", "\u{202e}x", "\u{2066}", "a\u{2069}"];
+        for bad in bad.into_iter().chain(directions) {
+            assert!(ContactLabel::new(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

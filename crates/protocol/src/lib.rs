@@ -55,8 +55,8 @@ pub use code::{ErrorCode, UnknownErrorCode};
 pub use codec::{Codec, DecodeError, schema};
 pub use door::{Door, Proof, Refusal, query};
 pub use ids::{
-    DeviceId, Fingerprint, Hash, InvalidId, MAX_ID_LEN, MessageId, RequestId, RoomId, SessionId, UserId,
-    UserRef,
+    ContactLabel, DeviceId, Fingerprint, Hash, InvalidId, MAX_ID_LEN, MessageId, RequestId, RoomId,
+    SessionId, UserId, UserRef,
 };
 pub use kind::MessageKind;
 pub use message::{

@@ -84,5 +84,7 @@ pub const MIN_PASSWORD_CHARACTERS: usize = 8;
 pub const MAX_PASSWORD_BYTES: usize = 1_024;
 /// What a rotation says of itself to people.
 pub const MAX_REASON_BYTES: usize = 200;
+/// What somebody who asks to become a contact calls themselves, in characters.
+pub const MAX_LABEL_CHARS: usize = 80;
 /// The name of a device, for people.
 pub const MAX_DEVICE_NAME_CHARS: usize = 100;

@@ -11,11 +11,11 @@ use utoipa::{
 };
 
 use crate::{
-    DeviceId, ErrorCode, Fingerprint, Hash, MAX_ID_LEN, MessageId, Payload, RequestId, RoomId, Secret,
-    SessionId, Timestamp, UserId, UserRef,
+    ContactLabel, DeviceId, ErrorCode, Fingerprint, Hash, MAX_ID_LEN, MessageId, Payload, RequestId, RoomId,
+    Secret, SessionId, Timestamp, UserId, UserRef,
     limits::{
-        MAX_DEVICE_NAME_CHARS, MAX_EMAIL_BYTES, MAX_ENCRYPTED_CONTENT_BYTES, MAX_PASSWORD_BYTES,
-        MAX_REASON_BYTES, MIN_PASSWORD_CHARACTERS,
+        MAX_DEVICE_NAME_CHARS, MAX_EMAIL_BYTES, MAX_ENCRYPTED_CONTENT_BYTES, MAX_LABEL_CHARS,
+        MAX_PASSWORD_BYTES, MAX_REASON_BYTES, MIN_PASSWORD_CHARACTERS,
     },
 };
 
@@ -100,6 +100,9 @@ texts! {
     NewPassword as "NewPassword": "From 8 characters to 1,024 bytes; 71 bytes where the server hashes with bcrypt."
         { format: format("password"), min_length: Some(MIN_PASSWORD_CHARACTERS), max_length: Some(MAX_PASSWORD_BYTES) }
     Reason as "Reason": "For people: at most 200 bytes, no U+0000." { max_length: Some(MAX_REASON_BYTES) }
+    ContactLabel as "ContactLabel":
+        "What somebody who asks to become a contact calls themselves: no control or bidirectional formatting characters."
+        { min_length: Some(1), max_length: Some(MAX_LABEL_CHARS) }
     DeviceName as "DeviceName": "For people: at most 100 characters, no U+0000."
         { max_length: Some(MAX_DEVICE_NAME_CHARS) }
     TotpCode as "TotpCode": "Six digits, or a recovery code." { format: format("password") }

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use aldis_protocol::{
-    Fingerprint, UserId, UserRef,
-    api::{Contact, ContactDecision, ContactList, SetContact},
+    ContactLabel, Fingerprint, UserId, UserRef,
+    api::{Contact, ContactDecision, ContactList, RequestContact, SetContact},
 };
 
 use super::Account;
@@ -19,9 +19,9 @@ const CONTACTS_BYTES: usize = 4 * 1024 * 1024;
 /// Somebody who is asked to become a contact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Whom {
-    /// A user, by id or by the fingerprint of his identity.
+    /// A user, by id or by the fingerprint of their identity.
     User(UserRef),
-    /// Whoever has this address. Whether anybody does, nobody learns.
+    /// The user with this address. Nobody learns whether there is one.
     Email(String),
 }
 
@@ -52,22 +52,43 @@ impl Account {
         self.decide(user.into(), ContactDecision::Blocked).await
     }
 
-    /// Takes back what was decided about somebody, and a request to or from him.
+    /// Takes back what was decided about somebody, and a request to or from them. By address it takes back only a
+    /// request that was made by this address.
     ///
     /// # Errors
     /// [`AccountError`].
-    pub async fn remove_contact(&self, user: impl Into<UserRef>) -> Result<(), AccountError> {
-        self.call(Call::delete(contact(&user.into()))).await.map(drop)
+    pub async fn remove_contact(&self, whom: impl Into<Whom>) -> Result<(), AccountError> {
+        let whom = segment(&whom.into().to_string());
+        self.call(Call::delete(format!("/api/contacts/{whom}"))).await.map(drop)
     }
 
-    /// Asks somebody to allow this user. The answer is the same whether or not he is there; two that ask each other
-    /// allow each other.
+    /// Asks somebody to become a contact. Two that ask each other allow each other.
+    ///
+    /// The answer is the same whether or not anybody hears of it. Of one user 20 requests wait at a time, each until it
+    /// is answered, taken back by [`remove_contact`](Self::remove_contact) or 30 days old; nobody hears of further ones.
     ///
     /// # Errors
     /// [`AccountError`].
     pub async fn request_contact(&self, whom: impl Into<Whom>) -> Result<(), AccountError> {
-        let whom = segment(&whom.into().to_string());
-        self.call(Call::post(format!("/api/contacts/{whom}/request"))).await.map(drop)
+        self.ask(whom.into(), None).await
+    }
+
+    /// The same, with what this user calls themselves: it is shown to the user who is asked, in
+    /// [`Event::ContactRequest`](crate::Event::ContactRequest) and in their [`contacts`](Self::contacts).
+    ///
+    /// # Errors
+    /// [`AccountError`].
+    pub async fn request_contact_as(
+        &self,
+        whom: impl Into<Whom>,
+        label: ContactLabel,
+    ) -> Result<(), AccountError> {
+        self.ask(whom.into(), Some(label)).await
+    }
+
+    async fn ask(&self, whom: Whom, label: Option<ContactLabel>) -> Result<(), AccountError> {
+        let path = format!("/api/contacts/{}/request", segment(&whom.to_string()));
+        self.call(Call::post(path).json(&RequestContact { label })?).await.map(drop)
     }
 
     async fn decide(&self, user: UserRef, state: ContactDecision) -> Result<(), AccountError> {

@@ -1,8 +1,10 @@
 //! The contacts of a user: who may signal him, message him and see his presence.
 
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
-use crate::{Fingerprint, Timestamp, UserId, names::names};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
+
+use crate::{ContactLabel, Fingerprint, Timestamp, UserId, names::names};
 
 /// `PUT /api/contacts/{user}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,15 +14,33 @@ pub struct SetContact {
     pub state: ContactDecision,
 }
 
+/// `POST /api/contacts/{user}/request`. The body may be left out.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RequestContact {
+    /// What the caller calls themselves, shown to the user who is asked. An empty text is none.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "label")]
+    pub label: Option<ContactLabel>,
+}
+
+fn label<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ContactLabel>, D::Error> {
+    let text = Option::<Cow<'de, str>>::deserialize(deserializer)?.filter(|text| !text.is_empty());
+    text.map(|text| text.parse().map_err(D::Error::custom)).transpose()
+}
+
 /// A contact, as the user whose it is sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Contact {
     /// Who.
     pub user_id: UserId,
-    /// His identity, if he has one.
+    /// Their identity, if they have one.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub fingerprint: Option<Fingerprint>,
+    /// What they called themselves when they asked. Nobody has checked it.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
+    pub label: Option<ContactLabel>,
     /// How the two stand.
     pub state: ContactState,
     /// Since when.

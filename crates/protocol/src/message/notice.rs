@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DeviceId, Fingerprint, Hash, UserId, names::names};
+use crate::{ContactLabel, DeviceId, Fingerprint, Hash, UserId, names::names};
 
 /// S→C: something happened to the account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,12 +49,15 @@ names! {
     }
 }
 
-/// S→C: somebody asks to be allowed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// S→C: somebody asks to become a contact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ContactRequest {
     /// The user who asks.
     pub user_id: UserId,
+    /// What they call themselves. Nobody has checked it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<ContactLabel>,
 }
 
 /// S→C: the server is about to stop.

@@ -2,14 +2,14 @@
 
 use aldis_protocol::{
     Ack, AckStatus, Alert, AlertKind, Auth, AuthChallenge, AuthFailure, AuthRequired, AuthResponse,
-    AuthSuccess, Broadcast, ChatMessage, ClientFrame, ClientMessage, Connected, ContactRequest, Delivered,
-    DeviceId, EncryptedMessage, ErrorCode, ErrorReply, Fingerprint, Hash, Heartbeat, History, HistoryMessage,
-    HistoryRequest, IceServer, IceServers, Join, Leave, MailboxMessage, MemberJoined, MemberLeft, MessageId,
-    Payload, PendingRotation, Presence, PresenceSubscribe, PresenceUnsubscribe, Read, Receipt, Received,
-    RelayedBroadcast, RelayedSignal, RequestId, Resume, RoomId, RoomInvite, RoomMember, RoomMembers,
-    RoomUpdate, Sender, ServerDraining, ServerFrame, ServerMessage, SessionId, SessionInfo, SessionLimits,
-    SetPresence, Signal, SignalKind, SignalSignature, Status, StoredChatMessage, Sync, Synced, Target,
-    Timestamp, UserId, UserRef,
+    AuthSuccess, Broadcast, ChatMessage, ClientFrame, ClientMessage, Connected, ContactLabel, ContactRequest,
+    Delivered, DeviceId, EncryptedMessage, ErrorCode, ErrorReply, Fingerprint, Hash, Heartbeat, History,
+    HistoryMessage, HistoryRequest, IceServer, IceServers, Join, Leave, MailboxMessage, MemberJoined,
+    MemberLeft, MessageId, Payload, PendingRotation, Presence, PresenceSubscribe, PresenceUnsubscribe, Read,
+    Receipt, Received, RelayedBroadcast, RelayedSignal, RequestId, Resume, RoomId, RoomInvite, RoomMember,
+    RoomMembers, RoomUpdate, Sender, ServerDraining, ServerFrame, ServerMessage, SessionId, SessionInfo,
+    SessionLimits, SetPresence, Signal, SignalKind, SignalSignature, Status, StoredChatMessage, Sync, Synced,
+    Target, Timestamp, UserId, UserRef,
 };
 use uuid::Uuid;
 
@@ -372,7 +372,17 @@ fn notices() -> Vec<Sample<ServerMessage<'static>>> {
                 hash: None,
             }),
         ),
-        ("contact_request", ServerMessage::ContactRequest(ContactRequest { user_id: user(1) })),
+        (
+            "contact_request",
+            ServerMessage::ContactRequest(ContactRequest {
+                user_id: user(1),
+                label: Some(ContactLabel::new("Ann (work)").unwrap()),
+            }),
+        ),
+        (
+            "contact_request-minimal",
+            ServerMessage::ContactRequest(ContactRequest { user_id: user(1), label: None }),
+        ),
         ("room_invite", ServerMessage::RoomInvite(RoomInvite { room: room(), user_id: user(1) })),
         ("server_draining", ServerMessage::ServerDraining(ServerDraining { reconnect_after: 5 })),
     ]

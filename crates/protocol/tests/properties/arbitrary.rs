@@ -2,14 +2,14 @@
 
 use aldis_protocol::{
     Ack, AckStatus, Alert, AlertKind, Auth, AuthChallenge, AuthFailure, AuthRequired, AuthResponse,
-    AuthSuccess, Broadcast, ChatMessage, ClientFrame, ClientMessage, Connected, ContactRequest, Delivered,
-    DeviceId, EncryptedMessage, ErrorCode, ErrorReply, Fingerprint, Hash, Heartbeat, History, HistoryMessage,
-    HistoryRequest, IceServer, IceServers, Join, Leave, MailboxMessage, MemberJoined, MemberLeft, MessageId,
-    Payload, PendingRotation, Presence, PresenceSubscribe, PresenceUnsubscribe, Read, Receipt, Received,
-    RelayedBroadcast, RelayedSignal, RequestId, Resume, RoomId, RoomInvite, RoomMember, RoomMembers,
-    RoomUpdate, Secret, Sender, ServerDraining, ServerFrame, ServerMessage, SessionId, SessionInfo,
-    SessionLimits, SetPresence, Signal, SignalKind, SignalSignature, Status, StoredChatMessage, Sync, Synced,
-    Target, Timestamp, UserId, UserRef,
+    AuthSuccess, Broadcast, ChatMessage, ClientFrame, ClientMessage, Connected, ContactLabel, ContactRequest,
+    Delivered, DeviceId, EncryptedMessage, ErrorCode, ErrorReply, Fingerprint, Hash, Heartbeat, History,
+    HistoryMessage, HistoryRequest, IceServer, IceServers, Join, Leave, MailboxMessage, MemberJoined,
+    MemberLeft, MessageId, Payload, PendingRotation, Presence, PresenceSubscribe, PresenceUnsubscribe, Read,
+    Receipt, Received, RelayedBroadcast, RelayedSignal, RequestId, Resume, RoomId, RoomInvite, RoomMember,
+    RoomMembers, RoomUpdate, Secret, Sender, ServerDraining, ServerFrame, ServerMessage, SessionId,
+    SessionInfo, SessionLimits, SetPresence, Signal, SignalKind, SignalSignature, Status, StoredChatMessage,
+    Sync, Synced, Target, Timestamp, UserId, UserRef,
 };
 use proptest::{
     array::{uniform, uniform32},
@@ -238,7 +238,8 @@ fn notice() -> impl Strategy<Value = ServerMessage<'static>> {
                 ServerMessage::Alert(Alert { kind, device_id, fingerprint, sequence, hash })
             }
         ),
-        user().prop_map(|user_id| ServerMessage::ContactRequest(ContactRequest { user_id })),
+        (user(), of(label()))
+            .prop_map(|(user_id, label)| ServerMessage::ContactRequest(ContactRequest { user_id, label })),
         (room(), user()).prop_map(|(room, user_id)| ServerMessage::RoomInvite(RoomInvite { room, user_id })),
         any::<u64>()
             .prop_map(|reconnect_after| ServerMessage::ServerDraining(ServerDraining { reconnect_after })),
@@ -434,4 +435,8 @@ fn bytes64() -> impl Strategy<Value = [u8; 64]> {
         bytes[32..].copy_from_slice(&second);
         bytes
     })
+}
+
+fn label() -> impl Strategy<Value = ContactLabel> {
+    "[ -~à-ÿ\"\\\\]{1,80}".prop_map(|text| ContactLabel::new(&text).unwrap())
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aldis_protocol::{
     ErrorCode, UserRef,
-    api::{ContactList, SetContact},
+    api::{ContactList, RequestContact, SetContact},
 };
 use axum::{
     Json,
@@ -64,47 +64,59 @@ pub(super) async fn set(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Takes back what the caller decided about somebody, or asked of him.
+/// Takes back what the caller decided about somebody, or asked of them.
+///
+/// By address it takes back a request that was made by this address, and nothing else, so that nothing tells whose it
+/// is.
 #[utoipa::path(
     delete,
     path = "/api/contacts/{user}",
     tag = "contacts",
-    params(("user" = UserRef, Path, description = "Who")),
+    params(("user" = String, Path, description = "A user id, a fingerprint or an email address")),
     responses(
-        (status = 204, description = "Nothing is decided"),
+        (status = 204, description = "Nothing is decided or asked"),
         Refusals<(SignedIn, BadRequest)>,
     ),
 )]
 pub(super) async fn remove(
     State(node): State<Arc<Node>>,
     caller: Caller,
-    user: Result<Path<UserRef>, PathRejection>,
+    whom: Result<Path<String>, PathRejection>,
 ) -> Result<StatusCode, Problem> {
-    node.router.remove_contact(&caller, named(user)?).await?;
+    node.router.remove_contact(&caller, &asked(whom)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Asks somebody to be allowed.
+/// Asks somebody to become a contact.
 ///
-/// The answer is the same whether he is there, has blocked the caller or hears of it.
+/// The answer is the same whether there is such a user, is a contact, has blocked the caller, hears of it or has a full
+/// list. A user has 20 requests waiting, each by what was typed, until it is answered, taken back or 30 days old; further
+/// ones are answered alike, and nobody hears of them.
 #[utoipa::path(
     post,
     path = "/api/contacts/{user}/request",
     tag = "contacts",
     params(("user" = String, Path, description = "A user id, a fingerprint or an email address")),
+    request_body = Option<RequestContact>,
     responses(
         (status = 202, description = "Asked, if there is somebody to ask"),
-        Refusals<(SignedIn, BadRequest, Conflict)>,
+        Refusals<(SignedIn, WithJson)>,
     ),
 )]
 pub(super) async fn request(
     State(node): State<Arc<Node>>,
     caller: Caller,
     whom: Result<Path<String>, PathRejection>,
+    body: Option<JsonBody<RequestContact>>,
 ) -> Result<StatusCode, Problem> {
-    let Path(whom) = whom.map_err(|_| not_a_user())?;
-    node.router.request_contact(&caller, &Asked::parse(&whom)?).await?;
+    let request = body.map(|JsonBody(request)| request).unwrap_or_default();
+    node.router.request_contact(&caller, &asked(whom)?, request).await?;
     Ok(StatusCode::ACCEPTED)
+}
+
+fn asked(whom: Result<Path<String>, PathRejection>) -> Result<Asked, Problem> {
+    let Path(whom) = whom.map_err(|_| not_a_user())?;
+    Ok(Asked::parse(&whom)?)
 }
 
 fn named(user: Result<Path<UserRef>, PathRejection>) -> Result<UserRef, Problem> {

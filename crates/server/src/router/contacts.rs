@@ -1,24 +1,24 @@
-//! Contacts: who may signal a user, message him and see his presence.
+//! Contacts: who may signal a user, message them and see their presence.
 
 use std::fmt;
 
 use aldis_protocol::{
-    ContactRequest, ErrorCode, UserId, UserRef,
-    api::{ContactDecision, ContactList},
+    ErrorCode, Hash, UserId, UserRef,
+    api::{ContactDecision, ContactList, RequestContact},
 };
 
 use super::{Caller, Denied, Router, accounts::canonical_email, stand_in::stand_in};
 use crate::{
     clock::unix_ms_i64,
-    store::{Decided, NewRequest, Notice, Recipients, Requested},
+    store::{Decided, NewRequest, Recipients},
 };
 
 const NO_SUCH_USER: Denied = Denied::new(ErrorCode::NotFound, "there is no such user");
-const ONESELF: Denied = Denied::new(ErrorCode::BadRequest, "nobody is a contact of himself");
+const ONESELF: Denied = Denied::new(ErrorCode::BadRequest, "you cannot be your own contact");
 const TOO_MANY: Denied =
     Denied::new(ErrorCode::Conflict, "you have as many contacts as may be; remove some first");
 
-/// Whom a contact request is for, as its asker names him.
+/// Whom a contact request is for, as its asker typed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Asked {
     /// By user id or fingerprint.
@@ -28,6 +28,11 @@ pub(crate) enum Asked {
 }
 
 impl Asked {
+    /// A hash by which the request of a user is known: of what they typed, and of nothing that stands behind it.
+    fn typed_by(&self, user: UserId) -> [u8; 32] {
+        Hash::of(format!("aldis contact request\0{user}\0{self}").as_bytes()).0
+    }
+
     /// Reads a user id, a fingerprint or an address.
     pub(crate) fn parse(text: &str) -> Result<Self, Denied> {
         text.parse().map(Self::User).or_else(|_| canonical_email(text).map(Self::Address)).map_err(|_| {
@@ -51,7 +56,7 @@ impl fmt::Display for Asked {
 impl Router {
     /// The caller's contacts.
     pub(crate) async fn contacts(&self, caller: &Caller) -> Result<ContactList, Denied> {
-        Ok(ContactList { contacts: self.store.contacts_of(caller.user).await? })
+        Ok(ContactList { contacts: self.store.contacts_of(caller.user, unix_ms_i64()).await? })
     }
 
     /// Allows or blocks somebody; in force at once on this node, within a second on every other.
@@ -74,39 +79,46 @@ impl Router {
         }
     }
 
-    /// Takes back what the caller decided about somebody, or asked of him.
-    pub(crate) async fn remove_contact(&self, caller: &Caller, peer: UserRef) -> Result<(), Denied> {
-        let Some(peer) = self.find_user(peer).await? else { return Ok(()) };
-        let forgotten = self.store.forget_contact(caller.user, peer, unix_ms_i64()).await;
-        self.standing_was_changed(caller.user, peer).await;
+    /// Takes back what the caller decided about somebody, or asked of them. By address it takes back only a request by
+    /// that address, so that nothing tells whose it is.
+    pub(crate) async fn remove_contact(&self, caller: &Caller, whom: &Asked) -> Result<(), Denied> {
+        let (from, typed) = (caller.user, whom.typed_by(caller.user));
+        let (to, by_address) = self.who_is_asked(from, whom).await?;
+        let forgotten = match by_address {
+            true => self.store.take_back_request(from, to, &typed, unix_ms_i64()).await,
+            false => self.store.forget_contact(from, to, &typed, unix_ms_i64()).await,
+        };
+        self.standing_was_changed(from, to).await;
         Ok(forgotten?)
     }
 
-    /// Asks somebody to be allowed. What is done and answered is the same whether he exists, has blocked the caller or
-    /// hears of it.
-    pub(crate) async fn request_contact(&self, caller: &Caller, whom: &Asked) -> Result<(), Denied> {
-        let request = self.new_request(caller, whom).await?;
-        let to = request.to;
-        if to == caller.user {
+    /// Asks somebody to become a contact. What is done and answered is the same whether they exist, are one, have
+    /// blocked the caller or hear of it.
+    pub(crate) async fn request_contact(
+        &self,
+        caller: &Caller,
+        whom: &Asked,
+        request: RequestContact,
+    ) -> Result<(), Denied> {
+        let from = caller.user;
+        let (to, by_address) = self.who_is_asked(from, whom).await?;
+        if to == from {
             return Ok(());
         }
+        let typed = whom.typed_by(from);
+        let request = NewRequest { from, to, typed, by_address, label: request.label };
         let live = self.live_devices(to);
-        let requested = self.store.request_contact(request, &Recipients::all_but(&live), unix_ms_i64()).await;
-        self.standing_was_changed(caller.user, to).await;
-        match requested? {
-            Requested::Noted { told: false } => Ok(()),
-            Requested::Noted { told: true } => {
-                let notice = Notice::ContactRequest(ContactRequest { user_id: caller.user });
-                self.tell_live(to, notice, &live, &[]).await;
-                Ok(())
-            }
-            Requested::TooMany => Err(TOO_MANY),
+        let is_told = self.store.request_contact(&request, &Recipients::all_but(&live), unix_ms_i64()).await;
+        self.standing_was_changed(from, to).await;
+        if is_told? {
+            self.tell_live(to, request.notice(), &live, &[]).await;
         }
+        Ok(())
     }
 
-    /// The request, to somebody who stands for whom it names where there is no such user.
-    async fn new_request(&self, caller: &Caller, whom: &Asked) -> Result<NewRequest, Denied> {
-        let from = caller.user;
+    /// Who is asked, and whether the asker is not to learn that it is they. Where there is no such user, somebody stands
+    /// for them.
+    async fn who_is_asked(&self, from: UserId, whom: &Asked) -> Result<(UserId, bool), Denied> {
         let (found, by_address) = match whom {
             Asked::User(user) => (self.find_user(*user).await?, false),
             Asked::Address(email) => {
@@ -115,8 +127,8 @@ impl Router {
             }
         };
         Ok(match found {
-            Some(to) => NewRequest { from, to, by_address },
-            None => NewRequest { from, to: stand_in(from, &whom.to_string()), by_address: true },
+            Some(user) => (user, by_address),
+            None => (stand_in(from, &whom.to_string()), true),
         })
     }
 

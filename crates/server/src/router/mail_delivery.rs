@@ -1,6 +1,9 @@
 //! Encrypted messages and receipts, on their way to the sessions of those whom they concern.
 
+use std::sync::Arc;
+
 use aldis_protocol::{Receipt, ServerFrame, ServerMessage, Timestamp, UserId};
+use aldis_registry::Attached;
 
 use super::{
     Router,
@@ -8,7 +11,7 @@ use super::{
     notices::fresh,
     outlet::{Fed, Outlet},
 };
-use crate::store::{Durable, Kept, Marked, NewMessage, NewReceipt, Posted, StoredMessage};
+use crate::store::{Arrival, Durable, Kept, Marked, NewMessage, NewReceipt, Posted, StoredMessage};
 
 impl Router {
     /// Hands a message to all devices of its recipient, and to its sender's other ones.
@@ -27,26 +30,37 @@ impl Router {
         }
     }
 
-    /// Tells the sender that his messages arrived or were read, and the other devices of whom they are for.
+    /// Tells the sender that their messages arrived or were read, and the other devices of the recipient.
     pub(super) fn deliver_receipt(&self, receipt: &Durable<NewReceipt, Marked>) {
         let Marked::Done(arrivals) = &receipt.answer else { return };
         let receipt = &receipt.append;
         for arrival in arrivals {
-            let frame = Encoded::new(fresh(ServerMessage::Receipt(Receipt {
-                message_ids: arrival.message_ids.clone(),
-                delivered_at: Some(Timestamp::from_ms(arrival.delivered_at_ms)),
-                read_at: arrival.read_at_ms.map(Timestamp::from_ms),
-            })))
-            .for_many(&self.shared_bytes);
             let others = self.registry.of_user(receipt.user);
             let others = others.into_iter().filter(|other| other.device != receipt.device);
-            let hears = arrival.sender != receipt.user && receipt.may_hear.contains(&arrival.sender);
-            let senders = if hears { self.registry.of_user(arrival.sender) } else { Vec::new() };
-            for session in others.chain(senders) {
-                // Whoever is away finds it in his mailbox.
-                let pushed = session.handle.push_in_order(frame.for_codec(session.handle.codec));
-                let _ = status(pushed, &self.metrics);
+            self.push_receipt(arrival, arrival.delivered_at_ms, others);
+            if arrival.sender != receipt.user && receipt.may_hear.contains(&arrival.sender) {
+                let senders = self.registry.of_user(arrival.sender);
+                self.push_receipt(arrival, arrival.shown_delivered_at_ms, senders);
             }
+        }
+    }
+
+    fn push_receipt(
+        &self,
+        arrival: &Arrival,
+        delivered_at_ms: i64,
+        sessions: impl IntoIterator<Item = Attached<Arc<Outlet>>>,
+    ) {
+        let frame = Encoded::new(fresh(ServerMessage::Receipt(Receipt {
+            message_ids: arrival.message_ids.clone(),
+            delivered_at: Some(Timestamp::from_ms(delivered_at_ms)),
+            read_at: arrival.read_at_ms.map(Timestamp::from_ms),
+        })))
+        .for_many(&self.shared_bytes);
+        for session in sessions {
+            // A session that is away finds it in its mailbox.
+            let pushed = session.handle.push_in_order(frame.for_codec(session.handle.codec));
+            let _ = status(pushed, &self.metrics);
         }
     }
 

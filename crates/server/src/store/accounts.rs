@@ -274,6 +274,7 @@ async fn empty(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<(), StoreError>
         "DELETE FROM second_factor_failures WHERE user_id = $1",
         "DELETE FROM refresh_families WHERE user_id = $1",
         "DELETE FROM contacts WHERE user_id = $1 OR peer_id = $1",
+        "DELETE FROM contact_requests WHERE user_id = $1",
         "INSERT INTO sightings (user_id, at_ms) VALUES ($1, NULL) ON CONFLICT (user_id) DO UPDATE SET at_ms = NULL",
         "DELETE FROM notices WHERE device_id IN (SELECT device_id FROM devices WHERE user_id = $1)",
     ];

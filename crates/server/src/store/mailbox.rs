@@ -13,7 +13,7 @@ mod receipts;
 pub(super) use self::{counters::Mailboxes, expiry::sweep};
 pub(crate) use self::{
     post::{Kept, NewMessage, Posted},
-    receipts::{Marked, NewReceipt, Which},
+    receipts::{Arrival, Marked, NewReceipt, Which},
 };
 use super::{
     StoreError,
@@ -88,23 +88,29 @@ struct MessageRow {
     created_at_ms: i64,
     delivered_at_ms: Option<i64>,
     read_at_ms: Option<i64>,
+    delivered_masked: bool,
+    read_masked: bool,
 }
 
-impl TryFrom<MessageRow> for StoredMessage {
-    type Error = StoreError;
-
-    fn try_from(row: MessageRow) -> Result<Self, StoreError> {
-        Ok(Self {
-            message_id: MessageId::new(row.message_id),
-            sender: UserId::new(row.sender_id),
-            sender_device: row::device_id(&row.sender_device_id)?,
-            request: row.request_id.parse().map_err(row::unreadable)?,
-            recipient: UserId::new(row.recipient_id),
-            seq: sequence(row.seq),
-            encrypted_content: row.encrypted_content.into(),
-            created_at_ms: row.created_at_ms,
-            delivered_at_ms: row.delivered_at_ms,
-            read_at_ms: row.read_at_ms,
+impl MessageRow {
+    /// As one of the two has it in their mailbox.
+    fn seen_by(self, user: UserId) -> Result<StoredMessage, StoreError> {
+        let is_recipient = self.recipient_id == user.as_uuid();
+        let read_at_ms = self.read_at_ms.filter(|_| is_recipient || !self.read_masked);
+        // To the sender a message arrived at the latest when it was read.
+        let is_arrival_shown = is_recipient || !self.delivered_masked;
+        let delivered_at_ms = if is_arrival_shown { self.delivered_at_ms } else { read_at_ms };
+        Ok(StoredMessage {
+            message_id: MessageId::new(self.message_id),
+            sender: UserId::new(self.sender_id),
+            sender_device: row::device_id(&self.sender_device_id)?,
+            request: self.request_id.parse().map_err(row::unreadable)?,
+            recipient: UserId::new(self.recipient_id),
+            seq: sequence(self.seq),
+            encrypted_content: self.encrypted_content.into(),
+            created_at_ms: self.created_at_ms,
+            delivered_at_ms,
+            read_at_ms,
         })
     }
 }

@@ -163,6 +163,22 @@ pub(super) async fn add(
     changes::note(tx, user).await
 }
 
+/// A request that is no more is told to no further device of the user who was asked.
+pub(super) async fn withdraw(
+    tx: &mut Tx,
+    user: UserId,
+    kind: MessageKind,
+    subject: &str,
+) -> Result<(), StoreError> {
+    let delete = "DELETE FROM notices WHERE kind = $2 AND subject = $3 \
+         AND device_id IN (SELECT device_id FROM devices WHERE user_id = $1)";
+    within!(tx, connection => {
+        let query = sqlx::query(delete).bind(user.as_uuid()).bind(kind.as_str()).bind(subject);
+        query.execute(connection).await?;
+    });
+    Ok(())
+}
+
 /// Deletes notices that have waited too long.
 pub(super) async fn sweep(db: &Db, now_ms: i64) -> Result<u64, StoreError> {
     let delete = "DELETE FROM notices WHERE (device_id, notice_id) IN (SELECT device_id, notice_id FROM notices \

@@ -112,6 +112,7 @@ fn message(number: u32, user: UserId) -> NewMessage {
         addressee: user,
         recipient: user,
         encrypted_content: vec![7; 100].into(),
+        is_allowed: true,
         reaches_out: false,
         is_allowed: true,
         now_ms: NOW,

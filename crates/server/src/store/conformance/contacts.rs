@@ -1,7 +1,7 @@
 //! Contacts: what two users do about each other, and what each of them sees of it.
 
 use aldis_protocol::{
-    ContactRequest, Fingerprint, UserId,
+    ContactLabel, ContactRequest, DeviceId, Fingerprint, Hash, UserId,
     api::{
         ContactDecision::{self, Allowed, Blocked},
         ContactState,
@@ -11,7 +11,7 @@ use aldis_registry::Stance;
 use uuid::Uuid;
 
 use super::{Fixture, NOW, fifty_at_once, suite};
-use crate::store::{Decided, NewDevice, NewRequest, Notice, Recipients, Requested};
+use crate::store::{Decided, NewDevice, NewRequest, Notice, Recipients};
 
 suite! {
     a_decision_is_listed_with_its_time_and_identity,
@@ -25,14 +25,32 @@ suite! {
     stances_are_those_of_each_side,
     a_decision_about_nobody_is_refused,
     a_user_has_so_many_contacts_at_most,
-    a_users_list_takes_so_many_requests,
+    at_the_most_contacts_a_request_told_whether_an_address_is_a_contacts,
+    a_thousand_strangers_hid_a_real_request,
+    a_stranger_displaces_nobody_whom_the_user_answered,
+    twenty_requests_of_a_user_wait,
+    a_place_is_taken_by_what_was_typed,
+    a_place_is_free_once_its_request_is_answered,
+    a_place_is_free_once_its_request_is_taken_back,
+    a_place_is_free_after_thirty_days,
+    requests_at_once_take_twenty_places,
+    a_contact_and_a_stranger_take_a_place_alike,
+    a_label_is_shown_to_who_was_asked,
+    a_label_goes_with_its_request,
+    a_phone_was_told_of_a_request_that_was_over,
     so_many_are_remembered_who_were_reached_out_to,
 }
+
+const MONTH_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 
 type Listed = (UserId, ContactState, i64);
 
 async fn listed(at: &Fixture, user: UserId) -> Vec<Listed> {
-    let contacts = at.store.contacts_of(user).await.unwrap();
+    listed_at(at, user, NOW).await
+}
+
+async fn listed_at(at: &Fixture, user: UserId, now_ms: i64) -> Vec<Listed> {
+    let contacts = at.store.contacts_of(user, now_ms).await.unwrap();
     contacts.into_iter().map(|contact| (contact.user_id, contact.state, contact.since.as_ms())).collect()
 }
 
@@ -40,12 +58,52 @@ async fn decide(at: &Fixture, user: UserId, peer: UserId, decision: ContactDecis
     assert_eq!(at.store.decide_contact(user, peer, decision, now_ms).await.unwrap(), Decided::Done);
 }
 
+fn typed(text: &str) -> [u8; 32] {
+    Hash::of(text.as_bytes()).0
+}
+
+fn by_id(from: UserId, to: UserId) -> NewRequest {
+    NewRequest { from, to, typed: typed(&to.to_string()), by_address: false, label: None }
+}
+
+fn by_address(from: UserId, to: UserId) -> NewRequest {
+    NewRequest { typed: typed(&format!("{to}@example.org")), by_address: true, ..by_id(from, to) }
+}
+
+/// Whether somebody hears of the request.
+async fn asks(at: &Fixture, request: NewRequest, now_ms: i64) -> bool {
+    at.store.request_contact(&request, &Recipients::default(), now_ms).await.unwrap()
+}
+
 async fn ask(at: &Fixture, from: UserId, to: UserId, now_ms: i64) -> bool {
-    let request = NewRequest { from, to, by_address: false };
-    match at.store.request_contact(request, &Recipients::default(), now_ms).await.unwrap() {
-        Requested::Noted { told } => told,
-        Requested::TooMany => panic!("the asker has no room"),
+    asks(at, by_id(from, to), now_ms).await
+}
+
+async fn forget(at: &Fixture, user: UserId, peer: UserId) {
+    at.store.forget_contact(user, peer, &typed(&peer.to_string()), NOW).await.unwrap();
+}
+
+async fn users<const N: usize>(at: &Fixture) -> [UserId; N] {
+    let mut users = [UserId::new(Uuid::nil()); N];
+    for user in &mut users {
+        *user = at.user().await;
     }
+    users
+}
+
+async fn phone(at: &Fixture, user_id: UserId) -> DeviceId {
+    let device_id = super::device_id(&format!("phone-{user_id}"));
+    let device = NewDevice {
+        device_id: device_id.clone(),
+        user_id,
+        pubkey: None,
+        name: None,
+        created_at_ms: NOW,
+        signature: None,
+        family: None,
+    };
+    at.store.register_device(&device, NOW).await.unwrap();
+    device_id
 }
 
 async fn a_decision_is_listed_with_its_time_and_identity(at: Fixture) {
@@ -56,7 +114,7 @@ async fn a_decision_is_listed_with_its_time_and_identity(at: Fixture) {
     decide(&at, user, by_key, Allowed, NOW + 1).await;
     decide(&at, user, by_email, Blocked, NOW).await;
     decide(&at, user, by_key, Allowed, NOW + 9).await;
-    let contacts = at.store.contacts_of(user).await.unwrap();
+    let contacts = at.store.contacts_of(user, NOW).await.unwrap();
     assert_eq!(
         listed(&at, user).await,
         [(by_email, ContactState::Blocked, NOW), (by_key, ContactState::Allowed, NOW + 1)]
@@ -71,22 +129,13 @@ async fn a_decision_is_listed_with_its_time_and_identity(at: Fixture) {
 
 async fn a_request_is_listed_on_both_sides_and_leaves_a_notice(at: Fixture) {
     let (asker, asked) = (at.user().await, at.user().await);
-    let device = NewDevice {
-        device_id: super::device_id("phone"),
-        user_id: asked,
-        pubkey: None,
-        name: None,
-        created_at_ms: NOW,
-        signature: None,
-        family: None,
-    };
-    at.store.register_device(&device, NOW).await.unwrap();
+    let device = phone(&at, asked).await;
     assert!(ask(&at, asker, asked, NOW).await);
     assert!(!ask(&at, asker, asked, NOW + 1).await, "told once");
     assert_eq!(listed(&at, asker).await, [(asked, ContactState::Outgoing, NOW)]);
     assert_eq!(listed(&at, asked).await, [(asker, ContactState::Incoming, NOW)]);
-    let notices = at.store.take_notices(asked, &device.device_id, NOW + 1).await.unwrap();
-    assert_eq!(notices, [Notice::ContactRequest(ContactRequest { user_id: asker })]);
+    let notices = at.store.take_notices(asked, &device, NOW + 1).await.unwrap();
+    assert_eq!(notices, [Notice::ContactRequest(ContactRequest { user_id: asker, label: None })]);
 }
 
 async fn requests_that_cross_allow_both(at: Fixture) {
@@ -102,8 +151,7 @@ async fn requests_that_cross_at_once_allow_both(at: Fixture) {
     let (one, other) = (at.user().await, at.user().await);
     fifty_at_once(&at.store, |store, number| async move {
         let (from, to) = if number % 2 == 0 { (one, other) } else { (other, one) };
-        let request = NewRequest { from, to, by_address: false };
-        store.request_contact(request, &Recipients::default(), NOW).await.unwrap();
+        store.request_contact(&by_id(from, to), &Recipients::default(), NOW).await.unwrap();
     })
     .await;
     for (user, peer) in [(one, other), (other, one)] {
@@ -115,7 +163,7 @@ async fn a_request_to_nobody_looks_like_any_other(at: Fixture) {
     let (asker, nobody) = (at.user().await, UserId::new(Uuid::new_v4()));
     ask(&at, asker, nobody, NOW).await;
     assert_eq!(listed(&at, asker).await, [(nobody, ContactState::Outgoing, NOW)]);
-    at.store.forget_contact(asker, nobody, NOW).await.unwrap();
+    forget(&at, asker, nobody).await;
     assert_eq!(listed(&at, asker).await, []);
 }
 
@@ -132,7 +180,7 @@ async fn a_blocked_asker_is_not_reached_back_and_not_listed(at: Fixture) {
     ask(&at, asker, asked, NOW).await;
     decide(&at, asker, asked, Blocked, NOW + 1).await;
     assert_eq!(listed(&at, asked).await, []);
-    at.store.forget_contact(asker, asked, NOW).await.unwrap();
+    forget(&at, asker, asked).await;
     assert_eq!(at.store.stances(asker, asked).await.unwrap(), [Stance::default(); 2]);
     assert!(!ask(&at, asked, asker, NOW + 2).await || listed(&at, asker).await.len() == 1);
 }
@@ -140,15 +188,15 @@ async fn a_blocked_asker_is_not_reached_back_and_not_listed(at: Fixture) {
 async fn what_is_forgotten_is_no_longer_listed(at: Fixture) {
     let (one, other) = (at.user().await, at.user().await);
     decide(&at, one, other, Allowed, NOW).await;
-    at.store.forget_contact(one, other, NOW).await.unwrap();
+    forget(&at, one, other).await;
     assert_eq!(listed(&at, one).await, []);
-    at.store.forget_contact(one, other, NOW).await.unwrap();
+    forget(&at, one, other).await;
 
     ask(&at, one, other, NOW).await;
-    at.store.forget_contact(other, one, NOW).await.unwrap();
+    forget(&at, other, one).await;
     assert_eq!(listed(&at, other).await, [], "set aside by who was asked");
     assert_eq!(listed(&at, one).await, [(other, ContactState::Outgoing, NOW)], "who asked cannot tell");
-    at.store.forget_contact(one, other, NOW).await.unwrap();
+    forget(&at, one, other).await;
     assert_eq!(listed(&at, one).await, []);
     let reached_out = Stance { decision: None, reached_out: true };
     assert_eq!(at.store.stances(one, other).await.unwrap(), [reached_out, Stance::default()]);
@@ -174,41 +222,298 @@ async fn a_decision_about_nobody_is_refused(at: Fixture) {
     assert_eq!(listed(&at, user).await, []);
 }
 
-/// Rows as so many requests would have left them.
-async fn fill(at: &Fixture, user: UserId, count: usize, asked: Option<i64>, was_asked: Option<i64>) {
-    let insert = "INSERT INTO contacts (user_id, peer_id, asked_at_ms, asked_by_address, was_asked_at_ms) \
+/// Rows as so many decisions or requests would have left them.
+async fn fill(at: &Fixture, user: UserId, count: usize, allowed: Option<i64>, was_asked: Option<i64>) {
+    let insert = "INSERT INTO contacts (user_id, peer_id, decision, decided_at_ms, was_asked_at_ms) \
          VALUES ($1, $2, $3, $4, $5)";
     let mut tx = at.store.db.begin().await.unwrap();
     for _ in 0..count {
         crate::store::db::within!(&mut tx, connection => {
-            let query = sqlx::query(insert).bind(user.as_uuid()).bind(Uuid::new_v4()).bind(asked);
-            query.bind(false).bind(was_asked).execute(connection).await.unwrap();
+            let query = sqlx::query(insert).bind(user.as_uuid()).bind(Uuid::new_v4());
+            let query = query.bind(allowed.map(|_| Allowed.as_str())).bind(allowed).bind(was_asked);
+            query.execute(connection).await.unwrap();
         });
     }
     tx.commit().await.unwrap();
 }
 
 async fn a_user_has_so_many_contacts_at_most(at: Fixture) {
-    let (user, old, new) = (at.user().await, at.user().await, at.user().await);
+    let [user, old, new] = users(&at).await;
     decide(&at, user, old, Allowed, NOW).await;
     fill(&at, user, 4_999, Some(NOW), None).await;
     assert_eq!(at.store.decide_contact(user, new, Allowed, NOW).await.unwrap(), Decided::TooMany);
-    let request = NewRequest { from: user, to: new, by_address: true };
-    let requested = at.store.request_contact(request, &Recipients::default(), NOW).await.unwrap();
-    assert_eq!(requested, Requested::TooMany);
-    assert_eq!(listed(&at, new).await, []);
     decide(&at, user, old, Blocked, NOW).await;
     assert!(ask(&at, new, user, NOW).await, "others may still ask");
+    assert!(!ask(&at, user, new, NOW).await, "an answer would be one contact more");
+    assert_eq!(listed(&at, new).await, [(user, ContactState::Outgoing, NOW)]);
 }
 
-async fn a_users_list_takes_so_many_requests(at: Fixture) {
-    let (user, asker) = (at.user().await, at.user().await);
-    fill(&at, user, 1_000, None, Some(NOW)).await;
-    assert!(!ask(&at, asker, user, NOW).await);
+async fn at_the_most_contacts_a_request_told_whether_an_address_is_a_contacts(at: Fixture) {
+    let [user, contact, stranger] = users(&at).await;
+    decide(&at, user, contact, Allowed, NOW).await;
+    fill(&at, user, 4_999, Some(NOW), None).await;
+    let before = listed(&at, user).await;
+    for to in [contact, stranger, UserId::new(Uuid::new_v4())] {
+        for request in [by_address(user, to), by_id(user, to)] {
+            assert!(!asks(&at, request, NOW).await);
+        }
+    }
+    assert_eq!(listed(&at, user).await, before);
+    assert_eq!((listed(&at, contact).await, listed(&at, stranger).await), (vec![], vec![]));
+
+    // One below, neither kind of request may take the last place of the list.
+    forget(&at, user, contact).await;
+    assert!(asks(&at, by_address(user, contact), NOW).await);
+    decide(&at, user, stranger, Allowed, NOW).await;
+    forget(&at, user, stranger).await;
+    decide(&at, user, contact, Allowed, NOW).await;
+}
+
+async fn a_thousand_strangers_hid_a_real_request(at: Fixture) {
+    let [user, asker] = users(&at).await;
+    let device = phone(&at, user).await;
+    fill(&at, user, 1_000, None, Some(NOW - 1)).await;
+    assert!(ask(&at, asker, user, NOW).await);
     assert_eq!(listed(&at, asker).await, [(user, ContactState::Outgoing, NOW)]);
-    assert_eq!(listed(&at, user).await.len(), 1_000);
+    let waiting = listed(&at, user).await;
+    assert_eq!((waiting.len(), waiting.last()), (1_000, Some(&(asker, ContactState::Incoming, NOW))));
+    assert_eq!(at.store.take_notices(user, &device, NOW).await.unwrap().len(), 1);
     decide(&at, user, asker, Allowed, NOW + 1).await;
     assert_eq!(listed(&at, asker).await, [(user, ContactState::Allowed, NOW + 1)]);
+}
+
+async fn a_stranger_displaces_nobody_whom_the_user_answered(at: Fixture) {
+    let [user, removed, written_to, first, second, third] = users(&at).await;
+    decide(&at, user, removed, Allowed, NOW - 9).await;
+    forget(&at, user, removed).await;
+    reach_out(&at, &[(user, written_to)], NOW - 9).await;
+    for (friend, at_ms) in [(removed, NOW - 6), (written_to, NOW - 5)] {
+        assert!(ask(&at, friend, user, at_ms).await);
+    }
+    fill(&at, user, 998, None, Some(NOW - 1)).await;
+    assert!(ask(&at, first, user, NOW).await);
+    let is_waiting = async |asker| {
+        let waiting = listed(&at, user).await;
+        assert_eq!(waiting.len(), 1_000);
+        waiting.iter().any(|(peer, _, _)| *peer == asker)
+    };
+    assert!(is_waiting(removed).await && is_waiting(written_to).await && is_waiting(first).await);
+
+    // Where the user has answered all who wait, a stranger is not heard.
+    let mut tx = at.store.db.begin().await.unwrap();
+    let answered = "UPDATE contacts SET answered_at_ms = $2 WHERE user_id = $1";
+    crate::store::db::within!(&mut tx, connection => {
+        sqlx::query(answered).bind(user.as_uuid()).bind(NOW).execute(connection).await.unwrap();
+    });
+    tx.commit().await.unwrap();
+    assert!(!ask(&at, second, user, NOW + 1).await);
+    assert!(!is_waiting(second).await);
+    reach_out(&at, &[(user, third)], NOW).await;
+    assert!(ask(&at, third, user, NOW + 1).await, "another whom the user has answered is");
+    assert!(is_waiting(third).await && !is_waiting(removed).await);
+}
+
+async fn twenty_requests_of_a_user_wait(at: Fixture) {
+    let asker = at.user().await;
+    for number in 0..20 {
+        let to = at.user().await;
+        let request = if number % 2 == 0 { by_id(asker, to) } else { by_address(asker, to) };
+        assert!(asks(&at, request, NOW).await);
+    }
+    let [late, allows] = users(&at).await;
+    assert!(!ask(&at, asker, late, NOW).await);
+    assert!(!asks(&at, by_address(asker, late), NOW).await);
+    assert_eq!(listed(&at, late).await, []);
+    assert_eq!(listed(&at, asker).await.len(), 10, "those by id");
+    assert_eq!(at.store.stances(asker, late).await.unwrap(), [Stance::default(); 2]);
+    // An answer needs no place.
+    ask(&at, allows, asker, NOW).await;
+    assert!(asks(&at, by_address(asker, allows), NOW).await);
+    assert_eq!(listed(&at, allows).await, [(asker, ContactState::Allowed, NOW)]);
+}
+
+/// How many more requests of a user would be heard.
+async fn free_places(at: &Fixture, asker: UserId, now_ms: i64) -> usize {
+    let mut requests = Vec::new();
+    loop {
+        let to = at.user().await;
+        if !ask(at, asker, to, now_ms).await {
+            break;
+        }
+        requests.push(to);
+    }
+    for to in &requests {
+        at.store.forget_contact(asker, *to, &typed(&to.to_string()), now_ms).await.unwrap();
+    }
+    requests.len()
+}
+
+async fn a_place_is_taken_by_what_was_typed(at: Fixture) {
+    let [asker, asked] = users(&at).await;
+    let nobody = UserId::new(Uuid::new_v4());
+    let by_fingerprint = NewRequest { typed: typed("fingerprint"), ..by_id(asker, asked) };
+    let unknown = NewRequest { by_address: true, ..by_id(asker, nobody) };
+    let requests = [by_id(asker, asked), by_address(asker, asked), by_fingerprint, unknown];
+    for (taken, request) in requests.iter().enumerate() {
+        assert_eq!(free_places(&at, asker, NOW).await, 20 - taken);
+        for _ in 0..3 {
+            asks(&at, request.clone(), NOW).await;
+        }
+    }
+    assert_eq!(free_places(&at, asker, NOW).await, 16);
+}
+
+async fn a_place_is_free_once_its_request_is_answered(at: Fixture) {
+    let [asker, allows, asks_back, blocks, sets_aside] = users(&at).await;
+    for to in [allows, asks_back, blocks, sets_aside] {
+        asks(&at, by_id(asker, to), NOW).await;
+        asks(&at, by_address(asker, to), NOW).await;
+    }
+    assert_eq!(free_places(&at, asker, NOW).await, 12);
+    decide(&at, blocks, asker, Blocked, NOW).await;
+    forget(&at, sets_aside, asker).await;
+    assert_eq!(free_places(&at, asker, NOW).await, 12, "the asker cannot tell");
+    decide(&at, allows, asker, Allowed, NOW).await;
+    assert_eq!(free_places(&at, asker, NOW).await, 14);
+    asks(&at, by_address(asks_back, asker), NOW).await;
+    assert_eq!(free_places(&at, asker, NOW).await, 16);
+    assert_eq!(free_places(&at, asks_back, NOW).await, 20, "an answer takes none");
+}
+
+async fn a_place_is_free_once_its_request_is_taken_back(at: Fixture) {
+    let [asker, asked] = users(&at).await;
+    let take_back = async |typed: &[u8; 32]| {
+        at.store.take_back_request(asker, asked, typed, NOW).await.unwrap();
+    };
+    for request in [by_id(asker, asked), by_address(asker, asked)] {
+        asks(&at, request, NOW).await;
+    }
+    forget(&at, asker, asked).await;
+    assert_eq!(free_places(&at, asker, NOW).await, 19, "what was typed as an address is another matter");
+    assert_eq!(listed(&at, asked).await, [(asker, ContactState::Incoming, NOW)]);
+    take_back(&by_address(asker, asked).typed).await;
+    assert_eq!(free_places(&at, asker, NOW).await, 20);
+    assert_eq!(listed(&at, asked).await, []);
+
+    // By address nothing else is taken back: whose it is would show.
+    decide(&at, asker, asked, Allowed, NOW).await;
+    take_back(&by_address(asker, asked).typed).await;
+    assert_eq!(listed(&at, asker).await, [(asked, ContactState::Allowed, NOW)]);
+    forget(&at, asker, asked).await;
+    ask(&at, asker, asked, NOW).await;
+    take_back(&by_address(asker, asked).typed).await;
+    assert_eq!(listed(&at, asker).await, [(asked, ContactState::Outgoing, NOW)]);
+
+    decide(&at, asker, asked, Blocked, NOW).await;
+    assert_eq!(free_places(&at, asker, NOW).await, 20, "a block takes back, too");
+}
+
+async fn a_place_is_free_after_thirty_days(at: Fixture) {
+    let [asker, by_id_asked, by_address_asked] = users(&at).await;
+    ask(&at, asker, by_id_asked, NOW).await;
+    asks(&at, by_address(asker, by_address_asked), NOW).await;
+    let end = NOW + MONTH_MS;
+    ask(&at, asker, by_id_asked, end - 1).await;
+    assert_eq!(free_places(&at, asker, end - 1).await, 18);
+    assert_eq!(listed_at(&at, by_id_asked, end - 1).await.len(), 1);
+    for _ in 0..2 {
+        assert_eq!(free_places(&at, asker, end).await, 20);
+        for user in [asker, by_id_asked, by_address_asked] {
+            assert_eq!(listed_at(&at, user, end).await, []);
+        }
+        at.store.sweep(end).await.unwrap();
+    }
+    decide(&at, by_id_asked, asker, Allowed, end).await;
+    assert_eq!(listed_at(&at, asker, end).await, [], "there is nothing to answer");
+    assert!(asks(&at, by_address(asker, by_address_asked), end).await, "asked anew");
+}
+
+async fn requests_at_once_take_twenty_places(at: Fixture) {
+    let asker = at.user().await;
+    let told = fifty_at_once(&at.store, |store, number| async move {
+        let to = UserId::new(Uuid::from_u128(u128::from(number) + 1));
+        store.request_contact(&by_id(asker, to), &Recipients::default(), NOW).await.unwrap()
+    })
+    .await;
+    assert_eq!(told.into_iter().filter(|told| *told).count(), 20);
+    assert_eq!(listed(&at, asker).await.len(), 20);
+}
+
+async fn a_contact_and_a_stranger_take_a_place_alike(at: Fixture) {
+    let [asker, contact, one_way, blocked, stranger] = users(&at).await;
+    decide(&at, asker, contact, Allowed, NOW).await;
+    decide(&at, contact, asker, Allowed, NOW).await;
+    decide(&at, asker, one_way, Allowed, NOW).await;
+    decide(&at, asker, blocked, Blocked, NOW).await;
+    let before = listed(&at, asker).await;
+    let nobody = UserId::new(Uuid::new_v4());
+    for (taken, to) in [contact, one_way, blocked, stranger, nobody].into_iter().enumerate() {
+        assert_eq!(free_places(&at, asker, NOW).await, 20 - taken, "{taken}");
+        asks(&at, by_address(asker, to), NOW).await;
+        assert_eq!(listed(&at, asker).await, before);
+    }
+}
+
+async fn labels(at: &Fixture, user: UserId) -> Vec<Option<String>> {
+    let contacts = at.store.contacts_of(user, NOW).await.unwrap();
+    contacts.into_iter().map(|contact| contact.label.map(|label| label.to_string())).collect()
+}
+
+fn named(request: NewRequest, label: &str) -> NewRequest {
+    NewRequest { label: Some(ContactLabel::new(label).unwrap()), ..request }
+}
+
+async fn a_label_is_shown_to_who_was_asked(at: Fixture) {
+    let [ann, bob] = users(&at).await;
+    let device = phone(&at, bob).await;
+    assert!(asks(&at, named(by_address(ann, bob), "Ann \"A\" \u{5d0}"), NOW).await);
+    let label = Some(ContactLabel::new("Ann \"A\" \u{5d0}").unwrap());
+    let notice = Notice::ContactRequest(ContactRequest { user_id: ann, label });
+    assert_eq!(at.store.take_notices(bob, &device, NOW).await.unwrap(), [notice]);
+    assert_eq!(labels(&at, bob).await, [Some("Ann \"A\" \u{5d0}".to_owned())]);
+    assert_eq!(labels(&at, ann).await, []);
+    // Both have called themselves something.
+    assert!(asks(&at, named(by_id(bob, ann), "Bob"), NOW).await);
+    assert_eq!(labels(&at, bob).await, [Some("Ann \"A\" \u{5d0}".to_owned())]);
+    assert_eq!(labels(&at, ann).await, [Some("Bob".to_owned())]);
+    asks(&at, named(by_id(ann, bob), "Somebody else"), NOW).await;
+    assert_eq!(labels(&at, bob).await, [Some("Ann \"A\" \u{5d0}".to_owned())]);
+}
+
+async fn a_label_goes_with_its_request(at: Fixture) {
+    let [ann, bob] = users(&at).await;
+    asks(&at, named(by_id(ann, bob), "Ann"), NOW).await;
+    forget(&at, ann, bob).await;
+    asks(&at, by_id(ann, bob), NOW).await;
+    assert_eq!(labels(&at, bob).await, [None]);
+    asks(&at, named(by_id(ann, bob), "Ann B."), NOW).await;
+    assert_eq!(labels(&at, bob).await, [Some("Ann B.".to_owned())]);
+    decide(&at, bob, ann, Blocked, NOW).await;
+    asks(&at, named(by_id(ann, bob), "Let me in"), NOW).await;
+    assert_eq!(labels(&at, bob).await, [Some("Ann B.".to_owned())], "as when the user blocked them");
+    forget(&at, bob, ann).await;
+    decide(&at, bob, ann, Allowed, NOW).await;
+    assert_eq!(labels(&at, bob).await, [None]);
+}
+
+async fn a_phone_was_told_of_a_request_that_was_over(at: Fixture) {
+    let [asked, taken_back, by_email, set_aside, blocked, waiting] = users(&at).await;
+    let device = phone(&at, asked).await;
+    for from in [taken_back, set_aside, blocked, waiting] {
+        ask(&at, from, asked, NOW).await;
+    }
+    for request in [by_address(by_email, asked), by_address(waiting, asked)] {
+        asks(&at, request, NOW).await;
+    }
+    forget(&at, taken_back, asked).await;
+    forget(&at, asked, set_aside).await;
+    decide(&at, asked, blocked, Blocked, NOW).await;
+    for from in [by_email, waiting] {
+        let typed = by_address(from, asked).typed;
+        at.store.take_back_request(from, asked, &typed, NOW).await.unwrap();
+    }
+    let told = Notice::ContactRequest(ContactRequest { user_id: waiting, label: None });
+    assert_eq!(at.store.take_notices(asked, &device, NOW).await.unwrap(), [told]);
 }
 
 async fn so_many_are_remembered_who_were_reached_out_to(at: Fixture) {

@@ -9,7 +9,9 @@ use futures::{
 use tokio::sync::mpsc::error::TryRecvError;
 
 use super::{Fixture, NOW, device_id, fifty_at_once, suite};
-use crate::store::{Committed, Kept, Marked, NewMessage, NewReceipt, Posted, Store, Submitted, Which};
+use crate::store::{
+    Committed, Kept, Marked, NewMessage, NewReceipt, Posted, Store, StoredMessage, Submitted, Which,
+};
 
 suite![
     numbers_go_up_by_one_in_both_mailboxes,
@@ -23,6 +25,8 @@ suite![
     a_sender_counts_as_a_stranger_once_no_longer_allowed,
     what_arrives_makes_room,
     receipts_are_once_and_never_backwards,
+    a_blocked_sender_saw_later_receipts_in_the_mailbox,
+    what_was_masked_stays_so_when_the_block_ends,
     receipts_are_refused_whole,
     everything_up_to_a_number_arrives_at_once,
     a_conversation_is_read_backwards,
@@ -70,14 +74,34 @@ async fn keep(store: &Store, message: NewMessage) -> Kept {
     kept
 }
 
-async fn mark(store: &Store, user: UserId, which: Which, is_read: bool, now_ms: i64) -> Marked {
-    let device = device_of(user);
-    let receipt = NewReceipt { user, which, is_read, device, may_hear: Vec::new(), now_ms };
+async fn mark(
+    store: &Store,
+    user: UserId,
+    which: Which,
+    is_read: bool,
+    may_hear: &[UserId],
+    now_ms: i64,
+) -> Marked {
+    let (device, may_hear) = (device_of(user), may_hear.to_vec());
+    let receipt = NewReceipt { user, which, is_read, device, may_hear, now_ms };
     store.mark(receipt).unwrap().answer().await.unwrap()
 }
 
 async fn delivered(store: &Store, user: UserId, ids: &[MessageId]) -> Marked {
-    mark(store, user, Which::Ids(ids.to_vec()), false, NOW + 1).await
+    mark(store, user, Which::Ids(ids.to_vec()), false, &[], NOW + 1).await
+}
+
+/// When the messages of a mailbox arrived and were read, as its user sees it, after so many milliseconds.
+async fn receipts(store: &Store, user: UserId, peer: UserId) -> Vec<(Option<i64>, Option<i64>)> {
+    let times = |messages: &[StoredMessage]| -> Vec<_> {
+        let after = |at_ms: Option<i64>| at_ms.map(|at_ms| at_ms - NOW);
+        messages.iter().map(|one| (after(one.delivered_at_ms), after(one.read_at_ms))).collect()
+    };
+    let page = store.mailbox_page(user, 0, 100).await.unwrap();
+    let mut conversation = store.conversation(user, peer, 1_000, 100, usize::MAX).await.unwrap().messages;
+    conversation.reverse();
+    assert_eq!(times(&page.messages), times(&conversation));
+    times(&page.messages)
 }
 
 /// The numbers and contents of a mailbox.
@@ -283,22 +307,72 @@ async fn receipts_are_once_and_never_backwards(fixture: Fixture) {
     let (ann, bob) = (fixture.user().await, fixture.user().await);
     let one = keep(store, message(ann, bob, "a", "one")).await.message_id;
     let two = keep(store, message(ann, bob, "b", "two")).await.message_id;
-    let Marked::Done(arrivals) = delivered(store, bob, &[one, one]).await else { panic!() };
+    let Marked::Done(arrivals) = mark(store, bob, Which::Ids(vec![one, one]), false, &[ann], NOW + 1).await
+    else {
+        panic!()
+    };
     assert_eq!(arrivals.len(), 1);
     assert_eq!((arrivals[0].sender, arrivals[0].message_ids.as_slice()), (ann, [one].as_slice()));
     assert_eq!((arrivals[0].delivered_at_ms, arrivals[0].read_at_ms), (NOW + 1, None));
     assert_eq!(delivered(store, bob, &[one]).await, Marked::Done(vec![]));
 
-    let Marked::Done(arrivals) = mark(store, bob, Which::Ids(vec![one, two]), true, NOW + 9).await else {
+    let Marked::Done(arrivals) = mark(store, bob, Which::Ids(vec![one, two]), true, &[ann], NOW + 9).await
+    else {
         panic!()
     };
     let times: Vec<_> = arrivals.iter().map(|one| (one.delivered_at_ms, one.read_at_ms)).collect();
     assert_eq!(times, [(NOW + 1, Some(NOW + 9)), (NOW + 9, Some(NOW + 9))], "read implies delivered");
-    assert_eq!(mark(store, bob, Which::Ids(vec![one, two]), true, NOW + 20).await, Marked::Done(vec![]));
+    assert_eq!(
+        mark(store, bob, Which::Ids(vec![one, two]), true, &[ann], NOW + 20).await,
+        Marked::Done(vec![])
+    );
 
     let page = store.mailbox_page(ann, 0, 10).await.unwrap();
     let times: Vec<_> = page.messages.iter().map(|one| (one.delivered_at_ms, one.read_at_ms)).collect();
     assert_eq!(times, [(Some(NOW + 1), Some(NOW + 9)), (Some(NOW + 9), Some(NOW + 9))]);
+}
+
+async fn a_blocked_sender_saw_later_receipts_in_the_mailbox(fixture: Fixture) {
+    let store = &fixture.store;
+    let (ann, bob) = (fixture.user().await, fixture.user().await);
+    let mut ids = Vec::new();
+    for id in ["read-before", "arrived-before", "arrives-later", "read-later"] {
+        ids.push(keep(store, message(ann, bob, id, "x")).await.message_id);
+    }
+    let answer = keep(store, message(bob, ann, "answer", "x")).await.message_id;
+    mark(store, bob, Which::Ids(vec![ids[0]]), true, &[ann], NOW + 1).await;
+    mark(store, bob, Which::Ids(vec![ids[1]]), false, &[ann], NOW + 2).await;
+    // From here on one of them blocks the other.
+    mark(store, bob, Which::Ids(vec![ids[1], ids[3]]), true, &[], NOW + 3).await;
+    mark(store, bob, Which::UpTo(4), false, &[], NOW + 4).await;
+    mark(store, ann, Which::Ids(vec![answer]), true, &[], NOW + 5).await;
+    let of_ann = [(Some(1), Some(1)), (Some(2), None), (None, None), (None, None), (Some(5), Some(5))];
+    let of_bob = [(Some(1), Some(1)), (Some(2), Some(3)), (Some(4), None), (Some(3), Some(3)), (None, None)];
+    assert_eq!(receipts(store, ann, bob).await, of_ann);
+    assert_eq!(receipts(store, bob, ann).await, of_bob);
+}
+
+async fn what_was_masked_stays_so_when_the_block_ends(fixture: Fixture) {
+    let store = &fixture.store;
+    let (ann, bob) = (fixture.user().await, fixture.user().await);
+    let one = keep(store, message(ann, bob, "a", "one")).await.message_id;
+    let two = keep(store, message(ann, bob, "b", "two")).await.message_id;
+    mark(store, bob, Which::Ids(vec![one]), false, &[], NOW + 1).await;
+    mark(store, bob, Which::Ids(vec![two]), true, &[], NOW + 2).await;
+    let Marked::Done(arrivals) = mark(store, bob, Which::Ids(vec![one, two]), true, &[ann], NOW + 9).await
+    else {
+        panic!()
+    };
+    assert_eq!(arrivals.len(), 1, "the second was read before");
+    let times = (arrivals[0].delivered_at_ms, arrivals[0].shown_delivered_at_ms, arrivals[0].read_at_ms);
+    assert_eq!(times, (NOW + 1, NOW + 9, Some(NOW + 9)), "what is read has arrived");
+    assert_eq!(receipts(store, ann, bob).await, [(Some(9), Some(9)), (None, None)]);
+    assert_eq!(receipts(store, bob, ann).await, [(Some(1), Some(9)), (Some(2), Some(2))]);
+
+    let note = keep(store, message(ann, ann, "c", "note")).await.message_id;
+    mark(store, ann, Which::Ids(vec![note]), true, &[], NOW + 3).await;
+    let own = store.mailbox_page(ann, 2, 1).await.unwrap().messages;
+    assert_eq!(own[0].read_at_ms, Some(NOW + 3), "nothing is masked from oneself");
 }
 
 async fn receipts_are_refused_whole(fixture: Fixture) {
@@ -322,9 +396,11 @@ async fn everything_up_to_a_number_arrives_at_once(fixture: Fixture) {
     }
     keep(store, message(bob, ann, "d", "x")).await;
     assert_eq!(store.senders_of(bob, &Which::UpTo(2)).await.unwrap(), [ann]);
-    let Marked::Done(arrivals) = mark(store, bob, Which::UpTo(2), false, NOW + 1).await else { panic!() };
+    let Marked::Done(arrivals) = mark(store, bob, Which::UpTo(2), false, &[], NOW + 1).await else {
+        panic!()
+    };
     assert_eq!(arrivals[0].message_ids.len(), 2);
-    assert_eq!(mark(store, bob, Which::UpTo(2), false, NOW + 2).await, Marked::Done(vec![]));
+    assert_eq!(mark(store, bob, Which::UpTo(2), false, &[], NOW + 2).await, Marked::Done(vec![]));
     let page = store.mailbox_page(bob, 0, 10).await.unwrap();
     let times: Vec<_> = page.messages.iter().map(|one| one.delivered_at_ms).collect();
     assert_eq!(times, [Some(NOW + 1), Some(NOW + 1), None, None]);

@@ -1,6 +1,6 @@
 //! Notices: for whom they wait, how many, and until when.
 
-use aldis_protocol::{Alert, AlertKind, ContactRequest, DeviceId, RoomInvite, UserId};
+use aldis_protocol::{Alert, AlertKind, ContactLabel, ContactRequest, DeviceId, RoomInvite, UserId};
 use uuid::Uuid;
 
 use super::{Fixture, NOW, device_id, suite};
@@ -44,8 +44,13 @@ fn alert(sequence: u64) -> Notice {
     Notice::Alert(Alert { kind, device_id: None, fingerprint: None, sequence: Some(sequence), hash: None })
 }
 
+fn labelled_request(number: u128, label: Option<&str>) -> Notice {
+    let label = label.map(|text| ContactLabel::new(text).unwrap());
+    Notice::ContactRequest(ContactRequest { user_id: UserId::new(Uuid::from_u128(number)), label })
+}
+
 fn request(number: u128) -> Notice {
-    Notice::ContactRequest(ContactRequest { user_id: UserId::new(Uuid::from_u128(number)) })
+    labelled_request(number, None)
 }
 
 async fn add(at: &Fixture, user: UserId, notice: &Notice, now_ms: i64) {
@@ -193,10 +198,12 @@ async fn one_asker_takes_one_place_whatever_is_said(at: Fixture) {
     let user = at.user().await;
     let device = register(&at, user, "phone", NOW).await;
     for number in 0..3 {
-        add(&at, user, &request(1), NOW + number).await;
+        let label = format!("Ann {number}");
+        add(&at, user, &labelled_request(1, Some(&label)), NOW + number).await;
         add(&at, user, &request(2), NOW + number).await;
     }
-    assert_eq!(at.store.take_notices(user, &device, NOW + 3).await.unwrap(), [request(1), request(2)]);
+    let expected = [labelled_request(1, Some("Ann 2")), request(2)];
+    assert_eq!(at.store.take_notices(user, &device, NOW + 3).await.unwrap(), expected);
 }
 
 async fn a_notice_waits_thirty_days_until_it_is_swept(at: Fixture) {

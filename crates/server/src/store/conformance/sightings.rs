@@ -89,8 +89,7 @@ async fn how_a_user_stands_with_many_is_what_it_is_with_each(at: Fixture) {
             at.store.decide_contact(peer, user, ContactDecision::Allowed, NOW).await.unwrap();
         }
         if number & 4 != 0 {
-            let request = NewRequest { from: peer, to: user, by_address: false };
-            at.store.request_contact(request, &Recipients::default(), NOW).await.unwrap();
+            at.store.request_contact(&request(peer, user), &Recipients::default(), NOW).await.unwrap();
         }
         peers.push(peer);
     }
@@ -103,6 +102,12 @@ async fn how_a_user_stands_with_many_is_what_it_is_with_each(at: Fixture) {
     }
     assert_eq!(stances.len(), 7, "nothing is known of the first");
     assert_eq!(at.store.stances_with(user, &[]).await.unwrap(), HashMap::new());
+}
+
+fn request(from: UserId, to: UserId) -> NewRequest {
+    let mut typed = [0; 32];
+    typed[..16].copy_from_slice(to.as_uuid().as_bytes());
+    NewRequest { from, to, typed, by_address: false, label: None }
 }
 
 /// The pairs in the list, whose numbers have no gaps.
@@ -118,10 +123,9 @@ async fn whatever_two_users_do_about_each_other_is_listed(at: Fixture) {
     let (one, other, nobody) = (at.user().await, at.user().await, some_user());
     assert_eq!(listed(&at).await, []);
     at.store.decide_contact(one, other, ContactDecision::Allowed, NOW).await.unwrap();
-    at.store.forget_contact(one, other, NOW).await.unwrap();
-    let request = |to| NewRequest { from: other, to, by_address: false };
-    at.store.request_contact(request(one), &Recipients::default(), NOW).await.unwrap();
-    at.store.request_contact(request(nobody), &Recipients::default(), NOW).await.unwrap();
+    at.store.forget_contact(one, other, &[0; 32], NOW).await.unwrap();
+    at.store.request_contact(&request(other, one), &Recipients::default(), NOW).await.unwrap();
+    at.store.request_contact(&request(other, nobody), &Recipients::default(), NOW).await.unwrap();
     at.store.decide_contact(one, nobody, ContactDecision::Blocked, NOW).await.unwrap();
     assert_eq!(listed(&at).await, [(one, other), (one, other), (other, one), (other, nobody)]);
     let rest = at.store.standings_after(2, 1).await.unwrap();

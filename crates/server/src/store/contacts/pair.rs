@@ -1,90 +1,158 @@
 //! What stands between two users, and what each of them can do about it.
 
-use aldis_protocol::api::{ContactDecision, ContactState};
+use aldis_protocol::{
+    ContactLabel,
+    api::{ContactDecision, ContactState},
+};
 use aldis_registry::Stance;
 
-/// How one user stands towards another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Side {
-    /// What he decided, and when.
-    pub(super) decision: Option<(ContactDecision, i64)>,
-    /// He asked, and got no answer yet.
-    pub(super) asked: Option<Asked>,
-    /// The other asked, and got no answer yet.
-    pub(super) was_asked_at_ms: Option<i64>,
-    /// He asked or wrote, and did not block the other since.
-    pub(super) reached_out_at_ms: Option<i64>,
-}
+use super::KEPT_MS;
 
-/// A request without an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Asked {
-    /// When it was made first.
-    pub(super) at_ms: i64,
-    /// Whoever made it knows only an address.
-    pub(super) by_address: bool,
+/// How one user stands towards another.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Side {
+    /// What the user decided, and when.
+    pub(super) decision: Option<(ContactDecision, i64)>,
+    /// Since when the user asks, by user id or fingerprint.
+    pub(super) asked_at_ms: Option<i64>,
+    /// Since when the user asks by address. They do not know whom, so nothing that they can see may depend on it.
+    pub(super) asked_by_address_at_ms: Option<i64>,
+    /// Since when the other asks, as far as the user hears of it.
+    pub(super) was_asked_at_ms: Option<i64>,
+    /// When the user last asked or wrote, and did not block the other since.
+    pub(super) reached_out_at_ms: Option<i64>,
+    /// When the user first allowed the other, and did not block them since.
+    pub(super) answered_at_ms: Option<i64>,
+    /// What the other called themselves when they asked.
+    pub(super) label: Option<ContactLabel>,
 }
 
 /// Two users, as the first of them acts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Pair {
-    /// Whoever acts.
+    /// The user who acts.
     pub(super) mine: Side,
     /// The other one.
     pub(super) theirs: Side,
 }
 
+/// A request, as the pair sees it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asking<'a> {
+    /// The asker knows only an address.
+    pub(super) by_address: bool,
+    /// What the asker calls themselves.
+    pub(super) label: Option<&'a ContactLabel>,
+    /// Since when the request has a place; none where the asker has no free one.
+    pub(super) place_since_ms: Option<i64>,
+    /// The asker may have another contact.
+    pub(super) may_add: bool,
+    /// The list of who is asked takes another request.
+    pub(super) has_room: bool,
+}
+
+/// What a request led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Both allow each other from now on: who is asked hears of it.
+    Answered,
+    /// It waits, and who is asked hears of it.
+    Told,
+    /// Who is asked hears of nothing.
+    Unheard,
+}
+
 impl Pair {
-    /// Whoever acts allows the other. If that one asked, it is the answer to it, and both allow each other.
-    pub(super) fn allow(&mut self, now_ms: i64) {
-        if self.theirs.asked.is_some() {
-            return self.befriend(now_ms);
+    /// The user who acts allows the other. If the other asked, both allow each other: true.
+    pub(super) fn allow(&mut self, now_ms: i64) -> bool {
+        if self.theirs.asks() {
+            self.befriend(now_ms);
+            return true;
         }
-        self.mine.decide(ContactDecision::Allowed, now_ms);
+        self.mine.allow(now_ms);
         self.mine.was_asked_at_ms = None;
+        false
     }
 
-    /// Whoever acts blocks the other, and takes back whatever he did to be reached.
+    /// The user who acts blocks the other, and takes back what they did to be reached.
     pub(super) fn block(&mut self, now_ms: i64) {
+        self.mine = Side { decision: self.mine.decision, label: self.mine.label.take(), ..Side::default() };
         self.mine.decide(ContactDecision::Blocked, now_ms);
-        self.mine = Side { asked: None, was_asked_at_ms: None, reached_out_at_ms: None, ..self.mine };
-        self.theirs.was_asked_at_ms = None;
+        self.theirs.hear_no_more();
     }
 
-    /// Whoever acts takes back what he decided and asked, and sets aside what the other asked.
+    /// The user who acts takes back what they decided and asked by id or fingerprint, and sets aside what the other
+    /// asked.
     pub(super) fn forget(&mut self) {
-        if self.mine.asked.is_some() {
-            self.theirs.was_asked_at_ms = None;
-        }
-        self.mine = Side { reached_out_at_ms: self.mine.reached_out_at_ms, ..Side::default() };
+        self.mine.was_asked_at_ms = None;
+        (self.mine.decision, self.mine.label) = (None, None);
+        self.mine.asked_at_ms = None;
+        self.follow_requests();
     }
 
-    /// Whoever acts asks the other to be allowed; `has_room` says whether that one's list takes another request. True
-    /// where he is to hear of it. What the asker's own side shows is the same whatever the other did.
-    pub(super) fn ask(&mut self, by_address: bool, has_room: bool, now_ms: i64) -> bool {
+    /// The user who acts takes back what they asked by address.
+    pub(super) fn take_back_by_address(&mut self) {
+        self.mine.asked_by_address_at_ms = None;
+        self.follow_requests();
+    }
+
+    /// The user who acts asks to become a contact. What they can see of the pair is the same whatever the other did.
+    pub(super) fn ask(&mut self, asking: Asking<'_>, now_ms: i64) -> Outcome {
         if self.mine.has_decided(ContactDecision::Blocked) {
-            return false;
+            return Outcome::Unheard;
+        }
+        if self.theirs.asks() || self.theirs.has_decided(ContactDecision::Allowed) {
+            return self.answer(asking, now_ms);
+        }
+        let Some(since_ms) = asking.place_since_ms else { return Outcome::Unheard };
+        self.mine.reached_out_at_ms = Some(now_ms);
+        let asked_at_ms = match asking.by_address {
+            true => &mut self.mine.asked_by_address_at_ms,
+            false => &mut self.mine.asked_at_ms,
+        };
+        asked_at_ms.get_or_insert(since_ms);
+        if self.theirs.has_decided(ContactDecision::Blocked) {
+            return Outcome::Unheard;
+        }
+        self.theirs.hear(asking, since_ms)
+    }
+
+    /// Of requests that have lapsed nothing is left.
+    pub(super) fn at(mut self, now_ms: i64) -> Self {
+        self.mine.lapse(now_ms);
+        self.theirs.lapse(now_ms);
+        self
+    }
+
+    /// The request of the user who acts answers the other's. Between contacts it changes nothing.
+    fn answer(&mut self, asking: Asking<'_>, now_ms: i64) -> Outcome {
+        let are_contacts =
+            [&self.mine, &self.theirs].iter().all(|side| side.has_decided(ContactDecision::Allowed));
+        if are_contacts || !(asking.may_add || self.mine.is_counted()) {
+            return Outcome::Unheard;
         }
         self.mine.reached_out_at_ms = Some(now_ms);
-        if self.theirs.asked.is_some() || self.theirs.has_decided(ContactDecision::Allowed) {
-            let is_news = !self.mine.has_decided(ContactDecision::Allowed);
-            self.befriend(now_ms);
-            return is_news;
+        self.theirs.be_called(asking.label);
+        self.befriend(now_ms);
+        Outcome::Answered
+    }
+
+    /// The other hears of a request as long as one is made.
+    fn follow_requests(&mut self) {
+        let asks = [self.mine.asked_at_ms, self.mine.asked_by_address_at_ms];
+        match asks.into_iter().flatten().max() {
+            Some(since_ms) => {
+                let heard = &mut self.theirs.was_asked_at_ms;
+                *heard = heard.map(|heard_ms| heard_ms.min(since_ms));
+            }
+            None => self.theirs.hear_no_more(),
         }
-        let asked = self.mine.asked.get_or_insert(Asked { at_ms: now_ms, by_address });
-        asked.by_address &= by_address;
-        let is_heard = has_room && !self.theirs.has_decided(ContactDecision::Blocked);
-        let is_news = is_heard && self.theirs.was_asked_at_ms.is_none();
-        if is_news {
-            self.theirs.was_asked_at_ms = Some(now_ms);
-        }
-        is_news
     }
 
     fn befriend(&mut self, now_ms: i64) {
         for side in [&mut self.mine, &mut self.theirs] {
-            side.decide(ContactDecision::Allowed, now_ms);
-            (side.asked, side.was_asked_at_ms) = (None, None);
+            side.allow(now_ms);
+            (side.asked_at_ms, side.asked_by_address_at_ms, side.was_asked_at_ms) = (None, None, None);
         }
     }
 }
@@ -94,8 +162,7 @@ impl Side {
     pub(super) fn shown(&self) -> Option<(ContactState, i64)> {
         let decision = self.decision.map(|(decision, at_ms)| (decision.into(), at_ms));
         let incoming = self.was_asked_at_ms.map(|at_ms| (ContactState::Incoming, at_ms));
-        let outgoing = self.asked.filter(|asked| !asked.by_address);
-        decision.or(incoming).or(outgoing.map(|asked| (ContactState::Outgoing, asked.at_ms)))
+        decision.or(incoming).or(self.asked_at_ms.map(|at_ms| (ContactState::Outgoing, at_ms)))
     }
 
     /// What of it says who may reach whom.
@@ -106,9 +173,29 @@ impl Side {
         }
     }
 
-    /// Whether it counts among the contacts that a user made himself.
-    pub(super) fn is_counted(&self) -> bool {
-        self.decision.is_some() || self.asked.is_some()
+    /// Whether it counts among the contacts that a user made.
+    pub(super) const fn is_counted(&self) -> bool {
+        self.decision.is_some()
+    }
+
+    /// Whether the user once answered the other: allowed them, asked them or wrote to them.
+    pub(super) const fn has_answered(&self) -> bool {
+        self.answered_at_ms.is_some() || self.reached_out_at_ms.is_some()
+    }
+
+    /// Drops what has lapsed.
+    pub(super) fn lapse(&mut self, now_ms: i64) {
+        let is_kept = |at_ms: &i64| *at_ms > now_ms.saturating_sub(KEPT_MS);
+        self.asked_at_ms = self.asked_at_ms.filter(is_kept);
+        self.asked_by_address_at_ms = self.asked_by_address_at_ms.filter(is_kept);
+        if self.was_asked_at_ms.is_some_and(|at_ms| !is_kept(&at_ms)) {
+            self.hear_no_more();
+        }
+    }
+
+    /// Whether the user has a request to the other.
+    const fn asks(&self) -> bool {
+        self.asked_at_ms.is_some() || self.asked_by_address_at_ms.is_some()
     }
 
     fn has_decided(&self, decision: ContactDecision) -> bool {
@@ -118,6 +205,36 @@ impl Side {
     fn decide(&mut self, decision: ContactDecision, now_ms: i64) {
         if !self.has_decided(decision) {
             self.decision = Some((decision, now_ms));
+        }
+    }
+
+    fn allow(&mut self, now_ms: i64) {
+        self.decide(ContactDecision::Allowed, now_ms);
+        self.answered_at_ms.get_or_insert(now_ms);
+    }
+
+    fn hear(&mut self, asking: Asking<'_>, since_ms: i64) -> Outcome {
+        if self.was_asked_at_ms.is_none() && !asking.has_room {
+            return Outcome::Unheard;
+        }
+        self.be_called(asking.label);
+        if self.was_asked_at_ms.is_some() {
+            return Outcome::Unheard;
+        }
+        self.was_asked_at_ms = Some(since_ms);
+        Outcome::Told
+    }
+
+    /// What the other asked is no longer heard. A label that came with it goes; one of a contact stays.
+    fn hear_no_more(&mut self) {
+        if self.was_asked_at_ms.take().is_some() {
+            self.label = None;
+        }
+    }
+
+    fn be_called(&mut self, label: Option<&ContactLabel>) {
+        if let Some(label) = label {
+            self.label = Some(label.clone());
         }
     }
 }
@@ -133,6 +250,7 @@ mod tests {
         Allow,
         Block,
         Forget,
+        TakeBack,
         Ask { by_address: bool },
     }
 
@@ -141,31 +259,45 @@ mod tests {
             Just(Act::Allow),
             Just(Act::Block),
             Just(Act::Forget),
+            Just(Act::TakeBack),
             any::<bool>().prop_map(|by_address| Act::Ask { by_address }),
         ];
         prop::collection::vec((any::<bool>(), act), 0..30)
     }
 
+    fn asking(by_address: bool, since_ms: i64) -> Asking<'static> {
+        Asking { by_address, label: None, place_since_ms: Some(since_ms), may_add: true, has_room: true }
+    }
+
     impl Pair {
-        fn act(&mut self, by_first: bool, act: Act, now_ms: i64) -> bool {
-            let mut turned = if by_first { *self } else { Self { mine: self.theirs, theirs: self.mine } };
-            let told = match act {
+        fn turned(self) -> Self {
+            Self { mine: self.theirs, theirs: self.mine }
+        }
+
+        fn act(&mut self, by_first: bool, act: Act, now_ms: i64) -> Outcome {
+            let before = std::mem::take(self);
+            let mut pair = if by_first { before } else { before.turned() };
+            let outcome = match act {
                 Act::Allow => {
-                    turned.allow(now_ms);
-                    false
+                    pair.allow(now_ms);
+                    Outcome::Unheard
                 }
                 Act::Block => {
-                    turned.block(now_ms);
-                    false
+                    pair.block(now_ms);
+                    Outcome::Unheard
                 }
                 Act::Forget => {
-                    turned.forget();
-                    false
+                    pair.forget();
+                    Outcome::Unheard
                 }
-                Act::Ask { by_address } => turned.ask(by_address, true, now_ms),
+                Act::TakeBack => {
+                    pair.take_back_by_address();
+                    Outcome::Unheard
+                }
+                Act::Ask { by_address } => pair.ask(asking(by_address, now_ms), now_ms),
             };
-            *self = if by_first { turned } else { Self { mine: turned.theirs, theirs: turned.mine } };
-            told
+            *self = if by_first { pair } else { pair.turned() };
+            outcome
         }
     }
 
@@ -178,6 +310,7 @@ mod tests {
     }
 
     const ASK: Act = Act::Ask { by_address: false };
+    const BY_ADDRESS: Act = Act::Ask { by_address: true };
 
     #[test]
     fn a_request_is_outgoing_here_and_incoming_there() {
@@ -189,7 +322,7 @@ mod tests {
 
     #[test]
     fn requests_that_cross_and_an_answer_allow_both() {
-        for answer in [ASK, Act::Allow] {
+        for answer in [ASK, BY_ADDRESS, Act::Allow] {
             let pair = after(&[(true, ASK), (false, answer)]);
             assert_eq!(pair.mine.shown(), Some((ContactState::Allowed, 1)), "{answer:?}");
             assert_eq!(pair.theirs.shown(), Some((ContactState::Allowed, 1)), "{answer:?}");
@@ -198,49 +331,127 @@ mod tests {
 
     #[test]
     fn a_request_by_address_is_not_listed_until_it_is_answered() {
-        let by_address = Act::Ask { by_address: true };
-        let pair = after(&[(true, by_address)]);
+        let pair = after(&[(true, BY_ADDRESS)]);
         assert_eq!(
             (pair.mine.shown(), pair.theirs.shown().map(|shown| shown.0)),
             (None, Some(ContactState::Incoming))
         );
-        let pair = after(&[(true, by_address), (false, Act::Allow)]);
+        let pair = after(&[(true, BY_ADDRESS), (false, Act::Allow)]);
         assert_eq!(pair.mine.shown(), Some((ContactState::Allowed, 1)));
-        let pair = after(&[(true, by_address), (true, ASK), (true, by_address)]);
-        assert_eq!(pair.mine.shown(), Some((ContactState::Outgoing, 0)));
+    }
+
+    #[test]
+    fn the_time_of_a_request_by_id_told_whose_an_address_was() {
+        let pair = after(&[(true, BY_ADDRESS), (true, ASK), (true, BY_ADDRESS)]);
+        assert_eq!(pair.mine.shown(), Some((ContactState::Outgoing, 1)));
+    }
+
+    #[test]
+    fn what_was_asked_by_address_is_taken_back_by_address_alone() {
+        let pair = after(&[(true, BY_ADDRESS), (true, ASK), (true, Act::Forget)]);
+        assert_eq!(pair.theirs.shown(), Some((ContactState::Incoming, 0)));
+        let pair = after(&[(true, BY_ADDRESS), (true, ASK), (true, Act::TakeBack)]);
+        assert_eq!(pair.mine.shown(), Some((ContactState::Outgoing, 1)));
+        assert_eq!(pair.theirs.shown(), Some((ContactState::Incoming, 0)));
+        let pair = after(&[(true, BY_ADDRESS), (true, ASK), (true, Act::TakeBack), (true, Act::Forget)]);
+        assert_eq!(pair.theirs, Side::default());
     }
 
     #[test]
     fn a_request_is_told_once() {
         let mut pair = Pair::default();
         let told = [true, false, true].map(|_| pair.act(true, ASK, 1));
-        assert_eq!(told, [true, false, false]);
+        assert_eq!(told, [Outcome::Told, Outcome::Unheard, Outcome::Unheard]);
+    }
+
+    #[test]
+    fn a_request_without_a_place_is_as_if_it_had_not_been_made() {
+        let mut pair = Pair::default();
+        let outcome = pair.ask(Asking { place_since_ms: None, ..asking(false, 1) }, 1);
+        assert_eq!((outcome, pair), (Outcome::Unheard, Pair::default()));
+    }
+
+    #[test]
+    fn a_request_without_a_place_still_answers_one() {
+        let mut pair = after(&[(false, ASK)]);
+        let no_place = Asking { place_since_ms: None, ..asking(false, 1) };
+        let full = Asking { may_add: false, ..no_place };
+        assert_eq!(pair.ask(full, 1), Outcome::Unheard, "with as many contacts as may be it adds none");
+        assert_eq!(pair.ask(no_place, 1), Outcome::Answered);
+        assert_eq!(pair.mine.shown(), Some((ContactState::Allowed, 1)));
+    }
+
+    #[test]
+    fn a_label_is_the_latest_that_who_was_asked_hears_of() {
+        let [first, second] = ["Ann", "Ann B."].map(|text| ContactLabel::new(text).unwrap());
+        let named = |label| Asking { label: Some(label), ..asking(false, 1) };
+        let mut pair = Pair::default();
+        pair.ask(named(&first), 1);
+        pair.ask(named(&second), 2);
+        pair.ask(asking(false, 1), 3);
+        assert_eq!(pair.theirs.label, Some(second.clone()));
+        pair.act(false, Act::Allow, 4);
+        assert_eq!(pair.ask(named(&first), 5), Outcome::Unheard);
+        assert_eq!(pair.theirs.label, Some(second), "a contact does not rename themselves");
+        pair.act(false, Act::Forget, 6);
+        assert_eq!(pair.theirs.label, None);
+    }
+
+    #[test]
+    fn a_request_and_what_is_heard_of_it_lapse_together() {
+        let asked = after(&[(true, ASK)]);
+        let kept = asked.clone().at(KEPT_MS - 1);
+        assert_eq!(kept, asked);
+        let lapsed = asked.at(KEPT_MS);
+        assert_eq!((lapsed.mine.shown(), lapsed.theirs), (None, Side::default()));
     }
 
     proptest! {
-        /// Whoever was blocked cannot tell it from a request that nobody answered.
+        /// A user cannot tell that they are blocked from a request that nobody answers.
         #[test]
-        fn a_block_does_not_show_on_the_other_side(before in acts(), after_it in prop::collection::vec(prop_oneof![Just(ASK), Just(Act::Forget), Just(Act::Allow)], 0..6)) {
+        fn a_block_does_not_show_on_the_other_side(
+            before in acts(),
+            after_it in prop::collection::vec(
+                prop_oneof![Just(ASK), Just(BY_ADDRESS), Just(Act::Forget), Just(Act::TakeBack), Just(Act::Allow)],
+                0..6,
+            ),
+        ) {
             let mut blocked = after(&before);
             blocked.theirs = Side::default();
             blocked.mine = Side { was_asked_at_ms: None, ..blocked.mine };
-            let mut free = blocked;
+            let mut free = blocked.clone();
             blocked.act(false, Act::Block, 100);
             for act in after_it {
-                let told = blocked.act(true, act, 101);
+                prop_assert_eq!(blocked.act(true, act, 101), Outcome::Unheard);
                 free.act(true, act, 101);
-                prop_assert!(!told);
                 prop_assert_eq!(blocked.mine.shown(), free.mine.shown());
                 prop_assert_eq!(blocked.mine.stance(), free.mine.stance());
             }
         }
 
+        /// Whose an address is shows nowhere before it is answered.
         #[test]
-        fn whoever_blocked_is_not_reached_out_and_has_no_request(acts in acts()) {
+        fn a_request_by_address_shows_nothing_to_its_asker(acts in prop::collection::vec(
+            prop_oneof![Just(ASK), Just(BY_ADDRESS), Just(Act::Forget), Just(Act::TakeBack), Just(Act::Block), Just(Act::Allow)],
+            0..12,
+        )) {
+            let with: Vec<_> = acts.iter().map(|act| (true, *act)).collect();
+            let mut without = Pair::default();
+            for (number, act) in acts.iter().enumerate() {
+                if !matches!(act, Act::Ask { by_address: true } | Act::TakeBack) {
+                    without.act(true, *act, i64::try_from(number).unwrap());
+                }
+            }
+            prop_assert_eq!(after(&with).mine.shown(), without.mine.shown());
+        }
+
+        #[test]
+        fn a_user_who_blocked_has_not_reached_out_and_has_no_request(acts in acts()) {
             let pair = after(&acts);
-            for (side, other) in [(pair.mine, pair.theirs), (pair.theirs, pair.mine)] {
+            for (side, other) in [(&pair.mine, &pair.theirs), (&pair.theirs, &pair.mine)] {
                 if side.has_decided(ContactDecision::Blocked) {
-                    prop_assert_eq!((side.asked, side.was_asked_at_ms, side.reached_out_at_ms), (None, None, None));
+                    let kept = Side { decision: side.decision, label: side.label.clone(), ..Side::default() };
+                    prop_assert_eq!(side, &kept);
                     prop_assert_eq!(other.was_asked_at_ms, None);
                 }
             }
@@ -249,10 +460,10 @@ mod tests {
         #[test]
         fn nobody_is_asked_without_somebody_asking(acts in acts()) {
             let pair = after(&acts);
-            for (side, other) in [(pair.mine, pair.theirs), (pair.theirs, pair.mine)] {
-                prop_assert!(side.was_asked_at_ms.is_none() || other.asked.is_some());
-                prop_assert!(side.asked.is_none() || side.reached_out_at_ms.is_some());
-                prop_assert!(side.asked.is_none() || other.asked.is_none());
+            for (side, other) in [(&pair.mine, &pair.theirs), (&pair.theirs, &pair.mine)] {
+                prop_assert!(side.was_asked_at_ms.is_none() || other.asks());
+                prop_assert!(!side.asks() || side.reached_out_at_ms.is_some());
+                prop_assert!(!side.asks() || !other.asks());
             }
         }
     }

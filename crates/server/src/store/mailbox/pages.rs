@@ -38,11 +38,11 @@ struct ConversationRow {
 /// Received and sent, and what was sent to oneself once.
 const SELECT_PAGE: &str = "SELECT * FROM ( \
      SELECT * FROM (SELECT message_id, sender_id, sender_device_id, request_id, recipient_id, recipient_seq AS seq, \
-             encrypted_content, created_at_ms, delivered_at_ms, read_at_ms FROM messages \
+             encrypted_content, created_at_ms, delivered_at_ms, read_at_ms, delivered_masked, read_masked FROM messages \
          WHERE recipient_id = $1 AND recipient_seq > $2 ORDER BY recipient_seq LIMIT $3) AS received \
      UNION ALL \
      SELECT * FROM (SELECT message_id, sender_id, sender_device_id, request_id, recipient_id, sender_seq AS seq, \
-             encrypted_content, created_at_ms, delivered_at_ms, read_at_ms FROM messages \
+             encrypted_content, created_at_ms, delivered_at_ms, read_at_ms, delivered_masked, read_masked FROM messages \
          WHERE sender_id = $1 AND sender_seq > $2 AND recipient_id <> $1 ORDER BY sender_seq LIMIT $3) AS sent \
      ) AS both_ways ORDER BY seq LIMIT $3";
 
@@ -59,7 +59,7 @@ const SELECT_CONVERSATION: &str = "WITH both_ways AS ( \
      placed AS (SELECT message_id, seq, CAST(size AS BIGINT) AS size, \
          CAST(SUM(size) OVER (ORDER BY seq DESC) - size AS BIGINT) AS bytes_before FROM page) \
      SELECT m.message_id, m.sender_id, m.sender_device_id, m.request_id, m.recipient_id, placed.seq, \
-         m.encrypted_content, m.created_at_ms, m.delivered_at_ms, m.read_at_ms, placed.size, \
+         m.encrypted_content, m.created_at_ms, m.delivered_at_ms, m.read_at_ms, m.delivered_masked, m.read_masked, placed.size, \
          (SELECT COUNT(*) FROM page) AS found \
      FROM placed JOIN messages m ON m.message_id = placed.message_id \
      WHERE placed.bytes_before <= $5 ORDER BY placed.seq DESC";
@@ -88,7 +88,7 @@ impl Store {
         let (first, last): (i64, i64) = on!(&self.db, r, pool => {
             sqlx::query_as(SELECT_BOUNDS).bind(user.as_uuid()).fetch_one(pool).await?
         });
-        let messages: Result<_, _> = rows.into_iter().map(StoredMessage::try_from).collect();
+        let messages: Result<_, _> = rows.into_iter().map(|row| row.seen_by(user)).collect();
         Ok(MailboxPage { messages: messages?, first_seq: sequence(first), last_seq: sequence(last) })
     }
 
@@ -120,8 +120,7 @@ impl Store {
         let found = rows.first().map_or(0, |row| row.found);
         let is_more = usize::try_from(found).is_ok_and(|found| found > rows.len());
         let bytes = rows.iter().map(|row| usize::try_from(row.size).unwrap_or_default()).sum();
-        let messages: Result<_, _> =
-            rows.into_iter().map(|row| StoredMessage::try_from(row.message)).collect();
+        let messages: Result<_, _> = rows.into_iter().map(|row| row.message.seen_by(user)).collect();
         Ok(ConversationPage { messages: messages?, bytes, is_more })
     }
 

@@ -1,6 +1,6 @@
 //! When messages arrived and were read: once, and never backwards.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use aldis_protocol::{DeviceId, MessageId, UserId};
 use sqlx::{Postgres, Sqlite, Transaction};
@@ -31,7 +31,7 @@ pub(crate) struct NewReceipt {
     pub(crate) is_read: bool,
     /// From which of his devices the word comes.
     pub(crate) device: DeviceId,
-    /// Who of the senders may hear of it; the store does not ask.
+    /// Which of the senders may hear of it. From the others it is masked, for good.
     pub(crate) may_hear: Vec<UserId>,
     /// When.
     pub(crate) now_ms: i64,
@@ -64,6 +64,8 @@ pub(crate) struct Arrival {
     pub(crate) message_ids: Vec<MessageId>,
     /// When they arrived.
     pub(crate) delivered_at_ms: i64,
+    /// The same, as the sender sees it.
+    pub(crate) shown_delivered_at_ms: i64,
     /// When they were read.
     pub(crate) read_at_ms: Option<i64>,
 }
@@ -123,7 +125,7 @@ impl Append for NewReceipt {
                 answers.push(Marked::Unknown);
                 continue;
             };
-            let marked = letters.mark(&ids, receipt.is_read, now_ms);
+            let marked = letters.mark(&ids, receipt, now_ms);
             mailbox.change_undelivered(-marked.newly_delivered);
             answers.push(Marked::Done(marked.arrivals));
         }
@@ -142,6 +144,8 @@ struct Letter {
     recipient: UserId,
     delivered_at_ms: Option<i64>,
     read_at_ms: Option<i64>,
+    delivered_masked: bool,
+    read_masked: bool,
     is_changed: bool,
 }
 
@@ -151,7 +155,16 @@ struct Changes {
     arrivals: Vec<Arrival>,
 }
 
-type LetterRow = (Uuid, Uuid, Uuid, Option<i64>, Option<i64>);
+#[derive(sqlx::FromRow)]
+struct LetterRow {
+    message_id: Uuid,
+    sender_id: Uuid,
+    recipient_id: Uuid,
+    delivered_at_ms: Option<i64>,
+    read_at_ms: Option<i64>,
+    delivered_masked: bool,
+    read_masked: bool,
+}
 
 impl Letters {
     async fn find(tx: &mut Tx, batch: &[NewReceipt]) -> Result<Self, StoreError> {
@@ -178,23 +191,31 @@ impl Letters {
         user: UserId,
         up_to: u64,
     ) -> Result<Vec<MessageId>, StoreError> {
-        let select = "SELECT message_id, sender_id, recipient_id, delivered_at_ms, read_at_ms FROM messages \
+        let select = "SELECT message_id, sender_id, recipient_id, delivered_at_ms, read_at_ms, delivered_masked, \
+             read_masked FROM messages \
              WHERE recipient_id = $1 AND recipient_seq <= $2 AND delivered_at_ms IS NULL";
         let rows: Vec<LetterRow> = within!(tx, connection => {
             let query = sqlx::query_as(select).bind(user.as_uuid()).bind(stored_sequence(up_to));
             query.fetch_all(connection).await?
         });
-        let ids = rows.iter().map(|row| MessageId::new(row.0)).collect();
+        let ids = rows.iter().map(|row| MessageId::new(row.message_id)).collect();
         self.add(rows);
         Ok(ids)
     }
 
     /// What this batch has changed stays as it is.
     fn add(&mut self, rows: Vec<LetterRow>) {
-        for (id, sender, recipient, delivered_at_ms, read_at_ms) in rows {
-            let (sender, recipient) = (UserId::new(sender), UserId::new(recipient));
-            let letter = Letter { sender, recipient, delivered_at_ms, read_at_ms, is_changed: false };
-            self.0.entry(MessageId::new(id)).or_insert(letter);
+        for row in rows {
+            let letter = Letter {
+                sender: UserId::new(row.sender_id),
+                recipient: UserId::new(row.recipient_id),
+                delivered_at_ms: row.delivered_at_ms,
+                read_at_ms: row.read_at_ms,
+                delivered_masked: row.delivered_masked,
+                read_masked: row.read_masked,
+                is_changed: false,
+            };
+            self.0.entry(MessageId::new(row.message_id)).or_insert(letter);
         }
     }
 
@@ -207,28 +228,26 @@ impl Letters {
         Some(ids)
     }
 
-    fn mark(&mut self, ids: &[MessageId], is_read: bool, now_ms: i64) -> Changes {
+    fn mark(&mut self, ids: &[MessageId], receipt: &NewReceipt, now_ms: i64) -> Changes {
+        let hearers: HashSet<UserId> = receipt.may_hear.iter().copied().chain([receipt.user]).collect();
         let mut newly_delivered = 0;
-        let mut groups: BTreeMap<(UserId, i64), Vec<MessageId>> = BTreeMap::new();
+        let mut groups: BTreeMap<(UserId, i64, i64), Vec<MessageId>> = BTreeMap::new();
         for id in ids {
             let Some(letter) = self.0.get_mut(id) else { continue };
             let arrives = letter.delivered_at_ms.is_none();
-            if !(arrives || is_read && letter.read_at_ms.is_none()) {
+            let hears = hearers.contains(&letter.sender);
+            let Some((delivered_at_ms, shown_ms)) = letter.mark(receipt.is_read, hears, now_ms) else {
                 continue;
-            }
-            letter.is_changed = true;
+            };
             newly_delivered += i64::from(arrives);
-            let delivered_at_ms = *letter.delivered_at_ms.get_or_insert(now_ms);
-            if is_read {
-                letter.read_at_ms = Some(now_ms);
-            }
-            groups.entry((letter.sender, delivered_at_ms)).or_default().push(*id);
+            groups.entry((letter.sender, delivered_at_ms, shown_ms)).or_default().push(*id);
         }
-        let read_at_ms = is_read.then_some(now_ms);
-        let arrivals = groups.into_iter().map(|((sender, delivered_at_ms), message_ids)| Arrival {
+        let read_at_ms = receipt.is_read.then_some(now_ms);
+        let arrivals = groups.into_iter().map(|((sender, delivered_at_ms, shown_ms), message_ids)| Arrival {
             sender,
             message_ids,
             delivered_at_ms,
+            shown_delivered_at_ms: shown_ms,
             read_at_ms,
         });
         Changes { newly_delivered, arrivals: arrivals.collect() }
@@ -244,6 +263,27 @@ impl Letters {
             }
         }
         Ok(())
+    }
+}
+
+impl Letter {
+    /// Marks it, if that changes anything. Gives when it arrived, and when it did as its sender sees it.
+    fn mark(&mut self, is_read: bool, hears: bool, now_ms: i64) -> Option<(i64, i64)> {
+        let arrives = self.delivered_at_ms.is_none();
+        let is_news = arrives || is_read && self.read_at_ms.is_none();
+        if !is_news {
+            return None;
+        }
+        self.is_changed = true;
+        if arrives {
+            self.delivered_masked = !hears;
+        }
+        let delivered_at_ms = *self.delivered_at_ms.get_or_insert(now_ms);
+        if is_read {
+            self.read_at_ms = Some(now_ms);
+            self.read_masked = !hears;
+        }
+        Some((delivered_at_ms, if self.delivered_masked { now_ms } else { delivered_at_ms }))
     }
 }
 
@@ -276,8 +316,8 @@ async fn select_sqlite(
     tx: &mut Transaction<'static, Sqlite>,
     ids: &[Uuid],
 ) -> Result<Vec<LetterRow>, StoreError> {
-    let select = "SELECT message_id, sender_id, recipient_id, delivered_at_ms, read_at_ms \
-         FROM json_each($1) AS batch CROSS JOIN messages ON message_id = unhex(batch.value)";
+    let select = "SELECT message_id, sender_id, recipient_id, delivered_at_ms, read_at_ms, delivered_masked, \
+             read_masked FROM json_each($1) AS batch CROSS JOIN messages ON message_id = unhex(batch.value)";
     Ok(sqlx::query_as(select).bind(hex_list(ids.iter().copied())).fetch_all(&mut **tx).await?)
 }
 
@@ -285,7 +325,8 @@ async fn select_postgres(
     tx: &mut Transaction<'static, Postgres>,
     ids: &[Uuid],
 ) -> Result<Vec<LetterRow>, StoreError> {
-    let select = "SELECT message_id, sender_id, recipient_id, delivered_at_ms, read_at_ms FROM messages \
+    let select = "SELECT message_id, sender_id, recipient_id, delivered_at_ms, read_at_ms, delivered_masked, \
+             read_masked FROM messages \
          WHERE message_id = ANY ($1)";
     Ok(sqlx::query_as(select).bind(ids).fetch_all(&mut **tx).await?)
 }
@@ -294,11 +335,15 @@ async fn update_sqlite(
     tx: &mut Transaction<'static, Sqlite>,
     changed: &[(MessageId, Letter)],
 ) -> Result<(), StoreError> {
-    let update = "UPDATE messages SET delivered_at_ms = batch.value ->> 1, read_at_ms = batch.value ->> 2 \
+    let update = "UPDATE messages SET delivered_at_ms = batch.value ->> 1, read_at_ms = batch.value ->> 2, \
+             delivered_masked = batch.value ->> 3, read_masked = batch.value ->> 4 \
          FROM json_each($1) AS batch WHERE message_id = unhex(batch.value ->> 0)";
     let rows: Vec<_> = changed
         .iter()
-        .map(|(id, letter)| (id.as_uuid().simple(), letter.delivered_at_ms, letter.read_at_ms))
+        .map(|(id, letter)| {
+            let masked = (letter.delivered_masked, letter.read_masked);
+            (id.as_uuid().simple(), letter.delivered_at_ms, letter.read_at_ms, masked.0, masked.1)
+        })
         .collect();
     let list = serde_json::to_string(&rows).unwrap_or_default();
     sqlx::query(update).bind(list).execute(&mut **tx).await?;
@@ -309,12 +354,17 @@ async fn update_postgres(
     tx: &mut Transaction<'static, Postgres>,
     changed: &[(MessageId, Letter)],
 ) -> Result<(), StoreError> {
-    let update = "UPDATE messages SET delivered_at_ms = batch.delivered_at_ms, read_at_ms = batch.read_at_ms \
-         FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS batch (message_id, delivered_at_ms, read_at_ms) \
+    let update = "UPDATE messages SET delivered_at_ms = batch.delivered_at_ms, read_at_ms = batch.read_at_ms, \
+             delivered_masked = batch.delivered_masked, read_masked = batch.read_masked \
+         FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::boolean[], $5::boolean[]) \
+             AS batch (message_id, delivered_at_ms, read_at_ms, delivered_masked, read_masked) \
          WHERE messages.message_id = batch.message_id";
     let ids: Vec<Uuid> = changed.iter().map(|(id, _)| id.as_uuid()).collect();
     let delivered: Vec<Option<i64>> = changed.iter().map(|(_, letter)| letter.delivered_at_ms).collect();
     let read: Vec<Option<i64>> = changed.iter().map(|(_, letter)| letter.read_at_ms).collect();
-    sqlx::query(update).bind(ids).bind(delivered).bind(read).execute(&mut **tx).await?;
+    let delivered_masked: Vec<bool> = changed.iter().map(|(_, letter)| letter.delivered_masked).collect();
+    let read_masked: Vec<bool> = changed.iter().map(|(_, letter)| letter.read_masked).collect();
+    let query = sqlx::query(update).bind(ids).bind(delivered).bind(read);
+    query.bind(delivered_masked).bind(read_masked).execute(&mut **tx).await?;
     Ok(())
 }

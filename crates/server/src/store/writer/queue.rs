@@ -156,6 +156,7 @@ mod tests {
             addressee: user(9),
             recipient: user(9),
             encrypted_content: vec![7; 10].into(),
+            is_allowed: true,
             reaches_out: false,
             is_allowed: true,
             now_ms: 0,

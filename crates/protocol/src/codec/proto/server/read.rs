@@ -44,9 +44,10 @@ pub(super) fn body(
         Body::Receipt(body) => ServerMessage::Receipt(read_receipt(&body)?),
         Body::Presence(body) => ServerMessage::Presence(read_presence(body)?),
         Body::Alert(body) => ServerMessage::Alert(read_alert(&body)?),
-        Body::ContactRequest(body) => {
-            ServerMessage::ContactRequest(ContactRequest { user_id: parse("user_id", &body.user_id)? })
-        }
+        Body::ContactRequest(body) => ServerMessage::ContactRequest(ContactRequest {
+            user_id: parse("user_id", &body.user_id)?,
+            label: parse_optional("label", body.label.as_deref())?,
+        }),
         Body::RoomInvite(body) => ServerMessage::RoomInvite(RoomInvite {
             room: room(envelope)?,
             user_id: parse("user_id", &body.user_id)?,

@@ -57,9 +57,10 @@ pub(super) fn body(envelope: &mut Envelope, message: &ServerMessage<'_>) -> Body
         }),
         ServerMessage::Presence(presence) => Body::Presence(write_presence(presence)),
         ServerMessage::Alert(alert) => Body::Alert(write_alert(alert)),
-        ServerMessage::ContactRequest(request) => {
-            Body::ContactRequest(schema::ContactRequest { user_id: request.user_id.to_string() })
-        }
+        ServerMessage::ContactRequest(request) => Body::ContactRequest(schema::ContactRequest {
+            user_id: request.user_id.to_string(),
+            label: request.label.as_ref().map(ToString::to_string),
+        }),
         ServerMessage::RoomInvite(invite) => {
             envelope.room = Some(invite.room.to_string());
             Body::RoomInvite(schema::RoomInvite { user_id: invite.user_id.to_string() })
