@@ -314,12 +314,15 @@ mod tests {
         assert!(has_begun(&mut last));
     }
 
+    /// User, address, place and, while it waits, its turn.
+    type Entered = (u8, u8, Ticket<u8, u8>, Option<Turn>);
+
     proptest! {
         /// Whatever comes and goes, limits hold, nobody waits who need not, and nothing is left in the end.
         #[test]
         fn limits_hold_and_nobody_waits_beside_a_free_place(steps in prop::collection::vec((0_u8..4, 0_u8..3, 0_usize..8), 0..200)) {
             let queue: Queue = FairQueue::new(2, 3);
-            let mut entered: Vec<(u8, u8, Ticket<u8, u8>, Option<Turn>)> = Vec::new();
+            let mut entered: Vec<Entered> = Vec::new();
             for (user, address, end) in steps {
                 if end < entered.len() {
                     drop(entered.remove(end));
