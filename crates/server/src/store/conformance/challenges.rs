@@ -114,7 +114,6 @@ fn message(number: u32, user: UserId) -> NewMessage {
         encrypted_content: vec![7; 100].into(),
         is_allowed: true,
         reaches_out: false,
-        is_allowed: true,
         now_ms: NOW,
     }
 }

@@ -158,7 +158,6 @@ mod tests {
             encrypted_content: vec![7; 10].into(),
             is_allowed: true,
             reaches_out: false,
-            is_allowed: true,
             now_ms: 0,
         };
         push(queue, Queued::Message, message)
