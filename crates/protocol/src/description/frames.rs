@@ -363,9 +363,11 @@ fn from_server(kind: MessageKind) -> Option<Entry> {
             Body::Payload(of::<Alert>),
             golden!("server/alert", "server/alert-minimal"),
         ),
-        MessageKind::ContactRequest => {
-            ("Somebody asks to be allowed.", Members(of::<ContactRequest>), golden!("server/contact_request"))
-        }
+        MessageKind::ContactRequest => (
+            "Somebody asks to be allowed.",
+            Members(of::<ContactRequest>),
+            golden!("server/contact_request", "server/contact_request-minimal"),
+        ),
         MessageKind::RoomInvite => (
             "The owner of a private room invites this user.",
             Members(of::<RoomInvite>),
