@@ -1,7 +1,7 @@
 //! The devices of a user (docs/http.md, "Devices"; docs/protocol/doors.md, "Device").
 
-use aldis_protocol::statement::DeviceStatement;
-use aldis_tests::{Device, Identity, TestServer, base64, now_ms, unbase64, unique};
+use aldis_protocol::{Timestamp, statement::DeviceStatement};
+use aldis_tests::{Device, Frame, Identity, TestServer, base64, now_ms, unbase64, unique};
 use serde_json::{Value, json};
 
 fn listed(devices: &Value, id: &str) -> Value {
@@ -83,6 +83,46 @@ fn the_list_says_who_is_online() {
         let away = listed(&devices, &laptop.id);
         assert_eq!((&away["online"], &away["last_seen"]), (&json!(false), &json!(null)), "{path}");
     }
+}
+
+#[test]
+fn a_device_that_had_just_left_was_last_seen_never() {
+    let server = TestServer::shared();
+    let user = server.user();
+    let phone = user.device("phone");
+    let now_s = || now_ms() / 1000;
+    let last_seen = |device: &Value| {
+        let time: Timestamp = serde_json::from_value(device["last_seen"].clone()).expect("a time");
+        time.as_ms().unsigned_abs() / 1000
+    };
+    for _ in 0..2 {
+        let before = now_s();
+        let mut live = user.opens(&phone.id);
+        let device = listed(&user.http().get("/devices/").expects(200), &phone.id);
+        assert_eq!(device["online"], true);
+        assert!(last_seen(&device) >= before, "{device}");
+        live.socket.sends(&Frame::close(1000, ""));
+        let device = loop {
+            let device = listed(&user.http().get("/devices/").expects(200), &phone.id);
+            if device["online"] == false {
+                break device;
+            }
+        };
+        assert!(last_seen(&device) >= before, "{device}");
+    }
+}
+
+#[test]
+fn a_removed_device_kept_its_name() {
+    let server = TestServer::shared();
+    let user = server.user();
+    let (id, key) = (unique("phone"), Identity::new());
+    let body = json!({"device_id": id, "pubkey": key.public(), "name": "the name"});
+    user.http().post("/devices/register", &body).expects(201);
+    user.http().delete(&format!("/devices/{id}")).expects(204);
+    user.registers(&Device { id: id.clone(), key }).expects(201);
+    let device = listed(&user.http().get("/devices/").expects(200), &id);
+    assert_eq!((&device["name"], &device["last_seen"]), (&Value::Null, &Value::Null), "{device}");
 }
 
 #[test]

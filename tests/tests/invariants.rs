@@ -1,5 +1,6 @@
 //! What architecture.md says of the source, held against the source.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -73,6 +74,65 @@ fn each_layer_of_the_server_imports_only_what_is_to_its_right() {
         }
     }
     assert!(breaches.is_empty(), "{breaches:#?}");
+}
+
+/// What writes without a credential: nobody who is signed in asks for it, or it comes with a proof of its own.
+const WITHOUT_CREDENTIAL: [(&str, &[&str]); 14] = [
+    ("accounts", &["create_account", "replace_password_hash"]),
+    (
+        "administration",
+        &[
+            "disable_account",
+            "enable_account",
+            "import_accounts",
+            "remove_second_factor",
+            "set_password",
+            "sign_out",
+        ],
+    ),
+    ("chain", &["cancel"]),
+    ("chat/expiry", &["sweep_rooms_without_name", "trim_room"]),
+    ("credential", &["begin_for", "begin_for_both"]),
+    ("health", &["probe"]),
+    ("identity", &["create_account_for_key"]),
+    ("mailbox/expiry", &["delete"]),
+    ("notices", &["add_notice", "take_notices"]),
+    ("sightings", &["set_sightings"]),
+    ("sweep", &["set_newest_time", "sweep_rows"]),
+    ("tokens", &["create_family", "use_refresh_token"]),
+    ("totp", &["check_second_factor"]),
+    ("writer", &["write"]),
+];
+
+#[test]
+fn every_change_that_a_signed_in_user_asks_for_begins_with_a_credential() {
+    let listed: BTreeSet<String> = WITHOUT_CREDENTIAL
+        .iter()
+        .flat_map(|(file, functions)| functions.iter().map(move |function| format!("{file}: {function}")))
+        .collect();
+    let mut found = BTreeSet::new();
+    for source in sources("server") {
+        let module = source.path.trim_start_matches("crates/server/src/").trim_end_matches(".rs");
+        let module = module.trim_start_matches("store/");
+        for place in writes(&source.code) {
+            found.insert(format!("{module}: {}", function_around(&source.code, place)));
+        }
+    }
+    assert_eq!(
+        found, listed,
+        "a change begins with `Store::begin_for`; what nobody asks for who is signed in is listed here"
+    );
+}
+
+/// The places where a transaction begins without a credential, or a statement writes outside one.
+fn writes(code: &str) -> impl Iterator<Item = usize> {
+    let begun = code.match_indices("db.begin");
+    begun.chain(code.match_indices(", w, pool =>")).map(|(place, _)| place)
+}
+
+/// The name of the function that begins last before this place.
+fn function_around(code: &str, place: usize) -> String {
+    code[..place].rfind("fn ").map(|start| identifier(&code[start + "fn ".len()..])).unwrap_or_default()
 }
 
 #[test]

@@ -151,3 +151,41 @@ fn auth_is_a_request_at_any_time() {
     peer.sends(auth("early", &user.token));
     assert_eq!(peer.expects("auth_success")["id"], "early", "carried out each time");
 }
+
+#[test]
+fn a_token_in_its_leeway_was_greeted_and_thrown_out_at_once() {
+    let server = TestServer::shared();
+    let user = server.user();
+    let late = token::aged(&user.token, 901, -1);
+    server.http().bearer(&late).get("/devices/").expects(200);
+
+    let mut at_signal = Upgrade::to("/signal").bearer(&late).peer(&server);
+    at_signal.expects_error_and_close("expired_token", 4003);
+    assert_eq!(Upgrade::to("/api/ws").bearer(&late).try_open(&server).unwrap_err().status, 401);
+    assert_eq!(Upgrade::to("/ws").bearer(&late).try_open(&server).unwrap().expects_any_close().0, 4003);
+    let mut at_connect = Upgrade::to("/v1/connect").peer(&server);
+    at_connect.expects("auth_challenge");
+    at_connect.sends(auth("late", &late));
+    at_connect.expects_refusal("expired_token", 4003);
+    let mut at_chat = Upgrade::to(format!("/v1/chat/{}", unique("room"))).peer(&server);
+    at_chat.sends(auth("late", &late));
+    assert_eq!(at_chat.socket.expects_any_close(), (1008, "Invalid token".to_owned()));
+
+    let mut live = signal(&server, &nearly_over(&user));
+    live.expects("auth_required");
+    live.sends(auth("late", &late));
+    assert_eq!(live.expects("auth_failure")["code"], "expired_token");
+    live.sends(auth("good", &user.token));
+    live.expects("auth_success");
+}
+
+#[test]
+fn a_session_has_the_leeway_of_its_token_to_show_the_next_one() {
+    let server = TestServer::shared();
+    let user = server.user();
+    let mut peer = signal(&server, &token::aged(&user.token, 898, 2));
+    let start = Instant::now();
+    peer.expects("auth_required");
+    peer.expects_close(4200, "Re-authentication timeout");
+    assert!(start.elapsed() > Duration::from_secs(5), "{:?}", start.elapsed());
+}

@@ -136,12 +136,13 @@ fn a_factor_asks_for_a_login_of_the_last_five_minutes() {
 }
 
 #[test]
-fn with_a_factor_a_device_is_registered_only_after_a_login_of_the_last_five_minutes() {
+fn a_device_is_registered_only_after_a_login_of_the_last_five_minutes() {
     let server = TestServer::shared();
     let user = server.user();
     let body = || json!({"device_id": unique("phone"), "pubkey": Identity::new().public()});
     let stale = signed_in_before(&server, &user, 310);
-    stale.post("/devices/register", &body()).expects(201);
+    stale.post("/devices/register", &body()).expects_problem(403, "step_up_required");
+    user.http().post("/devices/register", &body()).expects(201);
     let _ = Authenticator::enroll(&user.http());
     stale.post("/devices/register", &body()).expects_problem(403, "step_up_required");
     user.http().post("/devices/register", &body()).expects(201);

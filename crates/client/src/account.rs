@@ -78,7 +78,8 @@ struct State {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum LoginProof<'a> {
-    /// By the key of its own device.
+    /// By the key of its own device. This counts as of the login that registered the device, so it is no login of the
+    /// last five minutes.
     Device,
     /// By the identity's key.
     Key(&'a SecretKey),
@@ -161,8 +162,9 @@ impl Account {
         self.0.server.options(self.credentials())
     }
 
-    /// Proves the account once more: after it was signed out, and where a call needs a login of the last five minutes
-    /// ([`ErrorCode::StepUpRequired`](aldis_protocol::ErrorCode::StepUpRequired)). The tokens until now are given up.
+    /// Proves the account once more: after it was signed out, and, by an identity's key or a password, where a call needs
+    /// a login of the last five minutes ([`ErrorCode::StepUpRequired`](aldis_protocol::ErrorCode::StepUpRequired)). The
+    /// tokens until now are given up.
     ///
     /// # Errors
     /// [`SignInError`].

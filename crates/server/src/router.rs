@@ -78,7 +78,7 @@ use self::{
 use crate::{
     calls::Calls,
     clock::Now,
-    config::{Config, Registration, TokenAlgorithm, Turn},
+    config::{Config, Origin, Registration, TokenAlgorithm, Turn},
     metrics::Metrics,
     store::{self, Store},
 };
@@ -172,7 +172,8 @@ pub(crate) enum Admission {
 #[error("SECRET_KEY is too short; it needs at least 32 bytes")]
 pub(crate) struct SecretKeyTooShort;
 
-const ISSUER: &str = "aldis";
+/// Of a server that knows no public name of its own.
+const NAMELESS_ISSUER: &str = "aldis";
 /// More than an owner needs who cancels a thief's rotation and then makes one himself.
 const ROTATIONS_A_DAY: usize = 3;
 
@@ -346,19 +347,20 @@ fn token_keys(config: &Config, ring: &KeyRing) -> Result<TokenKeys, SecretKeyToo
     ring.iter().skip(1).try_fold(keys, |keys, older| Ok(keys.with_retired(token_keys_of(config, older)?)))
 }
 
+/// Tokens are from this server and for it: two that are given the same secret do not open each other.
 fn token_keys_of(config: &Config, root: &RootKey) -> Result<TokenKeys, SecretKeyTooShort> {
-    let audience = ISSUER;
+    let issuer = config.public_origin.as_ref().map_or(NAMELESS_ISSUER, Origin::as_str);
     match (config.algorithm, &config.secret_key) {
         (TokenAlgorithm::EdDsa, _) => {
             let secret = aldis_auth::SecretKey::from_bytes(root.sub_key("access-tokens-eddsa").as_bytes());
-            Ok(TokenKeys::eddsa(&secret, ISSUER, audience))
+            Ok(TokenKeys::eddsa(&secret, issuer, issuer))
         }
         (TokenAlgorithm::Hs256, Some(secret)) => {
-            TokenKeys::hs256(secret.expose(), ISSUER, audience).map_err(|_| SecretKeyTooShort)
+            TokenKeys::hs256(secret.expose(), issuer, issuer).map_err(|_| SecretKeyTooShort)
         }
         (TokenAlgorithm::Hs256, None) => {
             let secret = aldis_protocol::binary::encode(root.sub_key("access-tokens-hs256").as_bytes());
-            TokenKeys::hs256(&secret, ISSUER, audience).map_err(|_| SecretKeyTooShort)
+            TokenKeys::hs256(&secret, issuer, issuer).map_err(|_| SecretKeyTooShort)
         }
     }
 }

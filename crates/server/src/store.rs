@@ -22,6 +22,7 @@ mod committed;
 #[cfg(test)]
 mod conformance;
 mod contacts;
+mod credential;
 mod db;
 mod devices;
 mod error;
@@ -49,13 +50,14 @@ mod url;
 mod writer;
 
 pub(crate) use self::{
-    accounts::{AccountChange, AccountCreation},
+    accounts::{AccountCreation, AccountState, PasswordChange},
     administration::{AccountSummary, Administered, ImportedAccount},
     blob::{BlobPublication, Precondition},
     chain::ChainChange,
     chat::{BYTES_AROUND_MESSAGE, NewChat, RoomPage, Said},
     committed::{Committed, Durable},
     contacts::{Decided, NewRequest},
+    credential::{Credential, Unauthorized},
     db::calls,
     devices::{Device, DeviceOwner, NewDevice, Registration},
     error::{StoreError, failures},
@@ -63,13 +65,13 @@ pub(crate) use self::{
     keys::{KeyPublication, PublishedKey},
     mailbox::{Arrival, Kept, Marked, NewMessage, NewReceipt, Posted, StoredMessage, Which},
     notices::{Notice, Recipients},
-    revocations::{NumberedRevocation, Revocation},
+    revocations::{KEPT_PER_USER, NumberedRevocation, Revocation},
     rooms::{MemberChange, NewRoom, Revisions, RoomAccess, RoomCreation, StateChange, StateDocument},
     rotation_ends::EndedRotation,
     sightings::Sighting,
     sweep::SweepClock,
     tokens::{FamilyCreation, LoginProof, NewFamily, REFRESH_IDLE_MS, RefreshFamily, RefreshUse},
-    totp::{Evidence, FactorCheck, FactorUse},
+    totp::{Evidence, FactorChange, FactorCheck},
     url::{DatabaseUrl, InvalidDatabaseUrl},
     writer::Submitted,
 };
@@ -171,6 +173,7 @@ impl Store {
             ("contact_requests", contacts::sweep(db, now_ms).await),
             ("standings", standings::sweep(db, now_ms).await),
             ("second_factor_failures", totp::sweep(db, now_ms).await),
+            ("kept_devices", kept::sweep(db, now_ms).await),
             ("messages", mailbox::sweep(db, now_ms).await),
             ("chat_messages", chat::sweep(db, now_ms).await),
         ])

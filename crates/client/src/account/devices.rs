@@ -39,7 +39,8 @@ impl Account {
     }
 
     /// Has the identity sign this program's device, so that others encrypt to it and believe its signatures: after
-    /// [`link`](Self::link), after a login by password, and with the new key after [`rotate`](Self::rotate).
+    /// [`link`](Self::link), after a login by password, and with the new key after [`rotate`](Self::rotate). It needs a
+    /// login of the last five minutes, as all of these do.
     ///
     /// # Errors
     /// [`IdentityError`]; a key that is not the identity's active one is

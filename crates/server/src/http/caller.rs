@@ -34,7 +34,7 @@ impl FromRequestParts<Arc<Node>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, node: &Arc<Node>) -> Result<Self, Problem> {
         let token = bearer(&parts.headers)?.unwrap_or_default();
-        Ok(node.router.caller(token, Now::read())?)
+        Ok(node.router.caller(token, Now::read()).await?)
     }
 }
 

@@ -27,7 +27,7 @@ use crate::{node::Node, router::Caller};
 
 /// Registers a device of the caller's; 20 a user, and 20 a day.
 ///
-/// Where a second factor is enrolled, it needs a login of the last five minutes.
+/// Needs a login of the last five minutes.
 #[utoipa::path(
     post,
     path = "/devices/register",

@@ -27,6 +27,13 @@ pub(crate) struct SignedIn {
     pub(crate) created: bool,
 }
 
+/// Of whom the second factor was asked already, as its code serves once, and whether there was one.
+#[derive(Default)]
+struct Settled {
+    user: Option<UserId>,
+    second_factor: bool,
+}
+
 /// The answer to a challenge over HTTP.
 pub(super) struct ShownKey<'a> {
     pub(super) public_key: &'a [u8; 32],
@@ -63,8 +70,8 @@ impl Router {
         let user = UserId::new(Uuid::now_v7());
         match self.store.create_account(user, &email, &hash, unix_ms_i64()).await? {
             AccountCreation::Created => {
-                let proof = Some(LoginProof::Password(&hash));
-                let login = Login { user, device: None, fingerprint: None, proof };
+                let proof = LoginProof::Password(&hash);
+                let login = Login { user, device: None, fingerprint: None, proof, second_factor: false };
                 self.begin_family(login).await?.ok_or(ACCOUNT_DELETED)
             }
             AccountCreation::EmailTaken => {
@@ -75,7 +82,7 @@ impl Router {
 
     /// Signs in by address and password. A wrong address does the same work as a wrong password.
     pub(crate) async fn login(&self, request: LoginRequest, now: Now) -> Result<TokenResponse, Denied> {
-        let mut settled = None;
+        let mut settled = Settled::default();
         match self.try_login(&request, &mut settled, now).await? {
             Some(tokens) => Ok(tokens),
             // The stored hash was replaced meanwhile: by a new password, or by another login with the same one.
@@ -83,11 +90,10 @@ impl Router {
         }
     }
 
-    /// `settled` is the user whose second factor was taken already: its code serves once.
     async fn try_login(
         &self,
         request: &LoginRequest,
-        settled: &mut Option<UserId>,
+        settled: &mut Settled,
         now: Now,
     ) -> Result<Option<TokenResponse>, Denied> {
         let account = match canonical_email(&request.email) {
@@ -106,15 +112,16 @@ impl Router {
             self.store.replace_password_hash(account.user_id, &account.password_hash, &fresh).await?;
             account.password_hash = fresh;
         }
-        if *settled != Some(account.user_id) {
-            self.require_factor(account.user_id, request.totp_code.as_ref(), now).await?;
-            *settled = Some(account.user_id);
+        if settled.user != Some(account.user_id) {
+            let second_factor = self.require_factor(account.user_id, request.totp_code.as_ref(), now).await?;
+            *settled = Settled { user: Some(account.user_id), second_factor };
         }
         self.begin_family(Login {
             user: account.user_id,
             device: request.device_id.clone(),
             fingerprint: None,
-            proof: Some(LoginProof::Password(&account.password_hash)),
+            proof: LoginProof::Password(&account.password_hash),
+            second_factor: settled.second_factor,
         })
         .await
     }
@@ -185,23 +192,27 @@ impl Router {
     ) -> Result<SignedIn, Denied> {
         let Some(device) = &request.device_id else {
             let (identity, created) = self.account_of_key(key, address, now).await?;
-            self.require_factor(identity.user_id, request.totp_code.as_ref(), now).await?;
+            let second_factor =
+                self.require_factor(identity.user_id, request.totp_code.as_ref(), now).await?;
             let by_key = Login {
                 user: identity.user_id,
                 device: None,
                 fingerprint: Some(identity.fingerprint),
-                proof: Some(LoginProof::IdentityKey(key.as_bytes())),
+                proof: LoginProof::IdentityKey(key.as_bytes()),
+                second_factor,
             };
             let tokens = self.begin_by_key(by_key, key).await?;
             return Ok(SignedIn { tokens, created });
         };
         let owner = self.store.find_device(device).await?.filter(|owner| !owner.removed);
         let identity = self.store.find_identity(key.as_bytes()).await?;
-        let (user, proof) = match (owner, identity) {
-            (Some(owner), _) if owner.pubkey == Some(*key.as_bytes()) => (owner.user_id, None),
+        let (user, proof, second_factor) = match (owner, identity) {
+            (Some(owner), _) if owner.pubkey == Some(*key.as_bytes()) => {
+                (owner.user_id, LoginProof::DeviceKey(key.as_bytes()), false)
+            }
             (Some(owner), Some(identity)) if identity.user_id == owner.user_id => {
-                self.require_factor(owner.user_id, request.totp_code.as_ref(), now).await?;
-                (owner.user_id, Some(LoginProof::IdentityKey(key.as_bytes())))
+                let shown = self.require_factor(owner.user_id, request.totp_code.as_ref(), now).await?;
+                (owner.user_id, LoginProof::IdentityKey(key.as_bytes()), shown)
             }
             _ => {
                 self.refuse_replaced(key).await?;
@@ -212,7 +223,7 @@ impl Router {
             }
         };
         let fingerprint = self.store.fingerprint_of(user).await?;
-        let by_key = Login { user, device: Some(device.clone()), fingerprint, proof };
+        let by_key = Login { user, device: Some(device.clone()), fingerprint, proof, second_factor };
         let tokens = self.begin_by_key(by_key, key).await?;
         Ok(SignedIn { tokens, created: false })
     }

@@ -2,7 +2,7 @@
 
 use aldis_protocol::{ErrorCode, Fingerprint, Hash};
 
-use super::{Caller, Denied, Router, rotation::NO_IDENTITY, tokens::REVOKED};
+use super::{Caller, Denied, Router, rotation::NO_IDENTITY};
 use crate::store::{BlobPublication, Precondition};
 
 const NO_BLOB: Denied = Denied::new(ErrorCode::NotFound, "there is no such blob");
@@ -21,12 +21,11 @@ impl Router {
         content: &[u8],
         precondition: &Precondition,
     ) -> Result<Hash, Denied> {
-        match self.store.publish_blob(caller.user, caller.family, content, precondition).await? {
+        match self.store.publish_blob(&caller.credential(), content, precondition).await? {
             BlobPublication::Published(hash) => Ok(hash),
             BlobPublication::PreconditionRequired => Err(PRECONDITION_REQUIRED),
             BlobPublication::PreconditionFailed => Err(PRECONDITION_FAILED),
             BlobPublication::NoIdentity => Err(NO_IDENTITY),
-            BlobPublication::Revoked => Err(REVOKED),
         }
     }
 

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     clock::{Now, unix_ms_i64},
-    store::{Durable, NewChat, RoomPage, Said, StoreError, Submitted},
+    store::{Credential, Durable, NewChat, RoomPage, Said, StoreError, Submitted},
 };
 
 /// Sessions that are served before others get their turn.
@@ -206,7 +206,8 @@ impl Router {
         }
         // The room that was stored is made for those inside, also where the session ends meanwhile.
         let (router, room) = (Arc::clone(self), room.clone());
-        let made = self.calls.complete(async move { router.make_room(&room, seat.owner).await });
+        let credential = Credential::session(seat.owner);
+        let made = self.calls.complete(async move { router.make_room(&room, &credential).await });
         made.await?
     }
 

@@ -70,7 +70,7 @@ impl Router {
         if peer == caller.user {
             return Err(ONESELF);
         }
-        let decided = self.store.decide_contact(caller.user, peer, decision, unix_ms_i64()).await;
+        let decided = self.store.decide_contact(&caller.credential(), peer, decision, unix_ms_i64()).await;
         self.standing_was_changed(caller.user, peer).await;
         match decided? {
             Decided::Done => Ok(()),
@@ -82,11 +82,11 @@ impl Router {
     /// Takes back what the caller decided about somebody, or asked of them. By address it takes back only a request by
     /// that address, so that nothing tells whose it is.
     pub(crate) async fn remove_contact(&self, caller: &Caller, whom: &Asked) -> Result<(), Denied> {
-        let (from, typed) = (caller.user, whom.typed_by(caller.user));
+        let (from, typed, by) = (caller.user, whom.typed_by(caller.user), caller.credential());
         let (to, by_address) = self.who_is_asked(from, whom).await?;
         let forgotten = match by_address {
-            true => self.store.take_back_request(from, to, &typed, unix_ms_i64()).await,
-            false => self.store.forget_contact(from, to, &typed, unix_ms_i64()).await,
+            true => self.store.take_back_request(&by, to, &typed, unix_ms_i64()).await,
+            false => self.store.forget_contact(&by, to, &typed, unix_ms_i64()).await,
         };
         self.standing_was_changed(from, to).await;
         Ok(forgotten?)
@@ -108,7 +108,8 @@ impl Router {
         let typed = whom.typed_by(from);
         let request = NewRequest { from, to, typed, by_address, label: request.label };
         let live = self.live_devices(to);
-        let is_told = self.store.request_contact(&request, &Recipients::all_but(&live), unix_ms_i64()).await;
+        let (by, waits_for) = (caller.credential(), Recipients::all_but(&live));
+        let is_told = self.store.request_contact(&by, &request, &waits_for, unix_ms_i64()).await;
         self.standing_was_changed(from, to).await;
         if is_told? {
             self.tell_live(to, request.notice(), &live, &[]).await;

@@ -8,10 +8,7 @@ use aldis_protocol::{
     statement::DeviceStatement,
 };
 
-use super::{
-    Caller, Denied, Router, accounts::parse_key, identity::ACCOUNT_DELETED, notices::device_alert,
-    tokens::REVOKED,
-};
+use super::{Caller, Denied, Router, accounts::parse_key, notices::device_alert};
 use crate::{
     clock::{Now, unix_ms_i64},
     store::{self, NewDevice, Registration},
@@ -26,8 +23,8 @@ const ID_TAKEN: Denied = Denied::new(
 );
 
 impl Router {
-    /// Registers a device of the caller's, whose key then signs in without a second factor. The answer says whether it
-    /// is new.
+    /// Registers a device of the caller's, whose key then signs in without a second factor: so it needs a login of a
+    /// moment ago. The answer says whether it is new.
     pub(crate) async fn register_device(
         &self,
         caller: &Caller,
@@ -38,19 +35,17 @@ impl Router {
         })?;
         parse_key(&request.pubkey)?;
         check_name(request.name.as_deref())?;
-        self.step_up_with_factor(caller, Now::read()).await?;
+        let credential = caller.step_up(Now::read())?;
         self.check_statement(caller, &request).await?;
         let now_ms = unix_ms_i64();
         let new = NewDevice {
             device_id: device_id.clone(),
-            user_id: caller.user,
             pubkey: Some(request.pubkey),
             name: request.name,
             created_at_ms: request.created_at_ms.and_then(|ms| i64::try_from(ms).ok()).unwrap_or(now_ms),
             signature: request.signature,
-            family: Some(caller.family),
         };
-        let created = match self.register_within_limit(&new, now_ms).await? {
+        let created = match self.register_within_limit(&credential, &new, now_ms).await? {
             Registration::Registered => {
                 self.known.forget(caller.user);
                 self.alert_of_device(caller, AlertKind::DeviceAdded, &device_id).await;
@@ -60,8 +55,6 @@ impl Router {
             Registration::KeyInUse => return Err(KEY_IN_USE),
             Registration::TooMany => return Err(TOO_MANY),
             Registration::IdTaken => return Err(ID_TAKEN),
-            Registration::NoAccount => return Err(ACCOUNT_DELETED),
-            Registration::Revoked => return Err(REVOKED),
         };
         let registered =
             self.devices(caller).await?.devices.into_iter().find(|device| device.device_id == device_id);
@@ -78,7 +71,7 @@ impl Router {
 
     /// Removes a device of the caller's, closes its socket and revokes what is bound to it.
     pub(crate) async fn remove_device(&self, caller: &Caller, device: &DeviceId) -> Result<(), Denied> {
-        if !self.store.remove_device(caller.user, device, unix_ms_i64()).await? {
+        if !self.store.remove_device(&caller.credential(), device, unix_ms_i64()).await? {
             return Err(Denied::new(ErrorCode::UnknownDevice, "there is no such device of yours"));
         }
         self.revoked().await;
@@ -119,8 +112,17 @@ impl Router {
         }
     }
 
+    /// When a device was last connected, as this node knows it before it is written down.
+    fn last_seen(&self, device: &store::Device, online: bool) -> Option<i64> {
+        let now_ms = online.then(unix_ms_i64);
+        // What is known of before it was registered is about the device that had the id before.
+        let known = self.seen.of_device(&device.device_id).filter(|at_ms| *at_ms >= device.registered_at_ms);
+        now_ms.or(known.max(device.last_seen_at_ms))
+    }
+
     fn shown(&self, device: store::Device) -> Device {
         let online = self.registry.is_online(&device.device_id);
+        let last_seen_ms = self.last_seen(&device, online);
         Device {
             online,
             pubkey: device.pubkey,
@@ -128,7 +130,7 @@ impl Router {
             created_at_ms: u64::try_from(device.created_at_ms).ok(),
             signature: device.signature,
             registered_at: Timestamp::from_ms(device.registered_at_ms),
-            last_seen: device.last_seen_at_ms.map(Timestamp::from_ms),
+            last_seen: last_seen_ms.map(Timestamp::from_ms),
             device_id: device.device_id,
         }
     }

@@ -4,13 +4,16 @@ use aldis_auth::{Claims, PublicKey};
 use aldis_protocol::{AlertKind, DeviceId, ErrorCode, Fingerprint, PendingRotation, Secret, UserId};
 use uuid::Uuid;
 
-use super::{FactorDue, Router, notices::device_alert};
+use super::{
+    FactorDue, Router, notices::device_alert, rotation::PROVISIONAL, sessions::STEP_UP_REQUIRED,
+    tokens::REVOKED, totp::FACTOR_REQUIRED,
+};
 use crate::{
     calls::NotCompleted,
     clock::{Now, unix_ms_i64},
     config::Registration,
     rate::{AddressKey, Limit, Occasional, Wait},
-    store::{self, DeviceOwner, IdentityCreation, NewDevice, StoreError},
+    store::{self, Credential, DeviceOwner, IdentityCreation, NewDevice, StoreError, Unauthorized},
 };
 
 /// A token, shown for a device.
@@ -101,6 +104,9 @@ impl From<NotCompleted> for Denied {
 
 impl From<StoreError> for Denied {
     fn from(error: StoreError) -> Self {
+        if let StoreError::Unauthorized(unauthorized) = error {
+            return unauthorized.into();
+        }
         if matches!(error, StoreError::Overloaded) {
             return Self {
                 retry_after: Some(1),
@@ -119,6 +125,19 @@ impl From<StoreError> for Denied {
     }
 }
 
+impl From<Unauthorized> for Denied {
+    fn from(unauthorized: Unauthorized) -> Self {
+        match unauthorized {
+            Unauthorized::NoAccount => ACCOUNT_DELETED,
+            Unauthorized::Disabled => DISABLED,
+            Unauthorized::Revoked => REVOKED,
+            Unauthorized::StepUpRequired => STEP_UP_REQUIRED,
+            Unauthorized::FactorRequired => FACTOR_REQUIRED,
+            Unauthorized::Provisional => PROVISIONAL,
+        }
+    }
+}
+
 pub(super) const UNKNOWN_DEVICE: Denied =
     Denied::new(ErrorCode::UnknownDevice, "the device is not registered to this user; register it first");
 
@@ -131,6 +150,7 @@ impl Router {
         let proved_at = self.revocations.last();
         let claims = self.check_token_for(&proof.token, proof.device_id.as_ref(), now)?;
         let token = Some(TokenLife::of(&claims));
+        let fingerprint = self.fingerprint_of(claims.sub, now).await?;
         let device = match proof.device_id.or(claims.did) {
             Some(device) => {
                 self.registered_to(claims.sub, &device, now).await?;
@@ -138,7 +158,6 @@ impl Router {
             }
             None => ephemeral(),
         };
-        let fingerprint = self.fingerprint_of(claims.sub, now).await?;
         let family = Some(claims.sid);
         Ok(Identity { user: claims.sub, device, fingerprint, token, family, proved_at })
     }
@@ -178,9 +197,10 @@ impl Router {
             None => {
                 let (user, fingerprint) = self.owner_of_key(&key, address, now).await?;
                 // No session waits for a device that is not there, and nothing is made for half a proof.
-                self.require_factor(user, totp_code.as_ref(), now).await?;
+                let second_factor = self.require_factor(user, totp_code.as_ref(), now).await?;
+                let credential = Credential::identity_key(user, *key.as_bytes(), second_factor);
                 // Boxed, as it is rare and large: every handshake would have its size.
-                Box::pin(self.register_by_name(user, &device)).await?;
+                Box::pin(self.register_by_name(&credential, &device)).await?;
                 Ok(proved(user, device, Some(fingerprint), None))
             }
         }
@@ -260,20 +280,18 @@ impl Router {
         }
     }
 
-    async fn register_by_name(&self, user: UserId, device: &DeviceId) -> Result<(), Denied> {
+    async fn register_by_name(&self, credential: &Credential, device: &DeviceId) -> Result<(), Denied> {
         let now_ms = unix_ms_i64();
         let new = NewDevice {
             device_id: device.clone(),
-            user_id: user,
             pubkey: None,
             name: None,
             created_at_ms: now_ms,
             signature: None,
-            family: None,
         };
-        match self.register_within_limit(&new, now_ms).await? {
+        match self.register_within_limit(credential, &new, now_ms).await? {
             store::Registration::Registered => {
-                self.notify(user, device_alert(AlertKind::DeviceAdded, device), &[device]).await;
+                self.notify(credential.user, device_alert(AlertKind::DeviceAdded, device), &[device]).await;
                 Ok(())
             }
             store::Registration::Unchanged => Ok(()),
@@ -281,10 +299,7 @@ impl Router {
                 ErrorCode::Conflict,
                 "this user has as many devices as may be; remove one first",
             )),
-            store::Registration::IdTaken | store::Registration::KeyInUse | store::Registration::Revoked => {
-                Err(UNKNOWN_DEVICE)
-            }
-            store::Registration::NoAccount => Err(ACCOUNT_DELETED),
+            store::Registration::IdTaken | store::Registration::KeyInUse => Err(UNKNOWN_DEVICE),
         }
     }
 }

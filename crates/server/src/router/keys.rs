@@ -7,7 +7,7 @@ use aldis_protocol::{
     statement::EncryptionKeyStatement,
 };
 
-use super::{Caller, Denied, Router, tokens::REVOKED};
+use super::{Caller, Denied, Router};
 use crate::{
     clock::Now,
     store::{Device, Identity, KeyPublication, PublishedKey},
@@ -46,12 +46,11 @@ impl Router {
             created_at_ms: body.created_at_ms.and_then(|ms| i64::try_from(ms).ok()),
             signature: body.signature,
         };
-        let publication = self.store.publish_encryption_key(caller.user, caller.family, &published, signer);
-        match publication.await? {
+        let publication = self.store.publish_encryption_key(&caller.credential(), &published, signer).await?;
+        match publication {
             KeyPublication::Published => Ok(body),
             KeyPublication::WrongSigner => Err(NOT_SIGNED_BY_IDENTITY),
             KeyPublication::Older => Err(OLDER),
-            KeyPublication::Revoked => Err(REVOKED),
         }
     }
 

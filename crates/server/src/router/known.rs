@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use aldis_protocol::{DeviceId, Fingerprint, UserId};
 use dashmap::DashMap;
 
-use super::Router;
+use super::{Denied, Router, identity::ACCOUNT_DELETED, tokens::INVALID_TOKEN};
 use crate::{
     clock::Now,
-    store::{DeviceOwner, Identity, StoreError},
+    store::{AccountState, DeviceOwner, Identity, StoreError},
 };
 
 /// Accounts, and devices of all of them, that are remembered at most, some 20 MB; then all are forgotten, and each costs
@@ -113,6 +113,12 @@ impl KnownAccounts {
                 device.nothing_waits_until_ms = until_ms;
             }
         });
+    }
+
+    /// Whether there is such an account. What was read of it was true, and its deletion is a revocation: so this may be
+    /// told while the database is away.
+    fn includes(&self, user: UserId) -> bool {
+        self.accounts.contains_key(&user)
     }
 
     fn fingerprint_of(&self, user: UserId, now: Now) -> Option<Option<Fingerprint>> {
@@ -224,19 +230,29 @@ impl Account {
 }
 
 impl Router {
-    /// The fingerprint of a user who has an identity.
-    pub(super) async fn fingerprint_of(
-        &self,
-        user: UserId,
-        now: Now,
-    ) -> Result<Option<Fingerprint>, StoreError> {
-        if let Some(known) = self.known.fingerprint_of(user, now) {
-            return Ok(known);
+    /// Refuses a user of a genuine token who has no account: another server may have the same key.
+    pub(crate) async fn require_account(&self, user: UserId) -> Result<(), Denied> {
+        if self.known.includes(user) { Ok(()) } else { self.read_fingerprint_of(user).await.map(drop) }
+    }
+
+    /// The fingerprint of a user who has an identity. Refuses one who has no account.
+    pub(super) async fn fingerprint_of(&self, user: UserId, now: Now) -> Result<Option<Fingerprint>, Denied> {
+        match self.known.fingerprint_of(user, now) {
+            Some(known) => Ok(known),
+            None => self.read_fingerprint_of(user).await,
         }
+    }
+
+    async fn read_fingerprint_of(&self, user: UserId) -> Result<Option<Fingerprint>, Denied> {
         let read = self.known.begin_read();
-        let fingerprint = self.store.fingerprint_of(user).await?;
-        self.known.remember_fingerprint(user, fingerprint, read);
-        Ok(fingerprint)
+        match self.store.account_state(user).await? {
+            AccountState::Exists { fingerprint } => {
+                self.known.remember_fingerprint(user, fingerprint, read);
+                Ok(fingerprint)
+            }
+            AccountState::Deleted => Err(ACCOUNT_DELETED),
+            AccountState::Unknown => Err(INVALID_TOKEN),
+        }
     }
 
     /// Whether a user has a second factor in force.

@@ -9,7 +9,7 @@ use crate::{
     clock::Now,
     metrics::Metrics,
     rate::{AddressKey, Buckets, ByteBuckets, ByteRate, Limit, Rate, Wait},
-    store::{NewDevice, Registration, StoreError},
+    store::{Credential, NewDevice, Registration, StoreError},
 };
 
 const OFFERS: Rate = Rate::per_minute(30);
@@ -137,28 +137,31 @@ impl Router {
     /// Registers a device, unless its user has registered too many lately. Only a device that is new counts.
     pub(super) async fn register_within_limit(
         &self,
+        credential: &Credential,
         new: &NewDevice,
         now_ms: i64,
     ) -> Result<Registration, Denied> {
+        let user = credential.user;
         let registrations = &self.rates.device_registrations;
-        if let Err(wait) = registrations.take(new.user_id, Now::tick()) {
-            if self.is_registered(new).await? {
-                return Ok(self.store.register_device(new, now_ms).await?);
+        if let Err(wait) = registrations.take(user, Now::tick()) {
+            if self.is_registered(user, new).await? {
+                return Ok(self.store.register_device(credential, new, now_ms).await?);
             }
             let message = "you registered too many devices today; wait before the next one";
             return Err(self.over(Limit::DeviceRegistrations, message, wait));
         }
-        let registered: Result<Registration, StoreError> = self.store.register_device(new, now_ms).await;
+        let registered: Result<Registration, StoreError> =
+            self.store.register_device(credential, new, now_ms).await;
         if !matches!(registered, Ok(Registration::Registered)) {
-            registrations.give_back(&new.user_id);
+            registrations.give_back(&user);
         }
         Ok(registered?)
     }
 
-    /// Whether this is a device of its user already.
-    async fn is_registered(&self, new: &NewDevice) -> Result<bool, StoreError> {
+    /// Whether this is a device of the user already.
+    async fn is_registered(&self, user: UserId, new: &NewDevice) -> Result<bool, StoreError> {
         let owner = self.store.find_device(&new.device_id).await?;
-        Ok(owner.is_some_and(|owner| owner.user_id == new.user_id && !owner.removed))
+        Ok(owner.is_some_and(|owner| owner.user_id == user && !owner.removed))
     }
 
     fn over(&self, limit: Limit, message: &'static str, wait: Wait) -> Denied {

@@ -2,19 +2,19 @@
 //! carried out on the sessions that are here.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::Duration,
 };
 
 use aldis_auth::Claims;
-use aldis_protocol::CloseCode;
+use aldis_protocol::{CloseCode, DeviceId, UserId};
 use uuid::Uuid;
 
 use super::{Closing, Identity, Outlet, Router};
 use crate::{
     clock::{Now, milliseconds, unix_ms_i64},
-    store::{NumberedRevocation, Revocation, StoreError},
+    store::{KEPT_PER_USER, NumberedRevocation, Revocation, StoreError},
 };
 
 /// How many are read at a time.
@@ -32,6 +32,9 @@ pub(super) struct Revocations {
     known: RwLock<Known>,
     kept_ms: u64,
 }
+
+const SESSION_REVOKED: &str = "the session was revoked; sign in again";
+const DEVICE_REMOVED: &str = "the device was removed";
 
 /// What is known of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +56,9 @@ struct Known {
     families: HashSet<Uuid>,
     /// The time of the last one that was forgotten for want of room.
     forgotten_ms: i64,
+    /// Users of whom too many were revoked, and the time of the last one of theirs that was forgotten. Each is among the
+    /// recent ones too.
+    trimmed: HashMap<UserId, i64>,
 }
 
 struct Recent {
@@ -75,7 +81,7 @@ impl Revocations {
 
     /// Whether a token counts.
     pub(super) fn standing(&self, claims: &Claims) -> Standing {
-        self.read().standing(claims.sid, claims.iat)
+        self.read().standing(claims.sub, claims.sid, claims.iat)
     }
 
     /// Lets a session go on with a family, unless that is revoked. A revocation that comes meanwhile waits, and then
@@ -121,11 +127,12 @@ impl Revocations {
 }
 
 impl Known {
-    fn standing(&self, family: Uuid, issued_s: u64) -> Standing {
+    fn standing(&self, user: UserId, family: Uuid, issued_s: u64) -> Standing {
         let issued_ms = i64::try_from(issued_s.saturating_mul(1000)).unwrap_or(i64::MAX);
+        let forgotten_ms = self.trimmed.get(&user).map_or(self.forgotten_ms, |ms| self.forgotten_ms.max(*ms));
         if self.families.contains(&family) {
             Standing::Revoked
-        } else if issued_ms <= self.forgotten_ms {
+        } else if issued_ms <= forgotten_ms {
             Standing::TooOld
         } else {
             Standing::InForce
@@ -138,28 +145,73 @@ impl Known {
             return;
         }
         self.last = entry.number;
-        if let Revocation::Family { family, .. } = entry.revocation {
-            self.families.insert(family);
+        match entry.revocation {
+            Revocation::Family { family, .. } => {
+                self.families.insert(family);
+            }
+            Revocation::Trimmed { user, until_ms } => self.trim(user, until_ms),
+            Revocation::KeyChanged { .. }
+            | Revocation::DeviceRemoved { .. }
+            | Revocation::AccountDisabled { .. }
+            | Revocation::SignedOut { .. }
+            | Revocation::AccountDeleted { .. } => {}
         }
         self.recent.push_back(Recent { entry: entry.clone(), learned });
         if self.recent.len() > LIMIT
             && let Some(oldest) = self.recent.pop_front()
         {
             self.forgotten_ms = self.forgotten_ms.max(oldest.entry.at_ms);
-            self.drop_family(&oldest.entry);
+            self.let_go(&oldest.entry);
         }
     }
 
     /// Forgets those that were learned at this tick and before: the tokens that they concern have expired.
     fn forget(&mut self, until: u64) {
         while let Some(oldest) = self.recent.pop_front_if(|recent| recent.learned <= until) {
-            self.drop_family(&oldest.entry);
+            self.let_go(&oldest.entry);
         }
     }
 
-    fn drop_family(&mut self, entry: &NumberedRevocation) {
-        if let Revocation::Family { family, .. } = entry.revocation {
-            self.families.remove(&family);
+    /// The oldest revocations of a user's sign-ins and devices are written down no more: they are forgotten here too.
+    fn trim(&mut self, user: UserId, until_ms: i64) {
+        let is_of_user = |entry: &NumberedRevocation| entry.revocation.user() == user;
+        let is_trimmed = |entry: &NumberedRevocation| is_of_user(entry) && entry.revocation.is_trimmed();
+        let mut surplus = self
+            .recent
+            .iter()
+            .filter(|recent| is_trimmed(&recent.entry))
+            .count()
+            .saturating_sub(KEPT_PER_USER);
+        let mut families = Vec::new();
+        self.recent.retain(|Recent { entry, .. }| {
+            let is_surplus = surplus > 0 && is_trimmed(entry);
+            surplus -= usize::from(is_surplus);
+            let is_former = is_of_user(entry) && matches!(entry.revocation, Revocation::Trimmed { .. });
+            let goes = is_surplus || is_former;
+            if let (true, Revocation::Family { family, .. }) = (goes, &entry.revocation) {
+                families.push(*family);
+            }
+            !goes
+        });
+        families.iter().for_each(|family| {
+            self.families.remove(family);
+        });
+        self.trimmed.insert(user, until_ms);
+    }
+
+    fn let_go(&mut self, entry: &NumberedRevocation) {
+        match entry.revocation {
+            Revocation::Family { family, .. } => {
+                self.families.remove(&family);
+            }
+            Revocation::Trimmed { user, .. } => {
+                self.trimmed.remove(&user);
+            }
+            Revocation::KeyChanged { .. }
+            | Revocation::DeviceRemoved { .. }
+            | Revocation::AccountDisabled { .. }
+            | Revocation::SignedOut { .. }
+            | Revocation::AccountDeleted { .. } => {}
         }
     }
 }
@@ -196,8 +248,31 @@ impl Router {
         self.revocations.learn(&entries, Now::tick());
         for entry in &entries {
             self.carry_out(&entry.revocation);
+            if let Revocation::Trimmed { user, .. } = entry.revocation {
+                self.end_revoked_sessions_of(user).await?;
+            }
         }
         Ok(is_whole_batch(entries.len()))
+    }
+
+    /// Ends the sessions of a user whose revocations were forgotten, perhaps before this node has read them.
+    async fn end_revoked_sessions_of(&self, user: UserId) -> Result<(), StoreError> {
+        let sessions = self.registry.of_user(user);
+        if sessions.is_empty() {
+            return Ok(());
+        }
+        let in_force = self.store.families_in_force(user).await?;
+        let devices = self.store.devices_of(user).await?;
+        let registered: HashSet<DeviceId> = devices.into_iter().map(|device| device.device_id).collect();
+        for attached in sessions {
+            let outlet = attached.handle;
+            if !outlet.device.is_ephemeral() && !registered.contains(&outlet.device) {
+                outlet.close_with(Closing::new(CloseCode::DeviceUnknown, "", DEVICE_REMOVED));
+            } else if outlet.family().is_some_and(|family| !in_force.contains(&family)) {
+                outlet.close_with(Closing::new(CloseCode::SessionRevoked, "", SESSION_REVOKED));
+            }
+        }
+        Ok(())
     }
 
     /// Says whether there may be more.
@@ -257,22 +332,22 @@ fn is_whole_batch(count: usize) -> bool {
 /// How a revocation ends a session, if it concerns it.
 fn closing(revocation: &Revocation, outlet: &Outlet) -> Option<Closing> {
     let (concerned, code, message) = match revocation {
-        Revocation::Family { family, .. } => (
-            outlet.family() == Some(*family),
-            CloseCode::SessionRevoked,
-            "the session was revoked; sign in again",
-        ),
+        Revocation::Family { family, .. } => {
+            (outlet.family() == Some(*family), CloseCode::SessionRevoked, SESSION_REVOKED)
+        }
         Revocation::KeyChanged { .. } => {
             (true, CloseCode::KeyChanged, "the identity's key has changed; sign in again")
         }
         Revocation::DeviceRemoved { device, .. } => {
-            (outlet.device == *device, CloseCode::DeviceUnknown, "the device was removed")
+            (outlet.device == *device, CloseCode::DeviceUnknown, DEVICE_REMOVED)
         }
         Revocation::AccountDisabled { .. } => (true, CloseCode::AccountDisabled, "the account is disabled"),
         Revocation::SignedOut { .. } => {
             (true, CloseCode::SessionRevoked, "every session of the account was revoked; sign in again")
         }
         Revocation::AccountDeleted { .. } => (true, CloseCode::SessionRevoked, "the account was deleted"),
+        // Which sessions it concerns, only the store can tell.
+        Revocation::Trimmed { .. } => return None,
     };
     let concerned = concerned && outlet.user == revocation.user();
     concerned.then(|| Closing::new(code, "", message))
@@ -280,15 +355,14 @@ fn closing(revocation: &Revocation, outlet: &Outlet) -> Option<Closing> {
 
 #[cfg(test)]
 mod tests {
-    use aldis_protocol::UserId;
-
     use super::*;
 
+    const USER: UserId = UserId::new(Uuid::nil());
     const LIFETIME: Duration = Duration::from_secs(900);
     const KEPT_MS: u64 = 900_000 + CLOCKS_DIFFER_MS;
 
     fn revoked(number: i64, at_ms: i64) -> NumberedRevocation {
-        let revocation = Revocation::Family { user: UserId::new(Uuid::nil()), family: family(number) };
+        let revocation = Revocation::Family { user: USER, family: family(number) };
         NumberedRevocation { number, at_ms, revocation }
     }
 
@@ -297,7 +371,7 @@ mod tests {
     }
 
     fn standing(revocations: &Revocations, number: i64, issued_s: u64) -> Standing {
-        revocations.read().standing(family(number), issued_s)
+        revocations.read().standing(USER, family(number), issued_s)
     }
 
     #[test]
@@ -329,6 +403,29 @@ mod tests {
         revocations.learn(&[revoked(1, 5_000), revoked(2, 5_000)], 5_000);
         revocations.learn(&[revoked(1, 5_000)], 5_000);
         assert_eq!((revocations.last(), revocations.read().recent.len()), (2, 2));
+    }
+
+    #[test]
+    fn a_user_who_signed_out_over_and_over_had_the_tokens_of_all_others_refused() {
+        let revocations = Revocations::new(LIFETIME);
+        let kept = i64::try_from(KEPT_PER_USER).unwrap();
+        let many: Vec<_> = (1..=2 * kept).map(|number| revoked(number, number * 1_000)).collect();
+        revocations.learn(&many, 0);
+        let until_ms = kept * 1_000;
+        let trimmed = |number| {
+            let revocation = Revocation::Trimmed { user: USER, until_ms };
+            NumberedRevocation { number, at_ms: 2 * until_ms, revocation }
+        };
+        revocations.learn(&[trimmed(2 * kept + 1), trimmed(2 * kept + 2)], 0);
+        let known = (revocations.read().recent.len(), revocations.read().families.len());
+        assert_eq!(known, (KEPT_PER_USER + 1, KEPT_PER_USER));
+        assert_eq!(standing(&revocations, 1, 100), Standing::TooOld);
+        assert_eq!(standing(&revocations, kept + 1, 100), Standing::Revoked);
+        assert_eq!(standing(&revocations, 1_000, 101), Standing::InForce);
+        let other = UserId::new(Uuid::from_u128(7));
+        assert_eq!(revocations.read().standing(other, family(1), 1), Standing::InForce);
+        revocations.learn(&[], KEPT_MS);
+        assert!(revocations.read().trimmed.is_empty() && revocations.read().recent.is_empty());
     }
 
     #[test]

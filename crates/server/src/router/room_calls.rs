@@ -9,7 +9,6 @@ use aldis_registry::Seat;
 
 use super::{
     Caller, Denied, Router,
-    identity::ACCOUNT_DELETED,
     rooms::{TOO_MANY_OWNED, UNKNOWN_ROOM},
 };
 use crate::{
@@ -40,17 +39,16 @@ impl Router {
             return Err(NAME_TAKEN);
         }
         let state_writers = state_writers.unwrap_or(StateWriters::Owner);
-        let mut new = NewRoom { room, owner: caller.user, visibility, state_writers, members: Vec::new() };
+        let mut new = NewRoom { room, visibility, state_writers, members: Vec::new() };
         for member in members.unwrap_or_default() {
             new.members.push(self.named_user(caller.user, member).await?);
         }
-        match self.store.create_room(&new, unix_ms_i64()).await? {
+        match self.store.create_room(&caller.credential(), &new, unix_ms_i64()).await? {
             RoomCreation::Created => {}
             RoomCreation::NameTaken => return Err(NAME_TAKEN),
             RoomCreation::TooManyOwned => return Err(TOO_MANY_OWNED),
             RoomCreation::TooManyMembers => return Err(TOO_MANY_MEMBERS),
             RoomCreation::NoSuchUser => return Err(NO_SUCH_USER),
-            RoomCreation::NoAccount => return Err(ACCOUNT_DELETED),
         }
         self.room_changes.note(&new.room);
         match visibility {
@@ -95,7 +93,8 @@ impl Router {
         user: UserRef,
     ) -> Result<(), Denied> {
         let user = self.named_user(caller.user, user).await?;
-        let add = || self.store.add_room_member(room, caller.user, user, unix_ms_i64());
+        let credential = caller.credential();
+        let add = || self.store.add_room_member(&credential, room, user, unix_ms_i64());
         done(self.change_room(caller, room, &MemberChange::UnknownRoom, add).await?)?;
         self.follow_standing(user, user).await;
         Ok(())
@@ -109,7 +108,8 @@ impl Router {
         user: UserRef,
     ) -> Result<(), Denied> {
         let user = self.named_user(caller.user, user).await?;
-        let remove = || self.store.remove_room_member(room, caller.user, user, unix_ms_i64());
+        let credential = caller.credential();
+        let remove = || self.store.remove_room_member(&credential, room, user, unix_ms_i64());
         let visibility = done(self.change_room(caller, room, &MemberChange::UnknownRoom, remove).await?)?;
         // Whoever takes himself out of a public room may be in it like anybody.
         if visibility == RoomVisibility::Private || user != caller.user {
@@ -145,7 +145,8 @@ impl Router {
             return Err(STATE_TOO_DEEP);
         }
         let state = request.state;
-        let set = || self.store.set_room_state(room, caller.user, state.get(), expected);
+        let credential = caller.credential();
+        let set = || self.store.set_room_state(&credential, room, state.get(), expected);
         match self.change_room(caller, room, &StateChange::UnknownRoom, set).await? {
             StateChange::Set(document) => {
                 let revision = document.revision;
@@ -180,7 +181,7 @@ impl Router {
         if changed != *unknown || !is_own() {
             return Ok(changed);
         }
-        self.make_room(room, caller.user).await?;
+        self.make_room(room, &caller.credential()).await?;
         Ok(change().await?)
     }
 }

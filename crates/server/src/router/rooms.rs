@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     clock::unix_ms_i64,
-    store::{NewRoom, RoomCreation, StateDocument, StoreError},
+    store::{Credential, NewRoom, RoomCreation, StateDocument, StoreError, Unauthorized},
 };
 
 /// Why a message about no room is refused.
@@ -111,15 +111,19 @@ impl Router {
     }
 
     /// Makes a room that was joined but never made, before something is written in it.
-    pub(super) async fn make_room(&self, room: &RoomId, owner: UserId) -> Result<(), Denied> {
+    pub(super) async fn make_room(&self, room: &RoomId, credential: &Credential) -> Result<(), Denied> {
+        let owner = credential.user;
         let new = NewRoom {
             room: room.clone(),
-            owner,
             visibility: RoomVisibility::Public,
             state_writers: StateWriters::Owner,
             members: Vec::new(),
         };
-        let owner = match self.store.create_room(&new, unix_ms_i64()).await? {
+        let creation = match self.store.create_room(credential, &new, unix_ms_i64()).await {
+            Err(StoreError::Unauthorized(Unauthorized::NoAccount)) => return Err(self.close_room(room)),
+            creation => creation?,
+        };
+        let owner = match creation {
             RoomCreation::Created => owner,
             RoomCreation::NameTaken => match self.store.room(room, owner).await? {
                 // Another node made the same.
@@ -127,9 +131,7 @@ impl Router {
                 _ => return Err(self.close_room(room)),
             },
             RoomCreation::TooManyOwned => return Err(TOO_MANY_OWNED),
-            RoomCreation::NoAccount | RoomCreation::TooManyMembers | RoomCreation::NoSuchUser => {
-                return Err(self.close_room(room));
-            }
+            RoomCreation::TooManyMembers | RoomCreation::NoSuchUser => return Err(self.close_room(room)),
         };
         self.room_changes.note(room);
         self.registry.make(room, owner);

@@ -9,7 +9,7 @@ use aldis_protocol::{
     },
 };
 
-use super::{Caller, Denied, Router, accounts::ShownKey, tokens::REVOKED};
+use super::{Caller, Denied, Router, accounts::ShownKey};
 use crate::{
     clock::{Now, unix_ms_i64},
     store::{self, ChainChange, IdentityLink, Notice},
@@ -34,7 +34,7 @@ const KEY_IN_USE: Denied =
 const TOO_MANY_ROTATIONS: Denied =
     Denied::new(ErrorCode::RateLimited, "an identity has three rotations a day; try again tomorrow");
 const REPLACED: Denied = Denied::new(ErrorCode::Revoked, "another key has replaced this one");
-const PROVISIONAL: Denied = Denied::new(
+pub(super) const PROVISIONAL: Denied = Denied::new(
     ErrorCode::Forbidden,
     "the identity's key was rotated less than 72 hours ago and can still be cancelled; this has to wait",
 );
@@ -93,7 +93,7 @@ impl Router {
         now: Now,
     ) -> Result<LinkResponse, Denied> {
         self.forbid_while_provisional(caller, now).await?;
-        caller.step_up(now)?;
+        let credential = caller.step_up(now)?;
         let shown = ShownKey {
             public_key: &request.public_key,
             device_id: None,
@@ -101,7 +101,7 @@ impl Router {
             signature: &request.signature,
         };
         let key = self.prove_key(&shown, audience, now).await?;
-        match self.store.link_identity(caller.user, caller.family, key.as_bytes(), unix_ms_i64()).await? {
+        match self.store.link_identity(&credential, key.as_bytes(), unix_ms_i64()).await? {
             IdentityLink::Linked => {
                 let fingerprint = key.fingerprint();
                 let linked = Notice::of_identity(AlertKind::IdentityLinked, fingerprint, None);
@@ -110,7 +110,6 @@ impl Router {
             }
             IdentityLink::HasIdentity => Err(HAS_IDENTITY),
             IdentityLink::KeyInUse => Err(KEY_IN_USE),
-            IdentityLink::Revoked => Err(REVOKED),
         }
     }
 
@@ -121,11 +120,11 @@ impl Router {
         request: &RotateRequest,
         now: Now,
     ) -> Result<(PendingRotation, bool), NotAccepted> {
-        caller.step_up(now)?;
+        let credential = caller.step_up(now)?;
         let rotation = Rotation::try_from(request).map_err(ChainError::from)?;
         self.store.fingerprint_of(caller.user).await?.ok_or(NO_IDENTITY)?;
         let a_day = self.settings.rotations_a_day;
-        let rotated = self.store.rotate(caller.user, caller.family, rotation, a_day, unix_ms_i64());
+        let rotated = self.store.rotate(&credential, rotation, a_day, unix_ms_i64());
         let (link, is_new) = accepted(rotated.await?)?;
         let head = ChainHead { sequence: request.sequence, hash: link.hash() };
         if is_new {
@@ -203,7 +202,6 @@ fn accepted(change: ChainChange) -> Result<(Link, bool), NotAccepted> {
         ChainChange::Refused(error) => Err(error.into()),
         ChainChange::TooMany => Err(TOO_MANY_ROTATIONS.into()),
         ChainChange::NoIdentity => Err(UNKNOWN_IDENTITY.into()),
-        ChainChange::Revoked => Err(REVOKED.into()),
     }
 }
 

@@ -2,7 +2,7 @@
 //! seconds.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -17,86 +17,97 @@ const LIMIT: usize = 65_536;
 /// What was not written down yet.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    devices: Mutex<HashMap<DeviceId, i64>>,
-    users: Mutex<Users>,
+    devices: Mutex<Times<DeviceId>>,
+    users: Mutex<Times<UserId>>,
 }
 
-#[derive(Debug, Default)]
-struct Users {
-    waiting: BTreeMap<UserId, i64>,
+#[derive(Debug)]
+struct Times<K> {
+    waiting: BTreeMap<K, i64>,
     /// What is being written: until that is done, nobody but this knows it.
-    writing: BTreeMap<UserId, i64>,
+    writing: BTreeMap<K, i64>,
 }
 
 impl Seen {
     /// A device is connected now, or was until now.
     pub(super) fn note(&self, device: &DeviceId) {
-        if device.is_ephemeral() {
-            return;
-        }
-        let mut seen = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() < LIMIT || seen.contains_key(device) {
-            seen.insert(device.clone(), unix_ms_i64());
+        if !device.is_ephemeral() {
+            lock(&self.devices).note(device.clone(), unix_ms_i64());
         }
     }
 
-    /// A user shows himself at this time, or did until then.
+    /// A user shows themselves at this time, or did until then.
     pub(super) fn note_user(&self, user: UserId, at_ms: i64) {
-        self.users().note(user, at_ms);
+        lock(&self.users).note(user, at_ms);
+    }
+
+    /// When a device was last connected, where that is not written down yet.
+    pub(super) fn of_device(&self, device: &DeviceId) -> Option<i64> {
+        lock(&self.devices).of(device)
     }
 
     /// When a user was last seen, where that is not written down yet.
     pub(super) fn of_user(&self, user: UserId) -> Option<i64> {
-        let users = self.users();
-        users.waiting.get(&user).max(users.writing.get(&user)).copied()
-    }
-
-    fn take_devices(&self) -> Vec<(DeviceId, i64)> {
-        self.devices.lock().unwrap_or_else(PoisonError::into_inner).drain().collect()
-    }
-
-    fn begin_writing_users(&self) -> BTreeMap<UserId, i64> {
-        let mut users = self.users();
-        // Somebody may have begun to write them and been stopped.
-        let left = std::mem::take(&mut users.writing);
-        left.into_iter().for_each(|(user, at_ms)| users.note(user, at_ms));
-        users.writing = std::mem::take(&mut users.waiting);
-        users.writing.clone()
-    }
-
-    /// What could not be written waits for the next time.
-    fn end_writing_users(&self, written: bool) {
-        let mut users = self.users();
-        let writing = std::mem::take(&mut users.writing);
-        if !written {
-            writing.into_iter().for_each(|(user, at_ms)| users.note(user, at_ms));
-        }
-    }
-
-    fn users(&self) -> MutexGuard<'_, Users> {
-        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.users).of(&user)
     }
 }
 
-impl Users {
-    fn note(&mut self, user: UserId, at_ms: i64) {
-        if self.waiting.len() < LIMIT || self.waiting.contains_key(&user) {
-            let known = self.waiting.entry(user).or_insert(at_ms);
+impl<K> Default for Times<K> {
+    fn default() -> Self {
+        Self { waiting: BTreeMap::new(), writing: BTreeMap::new() }
+    }
+}
+
+impl<K: Ord + Clone> Times<K> {
+    fn note(&mut self, who: K, at_ms: i64) {
+        if self.waiting.len() < LIMIT || self.waiting.contains_key(&who) {
+            let known = self.waiting.entry(who).or_insert(at_ms);
             *known = (*known).max(at_ms);
         }
     }
+
+    fn of(&self, who: &K) -> Option<i64> {
+        self.waiting.get(who).max(self.writing.get(who)).copied()
+    }
+
+    fn begin_writing(&mut self) -> BTreeMap<K, i64> {
+        // Somebody may have begun to write them and been stopped.
+        self.wait_again();
+        self.writing = std::mem::take(&mut self.waiting);
+        self.writing.clone()
+    }
+
+    /// What could not be written waits for the next time.
+    fn end_writing(&mut self, written: bool) {
+        if written {
+            self.writing.clear();
+        } else {
+            self.wait_again();
+        }
+    }
+
+    fn wait_again(&mut self) {
+        let left = std::mem::take(&mut self.writing);
+        left.into_iter().for_each(|(who, at_ms)| self.note(who, at_ms));
+    }
+}
+
+fn lock<K>(times: &Mutex<Times<K>>) -> MutexGuard<'_, Times<K>> {
+    times.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Router {
     /// Writes down when devices were last connected, and users last seen.
     pub(crate) async fn write_seen(&self) {
-        let seen = self.seen.take_devices();
-        if let Err(error) = self.store.set_last_seen(&seen).await {
+        let seen: Vec<_> = lock(&self.seen.devices).begin_writing().into_iter().collect();
+        let written = self.store.set_last_seen(&seen).await;
+        lock(&self.seen.devices).end_writing(written.is_ok());
+        if let Err(error) = written {
             tracing::warn!(%error, devices = seen.len(), "cannot write down when devices were last connected");
         }
-        let seen = self.seen.begin_writing_users();
+        let seen = lock(&self.seen.users).begin_writing();
         let written = self.store.set_sightings(&seen).await;
-        self.seen.end_writing_users(written.is_ok());
+        lock(&self.seen.users).end_writing(written.is_ok());
         if let Err(error) = written {
             tracing::warn!(%error, users = seen.len(), "cannot write down when users were last seen");
         }
@@ -112,31 +123,47 @@ mod tests {
     const USER: UserId = UserId::new(Uuid::from_u128(1));
 
     #[test]
-    fn a_user_is_known_from_here_until_he_is_written_down() {
+    fn a_user_is_known_from_here_until_they_are_written_down() {
         let seen = Seen::default();
+        let (begin, end) =
+            (|| lock(&seen.users).begin_writing(), |written| lock(&seen.users).end_writing(written));
         assert_eq!(seen.of_user(USER), None);
         seen.note_user(USER, 7);
         seen.note_user(USER, 5);
         let at_ms = Some(7);
         assert_eq!(seen.of_user(USER), at_ms);
-        assert_eq!(seen.begin_writing_users().len(), 1);
+        assert_eq!(begin().len(), 1);
         assert_eq!(seen.of_user(USER), at_ms, "while it is written");
-        seen.end_writing_users(false);
+        end(false);
         assert_eq!(seen.of_user(USER), at_ms, "it could not be written");
-        seen.begin_writing_users();
-        assert_eq!(seen.begin_writing_users().len(), 1, "whoever wrote it was stopped");
-        seen.end_writing_users(true);
+        begin();
+        assert_eq!(begin().len(), 1, "the task that wrote it was stopped");
+        end(true);
         assert_eq!(seen.of_user(USER), None);
     }
 
     #[test]
+    fn a_device_that_left_was_last_seen_at_no_time_until_that_was_written_down() {
+        let seen = Seen::default();
+        let phone = DeviceId::new("phone").unwrap();
+        assert_eq!(seen.of_device(&phone), None);
+        seen.note(&phone);
+        let first = seen.of_device(&phone);
+        assert!(first.is_some());
+        lock(&seen.devices).begin_writing();
+        assert_eq!(seen.of_device(&phone), first, "while it is written");
+        lock(&seen.devices).end_writing(true);
+        assert_eq!(seen.of_device(&phone), None);
+    }
+
+    #[test]
     fn no_more_wait_than_there_is_room_for() {
-        let mut users = Users::default();
+        let mut times = Times::default();
         for number in 0..=LIMIT {
-            users.note(UserId::new(Uuid::from_u128(number as u128)), 1);
+            times.note(UserId::new(Uuid::from_u128(number as u128)), 1);
         }
-        assert_eq!(users.waiting.len(), LIMIT);
-        users.note(UserId::new(Uuid::from_u128(0)), 2);
-        assert_eq!(users.waiting.get(&UserId::new(Uuid::from_u128(0))), Some(&2));
+        assert_eq!(times.waiting.len(), LIMIT);
+        times.note(UserId::new(Uuid::from_u128(0)), 2);
+        assert_eq!(times.waiting.get(&UserId::new(Uuid::from_u128(0))), Some(&2));
     }
 }

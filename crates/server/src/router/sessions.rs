@@ -2,16 +2,16 @@
 
 use aldis_protocol::{AlertKind, DeviceId, ErrorCode, api::ChangePasswordRequest};
 
-use super::{Caller, Denied, Outlet, Router, tokens::REVOKED};
+use super::{Caller, Denied, Outlet, Router};
 use crate::{
     clock::{Now, unix_ms_i64},
-    store::{AccountChange, Notice},
+    store::{Credential, Notice, PasswordChange},
 };
 
 /// How long a login counts as of now, in seconds.
 const STEP_UP_SECONDS: u64 = 5 * 60;
 
-const STEP_UP_REQUIRED: Denied =
+pub(super) const STEP_UP_REQUIRED: Denied =
     Denied::new(ErrorCode::StepUpRequired, "this needs a login of the last five minutes; sign in again");
 const WRONG_PASSWORD: Denied = Denied::new(ErrorCode::InvalidCredentials, "`old_password` is wrong");
 const BAD_PASSWORD: Denied = Denied::new(
@@ -27,21 +27,26 @@ const PASSWORD_CHANGED: Denied =
 const PASSWORD_CHANGED_ALERT: Notice = Notice::of_account(AlertKind::PasswordChanged);
 
 impl Caller {
-    /// Whether he signed in a moment ago. What makes a stolen token a lasting credential asks for it.
-    pub(super) fn step_up(&self, now: Now) -> Result<(), Denied> {
+    /// What the caller's changes are asked with.
+    pub(super) fn credential(&self) -> Credential {
+        Credential::token(self.user, self.family, self.device.clone())
+    }
+
+    /// The same, if the caller signed in a moment ago. What makes a stolen token a lasting credential asks for it.
+    pub(super) fn step_up(&self, now: Now) -> Result<Credential, Denied> {
         let since_login = (now.unix_ms / 1000).saturating_sub(self.auth_time);
-        if since_login <= STEP_UP_SECONDS { Ok(()) } else { Err(STEP_UP_REQUIRED) }
+        if since_login <= STEP_UP_SECONDS {
+            Ok(Credential::recent_login(self.user, self.family, self.device.clone()))
+        } else {
+            Err(STEP_UP_REQUIRED)
+        }
     }
 }
 
 impl Router {
     /// Signs the caller out, here or everywhere.
     pub(crate) async fn logout(&self, caller: &Caller, everywhere: bool) -> Result<(), Denied> {
-        if everywhere {
-            self.store.revoke_families(caller.user, unix_ms_i64()).await?;
-        } else {
-            self.store.revoke_family(caller.user, caller.family, unix_ms_i64()).await?;
-        }
+        self.store.revoke_families(&caller.credential(), everywhere, unix_ms_i64()).await?;
         self.revoked().await;
         Ok(())
     }
@@ -55,9 +60,7 @@ impl Router {
     ) -> Result<(), Denied> {
         self.forbid_while_provisional(caller, now).await?;
         let ChangePasswordRequest { old_password, new_password } = request;
-        if old_password.is_none() {
-            caller.step_up(now)?;
-        }
+        let credential = if old_password.is_some() { caller.credential() } else { caller.step_up(now)? };
         self.passwords.check(new_password.expose()).map_err(|_| BAD_PASSWORD)?;
         let stored = self.store.password_hash_of(caller.user).await?;
         if let Some(old) = old_password {
@@ -68,8 +71,10 @@ impl Router {
         }
         let stored = stored.ok_or(NO_PASSWORD)?;
         let fresh = self.passwords.hash(new_password.expose().to_owned()).await?;
-        let changed = self.store.change_password(caller.user, caller.family, &stored, &fresh, unix_ms_i64());
-        self.account_changed(changed.await?).await?;
+        match self.store.change_password(&credential, &stored, &fresh, unix_ms_i64()).await? {
+            PasswordChange::Done => self.revoked().await,
+            PasswordChange::Overtaken => return Err(PASSWORD_CHANGED),
+        }
         let own: Vec<&DeviceId> = caller.device.iter().collect();
         // What a key has proved goes on, with the caller's own sign-in.
         let ends = |outlet: &Outlet| outlet.family().is_some_and(|family| family != caller.family);
@@ -80,19 +85,8 @@ impl Router {
     /// Deletes the caller's account.
     pub(crate) async fn delete_account(&self, caller: &Caller, now: Now) -> Result<(), Denied> {
         self.forbid_while_provisional(caller, now).await?;
-        caller.step_up(now)?;
-        let deleted = self.store.delete_account(caller.user, caller.family, unix_ms_i64()).await?;
-        self.account_changed(deleted).await
-    }
-
-    async fn account_changed(&self, change: AccountChange) -> Result<(), Denied> {
-        match change {
-            AccountChange::Done => {
-                self.revoked().await;
-                Ok(())
-            }
-            AccountChange::Revoked => Err(REVOKED),
-            AccountChange::PasswordChanged => Err(PASSWORD_CHANGED),
-        }
+        self.store.delete_account(&caller.step_up(now)?, unix_ms_i64()).await?;
+        self.revoked().await;
+        Ok(())
     }
 }

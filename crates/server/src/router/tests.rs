@@ -1,6 +1,7 @@
 //! The router alone: what it asks the store, and in which order it carries things out.
 
 mod rotation_ends;
+mod trimmed_revocations;
 
 mod rooms;
 
@@ -17,7 +18,7 @@ use super::{Admission, Outlet, Reply, Router, new_session_id};
 use crate::{
     clock::{Now, unix_ms_i64},
     config::{Config, Loaded},
-    store::{Store, StoreOptions},
+    store::{Credential, LoginProof, NewFamily, Store, StoreOptions},
 };
 
 struct Node {
@@ -44,6 +45,16 @@ impl Node {
         user
     }
 
+    /// A sign-in of a user.
+    async fn sign_in(&self, user_id: UserId) -> Uuid {
+        let family_id = Uuid::now_v7();
+        let token_hash = aldis_protocol::Hash::of(family_id.as_bytes()).0;
+        let family = NewFamily { family_id, user_id, device_id: None, token_hash, second_factor: false };
+        let proof = LoginProof::Password("hash");
+        self.router.store.create_family(&family, proof, unix_ms_i64()).await.unwrap();
+        family_id
+    }
+
     fn session(&self, user: UserId) -> Arc<Outlet> {
         let device = DeviceId::ephemeral(Uuid::now_v7());
         let outlet = Arc::new(Outlet::new(new_session_id(), user, device, None, None, Codec::Json));
@@ -53,7 +64,10 @@ impl Node {
 
     async fn allow(&self, user: UserId, peer: UserId) {
         let (store, now_ms) = (&self.router.store, unix_ms_i64());
-        store.decide_contact(user, peer, ContactDecision::Allowed, now_ms).await.unwrap();
+        store
+            .decide_contact(&Credential::session(user), peer, ContactDecision::Allowed, now_ms)
+            .await
+            .unwrap();
         self.router.relations.forget(user, peer);
     }
 
@@ -86,7 +100,11 @@ async fn whoever_cannot_be_reached_costs_the_same_look_ups() {
     let node = Node::start().await;
     let (user, live, away) = (node.user().await, node.user().await, node.user().await);
     let blocker = node.user().await;
-    node.router.store.decide_contact(blocker, user, ContactDecision::Blocked, unix_ms_i64()).await.unwrap();
+    node.router
+        .store
+        .decide_contact(&Credential::session(blocker), user, ContactDecision::Blocked, unix_ms_i64())
+        .await
+        .unwrap();
     let sender = node.session(user);
     let (stranger, blocking) = (node.session(live), node.session(blocker));
     let targets = [
@@ -243,7 +261,7 @@ async fn what_another_node_changed_is_carried_out_when_it_is_read() {
     for (decision, shown) in
         [(ContactDecision::Allowed, (Status::Online, 1)), (ContactDecision::Blocked, (Status::Offline, 0))]
     {
-        store.decide_contact(peer, user, decision, now_ms).await.unwrap();
+        store.decide_contact(&Credential::session(peer), user, decision, now_ms).await.unwrap();
         assert_eq!(told(&node, &watcher, peer), None, "not read yet");
         node.router.read_standings().await.unwrap();
         assert_eq!(told(&node, &watcher, peer), Some(shown));

@@ -11,9 +11,10 @@ use rand::RngExt;
 use uuid::Uuid;
 
 use super::{
-    Denied, Outlet, Router,
+    Denied, Outlet, Router, TokenLife,
     identity::{DISABLED, UNKNOWN_DEVICE},
     revocations::Standing,
+    totp::FACTOR_REQUIRED,
 };
 use crate::{
     clock::{Now, unix_ms_i64},
@@ -26,7 +27,7 @@ pub(crate) struct Caller {
     pub(crate) user: UserId,
     /// The sign-in that the token descends from.
     pub(crate) family: Uuid,
-    /// When he last proved himself by more than a token, in Unix seconds.
+    /// When the user last proved who they are, by a password or an identity's key, in Unix seconds.
     pub(crate) auth_time: u64,
     /// The device that the token is bound to.
     pub(crate) device: Option<DeviceId>,
@@ -37,19 +38,24 @@ pub(super) struct Login<'a> {
     pub(super) user: UserId,
     pub(super) device: Option<DeviceId>,
     pub(super) fingerprint: Option<Fingerprint>,
-    /// Where it was a password or an identity's key.
-    pub(super) proof: Option<LoginProof<'a>>,
+    pub(super) proof: LoginProof<'a>,
+    /// Whether the second factor was shown.
+    pub(super) second_factor: bool,
 }
 
 pub(super) const REVOKED: Denied = Denied::new(ErrorCode::Revoked, "the session was revoked; sign in again");
+pub(super) const INVALID_TOKEN: Denied =
+    Denied::new(ErrorCode::InvalidToken, "the token is not valid; sign in again");
+const EXPIRED_TOKEN: Denied = Denied::new(ErrorCode::ExpiredToken, "the token has expired; refresh it");
 const REFRESH_REUSED_ALERT: Notice = Notice::of_account(AlertKind::RefreshReused);
 const INVALID_REFRESH: Denied =
     Denied::new(ErrorCode::InvalidToken, "the refresh token is not valid; sign in again");
 
 impl Router {
     /// Who shows this token over HTTP.
-    pub(crate) fn caller(&self, token: &str, now: Now) -> Result<Caller, Denied> {
+    pub(crate) async fn caller(&self, token: &str, now: Now) -> Result<Caller, Denied> {
         let claims = self.check_token(token, now)?;
+        self.require_account(claims.sub).await?;
         Ok(Caller { user: claims.sub, device: claims.did, family: claims.sid, auth_time: claims.auth_time })
     }
 
@@ -60,16 +66,14 @@ impl Router {
         (!keys.is_empty()).then_some(JsonWebKeySet { keys })
     }
 
-    /// Whether a token is good, without asking anybody.
+    /// Whether a token is good, without asking anybody. One that expired a moment ago is, for the clocks of nodes differ.
     pub(crate) fn check_token(&self, token: &str, now: Now) -> Result<Claims, Denied> {
         if token.is_empty() {
             return Err(Denied::new(ErrorCode::MissingToken, "a token is needed"));
         }
         let claims = self.tokens.verify(token, now.unix_ms).map_err(|error| match error {
-            TokenError::Expired => Denied::new(ErrorCode::ExpiredToken, "the token has expired; refresh it"),
-            TokenError::Invalid => {
-                Denied::new(ErrorCode::InvalidToken, "the token is not valid; sign in again")
-            }
+            TokenError::Expired => EXPIRED_TOKEN,
+            TokenError::Invalid => INVALID_TOKEN,
         })?;
         match self.revocations.standing(&claims) {
             Standing::InForce => Ok(claims),
@@ -80,7 +84,7 @@ impl Router {
 
     /// Whether a token is good that a live session shows. From then on the session ends with the token's family.
     pub(crate) fn renew_token(&self, outlet: &Outlet, token: &str, now: Now) -> Result<Claims, Denied> {
-        let claims = self.check_token(token, now)?;
+        let claims = self.check_token_of_session(token, now)?;
         let is_its_own =
             claims.sub == outlet.user && claims.did.as_ref().is_none_or(|device| *device == outlet.device);
         // A session proved by a key ends with the key, whatever token it shows.
@@ -88,14 +92,20 @@ impl Router {
         if is_its_own && !renewed() { Err(REVOKED) } else { Ok(claims) }
     }
 
-    /// Whether a token is good, and for this device. A token for one device opens no other.
+    /// Whether a token is good for a session, which would end at once with one that has expired, be it a moment ago.
+    fn check_token_of_session(&self, token: &str, now: Now) -> Result<Claims, Denied> {
+        let claims = self.check_token(token, now)?;
+        if TokenLife::of(&claims).expires_ms > now.unix_ms { Ok(claims) } else { Err(EXPIRED_TOKEN) }
+    }
+
+    /// Whether a token is good for a session of this device. A token for one device opens no other.
     pub(crate) fn check_token_for(
         &self,
         token: &str,
         device: Option<&DeviceId>,
         now: Now,
     ) -> Result<Claims, Denied> {
-        let claims = self.check_token(token, now)?;
+        let claims = self.check_token_of_session(token, now)?;
         match (device, &claims.did) {
             (Some(asked), Some(bound)) if asked != bound => {
                 Err(Denied::new(ErrorCode::InvalidToken, "the token is for another device"))
@@ -107,7 +117,7 @@ impl Router {
     /// Begins a family of tokens with a login of now. None where the login no longer holds: the account was deleted, or
     /// its password or key changed, while it was looked at.
     pub(super) async fn begin_family(&self, login: Login<'_>) -> Result<Option<TokenResponse>, Denied> {
-        let Login { user, device, fingerprint, proof } = login;
+        let Login { user, device, fingerprint, proof, second_factor } = login;
         let refresh = RefreshToken::first(rand::rng().random());
         let now_ms = unix_ms_i64();
         let family = NewFamily {
@@ -115,18 +125,20 @@ impl Router {
             user_id: user,
             device_id: device.clone(),
             token_hash: refresh.hash(),
+            second_factor,
         };
-        match self.store.create_family(&family, proof, now_ms).await? {
-            FamilyCreation::Created => {}
+        let auth_time_ms = match self.store.create_family(&family, proof, now_ms).await? {
+            FamilyCreation::Created { auth_time_ms } => auth_time_ms,
             FamilyCreation::Refused => return Ok(None),
+            FamilyCreation::FactorRequired => return Err(FACTOR_REQUIRED),
             FamilyCreation::Disabled => return Err(DISABLED),
             FamilyCreation::UnknownDevice => return Err(UNKNOWN_DEVICE),
-        }
+        };
         let family = RefreshFamily {
             family_id: family.family_id,
             user_id: user,
             device_id: device,
-            auth_time_ms: now_ms,
+            auth_time_ms,
             expires_at_ms: now_ms + REFRESH_IDLE_MS,
         };
         self.token_pair(family, &refresh, fingerprint).map(Some)

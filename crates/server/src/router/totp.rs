@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::{Caller, Denied, Router};
 use crate::{
     clock::{Now, unix_ms_i64},
-    store::{Evidence, FactorCheck, FactorUse, Notice},
+    store::{Credential, Evidence, FactorChange, FactorCheck, Notice},
 };
 
 /// What second factors are sealed and recognised with.
@@ -35,7 +35,7 @@ const PURPOSE: &str = "totp";
 
 const TOTP_CHANGED: Notice = Notice::of_account(AlertKind::TotpChanged);
 
-const REQUIRED: Denied =
+pub(super) const FACTOR_REQUIRED: Denied =
     Denied::new(ErrorCode::TotpRequired, "this account has a second factor; add `totp_code`");
 const INVALID: Denied =
     Denied::new(ErrorCode::InvalidTotp, "the code is wrong or was used before; wait for the app's next one");
@@ -53,14 +53,14 @@ impl Router {
     /// Gives the caller a new secret and recovery codes, in force once a first code was verified.
     pub(crate) async fn enroll_totp(&self, caller: &Caller, now: Now) -> Result<TotpEnrollment, Denied> {
         self.forbid_while_provisional(caller, now).await?;
-        caller.step_up(now)?;
+        let credential = caller.step_up(now)?;
         let account = self.account_name(caller.user).await?;
         let secret = TotpSecret::new(rand::rng().random());
         let codes: Vec<_> =
             iter::repeat_with(|| RecoveryCode::generate(&mut rand::rng())).take(RECOVERY_CODES).collect();
         let hashes: Vec<_> = codes.iter().map(|code| self.factors.hash(code, caller.user)).collect();
         let sealed = self.factors.seal(&secret, caller.user)?;
-        if !self.store.enroll_totp(caller.user, &sealed, &hashes).await? {
+        if !self.store.enroll_totp(&credential, &sealed, &hashes, unix_ms_i64()).await? {
             return Err(IN_FORCE);
         }
         Ok(TotpEnrollment {
@@ -74,10 +74,10 @@ impl Router {
     /// Takes a code of the app, and puts the caller's factor in force if it is not yet.
     pub(crate) async fn verify_totp(&self, caller: &Caller, code: &str, now: Now) -> Result<(), Denied> {
         self.forbid_while_provisional(caller, now).await?;
-        caller.step_up(now)?;
+        let credential = caller.step_up(now)?;
         let was_in_force = self.store.has_second_factor(caller.user).await?;
         let shown = TotpCode::parse(code).map(SecondFactor::Totp).ok();
-        self.use_factor(caller.user, FactorUse::Confirmation, shown, now).await?;
+        self.change_factor(&credential, FactorChange::Confirmation, shown, now).await?;
         self.known.forget(caller.user);
         if !was_in_force {
             self.notify(caller.user, TOTP_CHANGED, &[]).await;
@@ -88,27 +88,32 @@ impl Router {
     /// Removes the caller's factor for a code of the app or a recovery code.
     pub(crate) async fn remove_totp(&self, caller: &Caller, code: &str, now: Now) -> Result<(), Denied> {
         self.forbid_while_provisional(caller, now).await?;
-        caller.step_up(now)?;
-        self.use_factor(caller.user, FactorUse::Removal, SecondFactor::parse(code).ok(), now).await?;
+        let credential = caller.step_up(now)?;
+        let shown = SecondFactor::parse(code).ok();
+        self.change_factor(&credential, FactorChange::Removal, shown, now).await?;
         self.known.forget(caller.user);
         self.notify(caller.user, TOTP_CHANGED, &[]).await;
         Ok(())
     }
 
-    /// Takes the second factor that was due.
-    pub(crate) async fn settle(&self, due: FactorDue, now: Now) -> Result<(), Denied> {
-        let Some(code) = due.code else { return self.refuse_without_code(due.user).await };
+    /// Takes the second factor that was due. Says whether it was shown: it may have been removed since it was found to be
+    /// due.
+    pub(crate) async fn settle(&self, due: FactorDue, now: Now) -> Result<bool, Denied> {
+        let Some(code) = due.code else {
+            self.refuse_without_code(due.user).await?;
+            return Ok(false);
+        };
         let shown = SecondFactor::parse(code.expose()).ok();
-        match self.use_factor(due.user, FactorUse::SignIn, shown, now).await {
-            // It was removed since it was found to be due.
-            Err(denied) if denied == NOT_ENROLLED => Ok(()),
-            settled => settled,
+        match self.use_factor(due.user, shown, now).await {
+            Ok(()) => Ok(true),
+            Err(denied) if denied == NOT_ENROLLED => Ok(false),
+            Err(denied) => Err(denied),
         }
     }
 
     /// Nobody is refused by memory alone: his factor may have been taken away on another node a moment ago.
     async fn refuse_without_code(&self, user: UserId) -> Result<(), Denied> {
-        if self.store.has_second_factor(user).await? { Err(REQUIRED) } else { Ok(()) }
+        if self.store.has_second_factor(user).await? { Err(FACTOR_REQUIRED) } else { Ok(()) }
     }
 
     /// What is due from somebody who signs in and has shown this code, if he has a second factor.
@@ -122,41 +127,34 @@ impl Router {
         Ok(enrolled.then_some(FactorDue { user, code }))
     }
 
-    /// Asks somebody who signs in over HTTP for his second factor, if he has one by now.
+    /// Asks somebody who signs in over HTTP for their second factor, if they have one by now. Says whether they have
+    /// shown it.
     pub(super) async fn require_factor(
         &self,
         user: UserId,
         code: Option<&Secret<'static>>,
         now: Now,
-    ) -> Result<(), Denied> {
+    ) -> Result<bool, Denied> {
         if !self.store.has_second_factor(user).await? {
-            return Ok(());
+            return Ok(false);
         }
         self.settle(FactorDue { user, code: code.cloned() }, now).await
     }
 
-    /// Asks for a login of a moment ago where the caller has a second factor: his token may be one that was stolen.
-    pub(super) async fn step_up_with_factor(&self, caller: &Caller, now: Now) -> Result<(), Denied> {
-        if self.store.has_second_factor(caller.user).await? { caller.step_up(now) } else { Ok(()) }
+    async fn use_factor(&self, user: UserId, shown: Option<SecondFactor>, now: Now) -> Result<(), Denied> {
+        let judge = |sealed: &[u8]| self.factors.judge_shown(shown, user, sealed, now);
+        outcome(self.store.check_second_factor(user, unix_ms_i64(), judge).await?)
     }
 
-    /// What no code could be is as wrong as a wrong one.
-    async fn use_factor(
+    async fn change_factor(
         &self,
-        user: UserId,
-        shown_for: FactorUse,
+        credential: &Credential,
+        change: FactorChange,
         shown: Option<SecondFactor>,
         now: Now,
     ) -> Result<(), Denied> {
-        let judge = |sealed: &[u8]| {
-            shown.map_or(Evidence::Wrong, |shown| self.factors.judge(&shown, user, sealed, now))
-        };
-        match self.store.check_second_factor(user, shown_for, unix_ms_i64(), judge).await? {
-            FactorCheck::Accepted => Ok(()),
-            FactorCheck::Wrong => Err(INVALID),
-            FactorCheck::Locked => Err(LOCKED),
-            FactorCheck::NotEnrolled => Err(NOT_ENROLLED),
-        }
+        let judge = |sealed: &[u8]| self.factors.judge_shown(shown, credential.user, sealed, now);
+        outcome(self.store.change_second_factor(credential, change, unix_ms_i64(), judge).await?)
     }
 
     async fn account_name(&self, user: UserId) -> Result<String, Denied> {
@@ -184,6 +182,11 @@ impl SecondFactors {
         self.sealer.seal(&mut rand::rng(), sealed_for(user), secret.as_bytes()).map_err(|_| FAILED)
     }
 
+    /// What no code could be is as wrong as a wrong one.
+    fn judge_shown(&self, shown: Option<SecondFactor>, user: UserId, sealed: &[u8], now: Now) -> Evidence {
+        shown.map_or(Evidence::Wrong, |shown| self.judge(&shown, user, sealed, now))
+    }
+
     fn judge(&self, shown: &SecondFactor, user: UserId, sealed: &[u8], now: Now) -> Evidence {
         match shown {
             SecondFactor::Totp(code) => self
@@ -209,6 +212,15 @@ impl SecondFactors {
         let opened: Zeroizing<Vec<u8>> =
             opened.inspect_err(|error| tracing::error!(%user, %error, "a second factor is lost")).ok()?;
         opened.as_slice().try_into().ok().map(TotpSecret::new)
+    }
+}
+
+fn outcome(checked: FactorCheck) -> Result<(), Denied> {
+    match checked {
+        FactorCheck::Accepted => Ok(()),
+        FactorCheck::Wrong => Err(INVALID),
+        FactorCheck::Locked => Err(LOCKED),
+        FactorCheck::NotEnrolled => Err(NOT_ENROLLED),
     }
 }
 

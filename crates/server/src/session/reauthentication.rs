@@ -1,5 +1,6 @@
 //! A session whose token is about to expire asks for a new one, and goes on (docs/protocol/handshake.md).
 
+use aldis_auth::TOKEN_LEEWAY_MS;
 use aldis_protocol::{
     CloseCode, Door, Refusal,
     limits::{AUTH_REQUIRED_BEFORE, REAUTHENTICATION_TIME},
@@ -21,10 +22,12 @@ pub(super) fn schedule(deadlines: &mut Deadlines, token: TokenLife, now: Now) {
     deadlines.set(Deadline::AskForToken, now.tick_at(ask_at_ms(token)));
 }
 
-/// Sets by when the next token has to be there, now that the session asks for it.
+/// Sets by when the next token has to be there, now that the session asks for it. Whoever showed a token that was good
+/// has the time that clocks may differ to show the next one.
 pub(super) fn asked(deadlines: &mut Deadlines, token: TokenLife, now: Now) {
     let answer_by = now.tick.saturating_add(milliseconds(REAUTHENTICATION_TIME));
-    deadlines.set(Deadline::NewToken, answer_by.min(now.tick_at(token.expires_ms)));
+    let ends_ms = token.expires_ms.saturating_add(TOKEN_LEEWAY_MS);
+    deadlines.set(Deadline::NewToken, answer_by.min(now.tick_at(ends_ms)));
 }
 
 /// The close of a session that was asked in vain.
@@ -83,6 +86,14 @@ mod tests {
         schedule(&mut deadlines, token(60_000), now);
         assert_eq!(deadlines.take_due(now.tick), Some(Deadline::AskForToken));
         asked(&mut deadlines, token(60_000), now);
-        assert_eq!(deadlines.next(), 500 + 1_000);
+        assert_eq!(deadlines.next(), 500 + 1_000 + TOKEN_LEEWAY_MS);
+    }
+
+    #[test]
+    fn a_token_that_was_good_when_it_was_shown_was_greeted_and_thrown_out_at_once() {
+        let mut deadlines = Deadlines::new();
+        let now = Now { tick: 500, unix_ms: 1_000_000 + 59_999 };
+        asked(&mut deadlines, token(60_000), now);
+        assert!(deadlines.next() > now.tick + TOKEN_LEEWAY_MS);
     }
 }

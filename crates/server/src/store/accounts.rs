@@ -2,15 +2,15 @@
 
 use std::fmt;
 
-use aldis_protocol::UserId;
+use aldis_protocol::{Fingerprint, UserId};
 use uuid::Uuid;
 
 use super::{
-    Store, StoreError,
+    Credential, Store, StoreError, chain,
     db::{Tx, on, within},
     mailbox,
     revocations::{self, Revocation},
-    rooms,
+    rooms, row,
     tokens::{self, Choice},
 };
 
@@ -43,15 +43,27 @@ impl fmt::Debug for EmailAccount {
     }
 }
 
-/// What became of something that an account's user did to it, signed in with one of its families.
+/// What there is of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AccountChange {
-    /// It is done.
+pub(crate) enum AccountState {
+    /// It exists.
+    Exists {
+        /// Its identity, if it has one.
+        fingerprint: Option<Fingerprint>,
+    },
+    /// It was deleted.
+    Deleted,
+    /// There never was such an account.
+    Unknown,
+}
+
+/// What became of a new password. Only the first changed anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PasswordChange {
+    /// It is the account's.
     Done,
-    /// His sign-in, or the whole account, was revoked meanwhile; nothing was changed.
-    Revoked,
-    /// The password is another by now; nothing was changed.
-    PasswordChanged,
+    /// The password is another by now than the one that was looked at.
+    Overtaken,
 }
 
 impl Store {
@@ -85,6 +97,26 @@ impl Store {
             password_hash,
             disabled_at_ms,
         }))
+    }
+
+    /// What there is of an account with this id.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn account_state(&self, user: UserId) -> Result<AccountState, StoreError> {
+        let select = "SELECT u.deleted_at_ms, i.fingerprint FROM users u \
+             LEFT JOIN identities i ON i.user_id = u.user_id WHERE u.user_id = $1";
+        let row: Option<(Option<i64>, Option<Vec<u8>>)> = on!(&self.db, r, pool => {
+            sqlx::query_as(select).bind(user.as_uuid()).fetch_optional(pool).await?
+        });
+        Ok(match row {
+            None => AccountState::Unknown,
+            Some((Some(_), _)) => AccountState::Deleted,
+            Some((None, fingerprint)) => {
+                let fingerprint = row::optional_array(fingerprint.as_deref())?.map(Fingerprint);
+                AccountState::Exists { fingerprint }
+            }
+        })
     }
 
     /// The address of a user who has one.
@@ -122,57 +154,49 @@ impl Store {
         Ok(found == 1)
     }
 
-    /// Changes a password whose hash was `old`, by a user who is signed in with `family`, and revokes every other
-    /// family of his.
+    /// Changes a password whose hash was `old`, and revokes every family but the one that it is asked with.
     ///
     /// # Errors
     /// [`StoreError`].
     pub(crate) async fn change_password(
         &self,
-        user: UserId,
-        family: Uuid,
+        credential: &Credential,
         old: &str,
         new: &str,
         now_ms: i64,
-    ) -> Result<AccountChange, StoreError> {
-        let mut tx = self.db.begin_for(user).await?;
-        let outcome = match lock_for(&mut tx, user, family).await? {
-            None => AccountChange::Revoked,
-            Some(account) if account.password_hash.as_deref() != Some(old) => AccountChange::PasswordChanged,
-            Some(_) => {
-                set_password_hash(&mut tx, user, new).await?;
-                let revoked = tokens::revoke(&mut tx, user, Choice::AllBut(family), now_ms).await?;
-                revocations::append(&mut tx, &revoked, now_ms).await?;
-                AccountChange::Done
-            }
-        };
-        tx.end(outcome == AccountChange::Done).await?;
-        Ok(outcome)
+    ) -> Result<PasswordChange, StoreError> {
+        let user = credential.user;
+        let mut tx = self.begin_for(credential).await?;
+        chain::forbid_while_provisional(&mut tx, user, now_ms).await?;
+        if !exchange_password_hash(&mut tx, user, old, new).await? {
+            tx.rollback().await?;
+            return Ok(PasswordChange::Overtaken);
+        }
+        let revoked = tokens::revoke(&mut tx, user, Choice::all_but(credential.family()), now_ms).await?;
+        revocations::append(&mut tx, &revoked, now_ms).await?;
+        tx.commit().await?;
+        Ok(PasswordChange::Done)
     }
 
-    /// Deletes the account of a user who is signed in with `family`, and all that belongs to it. What stays is that
-    /// its id, its devices' ids and its keys were somebody's.
+    /// Deletes the account of a user, and all that belongs to it. What stays is that its id, its devices' ids and its
+    /// keys were somebody's.
     ///
     /// # Errors
     /// [`StoreError`].
     pub(crate) async fn delete_account(
         &self,
-        user: UserId,
-        family: Uuid,
+        credential: &Credential,
         now_ms: i64,
-    ) -> Result<AccountChange, StoreError> {
-        let mut tx = self.db.begin_for(user).await?;
-        if lock_for(&mut tx, user, family).await?.is_none() {
-            tx.rollback().await?;
-            return Ok(AccountChange::Revoked);
-        }
+    ) -> Result<(), StoreError> {
+        let user = credential.user;
+        let mut tx = self.begin_for(credential).await?;
+        chain::forbid_while_provisional(&mut tx, user, now_ms).await?;
         let mut revoked = vec![Revocation::AccountDeleted { user }];
         revoked.extend(tokens::revoke(&mut tx, user, Choice::All, now_ms).await?);
         rooms::leave_private_rooms(&mut tx, user, now_ms).await?;
         empty(&mut tx, user, now_ms).await?;
         revocations::append(&mut tx, &revoked, now_ms).await?;
-        tx.commit().await?;
-        Ok(AccountChange::Done)
+        tx.commit().await
     }
 
     /// Replaces a password's hash, unless it is another than `old` by now: two changes cannot undo each other, and
@@ -234,16 +258,6 @@ pub(super) async fn lock(tx: &mut Tx, user: UserId) -> Result<Option<LockedAccou
     Ok(row.map(|(password_hash, disabled_at_ms)| LockedAccount { password_hash, disabled_at_ms }))
 }
 
-/// Locks an account for a user who is signed in with one of its families, if both are in force.
-pub(super) async fn lock_for(
-    tx: &mut Tx,
-    user: UserId,
-    family: Uuid,
-) -> Result<Option<LockedAccount>, StoreError> {
-    let account = lock(tx, user).await?.filter(|account| account.disabled_at_ms.is_none());
-    Ok(if tokens::lock_in_force(tx, user, family).await? { account } else { None })
-}
-
 /// Sets the hash of a password. The transaction has locked the account.
 pub(super) async fn set_password_hash(tx: &mut Tx, user: UserId, hash: &str) -> Result<(), StoreError> {
     let update = "UPDATE users SET password_hash = $2 WHERE user_id = $1";
@@ -253,14 +267,23 @@ pub(super) async fn set_password_hash(tx: &mut Tx, user: UserId, hash: &str) -> 
     Ok(())
 }
 
+/// Puts a hash in the place of another. False where that is not, or no longer, the account's.
+async fn exchange_password_hash(tx: &mut Tx, user: UserId, old: &str, new: &str) -> Result<bool, StoreError> {
+    let update = "UPDATE users SET password_hash = $3 WHERE user_id = $1 AND password_hash = $2";
+    Ok(within!(tx, connection => {
+        let query = sqlx::query(update).bind(user.as_uuid()).bind(old).bind(new);
+        query.execute(connection).await?.rows_affected() == 1
+    }))
+}
+
 /// Takes from an account all that belongs to it, a statement for each table that holds some.
 async fn empty(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<(), StoreError> {
     // Before contacts, as whoever posts a message locks them.
     mailbox::delete(tx, user).await?;
     let marked = [
         "UPDATE users SET email = NULL, password_hash = NULL, deleted_at_ms = $2 WHERE user_id = $1",
-        "UPDATE devices SET pubkey = NULL, name = NULL, signature = NULL, last_seen_at_ms = NULL, \
-             removed_at_ms = COALESCE(removed_at_ms, $2) WHERE user_id = $1",
+        "UPDATE devices SET pubkey = NULL, name = NULL, signature = NULL, created_at_ms = 0, registered_at_ms = 0, \
+             last_seen_at_ms = NULL, auth_time_ms = 0, removed_at_ms = COALESCE(removed_at_ms, $2) WHERE user_id = $1",
     ];
     for update in marked {
         within!(tx, connection => {

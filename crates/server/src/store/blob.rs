@@ -1,13 +1,11 @@
 //! Blobs of identities: bytes that only their owners understand.
 
-use aldis_protocol::{Fingerprint, Hash, UserId};
-use uuid::Uuid;
-
 use super::{
-    Store, StoreError, accounts,
+    Credential, Store, StoreError,
     db::{Tx, on, within},
     identity, row,
 };
+use aldis_protocol::{Fingerprint, Hash, UserId};
 
 /// What has to be there for a blob to be overwritten.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,8 +29,6 @@ pub(crate) enum BlobPublication {
     PreconditionFailed,
     /// The account has no identity.
     NoIdentity,
-    /// The sign-in that it was sent with, or the whole account, is revoked.
-    Revoked,
 }
 
 impl Precondition {
@@ -47,19 +43,18 @@ impl Precondition {
 }
 
 impl Store {
-    /// Publishes the blob of a user who is signed in with `family`.
+    /// Publishes the blob of a user.
     ///
     /// # Errors
     /// [`StoreError`].
     pub(crate) async fn publish_blob(
         &self,
-        user: UserId,
-        family: Uuid,
+        credential: &Credential,
         content: &[u8],
         precondition: &Precondition,
     ) -> Result<BlobPublication, StoreError> {
-        let mut tx = self.db.begin_for(user).await?;
-        let publication = publish(&mut tx, user, family, content, precondition).await?;
+        let mut tx = self.begin_for(credential).await?;
+        let publication = publish(&mut tx, credential.user, content, precondition).await?;
         tx.end(matches!(publication, BlobPublication::Published(_))).await?;
         Ok(publication)
     }
@@ -81,13 +76,9 @@ impl Store {
 async fn publish(
     tx: &mut Tx,
     user: UserId,
-    family: Uuid,
     content: &[u8],
     precondition: &Precondition,
 ) -> Result<BlobPublication, StoreError> {
-    if accounts::lock_for(tx, user, family).await?.is_none() {
-        return Ok(BlobPublication::Revoked);
-    }
     if identity::active_key(tx, user).await?.is_none() {
         return Ok(BlobPublication::NoIdentity);
     }

@@ -1,11 +1,12 @@
 //! The chains of identities: their statements, and what a rotation and its cancellation change beside them.
 
-use aldis_auth::{Acceptance, Cancellation, Chain, ChainError, Link, Rotation, Statement};
+use aldis_auth::{
+    Acceptance, CANCELLATION_WINDOW_MS, Cancellation, Chain, ChainError, Link, Rotation, Statement,
+};
 use aldis_protocol::{AlertKind, Fingerprint, Hash, UserId, api::ChainHead};
-use uuid::Uuid;
 
 use super::{
-    Store, StoreError, accounts,
+    Credential, Store, StoreError, Unauthorized, accounts,
     db::{Tx, on, within},
     identity, kept,
     notices::{self, Notice, Recipients},
@@ -13,6 +14,8 @@ use super::{
     row,
     tokens::{self, Choice},
 };
+
+const WINDOW_MS: i64 = CANCELLATION_WINDOW_MS as i64;
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
@@ -29,8 +32,6 @@ pub(crate) enum ChainChange {
     TooMany,
     /// The user has no identity.
     NoIdentity,
-    /// The sign-in that it was made with, or the whole account, is revoked.
-    Revoked,
 }
 
 impl Store {
@@ -49,24 +50,20 @@ impl Store {
         genesis.map(|genesis| assemble(&genesis, statements)).transpose()
     }
 
-    /// Hands an identity over to a new key, by a user who is signed in with `family`. Every other family of his is
-    /// revoked; blob, encryption key and devices are kept as they are now, for the case that it is cancelled.
+    /// Hands an identity over to a new key. Every family but the one that it is asked with is revoked; blob, encryption
+    /// key and devices are kept as they are now, for the case that it is cancelled.
     ///
     /// # Errors
     /// [`StoreError`].
     pub(crate) async fn rotate(
         &self,
-        user: UserId,
-        family: Uuid,
+        credential: &Credential,
         rotation: Rotation,
         rotations_a_day: usize,
         now_ms: i64,
     ) -> Result<ChainChange, StoreError> {
-        let mut tx = self.db.begin_for(user).await?;
-        let change = match accounts::lock_for(&mut tx, user, family).await? {
-            Some(_) => rotate(&mut tx, user, family, rotation, rotations_a_day, now_ms).await?,
-            None => ChainChange::Revoked,
-        };
+        let mut tx = self.begin_for(credential).await?;
+        let change = rotate(&mut tx, credential, rotation, rotations_a_day, now_ms).await?;
         tx.end(matches!(change, ChainChange::Added(_))).await?;
         Ok(change)
     }
@@ -109,12 +106,12 @@ impl Store {
 
 async fn rotate(
     tx: &mut Tx,
-    user: UserId,
-    family: Uuid,
+    credential: &Credential,
     rotation: Rotation,
     rotations_a_day: usize,
     now_ms: i64,
 ) -> Result<ChainChange, StoreError> {
+    let user = credential.user;
     let chain = load(tx, user).await?;
     let lately = chain.as_ref().map_or(0, |chain| rotations_of_a_day(chain, now_ms));
     let fingerprint = chain.as_ref().map(Chain::fingerprint);
@@ -130,7 +127,7 @@ async fn rotate(
     kept::keep(tx, user).await?;
     add(tx, user, link).await?;
     let alert = fingerprint.and_then(|fingerprint| alert(fingerprint, link));
-    hand_over(tx, user, &new_key, Choice::AllBut(family), alert, now_ms).await?;
+    hand_over(tx, user, &new_key, Choice::all_but(credential.family()), alert, now_ms).await?;
     Ok(change)
 }
 
@@ -159,6 +156,31 @@ fn alert(fingerprint: Fingerprint, link: &Link) -> Option<Notice> {
         Statement::Cancellation(cancellation) => (AlertKind::RotationCancelled, cancellation.sequence),
     };
     Some(Notice::of_identity(kind, fingerprint, Some(ChainHead { sequence, hash: link.hash() })))
+}
+
+/// Refuses what a thief of the key could do for good while its owner can still cancel the rotation. The transaction has
+/// locked the user.
+pub(super) async fn forbid_while_provisional(
+    tx: &mut Tx,
+    user: UserId,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    if !has_rotated_since(tx, user, now_ms.saturating_sub(WINDOW_MS)).await? {
+        return Ok(());
+    }
+    match load(tx, user).await?.and_then(|chain| chain.state(unsigned(now_ms)).provisional) {
+        Some(_) => Err(StoreError::Unauthorized(Unauthorized::Provisional)),
+        None => Ok(()),
+    }
+}
+
+async fn has_rotated_since(tx: &mut Tx, user: UserId, since_ms: i64) -> Result<bool, StoreError> {
+    let select = "SELECT 1 FROM chain_statements \
+         WHERE user_id = $1 AND kind = 'rotation' AND accepted_at_ms >= $2 LIMIT 1";
+    Ok(within!(tx, connection => {
+        let query = sqlx::query(select).bind(user.as_uuid()).bind(since_ms);
+        query.fetch_optional(connection).await?.is_some()
+    }))
 }
 
 /// What the chain says to a statement.

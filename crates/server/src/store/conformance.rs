@@ -11,7 +11,10 @@ use futures::future::join_all;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{DatabaseUrl, NewFamily, Store, StoreOptions, db::Tx};
+use super::{
+    Credential, DatabaseUrl, FamilyCreation, LoginProof, NewFamily, Store, StoreError, StoreOptions,
+    Unauthorized, db::Tx,
+};
 
 mod accounts;
 mod administration;
@@ -21,6 +24,7 @@ mod challenges;
 mod changes;
 mod chat;
 mod contacts;
+mod credential;
 mod devices;
 mod keys;
 mod lifecycle;
@@ -97,9 +101,44 @@ impl Fixture {
         let family_id = Uuid::new_v4();
         let mut token_hash = [0; 32];
         token_hash[..16].copy_from_slice(family_id.as_bytes());
-        let new = NewFamily { family_id, user_id, device_id: None, token_hash };
-        self.store.create_family(&new, None, NOW).await.unwrap();
+        let new = NewFamily { family_id, user_id, device_id: None, token_hash, second_factor: false };
+        log_in(&self.store, &new, NOW).await;
         family_id
+    }
+}
+
+/// What a user asks with whose session is live.
+fn acting(user: UserId) -> Credential {
+    Credential::session(user)
+}
+
+/// What a user asks with who is signed in with this family.
+fn by_token(user: UserId, family: Uuid) -> Credential {
+    Credential::token(user, family, None)
+}
+
+/// Begins a family with a login by what proves the account at this moment.
+async fn log_in(store: &Store, family: &NewFamily, now_ms: i64) -> FamilyCreation {
+    let user = family.user_id;
+    let hash = store.password_hash_of(user).await.unwrap();
+    let key = match store.fingerprint_of(user).await.unwrap() {
+        Some(fingerprint) => store.identity_of_fingerprint(fingerprint).await.unwrap(),
+        None => None,
+    };
+    let key = key.map(|identity| identity.active_key);
+    let proof = match (&hash, &key) {
+        (Some(hash), _) => LoginProof::Password(hash),
+        (None, Some(key)) => LoginProof::IdentityKey(key),
+        (None, None) => LoginProof::Password(""),
+    };
+    store.create_family(family, proof, now_ms).await.unwrap()
+}
+
+/// Why a change was refused, whatever it was.
+fn refused<T: std::fmt::Debug>(outcome: Result<T, StoreError>) -> Unauthorized {
+    match outcome {
+        Err(StoreError::Unauthorized(why)) => why,
+        other => panic!("it was not refused: {other:?}"),
     }
 }
 

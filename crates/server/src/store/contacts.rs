@@ -22,7 +22,7 @@ use self::{
 };
 pub(super) use self::{reached_out::reach_out, requests::sweep};
 use super::{
-    Store, StoreError, accounts,
+    Credential, Store, StoreError,
     db::{Tx, on, within},
     row, standings,
 };
@@ -67,13 +67,16 @@ impl Store {
     /// [`StoreError`].
     pub(crate) async fn decide_contact(
         &self,
-        user: UserId,
+        credential: &Credential,
         peer: UserId,
         decision: ContactDecision,
         now_ms: i64,
     ) -> Result<Decided, StoreError> {
-        let mut tx = self.db.begin_for(user).await?;
-        let outcome = decide(&mut tx, user, peer, decision, now_ms).await?;
+        let (mut tx, has_peer) = self.begin_for_both(credential, peer).await?;
+        let outcome = match has_peer {
+            true => decide(&mut tx, credential.user, peer, decision, now_ms).await?,
+            false => Decided::NoSuchUser,
+        };
         tx.end(outcome == Decided::Done).await?;
         Ok(outcome)
     }
@@ -86,13 +89,13 @@ impl Store {
     /// [`StoreError`].
     pub(crate) async fn forget_contact(
         &self,
-        user: UserId,
+        credential: &Credential,
         peer: UserId,
         typed: &[u8; 32],
         now_ms: i64,
     ) -> Result<(), StoreError> {
-        let mut tx = self.db.begin_for(user).await?;
-        lock_both(&mut tx, user, peer).await?;
+        let user = credential.user;
+        let (mut tx, _) = self.begin_for_both(credential, peer).await?;
         let mut pair = read(&mut tx, user, peer, now_ms).await?;
         pair.forget();
         free_known(&mut tx, user, peer).await?;
@@ -250,9 +253,6 @@ async fn decide(
     decision: ContactDecision,
     now_ms: i64,
 ) -> Result<Decided, StoreError> {
-    if !lock_both(tx, user, peer).await? {
-        return Ok(Decided::NoSuchUser);
-    }
     let mut pair = read(tx, user, peer, now_ms).await?;
     if !pair.mine.is_counted() && count_contacts(tx, user).await? >= CONTACTS_PER_USER {
         return Ok(Decided::TooMany);
@@ -274,19 +274,6 @@ async fn decide(
     }
     standings::append(tx, &[(user, peer)], now_ms).await?;
     Ok(Decided::Done)
-}
-
-/// Until the transaction ends, nobody else changes what stands between two users. Locks in the order of their ids, so
-/// that requests that cross cannot deadlock. Says whether there is such a peer.
-async fn lock_both(tx: &mut Tx, user: UserId, peer: UserId) -> Result<bool, StoreError> {
-    if user < peer {
-        accounts::lock(tx, user).await?;
-        Ok(accounts::lock(tx, peer).await?.is_some())
-    } else {
-        let peer = accounts::lock(tx, peer).await?;
-        accounts::lock(tx, user).await?;
-        Ok(peer.is_some())
-    }
 }
 
 async fn read(tx: &mut Tx, user: UserId, peer: UserId, now_ms: i64) -> Result<Pair, StoreError> {

@@ -102,6 +102,7 @@ impl Db {
     }
 
     /// The same for the user who asks for it: users [take turns](Turns), so that one with many writes holds up nobody.
+    /// A change that a signed-in user asks for begins with [`Store::begin_for`](super::Store::begin_for), which comes here.
     pub(super) async fn begin_for(&self, user: UserId) -> Result<Tx, StoreError> {
         self.begin_as(Writing::For(user)).await
     }

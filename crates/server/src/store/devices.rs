@@ -7,9 +7,9 @@ use sqlx::{Postgres, Sqlite, Transaction};
 use uuid::Uuid;
 
 use super::{
-    Store, StoreError, accounts, changes,
+    Credential, Store, StoreError, changes,
     db::{Tx, on, within},
-    identity,
+    identity, kept,
     revocations::{self, Revocation},
     row,
     tokens::{self, Choice},
@@ -27,8 +27,6 @@ const TOUCHES_PER_APPEND: usize = 64;
 pub(crate) struct NewDevice {
     /// The id it asks for; not an ephemeral one.
     pub(crate) device_id: DeviceId,
-    /// Whose it will be.
-    pub(crate) user_id: UserId,
     /// Its Ed25519 key; none where the identity's own key proves it.
     pub(crate) pubkey: Option<[u8; 32]>,
     /// What people call it.
@@ -37,8 +35,6 @@ pub(crate) struct NewDevice {
     pub(crate) created_at_ms: i64,
     /// The identity's signature under the statement.
     pub(crate) signature: Option<[u8; 64]>,
-    /// The sign-in that asks; none where the identity's key does.
-    pub(crate) family: Option<Uuid>,
 }
 
 /// What became of a registration. Only the first two changed anything.
@@ -56,10 +52,6 @@ pub(crate) enum Registration {
     KeyInUse,
     /// The user has as many devices as may be.
     TooMany,
-    /// The user's account was deleted.
-    NoAccount,
-    /// The sign-in that asked is revoked.
-    Revoked,
 }
 
 /// A registered device as its owner and its owner's peers see it.
@@ -95,17 +87,19 @@ pub(crate) struct DeviceOwner {
 }
 
 impl Store {
-    /// Registers a device, or finds out why not.
+    /// Registers a device of the user who asks, or finds out why not. Logins by its key count as of the login that
+    /// registers it.
     ///
     /// # Errors
     /// [`StoreError`].
     pub(crate) async fn register_device(
         &self,
+        credential: &Credential,
         device: &NewDevice,
         now_ms: i64,
     ) -> Result<Registration, StoreError> {
-        let mut tx = self.db.begin_for(device.user_id).await?;
-        let outcome = register(&mut tx, device, now_ms).await?;
+        let mut tx = self.begin_for(credential).await?;
+        let outcome = register(&mut tx, credential, device, now_ms).await?;
         tx.end(matches!(outcome, Registration::Registered | Registration::Unchanged)).await?;
         Ok(outcome)
     }
@@ -122,23 +116,24 @@ impl Store {
         rows.into_iter().map(Device::try_from).collect()
     }
 
-    /// Removes a user's device, forgets its key and revokes the families that are bound to it. Its id stays the user's.
-    /// False where the user has none such.
+    /// Removes a user's device, of which only the id is kept, as the user's, and revokes the families that are bound to
+    /// it. False where the user has none such.
     ///
     /// # Errors
     /// [`StoreError`].
     pub(crate) async fn remove_device(
         &self,
-        user: UserId,
+        credential: &Credential,
         device: &DeviceId,
         now_ms: i64,
     ) -> Result<bool, StoreError> {
-        let mut tx = self.db.begin_for(user).await?;
-        accounts::lock(&mut tx, user).await?;
+        let user = credential.user;
+        let mut tx = self.begin_for(credential).await?;
         if !mark_removed(&mut tx, user, device, now_ms).await? {
             tx.rollback().await?;
             return Ok(false);
         }
+        kept::forget_notices(&mut tx, user, device).await?;
         let mut revoked = vec![Revocation::DeviceRemoved { user, device: device.clone() }];
         revoked.extend(tokens::revoke(&mut tx, user, Choice::OfDevice(device), now_ms).await?);
         revocations::append(&mut tx, &revoked, now_ms).await?;
@@ -157,8 +152,8 @@ impl Store {
         row.map(DeviceOwner::try_from).transpose()
     }
 
-    /// Notes when devices were last connected. A time older than the one known, and a device that is not
-    /// registered, change nothing.
+    /// Notes when devices were last connected. A time older than the one known, or than the registration, and a device
+    /// that is not registered, change nothing.
     ///
     /// # Errors
     /// [`StoreError`]; part of them may be noted.
@@ -240,26 +235,26 @@ impl TryFrom<DeviceRow> for Device {
     }
 }
 
-/// Locks the user, then the key, then the device: always in this order, so that registrations cannot deadlock.
-async fn register(tx: &mut Tx, device: &NewDevice, now_ms: i64) -> Result<Registration, StoreError> {
-    if accounts::lock(tx, device.user_id).await?.is_none() {
-        return Ok(Registration::NoAccount);
-    }
-    if let Some(family) = device.family
-        && !tokens::lock_in_force(tx, device.user_id, family).await?
-    {
-        return Ok(Registration::Revoked);
-    }
+/// The transaction has locked the user, and locks the key and the device after that: always in this order, so that
+/// registrations cannot deadlock.
+async fn register(
+    tx: &mut Tx,
+    credential: &Credential,
+    device: &NewDevice,
+    now_ms: i64,
+) -> Result<Registration, StoreError> {
+    let user = credential.user;
     if let Some(key) = &device.pubkey
-        && !identity::claim_for_device(tx, device.user_id, key, now_ms).await?
+        && !identity::claim_for_device(tx, user, key, now_ms).await?
     {
         return Ok(Registration::KeyInUse);
     }
+    let auth_time_ms = credential.auth_time_ms(tx, now_ms).await?;
     match holder(tx, &device.device_id).await? {
-        None => add(tx, INSERT, device, now_ms).await,
-        Some(holder) if holder.user_id != device.user_id => Ok(Registration::IdTaken),
-        Some(holder) if holder.removed => add(tx, RESTORE, device, now_ms).await,
-        Some(holder) => renew(tx, &holder, device).await,
+        None => add(tx, INSERT, user, device, auth_time_ms, now_ms).await,
+        Some(holder) if holder.user_id != user => Ok(Registration::IdTaken),
+        Some(holder) if holder.removed => add(tx, RESTORE, user, device, auth_time_ms, now_ms).await,
+        Some(holder) => renew(tx, &holder, device, auth_time_ms).await,
     }
 }
 
@@ -272,8 +267,24 @@ pub(super) async fn is_registered_to(
     Ok(holder(tx, device).await?.is_some_and(|holder| holder.user_id == user && !holder.removed))
 }
 
+/// Logins by this key of a device count as of the login that registered it. None where the key is not the device's.
+pub(super) async fn auth_time_of_key(
+    tx: &mut Tx,
+    user: UserId,
+    device: &DeviceId,
+    key: &[u8; 32],
+) -> Result<Option<i64>, StoreError> {
+    let select = "SELECT auth_time_ms FROM devices \
+         WHERE device_id = $1 AND user_id = $2 AND pubkey = $3 AND removed_at_ms IS NULL";
+    Ok(within!(tx, connection => {
+        let query = sqlx::query_scalar(select).bind(device.as_str()).bind(user.as_uuid()).bind(key.to_vec());
+        query.fetch_optional(connection).await?
+    }))
+}
+
 async fn mark_removed(tx: &mut Tx, user: UserId, device: &DeviceId, now_ms: i64) -> Result<bool, StoreError> {
-    let update = "UPDATE devices SET removed_at_ms = $3, pubkey = NULL, signature = NULL \
+    let update = "UPDATE devices SET removed_at_ms = $3, pubkey = NULL, name = NULL, signature = NULL, \
+             created_at_ms = 0, registered_at_ms = 0, last_seen_at_ms = NULL, auth_time_ms = 0 \
          WHERE device_id = $1 AND user_id = $2 AND removed_at_ms IS NULL";
     Ok(within!(tx, connection => {
         let query = sqlx::query(update).bind(device.as_str()).bind(user.as_uuid()).bind(now_ms);
@@ -289,31 +300,35 @@ async fn holder(tx: &mut Tx, device: &DeviceId) -> Result<Option<DeviceOwner>, S
 }
 
 const INSERT: &str = "INSERT INTO devices \
-     (device_id, user_id, pubkey, name, created_at_ms, signature, registered_at_ms) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (device_id) DO NOTHING";
+     (device_id, user_id, pubkey, name, created_at_ms, signature, registered_at_ms, auth_time_ms) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (device_id) DO NOTHING";
 
 const RESTORE: &str = "UPDATE devices SET pubkey = $3, name = $4, created_at_ms = $5, signature = $6, \
-     registered_at_ms = $7, last_seen_at_ms = NULL, removed_at_ms = NULL WHERE device_id = $1 AND user_id = $2";
+     registered_at_ms = $7, auth_time_ms = $8, last_seen_at_ms = NULL, removed_at_ms = NULL \
+     WHERE device_id = $1 AND user_id = $2";
 
 /// Adds a device where there is room. No row to write means that another user was faster with the id.
 async fn add(
     tx: &mut Tx,
     statement: &'static str,
+    user: UserId,
     device: &NewDevice,
+    auth_time_ms: i64,
     now_ms: i64,
 ) -> Result<Registration, StoreError> {
-    if count(tx, device.user_id).await? >= DEVICES_PER_USER {
+    if count(tx, user).await? >= DEVICES_PER_USER {
         return Ok(Registration::TooMany);
     }
     let added = within!(tx, connection => {
         sqlx::query(statement)
             .bind(device.device_id.as_str())
-            .bind(device.user_id.as_uuid())
+            .bind(user.as_uuid())
             .bind(device.pubkey.map(|key| key.to_vec()))
             .bind(device.name.as_deref())
             .bind(device.created_at_ms)
             .bind(device.signature.map(|signature| signature.to_vec()))
             .bind(now_ms)
+            .bind(auth_time_ms)
             .execute(connection)
             .await?
             .rows_affected()
@@ -328,15 +343,24 @@ async fn count(tx: &mut Tx, user: UserId) -> Result<i64, StoreError> {
     )
 }
 
-async fn renew(tx: &mut Tx, held: &DeviceOwner, device: &NewDevice) -> Result<Registration, StoreError> {
+async fn renew(
+    tx: &mut Tx,
+    held: &DeviceOwner,
+    device: &NewDevice,
+    auth_time_ms: i64,
+) -> Result<Registration, StoreError> {
     match (held.pubkey, device.pubkey) {
         (_, None) => Ok(Registration::Unchanged),
         (Some(held), Some(shown)) if held != shown => Ok(Registration::IdTaken),
-        (Some(_), Some(_)) => update(tx, RENEW, device, Registration::Unchanged).await,
+        (Some(_), Some(_)) => {
+            update(tx, RENEW, device).await?;
+            Ok(Registration::Unchanged)
+        }
         (None, Some(_)) => {
-            let outcome = update(tx, GIVE_KEY, device, Registration::Registered).await?;
-            changes::note(tx, device.user_id).await?;
-            Ok(outcome)
+            update(tx, GIVE_KEY, device).await?;
+            set_auth_time(tx, &device.device_id, auth_time_ms).await?;
+            changes::note(tx, held.user_id).await?;
+            Ok(Registration::Registered)
         }
     }
 }
@@ -349,12 +373,7 @@ const RENEW: &str = "UPDATE devices SET pubkey = $2, name = COALESCE($3, name), 
 const GIVE_KEY: &str = "UPDATE devices SET pubkey = $2, name = COALESCE($3, name), created_at_ms = $4, \
      signature = $5 WHERE device_id = $1";
 
-async fn update(
-    tx: &mut Tx,
-    statement: &'static str,
-    device: &NewDevice,
-    outcome: Registration,
-) -> Result<Registration, StoreError> {
+async fn update(tx: &mut Tx, statement: &'static str, device: &NewDevice) -> Result<(), StoreError> {
     within!(tx, connection => {
         sqlx::query(statement)
             .bind(device.device_id.as_str())
@@ -365,7 +384,16 @@ async fn update(
             .execute(connection)
             .await?;
     });
-    Ok(outcome)
+    Ok(())
+}
+
+async fn set_auth_time(tx: &mut Tx, device: &DeviceId, auth_time_ms: i64) -> Result<(), StoreError> {
+    let update = "UPDATE devices SET auth_time_ms = $2 WHERE device_id = $1";
+    within!(tx, connection => {
+        let query = sqlx::query(update).bind(device.as_str()).bind(auth_time_ms);
+        query.execute(connection).await?;
+    });
+    Ok(())
 }
 
 /// The latest time of each device, in the order of their ids.
@@ -383,7 +411,8 @@ async fn touch_sqlite(
     latest: &BTreeMap<&str, i64>,
 ) -> Result<(), StoreError> {
     let update = "UPDATE devices SET last_seen_at_ms = $2 \
-         WHERE device_id = $1 AND (last_seen_at_ms IS NULL OR last_seen_at_ms < $2)";
+         WHERE device_id = $1 AND removed_at_ms IS NULL AND registered_at_ms <= $2 \
+         AND (last_seen_at_ms IS NULL OR last_seen_at_ms < $2)";
     for (device, at_ms) in latest {
         sqlx::query(update).bind(*device).bind(at_ms).execute(&mut **tx).await?;
     }
@@ -399,7 +428,8 @@ async fn touch_postgres(
          locked AS MATERIALIZED (SELECT d.device_id FROM devices d WHERE d.device_id = ANY ($1::text[]) \
              ORDER BY d.device_id FOR NO KEY UPDATE) \
          UPDATE devices d SET last_seen_at_ms = seen.at_ms FROM seen JOIN locked USING (device_id) \
-         WHERE d.device_id = seen.device_id AND (d.last_seen_at_ms IS NULL OR d.last_seen_at_ms < seen.at_ms)";
+         WHERE d.device_id = seen.device_id AND d.removed_at_ms IS NULL AND d.registered_at_ms <= seen.at_ms \
+         AND (d.last_seen_at_ms IS NULL OR d.last_seen_at_ms < seen.at_ms)";
     let (devices, times): (Vec<&str>, Vec<i64>) =
         latest.iter().map(|(device, at_ms)| (*device, *at_ms)).unzip();
     sqlx::query(update).bind(devices).bind(times).execute(&mut **tx).await?;

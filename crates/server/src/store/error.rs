@@ -7,6 +7,8 @@ use std::sync::{
 
 use sqlx::{migrate::MigrateError, postgres::PgDatabaseError, sqlite::SqliteError};
 
+use super::Unauthorized;
+
 /// Why the store did not do what it was asked.
 ///
 /// "Taken", "used before" and the like are no errors: each operation answers them with its own outcome.
@@ -20,6 +22,9 @@ pub(crate) enum StoreError {
     /// As many appends as may wait are waiting; this one was not queued. Worth trying again, later.
     #[error("too many writes are waiting for the database")]
     Overloaded,
+    /// What the user who asked for a change is let in by does not count any more. Nothing was changed.
+    #[error("the change is not authorized")]
+    Unauthorized(Unauthorized),
     /// The database was migrated by a newer server; this one would not understand it.
     #[error(
         "the database is at version {found}, this server knows versions up to {known}: use the newer server"
@@ -47,9 +52,11 @@ impl StoreError {
     pub(crate) fn is_retryable(&self) -> bool {
         match self {
             Self::Unavailable(_) | Self::Overloaded => true,
-            Self::NewerDatabase { .. } | Self::Migration(_) | Self::Unsuitable(_) | Self::Internal(_) => {
-                false
-            }
+            Self::Unauthorized(_)
+            | Self::NewerDatabase { .. }
+            | Self::Migration(_)
+            | Self::Unsuitable(_)
+            | Self::Internal(_) => false,
         }
     }
 

@@ -92,7 +92,10 @@ fn sqlx_error(error: &StoreError) -> Option<&sqlx::Error> {
     let error = match error {
         StoreError::Unavailable(error) | StoreError::Internal(error) => &**error,
         StoreError::Migration(error) => return migration_cause(error),
-        StoreError::Overloaded | StoreError::NewerDatabase { .. } | StoreError::Unsuitable(_) => return None,
+        StoreError::Overloaded
+        | StoreError::Unauthorized(_)
+        | StoreError::NewerDatabase { .. }
+        | StoreError::Unsuitable(_) => return None,
     };
     if let sqlx::Error::Migrate(migration) = error { migration_cause(migration) } else { Some(error) }
 }

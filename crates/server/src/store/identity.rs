@@ -7,7 +7,7 @@ use sqlx::QueryBuilder;
 use uuid::Uuid;
 
 use super::{
-    Store, StoreError, accounts, changes,
+    Credential, Store, StoreError, chain, changes,
     db::{Tx, on, within},
     mailbox,
     notices::{self, Notice, Recipients},
@@ -48,8 +48,6 @@ pub(crate) enum IdentityLink {
     HasIdentity,
     /// The key is, or once was, somebody's identity or device.
     KeyInUse,
-    /// The sign-in that it was asked with, or the whole account, is revoked.
-    Revoked,
 }
 
 impl Store {
@@ -79,20 +77,18 @@ impl Store {
         Ok(holder.map_or(IdentityCreation::Deleted, IdentityCreation::AlreadyThere))
     }
 
-    /// Gives an account without an identity one that begins with `public_key`, by a user who is signed in with
-    /// `family`.
+    /// Gives an account without an identity one that begins with `public_key`.
     ///
     /// # Errors
     /// [`StoreError`].
     pub(crate) async fn link_identity(
         &self,
-        user: UserId,
-        family: Uuid,
+        credential: &Credential,
         public_key: &[u8; 32],
         now_ms: i64,
     ) -> Result<IdentityLink, StoreError> {
-        let mut tx = self.db.begin_for(user).await?;
-        let link = link(&mut tx, user, family, public_key, now_ms).await?;
+        let mut tx = self.begin_for(credential).await?;
+        let link = link(&mut tx, credential.user, public_key, now_ms).await?;
         tx.end(link == IdentityLink::Linked).await?;
         Ok(link)
     }
@@ -202,13 +198,10 @@ impl Store {
 async fn link(
     tx: &mut Tx,
     user: UserId,
-    family: Uuid,
     public_key: &[u8; 32],
     now_ms: i64,
 ) -> Result<IdentityLink, StoreError> {
-    if accounts::lock_for(tx, user, family).await?.is_none() {
-        return Ok(IdentityLink::Revoked);
-    }
+    chain::forbid_while_provisional(tx, user, now_ms).await?;
     if active_key(tx, user).await?.is_some() {
         return Ok(IdentityLink::HasIdentity);
     }

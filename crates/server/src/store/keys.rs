@@ -1,13 +1,11 @@
 //! Encryption keys: what others encrypt to, signed by the user's identity where he has one.
 
-use aldis_protocol::UserId;
-use uuid::Uuid;
-
 use super::{
-    Store, StoreError, accounts,
+    Credential, Store, StoreError,
     db::{Tx, on, within},
     identity, row,
 };
+use aldis_protocol::UserId;
 
 /// An encryption key as its user published it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,25 +27,22 @@ pub(crate) enum KeyPublication {
     WrongSigner,
     /// A statement with a later time is there.
     Older,
-    /// The sign-in that it was sent with, or the whole account, is revoked.
-    Revoked,
 }
 
 impl Store {
-    /// Publishes the encryption key of a user who is signed in with `family`. `signer` is the identity key whose
+    /// Publishes the encryption key of a user. `signer` is the identity key whose
     /// signature was verified; none for a user without an identity.
     ///
     /// # Errors
     /// [`StoreError`].
     pub(crate) async fn publish_encryption_key(
         &self,
-        user: UserId,
-        family: Uuid,
+        credential: &Credential,
         key: &PublishedKey,
         signer: Option<[u8; 32]>,
     ) -> Result<KeyPublication, StoreError> {
-        let mut tx = self.db.begin_for(user).await?;
-        let publication = publish(&mut tx, user, family, key, signer).await?;
+        let mut tx = self.begin_for(credential).await?;
+        let publication = publish(&mut tx, credential.user, key, signer).await?;
         tx.end(publication == KeyPublication::Published).await?;
         Ok(publication)
     }
@@ -78,13 +73,9 @@ type KeyRow = (Vec<u8>, Option<i64>, Option<Vec<u8>>);
 async fn publish(
     tx: &mut Tx,
     user: UserId,
-    family: Uuid,
     key: &PublishedKey,
     signer: Option<[u8; 32]>,
 ) -> Result<KeyPublication, StoreError> {
-    if accounts::lock_for(tx, user, family).await?.is_none() {
-        return Ok(KeyPublication::Revoked);
-    }
     if identity::active_key(tx, user).await? != signer {
         return Ok(KeyPublication::WrongSigner);
     }

@@ -5,6 +5,8 @@
 //! for what follows the last number he has seen misses nothing. The row is locked last in a transaction, for the time
 //! of a commit, and nothing else that others lock first is locked after it, so it can be part of no deadlock.
 
+use std::collections::BTreeSet;
+
 use aldis_protocol::{DeviceId, UserId};
 use sqlx::QueryBuilder;
 use uuid::Uuid;
@@ -18,7 +20,14 @@ use super::{
 /// As long as the longest-lived access token may live, and more than the clocks of two nodes differ.
 const KEPT_MS: i64 = 31 * 24 * 60 * 60 * 1000;
 
-/// How many rows one statement writes: six parameters each, of the 32,766 that a statement of SQLite takes.
+/// Of how many sign-ins and devices of a user revocations are kept at the least; the rest are forgotten together once
+/// there are twice as many.
+pub(crate) const KEPT_PER_USER: usize = 100;
+
+/// What the sweep is about to delete is left to it, so that the two cannot wait for each other.
+const LEFT_TO_SWEEP_MS: i64 = KEPT_MS - 24 * 60 * 60 * 1000;
+
+/// How many rows one statement writes: seven parameters each, of the 32,766 that a statement of SQLite takes.
 const ROWS_PER_INSERT: usize = 1_000;
 
 /// Something that no longer counts.
@@ -58,6 +67,14 @@ pub(crate) enum Revocation {
         /// Whose it was.
         user: UserId,
     },
+    /// Of so many sign-ins and devices of a user that the oldest revocations were forgotten: what they were about, only
+    /// the families and devices themselves tell.
+    Trimmed {
+        /// Whose they were.
+        user: UserId,
+        /// When the newest of those was that were forgotten.
+        until_ms: i64,
+    },
 }
 
 /// A revocation as it was written down.
@@ -80,7 +97,8 @@ impl Revocation {
             | Self::DeviceRemoved { user, .. }
             | Self::AccountDisabled { user }
             | Self::SignedOut { user }
-            | Self::AccountDeleted { user } => *user,
+            | Self::AccountDeleted { user }
+            | Self::Trimmed { user, .. } => *user,
         }
     }
 
@@ -92,6 +110,7 @@ impl Revocation {
             Self::AccountDisabled { .. } => "account_disabled",
             Self::SignedOut { .. } => "signed_out",
             Self::AccountDeleted { .. } => "account_deleted",
+            Self::Trimmed { .. } => "trimmed",
         }
     }
 
@@ -99,6 +118,19 @@ impl Revocation {
         match self {
             Self::Family { family, .. } => Some(*family),
             Self::KeyChanged { .. }
+            | Self::DeviceRemoved { .. }
+            | Self::AccountDisabled { .. }
+            | Self::SignedOut { .. }
+            | Self::AccountDeleted { .. }
+            | Self::Trimmed { .. } => None,
+        }
+    }
+
+    pub(super) const fn until_ms(&self) -> Option<i64> {
+        match self {
+            Self::Trimmed { until_ms, .. } => Some(*until_ms),
+            Self::Family { .. }
+            | Self::KeyChanged { .. }
             | Self::DeviceRemoved { .. }
             | Self::AccountDisabled { .. }
             | Self::SignedOut { .. }
@@ -113,8 +145,14 @@ impl Revocation {
             | Self::KeyChanged { .. }
             | Self::AccountDisabled { .. }
             | Self::SignedOut { .. }
-            | Self::AccountDeleted { .. } => None,
+            | Self::AccountDeleted { .. }
+            | Self::Trimmed { .. } => None,
         }
+    }
+
+    /// Whether a user causes as many of it as they like: these are kept up to a number.
+    pub(crate) const fn is_trimmed(&self) -> bool {
+        matches!(self, Self::Family { .. } | Self::DeviceRemoved { .. })
     }
 }
 
@@ -128,7 +166,7 @@ impl Store {
         number: i64,
         limit: i64,
     ) -> Result<Vec<NumberedRevocation>, StoreError> {
-        let select = "SELECT number, kind, user_id, family_id, device_id, at_ms FROM revocations \
+        let select = "SELECT number, kind, user_id, family_id, device_id, until_ms, at_ms FROM revocations \
              WHERE number > $1 ORDER BY number LIMIT $2";
         let rows: Vec<RevocationRow> = on!(&self.db, r, pool => {
             sqlx::query_as(select).bind(number).bind(limit).fetch_all(pool).await?
@@ -158,7 +196,37 @@ pub(super) async fn append(tx: &mut Tx, revocations: &[Revocation], now_ms: i64)
     for rows in numbered.chunks(ROWS_PER_INSERT) {
         insert(tx, rows, now_ms).await?;
     }
+    let users: BTreeSet<UserId> =
+        revocations.iter().filter(|one| one.is_trimmed()).map(Revocation::user).collect();
+    for user in users {
+        trim(tx, user, now_ms).await?;
+    }
     Ok(())
+}
+
+/// Forgets the oldest revocations of sign-ins and devices of a user who has too many. Each node learns of it like of a
+/// revocation, as it may not have read them yet.
+async fn trim(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<(), StoreError> {
+    let kept = i64::try_from(KEPT_PER_USER).unwrap_or(i64::MAX);
+    let select = "SELECT number FROM revocations WHERE user_id = $1 AND kind IN ('family', 'device_removed') \
+         AND at_ms > $2 ORDER BY number DESC LIMIT $3";
+    let newest: Vec<i64> = within!(tx, connection => {
+        let query = sqlx::query_scalar(select).bind(user.as_uuid()).bind(now_ms - LEFT_TO_SWEEP_MS);
+        query.bind(2 * kept).fetch_all(connection).await?
+    });
+    let Some(last_forgotten) = newest.get(KEPT_PER_USER).filter(|_| newest.len() == 2 * KEPT_PER_USER) else {
+        return Ok(());
+    };
+    let delete = "DELETE FROM revocations WHERE user_id = $1 AND at_ms > $3 \
+         AND (kind = 'trimmed' OR (number <= $2 AND kind IN ('family', 'device_removed'))) \
+         RETURNING COALESCE(until_ms, at_ms)";
+    let times: Vec<i64> = within!(tx, connection => {
+        let query = sqlx::query_scalar(delete).bind(user.as_uuid()).bind(*last_forgotten);
+        query.bind(now_ms - LEFT_TO_SWEEP_MS).fetch_all(connection).await?
+    });
+    let until_ms = times.into_iter().max().unwrap_or(now_ms);
+    let number = draw_numbers(tx, 1).await?;
+    insert(tx, &[(number, &Revocation::Trimmed { user, until_ms })], now_ms).await
 }
 
 /// Deletes what no token can contradict any more.
@@ -175,7 +243,7 @@ pub(super) async fn draw_numbers(tx: &mut Tx, count: i64) -> Result<i64, StoreEr
 }
 
 async fn insert(tx: &mut Tx, rows: &[(i64, &Revocation)], now_ms: i64) -> Result<(), StoreError> {
-    let insert = "INSERT INTO revocations (number, kind, user_id, family_id, device_id, at_ms) ";
+    let insert = "INSERT INTO revocations (number, kind, user_id, family_id, device_id, until_ms, at_ms) ";
     within!(tx, connection => {
         let mut statement = QueryBuilder::new(insert);
         statement.push_values(rows, |mut row, (number, revocation)| {
@@ -184,6 +252,7 @@ async fn insert(tx: &mut Tx, rows: &[(i64, &Revocation)], now_ms: i64) -> Result
                 .push_bind(revocation.user().as_uuid())
                 .push_bind(revocation.family())
                 .push_bind(revocation.device().map(DeviceId::as_str))
+                .push_bind(revocation.until_ms())
                 .push_bind(now_ms);
         });
         statement.build().execute(connection).await?;
@@ -198,6 +267,7 @@ struct RevocationRow {
     user_id: Uuid,
     family_id: Option<Uuid>,
     device_id: Option<String>,
+    until_ms: Option<i64>,
     at_ms: i64,
 }
 
@@ -215,6 +285,7 @@ impl TryFrom<RevocationRow> for NumberedRevocation {
             ("account_disabled", ..) => Revocation::AccountDisabled { user },
             ("signed_out", ..) => Revocation::SignedOut { user },
             ("account_deleted", ..) => Revocation::AccountDeleted { user },
+            ("trimmed", ..) => Revocation::Trimmed { user, until_ms: row.until_ms.unwrap_or(row.at_ms) },
             _ => return Err(sqlx::Error::Decode("an unknown kind of revocation".into()).into()),
         };
         Ok(Self { number: row.number, at_ms: row.at_ms, revocation })

@@ -13,7 +13,7 @@ use sqlx::QueryBuilder;
 use uuid::Uuid;
 
 use super::{
-    Store, StoreError, accounts,
+    Credential, Store, StoreError,
     db::{Tx, on, within},
     row, standings,
 };
@@ -29,8 +29,6 @@ const ROWS_PER_INSERT: usize = 1_000;
 pub(crate) struct NewRoom {
     /// Its name.
     pub(crate) room: RoomId,
-    /// Whose it will be.
-    pub(crate) owner: UserId,
     /// Who may join it.
     pub(crate) visibility: RoomVisibility,
     /// Who sets its state.
@@ -52,8 +50,6 @@ pub(crate) enum RoomCreation {
     TooManyMembers,
     /// There is no such user to be in it.
     NoSuchUser,
-    /// The account of its owner was deleted.
-    NoAccount,
 }
 
 /// A room, as one user stands towards it.
@@ -157,13 +153,18 @@ impl Revisions {
 }
 
 impl Store {
-    /// Makes a room.
+    /// Makes a room of the user who asks.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub(crate) async fn create_room(&self, room: &NewRoom, now_ms: i64) -> Result<RoomCreation, StoreError> {
-        let mut tx = self.db.begin_for(room.owner).await?;
-        let outcome = create(&mut tx, room, now_ms).await?;
+    pub(crate) async fn create_room(
+        &self,
+        credential: &Credential,
+        room: &NewRoom,
+        now_ms: i64,
+    ) -> Result<RoomCreation, StoreError> {
+        let mut tx = self.begin_for(credential).await?;
+        let outcome = create(&mut tx, credential.user, room, now_ms).await?;
         tx.end(outcome == RoomCreation::Created).await?;
         Ok(outcome)
     }
@@ -209,19 +210,22 @@ impl Store {
         Ok(users.into_iter().map(UserId::new).collect())
     }
 
-    /// Puts a user in a room of `owner`'s, whether he was removed from it before or not.
+    /// Puts a user in a room, asked by its owner, whether the user was removed from it before or not.
     ///
     /// # Errors
     /// [`StoreError`].
     pub(crate) async fn add_room_member(
         &self,
+        credential: &Credential,
         room: &RoomId,
-        owner: UserId,
         user: UserId,
         now_ms: i64,
     ) -> Result<MemberChange, StoreError> {
-        let mut tx = self.db.begin_for(owner).await?;
-        let outcome = add_member(&mut tx, room, owner, user, now_ms).await?;
+        let (mut tx, is_there) = self.begin_for_both(credential, user).await?;
+        let outcome = match is_there {
+            true => add_member(&mut tx, room, credential.user, user, now_ms).await?,
+            false => without_user(&mut tx, room, credential.user, user).await?,
+        };
         tx.end(matches!(outcome, MemberChange::Done(_))).await?;
         Ok(outcome)
     }
@@ -233,13 +237,16 @@ impl Store {
     /// [`StoreError`].
     pub(crate) async fn remove_room_member(
         &self,
+        credential: &Credential,
         room: &RoomId,
-        asker: UserId,
         user: UserId,
         now_ms: i64,
     ) -> Result<MemberChange, StoreError> {
-        let mut tx = self.db.begin_for(asker).await?;
-        let outcome = remove_member(&mut tx, room, asker, user, now_ms).await?;
+        let (mut tx, is_there) = self.begin_for_both(credential, user).await?;
+        let outcome = match is_there {
+            true => remove_member(&mut tx, room, credential.user, user, now_ms).await?,
+            false => without_user(&mut tx, room, credential.user, user).await?,
+        };
         tx.end(matches!(outcome, MemberChange::Done(_))).await?;
         Ok(outcome)
     }
@@ -250,13 +257,13 @@ impl Store {
     /// [`StoreError`].
     pub(crate) async fn set_room_state(
         &self,
+        credential: &Credential,
         room: &RoomId,
-        user: UserId,
         state: &str,
         expected: &Revisions,
     ) -> Result<StateChange, StoreError> {
-        let mut tx = self.db.begin_for(user).await?;
-        let outcome = set_state(&mut tx, room, user, state, expected).await?;
+        let mut tx = self.begin_for(credential).await?;
+        let outcome = set_state(&mut tx, room, credential.user, state, expected).await?;
         tx.end(matches!(outcome, StateChange::Set(_))).await?;
         Ok(outcome)
     }
@@ -374,22 +381,18 @@ impl TryFrom<StateRow> for StateDocument {
     }
 }
 
-async fn create(tx: &mut Tx, room: &NewRoom, now_ms: i64) -> Result<RoomCreation, StoreError> {
-    if accounts::lock(tx, room.owner).await?.is_none() {
-        return Ok(RoomCreation::NoAccount);
-    }
-    if count(tx, COUNT_OWNED, room.owner.as_uuid()).await? >= i64::from(MAX_ROOMS_PER_OWNER) {
+async fn create(tx: &mut Tx, owner: UserId, room: &NewRoom, now_ms: i64) -> Result<RoomCreation, StoreError> {
+    if count(tx, COUNT_OWNED, owner.as_uuid()).await? >= i64::from(MAX_ROOMS_PER_OWNER) {
         return Ok(RoomCreation::TooManyOwned);
     }
-    let mut members: Vec<Uuid> =
-        room.members.iter().chain([&room.owner]).map(|user| user.as_uuid()).collect();
+    let mut members: Vec<Uuid> = room.members.iter().chain([&owner]).map(|user| user.as_uuid()).collect();
     members.sort_unstable();
     members.dedup();
     if i64::try_from(members.len()).unwrap_or(i64::MAX) > MEMBERS_PER_ROOM {
         return Ok(RoomCreation::TooManyMembers);
     }
     let room_id = Uuid::now_v7();
-    if !insert(tx, room_id, room, now_ms).await? {
+    if !insert(tx, room_id, owner, room, now_ms).await? {
         return Ok(RoomCreation::NameTaken);
     }
     if insert_members(tx, room_id, &members, now_ms).await? < members.len() {
@@ -403,14 +406,20 @@ async fn create(tx: &mut Tx, room: &NewRoom, now_ms: i64) -> Result<RoomCreation
     Ok(RoomCreation::Created)
 }
 
-async fn insert(tx: &mut Tx, room_id: Uuid, room: &NewRoom, now_ms: i64) -> Result<bool, StoreError> {
+async fn insert(
+    tx: &mut Tx,
+    room_id: Uuid,
+    owner: UserId,
+    room: &NewRoom,
+    now_ms: i64,
+) -> Result<bool, StoreError> {
     let insert = "INSERT INTO rooms (room_id, name, owner_id, visibility, state_writers, created_at_ms) \
          VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (name) DO NOTHING";
     Ok(within!(tx, connection => {
         sqlx::query(insert)
             .bind(room_id)
             .bind(room.room.as_str())
-            .bind(room.owner.as_uuid())
+            .bind(owner.as_uuid())
             .bind(room.visibility.as_str())
             .bind(room.state_writers.as_str())
             .bind(now_ms)
@@ -445,7 +454,18 @@ async fn insert_members(
     Ok(usize::try_from(inserted).unwrap_or(usize::MAX))
 }
 
-/// Locks the user, then the room: in the order of an account's deletion.
+/// What an owner is told who names a user that is not there.
+async fn without_user(
+    tx: &mut Tx,
+    room: &RoomId,
+    asker: UserId,
+    user: UserId,
+) -> Result<MemberChange, StoreError> {
+    let access = lock(tx, room, user).await?.filter(|access| access.owner == asker);
+    Ok(access.map_or(MemberChange::UnknownRoom, |_| MemberChange::NoSuchUser))
+}
+
+/// The transaction has locked both users, and locks the room after them: in the order of an account's deletion.
 async fn add_member(
     tx: &mut Tx,
     room: &RoomId,
@@ -453,13 +473,9 @@ async fn add_member(
     user: UserId,
     now_ms: i64,
 ) -> Result<MemberChange, StoreError> {
-    let is_there = accounts::lock(tx, user).await?.is_some();
     let Some(access) = lock(tx, room, user).await?.filter(|access| access.owner == owner) else {
         return Ok(MemberChange::UnknownRoom);
     };
-    if !is_there {
-        return Ok(MemberChange::NoSuchUser);
-    }
     if access.standing == Standing::Member {
         return Ok(MemberChange::Done(access.visibility));
     }
@@ -478,14 +494,10 @@ async fn remove_member(
     user: UserId,
     now_ms: i64,
 ) -> Result<MemberChange, StoreError> {
-    let is_there = accounts::lock(tx, user).await?.is_some();
     let Some(access) = lock(tx, room, user).await? else { return Ok(MemberChange::UnknownRoom) };
     let takes_himself_out = asker == user && access.standing == Standing::Member;
     if access.owner != asker && !takes_himself_out {
         return Ok(MemberChange::UnknownRoom);
-    }
-    if !is_there {
-        return Ok(MemberChange::NoSuchUser);
     }
     if access.owner == user {
         return Ok(MemberChange::IsOwner);

@@ -1,14 +1,16 @@
 //! Refresh tokens: families of single-use tokens, of which only hashes are kept.
 
+use std::collections::HashSet;
+
 use aldis_protocol::{DeviceId, UserId};
 use uuid::Uuid;
 
 use super::{
-    Store, StoreError, accounts,
+    Credential, Store, StoreError, accounts,
     db::{Db, Tx, on, within},
     devices, identity,
     revocations::{self, Revocation},
-    row, sweep_rows,
+    row, sweep_rows, totp,
 };
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -33,6 +35,8 @@ pub(crate) struct NewFamily {
     pub(crate) device_id: Option<DeviceId>,
     /// The hash of its first token.
     pub(crate) token_hash: [u8; 32],
+    /// Whether the login showed the user's second factor.
+    pub(crate) second_factor: bool,
 }
 
 /// What a login was proved by, where that can change while it is looked at.
@@ -42,15 +46,23 @@ pub(crate) enum LoginProof<'a> {
     Password(&'a str),
     /// The key of an identity.
     IdentityKey(&'a [u8; 32]),
+    /// The key of the device that the family is bound to. It proves nothing anew: the login counts as of the one that
+    /// registered the device, which was its second factor too.
+    DeviceKey(&'a [u8; 32]),
 }
 
 /// What became of a new family. Only the first changed anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FamilyCreation {
     /// It is in force now.
-    Created,
+    Created {
+        /// When its user proved who he is, by a password or an identity's key.
+        auth_time_ms: i64,
+    },
     /// The account was deleted, or its password or key is another by now.
     Refused,
+    /// A second factor is in force by now, which the login did not show.
+    FactorRequired,
     /// The account is disabled.
     Disabled,
     /// The device is not registered to the user.
@@ -102,25 +114,37 @@ pub(super) enum Choice<'a> {
     OfDevice(&'a DeviceId),
 }
 
+impl Choice<'_> {
+    /// Every one but this, where there is one.
+    pub(super) const fn all_but(family: Option<Uuid>) -> Self {
+        match family {
+            Some(family) => Self::AllBut(family),
+            None => Self::All,
+        }
+    }
+}
+
 impl Store {
-    /// Begins a family with a login of now. A password or a key that was changed since the login was proved by it begins
-    /// nothing.
+    /// Begins a family with a login of now. A password, a key or a second factor that was changed since the login was
+    /// proved begins nothing.
     ///
     /// # Errors
     /// [`StoreError`]; [`StoreError::Internal`] where the family or its token exist.
     pub(crate) async fn create_family(
         &self,
         family: &NewFamily,
-        proof: Option<LoginProof<'_>>,
+        proof: LoginProof<'_>,
         now_ms: i64,
     ) -> Result<FamilyCreation, StoreError> {
         let mut tx = self.db.begin_for(family.user_id).await?;
-        let outcome = may_begin(&mut tx, family, proof).await?;
-        if outcome == FamilyCreation::Created {
-            insert_family(&mut tx, family, now_ms).await?;
-            insert_token(&mut tx, &family.token_hash, family.family_id).await?;
-        }
-        tx.end(outcome == FamilyCreation::Created).await?;
+        let outcome = may_begin(&mut tx, family, proof, now_ms).await?;
+        let FamilyCreation::Created { auth_time_ms } = outcome else {
+            tx.rollback().await?;
+            return Ok(outcome);
+        };
+        insert_family(&mut tx, family, auth_time_ms, now_ms).await?;
+        insert_token(&mut tx, &family.token_hash, family.family_id).await?;
+        tx.commit().await?;
         Ok(outcome)
     }
 
@@ -164,6 +188,18 @@ impl Store {
         })
     }
 
+    /// The families of a user that are in force.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn families_in_force(&self, user: UserId) -> Result<HashSet<Uuid>, StoreError> {
+        let select = "SELECT family_id FROM refresh_families WHERE user_id = $1 AND revoked_at_ms IS NULL";
+        let families: Vec<Uuid> = on!(&self.db, r, pool => {
+            sqlx::query_scalar(select).bind(user.as_uuid()).fetch_all(pool).await?
+        });
+        Ok(families.into_iter().collect())
+    }
+
     /// The hash of the token that followed one which was used.
     ///
     /// # Errors
@@ -176,17 +212,25 @@ impl Store {
         row::optional_array(found.flatten().as_deref())
     }
 
-    /// Revokes a family of a user's. One that is revoked or gone is no error.
+    /// Signs out: revokes the family that it is asked with, or every family of the user. A login of the same moment begins
+    /// its family before, and it is revoked, or after.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub(crate) async fn revoke_family(
+    pub(crate) async fn revoke_families(
         &self,
-        user: UserId,
-        family: Uuid,
+        credential: &Credential,
+        everywhere: bool,
         now_ms: i64,
     ) -> Result<(), StoreError> {
-        self.revoke_chosen(user, Choice::One(family), now_ms).await
+        let choice = match credential.family() {
+            Some(family) if !everywhere => Choice::One(family),
+            Some(_) | None => Choice::All,
+        };
+        let mut tx = self.begin_for(credential).await?;
+        let revoked = revoke(&mut tx, credential.user, choice, now_ms).await?;
+        revocations::append(&mut tx, &revoked, now_ms).await?;
+        tx.commit().await
     }
 
     /// The family of a token, used up or not.
@@ -201,22 +245,6 @@ impl Store {
         Ok(on!(&self.db, r, pool => {
             sqlx::query_scalar(select).bind(token_hash.to_vec()).fetch_optional(pool).await?
         }))
-    }
-
-    /// Revokes every family of a user's. A login of the same moment begins its family before, and it is revoked, or after.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub(crate) async fn revoke_families(&self, user: UserId, now_ms: i64) -> Result<(), StoreError> {
-        self.revoke_chosen(user, Choice::All, now_ms).await
-    }
-
-    async fn revoke_chosen(&self, user: UserId, choice: Choice<'_>, now_ms: i64) -> Result<(), StoreError> {
-        let mut tx = self.db.begin_for(user).await?;
-        accounts::lock(&mut tx, user).await?;
-        let revoked = revoke(&mut tx, user, choice, now_ms).await?;
-        revocations::append(&mut tx, &revoked, now_ms).await?;
-        tx.commit().await
     }
 }
 
@@ -245,6 +273,12 @@ pub(super) async fn lock_in_force(tx: &mut Tx, user: UserId, family: Uuid) -> Re
         let query = sqlx::query(touch).bind(family).bind(user.as_uuid());
         query.execute(connection).await?.rows_affected() == 1
     }))
+}
+
+/// When the login was that began a family.
+pub(super) async fn auth_time_ms(tx: &mut Tx, family: Uuid) -> Result<i64, StoreError> {
+    let select = "SELECT auth_time_ms FROM refresh_families WHERE family_id = $1";
+    Ok(within!(tx, connection => sqlx::query_scalar(select).bind(family).fetch_one(connection).await?))
 }
 
 /// Deletes families that have ended, and used tokens whose reuse would by now be no sign of theft but of a very old
@@ -294,39 +328,59 @@ impl TryFrom<FamilyRow> for RefreshFamily {
 async fn may_begin(
     tx: &mut Tx,
     family: &NewFamily,
-    proof: Option<LoginProof<'_>>,
+    proof: LoginProof<'_>,
+    now_ms: i64,
 ) -> Result<FamilyCreation, StoreError> {
-    let Some(account) = accounts::lock(tx, family.user_id).await? else { return Ok(FamilyCreation::Refused) };
+    let user = family.user_id;
+    let Some(account) = accounts::lock(tx, user).await? else { return Ok(FamilyCreation::Refused) };
     if account.disabled_at_ms.is_some() {
         return Ok(FamilyCreation::Disabled);
     }
     let holds = match proof {
-        None => true,
-        Some(LoginProof::Password(hash)) => account.password_hash.as_deref() == Some(hash),
-        Some(LoginProof::IdentityKey(key)) => {
-            identity::active_key(tx, family.user_id).await?.as_ref() == Some(key)
-        }
+        LoginProof::Password(hash) => account.password_hash.as_deref() == Some(hash),
+        LoginProof::IdentityKey(key) => identity::active_key(tx, user).await?.as_ref() == Some(key),
+        LoginProof::DeviceKey(key) => return may_begin_by_device(tx, family, key).await,
     };
     if !holds {
         return Ok(FamilyCreation::Refused);
     }
-    match &family.device_id {
-        Some(device) if !devices::is_registered_to(tx, family.user_id, device).await? => {
-            Ok(FamilyCreation::UnknownDevice)
-        }
-        _ => Ok(FamilyCreation::Created),
+    if let Some(device) = &family.device_id
+        && !devices::is_registered_to(tx, user, device).await?
+    {
+        return Ok(FamilyCreation::UnknownDevice);
     }
+    if !family.second_factor && totp::is_in_force(tx, user).await? {
+        return Ok(FamilyCreation::FactorRequired);
+    }
+    Ok(FamilyCreation::Created { auth_time_ms: now_ms })
 }
 
-async fn insert_family(tx: &mut Tx, family: &NewFamily, now_ms: i64) -> Result<(), StoreError> {
+async fn may_begin_by_device(
+    tx: &mut Tx,
+    family: &NewFamily,
+    key: &[u8; 32],
+) -> Result<FamilyCreation, StoreError> {
+    let Some(device) = &family.device_id else { return Ok(FamilyCreation::UnknownDevice) };
+    let auth_time_ms = devices::auth_time_of_key(tx, family.user_id, device, key).await?;
+    Ok(auth_time_ms
+        .map_or(FamilyCreation::UnknownDevice, |auth_time_ms| FamilyCreation::Created { auth_time_ms }))
+}
+
+async fn insert_family(
+    tx: &mut Tx,
+    family: &NewFamily,
+    auth_time_ms: i64,
+    now_ms: i64,
+) -> Result<(), StoreError> {
     let insert = "INSERT INTO refresh_families \
-         (family_id, user_id, device_id, created_at_ms, auth_time_ms, expires_at_ms) VALUES ($1, $2, $3, $4, $4, $5)";
+         (family_id, user_id, device_id, created_at_ms, auth_time_ms, expires_at_ms) VALUES ($1, $2, $3, $4, $5, $6)";
     within!(tx, connection => {
         sqlx::query(insert)
             .bind(family.family_id)
             .bind(family.user_id.as_uuid())
             .bind(family.device_id.as_ref().map(DeviceId::as_str))
             .bind(now_ms)
+            .bind(auth_time_ms)
             .bind(now_ms + REFRESH_IDLE_MS)
             .execute(connection)
             .await?;

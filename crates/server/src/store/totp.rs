@@ -4,7 +4,7 @@ use aldis_protocol::UserId;
 use uuid::Uuid;
 
 use super::{
-    Store, StoreError, changes,
+    Credential, Store, StoreError, chain, changes,
     db::{Db, Tx, on, within},
     sweep_rows,
 };
@@ -15,14 +15,12 @@ pub(crate) const MAX_FAILURES: i64 = 5;
 /// How long a wrong code counts.
 pub(crate) const FAILURE_WINDOW_MS: i64 = 15 * 60 * 1000;
 
-/// What a code is shown for.
+/// What a signed-in user shows a code for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FactorUse {
-    /// To sign in, which only a factor in force is asked for.
-    SignIn,
-    /// To show that the app has the secret: puts it in force.
+pub(crate) enum FactorChange {
+    /// To show that the app has the secret: puts the factor in force.
     Confirmation,
-    /// To be rid of it.
+    /// To remove the factor.
     Removal,
 }
 
@@ -49,6 +47,13 @@ pub(crate) enum FactorCheck {
     NotEnrolled,
 }
 
+impl FactorCheck {
+    /// Whether what was written is kept.
+    const fn is_kept(self) -> bool {
+        matches!(self, Self::Accepted | Self::Wrong)
+    }
+}
+
 impl Store {
     /// Keeps a new secret and its recovery codes in place of those that were never confirmed. False, and nothing
     /// changed, where a factor is in force.
@@ -57,11 +62,14 @@ impl Store {
     /// [`StoreError`].
     pub(crate) async fn enroll_totp(
         &self,
-        user: UserId,
+        credential: &Credential,
         sealed_secret: &[u8],
         recovery_hashes: &[[u8; 32]],
+        now_ms: i64,
     ) -> Result<bool, StoreError> {
-        let mut tx = self.db.begin_for(user).await?;
+        let user = credential.user;
+        let mut tx = self.begin_for(credential).await?;
+        chain::forbid_while_provisional(&mut tx, user, now_ms).await?;
         let enrolled = replace_unconfirmed(&mut tx, user, sealed_secret).await?;
         if enrolled {
             replace_recovery_codes(&mut tx, user, recovery_hashes).await?;
@@ -82,26 +90,55 @@ impl Store {
         Ok(confirmed.is_some())
     }
 
-    /// Uses up a code. `judge` is given the sealed secret while nobody else can use or change the factor: of equal
-    /// codes at once one is accepted, and of wrong ones no more than [`MAX_FAILURES`] are looked at.
+    /// Uses up a code of somebody who signs in, whom only a factor in force is asked of. `judge` is given the sealed
+    /// secret while nobody else can use or change the factor: of equal codes at once one is accepted, and of wrong ones
+    /// no more than [`MAX_FAILURES`] are looked at.
     ///
     /// # Errors
     /// [`StoreError`]; where it is [`StoreError::Unavailable`], the code may be used up.
     pub(crate) async fn check_second_factor(
         &self,
         user: UserId,
-        shown_for: FactorUse,
         now_ms: i64,
         judge: impl FnOnce(&[u8]) -> Evidence + Send,
     ) -> Result<FactorCheck, StoreError> {
         let mut tx = self.db.begin_for(user).await?;
         let checked = match lock(&mut tx, user).await? {
-            Some(factor) if factor.confirmed || shown_for != FactorUse::SignIn => {
-                check(&mut tx, user, shown_for, now_ms, || judge(&factor.sealed_secret)).await?
+            Some(factor) if factor.confirmed => {
+                check(&mut tx, user, now_ms, || judge(&factor.sealed_secret)).await?
             }
             _ => FactorCheck::NotEnrolled,
         };
-        tx.end(matches!(checked, FactorCheck::Accepted | FactorCheck::Wrong)).await?;
+        tx.end(checked.is_kept()).await?;
+        Ok(checked)
+    }
+
+    /// Uses up a code in the same way, and puts the factor in force or removes it.
+    ///
+    /// # Errors
+    /// [`StoreError`]; where it is [`StoreError::Unavailable`], it may be done.
+    pub(crate) async fn change_second_factor(
+        &self,
+        credential: &Credential,
+        change: FactorChange,
+        now_ms: i64,
+        judge: impl FnOnce(&[u8]) -> Evidence + Send,
+    ) -> Result<FactorCheck, StoreError> {
+        let user = credential.user;
+        let mut tx = self.begin_for(credential).await?;
+        chain::forbid_while_provisional(&mut tx, user, now_ms).await?;
+        let checked = match lock(&mut tx, user).await? {
+            Some(factor) => check(&mut tx, user, now_ms, || judge(&factor.sealed_secret)).await?,
+            None => FactorCheck::NotEnrolled,
+        };
+        if checked == FactorCheck::Accepted {
+            match change {
+                FactorChange::Confirmation => confirm(&mut tx, credential, now_ms).await?,
+                FactorChange::Removal => remove(&mut tx, user).await?,
+            }
+            changes::note(&mut tx, user).await?;
+        }
+        tx.end(checked.is_kept()).await?;
         Ok(checked)
     }
 }
@@ -111,6 +148,14 @@ pub(super) async fn sweep(db: &Db, now_ms: i64) -> Result<u64, StoreError> {
     let delete = "DELETE FROM second_factor_failures WHERE failure_id IN (SELECT failure_id \
          FROM second_factor_failures WHERE failed_at_ms <= $1 ORDER BY failed_at_ms, failure_id LIMIT $2)";
     sweep_rows(db, delete, now_ms - FAILURE_WINDOW_MS).await
+}
+
+/// Whether a user whom the transaction has locked has a second factor in force.
+pub(super) async fn is_in_force(tx: &mut Tx, user: UserId) -> Result<bool, StoreError> {
+    let select = "SELECT 1 FROM totp WHERE user_id = $1 AND confirmed_at_ms IS NOT NULL";
+    Ok(within!(tx, connection => {
+        sqlx::query(select).bind(user.as_uuid()).fetch_optional(connection).await?.is_some()
+    }))
 }
 
 struct Factor {
@@ -135,7 +180,6 @@ async fn lock(tx: &mut Tx, user: UserId) -> Result<Option<Factor>, StoreError> {
 async fn check(
     tx: &mut Tx,
     user: UserId,
-    shown_for: FactorUse,
     now_ms: i64,
     judge: impl FnOnce() -> Evidence + Send,
 ) -> Result<FactorCheck, StoreError> {
@@ -151,12 +195,6 @@ async fn check(
         insert_failure(tx, user, now_ms).await?;
         return Ok(FactorCheck::Wrong);
     }
-    match shown_for {
-        FactorUse::SignIn => return Ok(FactorCheck::Accepted),
-        FactorUse::Confirmation => confirm(tx, user, now_ms).await?,
-        FactorUse::Removal => remove(tx, user).await?,
-    }
-    changes::note(tx, user).await?;
     Ok(FactorCheck::Accepted)
 }
 
@@ -199,10 +237,12 @@ async fn use_recovery_code(tx: &mut Tx, user: UserId, hashes: &[[u8; 32]]) -> Re
     Ok(false)
 }
 
-async fn confirm(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<(), StoreError> {
-    let update = "UPDATE totp SET confirmed_at_ms = $2 WHERE user_id = $1 AND confirmed_at_ms IS NULL";
+async fn confirm(tx: &mut Tx, credential: &Credential, now_ms: i64) -> Result<(), StoreError> {
+    let update = "UPDATE totp SET confirmed_at_ms = $2, confirmed_by = $3 \
+         WHERE user_id = $1 AND confirmed_at_ms IS NULL";
     within!(tx, connection => {
-        sqlx::query(update).bind(user.as_uuid()).bind(now_ms).execute(connection).await?;
+        let query = sqlx::query(update).bind(credential.user.as_uuid()).bind(now_ms);
+        query.bind(credential.family()).execute(connection).await?;
     });
     Ok(())
 }

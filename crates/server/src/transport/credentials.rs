@@ -28,11 +28,14 @@ pub(super) fn of(uri: &Uri, headers: &HeaderMap) -> Credentials {
 }
 
 /// Refuses a token before the upgrade, as `/api/ws` does.
-pub(super) fn check_token(shown: &Credentials, router: &Router, now: Now) -> Result<(), Problem> {
+pub(super) async fn check_token(shown: &Credentials, router: &Router, now: Now) -> Result<(), Problem> {
     let Credentials::Query { token, device_id, .. } = shown else { return Ok(()) };
     let device = device_id.as_ref().and_then(|device| device.as_ref().ok());
     let checked = match token {
-        Ok(token) => router.check_token_for(token, device, now).map(|_| ()),
+        Ok(token) => match router.check_token_for(token, device, now) {
+            Ok(claims) => router.require_account(claims.sub).await,
+            Err(denied) => Err(denied),
+        },
         Err(denied) => Err(denied.clone()),
     };
     checked.map_err(|denied| {

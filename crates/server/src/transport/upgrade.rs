@@ -50,7 +50,7 @@ pub(crate) fn doors<S: ByteStream>(node: &Node) -> Router<Arc<Node>> {
             get(
                 async move |State(node): State<Arc<Node>>, room: Option<Path<String>>, request: Upgrading| {
                     let arrived = Arrived { door, node, gate, room: room.map(|Path(room)| room) };
-                    arrived.upgrade::<S>(request).unwrap_or_else(refuse)
+                    arrived.upgrade::<S>(request).await.unwrap_or_else(refuse)
                 },
             ),
         )
@@ -66,7 +66,7 @@ struct Arrived {
 }
 
 impl Arrived {
-    fn upgrade<S: ByteStream>(self, mut request: Upgrading) -> Result<Response, Problem> {
+    async fn upgrade<S: ByteStream>(self, mut request: Upgrading) -> Result<Response, Problem> {
         let headers = request.headers();
         let key = check_upgrade(headers)?;
         self.check_origin(headers)?;
@@ -77,6 +77,9 @@ impl Arrived {
         self.node.limits.take(Limited::Upgrades, address, Now::read())?;
         let codec = offered_codec(headers);
         let arrival = self.arrival(&request, address, codec)?;
+        if self.door == Door::Api {
+            credentials::check_token(&arrival.credentials, &self.node.router, Now::read()).await?;
+        }
         let place = self.place(address)?;
         let Some(on_upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
             return Err(Problem::new(ErrorCode::UpgradeRequired, "this path speaks WebSocket, version 13"));
@@ -119,12 +122,7 @@ impl Arrived {
                 Credentials::Challenge { challenge: rand::rng().random(), audience }
             }
             Door::Chat => Credentials::FirstMessage,
-            Door::Signal | Door::Protobuf => credentials::of(request.uri(), request.headers()),
-            Door::Api => {
-                let shown = credentials::of(request.uri(), request.headers());
-                credentials::check_token(&shown, &self.node.router, Now::read())?;
-                shown
-            }
+            Door::Signal | Door::Protobuf | Door::Api => credentials::of(request.uri(), request.headers()),
         };
         let order = request.extensions().get().map_or_else(next_in_order, |CameIn(order)| *order);
         Ok(Arrival {

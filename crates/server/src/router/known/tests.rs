@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use aldis_auth::{Claims, KeyRing, RootKey, SecretKey};
-use aldis_protocol::{Alert, AlertKind, Codec};
+use aldis_protocol::{Alert, AlertKind, Codec, ErrorCode};
 use uuid::Uuid;
 
 use super::*;
@@ -9,7 +9,7 @@ use crate::{
     clock::unix_ms_i64,
     config::{Config, Loaded},
     router::{Denied, Identity as Proved, KeyProof, Outlet, TokenProof, new_session_id},
-    store::{self, NewDevice, Notice, Recipients, Store, StoreOptions},
+    store::{self, Credential, NewDevice, Notice, Recipients, Store, StoreOptions},
 };
 
 const USER: UserId = UserId::new(Uuid::from_u128(1));
@@ -155,14 +155,13 @@ impl Node {
         let now_ms = unix_ms_i64();
         let new = NewDevice {
             device_id: device_id.clone(),
-            user_id,
             pubkey,
             name: None,
             created_at_ms: now_ms,
             signature: None,
-            family: None,
         };
-        let registration = self.router.store.register_device(&new, now_ms).await.unwrap();
+        let registration =
+            self.router.store.register_device(&Credential::session(user_id), &new, now_ms).await.unwrap();
         assert_eq!(registration, store::Registration::Registered);
         device_id
     }
@@ -223,6 +222,9 @@ async fn a_connect_of_somebody_known_costs_no_query() {
     let user = identity.user;
     let phone = node.device(user, "phone", Some(*key(2).public_key().as_bytes())).await;
     let tablet = node.device(user, "tablet", None).await;
+    let refused = node.connects(&Shown::Token(node.token(OTHER, now), None), now).await;
+    assert_eq!(refused.unwrap_err().code, ErrorCode::InvalidToken, "a token of nobody");
+    node.router.store.create_account(OTHER, "other@example.org", "hash", unix_ms_i64()).await.unwrap();
     let shown = [
         Shown::Token(node.token(user, now), None),
         Shown::Token(node.token(OTHER, now), None),
@@ -286,6 +288,6 @@ async fn a_change_by_anybody_is_read_and_forgotten() {
     store.create_account_for_key(somebody, *key(2).public_key().as_bytes(), unix_ms_i64()).await.unwrap();
     is_forgotten("the key of a device became an identity's").await;
     known().await;
-    store.remove_device(user, &phone, unix_ms_i64()).await.unwrap();
+    store.remove_device(&Credential::session(user), &phone, unix_ms_i64()).await.unwrap();
     is_forgotten("a device was removed").await;
 }

@@ -7,12 +7,10 @@ use std::{
 
 use aldis_protocol::{
     AckStatus, ChatMessage, ClientMessage, ErrorCode, Join, MessageKind, Payload, RoomId, ServerMessage,
-    UserId,
     api::{CreateRoom, RoomVisibility, SetRoomState},
 };
 use futures::future::join_all;
 use serde_json::Value;
-use uuid::Uuid;
 
 use super::{Node, code};
 use crate::{
@@ -27,13 +25,10 @@ fn room() -> RoomId {
     "room".parse().unwrap()
 }
 
-fn caller(user: UserId) -> Caller {
-    Caller { user, family: Uuid::nil(), auth_time: 0, device: None }
-}
-
 impl Node {
     async fn owner_of_room(&self, visibility: RoomVisibility) -> Caller {
-        let owner = caller(self.user().await);
+        let user = self.user().await;
+        let owner = Caller { user, family: self.sign_in(user).await, auth_time: 0, device: None };
         let request = CreateRoom { room: room(), visibility, members: None, state_writers: None };
         self.router.create_room(&owner, request).await.unwrap();
         owner

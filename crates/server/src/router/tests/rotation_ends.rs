@@ -8,7 +8,7 @@ use super::{Admission, Arc, Node, Outlet, new_session_id};
 use crate::{
     clock::unix_ms_i64,
     router::RotationEnds,
-    store::{NewDevice, NewFamily},
+    store::{Credential, LoginProof, NewDevice, NewFamily},
 };
 
 const WINDOW: i64 = CANCELLATION_WINDOW_MS as i64;
@@ -21,13 +21,13 @@ async fn rotated(node: &Node, ends_at_ms: i64) -> UserId {
     let first_key = *key.public_key().as_bytes();
     store.create_account_for_key(user, first_key, accepted_at_ms - 1).await.unwrap();
     let family_id = Uuid::new_v4();
-    let family = NewFamily { family_id, user_id: user, device_id: None, token_hash: [0; 32] };
     let token_hash = *aldis_protocol::Hash::of(family_id.as_bytes()).0.first_chunk().unwrap();
-    store.create_family(&NewFamily { token_hash, ..family }, None, accepted_at_ms).await.unwrap();
+    let family = NewFamily { family_id, user_id: user, device_id: None, token_hash, second_factor: false };
+    store.create_family(&family, LoginProof::IdentityKey(&first_key), accepted_at_ms).await.unwrap();
     let head = store.chain_of(user).await.unwrap().unwrap().head();
     let fingerprint = key.public_key().fingerprint();
     let rotation = Rotation::sign(fingerprint, head, &key, &new, "test", accepted_at_ms.unsigned_abs());
-    store.rotate(user, family_id, rotation, 3, accepted_at_ms).await.unwrap();
+    store.rotate(&Credential::token(user, family_id, None), rotation, 3, accepted_at_ms).await.unwrap();
     user
 }
 
@@ -39,14 +39,16 @@ async fn device(node: &Node, user_id: UserId, name: &str) -> DeviceId {
     let device_id: DeviceId = format!("{name}-{user_id}").parse().unwrap();
     let device = NewDevice {
         device_id: device_id.clone(),
-        user_id,
         pubkey: None,
         name: None,
         created_at_ms: 0,
         signature: None,
-        family: None,
     };
-    node.router.store.register_device(&device, unix_ms_i64() - WINDOW).await.unwrap();
+    node.router
+        .store
+        .register_device(&Credential::session(user_id), &device, unix_ms_i64() - WINDOW)
+        .await
+        .unwrap();
     device_id
 }
 

@@ -3,7 +3,7 @@
 use aldis_protocol::{Fingerprint, UserId};
 use uuid::Uuid;
 
-use super::{Fixture, NOW, device_id, fifty_at_once, suite};
+use super::{Fixture, NOW, acting, device_id, fifty_at_once, suite};
 use crate::store::{AccountCreation, Identity, IdentityCreation, NewDevice, Registration};
 
 suite! {
@@ -77,21 +77,23 @@ async fn a_key_makes_one_identity_of_many(at: Fixture) {
 }
 
 async fn a_device_key_that_becomes_an_identity_counts_no_longer(at: Fixture) {
+    let user = at.user().await;
     let device = NewDevice {
         device_id: device_id("phone"),
-        user_id: at.user().await,
         pubkey: Some([9; 32]),
         name: None,
         created_at_ms: NOW,
         signature: Some([1; 64]),
-        family: None,
     };
-    assert_eq!(at.store.register_device(&device, NOW).await.unwrap(), Registration::Registered);
+    assert_eq!(
+        at.store.register_device(&acting(user), &device, NOW).await.unwrap(),
+        Registration::Registered
+    );
 
     let identity = UserId::new(Uuid::new_v4());
     let created = at.store.create_account_for_key(identity, [9; 32], NOW).await.unwrap();
     assert_eq!(created, IdentityCreation::Created);
     assert_eq!(at.store.find_identity(&[9; 32]).await.unwrap().unwrap().user_id, identity);
     assert_eq!(at.store.find_device(&device.device_id).await.unwrap().unwrap().pubkey, None);
-    assert_eq!(at.store.register_device(&device, NOW).await.unwrap(), Registration::KeyInUse);
+    assert_eq!(at.store.register_device(&acting(user), &device, NOW).await.unwrap(), Registration::KeyInUse);
 }

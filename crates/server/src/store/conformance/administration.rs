@@ -4,12 +4,12 @@ use aldis_protocol::{AlertKind, UserId};
 use uuid::Uuid;
 
 use super::{
-    Fixture, NOW, device_id, fifty_at_once,
+    Fixture, NOW, acting, by_token, device_id, fifty_at_once, log_in,
     revocations::{family, written},
     suite,
 };
 use crate::store::{
-    AccountSummary, Administered, Evidence, FactorCheck, FactorUse, FamilyCreation, IdentityCreation,
+    AccountSummary, Administered, Evidence, FactorChange, FactorCheck, FamilyCreation, IdentityCreation,
     ImportedAccount, NewDevice, NewFamily, Notice, RefreshUse, Revocation,
 };
 
@@ -31,17 +31,17 @@ fn new_family(user_id: UserId) -> NewFamily {
     let family_id = Uuid::new_v4();
     let mut token_hash = [0; 32];
     token_hash[..16].copy_from_slice(family_id.as_bytes());
-    NewFamily { family_id, user_id, device_id: None, token_hash }
+    NewFamily { family_id, user_id, device_id: None, token_hash, second_factor: false }
 }
 
 async fn logs_in(at: &Fixture, user: UserId) -> FamilyCreation {
-    at.store.create_family(&new_family(user), None, NOW).await.unwrap()
+    log_in(&at.store, &new_family(user), NOW).await
 }
 
 async fn a_disabled_account_signs_in_no_more_until_it_is_enabled(at: Fixture) {
     let user = at.user().await;
     let login = new_family(user);
-    at.store.create_family(&login, None, NOW).await.unwrap();
+    log_in(&at.store, &login, NOW).await;
     assert_eq!(at.store.disable_account(user, NOW + 1).await.unwrap(), Administered::Done);
 
     let family = login.family_id;
@@ -53,7 +53,7 @@ async fn a_disabled_account_signs_in_no_more_until_it_is_enabled(at: Fixture) {
     assert_eq!(logs_in(&at, user).await, FamilyCreation::Disabled);
 
     assert_eq!(at.store.enable_account(user).await.unwrap(), Administered::Done);
-    assert_eq!(logs_in(&at, user).await, FamilyCreation::Created);
+    assert_eq!(logs_in(&at, user).await, FamilyCreation::Created { auth_time_ms: NOW });
     let used = at.store.use_refresh_token(&login.token_hash, &[9; 32], NOW + 3).await.unwrap();
     assert_eq!(used, RefreshUse::Revoked, "what was revoked stays revoked");
 }
@@ -63,14 +63,12 @@ async fn a_disabled_account_is_known_as_such_wherever_it_is_found(at: Fixture) {
     assert_eq!(at.store.create_account_for_key(user, key, NOW).await.unwrap(), IdentityCreation::Created);
     let phone = NewDevice {
         device_id: device_id("phone"),
-        user_id: user,
         pubkey: Some([3; 32]),
         name: None,
         created_at_ms: NOW,
         signature: None,
-        family: None,
     };
-    at.store.register_device(&phone, NOW).await.unwrap();
+    at.store.register_device(&acting(user), &phone, NOW).await.unwrap();
     let by_email = at.user().await;
     for disabled in [user, by_email] {
         at.store.disable_account(disabled, NOW + 1).await.unwrap();
@@ -101,8 +99,8 @@ async fn a_disabling_and_many_logins_at_once_leave_no_family(at: Fixture) {
             return None;
         }
         let login = new_family(user);
-        let created = store.create_family(&login, None, NOW).await.unwrap();
-        (created == FamilyCreation::Created).then_some(login.family_id)
+        let created = log_in(&store, &login, NOW).await;
+        (created == FamilyCreation::Created { auth_time_ms: NOW }).then_some(login.family_id)
     })
     .await;
     let revoked = written(&at).await;
@@ -130,14 +128,12 @@ async fn a_password_is_set_from_outside(at: Fixture) {
 async fn device(at: &Fixture, user_id: UserId) -> aldis_protocol::DeviceId {
     let device = NewDevice {
         device_id: device_id(&format!("phone-{user_id}")),
-        user_id,
         pubkey: None,
         name: None,
         created_at_ms: NOW,
         signature: None,
-        family: None,
     };
-    at.store.register_device(&device, NOW).await.unwrap();
+    at.store.register_device(&acting(user_id), &device, NOW).await.unwrap();
     device.device_id
 }
 
@@ -146,26 +142,26 @@ async fn a_second_factor_is_taken_away_with_what_counted_against_it(at: Fixture)
     let phone = device(&at, user).await;
     let step = |step| move |_: &[u8]| Evidence::Step { step, sealed_secret: b"sealed".to_vec() };
     let wrong = |_: &[u8]| Evidence::Wrong;
-    let (store, confirmation) = (&at.store, FactorUse::Confirmation);
+    let (store, confirmation) = (&at.store, FactorChange::Confirmation);
 
-    store.enroll_totp(user, b"sealed", &[[1; 32]]).await.unwrap();
+    store.enroll_totp(&acting(user), b"sealed", &[[1; 32]], NOW).await.unwrap();
     assert_eq!(store.remove_second_factor(user, NOW).await.unwrap(), Administered::Unchanged);
-    let gone = store.check_second_factor(user, confirmation, NOW, step(1)).await.unwrap();
+    let gone = store.change_second_factor(&acting(user), confirmation, NOW, step(1)).await.unwrap();
     assert_eq!(gone, FactorCheck::NotEnrolled, "one that was never confirmed is gone too");
 
-    store.enroll_totp(user, b"sealed", &[[1; 32]]).await.unwrap();
-    let confirmed = store.check_second_factor(user, confirmation, NOW, step(1)).await.unwrap();
+    store.enroll_totp(&acting(user), b"sealed", &[[1; 32]], NOW).await.unwrap();
+    let confirmed = store.change_second_factor(&acting(user), confirmation, NOW, step(1)).await.unwrap();
     assert_eq!(confirmed, FactorCheck::Accepted);
     for _ in 0..5 {
-        store.check_second_factor(user, FactorUse::SignIn, NOW, wrong).await.unwrap();
+        store.check_second_factor(user, NOW, wrong).await.unwrap();
     }
     assert_eq!(store.remove_second_factor(user, NOW).await.unwrap(), Administered::Done);
     assert!(!store.has_second_factor(user).await.unwrap());
     let told = store.take_notices(user, &phone, NOW).await.unwrap();
     assert_eq!(told, [Notice::of_account(AlertKind::TotpChanged)]);
 
-    store.enroll_totp(user, b"sealed", &[[1; 32]]).await.unwrap();
-    let confirmed = store.check_second_factor(user, confirmation, NOW, step(1)).await.unwrap();
+    store.enroll_totp(&acting(user), b"sealed", &[[1; 32]], NOW).await.unwrap();
+    let confirmed = store.change_second_factor(&acting(user), confirmation, NOW, step(1)).await.unwrap();
     assert_eq!(confirmed, FactorCheck::Accepted, "not locked, and a code of now serves");
 }
 
@@ -175,13 +171,13 @@ async fn every_session_of_an_account_is_signed_out(at: Fixture) {
     assert_eq!(at.store.sign_out(user, NOW).await.unwrap(), Administered::Done);
     let expected = [Revocation::SignedOut { user }, Revocation::Family { user, family: signed_in }];
     assert_eq!(written(&at).await, expected);
-    assert_eq!(logs_in(&at, user).await, FamilyCreation::Created);
+    assert_eq!(logs_in(&at, user).await, FamilyCreation::Created { auth_time_ms: NOW });
 }
 
 async fn nothing_is_done_to_an_account_that_is_not_there(at: Fixture) {
     let deleted = at.user().await;
     let signed_in = family(&at, deleted, None).await;
-    at.store.delete_account(deleted, signed_in, NOW).await.unwrap();
+    at.store.delete_account(&by_token(deleted, signed_in), NOW).await.unwrap();
     let before = written(&at).await;
     for user in [deleted, UserId::new(Uuid::new_v4())] {
         assert_eq!(at.store.disable_account(user, NOW).await.unwrap(), Administered::NoAccount);
@@ -211,7 +207,7 @@ async fn accounts_are_read_page_by_page(at: Fixture) {
     }
     let by_email = UserId::new(Uuid::now_v7());
     at.store.create_account(by_email, "ann@example.org", "hash", NOW).await.unwrap();
-    at.store.enroll_totp(by_email, b"sealed", &[]).await.unwrap();
+    at.store.enroll_totp(&acting(by_email), b"sealed", &[], NOW).await.unwrap();
     at.store.disable_account(by_email, NOW + 9).await.unwrap();
     expected.push(AccountSummary {
         user_id: by_email,
@@ -236,7 +232,9 @@ async fn accounts_are_read_page_by_page(at: Fixture) {
     assert_eq!(read, expected);
 
     let now = |_: &[u8]| Evidence::Step { step: 1, sealed_secret: b"sealed".to_vec() };
-    at.store.check_second_factor(by_email, FactorUse::Confirmation, NOW + 8, now).await.unwrap();
+    let confirmation = FactorChange::Confirmation;
+    at.store.enable_account(by_email).await.unwrap();
+    at.store.change_second_factor(&acting(by_email), confirmation, NOW + 8, now).await.unwrap();
     let read = at.store.accounts_after(None, 10).await.unwrap();
     let factors: Vec<_> = read.iter().filter_map(|account| account.second_factor_at_ms).collect();
     assert_eq!(factors, [NOW + 8]);

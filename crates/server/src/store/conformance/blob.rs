@@ -3,8 +3,8 @@
 use aldis_protocol::{Fingerprint, Hash, UserId};
 use uuid::Uuid;
 
-use super::{Fixture, NOW, fifty_at_once, suite};
-use crate::store::{BlobPublication, NewFamily, Precondition};
+use super::{Fixture, NOW, by_token, fifty_at_once, log_in, refused, suite};
+use crate::store::{BlobPublication, NewFamily, Precondition, Unauthorized};
 
 suite! {
     a_blob_is_overwritten_only_by_who_saw_it,
@@ -16,8 +16,8 @@ async fn signed_in(at: &Fixture, user_id: UserId) -> Uuid {
     let family_id = Uuid::new_v4();
     let mut token_hash = [0; 32];
     token_hash[..16].copy_from_slice(family_id.as_bytes());
-    let new = NewFamily { family_id, user_id, device_id: None, token_hash };
-    at.store.create_family(&new, None, NOW).await.unwrap();
+    let new = NewFamily { family_id, user_id, device_id: None, token_hash, second_factor: false };
+    log_in(&at.store, &new, NOW).await;
     family_id
 }
 
@@ -32,7 +32,7 @@ async fn a_blob_is_overwritten_only_by_who_saw_it(at: Fixture) {
     use Precondition::{Absent, Any, OneOf};
     let (user, family) = owner(&at, 1).await;
     let publish = async |content: &'static [u8], precondition| {
-        at.store.publish_blob(user, family, content, &precondition).await.unwrap()
+        at.store.publish_blob(&by_token(user, family), content, &precondition).await.unwrap()
     };
     assert_eq!(publish(b"1", Any).await, PreconditionFailed);
     assert_eq!(publish(b"1", OneOf(vec![Hash::of(b"1")])).await, PreconditionFailed);
@@ -48,10 +48,10 @@ async fn a_blob_is_overwritten_only_by_who_saw_it(at: Fixture) {
 
 async fn of_many_writers_at_once_one_wins(at: Fixture) {
     let (user, family) = owner(&at, 1).await;
-    at.store.publish_blob(user, family, b"seen", &Precondition::Absent).await.unwrap();
+    at.store.publish_blob(&by_token(user, family), b"seen", &Precondition::Absent).await.unwrap();
     let outcomes = fifty_at_once(&at.store, |store, number| async move {
         let seen = Precondition::OneOf(vec![Hash::of(b"seen")]);
-        store.publish_blob(user, family, &[number], &seen).await.unwrap()
+        store.publish_blob(&by_token(user, family), &[number], &seen).await.unwrap()
     })
     .await;
     let won = outcomes.iter().filter(|outcome| matches!(outcome, BlobPublication::Published(_)));
@@ -62,7 +62,7 @@ async fn a_blob_needs_an_identity_and_a_sign_in(at: Fixture) {
     let user = at.user().await;
     let family = signed_in(&at, user).await;
     let publish =
-        async |family| at.store.publish_blob(user, family, b"1", &Precondition::Absent).await.unwrap();
-    assert_eq!(publish(family).await, BlobPublication::NoIdentity);
-    assert_eq!(publish(Uuid::new_v4()).await, BlobPublication::Revoked);
+        async |family| at.store.publish_blob(&by_token(user, family), b"1", &Precondition::Absent).await;
+    assert_eq!(publish(family).await.unwrap(), BlobPublication::NoIdentity);
+    assert_eq!(refused(publish(Uuid::new_v4()).await), Unauthorized::Revoked);
 }

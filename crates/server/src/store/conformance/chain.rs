@@ -4,10 +4,10 @@ use aldis_auth::{CANCELLATION_WINDOW_MS, Cancellation, ChainError, Rotation, Sec
 use aldis_protocol::{AlertKind, Fingerprint, UserId, api::ChainHead};
 use uuid::Uuid;
 
-use super::{Fixture, NOW, device_id, fifty_at_once, suite};
+use super::{Fixture, NOW, acting, by_token, device_id, fifty_at_once, log_in, refused, suite};
 use crate::store::{
     BlobPublication, ChainChange, FamilyCreation, IdentityCreation, IdentityLink, LoginProof, NewDevice,
-    NewFamily, Notice, Precondition, PublishedKey, Registration, Revocation,
+    NewFamily, Notice, Precondition, PublishedKey, Registration, Revocation, Unauthorized,
 };
 
 suite! {
@@ -69,7 +69,7 @@ impl Owner {
         now_ms: i64,
     ) -> ChainChange {
         let rotation = self.rotation(self.head(at).await, old, new, now_ms);
-        at.store.rotate(self.user, self.family, rotation, usize::MAX, now_ms).await.unwrap()
+        at.store.rotate(&by_token(self.user, self.family), rotation, usize::MAX, now_ms).await.unwrap()
     }
 
     pub(super) async fn cancels(&self, at: &Fixture, key: &SecretKey, now_ms: i64) -> ChainChange {
@@ -92,26 +92,24 @@ async fn sign_in(at: &Fixture, user: UserId, key: &SecretKey) -> Option<Uuid> {
     let family_id = Uuid::new_v4();
     let mut token_hash = [0; 32];
     token_hash[..16].copy_from_slice(family_id.as_bytes());
-    let new = NewFamily { family_id, user_id: user, device_id: None, token_hash };
+    let new = NewFamily { family_id, user_id: user, device_id: None, token_hash, second_factor: false };
     let key = public(key);
-    let created = at.store.create_family(&new, Some(LoginProof::IdentityKey(&key)), NOW).await.unwrap();
-    (created == FamilyCreation::Created).then_some(family_id)
+    let created = at.store.create_family(&new, LoginProof::IdentityKey(&key), NOW).await.unwrap();
+    (created == FamilyCreation::Created { auth_time_ms: NOW }).then_some(family_id)
 }
 
-fn new_device(user_id: UserId, id: &str, key: &SecretKey) -> NewDevice {
+fn new_device(id: &str, key: &SecretKey) -> NewDevice {
     NewDevice {
         device_id: device_id(id),
-        user_id,
         pubkey: Some(public(key)),
         name: Some(id.into()),
         created_at_ms: NOW,
         signature: Some([1; 64]),
-        family: None,
     }
 }
 
 async fn register(at: &Fixture, user_id: UserId, id: &str, key: &SecretKey) -> Registration {
-    at.store.register_device(&new_device(user_id, id, key), NOW).await.unwrap()
+    at.store.register_device(&acting(user_id), &new_device(id, key), NOW).await.unwrap()
 }
 
 fn is_added(change: &ChainChange) -> bool {
@@ -138,8 +136,9 @@ async fn a_rotation_hands_over_and_revokes_the_rest(at: Fixture) {
 async fn the_same_again_changes_nothing(at: Fixture) {
     let owner = Owner::new(&at).await;
     let rotation = owner.rotation(owner.head(&at).await, &owner.key, &secret(), NOW);
-    let rotate =
-        async || at.store.rotate(owner.user, owner.family, rotation.clone(), 1, NOW + 1).await.unwrap();
+    let rotate = async || {
+        at.store.rotate(&by_token(owner.user, owner.family), rotation.clone(), 1, NOW + 1).await.unwrap()
+    };
     let ChainChange::Added(link) = rotate().await else { panic!("a first rotation is new") };
     assert_eq!(rotate().await, ChainChange::AlreadyThere(link));
     assert_eq!(at.store.revocations_after(0, 10).await.unwrap().len(), 1);
@@ -157,7 +156,7 @@ async fn of_many_rotations_at_once_one_wins(at: Fixture) {
     let (user, family) = (owner.user, owner.family);
     let outcomes = fifty_at_once(&at.store, |store, _| {
         let rotation = owner.rotation(head, &owner.key, &secret(), NOW);
-        async move { store.rotate(user, family, rotation, usize::MAX, NOW + 1).await.unwrap() }
+        async move { store.rotate(&by_token(user, family), rotation, usize::MAX, NOW + 1).await.unwrap() }
     })
     .await;
     assert_eq!(outcomes.iter().filter(|change| is_added(change)).count(), 1);
@@ -188,13 +187,15 @@ async fn rotations_a_day_are_counted(at: Fixture) {
     for round in 0..3 {
         let now_ms = NOW + 10 * round;
         let rotation = owner.rotation(owner.head(&at).await, &owner.key, &secret(), now_ms);
-        assert!(is_added(&at.store.rotate(owner.user, family, rotation, 3, now_ms + 1).await.unwrap()));
+        assert!(is_added(
+            &at.store.rotate(&by_token(owner.user, family), rotation, 3, now_ms + 1).await.unwrap()
+        ));
         assert!(is_added(&owner.cancels(&at, &owner.key, now_ms + 2).await));
         family = sign_in(&at, owner.user, &owner.key).await.unwrap();
     }
     let rotate = async |now_ms| {
         let rotation = owner.rotation(owner.head(&at).await, &owner.key, &secret(), now_ms);
-        at.store.rotate(owner.user, family, rotation, 3, now_ms).await.unwrap()
+        at.store.rotate(&by_token(owner.user, family), rotation, 3, now_ms).await.unwrap()
     };
     assert_eq!(rotate(NOW + DAY).await, ChainChange::TooMany);
     assert!(is_added(&rotate(NOW + DAY + 1).await));
@@ -239,13 +240,13 @@ async fn a_cancellation_brings_back_what_there_was(at: Fixture) {
     register(&at, user, "phone", &phone).await;
     register(&at, user, "laptop", &laptop).await;
     let publish = async |family, content: &[u8], precondition| {
-        let published = at.store.publish_blob(user, family, content, &precondition).await.unwrap();
+        let published = at.store.publish_blob(&by_token(user, family), content, &precondition).await.unwrap();
         assert!(matches!(published, BlobPublication::Published(_)), "{published:?}");
     };
     let encrypt_to = async |family, key: u8, signer| {
         let key =
             PublishedKey { encryption_key: [key; 32], created_at_ms: Some(NOW), signature: Some([key; 64]) };
-        at.store.publish_encryption_key(user, family, &key, Some(public(signer))).await.unwrap();
+        at.store.publish_encryption_key(&by_token(user, family), &key, Some(public(signer))).await.unwrap();
         key
     };
     publish(owner.family, b"mine", Precondition::Absent).await;
@@ -257,8 +258,8 @@ async fn a_cancellation_brings_back_what_there_was(at: Fixture) {
     publish(owner.family, b"his", Precondition::Any).await;
     let his = encrypt_to(owner.family, 2, &thief).await;
     assert_eq!(at.store.encryption_key_of(user).await.unwrap(), Some(his));
-    assert!(at.store.remove_device(user, &device_id("phone"), NOW + 2).await.unwrap());
-    assert!(at.store.remove_device(user, &device_id("laptop"), NOW + 2).await.unwrap());
+    assert!(at.store.remove_device(&acting(user), &device_id("phone"), NOW + 2).await.unwrap());
+    assert!(at.store.remove_device(&acting(user), &device_id("laptop"), NOW + 2).await.unwrap());
     assert_eq!(register(&at, user, "laptop", &secret()).await, Registration::Registered);
     assert_eq!(register(&at, user, "his", &secret()).await, Registration::Registered);
 
@@ -269,10 +270,11 @@ async fn a_cancellation_brings_back_what_there_was(at: Fixture) {
     assert_eq!(content, b"mine");
     assert_eq!(at.store.encryption_key_of(user).await.unwrap(), Some(key));
     // Calls that were on their way.
-    let refused = at.store.publish_blob(user, owner.family, b"his", &Precondition::Any).await.unwrap();
-    assert_eq!(refused, BlobPublication::Revoked);
-    let late = NewDevice { family: Some(owner.family), ..new_device(user, "late", &secret()) };
-    assert_eq!(at.store.register_device(&late, NOW + 4).await.unwrap(), Registration::Revoked);
+    let late = by_token(user, owner.family);
+    let published = at.store.publish_blob(&late, b"his", &Precondition::Any).await;
+    assert_eq!(refused(published), Unauthorized::Revoked);
+    let registered = at.store.register_device(&late, &new_device("late", &secret()), NOW + 4).await;
+    assert_eq!(refused(registered), Unauthorized::Revoked);
 }
 
 async fn a_device_key_that_became_an_identity_stays_one(at: Fixture) {
@@ -280,7 +282,7 @@ async fn a_device_key_that_became_an_identity_stays_one(at: Fixture) {
     let phone = secret();
     register(&at, owner.user, "phone", &phone).await;
     owner.rotates(&at, &owner.key, &secret(), NOW + 1).await;
-    at.store.remove_device(owner.user, &device_id("phone"), NOW + 2).await.unwrap();
+    at.store.remove_device(&acting(owner.user), &device_id("phone"), NOW + 2).await.unwrap();
     let stranger = UserId::new(Uuid::new_v4());
     let created = at.store.create_account_for_key(stranger, public(&phone), NOW + 3).await.unwrap();
     assert_eq!(created, IdentityCreation::Created);
@@ -291,11 +293,11 @@ async fn a_device_key_that_became_an_identity_stays_one(at: Fixture) {
 
 async fn a_rotation_needs_a_sign_in_that_is_in_force(at: Fixture) {
     let (owner, stranger) = (Owner::new(&at).await, Owner::new(&at).await);
-    at.store.revoke_family(owner.user, owner.family, NOW).await.unwrap();
+    at.store.revoke_families(&by_token(owner.user, owner.family), false, NOW).await.unwrap();
     let rotation = owner.rotation(owner.head(&at).await, &owner.key, &secret(), NOW);
     for family in [owner.family, stranger.family] {
-        let change = at.store.rotate(owner.user, family, rotation.clone(), 3, NOW + 1).await.unwrap();
-        assert_eq!(change, ChainChange::Revoked);
+        let change = at.store.rotate(&by_token(owner.user, family), rotation.clone(), 3, NOW + 1).await;
+        assert_eq!(refused(change), Unauthorized::Revoked);
     }
 }
 
@@ -322,7 +324,7 @@ async fn a_server_that_was_killed_after_a_rotation_told_nobody(at: Fixture) {
     let user = at.user().await;
     let (family, laptop) = (at.sign_in(user).await, device_id("laptop"));
     register(&at, user, "laptop", &secret()).await;
-    let linked = at.store.link_identity(user, family, &public(&other), NOW).await.unwrap();
+    let linked = at.store.link_identity(&by_token(user, family), &public(&other), NOW).await.unwrap();
     assert_eq!(linked, IdentityLink::Linked);
     let waiting = at.store.take_notices(user, &laptop, NOW + 1).await.unwrap();
     let fingerprint = other.public_key().fingerprint();
@@ -332,19 +334,20 @@ async fn a_server_that_was_killed_after_a_rotation_told_nobody(at: Fixture) {
 async fn a_key_is_linked_once(at: Fixture) {
     let (owner, user, key) = (Owner::new(&at).await, at.user().await, secret());
     let family_id = Uuid::new_v4();
-    let new = NewFamily { family_id, user_id: user, device_id: None, token_hash: [1; 32] };
-    at.store.create_family(&new, None, NOW).await.unwrap();
+    let new =
+        NewFamily { family_id, user_id: user, device_id: None, token_hash: [1; 32], second_factor: false };
+    log_in(&at.store, &new, NOW).await;
     let link = async |family, key: &SecretKey| {
-        at.store.link_identity(user, family, &public(key), NOW).await.unwrap()
+        at.store.link_identity(&by_token(user, family), &public(key), NOW).await
     };
     let device = secret();
     register(&at, owner.user, "phone", &device).await;
     for seen in [&owner.key, &device] {
-        assert_eq!(link(family_id, seen).await, IdentityLink::KeyInUse);
+        assert_eq!(link(family_id, seen).await.unwrap(), IdentityLink::KeyInUse);
     }
-    assert_eq!(link(Uuid::new_v4(), &key).await, IdentityLink::Revoked);
-    assert_eq!(link(family_id, &key).await, IdentityLink::Linked);
-    assert_eq!(link(family_id, &secret()).await, IdentityLink::HasIdentity);
+    assert_eq!(refused(link(Uuid::new_v4(), &key).await), Unauthorized::Revoked);
+    assert_eq!(link(family_id, &key).await.unwrap(), IdentityLink::Linked);
+    assert_eq!(link(family_id, &secret()).await.unwrap(), IdentityLink::HasIdentity);
     assert_eq!(at.store.find_identity(&public(&key)).await.unwrap().unwrap().user_id, user);
     assert_eq!(at.store.chain_of(user).await.unwrap().unwrap().links().len(), 1);
 }
@@ -352,9 +355,9 @@ async fn a_key_is_linked_once(at: Fixture) {
 async fn a_deleted_identity_leaves_no_chain(at: Fixture) {
     let owner = Owner::new(&at).await;
     register(&at, owner.user, "phone", &secret()).await;
-    at.store.publish_blob(owner.user, owner.family, b"mine", &Precondition::Absent).await.unwrap();
+    at.store.publish_blob(&by_token(owner.user, owner.family), b"mine", &Precondition::Absent).await.unwrap();
     owner.rotates(&at, &owner.key, &secret(), NOW + 1).await;
-    at.store.delete_account(owner.user, owner.family, NOW + WINDOW).await.unwrap();
+    at.store.delete_account(&by_token(owner.user, owner.family), NOW + 1 + WINDOW).await.unwrap();
     assert_eq!(at.store.chain_of(owner.user).await.unwrap(), None);
     assert_eq!(at.store.blob(owner.fingerprint).await.unwrap(), None);
     assert!(!at.store.has_account(owner.user).await.unwrap());

@@ -12,9 +12,9 @@ use aldis_protocol::{Alert, AlertKind, UserId};
 use futures::future::join_all;
 use uuid::Uuid;
 
-use super::{Fixture, NOW, device_id, suite};
+use super::{Fixture, NOW, acting, by_token, device_id, log_in, suite};
 use crate::store::{
-    Evidence, FactorCheck, FactorUse, IdentityLink, NewDevice, NewFamily, Notice, Recipients, Registration,
+    Evidence, FactorChange, FactorCheck, IdentityLink, NewDevice, NewFamily, Notice, Recipients, Registration,
 };
 
 suite! {
@@ -45,14 +45,12 @@ impl Reader {
 async fn register(at: &Fixture, user_id: UserId, pubkey: Option<[u8; 32]>) -> Registration {
     let device = NewDevice {
         device_id: device_id(&format!("phone-{user_id}")),
-        user_id,
         pubkey,
         name: None,
         created_at_ms: NOW,
         signature: None,
-        family: None,
     };
-    at.store.register_device(&device, NOW).await.unwrap()
+    at.store.register_device(&acting(user_id), &device, NOW).await.unwrap()
 }
 
 async fn notify(at: &Fixture, user: UserId) {
@@ -61,9 +59,13 @@ async fn notify(at: &Fixture, user: UserId) {
     at.store.add_notice(user, &Notice::Alert(alert), &Recipients::default(), NOW).await.unwrap();
 }
 
-async fn factor(at: &Fixture, user: UserId, shown_for: FactorUse, step: i64) {
-    let evidence = Evidence::Step { step, sealed_secret: b"sealed".to_vec() };
-    let checked = at.store.check_second_factor(user, shown_for, NOW, |_| evidence).await.unwrap();
+/// Shows a code for a change, or to sign in.
+async fn factor(at: &Fixture, user: UserId, change: Option<FactorChange>, step: i64) {
+    let judge = |_: &[u8]| Evidence::Step { step, sealed_secret: b"sealed".to_vec() };
+    let checked = match change {
+        None => at.store.check_second_factor(user, NOW, judge).await.unwrap(),
+        Some(change) => at.store.change_second_factor(&acting(user), change, NOW, judge).await.unwrap(),
+    };
     assert_eq!(checked, FactorCheck::Accepted);
 }
 
@@ -73,15 +75,19 @@ async fn whatever_nodes_remember_is_noted_when_it_changes(at: Fixture) {
     assert_eq!(reader.reads(&at).await, [user], "a notice waits");
 
     let family_id = Uuid::new_v4();
-    let family = NewFamily { family_id, user_id: user, device_id: None, token_hash: [1; 32] };
-    at.store.create_family(&family, None, NOW).await.unwrap();
-    assert_eq!(at.store.link_identity(user, family_id, &[2; 32], NOW).await.unwrap(), IdentityLink::Linked);
+    let family =
+        NewFamily { family_id, user_id: user, device_id: None, token_hash: [1; 32], second_factor: false };
+    log_in(&at.store, &family, NOW).await;
+    assert_eq!(
+        at.store.link_identity(&by_token(user, family_id), &[2; 32], NOW).await.unwrap(),
+        IdentityLink::Linked
+    );
     assert_eq!(reader.reads(&at).await, [user], "an identity was linked");
 
-    at.store.enroll_totp(user, b"sealed", &[]).await.unwrap();
-    factor(&at, user, FactorUse::Confirmation, 1).await;
+    at.store.enroll_totp(&acting(user), b"sealed", &[], NOW).await.unwrap();
+    factor(&at, user, Some(FactorChange::Confirmation), 1).await;
     assert_eq!(reader.reads(&at).await, [user], "a second factor is in force");
-    factor(&at, user, FactorUse::Removal, 2).await;
+    factor(&at, user, Some(FactorChange::Removal), 2).await;
     assert_eq!(reader.reads(&at).await, [user], "it was removed");
 
     assert_eq!(register(&at, user, None).await, Registration::Registered);
@@ -96,12 +102,12 @@ async fn whatever_nodes_remember_is_noted_when_it_changes(at: Fixture) {
 
 async fn what_changes_nothing_is_not_noted(at: Fixture) {
     let (user, mut reader) = (at.user().await, Reader { last: 0 });
-    at.store.enroll_totp(user, b"sealed", &[]).await.unwrap();
-    factor(&at, user, FactorUse::Confirmation, 1).await;
+    at.store.enroll_totp(&acting(user), b"sealed", &[], NOW).await.unwrap();
+    factor(&at, user, Some(FactorChange::Confirmation), 1).await;
     register(&at, user, Some([3; 32])).await;
     reader.reads(&at).await;
 
-    factor(&at, user, FactorUse::SignIn, 2).await;
+    factor(&at, user, None, 2).await;
     assert_eq!(register(&at, user, Some([3; 32])).await, Registration::Unchanged);
     assert_eq!(register(&at, user, Some([4; 32])).await, Registration::IdTaken);
     notify(&at, UserId::new(Uuid::new_v4())).await;
@@ -121,7 +127,7 @@ async fn changes_and_revocations_are_numbered_together(at: Fixture) {
     let user = at.user().await;
     notify(&at, user).await;
     register(&at, user, None).await;
-    at.store.remove_device(user, &device_id(&format!("phone-{user}")), NOW).await.unwrap();
+    at.store.remove_device(&acting(user), &device_id(&format!("phone-{user}")), NOW).await.unwrap();
     notify(&at, user).await;
     let revoked = at.store.revocations_after(0, 10).await.unwrap();
     assert_eq!(revoked.iter().map(|row| row.number).collect::<Vec<_>>(), [2]);

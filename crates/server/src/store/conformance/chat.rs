@@ -6,7 +6,7 @@ use aldis_protocol::{
 use futures::future::join_all;
 use uuid::Uuid;
 
-use super::{Fixture, NOW, device_id, rooms::new_room, suite};
+use super::{Fixture, NOW, acting, by_token, device_id, rooms::new_room, suite};
 use crate::store::{NewChat, RoomPage, Said, Store, StoreError, StoreOptions};
 
 suite! {
@@ -36,7 +36,7 @@ fn name(text: &str) -> RoomId {
 
 async fn room(at: &Fixture, text: &str) -> UserId {
     let owner = at.user().await;
-    at.store.create_room(&new_room(text, owner), NOW).await.unwrap();
+    at.store.create_room(&acting(owner), &new_room(text), NOW).await.unwrap();
     owner
 }
 
@@ -121,7 +121,7 @@ fn seq(outcome: Said) -> u64 {
 
 async fn two_nodes_number_one_room_without_gaps(at: Fixture) {
     let user = room(&at, "room").await;
-    at.store.create_room(&new_room("other", user), NOW).await.unwrap();
+    at.store.create_room(&acting(user), &new_room("other"), NOW).await.unwrap();
     let beside = Store::open(&at.url, &StoreOptions::default()).await.unwrap();
     let said = (0..400).map(|number| {
         let store = if number % 2 == 0 { &*at.store } else { &beside };
@@ -187,7 +187,7 @@ async fn repetitions_in_one_batch_are_seen(at: Fixture) {
 
 async fn the_same_id_is_another_message_elsewhere(at: Fixture) {
     let user = room(&at, "room").await;
-    at.store.create_room(&new_room("other", user), NOW).await.unwrap();
+    at.store.create_room(&acting(user), &new_room("other"), NOW).await.unwrap();
     let said = chat(user, Some("m"), "1");
     let elsewhere = NewChat { room: name("other"), ..said.clone() };
     let mut by_another = said.clone();
@@ -319,7 +319,7 @@ async fn the_sweep_takes_what_was_said_in_rooms_that_are_gone(at: Fixture) {
     let user = room(&at, "room").await;
     fill(&at, user, 1_200, NOW).await;
     let family = at.sign_in(user).await;
-    at.store.delete_account(user, family, NOW).await.unwrap();
+    at.store.delete_account(&by_token(user, family), NOW).await.unwrap();
     assert_eq!(say(&at, chat(user, None, "1")).await, Said::NoRoom);
     assert_eq!(at.store.room_history(&name("room"), 0, 100, MAX_HISTORY_BYTES, NOW).await.unwrap(), None);
     assert_eq!(at.store.sweep(NOW).await.unwrap(), 1_201);

@@ -10,7 +10,7 @@ use aldis_protocol::{
 use aldis_registry::Stance;
 use uuid::Uuid;
 
-use super::{Fixture, NOW, fifty_at_once, suite};
+use super::{Fixture, NOW, acting, fifty_at_once, suite};
 use crate::store::{Decided, NewDevice, NewRequest, Notice, Recipients};
 
 suite! {
@@ -55,7 +55,7 @@ async fn listed_at(at: &Fixture, user: UserId, now_ms: i64) -> Vec<Listed> {
 }
 
 async fn decide(at: &Fixture, user: UserId, peer: UserId, decision: ContactDecision, now_ms: i64) {
-    assert_eq!(at.store.decide_contact(user, peer, decision, now_ms).await.unwrap(), Decided::Done);
+    assert_eq!(at.store.decide_contact(&acting(user), peer, decision, now_ms).await.unwrap(), Decided::Done);
 }
 
 fn typed(text: &str) -> [u8; 32] {
@@ -72,7 +72,7 @@ fn by_address(from: UserId, to: UserId) -> NewRequest {
 
 /// Whether somebody hears of the request.
 async fn asks(at: &Fixture, request: NewRequest, now_ms: i64) -> bool {
-    at.store.request_contact(&request, &Recipients::default(), now_ms).await.unwrap()
+    at.store.request_contact(&acting(request.from), &request, &Recipients::default(), now_ms).await.unwrap()
 }
 
 async fn ask(at: &Fixture, from: UserId, to: UserId, now_ms: i64) -> bool {
@@ -80,7 +80,7 @@ async fn ask(at: &Fixture, from: UserId, to: UserId, now_ms: i64) -> bool {
 }
 
 async fn forget(at: &Fixture, user: UserId, peer: UserId) {
-    at.store.forget_contact(user, peer, &typed(&peer.to_string()), NOW).await.unwrap();
+    at.store.forget_contact(&acting(user), peer, &typed(&peer.to_string()), NOW).await.unwrap();
 }
 
 async fn users<const N: usize>(at: &Fixture) -> [UserId; N] {
@@ -95,14 +95,12 @@ async fn phone(at: &Fixture, user_id: UserId) -> DeviceId {
     let device_id = super::device_id(&format!("phone-{user_id}"));
     let device = NewDevice {
         device_id: device_id.clone(),
-        user_id,
         pubkey: None,
         name: None,
         created_at_ms: NOW,
         signature: None,
-        family: None,
     };
-    at.store.register_device(&device, NOW).await.unwrap();
+    at.store.register_device(&acting(user_id), &device, NOW).await.unwrap();
     device_id
 }
 
@@ -151,7 +149,7 @@ async fn requests_that_cross_at_once_allow_both(at: Fixture) {
     let (one, other) = (at.user().await, at.user().await);
     fifty_at_once(&at.store, |store, number| async move {
         let (from, to) = if number % 2 == 0 { (one, other) } else { (other, one) };
-        store.request_contact(&by_id(from, to), &Recipients::default(), NOW).await.unwrap();
+        store.request_contact(&acting(from), &by_id(from, to), &Recipients::default(), NOW).await.unwrap();
     })
     .await;
     for (user, peer) in [(one, other), (other, one)] {
@@ -216,7 +214,7 @@ async fn stances_are_those_of_each_side(at: Fixture) {
 async fn a_decision_about_nobody_is_refused(at: Fixture) {
     let (user, nobody) = (at.user().await, UserId::new(Uuid::new_v4()));
     for decision in [Allowed, Blocked] {
-        let decided = at.store.decide_contact(user, nobody, decision, NOW).await.unwrap();
+        let decided = at.store.decide_contact(&acting(user), nobody, decision, NOW).await.unwrap();
         assert_eq!(decided, Decided::NoSuchUser);
     }
     assert_eq!(listed(&at, user).await, []);
@@ -241,7 +239,7 @@ async fn a_user_has_so_many_contacts_at_most(at: Fixture) {
     let [user, old, new] = users(&at).await;
     decide(&at, user, old, Allowed, NOW).await;
     fill(&at, user, 4_999, Some(NOW), None).await;
-    assert_eq!(at.store.decide_contact(user, new, Allowed, NOW).await.unwrap(), Decided::TooMany);
+    assert_eq!(at.store.decide_contact(&acting(user), new, Allowed, NOW).await.unwrap(), Decided::TooMany);
     decide(&at, user, old, Blocked, NOW).await;
     assert!(ask(&at, new, user, NOW).await, "others may still ask");
     assert!(!ask(&at, user, new, NOW).await, "an answer would be one contact more");
@@ -343,7 +341,7 @@ async fn free_places(at: &Fixture, asker: UserId, now_ms: i64) -> usize {
         requests.push(to);
     }
     for to in &requests {
-        at.store.forget_contact(asker, *to, &typed(&to.to_string()), now_ms).await.unwrap();
+        at.store.forget_contact(&acting(asker), *to, &typed(&to.to_string()), now_ms).await.unwrap();
     }
     requests.len()
 }
@@ -383,7 +381,7 @@ async fn a_place_is_free_once_its_request_is_answered(at: Fixture) {
 async fn a_place_is_free_once_its_request_is_taken_back(at: Fixture) {
     let [asker, asked] = users(&at).await;
     let take_back = async |typed: &[u8; 32]| {
-        at.store.take_back_request(asker, asked, typed, NOW).await.unwrap();
+        at.store.take_back_request(&acting(asker), asked, typed, NOW).await.unwrap();
     };
     for request in [by_id(asker, asked), by_address(asker, asked)] {
         asks(&at, request, NOW).await;
@@ -432,7 +430,7 @@ async fn requests_at_once_take_twenty_places(at: Fixture) {
     let asker = at.user().await;
     let told = fifty_at_once(&at.store, |store, number| async move {
         let to = UserId::new(Uuid::from_u128(u128::from(number) + 1));
-        store.request_contact(&by_id(asker, to), &Recipients::default(), NOW).await.unwrap()
+        store.request_contact(&acting(asker), &by_id(asker, to), &Recipients::default(), NOW).await.unwrap()
     })
     .await;
     assert_eq!(told.into_iter().filter(|told| *told).count(), 20);
@@ -510,7 +508,7 @@ async fn a_phone_was_told_of_a_request_that_was_over(at: Fixture) {
     decide(&at, asked, blocked, Blocked, NOW).await;
     for from in [by_email, waiting] {
         let typed = by_address(from, asked).typed;
-        at.store.take_back_request(from, asked, &typed, NOW).await.unwrap();
+        at.store.take_back_request(&acting(from), asked, &typed, NOW).await.unwrap();
     }
     let told = Notice::ContactRequest(ContactRequest { user_id: waiting, label: None });
     assert_eq!(at.store.take_notices(asked, &device, NOW).await.unwrap(), [told]);

@@ -8,7 +8,7 @@ use futures::{
 };
 use tokio::sync::mpsc::error::TryRecvError;
 
-use super::{Fixture, NOW, device_id, fifty_at_once, suite};
+use super::{Fixture, NOW, acting, by_token, device_id, fifty_at_once, suite};
 use crate::store::{
     Committed, Kept, Marked, NewMessage, NewReceipt, Posted, Store, StoredMessage, Submitted, Which,
 };
@@ -234,7 +234,7 @@ async fn flood(store: &Store, from: UserId, to: UserId, is_allowed: bool, count:
 }
 
 async fn allow(store: &Store, user: UserId, peer: UserId) {
-    store.decide_contact(user, peer, ContactDecision::Allowed, NOW).await.unwrap();
+    store.decide_contact(&acting(user), peer, ContactDecision::Allowed, NOW).await.unwrap();
 }
 
 async fn a_full_mailbox_takes_no_more_and_leaves_no_gap(fixture: Fixture) {
@@ -280,7 +280,7 @@ async fn a_sender_counts_as_a_stranger_once_no_longer_allowed(fixture: Fixture) 
         allow(store, bob, friend).await;
         assert_eq!(flood(store, friend, bob, true, 250).await, 250);
         assert_eq!(flood(store, stranger, bob, false, 1).await, 1);
-        store.decide_contact(bob, friend, ContactDecision::Blocked, NOW).await.unwrap();
+        store.decide_contact(&acting(bob), friend, ContactDecision::Blocked, NOW).await.unwrap();
     }
     let late = fixture.user().await;
     assert_eq!(flood(store, late, bob, false, 1).await, 0);
@@ -468,7 +468,7 @@ async fn who_writes_may_be_answered_until_he_blocks(fixture: Fixture) {
     keep(store, NewMessage { reaches_out: true, ..message(ann, bob, "a", "one") }).await;
     let [of_ann, of_bob] = store.stances(ann, bob).await.unwrap();
     assert_eq!((of_ann, of_bob), (Stance { decision: None, reached_out: true }, Stance::default()));
-    store.decide_contact(ann, bob, ContactDecision::Blocked, NOW).await.unwrap();
+    store.decide_contact(&acting(ann), bob, ContactDecision::Blocked, NOW).await.unwrap();
     keep(store, NewMessage { reaches_out: true, ..message(ann, bob, "b", "one") }).await;
     let [of_ann, _] = store.stances(ann, bob).await.unwrap();
     assert!(!of_ann.reached_out);
@@ -480,7 +480,7 @@ async fn a_deleted_account_leaves_what_others_have(fixture: Fixture) {
     keep(store, message(ann, bob, "a", "one")).await;
     keep(store, message(ann, ann, "b", "note")).await;
     let family = super::revocations::family(&fixture, ann, None).await;
-    store.delete_account(ann, family, NOW).await.unwrap();
+    store.delete_account(&by_token(ann, family), NOW).await.unwrap();
     assert_eq!(numbers(store, bob).await, [1]);
     assert_eq!(numbers(store, ann).await, [1], "what is in another's mailbox too");
     assert_eq!(post(store, message(bob, ann, "c", "two")).await, Posted::NoSuchUser);
@@ -571,7 +571,7 @@ async fn first_messages_and_decisions_that_race_lose_nothing(fixture: Fixture) {
             store.post(first).unwrap().answer().await.map(drop)
         });
         let decisions = pairs().filter(|(one, other)| one != other).map(async |(one, other)| {
-            store.decide_contact(one, other, ContactDecision::Allowed, NOW).await.map(drop)
+            store.decide_contact(&acting(one), other, ContactDecision::Allowed, NOW).await.map(drop)
         });
         let (posted, decided) = join(join_all(posts), join_all(decisions)).await;
         posted.into_iter().chain(decided).for_each(|outcome| outcome.unwrap());

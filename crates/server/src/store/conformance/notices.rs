@@ -3,7 +3,7 @@
 use aldis_protocol::{Alert, AlertKind, ContactLabel, ContactRequest, DeviceId, RoomInvite, UserId};
 use uuid::Uuid;
 
-use super::{Fixture, NOW, device_id, suite};
+use super::{Fixture, NOW, acting, device_id, suite};
 use crate::store::{NewDevice, Notice, Recipients};
 
 suite! {
@@ -28,14 +28,12 @@ async fn register(at: &Fixture, user_id: UserId, id: &str, now_ms: i64) -> Devic
     let device_id = device_id(id);
     let device = NewDevice {
         device_id: device_id.clone(),
-        user_id,
         pubkey: None,
         name: None,
         created_at_ms: now_ms,
         signature: None,
-        family: None,
     };
-    at.store.register_device(&device, now_ms).await.unwrap();
+    at.store.register_device(&acting(user_id), &device, now_ms).await.unwrap();
     device_id
 }
 
@@ -74,7 +72,7 @@ async fn a_notice_waits_only_for_its_recipients(at: Fixture) {
     let user = at.user().await;
     let (one, two) = (register(&at, user, "d_1", NOW).await, register(&at, user, "d_12", NOW).await);
     let removed = register(&at, user, "removed", NOW).await;
-    at.store.remove_device(user, &removed, NOW).await.unwrap();
+    at.store.remove_device(&acting(user), &removed, NOW).await.unwrap();
     at.store.add_notice(user, &request(1), &Recipients::all_but([&one]), NOW).await.unwrap();
     at.store.add_notice(user, &request(2), &Recipients::only([&one, &removed]), NOW).await.unwrap();
     at.store.add_notice(user, &request(3), &Recipients::all_but([&one, &two]), NOW).await.unwrap();
@@ -221,7 +219,7 @@ async fn a_device_registered_anew_gets_nothing_old(at: Fixture) {
     let user = at.user().await;
     let device = register(&at, user, "phone", NOW).await;
     add(&at, user, &alert(1), NOW + 1).await;
-    at.store.remove_device(user, &device, NOW + 2).await.unwrap();
+    at.store.remove_device(&acting(user), &device, NOW + 2).await.unwrap();
     register(&at, user, "phone", NOW + 3).await;
     add(&at, user, &alert(2), NOW + 4).await;
     assert_eq!(at.store.take_notices(user, &device, NOW + 5).await.unwrap(), [alert(2)]);

@@ -1,17 +1,20 @@
 //! Revocations: their order, and what writes them.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use aldis_protocol::UserId;
 use uuid::Uuid;
 
-use super::{Fixture, NOW, device_id, fifty_at_once, suite};
+use super::{Fixture, NOW, acting, by_token, device_id, fifty_at_once, log_in, refused, suite};
 use crate::store::{
-    AccountChange, AccountCreation, FamilyCreation, IdentityCreation, NewDevice, NewFamily, Registration,
-    Revocation, db::within, revocations,
+    AccountCreation, FamilyCreation, IdentityCreation, KEPT_PER_USER, NewDevice, NewFamily, PasswordChange,
+    Registration, Revocation, StoreError, Unauthorized, db::within, revocations,
 };
 
 suite! {
@@ -27,28 +30,29 @@ suite! {
     a_deleted_account_is_gone,
     an_account_is_deleted_only_by_who_is_signed_in,
     revocations_are_swept_when_no_token_is_left,
+    one_user_filled_the_list_by_signing_out_over_and_over,
+    a_revocation_of_many_at_once_is_trimmed_too,
 }
 
 pub(super) async fn family(at: &Fixture, user_id: UserId, device: Option<&str>) -> Uuid {
     let family_id = Uuid::new_v4();
     let mut token_hash = [0; 32];
     token_hash[..16].copy_from_slice(family_id.as_bytes());
-    let new = NewFamily { family_id, user_id, device_id: device.map(device_id), token_hash };
-    assert_eq!(at.store.create_family(&new, None, NOW).await.unwrap(), FamilyCreation::Created);
+    let new =
+        NewFamily { family_id, user_id, device_id: device.map(device_id), token_hash, second_factor: false };
+    assert_eq!(log_in(&at.store, &new, NOW).await, FamilyCreation::Created { auth_time_ms: NOW });
     family_id
 }
 
-async fn device(at: &Fixture, user_id: UserId, id: &str) -> Registration {
+async fn device(at: &Fixture, user_id: UserId, id: &str) -> Result<Registration, StoreError> {
     let device = NewDevice {
         device_id: device_id(id),
-        user_id,
         pubkey: Some([3; 32]),
         name: Some("Phone".into()),
         created_at_ms: NOW,
         signature: None,
-        family: None,
     };
-    at.store.register_device(&device, NOW).await.unwrap()
+    at.store.register_device(&acting(user_id), &device, NOW).await
 }
 
 /// All that was written, in its order. Changes of accounts have numbers in between.
@@ -69,8 +73,8 @@ fn some_user() -> UserId {
 }
 
 async fn revocations_are_numbered_in_order(at: Fixture) {
-    let user = some_user();
-    let many: Vec<_> = (0..2_500).map(|_| Revocation::Family { user, family: Uuid::new_v4() }).collect();
+    let many: Vec<_> =
+        (0..2_500).map(|_| Revocation::Family { user: some_user(), family: Uuid::new_v4() }).collect();
     append(&at, &many[..1], NOW).await;
     append(&at, &[], NOW).await;
     append(&at, &many[1..], NOW + 1).await;
@@ -97,6 +101,7 @@ async fn each_kind_is_read_as_it_was_written(at: Fixture) {
         Revocation::AccountDisabled { user },
         Revocation::SignedOut { user },
         Revocation::AccountDeleted { user },
+        Revocation::Trimmed { user, until_ms: NOW - 1 },
     ];
     append(&at, &each, NOW).await;
     assert_eq!(written(&at).await, each);
@@ -146,12 +151,13 @@ async fn what_is_rolled_back_leaves_no_gap(at: Fixture) {
 async fn one_family_is_revoked_once(at: Fixture) {
     let user = at.user().await;
     let (one, _other) = (family(&at, user, None).await, family(&at, user, None).await);
-    at.store.revoke_family(some_user(), one, NOW).await.unwrap();
-    at.store.revoke_family(user, Uuid::new_v4(), NOW).await.unwrap();
+    let sign_out = async |user, family| at.store.revoke_families(&by_token(user, family), false, NOW).await;
+    assert_eq!(refused(sign_out(some_user(), one).await), Unauthorized::NoAccount);
+    assert_eq!(refused(sign_out(at.user().await, one).await), Unauthorized::Revoked);
+    assert_eq!(refused(sign_out(user, Uuid::new_v4()).await), Unauthorized::Revoked);
     assert_eq!(written(&at).await, []);
-    for _ in 0..2 {
-        at.store.revoke_family(user, one, NOW).await.unwrap();
-    }
+    sign_out(user, one).await.unwrap();
+    assert_eq!(refused(sign_out(user, one).await), Unauthorized::Revoked);
     assert_eq!(written(&at).await, [Revocation::Family { user, family: one }]);
 }
 
@@ -162,7 +168,7 @@ async fn all_families_of_a_user_are_revoked(at: Fixture) {
         expected.push(Revocation::Family { user, family: family(&at, user, None).await });
     }
     family(&at, stranger, None).await;
-    at.store.revoke_families(user, NOW).await.unwrap();
+    at.store.revoke_families(&acting(user), true, NOW).await.unwrap();
     let revoked = written(&at).await;
     assert_eq!(revoked.len(), 2);
     assert!(expected.iter().all(|revocation| revoked.contains(revocation)), "{revoked:?}");
@@ -171,10 +177,11 @@ async fn all_families_of_a_user_are_revoked(at: Fixture) {
 async fn a_new_password_revokes_the_other_families(at: Fixture) {
     let user = at.user().await;
     let (own, other) = (family(&at, user, None).await, family(&at, user, None).await);
-    let change = async |old, new| at.store.change_password(user, own, old, new, NOW).await.unwrap();
-    assert_eq!(change("wrong", "new").await, AccountChange::PasswordChanged);
+    let change =
+        async |old, new| at.store.change_password(&by_token(user, own), old, new, NOW).await.unwrap();
+    assert_eq!(change("wrong", "new").await, PasswordChange::Overtaken);
     assert_eq!(written(&at).await, []);
-    assert_eq!(change("hash", "new").await, AccountChange::Done);
+    assert_eq!(change("hash", "new").await, PasswordChange::Done);
     assert_eq!(written(&at).await, [Revocation::Family { user, family: other }]);
     assert_eq!(at.store.password_hash_of(user).await.unwrap().as_deref(), Some("new"));
 }
@@ -182,25 +189,25 @@ async fn a_new_password_revokes_the_other_families(at: Fixture) {
 async fn a_password_is_changed_only_by_who_is_signed_in(at: Fixture) {
     let (user, stranger) = (at.user().await, at.user().await);
     let revoked = family(&at, user, None).await;
-    at.store.revoke_family(user, revoked, NOW).await.unwrap();
+    at.store.revoke_families(&by_token(user, revoked), false, NOW).await.unwrap();
     let foreign = family(&at, stranger, None).await;
     for family in [revoked, foreign] {
-        let changed = at.store.change_password(user, family, "hash", "new", NOW).await.unwrap();
-        assert_eq!(changed, AccountChange::Revoked);
+        let changed = at.store.change_password(&by_token(user, family), "hash", "new", NOW).await;
+        assert_eq!(refused(changed), Unauthorized::Revoked);
     }
     assert_eq!(at.store.password_hash_of(user).await.unwrap().as_deref(), Some("hash"));
 }
 
 async fn a_removed_device_takes_its_families_with_it(at: Fixture) {
     let user = at.user().await;
-    device(&at, user, "phone").await;
+    device(&at, user, "phone").await.unwrap();
     let bound = family(&at, user, Some("phone")).await;
     family(&at, user, None).await;
     let phone = device_id("phone");
-    assert!(!at.store.remove_device(some_user(), &phone, NOW).await.unwrap());
+    assert!(!at.store.remove_device(&acting(at.user().await), &phone, NOW).await.unwrap());
     assert_eq!(written(&at).await, []);
-    assert!(at.store.remove_device(user, &phone, NOW).await.unwrap());
-    assert!(!at.store.remove_device(user, &phone, NOW).await.unwrap());
+    assert!(at.store.remove_device(&acting(user), &phone, NOW).await.unwrap());
+    assert!(!at.store.remove_device(&acting(user), &phone, NOW).await.unwrap());
     let expected =
         [Revocation::DeviceRemoved { user, device: phone }, Revocation::Family { user, family: bound }];
     assert_eq!(written(&at).await, expected);
@@ -210,10 +217,9 @@ async fn a_deleted_account_is_gone(at: Fixture) {
     let (user, key) = (some_user(), [7; 32]);
     assert_eq!(at.store.create_account_for_key(user, key, NOW).await.unwrap(), IdentityCreation::Created);
     set_address(&at, user, "bob@example.org").await;
-    device(&at, user, "phone").await;
+    device(&at, user, "phone").await.unwrap();
     let family_id = family(&at, user, Some("phone")).await;
-    let deleted = at.store.delete_account(user, family_id, NOW).await.unwrap();
-    assert_eq!(deleted, AccountChange::Done);
+    at.store.delete_account(&by_token(user, family_id), NOW).await.unwrap();
     let expected = [Revocation::AccountDeleted { user }, Revocation::Family { user, family: family_id }];
     assert_eq!(written(&at).await, expected);
 
@@ -222,12 +228,18 @@ async fn a_deleted_account_is_gone(at: Fixture) {
     assert_eq!(at.store.password_hash_of(user).await.unwrap(), None);
     let again = at.store.create_account_for_key(some_user(), key, NOW).await.unwrap();
     assert_eq!(again, IdentityCreation::Deleted);
-    assert_eq!(device(&at, at.user().await, "phone").await, Registration::IdTaken);
-    assert_eq!(device(&at, user, "phone").await, Registration::NoAccount);
+    assert_eq!(device(&at, at.user().await, "phone").await.unwrap(), Registration::IdTaken);
+    assert_eq!(refused(device(&at, user, "phone").await), Unauthorized::NoAccount);
     let created = at.store.create_account(some_user(), "bob@example.org", "hash", NOW).await.unwrap();
     assert_eq!(created, AccountCreation::Created);
-    let new = NewFamily { family_id: Uuid::new_v4(), user_id: user, device_id: None, token_hash: [1; 32] };
-    assert_eq!(at.store.create_family(&new, None, NOW).await.unwrap(), FamilyCreation::Refused);
+    let new = NewFamily {
+        family_id: Uuid::new_v4(),
+        user_id: user,
+        device_id: None,
+        token_hash: [1; 32],
+        second_factor: false,
+    };
+    assert_eq!(log_in(&at.store, &new, NOW).await, FamilyCreation::Refused);
 }
 
 /// Gives an account of a key an address too.
@@ -243,8 +255,9 @@ async fn set_address(at: &Fixture, user: UserId, email: &str) {
 async fn an_account_is_deleted_only_by_who_is_signed_in(at: Fixture) {
     let user = at.user().await;
     let revoked = family(&at, user, None).await;
-    at.store.revoke_family(user, revoked, NOW).await.unwrap();
-    assert_eq!(at.store.delete_account(user, revoked, NOW).await.unwrap(), AccountChange::Revoked);
+    at.store.revoke_families(&by_token(user, revoked), false, NOW).await.unwrap();
+    let deleted = at.store.delete_account(&by_token(user, revoked), NOW).await;
+    assert_eq!(refused(deleted), Unauthorized::Revoked);
     assert!(at.store.password_hash_of(user).await.unwrap().is_some());
 }
 
@@ -258,4 +271,34 @@ async fn revocations_are_swept_when_no_token_is_left(at: Fixture) {
     let rows = at.store.revocations_after(0, 10).await.unwrap();
     assert_eq!(rows.iter().map(|row| row.number).collect::<Vec<_>>(), [2], "no number comes twice");
     assert_eq!(at.store.last_revocation_until(NOW).await.unwrap(), 2);
+}
+
+async fn one_user_filled_the_list_by_signing_out_over_and_over(at: Fixture) {
+    let (user, other) = (some_user(), some_user());
+    append(&at, &[Revocation::Family { user: other, family: Uuid::new_v4() }], NOW).await;
+    append(&at, &[Revocation::KeyChanged { user }], NOW).await;
+    for number in 1..=1_000 {
+        append(&at, &[Revocation::Family { user, family: Uuid::new_v4() }], NOW + number).await;
+        assert!(written(&at).await.len() < 2 + 2 * KEPT_PER_USER + 1);
+    }
+    let rows = at.store.revocations_after(0, 1_000).await.unwrap();
+    assert_eq!((rows[0].revocation.user(), &rows[1].revocation), (other, &Revocation::KeyChanged { user }));
+    let trimmed: Vec<_> = rows.iter().filter_map(|row| row.revocation.until_ms()).collect();
+    let oldest =
+        rows.iter().find(|row| row.revocation.user() == user && row.revocation.is_trimmed()).unwrap();
+    assert_eq!(trimmed, [oldest.at_ms - 1], "one row stands for all that were forgotten");
+}
+
+async fn a_revocation_of_many_at_once_is_trimmed_too(at: Fixture) {
+    let user = at.user().await;
+    let mut families = HashSet::new();
+    for _ in 0..250 {
+        families.insert(family(&at, user, None).await);
+    }
+    assert_eq!(at.store.families_in_force(user).await.unwrap(), families);
+    at.store.revoke_families(&acting(user), true, NOW).await.unwrap();
+    let rows = written(&at).await;
+    assert_eq!(rows.len(), KEPT_PER_USER + 1);
+    assert_eq!(rows.last(), Some(&Revocation::Trimmed { user, until_ms: NOW }));
+    assert_eq!(at.store.families_in_force(user).await.unwrap(), HashSet::new());
 }

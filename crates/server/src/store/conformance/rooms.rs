@@ -6,8 +6,8 @@ use aldis_protocol::{
 };
 use uuid::Uuid;
 
-use super::{Fixture, NOW, fifty_at_once, suite};
-use crate::store::{MemberChange, NewRoom, Revisions, RoomAccess, RoomCreation, StateChange};
+use super::{Fixture, NOW, acting, by_token, fifty_at_once, refused, suite};
+use crate::store::{MemberChange, NewRoom, Revisions, RoomAccess, RoomCreation, StateChange, Unauthorized};
 
 suite! {
     a_room_is_its_owners_and_its_name_taken,
@@ -32,22 +32,21 @@ fn name(text: &str) -> RoomId {
     text.parse().unwrap()
 }
 
-pub(super) fn new_room(room: &str, owner: UserId) -> NewRoom {
+pub(super) fn new_room(room: &str) -> NewRoom {
     NewRoom {
         room: name(room),
-        owner,
         visibility: RoomVisibility::Public,
         state_writers: StateWriters::Owner,
         members: Vec::new(),
     }
 }
 
-fn private(room: &str, owner: UserId, members: &[UserId]) -> NewRoom {
-    NewRoom { visibility: RoomVisibility::Private, members: members.to_vec(), ..new_room(room, owner) }
+fn private(room: &str, members: &[UserId]) -> NewRoom {
+    NewRoom { visibility: RoomVisibility::Private, members: members.to_vec(), ..new_room(room) }
 }
 
-async fn create(at: &Fixture, room: &NewRoom) {
-    assert_eq!(at.store.create_room(room, NOW).await.unwrap(), RoomCreation::Created);
+async fn create(at: &Fixture, owner: UserId, room: &NewRoom) {
+    assert_eq!(at.store.create_room(&acting(owner), room, NOW).await.unwrap(), RoomCreation::Created);
 }
 
 async fn access(at: &Fixture, room: &str, user: UserId) -> RoomAccess {
@@ -59,15 +58,15 @@ async fn may_enter(at: &Fixture, room: &str, user: UserId) -> bool {
 }
 
 async fn add(at: &Fixture, room: &str, owner: UserId, user: UserId) -> MemberChange {
-    at.store.add_room_member(&name(room), owner, user, NOW).await.unwrap()
+    at.store.add_room_member(&acting(owner), &name(room), user, NOW).await.unwrap()
 }
 
 async fn remove(at: &Fixture, room: &str, owner: UserId, user: UserId) -> MemberChange {
-    at.store.remove_room_member(&name(room), owner, user, NOW).await.unwrap()
+    at.store.remove_room_member(&acting(owner), &name(room), user, NOW).await.unwrap()
 }
 
 async fn set_state_of(at: &Fixture, room: &str, user: UserId, state: &str, expected: &Revisions) -> Outcome {
-    at.store.set_room_state(&name(room), user, state, expected).await.unwrap().into()
+    at.store.set_room_state(&acting(user), &name(room), state, expected).await.unwrap().into()
 }
 
 async fn set_state(at: &Fixture, user: UserId, state: &str, expected: Revisions) -> Outcome {
@@ -100,21 +99,21 @@ fn nobody() -> UserId {
 async fn a_room_is_its_owners_and_its_name_taken(at: Fixture) {
     let (owner, other) = (at.user().await, at.user().await);
     assert_eq!(at.store.room(&name("room"), owner).await.unwrap(), None);
-    create(&at, &NewRoom { state_writers: StateWriters::Members, ..new_room("room", owner) }).await;
+    create(&at, owner, &NewRoom { state_writers: StateWriters::Members, ..new_room("room") }).await;
 
     let (access, state) = at.store.room(&name("room"), other).await.unwrap().unwrap();
     assert_eq!((access.owner, access.visibility), (owner, RoomVisibility::Public));
     assert_eq!((access.state_writers, access.created_at_ms), (StateWriters::Members, NOW));
     assert_eq!((state.revision, state.state.as_bytes()), (0, &b"null"[..]));
-    let again = at.store.create_room(&new_room("room", other), NOW).await.unwrap();
+    let again = at.store.create_room(&acting(other), &new_room("room"), NOW).await.unwrap();
     assert_eq!(again, RoomCreation::NameTaken);
-    create(&at, &new_room("Room", other)).await;
+    create(&at, other, &new_room("Room")).await;
 }
 
 async fn a_name_is_given_to_one_of_many(at: Fixture) {
     let owner = at.user().await;
     let outcomes = fifty_at_once(&at.store, move |store, _| async move {
-        store.create_room(&new_room("room", owner), NOW).await.unwrap()
+        store.create_room(&acting(owner), &new_room("room"), NOW).await.unwrap()
     })
     .await;
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == RoomCreation::Created).count(), 1);
@@ -122,9 +121,9 @@ async fn a_name_is_given_to_one_of_many(at: Fixture) {
 
 async fn a_room_of_somebody_unknown_is_not_made(at: Fixture) {
     let owner = at.user().await;
-    let of_nobody = at.store.create_room(&new_room("room", nobody()), NOW).await.unwrap();
-    assert_eq!(of_nobody, RoomCreation::NoAccount);
-    let with_nobody = at.store.create_room(&private("room", owner, &[nobody()]), NOW).await.unwrap();
+    let of_nobody = at.store.create_room(&acting(nobody()), &new_room("room"), NOW).await;
+    assert_eq!(refused(of_nobody), Unauthorized::NoAccount);
+    let with_nobody = at.store.create_room(&acting(owner), &private("room", &[nobody()]), NOW).await.unwrap();
     assert_eq!(with_nobody, RoomCreation::NoSuchUser);
     assert_eq!(at.store.room(&name("room"), owner).await.unwrap(), None);
 }
@@ -133,10 +132,10 @@ async fn a_user_owns_a_hundred_rooms(at: Fixture) {
     let owner = at.user().await;
     for number in 0..100 {
         assert!(at.store.may_own_another_room(owner).await.unwrap());
-        create(&at, &new_room(&format!("room-{number}"), owner)).await;
+        create(&at, owner, &new_room(&format!("room-{number}"))).await;
     }
     assert!(!at.store.may_own_another_room(owner).await.unwrap());
-    let more = at.store.create_room(&new_room("more", owner), NOW).await.unwrap();
+    let more = at.store.create_room(&acting(owner), &new_room("more"), NOW).await.unwrap();
     assert_eq!(more, RoomCreation::TooManyOwned);
 }
 
@@ -152,19 +151,19 @@ async fn a_room_has_so_many_members(at: Fixture) {
     }
     tx.commit().await.unwrap();
 
-    let mut all = private("room", owner, &users);
-    create(&at, &all).await;
+    let mut all = private("room", &users);
+    create(&at, owner, &all).await;
     assert_eq!(add(&at, "room", owner, last).await, MemberChange::TooMany);
     all.room = name("another");
     all.members.push(last);
-    assert_eq!(at.store.create_room(&all, NOW).await.unwrap(), RoomCreation::TooManyMembers);
+    assert_eq!(at.store.create_room(&acting(owner), &all, NOW).await.unwrap(), RoomCreation::TooManyMembers);
     assert_eq!(remove(&at, "room", owner, users[0]).await, MemberChange::Done(RoomVisibility::Private));
     assert_eq!(add(&at, "room", owner, last).await, MemberChange::Done(RoomVisibility::Private));
 }
 
 async fn a_private_room_lets_in_its_members_alone(at: Fixture) {
     let (owner, member, stranger) = (at.user().await, at.user().await, at.user().await);
-    create(&at, &private("room", owner, &[member])).await;
+    create(&at, owner, &private("room", &[member])).await;
     assert!(may_enter(&at, "room", owner).await && may_enter(&at, "room", member).await);
     assert!(!may_enter(&at, "room", stranger).await);
 
@@ -177,7 +176,7 @@ async fn a_private_room_lets_in_its_members_alone(at: Fixture) {
 
 async fn whoever_was_removed_from_a_public_room_comes_in_only_when_put_in(at: Fixture) {
     let (owner, user) = (at.user().await, at.user().await);
-    create(&at, &new_room("room", owner)).await;
+    create(&at, owner, &new_room("room")).await;
     assert!(may_enter(&at, "room", user).await);
     for _ in 0..2 {
         assert_eq!(remove(&at, "room", owner, user).await, MemberChange::Done(RoomVisibility::Public));
@@ -190,7 +189,7 @@ async fn whoever_was_removed_from_a_public_room_comes_in_only_when_put_in(at: Fi
 
 async fn only_the_owner_decides_about_members(at: Fixture) {
     let (owner, member, stranger) = (at.user().await, at.user().await, at.user().await);
-    create(&at, &private("room", owner, &[member])).await;
+    create(&at, owner, &private("room", &[member])).await;
     for asker in [member, stranger] {
         assert_eq!(add(&at, "room", asker, stranger).await, MemberChange::UnknownRoom);
         assert_eq!(remove(&at, "room", asker, owner).await, MemberChange::UnknownRoom);
@@ -206,8 +205,8 @@ async fn only_the_owner_decides_about_members(at: Fixture) {
 
 async fn a_member_may_take_himself_out(at: Fixture) {
     let (owner, member) = (at.user().await, at.user().await);
-    create(&at, &private("room", owner, &[member])).await;
-    create(&at, &NewRoom { members: vec![member], ..new_room("open", owner) }).await;
+    create(&at, owner, &private("room", &[member])).await;
+    create(&at, owner, &NewRoom { members: vec![member], ..new_room("open") }).await;
     assert_eq!(remove(&at, "room", member, member).await, MemberChange::Done(RoomVisibility::Private));
     assert_eq!(remove(&at, "open", member, member).await, MemberChange::Done(RoomVisibility::Public));
     assert!(!may_enter(&at, "room", member).await);
@@ -216,10 +215,10 @@ async fn a_member_may_take_himself_out(at: Fixture) {
 
 async fn members_are_listed_with_their_owner_first(at: Fixture) {
     let (owner, one, other) = (at.user().await, at.user().await, at.user().await);
-    create(&at, &new_room("room", owner)).await;
-    at.store.add_room_member(&name("room"), owner, one, NOW + 2).await.unwrap();
-    at.store.add_room_member(&name("room"), owner, other, NOW + 1).await.unwrap();
-    at.store.add_room_member(&name("room"), owner, other, NOW + 3).await.unwrap();
+    create(&at, owner, &new_room("room")).await;
+    at.store.add_room_member(&acting(owner), &name("room"), one, NOW + 2).await.unwrap();
+    at.store.add_room_member(&acting(owner), &name("room"), other, NOW + 1).await.unwrap();
+    at.store.add_room_member(&acting(owner), &name("room"), other, NOW + 3).await.unwrap();
     let room = access(&at, "room", one).await;
     assert_eq!(at.store.room_members(&room).await.unwrap(), [owner, other, one]);
     remove(&at, "room", owner, other).await;
@@ -228,7 +227,7 @@ async fn members_are_listed_with_their_owner_first(at: Fixture) {
 
 async fn a_state_is_replaced_only_where_it_is_the_one_named(at: Fixture) {
     let owner = at.user().await;
-    create(&at, &new_room("room", owner)).await;
+    create(&at, owner, &new_room("room")).await;
     let of = |revisions: &[u64]| Revisions::OneOf(revisions.to_vec());
     assert_eq!(set_state(&at, owner, "1", Revisions::Any).await, FAILED);
     assert_eq!(set_state(&at, owner, "1", of(&[1])).await, FAILED);
@@ -245,11 +244,14 @@ async fn a_state_is_replaced_only_where_it_is_the_one_named(at: Fixture) {
 
 async fn of_many_writers_of_one_revision_one_wins(at: Fixture) {
     let owner = at.user().await;
-    create(&at, &new_room("room", owner)).await;
+    create(&at, owner, &new_room("room")).await;
     let outcomes = fifty_at_once(&at.store, move |store, number| async move {
         let expected = Revisions::OneOf(vec![0]);
         Outcome::from(
-            store.set_room_state(&name("room"), owner, &number.to_string(), &expected).await.unwrap(),
+            store
+                .set_room_state(&acting(owner), &name("room"), &number.to_string(), &expected)
+                .await
+                .unwrap(),
         )
     })
     .await;
@@ -258,10 +260,10 @@ async fn of_many_writers_of_one_revision_one_wins(at: Fixture) {
 
 async fn a_state_is_set_by_those_who_may(at: Fixture) {
     let (owner, member, stranger) = (at.user().await, at.user().await, at.user().await);
-    create(&at, &private("room", owner, &[member])).await;
+    create(&at, owner, &private("room", &[member])).await;
     let shared =
-        NewRoom { state_writers: StateWriters::Members, members: vec![member], ..new_room("shared", owner) };
-    create(&at, &shared).await;
+        NewRoom { state_writers: StateWriters::Members, members: vec![member], ..new_room("shared") };
+    create(&at, owner, &shared).await;
     let none = Revisions::OneOf(vec![0]);
     let sets = async |room: &str, user| set_state_of(&at, room, user, "1", &none).await;
     for (room, user) in [("room", member), ("room", stranger), ("shared", stranger)] {
@@ -275,10 +277,10 @@ async fn a_state_is_set_by_those_who_may(at: Fixture) {
 
 async fn members_of_a_private_room_share_it(at: Fixture) {
     let (owner, one, other) = (at.user().await, at.user().await, at.user().await);
-    create(&at, &NewRoom { members: vec![one, other], ..new_room("open", owner) }).await;
+    create(&at, owner, &NewRoom { members: vec![one, other], ..new_room("open") }).await;
     let share = async |a, b| !at.store.roommates(a, &[b]).await.unwrap().is_empty();
     assert!(!share(one, other).await, "the room is public");
-    create(&at, &private("room", owner, &[one])).await;
+    create(&at, owner, &private("room", &[one])).await;
     assert!(share(owner, one).await && share(one, owner).await);
     assert!(!share(one, other).await);
     add(&at, "room", owner, other).await;
@@ -293,17 +295,17 @@ async fn members_of_a_private_room_share_it(at: Fixture) {
 
 async fn a_deleted_account_leaves_no_room(at: Fixture) {
     let (owner, member) = (at.user().await, at.user().await);
-    create(&at, &private("room", owner, &[member])).await;
-    create(&at, &private("other", member, &[owner])).await;
+    create(&at, owner, &private("room", &[member])).await;
+    create(&at, member, &private("other", &[owner])).await;
     set_state(&at, owner, "1", Revisions::OneOf(vec![0])).await;
     let family = at.sign_in(owner).await;
-    at.store.delete_account(owner, family, NOW).await.unwrap();
+    at.store.delete_account(&by_token(owner, family), NOW).await.unwrap();
 
     assert_eq!(at.store.room(&name("room"), member).await.unwrap(), None);
     assert_eq!(at.store.roommates(owner, &[member]).await.unwrap(), [].into());
     let other = access(&at, "other", member).await;
     assert_eq!(at.store.room_members(&other).await.unwrap(), [member]);
-    create(&at, &new_room("room", member)).await;
+    create(&at, member, &new_room("room")).await;
     assert_eq!(at.store.sweep(NOW).await.unwrap(), 1, "the room that was");
 }
 
@@ -323,9 +325,9 @@ async fn every_node_hears_of_changes_in_rooms(at: Fixture) {
         users.sort_unstable();
         users
     };
-    create(&at, &new_room("open", owner)).await;
+    create(&at, owner, &new_room("open")).await;
     assert_eq!(heard().await, []);
-    create(&at, &private("room", owner, &[one])).await;
+    create(&at, owner, &private("room", &[one])).await;
     assert_eq!(heard().await, sorted(&[owner, one]));
     add(&at, "room", owner, one).await;
     assert_eq!(heard().await, [], "he was in already");
@@ -335,6 +337,6 @@ async fn every_node_hears_of_changes_in_rooms(at: Fixture) {
     remove(&at, "room", one, one).await;
     assert_eq!(heard().await, [one]);
     let family = at.sign_in(owner).await;
-    at.store.delete_account(owner, family, NOW).await.unwrap();
+    at.store.delete_account(&by_token(owner, family), NOW).await.unwrap();
     assert_eq!(heard().await, sorted(&[owner, other]));
 }

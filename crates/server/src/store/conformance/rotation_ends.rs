@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aldis_auth::{CANCELLATION_WINDOW_MS, SecretKey};
 use aldis_protocol::{Alert, AlertKind, DeviceId, UserId};
 
-use super::{Fixture, NOW, chain::Owner, device_id, fifty_at_once, suite};
+use super::{Fixture, NOW, acting, by_token, chain::Owner, device_id, fifty_at_once, suite};
 use crate::store::{ChainChange, EndedRotation, NewDevice, Notice, Store, StoreOptions};
 
 suite! {
@@ -30,14 +30,12 @@ fn secret() -> SecretKey {
 async fn device(at: &Fixture, user_id: UserId, name: &str, now_ms: i64) -> DeviceId {
     let device = NewDevice {
         device_id: device_id(&format!("{name}-{user_id}")),
-        user_id,
         pubkey: None,
         name: None,
         created_at_ms: now_ms,
         signature: None,
-        family: None,
     };
-    at.store.register_device(&device, now_ms).await.unwrap();
+    at.store.register_device(&acting(user_id), &device, now_ms).await.unwrap();
     device.device_id
 }
 
@@ -106,7 +104,7 @@ async fn one_that_comes_inside_the_window_is_told(at: Fixture) {
     let end = rotates(&at, &owner, &owner.key, &secret(), NOW + 1).await;
     let new = device(&at, owner.user, "new", NOW + WINDOW).await;
     let removed = device(&at, owner.user, "removed", NOW + WINDOW).await;
-    assert!(at.store.remove_device(owner.user, &removed, NOW + WINDOW).await.unwrap());
+    assert!(at.store.remove_device(&acting(owner.user), &removed, NOW + WINDOW).await.unwrap());
     assert_eq!(taken(&at, owner.user, &new, NOW + 1 + WINDOW).await, [end]);
     assert_eq!(taken(&at, owner.user, &removed, NOW + 1 + WINDOW).await, []);
 }
@@ -172,7 +170,7 @@ async fn a_deleted_account_has_no_end_to_tell(at: Fixture) {
     let phone = device(&at, owner.user, "phone", NOW).await;
     rotates(&at, &owner, &owner.key, &secret(), NOW + 1).await;
     taken(&at, owner.user, &phone, NOW + 1 + WINDOW).await;
-    at.store.delete_account(owner.user, owner.family, NOW + 2 + WINDOW).await.unwrap();
+    at.store.delete_account(&by_token(owner.user, owner.family), NOW + 2 + WINDOW).await.unwrap();
     assert_eq!(at.store.rotations_ended(0, NOW + 2 * WINDOW, 10).await.unwrap(), []);
     assert_eq!(taken(&at, owner.user, &phone, NOW + 3 + WINDOW).await, []);
 }

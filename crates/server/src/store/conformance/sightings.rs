@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use aldis_protocol::{UserId, api::ContactDecision};
 use uuid::Uuid;
 
-use super::{Fixture, NOW, fifty_at_once, suite};
+use super::{Fixture, NOW, acting, by_token, fifty_at_once, log_in, suite};
 use crate::store::{FamilyCreation, NewFamily, NewRequest, Recipients, Sighting};
 
 suite! {
@@ -55,9 +55,9 @@ async fn a_deleted_account_was_never_seen_and_never_is_again(at: Fixture) {
         let family_id = Uuid::new_v4();
         let mut token_hash = [0; 32];
         token_hash[..16].copy_from_slice(family_id.as_bytes());
-        let family = NewFamily { family_id, user_id, device_id: None, token_hash };
-        assert_eq!(at.store.create_family(&family, None, NOW).await.unwrap(), FamilyCreation::Created);
-        at.store.delete_account(user_id, family_id, NOW).await.unwrap();
+        let family = NewFamily { family_id, user_id, device_id: None, token_hash, second_factor: false };
+        assert_eq!(log_in(&at.store, &family, NOW).await, FamilyCreation::Created { auth_time_ms: NOW });
+        at.store.delete_account(&by_token(user_id, family_id), NOW).await.unwrap();
     }
     see(&at, &users.map(|user| (user, NOW + 1))).await;
     let expected: HashMap<_, _> = users.map(|user| (user, Sighting::Deleted)).into();
@@ -83,18 +83,21 @@ async fn how_a_user_stands_with_many_is_what_it_is_with_each(at: Fixture) {
     for number in 0..8 {
         let peer = at.user().await;
         if number & 1 != 0 {
-            at.store.decide_contact(user, peer, ContactDecision::Blocked, NOW).await.unwrap();
+            at.store.decide_contact(&acting(user), peer, ContactDecision::Blocked, NOW).await.unwrap();
         }
         if number & 2 != 0 {
-            at.store.decide_contact(peer, user, ContactDecision::Allowed, NOW).await.unwrap();
+            at.store.decide_contact(&acting(peer), user, ContactDecision::Allowed, NOW).await.unwrap();
         }
         if number & 4 != 0 {
-            at.store.request_contact(&request(peer, user), &Recipients::default(), NOW).await.unwrap();
+            at.store
+                .request_contact(&acting(peer), &request(peer, user), &Recipients::default(), NOW)
+                .await
+                .unwrap();
         }
         peers.push(peer);
     }
     // What others do among themselves does not count.
-    at.store.decide_contact(peers[0], peers[1], ContactDecision::Blocked, NOW).await.unwrap();
+    at.store.decide_contact(&acting(peers[0]), peers[1], ContactDecision::Blocked, NOW).await.unwrap();
     let stances = at.store.stances_with(user, &peers).await.unwrap();
     for peer in &peers {
         let each = at.store.stances(user, *peer).await.unwrap();
@@ -122,11 +125,17 @@ async fn listed(at: &Fixture) -> Vec<(UserId, UserId)> {
 async fn whatever_two_users_do_about_each_other_is_listed(at: Fixture) {
     let (one, other, nobody) = (at.user().await, at.user().await, some_user());
     assert_eq!(listed(&at).await, []);
-    at.store.decide_contact(one, other, ContactDecision::Allowed, NOW).await.unwrap();
-    at.store.forget_contact(one, other, &[0; 32], NOW).await.unwrap();
-    at.store.request_contact(&request(other, one), &Recipients::default(), NOW).await.unwrap();
-    at.store.request_contact(&request(other, nobody), &Recipients::default(), NOW).await.unwrap();
-    at.store.decide_contact(one, nobody, ContactDecision::Blocked, NOW).await.unwrap();
+    at.store.decide_contact(&acting(one), other, ContactDecision::Allowed, NOW).await.unwrap();
+    at.store.forget_contact(&acting(one), other, &[0; 32], NOW).await.unwrap();
+    at.store
+        .request_contact(&acting(other), &request(other, one), &Recipients::default(), NOW)
+        .await
+        .unwrap();
+    at.store
+        .request_contact(&acting(other), &request(other, nobody), &Recipients::default(), NOW)
+        .await
+        .unwrap();
+    at.store.decide_contact(&acting(one), nobody, ContactDecision::Blocked, NOW).await.unwrap();
     assert_eq!(listed(&at).await, [(one, other), (one, other), (other, one), (other, nobody)]);
     let rest = at.store.standings_after(2, 1).await.unwrap();
     assert_eq!(rest.iter().map(|entry| entry.number).collect::<Vec<_>>(), [3]);
@@ -141,7 +150,7 @@ async fn what_is_done_at_once_is_listed_without_gaps(at: Fixture) {
     let shared = peers.clone();
     fifty_at_once(&at.store, move |store, number| {
         let peer = shared[usize::from(number)];
-        async move { store.decide_contact(user, peer, ContactDecision::Allowed, NOW).await.unwrap() }
+        async move { store.decide_contact(&acting(user), peer, ContactDecision::Allowed, NOW).await.unwrap() }
     })
     .await;
     let mut listed: Vec<UserId> = listed(&at).await.into_iter().map(|(_, peer)| peer).collect();
@@ -154,7 +163,7 @@ async fn the_list_is_swept_after_a_day(at: Fixture) {
     const DAY_MS: i64 = 24 * 60 * 60 * 1000;
     let (one, other) = (at.user().await, at.user().await);
     for now_ms in [NOW, NOW + 1] {
-        at.store.decide_contact(one, other, ContactDecision::Allowed, now_ms).await.unwrap();
+        at.store.decide_contact(&acting(one), other, ContactDecision::Allowed, now_ms).await.unwrap();
     }
     at.store.sweep(NOW + DAY_MS).await.unwrap();
     let left = at.store.standings_after(0, 10).await.unwrap();

@@ -3,7 +3,7 @@
 use aldis_protocol::{DeviceId, UserId};
 use uuid::Uuid;
 
-use super::{Fixture, NOW, device_id, fifty_at_once, suite, take_every_turn};
+use super::{Fixture, NOW, acting, by_token, device_id, fifty_at_once, log_in, suite, take_every_turn};
 use crate::store::{
     FamilyCreation, LoginProof, NewDevice, NewFamily, NumberedRevocation, REFRESH_IDLE_MS, RefreshFamily,
     RefreshUse, Registration, Revocation,
@@ -31,8 +31,9 @@ const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 async fn family(at: &Fixture, first_hash: u8) -> RefreshFamily {
     let user_id = at.user().await;
     let device_id = Some(registered(at, user_id).await);
-    let new = NewFamily { family_id: Uuid::new_v4(), user_id, device_id, token_hash: [first_hash; 32] };
-    assert_eq!(at.store.create_family(&new, None, NOW).await.unwrap(), FamilyCreation::Created);
+    let token_hash = [first_hash; 32];
+    let new = NewFamily { family_id: Uuid::new_v4(), user_id, device_id, token_hash, second_factor: false };
+    assert_eq!(log_in(&at.store, &new, NOW).await, FamilyCreation::Created { auth_time_ms: NOW });
     RefreshFamily {
         family_id: new.family_id,
         user_id: new.user_id,
@@ -46,14 +47,15 @@ async fn registered(at: &Fixture, user_id: UserId) -> DeviceId {
     let device_id = device_id("phone");
     let device = NewDevice {
         device_id: device_id.clone(),
-        user_id,
         pubkey: None,
         name: None,
         created_at_ms: NOW,
         signature: None,
-        family: None,
     };
-    assert_eq!(at.store.register_device(&device, NOW).await.unwrap(), Registration::Registered);
+    assert_eq!(
+        at.store.register_device(&acting(user_id), &device, NOW).await.unwrap(),
+        Registration::Registered
+    );
     device_id
 }
 
@@ -130,18 +132,20 @@ async fn many_uses_of_an_old_token_at_once_revoke_once(at: Fixture) {
 
 async fn a_family_begins_only_while_its_login_holds(at: Fixture) {
     let user_id = at.user().await;
-    let create = async |hash: u8, device: Option<&str>, password_hash: Option<&str>| {
-        let device_id = device.map(device_id);
-        let new = NewFamily { family_id: Uuid::new_v4(), user_id, device_id, token_hash: [hash; 32] };
-        at.store.create_family(&new, password_hash.map(LoginProof::Password), NOW).await.unwrap()
+    let create = async |hash: u8, device: Option<&str>, proof: LoginProof<'_>| {
+        let (device_id, token_hash) = (device.map(device_id), [hash; 32]);
+        let new =
+            NewFamily { family_id: Uuid::new_v4(), user_id, device_id, token_hash, second_factor: false };
+        at.store.create_family(&new, proof, NOW).await.unwrap()
     };
-    assert_eq!(create(1, None, Some("hash")).await, FamilyCreation::Created);
-    assert_eq!(create(2, None, Some("another")).await, FamilyCreation::Refused);
-    assert_eq!(create(3, Some("phone"), None).await, FamilyCreation::UnknownDevice);
+    let (right, wrong) = (LoginProof::Password("hash"), LoginProof::Password("another"));
+    assert_eq!(create(1, None, right).await, FamilyCreation::Created { auth_time_ms: NOW });
+    assert_eq!(create(2, None, wrong).await, FamilyCreation::Refused);
+    assert_eq!(create(3, Some("phone"), right).await, FamilyCreation::UnknownDevice);
     on!(&at.store.db, w, pool => {
         sqlx::query("UPDATE users SET disabled_at_ms = 1").execute(pool).await.unwrap();
     });
-    assert_eq!(create(4, None, Some("hash")).await, FamilyCreation::Disabled);
+    assert_eq!(create(4, None, right).await, FamilyCreation::Disabled);
     assert_eq!(refresh(&at, 2, 9, NOW).await, RefreshUse::Unknown);
 }
 
@@ -166,7 +170,7 @@ async fn a_family_ends_after_ninety_days_of_use(at: Fixture) {
 async fn tokens_of_a_revoked_family_are_refused(at: Fixture) {
     let family = family(&at, 1).await;
     refresh(&at, 1, 2, NOW).await;
-    at.store.revoke_family(family.user_id, family.family_id, NOW).await.unwrap();
+    at.store.revoke_families(&by_token(family.user_id, family.family_id), false, NOW).await.unwrap();
     assert_eq!(refresh(&at, 2, 3, NOW).await, RefreshUse::Revoked);
     assert_eq!(refresh(&at, 1, 2, NOW).await, RefreshUse::Revoked);
 }
@@ -185,14 +189,16 @@ async fn what_has_ended_is_swept(at: Fixture) {
 
 async fn tokens_that_can_never_be_used_again_took_a_transaction_each(at: Fixture) {
     let revoked = family(&at, 1).await;
-    at.store.revoke_family(revoked.user_id, revoked.family_id, NOW).await.unwrap();
+    let by = by_token(revoked.user_id, revoked.family_id);
+    at.store.revoke_families(&by, false, NOW).await.unwrap();
     let ended = NewFamily {
         family_id: Uuid::new_v4(),
         user_id: at.user().await,
         device_id: None,
         token_hash: [2; 32],
+        second_factor: false,
     };
-    at.store.create_family(&ended, None, NOW).await.unwrap();
+    log_in(&at.store, &ended, NOW).await;
     let late = NOW + REFRESH_IDLE_MS;
     let turns = take_every_turn(&at.store).await;
     let uses =

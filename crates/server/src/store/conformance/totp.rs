@@ -2,9 +2,9 @@
 
 use aldis_protocol::UserId;
 
-use super::{Fixture, NOW, fifty_at_once, suite};
+use super::{Fixture, NOW, acting, fifty_at_once, suite};
 use crate::store::{
-    Evidence, FactorCheck, FactorUse, Store,
+    Evidence, FactorChange, FactorCheck, Store,
     totp::{FAILURE_WINDOW_MS, MAX_FAILURES},
 };
 
@@ -33,25 +33,36 @@ fn recovery(hash: u8) -> Evidence {
     Evidence::Recovery(vec![[99; 32], [hash; 32]])
 }
 
+/// What a code is shown for: to sign in, or for a change.
+type ShownFor = Option<FactorChange>;
+
+const SIGN_IN: ShownFor = None;
+const CONFIRMATION: ShownFor = Some(FactorChange::Confirmation);
+const REMOVAL: ShownFor = Some(FactorChange::Removal);
+
 async fn check(
     store: &Store,
     user: UserId,
-    shown_for: FactorUse,
+    shown_for: ShownFor,
     evidence: Evidence,
     now_ms: i64,
 ) -> FactorCheck {
-    store.check_second_factor(user, shown_for, now_ms, |_| evidence).await.unwrap()
+    let judge = |_: &[u8]| evidence;
+    match shown_for {
+        None => store.check_second_factor(user, now_ms, judge).await.unwrap(),
+        Some(change) => store.change_second_factor(&acting(user), change, now_ms, judge).await.unwrap(),
+    }
 }
 
 async fn sign_in(at: &Fixture, user: UserId, evidence: Evidence) -> FactorCheck {
-    check(&at.store, user, FactorUse::SignIn, evidence, NOW).await
+    check(&at.store, user, SIGN_IN, evidence, NOW).await
 }
 
 /// A user with a factor that was confirmed by the code of step 1, and the recovery codes 1 and 2.
 async fn enrolled(at: &Fixture) -> UserId {
     let user = at.user().await;
-    assert!(at.store.enroll_totp(user, SECRET, &[[1; 32], [2; 32]]).await.unwrap());
-    let confirmed = check(&at.store, user, FactorUse::Confirmation, step(1), NOW).await;
+    assert!(at.store.enroll_totp(&acting(user), SECRET, &[[1; 32], [2; 32]], NOW).await.unwrap());
+    let confirmed = check(&at.store, user, CONFIRMATION, step(1), NOW).await;
     assert_eq!(confirmed, FactorCheck::Accepted);
     user
 }
@@ -59,14 +70,14 @@ async fn enrolled(at: &Fixture) -> UserId {
 async fn a_factor_is_in_force_once_confirmed(at: Fixture) {
     let user = at.user().await;
     assert_eq!(sign_in(&at, user, step(1)).await, FactorCheck::NotEnrolled);
-    at.store.enroll_totp(user, SECRET, &[[1; 32]]).await.unwrap();
+    at.store.enroll_totp(&acting(user), SECRET, &[[1; 32]], NOW).await.unwrap();
     assert!(!at.store.has_second_factor(user).await.unwrap());
     assert_eq!(sign_in(&at, user, step(1)).await, FactorCheck::NotEnrolled);
 
-    let wrong = check(&at.store, user, FactorUse::Confirmation, Evidence::Wrong, NOW).await;
+    let wrong = check(&at.store, user, CONFIRMATION, Evidence::Wrong, NOW).await;
     assert_eq!(wrong, FactorCheck::Wrong);
     assert!(!at.store.has_second_factor(user).await.unwrap());
-    let right = check(&at.store, user, FactorUse::Confirmation, step(1), NOW).await;
+    let right = check(&at.store, user, CONFIRMATION, step(1), NOW).await;
     assert_eq!(right, FactorCheck::Accepted);
     assert!(at.store.has_second_factor(user).await.unwrap());
     assert!(!at.store.has_second_factor(at.user().await).await.unwrap());
@@ -74,13 +85,13 @@ async fn a_factor_is_in_force_once_confirmed(at: Fixture) {
 
 async fn an_enrolment_replaces_only_one_that_is_not_in_force(at: Fixture) {
     let user = at.user().await;
-    assert!(at.store.enroll_totp(user, b"first", &[[1; 32]]).await.unwrap());
-    assert!(at.store.enroll_totp(user, SECRET, &[[2; 32]]).await.unwrap());
-    check(&at.store, user, FactorUse::Confirmation, step(1), NOW).await;
-    assert!(!at.store.enroll_totp(user, b"third", &[[3; 32]]).await.unwrap());
+    assert!(at.store.enroll_totp(&acting(user), b"first", &[[1; 32]], NOW).await.unwrap());
+    assert!(at.store.enroll_totp(&acting(user), SECRET, &[[2; 32]], NOW).await.unwrap());
+    check(&at.store, user, CONFIRMATION, step(1), NOW).await;
+    assert!(!at.store.enroll_totp(&acting(user), b"third", &[[3; 32]], NOW).await.unwrap());
 
     let judge = |sealed: &[u8]| if sealed == SECRET { step(2) } else { Evidence::Wrong };
-    let checked = at.store.check_second_factor(user, FactorUse::SignIn, NOW, judge).await.unwrap();
+    let checked = at.store.check_second_factor(user, NOW, judge).await.unwrap();
     assert_eq!(checked, FactorCheck::Accepted);
     assert_eq!(sign_in(&at, user, recovery(1)).await, FactorCheck::Wrong);
     assert_eq!(sign_in(&at, user, recovery(3)).await, FactorCheck::Wrong);
@@ -98,7 +109,7 @@ async fn a_step_serves_once_and_no_earlier_one_after_it(at: Fixture) {
 
 async fn at_once(at: &Fixture, user: UserId, evidence: fn() -> Evidence) -> (usize, usize, usize) {
     let checks = fifty_at_once(&at.store, move |store, _| async move {
-        check(&store, user, FactorUse::SignIn, evidence(), NOW).await
+        check(&store, user, SIGN_IN, evidence(), NOW).await
     })
     .await;
     let count = |wanted| checks.iter().filter(|check| **check == wanted).count();
@@ -127,11 +138,11 @@ async fn one_of_many_uses_of_a_recovery_code_is_accepted(at: Fixture) {
 async fn five_wrong_ones_lock_until_the_oldest_has_gone(at: Fixture) {
     let user = enrolled(&at).await;
     for number in 0..MAX_FAILURES {
-        let wrong = check(&at.store, user, FactorUse::SignIn, Evidence::Wrong, NOW + number).await;
+        let wrong = check(&at.store, user, SIGN_IN, Evidence::Wrong, NOW + number).await;
         assert_eq!(wrong, FactorCheck::Wrong);
     }
     for evidence in [step(2), recovery(1), Evidence::Wrong] {
-        for shown_for in [FactorUse::SignIn, FactorUse::Confirmation, FactorUse::Removal] {
+        for shown_for in [SIGN_IN, CONFIRMATION, REMOVAL] {
             let evidence = match &evidence {
                 Evidence::Step { step: number, .. } => step(*number),
                 Evidence::Recovery(hashes) => Evidence::Recovery(hashes.clone()),
@@ -141,7 +152,7 @@ async fn five_wrong_ones_lock_until_the_oldest_has_gone(at: Fixture) {
             assert_eq!(locked, FactorCheck::Locked);
         }
     }
-    let later = check(&at.store, user, FactorUse::SignIn, step(2), NOW + FAILURE_WINDOW_MS).await;
+    let later = check(&at.store, user, SIGN_IN, step(2), NOW + FAILURE_WINDOW_MS).await;
     assert_eq!(later, FactorCheck::Accepted);
     let other = enrolled(&at).await;
     assert_eq!(sign_in(&at, other, step(2)).await, FactorCheck::Accepted, "the lock is one user's");
@@ -156,27 +167,27 @@ async fn no_more_than_five_of_many_guesses_are_looked_at(at: Fixture) {
 async fn enrolling_anew_does_not_lift_the_lock(at: Fixture) {
     let user = at.user().await;
     for _ in 0..MAX_FAILURES {
-        assert!(at.store.enroll_totp(user, SECRET, &[[1; 32]]).await.unwrap());
-        check(&at.store, user, FactorUse::Confirmation, Evidence::Wrong, NOW).await;
+        assert!(at.store.enroll_totp(&acting(user), SECRET, &[[1; 32]], NOW).await.unwrap());
+        check(&at.store, user, CONFIRMATION, Evidence::Wrong, NOW).await;
     }
-    assert!(at.store.enroll_totp(user, SECRET, &[[1; 32]]).await.unwrap());
-    let locked = check(&at.store, user, FactorUse::Confirmation, step(1), NOW).await;
+    assert!(at.store.enroll_totp(&acting(user), SECRET, &[[1; 32]], NOW).await.unwrap());
+    let locked = check(&at.store, user, CONFIRMATION, step(1), NOW).await;
     assert_eq!(locked, FactorCheck::Locked);
 }
 
 async fn a_removed_factor_leaves_nothing(at: Fixture) {
     let user = enrolled(&at).await;
-    let wrong = check(&at.store, user, FactorUse::Removal, recovery(3), NOW).await;
+    let wrong = check(&at.store, user, REMOVAL, recovery(3), NOW).await;
     assert_eq!(wrong, FactorCheck::Wrong);
     assert!(at.store.has_second_factor(user).await.unwrap());
-    let right = check(&at.store, user, FactorUse::Removal, recovery(2), NOW).await;
+    let right = check(&at.store, user, REMOVAL, recovery(2), NOW).await;
     assert_eq!(right, FactorCheck::Accepted);
     assert!(!at.store.has_second_factor(user).await.unwrap());
-    let again = check(&at.store, user, FactorUse::Removal, recovery(1), NOW).await;
+    let again = check(&at.store, user, REMOVAL, recovery(1), NOW).await;
     assert_eq!(again, FactorCheck::NotEnrolled);
 
-    at.store.enroll_totp(user, SECRET, &[[3; 32]]).await.unwrap();
-    let confirmed = check(&at.store, user, FactorUse::Confirmation, step(1), NOW).await;
+    at.store.enroll_totp(&acting(user), SECRET, &[[3; 32]], NOW).await.unwrap();
+    let confirmed = check(&at.store, user, CONFIRMATION, step(1), NOW).await;
     assert_eq!(confirmed, FactorCheck::Accepted, "a new secret has new steps");
     assert_eq!(sign_in(&at, user, recovery(1)).await, FactorCheck::Wrong);
 }
@@ -192,14 +203,14 @@ async fn a_secret_is_kept_in_its_newest_form(at: Fixture) {
         kept = sealed.to_vec();
         Evidence::Wrong
     };
-    at.store.check_second_factor(user, FactorUse::SignIn, NOW, judge).await.unwrap();
+    at.store.check_second_factor(user, NOW, judge).await.unwrap();
     assert_eq!(kept, b"sealed anew");
 }
 
 async fn failures_that_no_longer_count_are_swept(at: Fixture) {
     let user = enrolled(&at).await;
     for number in 0..MAX_FAILURES {
-        check(&at.store, user, FactorUse::SignIn, Evidence::Wrong, NOW + number).await;
+        check(&at.store, user, SIGN_IN, Evidence::Wrong, NOW + number).await;
     }
     assert_eq!(at.store.sweep(NOW + FAILURE_WINDOW_MS - 1).await.unwrap(), 0);
     assert_eq!(at.store.sweep(NOW + FAILURE_WINDOW_MS + 1).await.unwrap(), 2);

@@ -7,12 +7,12 @@ use aldis_protocol::{ContactLabel, ContactRequest, MessageKind, UserId};
 use uuid::Uuid;
 
 use super::{
-    CONTACTS_PER_USER, KEPT_MS, count_contacts, lock_both,
+    CONTACTS_PER_USER, KEPT_MS, count_contacts,
     pair::{Asking, Outcome, Pair, Side},
     read, write,
 };
 use crate::store::{
-    Notice, Store, StoreError,
+    Credential, Notice, Store, StoreError,
     db::{Db, Tx, within},
     notices::{self, Recipients},
     standings,
@@ -58,11 +58,12 @@ impl Store {
     /// [`StoreError`].
     pub(crate) async fn request_contact(
         &self,
+        credential: &Credential,
         request: &NewRequest,
         live: &Recipients,
         now_ms: i64,
     ) -> Result<bool, StoreError> {
-        let mut tx = self.db.begin_for(request.from).await?;
+        let (mut tx, _) = self.begin_for_both(credential, request.to).await?;
         let is_told = ask(&mut tx, request, live, now_ms).await?;
         tx.commit().await?;
         Ok(is_told)
@@ -74,13 +75,13 @@ impl Store {
     /// [`StoreError`].
     pub(crate) async fn take_back_request(
         &self,
-        from: UserId,
+        credential: &Credential,
         to: UserId,
         typed: &[u8; 32],
         now_ms: i64,
     ) -> Result<(), StoreError> {
-        let mut tx = self.db.begin_for(from).await?;
-        lock_both(&mut tx, from, to).await?;
+        let from = credential.user;
+        let (mut tx, _) = self.begin_for_both(credential, to).await?;
         let mut pair = read(&mut tx, from, to, now_ms).await?;
         pair.take_back_by_address();
         free_typed(&mut tx, from, typed).await?;
@@ -93,7 +94,6 @@ impl Store {
 
 async fn ask(tx: &mut Tx, request: &NewRequest, live: &Recipients, now_ms: i64) -> Result<bool, StoreError> {
     let NewRequest { from, to, ref typed, by_address, ref label } = *request;
-    lock_both(tx, from, to).await?;
     let mut pair = read(tx, from, to, now_ms).await?;
     let contacts = count_contacts(tx, from).await?;
     let places = Places::find(tx, from, typed, now_ms).await?;
