@@ -51,3 +51,11 @@ fn pyjwt_verifies_eddsa_tokens_with_the_published_keys() {
     let forged = token::sign(&token::header(&user.token), &token::claims(&user.token));
     assert_eq!(accepted(&forged, "aldis", &keys), None, "HS256 is not what is configured");
 }
+
+#[test]
+fn the_issuer_is_the_public_origin_where_one_is_configured() {
+    let origin = "https://aldis.example";
+    let user = TestServer::builder().env("ALDIS_PUBLIC_ORIGIN", origin).start().user();
+    assert!(accepted(&user.token, origin, SECRET_KEY).is_some());
+    assert_eq!(accepted(&user.token, "aldis", SECRET_KEY), None);
+}
