@@ -184,7 +184,11 @@ fn the_settings_are_those_that_the_server_takes_with_their_defaults() {
         let in_words = shown_default.split(',').flat_map(code_words).collect::<Vec<_>>().join(",");
         match default {
             Some(default) => assert_eq!(in_words, default, "{variable}"),
-            None => assert!(code_words(shown_default).is_empty(), "{variable}: {shown_default}"),
+            // Nothing, or what follows from another setting.
+            None => assert!(
+                shown_default.starts_with("none") || shown_default.contains("`ALDIS_"),
+                "{variable}: {shown_default}"
+            ),
         }
     }
     for secret in files {
