@@ -182,28 +182,35 @@ fn a_login_for_a_foreign_device_is_refused() {
     user.logs_in(&json!({"device_id": unique("never")})).expects_problem(404, "unknown_device");
 }
 
+/// Registers somebody from an address that a proxy names.
+fn register_from(server: &TestServer, from: &str) -> Answer {
+    let headers = [("Content-Type", "application/json"), ("X-Forwarded-For", from)];
+    let body = json!({"email": address(), "password": "12345678"}).to_string();
+    server.http().send("POST", "/auth/register", &headers, body.into_bytes())
+}
+
 #[test]
 fn the_sixth_registration_of_an_hour_is_refused_until_later() {
-    let server = TestServer::builder().without("ALDIS_RATE_LIMITS").start();
+    let behind_proxy = TestServer::builder().env("ALDIS_TRUSTED_PROXY_HOPS", "1");
+    let server = behind_proxy.without("ALDIS_RATE_LIMITS").start();
     for _ in 0..5 {
-        register(&server, &address(), "12345678").expects(201);
+        register_from(&server, "192.0.2.1").expects(201);
     }
-    let refused = register(&server, &address(), "12345678");
+    let refused = register_from(&server, "192.0.2.1");
     refused.expects_problem(429, "rate_limited");
     let seconds: u64 = refused.header("retry-after").parse().unwrap();
     assert!((1..=3_600).contains(&seconds), "Retry-After: {seconds}");
+    register_from(&server, "192.0.2.2").expects(201);
 }
 
 #[test]
 fn a_forwarded_address_does_not_lift_a_limit() {
     let server = TestServer::builder().without("ALDIS_RATE_LIMITS").start();
-    let attempt = |number: usize| {
-        let from = format!("192.0.2.{number}");
-        let headers = [("Content-Type", "application/json"), ("X-Forwarded-For", from.as_str())];
-        let body = json!({"email": address(), "password": "12345678"}).to_string();
-        server.http().send("POST", "/auth/register", &headers, body.into_bytes()).status
-    };
-    assert_eq!((1..=6).map(attempt).collect::<Vec<u16>>(), [201, 201, 201, 201, 201, 429]);
+    // Loopback may do ten times as much as another address.
+    for number in 1..=50 {
+        register_from(&server, &format!("192.0.2.{number}")).expects(201);
+    }
+    register_from(&server, "192.0.2.51").expects_problem(429, "rate_limited");
 }
 
 #[test]

@@ -268,7 +268,9 @@ fn a_rooms_history_is_read_in_pages() {
     let mut peer = user.opens_ephemeral();
     let room = unique("room");
     peer.sends(json!({"type": "join", "room": room}));
-    peer.expects("room_members");
+    for kind in ["ack", "room_members", "room_update"] {
+        peer.expects(kind);
+    }
     for number in 0..20 {
         let payload = json!({"content": format!("{number}{}", "x".repeat(40_000))});
         peer.sends(

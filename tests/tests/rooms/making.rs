@@ -130,7 +130,7 @@ fn a_room_that_was_joined_but_never_made_is_its_first_members() {
     assert_eq!(seen["created_at"], Value::Null, "nothing was written yet");
     assert_eq!(asks_history(&mut other, "party", 0, 10)["first_seq"], 1);
     let read = second.http().get("/api/rooms/party/messages").expects(200);
-    assert_eq!(read, json!({"messages": [], "complete": true, "first_seq": 1}));
+    assert_eq!(read, json!({"messages": [], "complete": true, "first_seq": 1, "next": null}));
     let state = second.http().get("/api/rooms/party/state").expects(200);
     assert_eq!(state, json!({"revision": 0, "state": null}));
     let body = json!({"room": "party", "visibility": "private"});
