@@ -58,6 +58,13 @@ impl User {
         }
     }
 
+    /// Allows another user, who then may reach this one beside strangers.
+    pub fn allows(&self, other: &Self) {
+        let headers = [("Content-Type", "application/json")];
+        let body = br#"{"state":"allowed"}"#.to_vec();
+        self.http().send("PUT", &format!("/api/contacts/{}", other.id), &headers, body).expects(204);
+    }
+
     /// An HTTP client with this user's token.
     #[must_use]
     pub fn http(&self) -> Http {

@@ -212,7 +212,7 @@ fn a_limit_is_cut_to_500() {
     let server = open_server();
     let recipient = server.user();
     for _ in 0..3 {
-        sends(&mut server.user().opens_ephemeral(), &recipient, 200);
+        sends(&mut contact_of(&recipient, &server).opens_ephemeral(), &recipient, 200);
     }
     let mut peer = recipient.opens_ephemeral();
     for (limit, count) in
@@ -226,6 +226,13 @@ fn a_limit_is_cut_to_500() {
     }
     peer.sends(json!({"type": "sync", "id": "default"}));
     assert_eq!(streamed(&mut peer, "default").0.len(), 100);
+}
+
+/// Somebody new whom a user has allowed: strangers have half of a mailbox.
+fn contact_of(user: &User, server: &TestServer) -> User {
+    let contact = server.user();
+    user.allows(&contact);
+    contact
 }
 
 /// Sends so many messages, all of which are stored; gives their ids.
@@ -277,7 +284,7 @@ fn receipts_are_of_known_form_and_of_ones_own_messages() {
 fn a_mailbox_holds_a_thousand_of_all_and_a_quarter_of_that_of_one() {
     let server = open_server();
     let reader = server.user();
-    let mut writers: Vec<Peer> = (0..5).map(|_| server.user().opens_ephemeral()).collect();
+    let mut writers: Vec<Peer> = (0..5).map(|_| contact_of(&reader, &server).opens_ephemeral()).collect();
     for peer in &mut writers[..4] {
         sends(peer, &reader, 250);
         refuses(peer, "mailbox_full", [message("over", &reader.id, b"x").to_string()]);

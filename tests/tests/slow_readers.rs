@@ -30,7 +30,7 @@ fn fills(server: &TestServer, recipient: &User, count: usize) -> Duration {
     thread::scope(|scope| {
         for from in (0..count).step_by(PART) {
             let sender = server.user();
-            allows(recipient, &sender);
+            recipient.allows(&sender);
             let mut peer = sender.opens_ephemeral();
             scope.spawn(move || {
                 for place in from..count.min(from + PART) {
@@ -42,13 +42,6 @@ fn fills(server: &TestServer, recipient: &User, count: usize) -> Duration {
         }
     });
     start.elapsed()
-}
-
-/// Makes a user one of those for whom the mailbox has room beside strangers.
-fn allows(user: &User, other: &User) {
-    let path = format!("/api/contacts/{}", other.id);
-    let headers = [("Content-Type", "application/json")];
-    user.http().send("PUT", &path, &headers, br#"{"state":"allowed"}"#.to_vec()).expects(204);
 }
 
 #[test]
