@@ -274,7 +274,7 @@ pub(crate) async fn node(
 pub(crate) fn background(node: &Arc<Node>, store: &Arc<Store>) -> Supervisor {
     let router = || Arc::clone(&node.router);
     let mut background = Supervisor::default();
-    background.spawn("session timer", sweep(router(), node.config.session_memory));
+    background.spawn("session timer", sweep(router(), session_memory(Arc::clone(node))));
     background.spawn("sweep", sweep_store(Arc::clone(store)));
     background.spawn("last seen", write_seen(router()));
     background.spawn("revocations", read_revocations(router()));
@@ -286,6 +286,15 @@ pub(crate) fn background(node: &Arc<Node>, store: &Arc<Store>) -> Supervisor {
     background.spawn("limits", sweep_limits(Arc::clone(node)));
     background.spawn("writer", writer_ended(Arc::clone(store)));
     background
+}
+
+/// How many bytes sessions may hold by now. What HTTP answers hold comes from the same memory, and leaves sessions half of
+/// it: answers have limits of their own, and must not end the sessions of others.
+fn session_memory(node: Arc<Node>) -> impl Fn() -> usize {
+    move || {
+        let memory = node.config.session_memory;
+        memory.saturating_sub(node.limits.answers.held()).max(memory / 2)
+    }
 }
 
 async fn writer_ended(store: Arc<Store>) {

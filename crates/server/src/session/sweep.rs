@@ -10,14 +10,15 @@ use crate::{clock::Now, router::Router};
 /// How late a deadline may be noticed.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// Runs until it is dropped. `memory` is what all sessions together may hold for their clients, in bytes.
-pub(crate) async fn sweep(router: Arc<Router>, memory: usize) {
+/// Runs until it is dropped. `memory` says how many bytes all sessions together may hold for their clients by now: what
+/// else waits for sockets takes part of the node's memory.
+pub(crate) async fn sweep(router: Arc<Router>, memory: impl Fn() -> usize + Send) {
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let tick = Now::read().tick;
         router.registry.for_each(|outlet| outlet.wake_if_due(tick));
-        relieve(&router, memory);
+        relieve(&router, memory());
     }
 }

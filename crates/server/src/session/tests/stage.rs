@@ -89,7 +89,7 @@ impl Stage {
 
     /// An empty stage with this router.
     pub(super) fn with(router: Arc<Router>) -> Self {
-        tokio::spawn(sweep(Arc::clone(&router), usize::MAX));
+        tokio::spawn(sweep(Arc::clone(&router), || usize::MAX));
         let user = UserId::new(Uuid::now_v7());
         let other = "other".parse().unwrap();
         let other = Arc::new(Outlet::new(new_session_id(), user, other, None, None, Codec::Json));
