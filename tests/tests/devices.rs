@@ -250,3 +250,28 @@ fn a_name_with_a_zero_character_is_refused() {
     let problem = server.user().http().post("/devices/register", &body).expects_problem(422, "bad_request");
     assert!(problem["detail"].as_str().unwrap().contains("name"), "{problem}");
 }
+
+#[test]
+fn a_time_over_the_maximum_was_taken() {
+    let server = TestServer::shared();
+    let user = server.user();
+    let key = base64(&[9; 32]);
+    for time in
+        ["9007199254740992", "9223372036854775808", "18446744073709551615", "1e18", "-1", "1.5", "\"1\""]
+    {
+        let device = format!(
+            r#"{{"device_id":"{}","pubkey":"{}","created_at_ms":{time}}}"#,
+            unique("phone"),
+            Identity::new().public()
+        );
+        let encryption_key = format!(r#"{{"encryption_key":"{key}","created_at_ms":{time}}}"#);
+        for (method, path, body) in
+            [("POST", "/devices/register", device), ("PUT", "/api/keys/encryption", encryption_key)]
+        {
+            let headers = [("Content-Type", "application/json")];
+            let problem = user.http().send(method, path, &headers, body.into_bytes());
+            let problem = problem.expects_problem(422, "bad_request");
+            assert!(problem["detail"].as_str().unwrap().contains("created_at_ms"), "{problem}");
+        }
+    }
+}

@@ -48,6 +48,7 @@ mod secret;
 mod server;
 pub mod statement;
 mod timestamp;
+pub mod whole;
 
 pub use client::{ClientFrame, ClientMessage};
 pub use close::{Advice, CloseCode, reason};

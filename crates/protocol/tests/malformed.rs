@@ -133,7 +133,9 @@ fn duplicates_of_known_fields_are_refused_and_of_unknown_ones_ignored() {
 #[test]
 fn what_only_servers_set_is_refused() {
     for name in ["sender_device_id", "sender_user_id", "sender_fingerprint", "sender_of_tomorrow"] {
-        bad_request(&format!(r#"{{"type":"ping","id":"m","{name}":null}}"#), name);
+        for value in ["\"x\"", "\"\"", "0", "false", "[]", "{}"] {
+            bad_request(&format!(r#"{{"type":"ping","id":"m","{name}":{value}}}"#), name);
+        }
     }
     understood(r#"{"type":"ping","timestamp":"yesterday"}"#, |frame| {
         assert_eq!(frame.message, ClientMessage::Ping);
@@ -141,8 +143,40 @@ fn what_only_servers_set_is_refused() {
 }
 
 #[test]
+fn a_sender_of_null_was_refused() {
+    for name in ["sender_device_id", "sender_user_id", "sender_fingerprint", "sender_of_tomorrow"] {
+        understood(&format!(r#"{{"type":"ping","{name}":null}}"#), |frame| {
+            assert_eq!(frame.message, ClientMessage::Ping);
+        });
+    }
+}
+
+#[test]
+fn whole_numbers_written_as_floats_were_refused() {
+    for number in ["3.0", "3e0", "0.3e1"] {
+        understood(
+            &format!(r#"{{"type":"history","room":"a","since_seq":{number},"limit":{number}}}"#),
+            |frame| {
+                let ClientMessage::History(history) = frame.message else { panic!() };
+                assert_eq!((history.since_seq, history.limit), (3, Some(3)));
+            },
+        );
+        understood(&format!(r#"{{"type":"received","count":{number}}}"#), |frame| {
+            let ClientMessage::Received(received) = frame.message else { panic!() };
+            assert_eq!(received.count, 3);
+        });
+        let resume =
+            format!(r#"{{"type":"auth","payload":{{"resume":{{"token":"t","received":{number}}}}}}}"#);
+        understood(&resume, |frame| {
+            let ClientMessage::Auth(auth) = frame.message else { panic!() };
+            assert_eq!(auth.resume.unwrap().received, 3);
+        });
+    }
+}
+
+#[test]
 fn numbers_keep_to_their_range() {
-    for number in ["-1", "1.5", "1e3", "9007199254740992", "18446744073709551616", "\"1\"", "true"] {
+    for number in ["-1", "1.5", "1e-3", "1e16", "9007199254740992", "18446744073709551616", "\"1\"", "true"] {
         bad_request(&format!(r#"{{"type":"sync","since_seq":{number}}}"#), "`since_seq`");
         bad_request(&format!(r#"{{"type":"received","count":{number}}}"#), "`count`");
     }

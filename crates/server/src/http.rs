@@ -17,6 +17,7 @@ mod head;
 mod held;
 mod ice;
 mod identity;
+mod if_match;
 mod limits;
 mod loopback;
 mod messages;

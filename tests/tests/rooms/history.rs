@@ -37,8 +37,26 @@ fn history_is_read_in_pages() {
     assert_eq!((seqs(&read), &read["complete"], &read["first_seq"]), (vec![119], &json!(false), &json!(1)));
     assert_eq!(read["messages"][0], asks_history(&mut peer, &room, 118, 1)["messages"][0]);
     assert_eq!(seqs(&user.http().get(&path).expects(200)).len(), 100);
-    for bad in ["limit=0", "limit=x", "since_seq=-1"] {
+    for bad in ["limit=0", "limit=x", "since_seq=-1", "since_seq=0.5", "limit=1.5"] {
         user.http().get(&format!("{path}?{bad}")).expects_problem(422, "bad_request");
+    }
+}
+
+#[test]
+fn a_number_over_the_maximum_was_taken_in_a_query() {
+    let server = TestServer::shared();
+    let (user, room) = (server.user(), unique("room"));
+    joins(&mut user.connects("phone"), &room);
+    let path = format!("/api/rooms/{room}/messages");
+    for number in ["9007199254740992", "9223372036854775808", "18446744073709551616", "1e300"] {
+        user.http().get(&format!("{path}?since_seq={number}")).expects_problem(422, "bad_request");
+        let conversation = format!("/api/messages?peer={}&before_seq={number}", user.id);
+        user.http().get(&conversation).expects_problem(422, "bad_request");
+    }
+    for number in ["9007199254740991", "7.0", "7e0"] {
+        user.http().get(&format!("{path}?since_seq={number}&limit={number}")).expects(200);
+        let conversation = format!("/api/messages?peer={}&before_seq={number}&limit={number}", user.id);
+        user.http().get(&conversation).expects(200);
     }
 }
 

@@ -75,6 +75,23 @@ fn a_state_document_has_its_limits_and_its_bytes() {
 }
 
 #[test]
+fn a_tag_that_nginx_weakened_could_never_be_matched() {
+    let server = TestServer::shared();
+    let (owner, room) = (server.user(), unique("room"));
+    makes(&owner, &room, "public", &[]);
+    for (number, tag) in ["W/\"0\"", "W/\"1\"", "\"2-gzip\"", "\"x\", W/\"3\""].into_iter().enumerate() {
+        let headers = [("Content-Type", "application/json"), ("If-Match", tag)];
+        let body = br#"{"state":1}"#.to_vec();
+        let set = owner.http().send("PUT", &format!("/api/rooms/{room}/state"), &headers, body).expects(200);
+        assert_eq!(set["revision"], number + 1, "{tag}");
+    }
+    let headers = [("Content-Type", "application/json"), ("If-Match", "W/\"3\"")];
+    let body = br#"{"state":1}"#.to_vec();
+    let stale = owner.http().send("PUT", &format!("/api/rooms/{room}/state"), &headers, body);
+    stale.expects_problem(412, "precondition_failed");
+}
+
+#[test]
 fn members_set_the_state_where_they_may() {
     let server = TestServer::shared();
     let (owner, member, stranger, room) = (server.user(), server.user(), server.user(), unique("room"));

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "openapi")]
 use crate::openapi;
-use crate::{DeviceId, Timestamp, binary};
+use crate::{DeviceId, Timestamp, binary, whole};
 
 /// `POST /devices/register`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +21,7 @@ pub struct RegisterDevice {
     #[cfg_attr(feature = "openapi", schema(value_type = Option<openapi::DeviceName>))]
     pub name: Option<String>,
     /// When the identity signed, in Unix milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole::optional", skip_serializing_if = "Option::is_none")]
     pub created_at_ms: Option<u64>,
     /// The identity's, over [`statement::DeviceStatement`](crate::statement::DeviceStatement).
     #[serde(with = "binary::array::option", default, skip_serializing_if = "Option::is_none")]

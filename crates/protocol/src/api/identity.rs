@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Problem;
 #[cfg(feature = "openapi")]
 use crate::openapi;
-use crate::{DeviceId, Fingerprint, Hash, Timestamp, UserId, binary};
+use crate::{DeviceId, Fingerprint, Hash, Timestamp, UserId, binary, whole};
 
 /// The last statement of a chain: what the next one names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,6 +117,7 @@ pub enum StatementStatus {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RotateRequest {
     /// The head's, plus one.
+    #[serde(deserialize_with = "whole::number")]
     pub sequence: u64,
     /// The head's hash.
     pub previous_hash: Hash,
@@ -132,6 +133,7 @@ pub struct RotateRequest {
     #[cfg_attr(feature = "openapi", schema(value_type = openapi::Reason))]
     pub reason: String,
     /// When it was signed, in Unix milliseconds; at most ten minutes off.
+    #[serde(deserialize_with = "whole::number")]
     pub created_at_ms: u64,
     /// The old key's, over [`statement::KeyRotation::bytes`](crate::statement::KeyRotation::bytes).
     #[serde(with = "binary::array")]
@@ -150,6 +152,7 @@ pub struct CancelRequest {
     /// The identity.
     pub fingerprint: Fingerprint,
     /// The rotation's, plus one.
+    #[serde(deserialize_with = "whole::number")]
     pub sequence: u64,
     /// The head's hash.
     pub previous_hash: Hash,
@@ -160,6 +163,7 @@ pub struct CancelRequest {
     #[cfg_attr(feature = "openapi", schema(value_type = openapi::PublicKey))]
     pub signer_key: [u8; 32],
     /// When it was signed, in Unix milliseconds; at most ten minutes off.
+    #[serde(deserialize_with = "whole::number")]
     pub created_at_ms: u64,
     /// Over [`statement::KeyRotationCancel`](crate::statement::KeyRotationCancel).
     #[serde(with = "binary::array")]
@@ -226,7 +230,7 @@ pub struct EncryptionKeyBody {
     #[cfg_attr(feature = "openapi", schema(value_type = openapi::PublicKey))]
     pub encryption_key: [u8; 32],
     /// When the identity signed, in Unix milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole::optional", skip_serializing_if = "Option::is_none")]
     pub created_at_ms: Option<u64>,
     /// The identity's, over [`statement::EncryptionKeyStatement`](crate::statement::EncryptionKeyStatement).
     #[serde(with = "binary::array::option", default, skip_serializing_if = "Option::is_none")]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "openapi")]
 use crate::openapi;
-use crate::{DeviceId, MailboxMessage, MessageId, Timestamp, UserId, UserRef, binary};
+use crate::{DeviceId, MailboxMessage, MessageId, Timestamp, UserId, UserRef, binary, whole};
 
 /// The query of `GET /api/messages`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,10 +13,10 @@ pub struct ConversationQuery {
     /// With whom.
     pub peer: UserRef,
     /// Only what has a lower number in the caller's mailbox.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole::query::number", skip_serializing_if = "Option::is_none")]
     pub before_seq: Option<u64>,
     /// How many at the most: 100 where none is given, cut to 500; 0 is refused.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole::query::count", skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", param(minimum = 1, default = 100))]
     pub limit: Option<u64>,
 }

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 #[cfg(feature = "openapi")]
 use crate::openapi;
-use crate::{DeviceId, ErrorCode, Hash, Secret, SessionId, Timestamp, UserId, binary};
+use crate::{DeviceId, ErrorCode, Hash, Secret, SessionId, Timestamp, UserId, binary, whole};
 
 /// S→C: what the client's key has to sign, sent at once on `/v1/connect`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +71,7 @@ pub struct Resume<'a> {
     #[serde(borrow)]
     pub token: Secret<'a>,
     /// How many counted messages the client has received.
+    #[serde(deserialize_with = "whole::number")]
     pub received: u64,
 }
 

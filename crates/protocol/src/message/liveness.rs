@@ -2,10 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::whole;
+
 /// C→S: how many counted messages arrived in this session. The only request without a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Received {
     /// All of them since `connected`, on any socket of the session.
+    #[serde(deserialize_with = "whole::number")]
     pub count: u64,
 }

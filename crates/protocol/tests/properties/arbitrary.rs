@@ -267,7 +267,8 @@ fn auth() -> impl Strategy<Value = Auth<'static>> {
 }
 
 fn resume() -> impl Strategy<Value = Resume<'static>> {
-    (secret(), any::<u64>()).prop_map(|(token, received)| Resume { token, received })
+    (secret(), 0..aldis_protocol::limits::SEQUENCE_LIMIT)
+        .prop_map(|(token, received)| Resume { token, received })
 }
 
 fn rotation() -> impl Strategy<Value = PendingRotation> {

@@ -16,12 +16,13 @@ use axum::{
 };
 use http::{
     HeaderMap, HeaderValue, StatusCode,
-    header::{CONTENT_DISPOSITION, CONTENT_TYPE, ETAG, IF_MATCH, X_CONTENT_TYPE_OPTIONS},
+    header::{CONTENT_DISPOSITION, CONTENT_TYPE, ETAG, X_CONTENT_TYPE_OPTIONS},
 };
 
 use super::{
     audience::audience,
     body::{Blob, BlobBody, JsonBody},
+    if_match,
     limits::Limited,
     openapi::{
         Refusals,
@@ -161,7 +162,7 @@ pub(super) async fn blob(
         (
             "If-Match" = Option<String>,
             Header,
-            description = "The `ETag` of the blob that is replaced, quoted or not; `*` is any",
+            description = "The `ETag` of the blob that is replaced, quoted or not, weak or strong; `*` is any",
         ),
     ),
     request_body(content = Blob, content_type = "application/octet-stream"),
@@ -265,44 +266,10 @@ fn etag(hash: Hash) -> Result<HeaderValue, Problem> {
         .map_err(|_| Problem::new(ErrorCode::Internal, "the server failed"))
 }
 
-/// `If-Match`, quoted or not. A weak tag matches nothing.
 fn precondition(headers: &HeaderMap) -> Precondition {
-    if !headers.contains_key(IF_MATCH) {
-        return Precondition::Absent;
-    }
-    let lines = headers.get_all(IF_MATCH).iter().filter_map(|line| line.to_str().ok());
-    let tags: Vec<&str> =
-        lines.flat_map(|line| line.split(',')).map(|tag| tag.trim().trim_matches('"')).collect();
-    if tags == ["*"] {
-        return Precondition::Any;
-    }
-    Precondition::OneOf(tags.into_iter().filter_map(|tag| tag.parse().ok()).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn asked(lines: &[&'static str]) -> Precondition {
-        let mut headers = HeaderMap::new();
-        for line in lines {
-            headers.append(IF_MATCH, HeaderValue::from_static(line));
-        }
-        precondition(&headers)
-    }
-
-    #[test]
-    fn a_precondition_is_quoted_or_not() {
-        const ONE: &str = "1111111111111111111111111111111111111111111111111111111111111111";
-        const QUOTED: &str = "\"1111111111111111111111111111111111111111111111111111111111111111\"";
-        const WEAK: &str = "W/\"1111111111111111111111111111111111111111111111111111111111111111\"";
-        let one = Precondition::OneOf(vec![ONE.parse().unwrap()]);
-        assert_eq!(asked(&[]), Precondition::Absent);
-        assert_eq!(asked(&["*"]), Precondition::Any);
-        assert_eq!((asked(&[ONE]), asked(&[QUOTED])), (one.clone(), one.clone()));
-        assert_eq!(asked(&["\"other\"", QUOTED]), one);
-        for nothing in ["", "\"\"", "other", WEAK] {
-            assert_eq!(asked(&[nothing]), Precondition::OneOf(Vec::new()), "{nothing}");
-        }
+    match if_match::IfMatch::of(headers) {
+        if_match::IfMatch::Absent => Precondition::Absent,
+        if_match::IfMatch::Any => Precondition::Any,
+        if_match::IfMatch::OneOf(hashes) => Precondition::OneOf(hashes),
     }
 }

@@ -5,20 +5,19 @@ use std::sync::Arc;
 use aldis_protocol::{
     ErrorCode, RoomId, UserRef,
     api::{CreateRoom, Room, RoomMessages, RoomState, SetRoomState},
+    whole,
 };
 use axum::{
     Json,
     extract::{Path, State, rejection::PathRejection},
     response::{IntoResponse, Response},
 };
-use http::{
-    HeaderMap, HeaderValue, StatusCode,
-    header::{ETAG, IF_MATCH},
-};
+use http::{HeaderMap, HeaderValue, StatusCode, header::ETAG};
 use serde::Deserialize;
 
 use super::{
     body::JsonBody,
+    if_match,
     openapi::{
         Refusals,
         refusals::{BadRequest, Conflict, IfMatch, NotFound, SignedIn, UnknownRoom, WithJson},
@@ -34,8 +33,11 @@ use crate::{node::Node, router::Caller, store::Revisions};
 #[into_params(parameter_in = Query)]
 pub(super) struct MessagesQuery {
     /// Only what has a higher number.
+    #[serde(default, deserialize_with = "whole::query::number")]
+    #[param(maximum = 9_007_199_254_740_991_i64)]
     since_seq: Option<u64>,
     /// How many at the most: 100 where none is given, cut to 500; 0 is refused.
+    #[serde(default, deserialize_with = "whole::query::count")]
     #[param(minimum = 1, default = 100)]
     limit: Option<u64>,
 }
@@ -184,7 +186,7 @@ pub(super) async fn state(
         (
             "If-Match" = String,
             Header,
-            description = "The revision that is replaced, quoted or not: 0 for the first; `*` is any that was set",
+            description = "The revision that is replaced, quoted or not, weak or strong: 0 for the first; `*` is any that was set",
         ),
     ),
     request_body = SetRoomState,
@@ -218,18 +220,12 @@ fn with_etag(state: RoomState) -> Result<impl IntoResponse, Problem> {
     Ok(([(ETAG, etag)], Json(state)))
 }
 
-/// `If-Match`, quoted or not. A weak tag matches nothing.
 fn revisions(headers: &HeaderMap) -> Option<Revisions> {
-    if !headers.contains_key(IF_MATCH) {
-        return None;
+    match if_match::IfMatch::of(headers) {
+        if_match::IfMatch::Absent => None,
+        if_match::IfMatch::Any => Some(Revisions::Any),
+        if_match::IfMatch::OneOf(revisions) => Some(Revisions::OneOf(revisions)),
     }
-    let lines = headers.get_all(IF_MATCH).iter().filter_map(|line| line.to_str().ok());
-    let tags: Vec<&str> =
-        lines.flat_map(|line| line.split(',')).map(|tag| tag.trim().trim_matches('"')).collect();
-    if tags == ["*"] {
-        return Some(Revisions::Any);
-    }
-    Some(Revisions::OneOf(tags.into_iter().filter_map(|tag| tag.parse().ok()).collect()))
 }
 
 /// A name outside the grammar is nobody's.
@@ -248,30 +244,4 @@ fn member(path: Result<Path<(String, String)>, PathRejection>) -> Result<(RoomId
 
 fn unknown_room() -> Problem {
     Problem::new(ErrorCode::UnknownRoom, "there is no such room, or it is not open to you")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn asked(lines: &[&'static str]) -> Option<Revisions> {
-        let mut headers = HeaderMap::new();
-        for line in lines {
-            headers.append(IF_MATCH, HeaderValue::from_static(line));
-        }
-        revisions(&headers)
-    }
-
-    #[test]
-    fn a_revision_is_quoted_or_not() {
-        assert_eq!(asked(&[]), None);
-        assert_eq!(asked(&["*"]), Some(Revisions::Any));
-        for seven in ["7", "\"7\"", " \"7\" "] {
-            assert_eq!(asked(&[seven]), Some(Revisions::OneOf(vec![7])), "{seven}");
-        }
-        assert_eq!(asked(&["\"1\", 2", "3"]), Some(Revisions::OneOf(vec![1, 2, 3])));
-        for nothing in ["", "W/\"7\"", "-1", "one", "99999999999999999999"] {
-            assert_eq!(asked(&[nothing]), Some(Revisions::OneOf(Vec::new())), "{nothing}");
-        }
-    }
 }

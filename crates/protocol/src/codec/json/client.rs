@@ -15,7 +15,7 @@ use super::{
 use crate::openapi;
 use crate::{
     Auth, ClientFrame, ClientMessage, DecodeError, DeviceId, EncryptedMessage, MessageKind, Payload, Signal,
-    SignalKind, Target, UserRef, binary, check, limits::MAX_ENCRYPTED_CONTENT_BYTES,
+    SignalKind, Target, UserRef, binary, check, limits::MAX_ENCRYPTED_CONTENT_BYTES, whole,
 };
 
 pub(in crate::codec) fn decode_client(frame: &Bytes) -> Result<ClientFrame<'_>, DecodeError> {
@@ -103,7 +103,7 @@ pub(crate) struct SignalFields<'a> {
     #[serde(with = "binary::array::option", default, skip_serializing_if = "Option::is_none")]
     signature: Option<[u8; 64]>,
     /// When it was signed, in Unix milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "whole::optional", skip_serializing_if = "Option::is_none")]
     created_at_ms: Option<u64>,
     /// The content, relayed byte for byte.
     #[serde(borrow, skip_serializing)]

@@ -87,8 +87,9 @@ impl<'de> de::Visitor<'de> for MembersVisitor {
                 "id" => once(&mut members.id, "id", map.next_value()?)?,
                 "timestamp" => once(&mut members.timestamp, "timestamp", map.next_value()?)?,
                 _ => {
-                    map.next_value::<IgnoredAny>()?;
-                    if name.starts_with("sender_") {
+                    // Null is as absent: some clients write every field that they know.
+                    let value = map.next_value::<Option<IgnoredAny>>()?;
+                    if value.is_some() && name.starts_with("sender_") {
                         members.sender_field = Some(name);
                     }
                 }

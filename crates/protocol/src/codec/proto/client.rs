@@ -12,7 +12,7 @@ use super::{
 use crate::{
     Auth, AuthResponse, Broadcast, ChatMessage, ClientFrame, ClientMessage, DecodeError, Delivered,
     EncryptedMessage, HistoryRequest, Join, Leave, MessageKind, PresenceSubscribe, PresenceUnsubscribe, Read,
-    Received, Resume, RoomId, SetPresence, Signal, SignalKind, Sync, Target, check,
+    Received, Resume, RoomId, SetPresence, Signal, SignalKind, Sync, Target, check, limits::SEQUENCE_LIMIT,
 };
 
 pub(in crate::codec) fn decode_client(frame: &Bytes) -> Result<ClientFrame<'static>, DecodeError> {
@@ -115,7 +115,7 @@ fn read_auth_response(body: schema::AuthResponse) -> Result<AuthResponse<'static
         signature: array("signature", &body.signature)?,
         device_id: parse_optional("device_id", body.device_id.as_deref())?,
         totp_code: body.totp_code.map(Into::into),
-        resume: body.resume.map(read_resume),
+        resume: body.resume.and_then(read_resume),
     })
 }
 
@@ -123,12 +123,14 @@ fn read_auth(body: schema::Auth) -> Result<Auth<'static>, DecodeError> {
     Ok(Auth {
         token: body.token.map(Into::into),
         device_id: parse_optional("device_id", body.device_id.as_deref())?,
-        resume: body.resume.map(read_resume),
+        resume: body.resume.and_then(read_resume),
     })
 }
 
-fn read_resume(resume: schema::Resume) -> Resume<'static> {
-    Resume { token: resume.token.into(), received: resume.received }
+/// A malformed one is as an unknown one: the session begins afresh.
+fn read_resume(resume: schema::Resume) -> Option<Resume<'static>> {
+    let received = Some(resume.received).filter(|received| *received < SEQUENCE_LIMIT)?;
+    Some(Resume { token: resume.token.into(), received })
 }
 
 fn read_signal(
