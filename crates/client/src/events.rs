@@ -126,6 +126,15 @@ pub enum Event {
         /// The last.
         last: u64,
     },
+    /// The server has lost its newest numbers: it was restored from a backup. What it keeps comes again from the oldest
+    /// on, also what the application has already; a number that was told may now be another message's. For the mailbox,
+    /// the cursor goes back. What devices still have of the lost messages, only they have.
+    StartedOver {
+        /// Of what.
+        of: Numbered,
+        /// The newest number that the server has.
+        newest: u64,
+    },
     /// The handler of the mailbox failed, and is asked again; what is behind that message waits.
     MessageNotStored {
         /// The message.

@@ -46,6 +46,11 @@ impl<T> Line<T> {
         self.settle();
     }
 
+    /// Begins again behind this number, which may be lower than what was told. What waits is forgotten.
+    pub(crate) fn start_over(&mut self, told: u64) {
+        *self = Self::new(Some(told.min(SEQUENCE_LIMIT - 1)), self.limits);
+    }
+
     /// Puts an item in line, unless its number is known. False where something had no place.
     pub(crate) fn offer(&mut self, number: u64, item: T, size: usize) -> bool {
         if self.knows(number) || number >= SEQUENCE_LIMIT {

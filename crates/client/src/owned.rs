@@ -33,8 +33,9 @@ pub(crate) fn ice_server(server: IceServer<'_>) -> IceServer<'static> {
 }
 
 pub(crate) fn history(history: History<'_>) -> History<'static> {
-    let History { room, messages, complete, first_seq } = history;
-    History { room, messages: messages.into_iter().map(history_message).collect(), complete, first_seq }
+    let History { room, messages, complete, first_seq, last_seq } = history;
+    let messages = messages.into_iter().map(history_message).collect();
+    History { room, messages, complete, first_seq, last_seq }
 }
 
 pub(crate) fn presence(presence: Presence<'_>) -> Presence<'static> {

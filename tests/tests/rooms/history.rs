@@ -26,6 +26,11 @@ fn history_is_read_in_pages() {
     assert_eq!((seqs(&rest), &rest["complete"]), ((101..=120).collect(), &json!(true)));
     let none = asks_history(&mut peer, &room, 120, 50);
     assert_eq!((seqs(&none), &none["complete"]), (vec![], &json!(true)));
+    let beyond = asks_history(&mut peer, &room, 500, 50);
+    assert_eq!((seqs(&beyond), &beyond["complete"]), (vec![], &json!(true)));
+    for page in [&page, &rest, &none, &beyond] {
+        assert_eq!(page["last_seq"], 120, "the newest number, also below what was asked from");
+    }
     peer.sends(json!({"type": "history", "room": room}));
     assert_eq!(seqs(&peer.expects("history")).len(), 100, "where no limit is given");
     assert_eq!(seqs(&asks_history(&mut peer, &room, 0, 100_000)).len(), 120, "a larger limit is cut");

@@ -23,6 +23,8 @@ pub(super) struct Feed<T> {
     look_at: Option<Instant>,
     /// How often a gap has lasted for too long.
     looks: u32,
+    /// Behind which number the last page was asked for.
+    asked: u64,
     /// The first number that a page left out. Where the next one does so too, it is not there any more.
     hole: Option<u64>,
 }
@@ -30,7 +32,7 @@ pub(super) struct Feed<T> {
 impl<T> Feed<T> {
     pub(super) const fn new(told: Option<u64>, limits: Limits) -> Self {
         let line = Line::new(told, limits);
-        Self { line, behind: false, asking: false, look_at: None, looks: 0, hole: None }
+        Self { line, behind: false, asking: false, look_at: None, looks: 0, asked: 0, hole: None }
     }
 
     /// Something may have been missed; what was asked before is not answered any more.
@@ -76,7 +78,19 @@ impl<T> Feed<T> {
     }
 
     pub(super) fn ask(&mut self) {
-        (self.behind, self.asking) = (false, true);
+        (self.behind, self.asking, self.asked) = (false, true, self.since());
+    }
+
+    /// Whether a server whose newest number is this one has lost numbers: it was restored from a backup.
+    pub(super) const fn has_lost(&self, newest: u64) -> bool {
+        newest < self.asked
+    }
+
+    /// Begins again with the oldest that the server keeps. Numbers that were told may stand for something else now.
+    pub(super) fn start_over(&mut self, first_kept: u64) {
+        self.line.start_over(first_kept.saturating_sub(1));
+        (self.asked, self.hole) = (0, None);
+        self.restart();
     }
 
     /// The page will not come.

@@ -52,6 +52,9 @@ pub(super) struct Mailbox {
     asked: (u64, usize),
 }
 
+/// The number of no message: those of the server stay below 2^53.
+const NO_NUMBER: u64 = u64::MAX;
+
 /// Whether the application is busy with the next message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Handing {
@@ -156,6 +159,17 @@ impl Mailbox {
         if let Handing::Later(at) = self.handing { Some(at) } else { None }
     }
 
+    /// The server has lost numbers: begins again with the oldest that it keeps.
+    fn start_over(&mut self, first_kept: u64) {
+        self.feed.start_over(first_kept);
+        self.told_cursor = self.feed.since();
+        self.unacknowledged.clear();
+        if let Handing::Busy(_) = self.handing {
+            // Its number may come again for another message.
+            self.handing = Handing::Busy(NO_NUMBER);
+        }
+    }
+
     /// Takes the page's end in; gives what the server has no longer.
     fn synced(&mut self, synced: Synced) -> Vec<Range> {
         let (since, covered) = self.asked;
@@ -226,6 +240,13 @@ impl<R> Machine<R> {
     /// A page is over.
     pub(super) fn handle_synced(&mut self, now: Now, synced: Synced) {
         let Some(mailbox) = &mut self.mailbox else { return };
+        if mailbox.feed.has_lost(synced.seq) {
+            mailbox.start_over(synced.first_seq);
+            let cursor = mailbox.told_cursor;
+            self.outputs.push_back(Output::Cursor(cursor));
+            self.tell(Event::StartedOver { of: Numbered::Mailbox, newest: synced.seq });
+            return self.go_on_with_mail(now);
+        }
         for (first, last) in mailbox.synced(synced) {
             self.tell(Event::Missed { of: Numbered::Mailbox, first, last });
         }

@@ -248,8 +248,13 @@ impl<R> Machine<R> {
 
     /// A page of the client's own asking has come.
     pub(super) fn handle_history(&mut self, now: Now, history: History<'static>) {
-        let History { room: name, messages, complete, first_seq } = history;
+        let History { room: name, messages, complete, first_seq, last_seq } = history;
         let Some(room) = self.rooms.0.get_mut(&name).filter(|room| room.feed.is_asking()) else { return };
+        if let Some(newest) = last_seq.filter(|newest| room.feed.has_lost(*newest)) {
+            room.feed.start_over(first_seq);
+            room.joined_at = None;
+            return self.tell(Event::StartedOver { of: Numbered::Room(name), newest });
+        }
         let before = room.feed.line.reached();
         let missed = room.feed.begin_page(first_seq);
         self.tell_missed(&name, missed);

@@ -201,7 +201,7 @@ async fn a_room_is_followed_over_sessions() {
     assert_eq!(request.since_seq, 41);
     let message = |seq| HistoryMessage { id: None, timestamp: Timestamp::from_ms(0), message: said(seq) };
     let messages = vec![message(42), message(43)];
-    let page = History { room: hall(), messages, complete: true, first_seq: 1 };
+    let page = History { room: hall(), messages, complete: true, first_seq: 1, last_seq: None };
     peer.say(Some(history.id()), ServerMessage::History(page)).await;
     peer.say(None, ServerMessage::ChatMessage(said(43))).await;
     peer.say(None, ServerMessage::ChatMessage(said(44))).await;
@@ -224,7 +224,8 @@ async fn what_is_said_has_typed_replies() {
         peer.say(Some(frame.id()), ServerMessage::Ack(ack)).await;
         let frame = hear(&mut peer).await;
         assert!(matches!(frame.read().message, ClientMessage::History(it) if it.limit == Some(2)));
-        let history = History { room: hall(), messages: Vec::new(), complete: true, first_seq: 1 };
+        let history =
+            History { room: hall(), messages: Vec::new(), complete: true, first_seq: 1, last_seq: None };
         peer.say(Some(frame.id()), ServerMessage::History(history)).await;
         let frame = hear(&mut peer).await;
         assert!(matches!(frame.read().message, ClientMessage::Broadcast(_)));

@@ -57,7 +57,8 @@ pub struct Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Synced {
-    /// The last number streamed; `since_seq` where there was nothing.
+    /// The last number streamed; `since_seq` where there was nothing. Where `since_seq` is beyond the newest number, that
+    /// number, which is lower: the server was restored from a backup.
     pub seq: u64,
     /// The number of the oldest message kept.
     pub first_seq: u64,

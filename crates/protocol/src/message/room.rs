@@ -171,6 +171,9 @@ pub struct History<'a> {
     pub complete: bool,
     /// The number of the oldest message kept.
     pub first_seq: u64,
+    /// The newest number that the room has given. Where it is lower than what was asked from, the server was restored from
+    /// a backup. None from servers that do not tell.
+    pub last_seq: Option<u64>,
 }
 
 /// A chat message of the history, with what its own frame had.

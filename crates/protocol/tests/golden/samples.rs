@@ -275,7 +275,12 @@ fn room_messages() -> Vec<Sample<ServerMessage<'static>>> {
         ("history", ServerMessage::History(history())),
         (
             "history-minimal",
-            ServerMessage::History(History { messages: vec![], complete: false, ..history() }),
+            ServerMessage::History(History {
+                messages: vec![],
+                complete: false,
+                last_seq: None,
+                ..history()
+            }),
         ),
         (
             "room_update",
@@ -295,7 +300,13 @@ fn room_messages() -> Vec<Sample<ServerMessage<'static>>> {
 fn history() -> History<'static> {
     let named = HistoryMessage { id: Some(id("m-7")), timestamp: at(7), message: stored_chat() };
     let nameless = HistoryMessage { id: None, ..named.clone() };
-    History { room: room(), messages: vec![named, nameless], complete: true, first_seq: 2 }
+    History {
+        room: room(),
+        messages: vec![named, nameless],
+        complete: true,
+        first_seq: 2,
+        last_seq: Some(42),
+    }
 }
 
 fn stored_chat() -> StoredChatMessage<'static> {

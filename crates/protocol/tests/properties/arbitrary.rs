@@ -190,9 +190,9 @@ fn about_rooms() -> impl Strategy<Value = ServerMessage<'static>> {
             ServerMessage::MemberLeft(MemberLeft { room, user_id, device_id })
         }),
         stored_chat().prop_map(ServerMessage::ChatMessage),
-        (room(), vec(history_message(), 0..3), any::<bool>(), seq()).prop_map(
-            |(room, messages, complete, first_seq)| {
-                ServerMessage::History(History { room, messages, complete, first_seq })
+        (room(), vec(history_message(), 0..3), any::<bool>(), seq(), of(seq())).prop_map(
+            |(room, messages, complete, first_seq, last_seq)| {
+                ServerMessage::History(History { room, messages, complete, first_seq, last_seq })
             }
         ),
         (room(), any::<u64>(), payload()).prop_map(|(room, revision, state)| {

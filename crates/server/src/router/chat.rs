@@ -121,8 +121,9 @@ impl Router {
             turn.comes().await;
             let page = router.room_page_for(&from, &room, asked.since_seq, limit).await;
             let reply = page.map_or_else(refused, |page| {
-                let RoomPage { messages, complete, first_seq } = page;
-                ServerMessage::History(History { room, messages, complete, first_seq })
+                let RoomPage { messages, complete, first_seq, last_seq } = page;
+                let last_seq = Some(last_seq);
+                ServerMessage::History(History { room, messages, complete, first_seq, last_seq })
             });
             Part::Reply(Box::new(reply))
         })))
@@ -182,7 +183,7 @@ impl Router {
         most_bytes: usize,
     ) -> Result<RoomPage, StoreError> {
         let page = self.store.room_history(room, since_seq, limit, most_bytes, unix_ms_i64()).await?;
-        Ok(page.unwrap_or(RoomPage { messages: Vec::new(), complete: true, first_seq: 1 }))
+        Ok(page.unwrap_or(RoomPage { messages: Vec::new(), complete: true, first_seq: 1, last_seq: 0 }))
     }
 
     async fn room_page_for(

@@ -98,7 +98,9 @@ impl Streaming {
             if complete {
                 self.position = Position::Over;
             }
-            return Ok(Next::End(Synced { seq: self.last, first_seq, complete }));
+            // Lower than asked from where the server was restored from a backup: the client has numbers that are gone.
+            let seq = self.last.min(last_seq);
+            return Ok(Next::End(Synced { seq, first_seq, complete }));
         }
     }
 

@@ -78,6 +78,20 @@ impl Rig {
         self.hear(Some(&id), ServerMessage::Synced(Synced { seq, first_seq: 1, complete }));
     }
 
+    /// The end of a `sync` by a server that keeps these numbers.
+    fn is_synced_by(&mut self, seq: u64, first_seq: u64) {
+        let id = self.sync().0;
+        self.hear(Some(&id), ServerMessage::Synced(Synced { seq, first_seq, complete: true }));
+    }
+
+    fn starts_over(&self) -> Vec<(Numbered, u64)> {
+        let started = |event: &Event| {
+            let Event::StartedOver { of, newest } = event else { return None };
+            Some((of.clone(), *newest))
+        };
+        self.events.iter().filter_map(started).collect()
+    }
+
     fn stores(&mut self, seq: u64) {
         assert_eq!(self.to_store.last().unwrap().message.seq, seq);
         self.act(|machine, now| machine.handle_stored(now, Ok(())));
@@ -375,4 +389,41 @@ fn a_fresh_session_shows_and_watches_what_the_last_one_did() {
     assert_eq!(said, [ClientMessage::Presence(away), subscribe]);
     rig.answers_last(ServerMessage::Error(ErrorReply::new(ErrorCode::Conflict, "too many")));
     assert!(matches!(rig.events.last(), Some(Event::NotRestored { what: Kept::Subscriptions(_), .. })));
+}
+
+#[test]
+fn after_a_restored_backup_the_mailbox_was_never_heard_of_again() {
+    let mut rig = Rig::keeping(Proof::Key(Box::new(key())), Some(1_000));
+    rig.connect();
+    assert_eq!(rig.sync().1.since_seq, 1_000);
+    rig.is_synced_by(900, 5);
+    assert_eq!(rig.starts_over(), [(Numbered::Mailbox, 900)]);
+    assert_eq!(rig.sync().1.since_seq, 4, "behind the oldest that is kept");
+    rig.streams(message(5));
+    rig.stores(5);
+    rig.is_synced_by(5, 5);
+    rig.arrives(message(6));
+    rig.stores(6);
+    assert_eq!(rig.given(), [5, 6]);
+    assert_eq!(rig.starts_over().len(), 1, "once");
+}
+
+#[test]
+fn a_message_in_hand_when_the_mailbox_starts_over_is_not_taken_for_the_new_one_of_its_number() {
+    let mut rig = Rig::with_mailbox(4);
+    rig.arrives(message(5));
+    assert_eq!(rig.given(), [5]);
+    rig.closed(1012);
+    rig.wait();
+    rig.connect();
+    if rig.sync().1.since_seq == 4 {
+        rig.is_synced_by(3, 1);
+    }
+    rig.streams(message(1));
+    rig.act(|machine, now| machine.handle_stored(now, Ok(())));
+    assert_eq!(rig.given().last(), Some(&1), "the first of the new numbers is given");
+    rig.stores(1);
+    rig.is_synced_by(1, 1);
+    rig.arrives(message(2));
+    assert_eq!(rig.given().last(), Some(&2));
 }

@@ -29,7 +29,7 @@ fn page(numbers: &[u64], complete: bool, first_seq: u64) -> ServerMessage<'stati
         message: said(*seq, phone()),
     };
     let messages = numbers.iter().map(message).collect();
-    ServerMessage::History(History { room: hall(), messages, complete, first_seq })
+    ServerMessage::History(History { room: hall(), messages, complete, first_seq, last_seq: None })
 }
 
 impl Rig {
@@ -143,7 +143,13 @@ fn a_room_without_a_number_is_read_from_the_time_of_joining() {
     let message =
         |seq, ms| HistoryMessage { id: None, timestamp: Timestamp::from_ms(ms), message: said(seq, phone()) };
     let messages = vec![message(5, 998), message(6, 999), message(7, 1_000), message(8, 999)];
-    rig.answers(ServerMessage::History(History { room: hall(), messages, complete: true, first_seq: 5 }));
+    rig.answers(ServerMessage::History(History {
+        room: hall(),
+        messages,
+        complete: true,
+        first_seq: 5,
+        last_seq: None,
+    }));
     assert_eq!(rig.told(), [7, 8]);
     assert!(!rig.events.iter().any(|event| matches!(event, Event::Missed { .. })));
 }
@@ -251,7 +257,8 @@ fn a_history_that_has_it_answers_for_the_ack_that_was_lost() {
         timestamp: Timestamp::from_ms(0),
         message: said(4, device()),
     };
-    let history = History { room: hall(), messages: vec![message], complete: true, first_seq: 1 };
+    let history =
+        History { room: hall(), messages: vec![message], complete: true, first_seq: 1, last_seq: None };
     rig.hear(Some(&id), ServerMessage::History(history));
     let Some((1, Ok(Reply::Ack(ack)))) = rig.settled.last() else { panic!("{:?}", rig.settled) };
     assert_eq!(ack.seq, Some(4));
@@ -281,6 +288,7 @@ fn what_nobody_waited_for_is_told() {
         messages: vec![message],
         complete: true,
         first_seq: 1,
+        last_seq: None,
     }));
     assert_eq!(rig.told(), [41, 42]);
 }
@@ -421,7 +429,7 @@ fn a_hundred_rooms_are_joined_again_at_a_pace_that_leaves_room_for_others() {
                 continue;
             };
             let (room, messages) = (history.room.unwrap(), Vec::new());
-            let history = History { room, messages, complete: true, first_seq: 1 };
+            let history = History { room, messages, complete: true, first_seq: 1, last_seq: None };
             rig.hear(Some(id.as_str()), ServerMessage::History(history));
         }
         if tick == 40 {
@@ -431,4 +439,30 @@ fn a_hundred_rooms_are_joined_again_at_a_pace_that_leaves_room_for_others() {
     }
     assert_eq!(asked, 200, "each room once, and its history once");
     assert!((90..=101).contains(&asked_in_first_second), "{asked_in_first_second}");
+}
+
+#[test]
+fn after_a_restored_backup_a_room_was_never_heard_of_again() {
+    let mut rig = Rig::in_hall(Since::Seq(1_000));
+    assert_eq!(rig.asks_history().1, 1_000);
+    let ServerMessage::History(mut history) = page(&[], true, 8) else { panic!() };
+    history.last_seq = Some(9);
+    rig.answers(ServerMessage::History(history));
+    let started = |event: &&Event| matches!(event, Event::StartedOver { of: Numbered::Room(_), newest: 9 });
+    assert_eq!(rig.events.iter().filter(started).count(), 1);
+    assert_eq!(rig.asks_history().1, 7, "behind the oldest that is kept");
+    rig.answers(page(&[8, 9], true, 8));
+    rig.hears(10);
+    assert_eq!(rig.told(), [8, 9, 10]);
+}
+
+#[test]
+fn a_server_that_has_what_was_asked_from_is_not_started_over() {
+    let mut rig = Rig::in_hall(Since::Seq(9));
+    let ServerMessage::History(mut history) = page(&[], true, 8) else { panic!() };
+    history.last_seq = Some(9);
+    rig.answers(ServerMessage::History(history));
+    assert!(!rig.events.iter().any(|event| matches!(event, Event::StartedOver { .. })));
+    rig.hears(10);
+    assert_eq!(rig.told(), [10]);
 }

@@ -195,6 +195,9 @@ pub(crate) struct HistoryFields<'a> {
     complete: bool,
     /// The number of the oldest message kept.
     first_seq: u64,
+    /// The newest number that the room has given; lower than what was asked from after a restored backup.
+    #[serde(default)]
+    last_seq: Option<u64>,
     /// Each as its own frame, by rising number.
     #[cfg_attr(feature = "openapi", schema(value_type = Vec<openapi::ChatFrame>))]
     #[serde(borrow)]
@@ -208,7 +211,8 @@ fn read_history(text: &str) -> Result<History<'_>, DecodeError> {
         .into_iter()
         .map(|frame| read_history_message(frame.get()))
         .collect::<Result<_, _>>()?;
-    Ok(History { room: fields.room, messages, complete: fields.complete, first_seq: fields.first_seq })
+    let HistoryFields { room, complete, first_seq, last_seq, .. } = fields;
+    Ok(History { room, messages, complete, first_seq, last_seq })
 }
 
 /// The members of a room's state document, as it is told.
@@ -342,11 +346,13 @@ struct HistoryHead<'a> {
     room: &'a RoomId,
     complete: bool,
     first_seq: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_seq: Option<u64>,
 }
 
 fn write_history(start: Start<'_>, history: &History<'_>) -> Vec<u8> {
-    let fields =
-        HistoryHead { room: &history.room, complete: history.complete, first_seq: history.first_seq };
+    let History { room, complete, first_seq, last_seq, .. } = history;
+    let fields = HistoryHead { room, complete: *complete, first_seq: *first_seq, last_seq: *last_seq };
     let mut frame = write(start, &fields, None);
     frame.pop();
     frame.extend_from_slice(b",\"messages\":[");

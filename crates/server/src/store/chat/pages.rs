@@ -17,6 +17,8 @@ pub(crate) struct RoomPage {
     pub(crate) complete: bool,
     /// The number of the oldest message kept, or of the next one where none is.
     pub(crate) first_seq: u64,
+    /// The number that was given last.
+    pub(crate) last_seq: u64,
 }
 
 impl Store {
@@ -91,7 +93,7 @@ impl RoomPage {
         let messages: Result<Vec<_>, _> = rows.into_iter().filter_map(|row| row.read(room)).collect();
         let messages = messages?;
         let complete = messages.last().is_none_or(|last| last.message.seq >= last_seq);
-        Ok(Some(Self { messages, complete, first_seq }))
+        Ok(Some(Self { messages, complete, first_seq, last_seq }))
     }
 }
 

@@ -193,7 +193,10 @@ impl Letters {
     ) -> Result<Vec<MessageId>, StoreError> {
         let select = "SELECT message_id, sender_id, recipient_id, delivered_at_ms, read_at_ms, delivered_masked, \
              read_masked FROM messages \
-             WHERE recipient_id = $1 AND recipient_seq <= $2 AND delivered_at_ms IS NULL";
+             WHERE recipient_id = $1 AND recipient_seq <= $2 AND delivered_at_ms IS NULL \
+             AND $2 <= (SELECT last_seq FROM mailboxes WHERE user_id = $1)";
+        // Beyond the last number, the client counts by what a restored backup has lost: under these numbers it may have had
+        // other messages.
         let rows: Vec<LetterRow> = within!(tx, connection => {
             let query = sqlx::query_as(select).bind(user.as_uuid()).bind(stored_sequence(up_to));
             query.fetch_all(connection).await?

@@ -248,7 +248,11 @@ impl Server {
                 message: chat(&room, &entry),
             })
             .collect();
-        self.reply(self.clock, id, ServerMessage::History(History { room, messages, complete, first_seq }));
+        self.reply(
+            self.clock,
+            id,
+            ServerMessage::History(History { room, messages, complete, first_seq, last_seq: None }),
+        );
     }
 
     /// While it runs, what is new comes through it alone.

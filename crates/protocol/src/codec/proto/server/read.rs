@@ -243,6 +243,7 @@ fn read_history(envelope: &Envelope, body: schema::History) -> Result<History<'s
         messages: body.messages.into_iter().map(read_history_message).collect::<Result<_, _>>()?,
         complete: body.complete,
         first_seq: body.first_seq,
+        last_seq: body.last_seq,
     })
 }
 

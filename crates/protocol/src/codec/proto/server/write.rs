@@ -206,6 +206,7 @@ fn write_history(envelope: &mut Envelope, history: &History<'_>) -> Body {
         messages: history.messages.iter().map(write_history_message).collect(),
         complete: history.complete,
         first_seq: history.first_seq,
+        last_seq: history.last_seq,
         ..schema::History::default()
     })
 }
