@@ -94,6 +94,35 @@ fn a_list_of_origins_is_exact() {
 }
 
 #[test]
+fn a_list_for_production_locked_the_development_server_out_of_sockets_only() {
+    let reads = |server: &TestServer, origin: &str| {
+        let answer = server.http().send("GET", "/health", &[("Origin", origin)], Vec::new());
+        answer.expects(200);
+        answer.header("access-control-allow-origin") == origin
+    };
+    let opens = |server: &TestServer, origin: &str| {
+        Upgrade::to("/v1/connect").header("Origin", origin).try_open(server).is_ok()
+    };
+    for (list, allowed, refused) in [
+        (
+            "https://app.example",
+            &["https://app.example"][..],
+            &["http://localhost:3000", "null", "file://"][..],
+        ),
+        ("https://app.example,loopback", &["https://app.example", "http://localhost:3000"], &["null"]),
+        ("null,file://", &["null", "file://"], &["http://localhost:3000", "https://app.example"]),
+    ] {
+        let server = TestServer::builder().env("ALDIS_ALLOWED_ORIGINS", list).start();
+        for origin in allowed {
+            assert!(reads(&server, origin) && opens(&server, origin), "{origin} of {list}");
+        }
+        for origin in refused {
+            assert!(!reads(&server, origin) && !opens(&server, origin), "{origin} of {list}");
+        }
+    }
+}
+
+#[test]
 fn an_origin_shown_twice_is_refused() {
     let server = TestServer::shared();
     let upgrade = Upgrade::to("/v1/connect")
@@ -371,6 +400,50 @@ fn a_body_has_fifteen_seconds() {
     let head = "POST /auth/login HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 40";
     connection.send(format!("{head}\r\nHost: {}\r\n\r\n{{", server.authority()).as_bytes());
     assert_eq!(connection.answer_within(Duration::from_secs(18)).status, 408);
+}
+
+#[test]
+fn a_request_that_two_servers_read_differently_was_answered() {
+    let server = TestServer::shared();
+    let host = server.authority();
+    for request in [
+        "GET /health HTTP/1.1\r\n\r\n".to_owned(),
+        format!("GET /health HTTP/1.1\r\nHost: {host}\r\nHost: {host}\r\n\r\n"),
+        format!("GET /health HTTP/1.1\r\nHost: {host}, evil.example\r\n\r\n"),
+        format!("GET /health HTTP/1.1\nHost: {host}\r\n\r\n"),
+        format!("GET /health HTTP/1.1\r\nHost: {host}\n\r\n"),
+        format!("GET /health HTTP/1.1\r\nHost: {host}\r\nX: y\n\n"),
+        format!("GET /v1/connect HTTP/1.1\nHost: {host}\n\n"),
+        format!("GET /nothing HTTP/1.1\nHost: {host}\n\n"),
+    ] {
+        let mut connection = RawHttp::connect(&server);
+        connection.send(request.as_bytes());
+        let answer = connection.answer();
+        assert_eq!(answer.status, 400, "{request:?}");
+        assert_eq!(answer.json()["code"], "bad_request", "{request:?}");
+        connection.expects_end(Duration::from_secs(10));
+    }
+    let mut old = RawHttp::connect(&server);
+    old.send(b"GET /health HTTP/1.0\r\n\r\n");
+    assert_eq!(old.answer().status, 200);
+}
+
+#[test]
+fn a_body_with_line_feeds_and_a_request_behind_it_are_read_as_they_are() {
+    let server = TestServer::shared();
+    let host = server.authority();
+    let body = "{\n\"email\": \"a\",\n\n\"password\": \"b\"\n}";
+    let login = format!(
+        "POST /auth/login HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let health = format!("GET /health HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    let bare = format!("GET /health HTTP/1.1\nHost: {host}\r\n\r\n");
+    let mut connection = RawHttp::connect(&server);
+    connection.send(format!("{login}{health}{login}{bare}").as_bytes());
+    for status in [401, 200, 401, 400] {
+        assert_eq!(connection.answer().status, status);
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! How much a request may say before its body.
+//! What a request may say before its body, and how much.
 
 use aldis_protocol::ErrorCode;
 use axum::{
@@ -6,7 +6,11 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http::HeaderMap;
+use http::{
+    HeaderMap, HeaderValue, Version,
+    header::{CONNECTION, HOST},
+    uri::Authority,
+};
 
 use super::problem::Problem;
 
@@ -18,12 +22,43 @@ const MAX_HEADERS: usize = 64;
 /// The colon, the blank and the line's end.
 const HEADER_LINE_EXTRA: usize = 4;
 
-/// Refuses a head over its limits.
+/// Marks a request that has a line which ends with LF alone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BareLineFeed;
+
+/// Refuses a head that proxies may read differently, and one over its limits.
 pub(super) async fn limit(request: Request, next: Next) -> Response {
+    if let Err(problem) = check_form(&request) {
+        let mut response = problem.into_response();
+        // What follows may be a part of this request to whoever sent it.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        return response;
+    }
     match check(&request) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }
+}
+
+/// RFC 9112, sections 2.2 and 3.2.
+fn check_form(request: &Request) -> Result<(), Problem> {
+    if request.extensions().get::<BareLineFeed>().is_some() {
+        return Err(Problem::malformed_request("each line of a request's head ends with CR LF"));
+    }
+    let mut hosts = request.headers().get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) if is_host(host) => Ok(()),
+        (Some(_), None) => Err(Problem::malformed_request("`Host` is a name, and a port where there is one")),
+        (None, _) if request.version() < Version::HTTP_11 => Ok(()),
+        (None, _) => Err(Problem::malformed_request("a request of HTTP/1.1 has a `Host`")),
+        (Some(_), Some(_)) => Err(Problem::malformed_request("a request has one `Host`")),
+    }
+}
+
+/// Empty where the URI has no authority.
+fn is_host(host: &HeaderValue) -> bool {
+    let is_authority = |host: &str| host.parse::<Authority>().is_ok() && !host.contains('@');
+    host.is_empty() || host.to_str().is_ok_and(is_authority)
 }
 
 fn check(request: &Request) -> Result<(), Problem> {

@@ -70,6 +70,11 @@ impl Problem {
         Self { status: StatusCode::REQUEST_TIMEOUT, ..Self::new(ErrorCode::BadRequest, detail) }
     }
 
+    /// A request that is no HTTP.
+    pub(super) fn malformed_request(detail: &'static str) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, ..Self::new(ErrorCode::BadRequest, detail) }
+    }
+
     fn challenge(&self) -> Option<HeaderValue> {
         (self.status == StatusCode::UNAUTHORIZED)
             .then(|| HeaderValue::from_static(bearer_challenge(self.code)))

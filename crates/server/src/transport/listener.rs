@@ -3,7 +3,7 @@
 use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Router, extract::ConnectInfo, response::Response};
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header::CONNECTION};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -17,12 +17,13 @@ use tower::Service;
 use super::{
     accept::{Accept, ByteStream},
     connections::{Connections, Place},
+    heads::{HeadWatch, Heads},
     io::{Io, Metered},
     watched::{Watch, Watched},
 };
 use crate::{
     clock::next_in_order,
-    http::hold,
+    http::{BareLineFeed, hold},
     node::Node,
     rate::{AddressKey, Limit},
 };
@@ -153,8 +154,9 @@ async fn serve_connection<S: ByteStream>(
             (Io::Tls(Box::new(stream)), 0)
         }
     };
-    let (watched, watch) = Watched::new(io, order, place, node.config.is_behind_proxy());
-    let http = serve_http(watched, Arc::clone(&watch), peer, routes, stop);
+    let (heads, head_watch) = Heads::new(io);
+    let (watched, watch) = Watched::new(heads, order, place, node.config.is_behind_proxy());
+    let http = serve_http(watched, (Arc::clone(&watch), head_watch), peer, routes, stop);
     tokio::select! {
         () = watch.expired() => {}
         () = http => {}
@@ -163,19 +165,26 @@ async fn serve_connection<S: ByteStream>(
 
 /// Serves until the connection ends. Told to stop, it takes no more requests, and has the last one answered.
 async fn serve_http<S: ByteStream>(
-    stream: Watched<Io<S>>,
-    watch: Arc<Watch>,
+    stream: Watched<Heads<Io<S>>>,
+    (watch, head_watch): (Arc<Watch>, Arc<HeadWatch>),
     peer: SocketAddr,
     routes: Router,
     stop: &CancellationToken,
 ) {
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
+        let (has_bare_line_feed, is_last) = head_watch.begin_request(request.headers());
+        if has_bare_line_feed {
+            request.extensions_mut().insert(BareLineFeed);
+        }
         let (mut routes, watch) = (routes.clone(), Arc::clone(&watch));
         async move {
             request.extensions_mut().insert(CameIn(watch.begin_request()));
             request.extensions_mut().insert(watch.place());
-            let Ok(response) = routes.call(request).await;
+            let Ok(mut response) = routes.call(request).await;
+            if is_last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                response.headers_mut().append(CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok::<_, Infallible>(until_sent(response, watch))
         }
     });

@@ -20,6 +20,7 @@ use super::{
     accept::ByteStream,
     connections, credentials,
     gate::{Gate, Place},
+    heads::Heads,
     io::Io,
     listener::CameIn,
     socket::{Socket, accept_key},
@@ -28,7 +29,7 @@ use super::{
 use crate::{
     clock::{Now, next_in_order},
     drain::{announce, dismiss},
-    http::{Limited, Problem, audience, caller_address, socket_origin_allowed},
+    http::{Limited, Problem, audience, caller_address, is_origin_allowed},
     node::Node,
     rate::{AddressKey, Limit},
     session::{Arrival, Credentials, enter},
@@ -98,7 +99,7 @@ impl Arrived {
         let mut origins = headers.get_all(header::ORIGIN).iter().map(text);
         let (origin, host) = (origins.next(), headers.get(header::HOST).map(text));
         let only_one = origins.next().is_none();
-        if only_one && socket_origin_allowed(&self.node.config, origin, host) {
+        if only_one && is_origin_allowed(&self.node.config, origin, host) {
             Ok(())
         } else {
             Err(Problem::new(
@@ -175,9 +176,10 @@ async fn begin_session<S: ByteStream>(
 }
 
 fn socket<S: ByteStream>(upgraded: Upgraded, codec: Codec) -> Option<Socket<Io<S>>> {
-    let parts = upgraded.downcast::<TokioIo<Watched<Io<S>>>>().ok()?;
-    let io = parts.io.into_inner().into_inner();
-    Socket::new(io, &parts.read_buf, codec, MAX_UNAUTHENTICATED_MESSAGE_BYTES)
+    let parts = upgraded.downcast::<TokioIo<Watched<Heads<Io<S>>>>>().ok()?;
+    let (io, held) = parts.io.into_inner().into_inner().into_parts();
+    let early = [&parts.read_buf[..], &held].concat();
+    Socket::new(io, &early, codec, MAX_UNAUTHENTICATED_MESSAGE_BYTES)
 }
 
 /// The key of a request that asks for WebSocket, version 13 (RFC 6455, section 4.2.1).
