@@ -92,6 +92,44 @@ fn addresses_have_one_at_sign_and_no_blanks() {
 }
 
 #[test]
+fn an_invisible_character_made_the_twin_of_an_address() {
+    let server = TestServer::shared();
+    let host = format!("{}.example", unique("b"));
+    register(&server, &format!("ann@{host}"), "12345678").expects(201);
+    for invisible in
+        ["\u{200b}", "\u{200d}", "\u{ad}", "\u{feff}", "\u{202e}", "\u{3000}", "\u{3164}", "\u{fe0f}"]
+    {
+        for email in [format!("an{invisible}n@{host}"), format!("ann@{invisible}{host}")] {
+            register(&server, &email, "12345678").expects_problem(422, "bad_request");
+            login(&server, &email, "12345678").expects_problem(401, "invalid_credentials");
+        }
+    }
+}
+
+#[test]
+fn two_spellings_of_one_address_were_two_accounts() {
+    let server = TestServer::shared();
+    let host = format!("{}.example", unique("b"));
+    let (composed, decomposed) = (format!("ren\u{e9}@{host}"), format!("rene\u{301}@{host}"));
+    register(&server, &decomposed, "12345678").expects(201);
+    register(&server, &composed, "12345678").expects_problem(409, "conflict");
+    for email in [&composed, &decomposed, &composed.to_uppercase()] {
+        login(&server, email, "12345678").expects(200);
+    }
+}
+
+#[test]
+fn a_password_typed_on_another_keyboard_was_wrong() {
+    let server = TestServer::shared();
+    let email = address();
+    register(&server, &email, "cafe\u{301} au\u{a0}lait").expects(201);
+    for same in ["caf\u{e9} au lait", "cafe\u{301} au\u{2003}lait"] {
+        login(&server, &email, same).expects(200);
+    }
+    login(&server, &email, "cafe au lait").expects_problem(401, "invalid_credentials");
+}
+
+#[test]
 fn passwords_have_eight_characters_to_1024_bytes() {
     let server = TestServer::shared();
     for password in ["", "1234567", "äöüäöüä", &"x".repeat(1_025)] {

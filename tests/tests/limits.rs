@@ -126,6 +126,36 @@ fn the_fifth_failed_login_is_followed_by_a_wait_for_this_pair_alone() {
 }
 
 #[test]
+fn the_old_password_could_be_guessed_without_a_limit() {
+    let server = limited();
+    let user = server.user();
+    let change = |from: &str, old: &str| {
+        let body = json!({"old_password": old, "new_password": "another password"}).to_string();
+        let headers = [("Content-Type", "application/json"), ("X-Forwarded-For", from)];
+        user.http().send("POST", "/api/auth/password", &headers, body.into_bytes())
+    };
+    for _ in 0..5 {
+        change("192.0.2.1", "wrong password").expects_problem(401, "invalid_credentials");
+    }
+    expects_wait(&change("192.0.2.1", &user.password), 1..=1);
+    expects_wait(&login(&server, "192.0.2.1", &user.email, &user.password), 1..=1);
+    assert!(server.metric(r#"aldis_rate_limited_total{limit="login_slowdown"}"#) >= 2);
+    change("192.0.2.2", &user.password).expects(204);
+    let statuses: Vec<u16> = (0..25).map(|_| change("192.0.2.3", "wrong password").status).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 401).count(), 5, "{statuses:?}");
+}
+
+#[test]
+fn an_account_without_a_password_cost_others_the_hashing() {
+    let server = limited();
+    let tokens = Identity::new().signs_in(&server, None).expects(201);
+    let http = server.http().bearer(tokens["access_token"].as_str().unwrap());
+    let body = json!({"old_password": "any password", "new_password": "another password"});
+    http.post("/api/auth/password", &body).expects_problem(409, "conflict");
+    assert_eq!(server.metric("aldis_password_hashes_total"), 0);
+}
+
+#[test]
 fn an_unknown_address_is_slowed_down_as_a_known_one() {
     let server = limited();
     for _ in 0..5 {

@@ -493,6 +493,23 @@ fn what_is_imported_signs_in_and_is_hashed_anew() {
 }
 
 #[test]
+fn an_imported_password_that_bcrypt_had_cut_was_refused() {
+    for server in both() {
+        let email = address();
+        // Of any password that begins with 72 times `x`, as libcrypt cuts it.
+        let hash = "$2b$04$abcdefghijklmnopqrstuubzadhGtS2zEF.gu0yd0opP6cVzb.e0i";
+        done(&server, &["import", "-"], &format!("{email},{hash}"));
+        let password = "x".repeat(100);
+        login(&server, &email, &"x".repeat(71)).expects_problem(401, "invalid_credentials");
+        login(&server, &email, &password).expects(200);
+        login(&server, &email, &password).expects(200);
+        for other in ["x".repeat(72), "x".repeat(101)] {
+            login(&server, &email, &other).expects_problem(401, "invalid_credentials");
+        }
+    }
+}
+
+#[test]
 fn bad_lines_are_named_and_stop_no_other() {
     let server = TestServer::start();
     let (hash, password) = BCRYPT;

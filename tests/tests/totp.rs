@@ -183,7 +183,7 @@ fn a_login_asks_for_the_code_only_after_the_right_password() {
     user.logs_in(&json!({"password": "the wrong one"})).expects_problem(401, "invalid_credentials");
     user.logs_in(&json!({})).expects_problem(401, "totp_required");
     logs_in(&user, &app.wrong_code()).expects_problem(401, "invalid_totp");
-    logs_in(&user, "").expects_problem(401, "invalid_totp");
+    logs_in(&user, "").expects_problem(401, "totp_required");
     logs_in(&user, &code).expects(200);
 }
 
@@ -267,7 +267,7 @@ fn five_wrong_codes_of_any_kind_lock_right_ones_too() {
     logs_in(&user, "00000-00000").expects_problem(401, "invalid_totp");
     app.verifies(&user.http(), &wrong).expects_problem(401, "invalid_totp");
     app.removes(&user.http(), &wrong).expects_problem(401, "invalid_totp");
-    logs_in(&user, "nonsense").expects_problem(401, "invalid_totp");
+    logs_in(&user, "zzzzz-zzzzz").expects_problem(401, "invalid_totp");
 
     let locked = logs_in(&user, &app.next_code());
     locked.expects_problem(429, "rate_limited");
@@ -280,6 +280,68 @@ fn five_wrong_codes_of_any_kind_lock_right_ones_too() {
 
     let (other, app) = enrolled(&server);
     logs_in(&other, &app.next_code()).expects(200);
+}
+
+#[test]
+fn what_is_no_code_counted_as_wrong_and_locked_the_account() {
+    let server = TestServer::shared();
+    let (user, app) = enrolled(&server);
+    for code in ["1", "12345", "1234567", "abcdef", "１２３４５６", "12345x", "nonsense", "-"] {
+        logs_in(&user, code).expects_problem(422, "bad_request");
+        let wrong = user.logs_in(&json!({"password": "the wrong one", "totp_code": code}));
+        wrong.expects_problem(422, "bad_request");
+        app.verifies(&user.http(), code).expects_problem(422, "bad_request");
+        app.removes(&user.http(), code).expects_problem(422, "bad_request");
+    }
+    for none in ["", " "] {
+        logs_in(&user, none).expects_problem(401, "totp_required");
+        app.verifies(&user.http(), none).expects_problem(422, "bad_request");
+    }
+    let code = app.next_code();
+    logs_in(&user, &format!(" {} {}", &code[..3], &code[3..])).expects(200);
+
+    let (identity, _, app) = enrolled_identity(&server);
+    for _ in 0..6 {
+        identity.signs_in_with(&server, None, "12345").expects_problem(422, "bad_request");
+        let mut refused = shows(&server, &identity, None, &json!({"totp_code": "12345"}));
+        refused.expects_refusal("bad_request", 4002);
+    }
+    shows(&server, &identity, None, &json!({"totp_code": ""})).expects_refusal("totp_required", 4002);
+    let code = app.next_code();
+    let blanks = format!("{} {}", &code[..3], &code[3..]);
+    expects_entry(shows(&server, &identity, None, &json!({"totp_code": blanks})));
+}
+
+#[test]
+fn a_code_sent_twice_by_a_form_locked_the_account() {
+    let server = TestServer::shared();
+    let (user, app) = enrolled(&server);
+    let code = app.next_code();
+    logs_in(&user, &code).expects(200);
+    logs_in(&user, &app.recovery_codes[0]).expects(200);
+    for _ in 0..6 {
+        logs_in(&user, &code).expects_problem(401, "invalid_totp");
+        logs_in(&user, &app.recovery_codes[0]).expects_problem(401, "invalid_totp");
+    }
+    logs_in(&user, &app.recovery_codes[1]).expects(200);
+}
+
+#[test]
+fn an_app_shows_the_name_of_the_server() {
+    for (variable, value, name) in [
+        ("ALDIS_NAME", "Relay of Ann", "Relay%20of%20Ann"),
+        ("ALDIS_PUBLIC_ORIGIN", "https://relay.example:8443", "relay.example"),
+        ("ALDIS_REGISTRATION", "open", "Aldis"),
+    ] {
+        let server = TestServer::builder().env(variable, value).start();
+        let enrolment = enroll(&server.user().http()).expects(200);
+        let uri = enrolment["otpauth_uri"].as_str().unwrap();
+        assert!(uri.starts_with(&format!("otpauth://totp/{name}:")), "{uri}");
+        assert!(uri.contains(&format!("&issuer={name}&")), "{uri}");
+        let page = String::from_utf8(server.http().get("/docs/").body).unwrap();
+        let title = format!("<title>{}</title>", name.replace("%20", " "));
+        assert!(page.contains(&title), "{page}");
+    }
 }
 
 #[test]

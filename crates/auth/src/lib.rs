@@ -38,8 +38,8 @@ pub use challenge::{
 pub use error::AuthError;
 pub use key::{EncryptionKey, InvalidKey, InvalidSignature, PublicKey, SecretKey};
 pub use password::{
-    BcryptHashError, MAX_BCRYPT_COST, MAX_BCRYPT_PASSWORD_BYTES, MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARACTERS,
-    PasswordError, PasswordHasher, Verdict, check_bcrypt_hash,
+    BcryptHashError, HashKind, HashShares, MAX_BCRYPT_COST, MAX_BCRYPT_PASSWORD_BYTES, MAX_PASSWORD_BYTES,
+    MIN_PASSWORD_CHARACTERS, PasswordError, PasswordHasher, Verdict, check_bcrypt_hash,
 };
 pub use refresh::{InvalidRefreshToken, RefreshToken};
 pub use sealed::{CannotOpen, MAX_SEALED_SECRET_BYTES, SealedFor, Sealer, SecretTooLong};

@@ -1,11 +1,19 @@
 //! Passwords: hashed with Argon2id, or with bcrypt where it is wanted; hashes of either kind verify.
 
+mod kind;
+mod mapping;
+
+use std::borrow::Cow;
+
 pub use aldis_protocol::limits::{MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARACTERS};
 use argon2::{
     ARGON2ID_IDENT, Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version,
     password_hash::phc::PasswordHash,
 };
 use rand::CryptoRng;
+
+pub use self::kind::{HashKind, HashShares};
+use self::mapping::mapped;
 
 /// The most bytes of a password under bcrypt, which reads 72 with the zero that ends them and ignores the rest.
 pub const MAX_BCRYPT_PASSWORD_BYTES: usize = 71;
@@ -68,21 +76,19 @@ pub struct Verdict {
 }
 
 impl PasswordHasher {
-    /// Whether a password may be chosen: 8 characters to 1,024 bytes (71 with bcrypt), no U+0000.
+    /// Whether a password may be chosen: 8 characters to 1,024 bytes (71 with bcrypt), no U+0000. What counts is the
+    /// password as it is hashed: composed (NFC), its blanks as U+0020.
     ///
     /// # Errors
     /// [`PasswordError`] names the rule that it breaks.
     pub fn check(self, password: &str) -> Result<(), PasswordError> {
+        let password = mapped(password);
         if password.chars().take(MIN_PASSWORD_CHARACTERS).count() < MIN_PASSWORD_CHARACTERS {
             Err(PasswordError::TooShort)
-        } else if password.len() > MAX_PASSWORD_BYTES {
-            Err(PasswordError::TooLong)
         } else if self == Self::Bcrypt && password.len() > MAX_BCRYPT_PASSWORD_BYTES {
             Err(PasswordError::TooLongForBcrypt)
-        } else if password.contains('\0') {
-            Err(PasswordError::ContainsNul)
         } else {
-            Ok(())
+            check_hashable(&password)
         }
     }
 
@@ -92,6 +98,53 @@ impl PasswordHasher {
     /// [`PasswordError`] for a password that [`check`](Self::check) refuses, and where hashing fails.
     pub fn hash<R: CryptoRng + ?Sized>(self, password: &str, rng: &mut R) -> Result<String, PasswordError> {
         self.check(password)?;
+        self.digest(&mapped(password), rng)
+    }
+
+    /// Hashes a password anew whose old hash verified: it is as long or as short as it was. What bcrypt would cut is
+    /// hashed with Argon2id.
+    ///
+    /// # Errors
+    /// [`PasswordError`] for a password over [`MAX_PASSWORD_BYTES`] or with U+0000, and where hashing fails.
+    pub fn rehash<R: CryptoRng + ?Sized>(self, password: &str, rng: &mut R) -> Result<String, PasswordError> {
+        let password = mapped(password);
+        check_hashable(&password)?;
+        self.for_length_of(&password).digest(&password, rng)
+    }
+
+    /// Compares a password with the stored hash. Where there is none, as for an unknown address, it does the work of a
+    /// hash of the kind `decoy` and says no. A stored text that is no hash matches nothing.
+    ///
+    /// Where mapping changes the password, it is compared as typed, too: hashes from elsewhere and from before are of
+    /// what was typed.
+    pub fn verify(self, password: &str, stored: Option<&str>, decoy: HashKind) -> Verdict {
+        let typed = password;
+        let password = mapped(typed);
+        let decoy = if stored.is_none() { decoy.decoy() } else { Cow::Borrowed("") };
+        let hash = stored.unwrap_or(&decoy);
+        let as_mapped = matches(&password, hash);
+        let as_typed = !as_mapped && *password != *typed && matches(typed, hash);
+        let is_match = stored.is_some() && (as_mapped || as_typed);
+        let is_current = as_mapped && self.for_length_of(&password).made(hash);
+        let needs_rehash = is_match && !is_current && check_hashable(&password).is_ok();
+        Verdict { matches: is_match, needs_rehash }
+    }
+
+    /// The kind of hash that it makes.
+    #[must_use]
+    pub const fn kind(self) -> HashKind {
+        match self {
+            Self::Argon2id => HashKind::Argon2id,
+            Self::Bcrypt => HashKind::Bcrypt(BCRYPT_COST as u8),
+        }
+    }
+
+    /// The hasher that sees all of a password.
+    fn for_length_of(self, password: &str) -> Self {
+        if password.len() > MAX_BCRYPT_PASSWORD_BYTES { Self::Argon2id } else { self }
+    }
+
+    fn digest<R: CryptoRng + ?Sized>(self, password: &str, rng: &mut R) -> Result<String, PasswordError> {
         let mut salt = [0; 16];
         rng.fill_bytes(&mut salt);
         match self {
@@ -100,30 +153,11 @@ impl PasswordHasher {
         }
     }
 
-    /// Compares a password with the stored hash. Where there is none, as for an unknown address, it does the same
-    /// work and says no. A stored text that is no hash matches nothing.
-    pub fn verify(self, password: &str, stored: Option<&str>) -> Verdict {
-        let matches = matches(password, stored.unwrap_or(self.hash_of_nothing())) && stored.is_some();
-        let needs_rehash =
-            matches && stored.is_some_and(|stored| !self.made(stored)) && self.check(password).is_ok();
-        Verdict { matches, needs_rehash }
-    }
-
     /// Whether the hash is of the kind and cost that this hasher makes.
     fn made(self, stored: &str) -> bool {
         match self {
             Self::Argon2id => PasswordHash::new(stored).is_ok_and(|hash| is_current_argon2id(&hash)),
             Self::Bcrypt => is_bcrypt(stored) && stored.get(4..6) == Some("12"),
-        }
-    }
-
-    /// A hash that costs what a real one costs and that no password has.
-    const fn hash_of_nothing(self) -> &'static str {
-        match self {
-            Self::Argon2id => {
-                "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-            }
-            Self::Bcrypt => "$2b$12$.....................................................",
         }
     }
 }
@@ -157,22 +191,31 @@ fn hash_bcrypt(password: &str, salt: [u8; 16]) -> Result<String, PasswordError> 
         .map_err(|_| PasswordError::HashingFailed)
 }
 
+/// What no hash of this server is of.
+fn check_hashable(password: &str) -> Result<(), PasswordError> {
+    if password.len() > MAX_PASSWORD_BYTES {
+        Err(PasswordError::TooLong)
+    } else if password.contains('\0') {
+        Err(PasswordError::ContainsNul)
+    } else {
+        Ok(())
+    }
+}
+
 fn matches(password: &str, stored: &str) -> bool {
-    if is_bcrypt(stored) {
-        // The work is done even for a password that cannot match, so that its length tells nothing by the time taken.
-        bcrypt::verify(password, stored).unwrap_or(false) & survives_bcrypt(password)
+    // The work is done even for a password that cannot match, so that its length tells nothing by the time taken.
+    let is_match = if is_bcrypt(stored) {
+        // Cut at 72 bytes, as by whoever made a hash that was imported.
+        bcrypt::verify(password, stored).unwrap_or(false)
     } else {
         Argon2::default().verify_password(password.as_bytes(), stored).is_ok()
-    }
+    };
+    // bcrypt repeats what stands before a zero.
+    is_match & check_hashable(password).is_ok()
 }
 
 fn is_bcrypt(stored: &str) -> bool {
     ["$2a$", "$2b$", "$2y$"].iter().any(|prefix| stored.starts_with(prefix))
-}
-
-/// Whether bcrypt sees all of the password: it stops at 72 bytes, and repeats what stands before a zero.
-fn survives_bcrypt(password: &str) -> bool {
-    password.len() <= MAX_BCRYPT_PASSWORD_BYTES && !password.contains('\0')
 }
 
 fn is_current_argon2id(hash: &PasswordHash) -> bool {
@@ -199,6 +242,10 @@ mod tests {
     const YES: Verdict = Verdict { matches: true, needs_rehash: false };
     const YES_BUT_REHASH: Verdict = Verdict { matches: true, needs_rehash: true };
     const NO: Verdict = Verdict { matches: false, needs_rehash: false };
+
+    fn verify(hasher: PasswordHasher, password: &str, stored: Option<&str>) -> Verdict {
+        hasher.verify(password, stored, hasher.kind())
+    }
 
     fn hash(hasher: PasswordHasher, password: &str) -> String {
         hasher.hash(password, &mut StdRng::seed_from_u64(1)).unwrap()
@@ -233,8 +280,8 @@ mod tests {
         ] {
             let stored = hash(hasher, "correct horse");
             assert!(stored.starts_with(form), "{stored}");
-            assert_eq!(hasher.verify("correct horse", Some(&stored)), YES);
-            assert_eq!(hasher.verify("Correct horse", Some(&stored)), NO);
+            assert_eq!(verify(hasher, "correct horse", Some(&stored)), YES);
+            assert_eq!(verify(hasher, "Correct horse", Some(&stored)), NO);
         }
     }
 
@@ -242,9 +289,9 @@ mod tests {
     fn the_other_kind_verifies_and_wants_a_rehash() {
         let bcrypt = hash(PasswordHasher::Bcrypt, "correct horse");
         let argon2id = hash(PasswordHasher::Argon2id, "correct horse");
-        assert_eq!(PasswordHasher::Argon2id.verify("correct horse", Some(&bcrypt)), YES_BUT_REHASH);
-        assert_eq!(PasswordHasher::Bcrypt.verify("correct horse", Some(&argon2id)), YES_BUT_REHASH);
-        assert_eq!(PasswordHasher::Argon2id.verify("wrong", Some(&bcrypt)), NO);
+        assert_eq!(verify(PasswordHasher::Argon2id, "correct horse", Some(&bcrypt)), YES_BUT_REHASH);
+        assert_eq!(verify(PasswordHasher::Bcrypt, "correct horse", Some(&argon2id)), YES_BUT_REHASH);
+        assert_eq!(verify(PasswordHasher::Argon2id, "wrong", Some(&bcrypt)), NO);
     }
 
     #[test]
@@ -253,14 +300,66 @@ mod tests {
             .hash_password_with_salt(b"correct horse", &[0; 16])
             .unwrap()
             .to_string();
-        assert_eq!(PasswordHasher::Argon2id.verify("correct horse", Some(&weak)), YES_BUT_REHASH);
+        assert_eq!(verify(PasswordHasher::Argon2id, "correct horse", Some(&weak)), YES_BUT_REHASH);
     }
 
     #[test]
-    fn a_rehash_that_would_be_refused_is_not_asked_for() {
+    fn what_bcrypt_would_cut_stays_with_argon2id() {
         let long = "x".repeat(100);
         let stored = hash(PasswordHasher::Argon2id, &long);
-        assert_eq!(PasswordHasher::Bcrypt.verify(&long, Some(&stored)), YES);
+        assert_eq!(verify(PasswordHasher::Bcrypt, &long, Some(&stored)), YES);
+    }
+
+    #[test]
+    fn a_password_typed_on_another_keyboard_was_wrong() {
+        for hasher in [PasswordHasher::Argon2id, PasswordHasher::Bcrypt] {
+            let stored = hash(hasher, "cafe\u{301} au\u{a0}lait");
+            for same in ["caf\u{e9} au lait", "cafe\u{301} au\u{2003}lait"] {
+                assert_eq!(verify(hasher, same, Some(&stored)), YES, "{same:?}");
+            }
+            assert_eq!(verify(hasher, "cafe au lait", Some(&stored)), NO);
+        }
+    }
+
+    #[test]
+    fn a_hash_of_what_was_typed_verifies_and_wants_a_rehash() {
+        let typed = "cafe\u{301} au lait";
+        let imported = bcrypt::hash_with_salt(typed, 4, [0; 16]).unwrap().to_string();
+        let older = hash_argon2id(typed, &[0; 16]).unwrap();
+        for stored in [imported, older] {
+            let verdict = verify(PasswordHasher::Argon2id, typed, Some(&stored));
+            assert_eq!(verdict, YES_BUT_REHASH, "{stored}");
+            assert_eq!(verify(PasswordHasher::Argon2id, "caf\u{e9} au lait", Some(&stored)), NO);
+        }
+        let fresh = PasswordHasher::Argon2id.rehash(typed, &mut StdRng::seed_from_u64(1)).unwrap();
+        assert_eq!(verify(PasswordHasher::Argon2id, "caf\u{e9} au lait", Some(&fresh)), YES);
+    }
+
+    #[test]
+    fn an_imported_password_that_bcrypt_had_cut_was_wrong() {
+        for (hasher, length) in
+            [(PasswordHasher::Argon2id, 72), (PasswordHasher::Argon2id, 100), (PasswordHasher::Bcrypt, 100)]
+        {
+            let password = "x".repeat(length);
+            let imported = bcrypt::hash_with_salt(&password, 4, [0; 16]).unwrap().to_string();
+            assert_eq!(verify(hasher, &password, Some(&imported)), YES_BUT_REHASH, "{length}");
+            assert_eq!(verify(hasher, &"x".repeat(71), Some(&imported)), NO);
+            let fresh = hasher.rehash(&password, &mut StdRng::seed_from_u64(1)).unwrap();
+            assert_eq!(verify(hasher, &password, Some(&fresh)), YES);
+            assert_eq!(
+                verify(hasher, &"x".repeat(length + 1), Some(&fresh)),
+                NO,
+                "it counts whole from then on"
+            );
+        }
+    }
+
+    #[test]
+    fn an_imported_password_under_the_minimum_is_hashed_anew() {
+        let imported = bcrypt::hash_with_salt("short", 4, [0; 16]).unwrap().to_string();
+        assert_eq!(verify(PasswordHasher::Argon2id, "short", Some(&imported)), YES_BUT_REHASH);
+        let fresh = PasswordHasher::Argon2id.rehash("short", &mut StdRng::seed_from_u64(1)).unwrap();
+        assert_eq!(verify(PasswordHasher::Argon2id, "short", Some(&fresh)), YES);
     }
 
     /// Test vectors of OpenBSD's bcrypt, as published with jBCrypt.
@@ -269,10 +368,10 @@ mod tests {
         let stored = "$2a$06$.rCVZVOThsIa97pEDOxvGuRRgzG64bvtJ0938xuqzv18d3ZpQhstC";
         for prefix in ["$2a$", "$2b$", "$2y$"] {
             let stored = stored.replace("$2a$", prefix);
-            let verdict = PasswordHasher::Bcrypt.verify("abcdefghijklmnopqrstuvwxyz", Some(&stored));
+            let verdict = verify(PasswordHasher::Bcrypt, "abcdefghijklmnopqrstuvwxyz", Some(&stored));
             assert_eq!(verdict, YES_BUT_REHASH, "{prefix}");
         }
-        assert_eq!(PasswordHasher::Bcrypt.verify("abc", Some(stored)), NO);
+        assert_eq!(verify(PasswordHasher::Bcrypt, "abc", Some(stored)), NO);
     }
 
     #[test]
@@ -300,12 +399,19 @@ mod tests {
     }
 
     #[test]
-    fn bcrypt_never_matches_by_truncation_or_repetition() {
-        let truncating = bcrypt::hash_with_salt("x".repeat(72), 4, [0; 16]).unwrap().to_string();
-        assert_eq!(PasswordHasher::Bcrypt.verify(&"x".repeat(73), Some(&truncating)), NO);
-        assert_eq!(PasswordHasher::Bcrypt.verify(&"x".repeat(72), Some(&truncating)), NO);
+    fn bcrypt_never_matches_by_repetition() {
         let repeated = bcrypt::hash_with_salt("abcdefgh", 4, [0; 16]).unwrap().to_string();
-        assert_eq!(PasswordHasher::Bcrypt.verify("abcdefgh\0abcdefgh", Some(&repeated)), NO);
+        assert_eq!(verify(PasswordHasher::Bcrypt, "abcdefgh\0abcdefgh", Some(&repeated)), NO);
+        let long = bcrypt::hash_with_salt("x".repeat(2_000), 4, [0; 16]).unwrap().to_string();
+        assert_eq!(verify(PasswordHasher::Argon2id, &"x".repeat(2_000), Some(&long)), NO);
+    }
+
+    #[test]
+    fn a_password_made_here_is_never_cut_short() {
+        let stored = hash(PasswordHasher::Bcrypt, &"x".repeat(71));
+        for other in [70, 72, 73] {
+            assert_eq!(verify(PasswordHasher::Bcrypt, &"x".repeat(other), Some(&stored)), NO, "{other}");
+        }
     }
 
     /// Everything that the work of a comparison depends on, but for the password.
@@ -321,24 +427,21 @@ mod tests {
     #[test]
     fn nobody_costs_the_work_of_somebody() {
         for hasher in [PasswordHasher::Argon2id, PasswordHasher::Bcrypt] {
-            assert_eq!(work(hasher.hash_of_nothing()), work(&hash(hasher, "correct horse")));
+            assert_eq!(work(&hasher.kind().decoy()), work(&hash(hasher, "correct horse")));
         }
-        assert_ne!(
-            work(PasswordHasher::Argon2id.hash_of_nothing()),
-            work(PasswordHasher::Bcrypt.hash_of_nothing())
-        );
+        assert_ne!(work(&HashKind::Argon2id.decoy()), work(&HashKind::Bcrypt(12).decoy()));
     }
 
     #[test]
     fn nobody_matches_nothing() {
         for hasher in [PasswordHasher::Argon2id, PasswordHasher::Bcrypt] {
-            assert!(hasher.made(hasher.hash_of_nothing()));
-            assert_eq!(hasher.verify("correct horse", None), NO);
+            assert!(hasher.made(&hasher.kind().decoy()));
+            assert_eq!(verify(hasher, "correct horse", None), NO);
             for garbage in ["", "$2b$", "$2b$12$", "$argon2id$", "plain text", "$2b$99$é"] {
-                assert_eq!(hasher.verify("correct horse", Some(garbage)), NO, "{garbage}");
+                assert_eq!(verify(hasher, "correct horse", Some(garbage)), NO, "{garbage}");
             }
         }
-        assert!(PasswordHash::new(PasswordHasher::Argon2id.hash_of_nothing()).is_ok());
-        assert_eq!(bcrypt::verify("x", PasswordHasher::Bcrypt.hash_of_nothing()).ok(), Some(false));
+        assert!(PasswordHash::new(&HashKind::Argon2id.decoy()).is_ok());
+        assert_eq!(bcrypt::verify("x", &HashKind::Bcrypt(12).decoy()).ok(), Some(false));
     }
 }

@@ -8,7 +8,7 @@ use aldis_protocol::{DeviceId, Hash, UserId};
 use jsonwebtoken::{
     Algorithm, DecodingKey, EncodingKey, Header, TokenData, Validation, decode, decode_header, encode,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use uuid::Uuid;
 
 use crate::SecretKey;
@@ -37,12 +37,16 @@ pub struct Claims {
     /// The token's own id.
     pub jti: String,
     /// When it was made.
+    #[serde(deserialize_with = "numeric_date")]
     pub iat: u64,
     /// From when on it counts.
+    #[serde(deserialize_with = "numeric_date")]
     pub nbf: u64,
     /// Until when it counts.
+    #[serde(deserialize_with = "numeric_date")]
     pub exp: u64,
     /// When its user last proved himself by more than a token.
+    #[serde(deserialize_with = "numeric_date")]
     pub auth_time: u64,
 }
 
@@ -218,6 +222,24 @@ struct IssuedClaims<'a> {
     #[serde(flatten)]
     claims: &'a Claims,
 }
+
+/// A time as RFC 7519 has it: a number that may be a float and have a fraction, which is left out.
+fn numeric_date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum NumericDate {
+        Whole(u64),
+        Float(f64),
+    }
+    match NumericDate::deserialize(deserializer)? {
+        NumericDate::Whole(seconds) => Ok(seconds),
+        NumericDate::Float(seconds) if (0.0..MAX_FLOAT_DATE).contains(&seconds) => Ok(seconds as u64),
+        NumericDate::Float(_) => Err(D::Error::custom("no time")),
+    }
+}
+
+/// In seconds; far beyond any time, and below what an integer holds.
+const MAX_FLOAT_DATE: f64 = 1e15;
 
 fn validation(algorithm: Algorithm, issuer: &str, audience: &str) -> Validation {
     let mut validation = Validation::new(algorithm);

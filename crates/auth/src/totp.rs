@@ -133,13 +133,18 @@ impl fmt::Debug for SecondFactor {
 }
 
 impl TotpCode {
-    /// Reads six digits, and nothing else.
+    /// Reads six ASCII digits. Blanks are left out: apps show `123 456`.
     ///
     /// # Errors
-    /// [`InvalidSecondFactor`].
+    /// [`InvalidSecondFactor`] for anything else.
     pub fn parse(text: &str) -> Result<Self, InvalidSecondFactor> {
-        let digits: [u8; DIGITS] = text.as_bytes().try_into().map_err(|_| InvalidSecondFactor)?;
-        if digits.iter().all(u8::is_ascii_digit) { Ok(Self(digits)) } else { Err(InvalidSecondFactor) }
+        let mut written = text.chars().filter(|character| !character.is_whitespace());
+        let mut digits = [0; DIGITS];
+        for digit in &mut digits {
+            let character = written.next().filter(char::is_ascii_digit).ok_or(InvalidSecondFactor)?;
+            *digit = u8::try_from(character).map_err(|_| InvalidSecondFactor)?;
+        }
+        written.next().map_or(Ok(Self(digits)), |_| Err(InvalidSecondFactor))
     }
 
     fn from_number(mut number: u32) -> Self {
@@ -232,8 +237,28 @@ mod tests {
 
     #[test]
     fn only_six_digits_are_a_code() {
-        for text in ["", "12345", "1234567", " 12345", "12345a", "+12345", "１２", "-12345", "000\n00"] {
+        for text in [
+            "",
+            "  ",
+            "12345",
+            "1234567",
+            " 12345",
+            "12345a",
+            "+12345",
+            "１２",
+            "-12345",
+            "000\n00",
+            "１２３４５６",
+        ] {
             assert_eq!(TotpCode::parse(text), Err(InvalidSecondFactor), "{text:?}");
+        }
+        assert!(TotpCode::parse(&"0".repeat(1_000_000)).is_err());
+    }
+
+    #[test]
+    fn a_code_with_the_blanks_that_apps_show_was_none() {
+        for text in ["123 456", " 123456\n", "12 34 56", "123\u{a0}456", "123\u{2009}456"] {
+            assert_eq!(TotpCode::parse(text), Ok(code("123456")), "{text:?}");
         }
     }
 

@@ -205,6 +205,22 @@ fn no_claim_stands_twice() {
 }
 
 #[test]
+fn a_float_as_a_time_made_a_token_invalid() {
+    for (exp, whole) in [(json!((NOW + 900) as f64), NOW + 900), (json!(NOW as f64 + 900.75), NOW + 900)] {
+        let mut payload = payload();
+        payload["exp"] = exp;
+        for claim in ["iat", "nbf", "auth_time"] {
+            payload[claim] = json!(NOW as f64);
+        }
+        let read = hs256().verify(&with_payload(&payload), NOW_MS).unwrap();
+        assert_eq!(read, Claims { exp: whole, ..claims() });
+    }
+    let mut over = payload();
+    over["exp"] = json!((NOW - 60) as f64);
+    assert_eq!(hs256().verify(&with_payload(&over), NOW_MS), Err(TokenError::Expired));
+}
+
+#[test]
 fn mistyped_claims_are_invalid() {
     for (claim, value) in [
         ("iss", json!(["other"])),

@@ -29,7 +29,7 @@ use self::{
 pub use self::{
     error::ConfigError,
     log::{InvalidLogFilter, LogFilter},
-    origin::{InvalidOrigin, Origin},
+    origin::{AllowedOrigin, InvalidOrigin, Origin},
     place::Place,
     secret::SecretText,
 };
@@ -70,10 +70,12 @@ pub struct Config {
     pub password_hash: PasswordHash,
     /// Where the key file is.
     pub data_dir: PathBuf,
+    /// What authenticator apps and pages call the server.
+    pub name: String,
     /// Where clients reach the server, `http` or `https`. Without it only loopback names can be challenged.
     pub public_origin: Option<Origin>,
-    /// Other web pages that may call; while empty, loopback pages may open sockets.
-    pub allowed_origins: Vec<Origin>,
+    /// Other web pages that may call; while empty, loopback pages.
+    pub allowed_origins: Vec<AllowedOrigin>,
     /// The certificate to serve; plain HTTP without.
     pub tls: Option<TlsFiles>,
     /// Who may make an account.
@@ -216,8 +218,12 @@ impl Config {
     }
 
     fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {
+        let public_origin = settings.optional(&setting::PUBLIC_ORIGIN, value::public_origin)?;
+        let name = settings.optional(&setting::NAME, value::name)?;
         Ok(Self {
             log: settings.value(&setting::LOG, value::log_filter)?,
+            name: name.unwrap_or_else(|| default_name(public_origin.as_ref())),
+            public_origin,
             listen: (
                 settings.value(&setting::HOST, value::address)?,
                 settings.value(&setting::PORT, value::port)?,
@@ -231,7 +237,6 @@ impl Config {
                 .value(&setting::ACCESS_TOKEN_EXPIRE_MINUTES, value::token_minutes)?,
             password_hash: settings.value(&setting::PASSWORD_HASH, value::word(PASSWORD_HASHES))?,
             data_dir: settings.value(&setting::DATA_DIR, value::path)?,
-            public_origin: settings.optional(&setting::PUBLIC_ORIGIN, value::public_origin)?,
             allowed_origins: settings.value(&setting::ALLOWED_ORIGINS, value::origins)?,
             tls: TlsFiles::from_settings(settings)?,
             registration: settings.value(&setting::REGISTRATION, value::word(REGISTRATIONS))?,
@@ -259,6 +264,10 @@ const PASSWORD_HASHES: &[(&str, PasswordHash)] =
 const REGISTRATIONS: &[(&str, Registration)] =
     &[("open", Registration::Open), ("closed", Registration::Closed)];
 const ROUTINGS: &[(&str, Routing)] = &[("contacts", Routing::Contacts), ("open", Routing::Open)];
+
+fn default_name(public_origin: Option<&Origin>) -> String {
+    public_origin.map_or("Aldis", Origin::host).to_owned()
+}
 
 impl AdminListen {
     fn from_settings(settings: &Settings) -> Result<Self, ConfigError> {

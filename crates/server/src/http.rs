@@ -50,10 +50,11 @@ pub(crate) use self::{
     address::caller_address,
     audience::audience,
     caller::bearer,
+    head::BareLineFeed,
     held::hold,
     limits::{Limited, Limits},
     metrics::admin_routes,
-    origin::socket_origin_allowed,
+    origin::is_origin_allowed,
     problem::Problem,
 };
 use crate::node::Node;
@@ -63,7 +64,7 @@ use crate::node::Node;
 pub(crate) fn routes(node: Arc<Node>, doors: Router<Arc<Node>>) -> Router {
     let (api, document) = api(&node).split_for_parts();
     api.layer(from_fn_with_state(Arc::clone(&node), answers::bound))
-        .merge(docs::routes(document))
+        .merge(docs::routes(document, &node.config.name))
         .merge(doors)
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)

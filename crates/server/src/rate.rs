@@ -47,6 +47,8 @@ pub(crate) enum Limit {
     Logins,
     /// After failed logins, by address and typed address.
     LoginSlowdown,
+    /// Passwords that one caller has checked at once.
+    PasswordHashes,
     Challenges,
     Upgrades,
     /// Connections that have not proved who they are, of an address and in all.
@@ -140,11 +142,12 @@ impl Wait {
 
 impl Limit {
     /// Every limit there is.
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Registrations,
         Self::KeyAccounts,
         Self::Logins,
         Self::LoginSlowdown,
+        Self::PasswordHashes,
         Self::Challenges,
         Self::Upgrades,
         Self::Connections,
@@ -170,6 +173,7 @@ impl Limit {
             Self::KeyAccounts => "key_accounts",
             Self::Logins => "logins",
             Self::LoginSlowdown => "login_slowdown",
+            Self::PasswordHashes => "password_hashes",
             Self::Challenges => "challenges",
             Self::Upgrades => "upgrades",
             Self::Connections => "connections",

@@ -55,12 +55,13 @@ use futures::{future::BoxFuture, stream::BoxStream};
 pub(crate) use contacts::Asked;
 pub(crate) use identity::{Denied, Identity, KeyProof, ProvedByKey, TokenLife, TokenProof};
 pub(crate) use outlet::{After, Closing, Frame, Held, Left, Order, Outlet, Taken};
+pub(crate) use passwords::HashCaller;
 pub(crate) use reading::{ListPart, Parts};
 pub(crate) use rooms::NO_ROOM;
 pub(crate) use rotation::NotAccepted;
 pub(crate) use rotation_ends::RotationEnds;
 pub(crate) use tokens::Caller;
-pub(crate) use totp::FactorDue;
+pub(crate) use totp::{FactorDue, shown_factor};
 
 use self::{
     deliver::SharedBytes,
@@ -110,6 +111,8 @@ pub(crate) struct Router {
 
 /// What the configuration says about routing and signing in.
 struct Settings {
+    /// Whom authenticator apps show beside the account.
+    name: String,
     routing: Routing,
     registration: Registration,
     access_token_lifetime: Duration,
@@ -190,7 +193,12 @@ impl Router {
             successors: ring.sub_keys("refresh-successors"),
             factors: SecondFactors::new(ring),
             revocations: Revocations::new(config.access_token_lifetime),
-            passwords: Passwords::new(config.password_hash.hasher(), Arc::clone(&metrics)),
+            passwords: Passwords::new(
+                config.password_hash.hasher(),
+                ring,
+                Arc::clone(&metrics),
+                config.rate_limits,
+            ),
             metrics,
             relations: Relations::default(),
             known: KnownAccounts::default(),
@@ -202,6 +210,7 @@ impl Router {
             crowds: Crowds::default(),
             shared_bytes: SharedBytes::default(),
             settings: Settings {
+                name: config.name.clone(),
                 routing: match config.routing {
                     crate::config::Routing::Contacts => Routing::Contacts,
                     crate::config::Routing::Open => Routing::Open,

@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use aldis_auth::KeyRing;
 use tokio::{
     net::TcpStream,
-    time::{Instant, MissedTickBehavior, interval, timeout_at},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout_at},
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -253,6 +253,8 @@ const TELL_UNTOLD: Duration = Duration::from_secs(1);
 const READ_STANDINGS: Duration = Duration::from_secs(1);
 /// How often a node looks for rotations whose window has ended.
 const TELL_ROTATION_ENDS: Duration = Duration::from_secs(1);
+/// How often the kinds of password hashes are counted, at the most.
+const COUNT_HASH_KINDS: Duration = Duration::from_secs(5);
 /// How often limits that are not used give back their memory.
 const LIMITS_SWEEP: Duration = Duration::from_secs(60);
 /// How often it is written down when devices were last connected, and users last seen.
@@ -267,6 +269,7 @@ pub(crate) async fn node(
     let router = Router::new(&config, ring, Arc::clone(store)).map_err(|_| StartError::SecretKeyTooShort)?;
     router.recall_revocations().await.map_err(|error| database(&config, &error))?;
     router.recall_standings().await.map_err(|error| database(&config, &error))?;
+    router.count_hash_kinds().await.map_err(|error| database(&config, &error))?;
     Ok(Arc::new(Node::new(config, Arc::new(router))))
 }
 
@@ -285,6 +288,7 @@ pub(crate) fn background(node: &Arc<Node>, store: &Arc<Store>) -> Supervisor {
     background.spawn("delivery", router().deliver_committed());
     background.spawn("limits", sweep_limits(Arc::clone(node)));
     background.spawn("writer", writer_ended(Arc::clone(store)));
+    background.spawn("hash kinds", count_hash_kinds(router()));
     background
 }
 
@@ -363,6 +367,18 @@ async fn sweep_limits(node: Arc<Node>) {
         let now = Now::read();
         node.limits.sweep(now);
         node.router.sweep_rates(now);
+    }
+}
+
+/// Accounts may be imported beside a running server. Counting reads every account, so it takes at most a hundredth of the
+/// time.
+async fn count_hash_kinds(router: Arc<Router>) {
+    loop {
+        let start = Instant::now();
+        if let Err(error) = router.count_hash_kinds().await {
+            tracing::warn!(%error, "cannot count the kinds of password hashes; trying again");
+        }
+        sleep(COUNT_HASH_KINDS.max(start.elapsed().saturating_mul(100))).await;
     }
 }
 

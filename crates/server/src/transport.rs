@@ -4,6 +4,7 @@ mod accept;
 mod connections;
 mod credentials;
 mod gate;
+mod heads;
 mod io;
 mod listener;
 mod socket;

@@ -31,10 +31,11 @@ impl RecoveryCode {
     /// # Errors
     /// [`InvalidSecondFactor`] for what is not ten symbols.
     pub fn parse(text: &str) -> Result<Self, InvalidSecondFactor> {
-        let mut written = text.bytes().filter(|byte| !matches!(byte, b' ' | b'-')).map(normal);
+        let mut written = text.chars().filter(|character| !is_separator(*character));
         let mut symbols = [0; SYMBOLS];
         for symbol in &mut symbols {
-            *symbol = written.next().filter(|byte| ALPHABET.contains(byte)).ok_or(InvalidSecondFactor)?;
+            let byte = written.next().and_then(|character| u8::try_from(character).ok()).map(normal);
+            *symbol = byte.filter(|byte| ALPHABET.contains(byte)).ok_or(InvalidSecondFactor)?;
         }
         written.next().map_or(Ok(Self(symbols)), |_| Err(InvalidSecondFactor))
     }
@@ -66,6 +67,11 @@ const LABEL: &[u8] = b"aldis/v1/recovery-code\0";
 /// Crockford's base32: no letter that looks like a digit, and no `u`.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
+/// Blanks and hyphens, those among them that phones make of a typed one.
+fn is_separator(character: char) -> bool {
+    character.is_whitespace() || matches!(character, '-' | '\u{2010}'..='\u{2015}')
+}
+
 const fn normal(byte: u8) -> u8 {
     match byte.to_ascii_lowercase() {
         b'o' => b'0',
@@ -90,7 +96,9 @@ mod tests {
     #[test]
     fn people_may_write_it_as_they_like() {
         let code = RecoveryCode::parse("01234-abcde").unwrap();
-        for text in ["01234abcde", " O1234 ABCDE ", "oI234-AbCdE", "0-l-2-3-4-a-b-c-d-e"] {
+        for text in
+            ["01234abcde", " O1234 ABCDE ", "oI234-AbCdE", "01234\u{2013}abcde\n", "0-l-2-3-4-a-b-c-d-e"]
+        {
             assert_eq!(RecoveryCode::parse(text), Ok(code.clone()), "{text:?}");
         }
         for text in ["", "01234-abcd", "01234-abcde0", "01234-abcdu", "01234_abcde", "０1234-abcde"] {

@@ -52,7 +52,7 @@ pub(crate) struct NoAccountName;
 
 /// Why a text is no address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an address has one @ and no blanks, and at most 254 bytes")]
+#[error("an address has one @, no blanks or invisible characters, and at most 254 bytes")]
 pub(crate) struct NoAddress;
 
 impl FromStr for AccountName {
@@ -72,9 +72,9 @@ impl FromStr for Source {
     }
 }
 
-/// The address in lower case.
+/// The address of a new account.
 pub(crate) fn parse_address(text: &str) -> Result<String, NoAddress> {
-    email::canonical(text).ok_or(NoAddress)
+    email::of_new_account(text).ok_or(NoAddress)
 }
 
 #[cfg(test)]

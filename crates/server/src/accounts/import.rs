@@ -136,7 +136,7 @@ fn parse(line: &[u8], is_first: bool, columns: &mut Columns) -> Result<Option<Im
         return Ok(None);
     }
     let (address, hash) = columns.pick(&fields)?;
-    let email = email::canonical(address).ok_or(BadLine::NoAddress)?;
+    let email = email::of_new_account(address).ok_or(BadLine::NoAddress)?;
     aldis_auth::check_bcrypt_hash(hash)?;
     let user_id = UserId::new(Uuid::now_v7());
     Ok(Some(ImportedAccount { user_id, email, password_hash: hash.to_owned() }))

@@ -11,6 +11,36 @@ pub struct Origin {
     scheme_len: usize,
 }
 
+/// Which web pages may call.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum AllowedOrigin {
+    /// Those of this origin.
+    Exact(Origin),
+    /// `loopback`: those of this machine, `http` or `https`, any port.
+    Loopback,
+    /// `null`: what browsers send for pages without an origin of their own, such as sandboxed frames.
+    Null,
+    /// `file://`: what some web views send for pages out of files.
+    File,
+}
+
+impl AllowedOrigin {
+    /// `Origin` as a page without an origin of its own sends it.
+    pub(crate) const NULL: &'static str = "null";
+    /// `Origin` as some web views send it.
+    pub(crate) const FILE: &'static str = "file://";
+}
+
+impl FromStr for AllowedOrigin {
+    type Err = InvalidOrigin;
+
+    fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
+        let words = [("loopback", Self::Loopback), (Self::NULL, Self::Null), (Self::FILE, Self::File)];
+        let word = words.into_iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
+        word.map_or_else(|| text.parse().map(Self::Exact), |(_, allowed)| Ok(allowed))
+    }
+}
+
 /// A text that is no origin; the message says what one looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -33,6 +63,16 @@ impl Origin {
     #[must_use]
     pub fn scheme(&self) -> &str {
         &self.text[..self.scheme_len]
+    }
+
+    /// The host, without a port.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        let authority = self.audience();
+        match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => host,
+            Some(_) | None => authority,
+        }
     }
 
     /// Host, and port where it is not the scheme's default: what challenges are bound to.
@@ -131,6 +171,30 @@ mod tests {
         assert_eq!(origin("https://aldis.example:8443").audience(), "aldis.example:8443");
         assert_eq!(origin("http://[::1]:8000").audience(), "[::1]:8000");
         assert_eq!(origin("http://[::1]").audience(), "[::1]");
+    }
+
+    #[test]
+    fn a_host_has_no_port() {
+        for (text, host) in [
+            ("https://Aldis.Example", "aldis.example"),
+            ("https://aldis.example:8443", "aldis.example"),
+            ("http://[::1]:8000", "[::1]"),
+            ("http://[::1]", "[::1]"),
+        ] {
+            assert_eq!(origin(text).host(), host);
+        }
+    }
+
+    #[test]
+    fn a_list_has_words_beside_origins() {
+        let allowed = |text: &str| text.parse::<AllowedOrigin>();
+        assert_eq!(allowed("loopback"), Ok(AllowedOrigin::Loopback));
+        assert_eq!((allowed("null"), allowed("NULL")), (Ok(AllowedOrigin::Null), Ok(AllowedOrigin::Null)));
+        assert_eq!(allowed("file://"), Ok(AllowedOrigin::File));
+        assert_eq!(allowed("https://a.example"), Ok(AllowedOrigin::Exact(origin("https://a.example"))));
+        for bad in ["", "*", "file:///x", "localhost", "loopback:3000"] {
+            assert!(allowed(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

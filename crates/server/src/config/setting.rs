@@ -94,6 +94,13 @@ pub(super) static DATA_DIR: Setting = public(
     "DIRECTORY",
     "Where the key file aldis.key is kept; must exist",
 );
+pub(super) static NAME: Setting = public(
+    "name",
+    "ALDIS_NAME",
+    "",
+    "TEXT",
+    "What authenticator apps and pages call this server; by default the host of the public origin, else Aldis",
+);
 pub(super) static PUBLIC_ORIGIN: Setting = public(
     "public_origin",
     "ALDIS_PUBLIC_ORIGIN",
@@ -106,7 +113,7 @@ pub(super) static ALLOWED_ORIGINS: Setting = public(
     "ALDIS_ALLOWED_ORIGINS",
     "",
     "LIST",
-    "Origins of other web pages that may call this server, separated by commas",
+    "Origins of other web pages that may call this server, separated by commas; also loopback, null, file://",
 );
 pub(super) static ADMIN_LISTEN: Setting = public(
     "admin_listen",
@@ -207,6 +214,7 @@ pub(super) static ALL: &[&Setting] = &[
     &ACCESS_TOKEN_EXPIRE_MINUTES,
     &PASSWORD_HASH,
     &DATA_DIR,
+    &NAME,
     &PUBLIC_ORIGIN,
     &ALLOWED_ORIGINS,
     &ADMIN_LISTEN,

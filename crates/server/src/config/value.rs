@@ -8,7 +8,7 @@ use std::{
 
 use aldis_auth::MIN_SECRET_BYTES;
 
-use super::{InvalidLogFilter, LogFilter, Origin, SecretText, ice_url, layers::Remedy};
+use super::{AllowedOrigin, InvalidLogFilter, LogFilter, Origin, SecretText, ice_url, layers::Remedy};
 use crate::store::{DatabaseUrl, InvalidDatabaseUrl};
 
 pub(super) fn address(text: &str) -> Result<IpAddr, Remedy> {
@@ -123,8 +123,18 @@ pub(super) fn public_origin(text: &str) -> Result<Origin, Remedy> {
     }
 }
 
-pub(super) fn origins(text: &str) -> Result<Vec<Origin>, Remedy> {
-    list(text, origin)
+/// What people see of the server, in a QR code too.
+pub(super) fn name(text: &str) -> Result<String, Remedy> {
+    let is_shown = !text.trim().is_empty() && !text.chars().any(char::is_control);
+    if is_shown && text.len() <= MAX_NAME_BYTES {
+        Ok(text.trim().to_owned())
+    } else {
+        Err("give a name of 1 to 64 bytes without control characters".into())
+    }
+}
+
+pub(super) fn origins(text: &str) -> Result<Vec<AllowedOrigin>, Remedy> {
+    list(text, allowed_origin)
 }
 
 pub(super) fn stun_urls(text: &str) -> Result<Vec<String>, Remedy> {
@@ -142,6 +152,7 @@ pub(super) fn turn_urls(text: &str) -> Result<Vec<String>, Remedy> {
 const MIN_TOKEN_LIFETIME: Duration = Duration::from_secs(5);
 const MAX_TOKEN_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 const MAX_RESUME_WINDOW: Duration = Duration::from_secs(60 * 60);
+const MAX_NAME_BYTES: usize = 64;
 /// Each is compared with every cross-origin request, or sent to every client.
 const MAX_LIST_ITEMS: usize = 64;
 
@@ -168,6 +179,10 @@ fn list<T>(text: &str, parse: impl Fn(&str) -> Result<T, Remedy>) -> Result<Vec<
         return Err("give at most 64 of them".into());
     }
     text.split(',').map(|item| parse(item.trim())).collect()
+}
+
+fn allowed_origin(text: &str) -> Result<AllowedOrigin, Remedy> {
+    text.parse().map_err(|error: super::InvalidOrigin| error.remedy().into())
 }
 
 fn origin(text: &str) -> Result<Origin, Remedy> {

@@ -43,7 +43,8 @@ pub(super) async fn register(
     JsonBody(request): JsonBody<RegisterRequest>,
 ) -> Result<(StatusCode, Json<TokenResponse>), Problem> {
     node.limits.take(Limited::Registrations, address, Now::read())?;
-    let tokens = node.router.register(request).await?;
+    let caller = LoginPair::new(address, &request.email).caller();
+    let tokens = node.router.register(request, caller).await?;
     Ok((StatusCode::CREATED, Json(tokens)))
 }
 
@@ -69,7 +70,7 @@ pub(super) async fn login(
     let (pair, now) = (LoginPair::new(address, &request.email), Now::read());
     node.limits.take(Limited::Logins, address, now)?;
     node.limits.begin_login(pair, now)?;
-    let outcome = node.router.login(request, now).await;
+    let outcome = node.router.login(request, pair.caller(), now).await;
     node.limits.end_login(&pair, &outcome);
     Ok(Json(outcome?))
 }
@@ -175,7 +176,7 @@ pub(super) async fn logout(
 
 /// Sets another password, and signs out everywhere but here.
 ///
-/// Needs the old one, or a login of the last five minutes.
+/// Needs the old one, or a login of the last five minutes. Wrong ones are limited and slowed down as failed logins are.
 #[utoipa::path(
     post,
     path = "/api/auth/password",
@@ -183,15 +184,29 @@ pub(super) async fn logout(
     request_body = ChangePasswordRequest,
     responses(
         (status = 204, description = "Changed"),
-        Refusals<(SignedIn, WithJson, InvalidCredentials, WithStepUp, UnlessProvisional, Conflict, Hashed)>,
+        Refusals<(
+            SignedIn, WithJson, InvalidCredentials, WithStepUp, UnlessProvisional, Conflict, RateLimited, Hashed,
+        )>,
     ),
 )]
 pub(super) async fn change_password(
     State(node): State<Arc<Node>>,
     caller: Caller,
+    address: AddressKey,
     JsonBody(request): JsonBody<ChangePasswordRequest>,
 ) -> Result<StatusCode, Problem> {
-    node.router.change_password(&caller, request, Now::read()).await?;
+    let now = Now::read();
+    node.limits.take(Limited::Logins, address, now)?;
+    // Without an address there is no password to guess.
+    let pair = node.router.address_of(&caller).await?.map(|typed| LoginPair::new(address, &typed));
+    if let Some(pair) = pair {
+        node.limits.begin_login(pair, now)?;
+    }
+    let outcome = node.router.change_password(&caller, request, now).await;
+    if let Some(pair) = pair {
+        node.limits.end_login(&pair, &outcome);
+    }
+    outcome?;
     Ok(StatusCode::NO_CONTENT)
 }
 

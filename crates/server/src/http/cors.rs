@@ -11,11 +11,12 @@ use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
     header::{
         ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-        ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+        ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN,
+        VARY,
     },
 };
 
-use super::origin::may_read;
+use super::origin::is_origin_allowed;
 use crate::{config::Config, node::Node};
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, DELETE");
@@ -43,7 +44,9 @@ pub(super) async fn share(State(node): State<Arc<Node>>, request: Request, next:
 fn readable_by(config: &Config, headers: &HeaderMap) -> Option<HeaderValue> {
     let mut shown = headers.get_all(ORIGIN).iter();
     let origin = shown.next().filter(|_| shown.next().is_none())?;
-    origin.to_str().is_ok_and(|origin| may_read(config, origin)).then(|| origin.clone())
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let is_allowed = origin.to_str().is_ok_and(|origin| is_origin_allowed(config, Some(origin), host));
+    is_allowed.then(|| origin.clone())
 }
 
 fn is_preflight(request: &Request) -> bool {

@@ -31,13 +31,22 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'u
 const KEPT: &str = "public, max-age=300";
 const JSON: &str = "application/json";
 
-/// `GET /openapi.json`, `GET /asyncapi.json`, `GET /protocol.schema.json` and `GET /docs`.
-pub(super) fn routes(document: OpenApi) -> Router<Arc<Node>> {
+/// The title of the page, in the library's words.
+const TITLE: &str = "<title>Swagger UI</title>";
+
+/// The page, and what it calls the server.
+struct Page {
+    config: Arc<Config<'static>>,
+    title: String,
+}
+
+/// `GET /openapi.json`, `GET /asyncapi.json`, `GET /protocol.schema.json` and `GET /docs`, of a server of this name.
+pub(super) fn routes(document: OpenApi, name: &str) -> Router<Arc<Node>> {
     let json: Option<Bytes> = openapi::finish(document).map(Bytes::from);
     let asyncapi = written(description::asyncapi());
     let schema = written(description::json_schema());
-    let config = Arc::new(page());
-    let page = Arc::clone(&config);
+    let page = Arc::new(Page::new(name));
+    let assets = Arc::clone(&page);
     Router::new()
         .route("/openapi.json", get(move || ready(described(json.clone()))))
         .route("/asyncapi.json", get(move || ready(described(asyncapi.clone()))))
@@ -47,7 +56,7 @@ pub(super) fn routes(document: OpenApi) -> Router<Arc<Node>> {
         .route(
             "/docs/{*file}",
             get(move |file: Result<Path<String>, PathRejection>| {
-                ready(file.map_err(|_| not_here()).and_then(|Path(file)| asset(&file, &config)))
+                ready(file.map_err(|_| not_here()).and_then(|Path(file)| asset(&file, &assets)))
             }),
         )
 }
@@ -56,9 +65,17 @@ fn written(document: serde_json::Result<Value>) -> Option<Bytes> {
     document.and_then(|document| serde_json::to_vec(&document)).ok().map(Bytes::from)
 }
 
-/// Without the validator, which is another host's.
-fn page() -> Config<'static> {
-    Config::new(["/openapi.json"]).validator_url("none")
+impl Page {
+    fn new(name: &str) -> Self {
+        // Without the validator, which is another host's.
+        let config = Arc::new(Config::new(["/openapi.json"]).validator_url("none"));
+        let name = name.replace('&', "&amp;").replace('<', "&lt;");
+        Self { config, title: format!("<title>{name}</title>") }
+    }
+
+    fn titled(&self, html: &[u8]) -> Vec<u8> {
+        String::from_utf8_lossy(html).replacen(TITLE, &self.title, 1).into_bytes()
+    }
 }
 
 fn described(json: Option<Bytes>) -> Result<impl IntoResponse, Problem> {
@@ -66,9 +83,9 @@ fn described(json: Option<Bytes>) -> Result<impl IntoResponse, Problem> {
     Ok(([(CONTENT_TYPE, JSON), (CACHE_CONTROL, KEPT)], json))
 }
 
-fn asset(file: &str, config: &Arc<Config<'static>>) -> Result<impl IntoResponse + use<>, Problem> {
+fn asset(file: &str, page: &Page) -> Result<impl IntoResponse + use<>, Problem> {
     let failed = || Problem::new(ErrorCode::Internal, "the server failed");
-    let found = serve(file, Arc::clone(config)).map_err(|_| failed())?;
+    let found = serve(file, Arc::clone(&page.config)).map_err(|_| failed())?;
     let file = found.ok_or_else(not_here)?;
     let kind = HeaderValue::from_str(&file.content_type).map_err(|_| failed())?;
     let headers: [(HeaderName, HeaderValue); 5] = [
@@ -78,7 +95,9 @@ fn asset(file: &str, config: &Arc<Config<'static>>) -> Result<impl IntoResponse 
         (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     ];
-    Ok((headers, file.bytes))
+    let is_page = file.content_type.starts_with("text/html");
+    let bytes = if is_page { page.titled(&file.bytes) } else { file.bytes.into_owned() };
+    Ok((headers, bytes))
 }
 
 fn not_here() -> Problem {

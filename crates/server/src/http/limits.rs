@@ -19,10 +19,11 @@ use super::{
 };
 use crate::{
     clock::Now,
+    email,
     metrics::Metrics,
     node::Node,
     rate::{AddressKey, Buckets, Limit, Rate, Slowdown, Wait},
-    router::Denied,
+    router::{Denied, HashCaller},
 };
 
 /// What is limited by address.
@@ -131,8 +132,14 @@ impl Limits {
 }
 
 impl LoginPair {
+    /// All spellings of a typed address are one.
     pub(super) fn new(address: AddressKey, typed: &str) -> Self {
-        Self { address, typed: Sha256::digest(typed.to_lowercase()).into() }
+        Self { address, typed: Sha256::digest(email::composed(typed)).into() }
+    }
+
+    /// As whom the router knows the two together.
+    pub(super) const fn caller(&self) -> HashCaller {
+        HashCaller::Login { address: self.address, typed: self.typed }
     }
 }
 
@@ -185,6 +192,8 @@ mod tests {
         };
         assert_eq!((0..9).filter(|_| fails(pair(1, "Ann@aldis.example"))).count(), 5);
         assert!(!fails(pair(1, "ann@ALDIS.example")), "in any case");
+        assert_eq!(pair(1, "re\u{301}n@b"), pair(1, "R\u{c9}n@b"), "in any spelling");
+        assert_ne!(pair(1, "ann@b").caller(), pair(2, "ann@b").caller());
         assert!(fails(pair(2, "ann@aldis.example")) && fails(pair(1, "bob@aldis.example")));
     }
 

@@ -1,15 +1,11 @@
 //! Which web pages may call: `Origin`, compared exactly.
 
 use super::loopback::loopback;
-use crate::config::Config;
+use crate::config::{AllowedOrigin, Config};
 
-/// Whether a page may read what the HTTP API answers.
-pub(super) fn may_read(config: &Config, origin: &str) -> bool {
-    is_listed(config, origin) || is_loopback_origin(origin)
-}
-
-/// Whether an upgrade may go on that shows this `Origin` and `Host`. What is no web page shows no origin.
-pub(crate) fn socket_origin_allowed(config: &Config, origin: Option<&str>, host: Option<&str>) -> bool {
+/// Whether a request may go on that shows this `Origin` and `Host`: a socket is opened, or a page may read the answer.
+/// What is no web page shows no origin.
+pub(crate) fn is_origin_allowed(config: &Config, origin: Option<&str>, host: Option<&str>) -> bool {
     let Some(origin) = origin else { return true };
     is_listed(config, origin)
         || is_own(config, origin, host)
@@ -23,7 +19,12 @@ fn is_loopback_origin(origin: &str) -> bool {
 }
 
 fn is_listed(config: &Config, origin: &str) -> bool {
-    config.allowed_origins.iter().any(|listed| listed.as_str() == origin)
+    config.allowed_origins.iter().any(|listed| match listed {
+        AllowedOrigin::Exact(listed) => listed.as_str() == origin,
+        AllowedOrigin::Loopback => is_loopback_origin(origin),
+        AllowedOrigin::Null => origin == AllowedOrigin::NULL,
+        AllowedOrigin::File => origin == AllowedOrigin::FILE,
+    })
 }
 
 /// Only a loopback `Host` is taken for the server's name: any other may be a stranger's that resolves to this machine.
@@ -41,40 +42,66 @@ mod tests {
 
     const HOST: Option<&str> = Some("127.0.0.1:8000");
 
+    fn allows(config: &Config, origin: &str) -> bool {
+        is_origin_allowed(config, Some(origin), HOST)
+    }
+
     #[test]
-    fn loopback_pages_may_do_everything_while_no_list_is_set() {
+    fn loopback_pages_are_allowed_while_no_list_is_set() {
         let config = config(&[]);
         for origin in ["http://localhost:3000", "https://127.0.0.1", "http://[::1]:80"] {
-            assert!(
-                may_read(&config, origin) && socket_origin_allowed(&config, Some(origin), HOST),
-                "{origin}"
-            );
+            assert!(allows(&config, origin), "{origin}");
         }
-        for origin in
-            ["https://evil.example", "null", "ftp://localhost", "localhost", "http://localhost/", ""]
-        {
-            assert!(!may_read(&config, origin), "{origin}");
-            assert!(!socket_origin_allowed(&config, Some(origin), HOST), "{origin}");
+        for origin in [
+            "https://evil.example",
+            "null",
+            "file://",
+            "ftp://localhost",
+            "localhost",
+            "http://localhost/",
+            "",
+        ] {
+            assert!(!allows(&config, origin), "{origin}");
         }
-        assert!(socket_origin_allowed(&config, None, HOST));
+        assert!(is_origin_allowed(&config, None, HOST));
     }
 
     #[test]
-    fn a_list_is_exact_and_shuts_loopback_pages_out_of_sockets() {
+    fn a_list_is_exact() {
         let config = config(&["--allowed-origins", "https://app.example"]);
-        assert!(socket_origin_allowed(&config, Some("https://app.example"), HOST));
-        assert!(may_read(&config, "http://localhost:3000"));
-        for origin in ["http://localhost:3000", "http://app.example", "https://app.example:8443"] {
-            assert!(!socket_origin_allowed(&config, Some(origin), HOST), "{origin}");
+        assert!(allows(&config, "https://app.example"));
+        for origin in
+            ["http://localhost:3000", "http://app.example", "https://app.example:8443", "null", "file://"]
+        {
+            assert!(!allows(&config, origin), "{origin}");
         }
     }
 
     #[test]
-    fn the_servers_own_pages_may_always_open_sockets() {
+    fn a_list_for_production_locked_out_the_development_server() {
+        let config = config(&["--allowed-origins", "https://app.example,loopback"]);
+        for origin in ["https://app.example", "http://localhost:3000", "https://[::1]"] {
+            assert!(allows(&config, origin), "{origin}");
+        }
+        assert!(!allows(&config, "http://localhost.evil.example"));
+    }
+
+    #[test]
+    fn pages_without_an_origin_are_allowed_by_name() {
+        let config = config(&["--allowed-origins", "null,file://"]);
+        assert!(allows(&config, "null") && allows(&config, "file://"));
+        for origin in ["NULL", "file:///", "file://localhost", "http://localhost"] {
+            assert!(!allows(&config, origin), "{origin}");
+        }
+    }
+
+    #[test]
+    fn the_servers_own_pages_are_always_allowed() {
         let config =
             config(&["--public-origin", "https://aldis.example", "--allowed-origins", "https://app.example"]);
-        assert!(socket_origin_allowed(&config, Some("https://aldis.example"), HOST));
-        assert!(socket_origin_allowed(&config, Some("http://127.0.0.1:8000"), HOST));
-        assert!(!socket_origin_allowed(&config, Some("http://evil.example"), Some("evil.example")));
+        assert!(allows(&config, "https://aldis.example"));
+        assert!(allows(&config, "http://127.0.0.1:8000"));
+        let evil = "http://evil.example";
+        assert!(!is_origin_allowed(&config, Some(evil), Some("evil.example")));
     }
 }

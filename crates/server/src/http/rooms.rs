@@ -34,7 +34,6 @@ use crate::{node::Node, router::Caller, store::Revisions};
 pub(super) struct MessagesQuery {
     /// Only what has a higher number.
     #[serde(default, deserialize_with = "whole::query::number")]
-    #[param(maximum = 9_007_199_254_740_991_i64)]
     since_seq: Option<u64>,
     /// How many at the most: 100 where none is given, cut to 500; 0 is refused.
     #[serde(default, deserialize_with = "whole::query::count")]

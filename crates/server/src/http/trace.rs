@@ -1,5 +1,7 @@
 //! An id for every request, and one line in the log for it.
 
+use std::borrow::Cow;
+
 use axum::{extract::Request, middleware::Next, response::Response};
 use http::{HeaderName, HeaderValue};
 use tracing::Instrument;
@@ -15,11 +17,37 @@ pub(super) async fn trace(request: Request, next: Next) -> Response {
     let start = Now::read().tick;
     let mut buffer = Uuid::encode_buffer();
     let id: &str = Uuid::now_v7().simple().encode_lower(&mut buffer);
-    let span =
-        tracing::info_span!("request", id, method = request.method().as_str(), path = request.uri().path());
+    let path = shown(request.uri().path());
+    let span = tracing::info_span!("request", id, method = request.method().as_str(), path = &*path);
     let mut response = next.run(request).instrument(span.clone()).await;
     let status = response.status().as_u16();
     tracing::debug!(parent: &span, status, ms = Now::read().tick - start, "answered");
     response.headers_mut().extend(HeaderValue::from_str(id).map(|id| (X_REQUEST_ID, id)));
     response
+}
+
+/// The path without email addresses, by which some calls name a user.
+fn shown(path: &str) -> Cow<'_, str> {
+    let is_address = |segment: &str| segment.contains('@') || segment.contains("%40");
+    if !is_address(path) {
+        return Cow::Borrowed(path);
+    }
+    let shown = path.split('/').map(|segment| if is_address(segment) { HIDDEN } else { segment });
+    Cow::Owned(shown.collect::<Vec<_>>().join("/"))
+}
+
+const HIDDEN: &str = "***";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_in_a_path_was_logged() {
+        for address in ["ann@aldis.example", "ann%40aldis.example", "%61nn%40aldis.example"] {
+            let path = format!("/api/contacts/{address}/request");
+            assert_eq!(shown(&path), "/api/contacts/***/request");
+        }
+        assert_eq!(shown("/api/rooms/kitchen"), "/api/rooms/kitchen");
+    }
 }

@@ -1,6 +1,6 @@
 //! Accounts made and signed in to over HTTP.
 
-use aldis_auth::{AuthError, ChallengeBinding, PublicKey};
+use aldis_auth::{AuthError, ChallengeBinding, PublicKey, SecondFactor};
 use aldis_protocol::{
     DeviceId, ErrorCode, UserId,
     api::{ChallengeRequest, ChallengeResponse, LoginRequest, RegisterRequest, TokenResponse, VerifyRequest},
@@ -10,7 +10,9 @@ use uuid::Uuid;
 use super::{
     Denied, Router,
     identity::{ACCOUNT_DELETED, DISABLED},
+    passwords::{HashCaller, Leave},
     tokens::Login,
+    totp::shown_factor,
 };
 use crate::{
     clock::{Now, unix_ms_i64},
@@ -55,18 +57,36 @@ const BAD_PASSWORD: Denied = Denied::new(
 );
 const BAD_EMAIL: Denied = Denied::new(
     ErrorCode::BadRequest,
-    "`email` is an address with one @ and without blanks, of at most 254 bytes",
+    "`email` is an address with one @ and without blanks or invisible characters, of at most 254 bytes",
 );
+const ADDRESS_TAKEN: Denied =
+    Denied::new(ErrorCode::Conflict, "the address has an account; sign in, or take another");
+
+/// An attempt to sign in by password.
+struct Attempt<'a> {
+    request: &'a LoginRequest,
+    leave: &'a Leave,
+    factor: Option<&'a SecondFactor>,
+}
 
 impl Router {
     /// Makes an account with an address and a password.
-    pub(crate) async fn register(&self, request: RegisterRequest) -> Result<TokenResponse, Denied> {
+    pub(crate) async fn register(
+        &self,
+        request: RegisterRequest,
+        caller: HashCaller,
+    ) -> Result<TokenResponse, Denied> {
         if self.settings.registration == Registration::Closed {
             return Err(Denied::new(ErrorCode::RegistrationClosed, "this server takes no new accounts"));
         }
-        let email = canonical_email(&request.email)?;
+        let email = email::of_new_account(&request.email).ok_or(BAD_EMAIL)?;
         self.passwords.check(request.password.expose()).map_err(|_| BAD_PASSWORD)?;
-        let hash = self.passwords.hash(request.password.expose().to_owned()).await?;
+        let leave = self.passwords.admit(caller)?;
+        let hash = self.passwords.hash(&leave, request.password.expose().to_owned()).await?;
+        // An older account may be kept in another spelling of the address.
+        if self.store.find_email_account(&email).await?.is_some() {
+            return Err(ADDRESS_TAKEN);
+        }
         let user = UserId::new(Uuid::now_v7());
         match self.store.create_account(user, &email, &hash, unix_ms_i64()).await? {
             AccountCreation::Created => {
@@ -74,46 +94,53 @@ impl Router {
                 let login = Login { user, device: None, fingerprint: None, proof, second_factor: false };
                 self.begin_family(login).await?.ok_or(ACCOUNT_DELETED)
             }
-            AccountCreation::EmailTaken => {
-                Err(Denied::new(ErrorCode::Conflict, "the address has an account; sign in, or take another"))
-            }
+            AccountCreation::EmailTaken => Err(ADDRESS_TAKEN),
         }
     }
 
     /// Signs in by address and password. A wrong address does the same work as a wrong password.
-    pub(crate) async fn login(&self, request: LoginRequest, now: Now) -> Result<TokenResponse, Denied> {
+    pub(crate) async fn login(
+        &self,
+        request: LoginRequest,
+        caller: HashCaller,
+        now: Now,
+    ) -> Result<TokenResponse, Denied> {
+        let factor = shown_factor(request.totp_code.as_ref())?;
+        let leave = self.passwords.admit(caller)?;
+        let attempt = Attempt { request: &request, leave: &leave, factor: factor.as_ref() };
         let mut settled = Settled::default();
-        match self.try_login(&request, &mut settled, now).await? {
+        match self.try_login(&attempt, &mut settled, now).await? {
             Some(tokens) => Ok(tokens),
             // The stored hash was replaced meanwhile: by a new password, or by another login with the same one.
-            None => self.try_login(&request, &mut settled, now).await?.ok_or(WRONG_CREDENTIALS),
+            None => self.try_login(&attempt, &mut settled, now).await?.ok_or(WRONG_CREDENTIALS),
         }
     }
 
     async fn try_login(
         &self,
-        request: &LoginRequest,
+        attempt: &Attempt<'_>,
         settled: &mut Settled,
         now: Now,
     ) -> Result<Option<TokenResponse>, Denied> {
-        let account = match canonical_email(&request.email) {
-            Ok(email) => self.store.find_email_account(&email).await?,
-            Err(_) => None,
+        let Attempt { request, leave, factor } = attempt;
+        let account = match email::canonical(&request.email) {
+            Some(email) => self.store.find_email_account(&email).await?,
+            None => None,
         };
         let password = request.password.expose().to_owned();
         let stored = account.as_ref().map(|account| account.password_hash.clone());
-        let verdict = self.passwords.verify(password.clone(), stored).await?;
+        let verdict = self.passwords.verify(leave, password.clone(), stored, &request.email).await?;
         let Some(mut account) = account.filter(|_| verdict.matches) else { return Err(WRONG_CREDENTIALS) };
         if account.disabled_at_ms.is_some() {
             return Err(DISABLED);
         }
         if verdict.needs_rehash {
-            let fresh = self.passwords.hash(password).await?;
+            let fresh = self.passwords.rehash(leave, password).await?;
             self.store.replace_password_hash(account.user_id, &account.password_hash, &fresh).await?;
             account.password_hash = fresh;
         }
         if settled.user != Some(account.user_id) {
-            let second_factor = self.require_factor(account.user_id, request.totp_code.as_ref(), now).await?;
+            let second_factor = self.require_factor(account.user_id, *factor, now).await?;
             *settled = Settled { user: Some(account.user_id), second_factor };
         }
         self.begin_family(Login {
@@ -152,6 +179,7 @@ impl Router {
         address: AddressKey,
         now: Now,
     ) -> Result<SignedIn, Denied> {
+        let factor = shown_factor(request.totp_code.as_ref())?;
         let shown = ShownKey {
             public_key: &request.public_key,
             device_id: request.device_id.as_ref(),
@@ -159,7 +187,7 @@ impl Router {
             signature: &request.signature,
         };
         let key = self.prove_key(&shown, audience, now).await?;
-        self.sign_in_by_key(&key, request, address, now).await
+        self.sign_in_by_key(&key, request.device_id.as_ref(), factor.as_ref(), address, now).await
     }
 
     /// Whether the answer to a challenge proves possession of its key. The challenge is used up.
@@ -186,14 +214,14 @@ impl Router {
     async fn sign_in_by_key(
         &self,
         key: &PublicKey,
-        request: &VerifyRequest,
+        device: Option<&DeviceId>,
+        factor: Option<&SecondFactor>,
         address: AddressKey,
         now: Now,
     ) -> Result<SignedIn, Denied> {
-        let Some(device) = &request.device_id else {
+        let Some(device) = device else {
             let (identity, created) = self.account_of_key(key, address, now).await?;
-            let second_factor =
-                self.require_factor(identity.user_id, request.totp_code.as_ref(), now).await?;
+            let second_factor = self.require_factor(identity.user_id, factor, now).await?;
             let by_key = Login {
                 user: identity.user_id,
                 device: None,
@@ -211,7 +239,7 @@ impl Router {
                 (owner.user_id, LoginProof::DeviceKey(key.as_bytes()), false)
             }
             (Some(owner), Some(identity)) if identity.user_id == owner.user_id => {
-                let shown = self.require_factor(owner.user_id, request.totp_code.as_ref(), now).await?;
+                let shown = self.require_factor(owner.user_id, factor, now).await?;
                 (owner.user_id, LoginProof::IdentityKey(key.as_bytes()), shown)
             }
             _ => {
@@ -243,7 +271,7 @@ pub(super) fn parse_key(bytes: &[u8; 32]) -> Result<PublicKey, Denied> {
     })
 }
 
-/// The address in lower case, if it is one.
+/// The address of an account in lower case, if it is one.
 pub(super) fn canonical_email(text: &str) -> Result<String, Denied> {
     email::canonical(text).ok_or(BAD_EMAIL)
 }

@@ -1,7 +1,7 @@
 //! Who somebody is: the handshake's questions, answered from the keys, the tokens and the store.
 
-use aldis_auth::{Claims, PublicKey};
-use aldis_protocol::{AlertKind, DeviceId, ErrorCode, Fingerprint, PendingRotation, Secret, UserId};
+use aldis_auth::{Claims, PublicKey, SecondFactor};
+use aldis_protocol::{AlertKind, DeviceId, ErrorCode, Fingerprint, PendingRotation, UserId};
 use uuid::Uuid;
 
 use super::{
@@ -28,7 +28,7 @@ pub(crate) struct TokenProof {
 pub(crate) struct KeyProof {
     pub(crate) key: PublicKey,
     pub(crate) device_id: Option<DeviceId>,
-    pub(crate) totp_code: Option<Secret<'static>>,
+    pub(crate) factor: Option<SecondFactor>,
 }
 
 /// Whom a key proves, and the second factor that is due from him before a new session of his begins.
@@ -170,7 +170,7 @@ impl Router {
         address: AddressKey,
         now: Now,
     ) -> Result<ProvedByKey, Denied> {
-        let KeyProof { key, device_id, totp_code } = proof;
+        let KeyProof { key, device_id, factor } = proof;
         let proved_at = self.revocations.last();
         let proved = |user, device, fingerprint, due| {
             let identity = Identity { user, device, fingerprint, token: None, family: None, proved_at };
@@ -178,7 +178,7 @@ impl Router {
         };
         let Some(device) = device_id else {
             let (user, fingerprint) = self.owner_of_key(&key, address, now).await?;
-            let due = self.factor_due(user, totp_code, now).await?;
+            let due = self.factor_due(user, factor, now).await?;
             return Ok(proved(user, ephemeral(), Some(fingerprint), due));
         };
         match self.find_device(&device, now).await? {
@@ -190,14 +190,14 @@ impl Router {
             }
             Some(owner) => {
                 let (user, fingerprint) = self.device_of_identity(owner, &key, now).await?;
-                let due = self.factor_due(user, totp_code, now).await?;
+                let due = self.factor_due(user, factor, now).await?;
                 Ok(proved(user, device, fingerprint, due))
             }
             None if device.is_ephemeral() => Err(UNKNOWN_DEVICE),
             None => {
                 let (user, fingerprint) = self.owner_of_key(&key, address, now).await?;
                 // No session waits for a device that is not there, and nothing is made for half a proof.
-                let second_factor = self.require_factor(user, totp_code.as_ref(), now).await?;
+                let second_factor = self.require_factor(user, factor.as_ref(), now).await?;
                 let credential = Credential::identity_key(user, *key.as_bytes(), second_factor);
                 // Boxed, as it is rare and large: every handshake would have its size.
                 Box::pin(self.register_by_name(&credential, &device)).await?;

@@ -1,38 +1,86 @@
 //! Password hashing: off the async threads, a bounded few at a time, with a bounded queue before them.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use aldis_auth::{PasswordHasher, Verdict};
-use aldis_protocol::ErrorCode;
+use aldis_auth::{HashKind, HashShares, KeyRing, PasswordHasher, SubKey, Verdict};
+use aldis_protocol::{ErrorCode, UserId};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 
-use super::Denied;
-use crate::metrics::Metrics;
+use super::{Denied, Router};
+use crate::{
+    email,
+    metrics::Metrics,
+    rate::{AddressKey, Limit, Placed, Places},
+    store::StoreError,
+};
 
 /// Callers that may wait or be served; the next is told to come back.
 const QUEUE: usize = 64;
 /// How long a caller waits for its turn.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Hashes that one caller may have under way or waiting.
+const HASHES_PER_CALLER: usize = 2;
 
 const BUSY: Denied = Denied::new(ErrorCode::Overloaded, "too many sign-ins at once; try again in a moment");
 const FAILED: Denied = Denied::new(ErrorCode::Internal, "the server failed");
+const TOO_MANY: Denied = Denied {
+    retry_after: Some(1),
+    ..Denied::new(ErrorCode::RateLimited, "two passwords are being checked already; wait for their answers")
+};
+
+/// For whom a password is hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum HashCaller {
+    /// A signed-in user.
+    User(UserId),
+    /// A typed address, as a digest, together with the caller's. Never the typed address alone, which strangers can name.
+    Login { address: AddressKey, typed: [u8; 32] },
+}
+
+/// A caller's leave to have passwords hashed. It counts until the last hash is done, also where the caller has gone.
+#[derive(Debug, Clone)]
+pub(super) struct Leave(#[expect(dead_code, reason = "it is held")] Arc<Placed<HashCaller>>);
 
 /// The hashing of one node.
 pub(super) struct Passwords {
     hasher: PasswordHasher,
     metrics: Arc<Metrics>,
+    callers: Arc<Places<HashCaller>>,
+    hashes_per_caller: usize,
     queue: Arc<Semaphore>,
     workers: Arc<Semaphore>,
+    decoys: Decoys,
+}
+
+/// What addresses without an account cost.
+struct Decoys {
+    key: SubKey,
+    shares: Mutex<Arc<HashShares>>,
 }
 
 impl Passwords {
-    pub(super) fn new(hasher: PasswordHasher, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(
+        hasher: PasswordHasher,
+        ring: &KeyRing,
+        metrics: Arc<Metrics>,
+        has_rate_limits: bool,
+    ) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let (queue, workers) = (Arc::new(Semaphore::new(QUEUE)), Arc::new(Semaphore::new(cores)));
-        Self { hasher, metrics, queue, workers }
+        Self {
+            hasher,
+            metrics,
+            callers: Places::new(),
+            hashes_per_caller: if has_rate_limits { HASHES_PER_CALLER } else { usize::MAX },
+            queue: Arc::new(Semaphore::new(QUEUE)),
+            workers: Arc::new(Semaphore::new(cores)),
+            decoys: Decoys { key: ring.current().sub_key("decoy-hashes"), shares: Mutex::default() },
+        }
     }
 
     /// How many callers are served or wait.
@@ -45,28 +93,53 @@ impl Passwords {
         self.hasher.check(password)
     }
 
+    /// Lets a caller have passwords hashed, unless two are under way.
+    pub(super) fn admit(&self, caller: HashCaller) -> Result<Leave, Denied> {
+        let placed = self.callers.take(caller, 1, self.hashes_per_caller).ok_or_else(|| {
+            self.metrics.limited(Limit::PasswordHashes);
+            TOO_MANY
+        })?;
+        Ok(Leave(Arc::new(placed)))
+    }
+
     /// A new password's hash.
-    pub(super) async fn hash(&self, password: String) -> Result<String, Denied> {
+    pub(super) async fn hash(&self, leave: &Leave, password: String) -> Result<String, Denied> {
         let hasher = self.hasher;
-        let hashed = self.work(move || hasher.hash(&password, &mut rand::rng())).await?;
-        hashed.map_err(|error| {
-            tracing::error!(%error, "cannot hash a password");
-            FAILED
-        })
+        let hashed = self.work(leave, move || hasher.hash(&password, &mut rand::rng())).await?;
+        hashed.map_err(failed)
     }
 
-    /// Whether a password is the stored one. Without a stored one it takes as long, and is not.
-    pub(super) async fn verify(&self, password: String, stored: Option<String>) -> Result<Verdict, Denied> {
+    /// A fresh hash of a password whose old one verified.
+    pub(super) async fn rehash(&self, leave: &Leave, password: String) -> Result<String, Denied> {
         let hasher = self.hasher;
-        self.work(move || hasher.verify(&password, stored.as_deref())).await
+        let hashed = self.work(leave, move || hasher.rehash(&password, &mut rand::rng())).await?;
+        hashed.map_err(failed)
     }
 
-    async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Denied> {
+    /// Whether a password is the stored one. Without a stored one it takes as long as some account's, and is not: which
+    /// kind of hash it costs depends on the address.
+    pub(super) async fn verify(
+        &self,
+        leave: &Leave,
+        password: String,
+        stored: Option<String>,
+        address: &str,
+    ) -> Result<Verdict, Denied> {
+        let (hasher, decoy) = (self.hasher, self.decoys.of(address).unwrap_or(self.hasher.kind()));
+        self.work(leave, move || hasher.verify(&password, stored.as_deref(), decoy)).await
+    }
+
+    async fn work<T: Send + 'static>(
+        &self,
+        leave: &Leave,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Denied> {
+        let leave = leave.clone();
         let _place = Arc::clone(&self.queue).try_acquire_owned().map_err(|_| BUSY)?;
         let turn = self.turn().await?;
         self.metrics.password_hashes.add();
         tokio::task::spawn_blocking(move || {
-            let _turn = turn;
+            let _held = (turn, leave);
             work()
         })
         .await
@@ -78,5 +151,80 @@ impl Passwords {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_)) | Err(_) => Err(BUSY),
         }
+    }
+}
+
+impl Router {
+    /// Counts the kinds of stored hashes anew, so that an address without an account costs what some account costs.
+    pub(crate) async fn count_hash_kinds(&self) -> Result<(), StoreError> {
+        let shares = Arc::new(HashShares::new(self.store.hash_kinds().await?));
+        *self.passwords.decoys.shares.lock().unwrap_or_else(PoisonError::into_inner) = shares;
+        Ok(())
+    }
+}
+
+impl Decoys {
+    fn of(&self, address: &str) -> Option<HashKind> {
+        let shares = Arc::clone(&self.shares.lock().unwrap_or_else(PoisonError::into_inner));
+        shares.draw(&self.key, &email::composed(address))
+    }
+}
+
+fn failed(error: aldis_auth::PasswordError) -> Denied {
+    tracing::error!(%error, "cannot hash a password");
+    FAILED
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use aldis_auth::RootKey;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn passwords() -> Passwords {
+        let ring = KeyRing::new(RootKey::new([1; 32]));
+        Passwords::new(PasswordHasher::Argon2id, &ring, Arc::new(Metrics::new()), true)
+    }
+
+    const fn user(number: u128) -> HashCaller {
+        HashCaller::User(UserId::new(Uuid::from_u128(number)))
+    }
+
+    #[test]
+    fn a_hundred_connections_of_one_user_kept_everybody_from_signing_in() {
+        let passwords = passwords();
+        let held: Vec<_> = (0..100).map(|_| passwords.admit(user(1))).collect();
+        assert_eq!(held.iter().filter(|admitted| admitted.is_ok()).count(), HASHES_PER_CALLER);
+        assert!(held.iter().flat_map(|admitted| admitted.as_ref().err()).all(|denied| *denied == TOO_MANY));
+        assert!(passwords.admit(user(2)).is_ok(), "others are admitted");
+        let address = std::net::IpAddr::from([192, 0, 2, 1]).into();
+        assert!(passwords.admit(HashCaller::Login { address, typed: [1; 32] }).is_ok());
+        drop(held);
+        assert!(passwords.admit(user(1)).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_hangs_up_has_its_hash_under_way_still() {
+        let passwords = passwords();
+        let (begun, has_begun) = sync_channel(1);
+        let (finish, is_finished) = sync_channel::<()>(0);
+        let leave = passwords.admit(user(1)).unwrap();
+        let work = passwords.work(&leave, move || {
+            begun.send(()).unwrap();
+            let _ = is_finished.recv();
+        });
+        assert!(timeout(Duration::from_millis(1), work).await.is_err(), "the caller does not wait");
+        drop(leave);
+        has_begun.recv().unwrap();
+        let second = passwords.admit(user(1)).unwrap();
+        assert!(passwords.admit(user(1)).is_err(), "the hash is the first");
+        drop(finish);
+        while passwords.admit(user(1)).is_err() {
+            tokio::task::yield_now().await;
+        }
+        drop(second);
     }
 }

@@ -138,7 +138,7 @@ impl Parts for RoomReading {
 
     async fn next(&mut self) -> Result<ListPart<RoomMessage, RoomReadingEnd>, Denied> {
         let Self { router, name, since_seq, first_seq, room } = self;
-        let RoomPage { messages, complete, first_seq: first } =
+        let RoomPage { messages, complete, first_seq: first, .. } =
             router.room_page(name, *since_seq, room.messages, room.part()).await?;
         let bytes = |message: &aldis_protocol::HistoryMessage<'_>| {
             message.message.payload.as_bytes().len() + BYTES_AROUND_MESSAGE + name.as_str().len()

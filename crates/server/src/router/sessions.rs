@@ -2,7 +2,7 @@
 
 use aldis_protocol::{AlertKind, DeviceId, ErrorCode, api::ChangePasswordRequest};
 
-use super::{Caller, Denied, Outlet, Router};
+use super::{Caller, Denied, Outlet, Router, passwords::HashCaller};
 use crate::{
     clock::{Now, unix_ms_i64},
     store::{Credential, Notice, PasswordChange},
@@ -51,6 +51,11 @@ impl Router {
         Ok(())
     }
 
+    /// The address that the caller signs in with, if there is one.
+    pub(crate) async fn address_of(&self, caller: &Caller) -> Result<Option<String>, Denied> {
+        Ok(self.store.email_of(caller.user).await?)
+    }
+
     /// Sets another password, and signs the caller out everywhere but here.
     pub(crate) async fn change_password(
         &self,
@@ -62,15 +67,16 @@ impl Router {
         let ChangePasswordRequest { old_password, new_password } = request;
         let credential = if old_password.is_some() { caller.credential() } else { caller.step_up(now)? };
         self.passwords.check(new_password.expose()).map_err(|_| BAD_PASSWORD)?;
-        let stored = self.store.password_hash_of(caller.user).await?;
+        // An account without a password costs no hash.
+        let stored = self.store.password_hash_of(caller.user).await?.ok_or(NO_PASSWORD)?;
+        let leave = self.passwords.admit(HashCaller::User(caller.user))?;
         if let Some(old) = old_password {
-            let verdict = self.passwords.verify(old.expose().to_owned(), stored.clone()).await?;
-            if !verdict.matches {
+            let old = old.expose().to_owned();
+            if !self.passwords.verify(&leave, old, Some(stored.clone()), "").await?.matches {
                 return Err(WRONG_PASSWORD);
             }
         }
-        let stored = stored.ok_or(NO_PASSWORD)?;
-        let fresh = self.passwords.hash(new_password.expose().to_owned()).await?;
+        let fresh = self.passwords.hash(&leave, new_password.expose().to_owned()).await?;
         match self.store.change_password(&credential, &stored, &fresh, unix_ms_i64()).await? {
             PasswordChange::Done => self.revoked().await,
             PasswordChange::Overtaken => return Err(PASSWORD_CHANGED),

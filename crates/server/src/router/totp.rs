@@ -26,17 +26,19 @@ pub(super) struct SecondFactors {
 #[derive(Debug)]
 pub(crate) struct FactorDue {
     user: UserId,
-    code: Option<Secret<'static>>,
+    shown: Option<SecondFactor>,
 }
 
-/// Whom authenticator apps show beside the account.
-const ISSUER: &str = "Aldis";
 const PURPOSE: &str = "totp";
 
 const TOTP_CHANGED: Notice = Notice::of_account(AlertKind::TotpChanged);
 
 pub(super) const FACTOR_REQUIRED: Denied =
     Denied::new(ErrorCode::TotpRequired, "this account has a second factor; add `totp_code`");
+const MALFORMED: Denied = Denied::new(
+    ErrorCode::BadRequest,
+    "`totp_code` (or `code`) is six digits as the app shows them, or a recovery code",
+);
 const INVALID: Denied =
     Denied::new(ErrorCode::InvalidTotp, "the code is wrong or was used before; wait for the app's next one");
 /// The wait until the oldest wrong code counts no more, at the most.
@@ -48,6 +50,16 @@ const IN_FORCE: Denied =
     Denied::new(ErrorCode::Conflict, "a second factor is in force; remove it before you enroll another");
 const NOT_ENROLLED: Denied = Denied::new(ErrorCode::NotFound, "there is no second factor; enroll one first");
 const FAILED: Denied = Denied::new(ErrorCode::Internal, "the server failed");
+
+/// The second factor that somebody shows when they sign in; an empty code is none.
+pub(crate) fn shown_factor(code: Option<&Secret<'_>>) -> Result<Option<SecondFactor>, Denied> {
+    let code = code.map(Secret::expose).filter(|code| !code.trim().is_empty());
+    code.map(parse).transpose()
+}
+
+fn parse(code: &str) -> Result<SecondFactor, Denied> {
+    SecondFactor::parse(code).map_err(|_| MALFORMED)
+}
 
 impl Router {
     /// Gives the caller a new secret and recovery codes, in force once a first code was verified.
@@ -65,8 +77,8 @@ impl Router {
         }
         Ok(TotpEnrollment {
             secret: secret.to_base32(),
-            otpauth_uri: secret.otpauth_uri(ISSUER, &account),
-            qr_svg: secret.qr_svg(ISSUER, &account).map_err(|_| FAILED)?,
+            otpauth_uri: secret.otpauth_uri(&self.settings.name, &account),
+            qr_svg: secret.qr_svg(&self.settings.name, &account).map_err(|_| FAILED)?,
             recovery_codes: codes.iter().map(RecoveryCode::to_text).collect(),
         })
     }
@@ -75,8 +87,9 @@ impl Router {
     pub(crate) async fn verify_totp(&self, caller: &Caller, code: &str, now: Now) -> Result<(), Denied> {
         self.forbid_while_provisional(caller, now).await?;
         let credential = caller.step_up(now)?;
+        // A recovery code does not show that the app has the secret.
+        let shown = Some(parse(code)?).filter(|shown| matches!(shown, SecondFactor::Totp(_)));
         let was_in_force = self.store.has_second_factor(caller.user).await?;
-        let shown = TotpCode::parse(code).map(SecondFactor::Totp).ok();
         self.change_factor(&credential, FactorChange::Confirmation, shown, now).await?;
         self.known.forget(caller.user);
         if !was_in_force {
@@ -89,7 +102,7 @@ impl Router {
     pub(crate) async fn remove_totp(&self, caller: &Caller, code: &str, now: Now) -> Result<(), Denied> {
         self.forbid_while_provisional(caller, now).await?;
         let credential = caller.step_up(now)?;
-        let shown = SecondFactor::parse(code).ok();
+        let shown = Some(parse(code)?);
         self.change_factor(&credential, FactorChange::Removal, shown, now).await?;
         self.known.forget(caller.user);
         self.notify(caller.user, TOTP_CHANGED, &[]).await;
@@ -99,12 +112,11 @@ impl Router {
     /// Takes the second factor that was due. Says whether it was shown: it may have been removed since it was found to be
     /// due.
     pub(crate) async fn settle(&self, due: FactorDue, now: Now) -> Result<bool, Denied> {
-        let Some(code) = due.code else {
+        let Some(shown) = due.shown else {
             self.refuse_without_code(due.user).await?;
             return Ok(false);
         };
-        let shown = SecondFactor::parse(code.expose()).ok();
-        match self.use_factor(due.user, shown, now).await {
+        match self.use_factor(due.user, Some(shown), now).await {
             Ok(()) => Ok(true),
             Err(denied) if denied == NOT_ENROLLED => Ok(false),
             Err(denied) => Err(denied),
@@ -120,11 +132,11 @@ impl Router {
     pub(super) async fn factor_due(
         &self,
         user: UserId,
-        code: Option<Secret<'static>>,
+        shown: Option<SecondFactor>,
         now: Now,
     ) -> Result<Option<FactorDue>, Denied> {
         let enrolled = self.has_second_factor(user, now).await?;
-        Ok(enrolled.then_some(FactorDue { user, code }))
+        Ok(enrolled.then_some(FactorDue { user, shown }))
     }
 
     /// Asks somebody who signs in over HTTP for their second factor, if they have one by now. Says whether they have
@@ -132,13 +144,13 @@ impl Router {
     pub(super) async fn require_factor(
         &self,
         user: UserId,
-        code: Option<&Secret<'static>>,
+        shown: Option<&SecondFactor>,
         now: Now,
     ) -> Result<bool, Denied> {
         if !self.store.has_second_factor(user).await? {
             return Ok(false);
         }
-        self.settle(FactorDue { user, code: code.cloned() }, now).await
+        self.settle(FactorDue { user, shown: shown.cloned() }, now).await
     }
 
     async fn use_factor(&self, user: UserId, shown: Option<SecondFactor>, now: Now) -> Result<(), Denied> {
@@ -182,7 +194,7 @@ impl SecondFactors {
         self.sealer.seal(&mut rand::rng(), sealed_for(user), secret.as_bytes()).map_err(|_| FAILED)
     }
 
-    /// What no code could be is as wrong as a wrong one.
+    /// None is wrong.
     fn judge_shown(&self, shown: Option<SecondFactor>, user: UserId, sealed: &[u8], now: Now) -> Evidence {
         shown.map_or(Evidence::Wrong, |shown| self.judge(&shown, user, sealed, now))
     }
@@ -218,7 +230,7 @@ impl SecondFactors {
 fn outcome(checked: FactorCheck) -> Result<(), Denied> {
     match checked {
         FactorCheck::Accepted => Ok(()),
-        FactorCheck::Wrong => Err(INVALID),
+        FactorCheck::Wrong | FactorCheck::Repeated => Err(INVALID),
         FactorCheck::Locked => Err(LOCKED),
         FactorCheck::NotEnrolled => Err(NOT_ENROLLED),
     }

@@ -10,7 +10,7 @@ use aldis_auth::{AuthError, ChallengeResponse, SocketChallenge};
 use aldis_protocol::{
     Auth, AuthChallenge, AuthFailure, AuthResponse, ClientFrame, ClientMessage, CloseCode, Codec,
     DecodeError, DeviceId, Door, ErrorCode, ErrorReply, MessageKind, Proof, Refusal as Manner, RequestId,
-    RoomId, Secret, ServerMessage, limits::HANDSHAKE_TIMEOUT, reason,
+    RoomId, ServerMessage, limits::HANDSHAKE_TIMEOUT, reason,
 };
 use aldis_registry::DeviceClaim;
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use super::resume::Claim;
 use crate::{
     clock::Now,
     rate::AddressKey,
-    router::{Closing, Denied, KeyProof, TokenProof},
+    router::{Closing, Denied, KeyProof, TokenProof, shown_factor},
 };
 
 /// A connection that came in by a door.
@@ -170,6 +170,8 @@ impl AwaitingProof {
 
     fn take_response(self, response: AuthResponse<'_>, now: Now) -> Result<(Shown, Option<Claim>), Refusal> {
         let Some(challenge) = self.challenge else { return Err(self.no_proof()) };
+        let factor = shown_factor(response.totp_code.as_ref());
+        let factor = factor.map_err(|denied| Refusal::of(self.door, denied))?;
         let proof = ChallengeResponse {
             public_key: response.public_key,
             signature: response.signature,
@@ -177,8 +179,7 @@ impl AwaitingProof {
         };
         match challenge.accept(&proof, now.unix_ms) {
             Ok(key) => {
-                let totp_code = response.totp_code.map(|code| Secret::from(code.expose().to_owned()));
-                let proof = Shown::Key(KeyProof { key, device_id: proof.device_id, totp_code });
+                let proof = Shown::Key(KeyProof { key, device_id: proof.device_id, factor });
                 Ok((proof, response.resume.as_ref().and_then(Claim::parse)))
             }
             Err(error) => Err(Refusal::of(self.door, challenge_failed(error))),

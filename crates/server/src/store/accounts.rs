@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use aldis_auth::HashKind;
 use aldis_protocol::{Fingerprint, UserId};
 use uuid::Uuid;
 
@@ -13,6 +14,7 @@ use super::{
     rooms, row,
     tokens::{self, Choice},
 };
+use crate::email;
 
 /// What became of a new account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,15 +86,22 @@ impl Store {
         Ok(if created { AccountCreation::Created } else { AccountCreation::EmailTaken })
     }
 
-    /// The account of an address in lower case.
+    /// The account of an address in lower case, kept in whichever [spelling](email::spellings).
     ///
     /// # Errors
     /// [`StoreError`].
     pub(crate) async fn find_email_account(&self, email: &str) -> Result<Option<EmailAccount>, StoreError> {
-        let select = "SELECT user_id, password_hash, disabled_at_ms FROM users WHERE email = $1";
-        let row: Option<(Uuid, String, Option<i64>)> =
-            on!(&self.db, r, pool => sqlx::query_as(select).bind(email).fetch_optional(pool).await?);
-        Ok(row.map(|(user_id, password_hash, disabled_at_ms)| EmailAccount {
+        let select =
+            "SELECT email, user_id, password_hash, disabled_at_ms FROM users WHERE email IN ($1, $2, $3)";
+        let spellings = email::spellings(email);
+        let [written, composed, decomposed] = &spellings;
+        let rows: Vec<(String, Uuid, String, Option<i64>)> = on!(&self.db, r, pool => {
+            let query = sqlx::query_as(select).bind(written).bind(composed).bind(decomposed);
+            query.fetch_all(pool).await?
+        });
+        let rank = |kept: &String| spellings.iter().position(|spelling| spelling == kept);
+        let found = rows.into_iter().min_by_key(|(kept, ..)| rank(kept));
+        Ok(found.map(|(_, user_id, password_hash, disabled_at_ms)| EmailAccount {
             user_id: UserId::new(user_id),
             password_hash,
             disabled_at_ms,
@@ -117,6 +126,23 @@ impl Store {
                 AccountState::Exists { fingerprint }
             }
         })
+    }
+
+    /// How many accounts have a password hash of which kind. It reads every account.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn hash_kinds(&self) -> Result<Vec<(HashKind, u64)>, StoreError> {
+        // A bcrypt hash begins like `$2b$12$`.
+        let select = "SELECT CASE WHEN password_hash LIKE '$2%' THEN SUBSTR(password_hash, 5, 2) ELSE '' END, \
+             COUNT(*) FROM users WHERE password_hash IS NOT NULL GROUP BY 1";
+        let rows: Vec<(String, i64)> =
+            on!(&self.db, r, pool => sqlx::query_as(select).fetch_all(pool).await?);
+        let counted = rows.into_iter().map(|(cost, count)| {
+            let kind = cost.parse().map_or(HashKind::Argon2id, HashKind::Bcrypt);
+            row::number(count).map(|count| (kind, count))
+        });
+        counted.collect()
     }
 
     /// The address of a user who has one.

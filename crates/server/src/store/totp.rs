@@ -15,6 +15,10 @@ pub(crate) const MAX_FAILURES: i64 = 5;
 /// How long a wrong code counts.
 pub(crate) const FAILURE_WINDOW_MS: i64 = 15 * 60 * 1000;
 
+/// How long a recovery code that was accepted is known: as long as a code of the app is shown. A form that is sent twice
+/// shows it again.
+const REPEAT_WINDOW_MS: i64 = 30 * 1000;
+
 /// What a signed-in user shows a code for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FactorChange {
@@ -39,8 +43,10 @@ pub(crate) enum Evidence {
 pub(crate) enum FactorCheck {
     /// It was right, is used up, and has done what it was shown for.
     Accepted,
-    /// It was wrong or used before, which is counted.
+    /// It was wrong, or of an earlier step than the last one used, which is counted.
     Wrong,
+    /// It is the code that was accepted last, shown again: refused, and not counted.
+    Repeated,
     /// Too many were wrong; this one was not looked at.
     Locked,
     /// The user has no such factor.
@@ -186,14 +192,16 @@ async fn check(
     if failures_since(tx, user, now_ms - FAILURE_WINDOW_MS).await? >= MAX_FAILURES {
         return Ok(FactorCheck::Locked);
     }
-    let accepted = match judge() {
+    let used = match judge() {
         Evidence::Step { step, sealed_secret } => use_step(tx, user, step, &sealed_secret).await?,
-        Evidence::Recovery(hashes) => use_recovery_code(tx, user, &hashes).await?,
-        Evidence::Wrong => false,
+        Evidence::Recovery(hashes) => use_recovery_code(tx, user, &hashes, now_ms).await?,
+        Evidence::Wrong => FactorCheck::Wrong,
     };
-    if !accepted {
+    if used == FactorCheck::Wrong {
         insert_failure(tx, user, now_ms).await?;
-        return Ok(FactorCheck::Wrong);
+    }
+    if used != FactorCheck::Accepted {
+        return Ok(used);
     }
     Ok(FactorCheck::Accepted)
 }
@@ -214,27 +222,74 @@ async fn insert_failure(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<(), St
     Ok(())
 }
 
-/// False where a code of this step or of a later one was used.
-async fn use_step(tx: &mut Tx, user: UserId, step: i64, sealed_secret: &[u8]) -> Result<bool, StoreError> {
+/// Uses up a step, unless it or a later one was used.
+async fn use_step(
+    tx: &mut Tx,
+    user: UserId,
+    step: i64,
+    sealed_secret: &[u8],
+) -> Result<FactorCheck, StoreError> {
     let update = "UPDATE totp SET last_step = $2, sealed_secret = $3 WHERE user_id = $1 AND last_step < $2";
-    Ok(within!(tx, connection => {
+    let is_used = within!(tx, connection => {
         let query = sqlx::query(update).bind(user.as_uuid()).bind(step).bind(sealed_secret);
         query.execute(connection).await?.rows_affected() == 1
-    }))
+    });
+    if is_used {
+        return Ok(FactorCheck::Accepted);
+    }
+    let select = "SELECT COUNT(*) FROM totp WHERE user_id = $1 AND last_step = $2";
+    let repeated: i64 = within!(tx, connection => {
+        sqlx::query_scalar(select).bind(user.as_uuid()).bind(step).fetch_one(connection).await?
+    });
+    Ok(if repeated == 0 { FactorCheck::Wrong } else { FactorCheck::Repeated })
 }
 
-async fn use_recovery_code(tx: &mut Tx, user: UserId, hashes: &[[u8; 32]]) -> Result<bool, StoreError> {
-    let delete = "DELETE FROM recovery_codes WHERE user_id = $1 AND code_hash = $2";
+/// Uses up a recovery code with one of these hashes.
+async fn use_recovery_code(
+    tx: &mut Tx,
+    user: UserId,
+    hashes: &[[u8; 32]],
+    now_ms: i64,
+) -> Result<FactorCheck, StoreError> {
     for hash in hashes {
-        let used = within!(tx, connection => {
-            let query = sqlx::query(delete).bind(user.as_uuid()).bind(hash.to_vec());
-            query.execute(connection).await?.rows_affected() == 1
-        });
-        if used {
-            return Ok(true);
+        if take_recovery_code(tx, user, hash, now_ms).await? {
+            return Ok(FactorCheck::Accepted);
         }
     }
-    Ok(false)
+    let select = "SELECT COUNT(*) FROM totp \
+         WHERE user_id = $1 AND last_recovery_hash = $2 AND last_recovery_at_ms > $3";
+    for hash in hashes {
+        let repeated: i64 = within!(tx, connection => {
+            let query = sqlx::query_scalar(select).bind(user.as_uuid()).bind(hash.to_vec());
+            query.bind(now_ms - REPEAT_WINDOW_MS).fetch_one(connection).await?
+        });
+        if repeated > 0 {
+            return Ok(FactorCheck::Repeated);
+        }
+    }
+    Ok(FactorCheck::Wrong)
+}
+
+/// Takes a recovery code, and keeps its hash until it can be told from a wrong one no longer. False where there is none.
+async fn take_recovery_code(
+    tx: &mut Tx,
+    user: UserId,
+    hash: &[u8; 32],
+    now_ms: i64,
+) -> Result<bool, StoreError> {
+    let delete = "DELETE FROM recovery_codes WHERE user_id = $1 AND code_hash = $2";
+    let is_taken = within!(tx, connection => {
+        let query = sqlx::query(delete).bind(user.as_uuid()).bind(hash.to_vec());
+        query.execute(connection).await?.rows_affected() == 1
+    });
+    if is_taken {
+        let update = "UPDATE totp SET last_recovery_hash = $2, last_recovery_at_ms = $3 WHERE user_id = $1";
+        within!(tx, connection => {
+            let query = sqlx::query(update).bind(user.as_uuid()).bind(hash.to_vec()).bind(now_ms);
+            query.execute(connection).await?;
+        });
+    }
+    Ok(is_taken)
 }
 
 async fn confirm(tx: &mut Tx, credential: &Credential, now_ms: i64) -> Result<(), StoreError> {

@@ -188,7 +188,7 @@ impl Node {
                 self.router.prove_by_token(TokenProof { token, device_id }, now).await?
             }
             Shown::Key(key, device_id) => {
-                let proof = KeyProof { key: key.public_key(), device_id, totp_code: None };
+                let proof = KeyProof { key: key.public_key(), device_id, factor: None };
                 let proved = self
                     .router
                     .prove_by_key(proof, std::net::IpAddr::from([192, 0, 2, 1]).into(), now)

@@ -13,6 +13,7 @@ suite! {
     an_enrolment_replaces_only_one_that_is_not_in_force,
     a_step_serves_once_and_no_earlier_one_after_it,
     one_of_many_uses_of_a_step_is_accepted,
+    a_code_shown_again_was_counted_as_a_failure,
     a_recovery_code_serves_once,
     one_of_many_uses_of_a_recovery_code_is_accepted,
     five_wrong_ones_lock_until_the_oldest_has_gone,
@@ -100,11 +101,26 @@ async fn an_enrolment_replaces_only_one_that_is_not_in_force(at: Fixture) {
 
 async fn a_step_serves_once_and_no_earlier_one_after_it(at: Fixture) {
     let user = enrolled(&at).await;
-    assert_eq!(sign_in(&at, user, step(1)).await, FactorCheck::Wrong);
+    assert_eq!(sign_in(&at, user, step(1)).await, FactorCheck::Repeated);
     assert_eq!(sign_in(&at, user, step(3)).await, FactorCheck::Accepted);
-    assert_eq!(sign_in(&at, user, step(3)).await, FactorCheck::Wrong);
+    assert_eq!(sign_in(&at, user, step(3)).await, FactorCheck::Repeated);
     assert_eq!(sign_in(&at, user, step(2)).await, FactorCheck::Wrong);
     assert_eq!(sign_in(&at, user, step(4)).await, FactorCheck::Accepted);
+}
+
+async fn a_code_shown_again_was_counted_as_a_failure(at: Fixture) {
+    let user = enrolled(&at).await;
+    assert_eq!(sign_in(&at, user, recovery(1)).await, FactorCheck::Accepted);
+    for _ in 0..=MAX_FAILURES {
+        assert_eq!(sign_in(&at, user, step(1)).await, FactorCheck::Repeated);
+        assert_eq!(sign_in(&at, user, recovery(1)).await, FactorCheck::Repeated);
+    }
+    assert_eq!(sign_in(&at, user, step(2)).await, FactorCheck::Accepted);
+    let later = check(&at.store, user, None, recovery(1), NOW + 30_000).await;
+    assert_eq!(later, FactorCheck::Wrong, "a used recovery code is not known for ever");
+    let other = enrolled(&at).await;
+    assert_eq!(sign_in(&at, other, step(1)).await, FactorCheck::Repeated);
+    assert_eq!(sign_in(&at, other, recovery(1)).await, FactorCheck::Accepted, "each user has their own");
 }
 
 async fn at_once(at: &Fixture, user: UserId, evidence: fn() -> Evidence) -> (usize, usize, usize) {
@@ -118,21 +134,22 @@ async fn at_once(at: &Fixture, user: UserId, evidence: fn() -> Evidence) -> (usi
 
 async fn one_of_many_uses_of_a_step_is_accepted(at: Fixture) {
     let user = enrolled(&at).await;
-    assert_eq!(at_once(&at, user, || step(2)).await, (1, 5, 44));
+    assert_eq!(at_once(&at, user, || step(2)).await, (1, 0, 0));
 }
 
 async fn a_recovery_code_serves_once(at: Fixture) {
     let user = enrolled(&at).await;
     assert_eq!(sign_in(&at, user, recovery(1)).await, FactorCheck::Accepted);
-    assert_eq!(sign_in(&at, user, recovery(1)).await, FactorCheck::Wrong);
+    assert_eq!(sign_in(&at, user, recovery(1)).await, FactorCheck::Repeated);
     assert_eq!(sign_in(&at, user, recovery(2)).await, FactorCheck::Accepted);
+    assert_eq!(sign_in(&at, user, recovery(1)).await, FactorCheck::Wrong);
     let other = enrolled(&at).await;
     assert_eq!(sign_in(&at, other, recovery(1)).await, FactorCheck::Accepted, "each has his own");
 }
 
 async fn one_of_many_uses_of_a_recovery_code_is_accepted(at: Fixture) {
     let user = enrolled(&at).await;
-    assert_eq!(at_once(&at, user, || recovery(1)).await, (1, 5, 44));
+    assert_eq!(at_once(&at, user, || recovery(1)).await, (1, 0, 0));
 }
 
 async fn five_wrong_ones_lock_until_the_oldest_has_gone(at: Fixture) {
@@ -197,7 +214,7 @@ async fn a_secret_is_kept_in_its_newest_form(at: Fixture) {
     let renewed = || Evidence::Step { step: 2, sealed_secret: b"sealed anew".to_vec() };
     assert_eq!(sign_in(&at, user, renewed()).await, FactorCheck::Accepted);
     let replayed = Evidence::Step { step: 2, sealed_secret: b"another form".to_vec() };
-    assert_eq!(sign_in(&at, user, replayed).await, FactorCheck::Wrong);
+    assert_eq!(sign_in(&at, user, replayed).await, FactorCheck::Repeated);
     let mut kept = Vec::new();
     let judge = |sealed: &[u8]| {
         kept = sealed.to_vec();
