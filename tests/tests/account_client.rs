@@ -9,7 +9,7 @@ use aldis_client::protocol::api::{ChainResponse, ContactState};
 use aldis_client::protocol::{AlertKind, ContactLabel, ErrorCode, Fingerprint, UserRef};
 use aldis_client::{
     Account, AccountError, Client, ConnectionError, Event, Events, IdentityError, LoginProof, Pins,
-    PutBlobError, SavedAccount, Server, SignInError, TotpAsked, Whom,
+    PutBlobError, RequestError, SavedAccount, Server, SignInError, Since, TotpAsked, Whom,
 };
 use aldis_tests::{Authenticator, Identity, TestServer, unique};
 use http_body_util::Full;
@@ -558,5 +558,49 @@ fn two_who_ask_each_other_are_contacts() {
         assert!(ann.contacts().await.unwrap().is_empty());
         let nobody = ann.allow(Fingerprint([1; 32])).await.unwrap_err();
         assert_eq!(nobody.code(), Some(ErrorCode::NotFound));
+    });
+}
+
+// Rooms.
+
+#[test]
+fn somebody_who_is_put_in_a_private_room_is_told_and_decides() {
+    let server = TestServer::shared();
+    let owner = server.user();
+    let rooms = ["first", "second"].map(unique);
+    run(async {
+        let account = client_of(&server).sign_in(&new_key()).await.unwrap();
+        let (client, mut events) = connected(&account).await;
+        for room in &rooms {
+            let body =
+                serde_json::json!({"room": room, "visibility": "private", "members": [account.user_id()]});
+            let makes = owner.clone();
+            tokio::task::spawn_blocking(move || makes.http().post("/api/rooms", &body).expects(201))
+                .await
+                .unwrap();
+            match next(&mut events).await {
+                Event::RoomInvite(invite) => {
+                    assert_eq!(
+                        (invite.room.as_str(), invite.user_id.to_string()),
+                        (room.as_str(), owner.id.clone())
+                    );
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        let invited: Vec<_> =
+            account.room_invitations().await.unwrap().into_iter().map(|one| one.room.to_string()).collect();
+        assert_eq!(invited, rooms);
+        let [first, second] = rooms.each_ref().map(|room| room.parse().unwrap());
+        client.join(&first, Since::Now).await.unwrap();
+        account.decline_invitation(&second).await.unwrap();
+        assert!(account.room_invitations().await.unwrap().is_empty());
+        match client.join(&second, Since::Now).await {
+            Err(RequestError::Refused(refusal)) => assert_eq!(refusal.code, ErrorCode::UnknownRoom),
+            other => panic!("{other:?}"),
+        }
+        account.leave_for_good(&first).await.unwrap();
+        let gone = account.leave_for_good(&first).await.unwrap_err();
+        assert_eq!(gone.code(), Some(ErrorCode::UnknownRoom));
     });
 }

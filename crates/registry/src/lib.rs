@@ -14,5 +14,7 @@ mod watches;
 pub use presence::{DevicePresence, UserPresence};
 pub use reach::{Facts, Purpose, Routing, Stance, may_reach};
 pub use registry::{Attached, Attachment, DeviceClaim, Registry};
-pub use rooms::{Departure, Joining, Member, Members, Reach, RoomFacts, RoomView, Seat};
+pub use rooms::{
+    CHUNK, Closed, Departure, Joining, Member, Members, Occupants, Reach, RoomFacts, RoomView, Seat,
+};
 pub use watches::{Decision, Doubt, Sight, TooManyWatches, Watcher, WatcherPage};

@@ -42,7 +42,7 @@ pub struct Facts {
     pub target: Stance,
     /// The target's session made the sender's session an offer, and both last.
     pub offered: bool,
-    /// Both are members of one private room.
+    /// Both have joined one private room. An invitation to it is not enough.
     pub share_private_room: bool,
     /// The sessions of both have joined one public room.
     pub share_public_room: bool,

@@ -1,11 +1,11 @@
 //! The sessions of a node.
 
-use aldis_protocol::{DeviceId, RoomId, SessionId, UserId};
+use aldis_protocol::{DeviceId, SessionId, UserId};
 use dashmap::{DashMap, Entry};
 
 use crate::{
     DevicePresence, UserPresence,
-    rooms::{Departure, Joined, Room},
+    rooms::{Departure, Joined, Rooms},
     watches::Watches,
 };
 
@@ -14,7 +14,7 @@ use crate::{
 pub struct Registry<H> {
     pub(crate) users: DashMap<UserId, Vec<Here<H>>>,
     devices: DashMap<DeviceId, Indexed<H>>,
-    pub(crate) rooms: DashMap<RoomId, Room<H>>,
+    pub(crate) rooms: Rooms<H>,
     pub(crate) watches: Watches<H>,
 }
 
@@ -79,7 +79,7 @@ impl<H> Default for Registry<H> {
         Self {
             users: DashMap::new(),
             devices: DashMap::new(),
-            rooms: DashMap::new(),
+            rooms: Rooms::default(),
             watches: Watches::default(),
         }
     }

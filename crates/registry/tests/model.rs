@@ -5,7 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aldis_protocol::{DeviceId, RoomId, SessionId, UserId};
-use aldis_registry::{Attached, Attachment, Departure, DeviceClaim, Joining, Reach, Registry, RoomFacts};
+use aldis_registry::{
+    Attached, Attachment, Departure, DeviceClaim, Joining, Member, Reach, Registry, RoomFacts,
+};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -21,7 +23,8 @@ enum Operation {
     Join { nth: usize, room: u8, revision: u64, holds: bool },
     Leave { nth: usize, room: u8 },
     Evict { user: u8, room: u8 },
-    Raise { room: u8, revision: u64 },
+    Raise { nth: usize, room: u8, revision: u64 },
+    Close { room: u8 },
     Reach { room: u8, seq: u64 },
 }
 
@@ -36,7 +39,9 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
             .prop_map(|(nth, room, revision, holds)| Operation::Join { nth, room, revision, holds }),
         2 => (0..64_usize, 0..4_u8).prop_map(|(nth, room)| Operation::Leave { nth, room }),
         1 => (0..4_u8, 0..4_u8).prop_map(|(user, room)| Operation::Evict { user, room }),
-        1 => (0..4_u8, 0..8_u64).prop_map(|(room, revision)| Operation::Raise { room, revision }),
+        2 => (0..64_usize, 0..4_u8, 0..8_u64)
+            .prop_map(|(nth, room, revision)| Operation::Raise { nth, room, revision }),
+        1 => (0..4_u8).prop_map(|room| Operation::Close { room }),
         2 => (0..4_u8, 0..8_u64).prop_map(|(room, seq)| Operation::Reach { room, seq }),
     ];
     prop::collection::vec(operation, 0..120)
@@ -69,20 +74,23 @@ fn facts(room: u8, revision: u64) -> RoomFacts {
 type Told = (RoomId, Vec<u32>, usize, Vec<u32>, usize);
 
 fn told(departure: &Departure<'_, u32>) -> Told {
-    let handles = |members: &[aldis_registry::Member<u32>]| {
-        let mut handles: Vec<_> = members.iter().map(|member| member.handle).collect();
-        handles.sort_unstable();
-        handles
-    };
     let Departure { room, left, users_before, remaining } = departure;
-    ((*room).clone(), handles(left), *users_before, handles(remaining.members), remaining.users)
+    let left = handles(left.iter());
+    ((*room).clone(), left, *users_before, handles(remaining.members.iter()), remaining.users)
+}
+
+fn handles<'a>(members: impl Iterator<Item = &'a Member<u32>>) -> Vec<u32> {
+    let mut handles: Vec<_> = members.map(|member| member.handle).collect();
+    handles.sort_unstable();
+    handles
 }
 
 /// The handles of those in a room, with their users, and what they were told last.
 #[derive(Default)]
 struct ModelRoom {
     inside: BTreeSet<(u32, u8)>,
-    revision: u64,
+    /// The newest state that each was told.
+    revisions: BTreeMap<u32, u64>,
     last_seq: u64,
 }
 
@@ -124,10 +132,11 @@ impl Model {
         if !holds {
             return Joining::Stale;
         }
-        let first = ModelRoom { revision, last_seq: revision, ..ModelRoom::default() };
+        let first = ModelRoom { last_seq: revision, ..ModelRoom::default() };
         let inside = self.rooms.entry(room).or_insert(first);
         inside.inside.insert((handle, user));
-        inside.revision = inside.revision.max(revision);
+        let told = inside.revisions.entry(handle).or_default();
+        *told = revision.max(*told);
         Joining::Joined
     }
 
@@ -136,7 +145,10 @@ impl Model {
         let inside = &mut self.rooms.get_mut(&room)?.inside;
         let left: Vec<_> = inside.iter().filter(|(handle, user)| goes(*handle, *user)).copied().collect();
         inside.retain(|member| !left.contains(member));
-        if inside.is_empty() {
+        let is_empty = inside.is_empty();
+        let revisions = &mut self.rooms.get_mut(&room)?.revisions;
+        revisions.retain(|handle, _| left.iter().all(|(other, _)| other != handle));
+        if is_empty {
             self.rooms.remove(&room);
         }
         let left: Vec<_> = left.into_iter().map(|(handle, _)| handle).collect();
@@ -292,15 +304,46 @@ fn carry_out(
             expected_heard.extend(model.leave(room, |_, of| of == user));
             registry.evict(user_id(user), &room_id(room), |left| heard.push(told(left)));
         }
-        Operation::Raise { room, revision } => {
-            let mut shown = None;
-            registry.raise_revision(&room_id(room), revision, |view| shown = Some(view.members.len()));
-            let expected = model.rooms.get_mut(&room).filter(|room| room.revision < revision);
-            let expected = expected.map(|room| {
-                room.revision = revision;
-                room.inside.len()
-            });
-            prop_assert_eq!(shown, expected);
+        Operation::Raise { nth, room, revision } => {
+            if let Some((user, attached)) = model.nth(nth) {
+                let session = (user_id(user), attached.session);
+                let number = registry.occupants(&room_id(room)).map_or(0, |occupants| occupants.number);
+                let is_told = registry.raise_revision(session, &room_id(room), number, revision);
+                let told =
+                    model.rooms.get_mut(&room).and_then(|room| room.revisions.get_mut(&attached.handle));
+                let expected =
+                    told.is_some_and(|told| std::mem::replace(told, revision.max(*told)) < revision);
+                prop_assert_eq!(is_told, expected);
+                let other = registry.raise_revision(session, &room_id(room), number + 1, u64::MAX);
+                prop_assert!(!other, "that is another room");
+            }
+        }
+        Operation::Close { room } => {
+            let expected = model.rooms.remove(&room).map(|room| room.inside);
+            let closed = registry.close(&room_id(room));
+            prop_assert_eq!(closed.is_some(), expected.is_some());
+            prop_assert!(registry.room_here(&room_id(room)).is_none());
+            let mut left = BTreeSet::new();
+            for member in closed.iter().flat_map(|closed| closed.members.iter()) {
+                let Some(closed) = &closed else { continue };
+                let (user, session) = (member.user, member.session);
+                prop_assert!(registry.seat((user, session), &room_id(room)).is_none());
+                let back = registry.join(
+                    (user, session),
+                    &room_id(room),
+                    facts(room, 1),
+                    ROOM_LIMIT,
+                    || true,
+                    |_, _, _| (),
+                );
+                prop_assert_eq!(back, Joining::Stale, "it is still to leave the one that is no more");
+                registry.leave_closed(&room_id(room), closed, member, || {
+                    left.insert(member.handle);
+                });
+                registry.leave_closed(&room_id(room), closed, member, || unreachable!("it has left"));
+            }
+            let expected: BTreeSet<u32> = expected.into_iter().flatten().map(|(handle, _)| handle).collect();
+            prop_assert_eq!(left, expected);
         }
         Operation::Reach { room, seq } => {
             let told = match registry.reach(&room_id(room), seq) {
@@ -343,10 +386,8 @@ fn check(registry: &Registry<u32>, model: &Model) -> Result<(), TestCaseError> {
 fn check_rooms(registry: &Registry<u32>, model: &Model) -> Result<(), TestCaseError> {
     for room in 0..4 {
         let members = registry.members(&room_id(room));
-        let mut handles: Vec<_> = members.iter().map(|member| member.handle).collect();
-        handles.sort_unstable();
-        prop_assert_eq!(handles, model.handles(room));
-        prop_assert!(members.is_sorted_by_key(|member| (member.user, member.session)));
+        prop_assert_eq!(handles(members.iter()), model.handles(room));
+        prop_assert!(members.iter().is_sorted_by_key(|member| (member.user, member.session)));
         prop_assert_eq!(registry.room_here(&room_id(room)).is_some(), model.rooms.contains_key(&room));
     }
     for user in 0..4 {

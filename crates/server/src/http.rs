@@ -125,6 +125,7 @@ fn shared() -> OpenApiRouter<Arc<Node>> {
         .routes(routes!(contacts::request))
         .routes(routes!(messages::conversation))
         .routes(routes!(rooms::create))
+        .routes(routes!(rooms::invitations))
         .routes(routes!(rooms::show))
         .routes(routes!(rooms::add_member, rooms::remove_member))
         .routes(routes!(rooms::messages))

@@ -75,6 +75,8 @@ pub(crate) enum Limit {
     StoredMessages,
     /// Bytes that are handed on to others.
     RelayedBytes,
+    /// States of rooms, by room.
+    RoomStates,
 }
 
 impl Rate {
@@ -164,6 +166,7 @@ impl Limit {
         Self::Offers,
         Self::StoredMessages,
         Self::RelayedBytes,
+        Self::RoomStates,
     ];
 
     /// Its name in the metrics.
@@ -190,6 +193,7 @@ impl Limit {
             Self::Offers => "offers",
             Self::StoredMessages => "stored_messages",
             Self::RelayedBytes => "relayed_bytes",
+            Self::RoomStates => "room_states",
         }
     }
 }

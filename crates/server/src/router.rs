@@ -27,6 +27,7 @@ mod relations;
 mod revocations;
 mod room_calls;
 mod room_replies;
+mod room_states;
 mod rooms;
 mod rotation;
 mod rotation_ends;
@@ -57,6 +58,7 @@ pub(crate) use identity::{Denied, Identity, KeyProof, ProvedByKey, TokenLife, To
 pub(crate) use outlet::{After, Closing, Frame, Held, Left, Order, Outlet, Taken};
 pub(crate) use passwords::HashCaller;
 pub(crate) use reading::{ListPart, Parts};
+pub(crate) use room_states::StateMark;
 pub(crate) use rooms::NO_ROOM;
 pub(crate) use rotation::NotAccepted;
 pub(crate) use rotation_ends::RotationEnds;
@@ -72,6 +74,7 @@ use self::{
     rates::Rates,
     relations::Relations,
     revocations::Revocations,
+    room_states::RoomStates,
     rooms::RoomChanges,
     seen::Seen,
     totp::SecondFactors,
@@ -102,6 +105,7 @@ pub(crate) struct Router {
     untold: Untold,
     rates: Rates,
     room_changes: RoomChanges,
+    room_states: RoomStates,
     seen: Seen,
     standings: Standings,
     crowds: Crowds,
@@ -205,6 +209,7 @@ impl Router {
             untold: Untold::default(),
             rates: Rates::new(config.rate_limits),
             room_changes: RoomChanges::default(),
+            room_states: RoomStates::default(),
             seen: Seen::default(),
             standings: Standings::default(),
             crowds: Crowds::default(),

@@ -284,6 +284,7 @@ pub(crate) fn background(node: &Arc<Node>, store: &Arc<Store>) -> Supervisor {
     background.spawn("notices", tell_untold(router()));
     background.spawn("standings", read_standings(router()));
     background.spawn("presence of crowds", tell_crowds(router()));
+    background.spawn("states of rooms", tell_states(router()));
     background.spawn("rotation ends", tell_rotation_ends(router()));
     background.spawn("delivery", router().deliver_committed());
     background.spawn("limits", sweep_limits(Arc::clone(node)));
@@ -328,7 +329,10 @@ async fn tell_untold(router: Arc<Router>) {
     let mut ticks = interval(TELL_UNTOLD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = router.untold_added() => {}
+        }
         router.tell_untold().await;
     }
 }
@@ -358,6 +362,10 @@ async fn tell_rotation_ends(router: Arc<Router>) {
 
 async fn tell_crowds(router: Arc<Router>) {
     router.tell_crowds().await;
+}
+
+async fn tell_states(router: Arc<Router>) {
+    router.tell_states().await;
 }
 
 async fn sweep_limits(node: Arc<Node>) {

@@ -171,6 +171,7 @@ impl Store {
             ("revocations", revocations::sweep(db, now_ms).await),
             ("notices", notices::sweep(db, now_ms).await),
             ("contact_requests", contacts::sweep(db, now_ms).await),
+            ("room_refusals", rooms::sweep(db, now_ms).await),
             ("standings", standings::sweep(db, now_ms).await),
             ("second_factor_failures", totp::sweep(db, now_ms).await),
             ("kept_devices", kept::sweep(db, now_ms).await),

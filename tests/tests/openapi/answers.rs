@@ -85,6 +85,7 @@ fn what_the_server_answers_is_as_described() {
     let new = json!({"room": room, "visibility": "private", "members": [other_id]});
     call(&user, "POST /api/rooms", "", new).expects(201);
     call(&user, "GET /api/rooms/{room}", &room, Value::Null).expects(200);
+    call(&user, "GET /api/rooms/invitations", "", Value::Null).expects(200);
     call(&user, "GET /api/rooms/{room}", "nowhere", Value::Null).expects_problem(404, "unknown_room");
     call(&user, "GET /api/rooms/{room}/messages", &room, Value::Null).expects(200);
     call(&user, "GET /api/rooms/{room}/state", &room, Value::Null).expects(200);

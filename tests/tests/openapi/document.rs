@@ -40,6 +40,7 @@ const CALLS: [&str; 39] = [
     "POST /api/contacts/{user}/request",
     "GET /api/messages",
     "POST /api/rooms",
+    "GET /api/rooms/invitations",
     "GET /api/rooms/{room}",
     "PUT /api/rooms/{room}/members/{user}",
     "DELETE /api/rooms/{room}/members/{user}",

@@ -3,6 +3,7 @@
 mod doors;
 mod entering;
 mod history;
+mod invitations;
 mod limits;
 mod making;
 mod reach;

@@ -3,7 +3,9 @@
 use aldis_tests::{Identity, TestServer, Upgrade, unique};
 use serde_json::{Value, json};
 
-use crate::steps::{adds, asks_history, chat, contents, is_refused, joins, makes, removes, says, sets_state};
+use crate::steps::{
+    adds, asks_history, becomes_member, chat, contents, is_refused, joins, makes, removes, says, sets_state,
+};
 
 #[test]
 fn unknown_private_and_forbidden_are_one_answer() {
@@ -56,6 +58,7 @@ fn a_private_room_lets_in_its_members_and_a_public_one_everybody() {
         let server = builder.start();
         let (owner, member, stranger) = (server.user(), server.user(), server.user());
         let made = makes(&owner, "secret", "private", &[&member]);
+        becomes_member(&member, "secret");
         assert!(made["created_at"].is_string(), "{made}");
         let expected = json!({
             "room": "secret", "owner_id": owner.id, "visibility": "private", "state_writers": "owner",
@@ -88,6 +91,7 @@ fn a_room_is_made_once_and_as_it_was_asked() {
         user.http().post("/api/rooms", &body).expects_problem(409, "conflict");
     }
     let bad = [
+        json!({"room": "invitations", "visibility": "public"}),
         json!({"room": room}),
         json!({"visibility": "public"}),
         json!({"room": "a room", "visibility": "public"}),
@@ -135,8 +139,9 @@ fn a_room_that_was_joined_but_never_made_is_its_first_members() {
     assert_eq!(state, json!({"revision": 0, "state": null}));
     let body = json!({"room": "party", "visibility": "private"});
     second.http().post("/api/rooms", &body).expects_problem(409, "conflict");
-    sets_state(&second, "party", "0", &json!(1)).expects_problem(404, "unknown_room");
-    removes(&second, "party", &first.id).expects_problem(404, "unknown_room");
+    sets_state(&second, "party", "0", &json!(1)).expects_problem(403, "forbidden");
+    adds(&second, "party", &first.id).expects_problem(403, "forbidden");
+    removes(&second, "party", &first.id).expects_problem(403, "forbidden");
 
     assert_eq!(says(&mut other, "party", "hi")["seq"], 1);
     one.expects("chat_message");
@@ -162,7 +167,7 @@ fn a_room_in_which_nothing_is_written_leaves_nothing() {
     one.expects("ack");
     first.http().get(&format!("/api/rooms/{room}")).expects_problem(404, "unknown_room");
     joins(&mut other, &room);
-    sets_state(&first, &room, "0", &json!(1)).expects_problem(404, "unknown_room");
+    sets_state(&first, &room, "0", &json!(1)).expects_problem(403, "forbidden");
     sets_state(&second, &room, "0", &json!(1)).expects(200);
     other.expects("room_update");
     let made = first.http().get(&format!("/api/rooms/{room}")).expects(200);

@@ -14,6 +14,8 @@ fn members_of_one_private_room_reach_each_other() {
     one.sends(signal(&other));
     one.expects_error("target_unavailable");
     makes(&owner, &room, "private", &[&member]);
+    other.expects("room_invite");
+    joins(&mut other, &room);
     one.sends(signal(&other));
     one.expects("ack");
     other.expects("signal");
@@ -25,10 +27,15 @@ fn members_of_one_private_room_reach_each_other() {
     outside.sends(signal(&other));
     outside.expects_error("target_unavailable");
     adds(&owner, &room, &stranger.id).expects(204);
+    outside.expects("room_invite");
+    joins(&mut outside, &room);
+    other.expects("member_joined");
     outside.sends(signal(&other));
     outside.expects("ack");
     other.expects("signal");
     removes(&owner, &room, &stranger.id).expects(204);
+    outside.expects("member_left");
+    other.expects("member_left");
     outside.sends(signal(&other));
     outside.expects_error("target_unavailable");
     put(&member, &format!("/api/contacts/{}", owner.id), &[], &json!({"state": "blocked"})).expects(204);
@@ -40,15 +47,21 @@ fn members_of_one_private_room_reach_each_other() {
 fn members_of_one_private_room_see_each_others_presence() {
     let server = TestServer::shared();
     let (owner, member, room) = (server.user(), server.user(), unique("room"));
-    let (mut watching, _watched) = (owner.connects("phone"), member.connects("phone"));
+    let (mut watching, mut watched) = (owner.connects("phone"), member.connects("phone"));
     watching.sends(json!({"type": "presence_subscribe", "user_ids": [member.id]}));
     watching.expects("ack");
     assert_eq!(watching.expects("presence")["status"], "offline");
     makes(&owner, &room, "private", &[&member]);
+    watched.expects("room_invite");
+    watching.expects_nothing();
+    joins(&mut watched, &room);
     assert_eq!(watching.expects("presence")["status"], "online");
     removes(&owner, &room, &member.id).expects(204);
     assert_eq!(watching.expects("presence")["status"], "offline");
+    watched.expects("member_left");
     adds(&owner, &room, &member.id).expects(204);
+    watched.expects("room_invite");
+    joins(&mut watched, &room);
     assert_eq!(watching.expects("presence")["status"], "online");
     member.http().delete("/api/account").expects(204);
     assert_eq!(watching.expects("presence")["status"], "offline");

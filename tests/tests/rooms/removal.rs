@@ -60,7 +60,7 @@ fn a_member_may_take_himself_out() {
     is_refused(&mut peer, &secret);
     removes(&user, &open, &user.id).expects(204);
     says(&mut peer, &open, "as anybody");
-    removes(&user, &open, &user.id).expects_problem(404, "unknown_room");
+    removes(&user, &open, &user.id).expects_problem(403, "forbidden");
 }
 
 #[test]

@@ -33,11 +33,13 @@ fn a_state_document_is_replaced_by_whoever_saw_it() {
         assert_eq!((&update["room"], &update["payload"]), (&json!(room), &expected));
     }
     sets_state(&owner, &room, "\"0\"", &json!(2)).expects_problem(412, "precondition_failed");
-    sets_state(&user, &room, "\"1\"", &json!(2)).expects_problem(404, "unknown_room");
+    sets_state(&user, &room, "\"1\"", &json!(2)).expects_problem(403, "forbidden");
     sets_state(&owner, &room, "1", &Value::Null).expects(200);
-    sets_state(&owner, &room, "*", &json!(3)).expects(200);
     for peer in &mut peers {
         assert_eq!(peer.expects("room_update")["payload"], json!({"revision": 2, "state": null}));
+    }
+    sets_state(&owner, &room, "*", &json!(3)).expects(200);
+    for peer in &mut peers {
         assert_eq!(peer.expects("room_update")["payload"], json!({"revision": 3, "state": 3}));
         peer.expects_nothing();
     }
@@ -98,7 +100,7 @@ fn members_set_the_state_where_they_may() {
     let body =
         json!({"room": room, "visibility": "public", "members": [member.id], "state_writers": "members"});
     assert_eq!(owner.http().post("/api/rooms", &body).expects(201)["state_writers"], "members");
-    sets_state(&stranger, &room, "0", &json!(1)).expects_problem(404, "unknown_room");
+    sets_state(&stranger, &room, "0", &json!(1)).expects_problem(403, "forbidden");
     sets_state(&member, &room, "0", &json!(1)).expects(200);
     sets_state(&owner, &room, "1", &json!(2)).expects(200);
     removes(&owner, &room, &member.id).expects(204);

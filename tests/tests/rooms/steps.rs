@@ -27,6 +27,15 @@ pub(crate) fn sets_state(user: &User, room: &str, revision: &str, state: &Value)
     put(user, &format!("/api/rooms/{room}/state"), &[("If-Match", revision)], &body)
 }
 
+/// A user who was put in a private room joins it, and so becomes a member of it.
+#[track_caller]
+pub(crate) fn becomes_member(user: &User, room: &str) {
+    let mut peer = user.opens_ephemeral();
+    joins(&mut peer, room);
+    peer.sends(json!({"type": "leave", "room": room}));
+    peer.expects("ack");
+}
+
 /// Joins a room; gives what the session is told of it: who is there, and its state.
 #[track_caller]
 pub(crate) fn joins(peer: &mut Peer, room: &str) -> (Value, Value) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aldis_protocol::{
     ErrorCode, RoomId, UserRef,
-    api::{CreateRoom, Room, RoomMessages, RoomState, SetRoomState},
+    api::{CreateRoom, Room, RoomInvitations, RoomMessages, RoomState, SetRoomState},
     whole,
 };
 use axum::{
@@ -20,7 +20,9 @@ use super::{
     if_match,
     openapi::{
         Refusals,
-        refusals::{BadRequest, Conflict, IfMatch, NotFound, SignedIn, UnknownRoom, WithJson},
+        refusals::{
+            BadRequest, Conflict, Forbidden, IfMatch, NotFound, RateLimited, SignedIn, UnknownRoom, WithJson,
+        },
     },
     paged,
     problem::Problem,
@@ -60,6 +62,26 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, Json(node.router.create_room(&caller, request).await?)))
 }
 
+/// The private rooms that others put the caller in and that the caller has not joined yet.
+///
+/// Joining a room over a socket accepts. `DELETE /api/rooms/{room}/members/{user}` with the caller's own id declines: its
+/// owner cannot put the caller in any room for 30 days, unless the caller allows them.
+#[utoipa::path(
+    get,
+    path = "/api/rooms/invitations",
+    tag = "rooms",
+    responses(
+        (status = 200, description = "The oldest first; 1,000 at most", body = RoomInvitations),
+        Refusals<(SignedIn,)>,
+    ),
+)]
+pub(super) async fn invitations(
+    State(node): State<Arc<Node>>,
+    caller: Caller,
+) -> Result<Json<RoomInvitations>, Problem> {
+    Ok(Json(node.router.room_invitations(&caller).await?))
+}
+
 /// A room that the caller may join.
 #[utoipa::path(
     get,
@@ -80,6 +102,10 @@ pub(super) async fn show(
 }
 
 /// Puts somebody in a room of the caller's.
+///
+/// In a private room the user is invited, and becomes a member by joining it. The answer is the same where the user blocks
+/// the caller, or declined or left in the last 30 days; then nothing happens. 100 invitations of an owner wait for users who
+/// have not allowed the owner.
 #[utoipa::path(
     put,
     path = "/api/rooms/{room}/members/{user}",
@@ -90,7 +116,7 @@ pub(super) async fn show(
     ),
     responses(
         (status = 204, description = "A member"),
-        Refusals<(SignedIn, BadRequest, UnknownRoom, NotFound, Conflict)>,
+        Refusals<(SignedIn, BadRequest, Forbidden, UnknownRoom, NotFound, Conflict)>,
     ),
 )]
 pub(super) async fn add_member(
@@ -103,7 +129,10 @@ pub(super) async fn add_member(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Removes somebody from a room of the caller's, or the caller himself from any.
+/// Removes somebody from a room of the caller's, or the caller from any.
+///
+/// A caller who takes themselves out declines the invitation, or leaves: for 30 days the owner cannot put them in a room
+/// again (after an invitation: in any room; after leaving: in that one), unless the caller allows the owner.
 #[utoipa::path(
     delete,
     path = "/api/rooms/{room}/members/{user}",
@@ -114,7 +143,7 @@ pub(super) async fn add_member(
     ),
     responses(
         (status = 204, description = "No member"),
-        Refusals<(SignedIn, BadRequest, UnknownRoom, NotFound, Conflict)>,
+        Refusals<(SignedIn, BadRequest, Forbidden, UnknownRoom, NotFound, Conflict)>,
     ),
 )]
 pub(super) async fn remove_member(
@@ -138,7 +167,7 @@ pub(super) async fn remove_member(
     ),
     responses(
         (status = 200, description = "A page", body = RoomMessages),
-        Refusals<(SignedIn, BadRequest, UnknownRoom)>,
+        Refusals<(SignedIn, BadRequest, Forbidden, UnknownRoom)>,
     ),
 )]
 pub(super) async fn messages(
@@ -164,7 +193,7 @@ pub(super) async fn messages(
             body = RoomState,
             headers(("ETag" = String, description = "The revision, for `If-Match`")),
         ),
-        Refusals<(SignedIn, UnknownRoom)>,
+        Refusals<(SignedIn, Forbidden, UnknownRoom)>,
     ),
 )]
 pub(super) async fn state(
@@ -175,7 +204,7 @@ pub(super) async fn state(
     with_etag(node.router.room_state(&caller, &named(room)?).await?)
 }
 
-/// Sets the state document of a room, and tells everybody in it.
+/// Sets the state document of a room, and tells everybody in it the latest one; 5 a second and room.
 #[utoipa::path(
     put,
     path = "/api/rooms/{room}/state",
@@ -195,7 +224,7 @@ pub(super) async fn state(
             body = RoomState,
             headers(("ETag" = String, description = "The revision, for `If-Match`")),
         ),
-        Refusals<(SignedIn, WithJson, UnknownRoom, Conflict, IfMatch)>,
+        Refusals<(SignedIn, WithJson, Forbidden, UnknownRoom, Conflict, IfMatch, RateLimited)>,
     ),
 )]
 pub(super) async fn set_state(

@@ -7,7 +7,7 @@ use aldis_protocol::{
     RelayedBroadcast, RequestId, RoomId, ServerFrame, ServerMessage, SessionId, StoredChatMessage,
     limits::{DEFAULT_PAGE, MAX_HISTORY_BYTES, MAX_PAGE},
 };
-use aldis_registry::{Member, Members, Reach};
+use aldis_registry::{CHUNK, Member, Members, Reach};
 use futures::stream;
 use tokio::task::yield_now;
 
@@ -26,9 +26,6 @@ use crate::{
     clock::{Now, unix_ms_i64},
     store::{Credential, Durable, NewChat, RoomPage, Said, StoreError, Submitted},
 };
-
-/// Sessions that are served before others get their turn.
-const CHUNK: usize = 256;
 
 /// How many messages of another node are read before the next one of this.
 const LARGEST_GAP: u32 = 64;
@@ -95,7 +92,7 @@ impl Router {
                 Some(members) if members.len() <= CHUNK => {
                     let frame =
                         broadcast_frame(from, id, room, message.payload, now).for_many(&self.shared_bytes);
-                    self.hand_out(&members, Some(from.session), &frame);
+                    self.hand_out(members.iter(), Some(from.session), &frame);
                     return Reply::Now(broadcast_done());
                 }
                 Some(_) => {}
@@ -248,17 +245,22 @@ impl Router {
 
     /// Serves all sessions but the one excepted, and gives others their turn in between.
     async fn fan_out(&self, members: &Sessions, except: Option<SessionId>, frame: &Encoded<'_>) {
-        for (number, some) in members.chunks(CHUNK).enumerate() {
+        for (number, some) in members.chunks().enumerate() {
             if number > 0 {
                 yield_now().await;
             }
-            self.hand_out(some, except, frame);
+            self.hand_out(some.iter(), except, frame);
         }
     }
 
-    fn hand_out(&self, members: &[Member<Arc<Outlet>>], except: Option<SessionId>, frame: &Encoded<'_>) {
-        for member in members.iter().filter(|member| Some(member.session) != except) {
-            // Whoever has no room or is gone asks for what was kept when he comes back.
+    fn hand_out<'a>(
+        &self,
+        members: impl Iterator<Item = &'a Member<Arc<Outlet>>>,
+        except: Option<SessionId>,
+        frame: &Encoded<'_>,
+    ) {
+        for member in members.filter(|member| Some(member.session) != except) {
+            // A session that is full or gone asks for what was kept when its client comes back.
             let _ = deliver_in_order(&member.handle, frame, &self.metrics);
         }
     }

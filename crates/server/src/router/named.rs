@@ -1,5 +1,7 @@
 //! Users as clients name them: by id, or by the fingerprint of their identity.
 
+use std::collections::HashSet;
+
 use aldis_protocol::{UserId, UserRef};
 
 use super::{Router, outlet::Outlet, stand_in::stand_in};
@@ -22,5 +24,25 @@ impl Router {
         };
         let identity = self.store.identity_of_fingerprint(fingerprint).await?;
         Ok(identity.map_or_else(|| stand_in(by, &fingerprint.to_string()), |identity| identity.user_id))
+    }
+    /// The users whom somebody names, each once, by one query. An id is taken for a user's, and somebody stands for a
+    /// fingerprint that is nobody's.
+    pub(super) async fn users_named(&self, by: UserId, named: &[UserRef]) -> Result<Vec<UserId>, StoreError> {
+        let fingerprints: Vec<_> = named
+            .iter()
+            .filter_map(|user| match user {
+                UserRef::Fingerprint(fingerprint) => Some(*fingerprint),
+                UserRef::Id(_) => None,
+            })
+            .collect();
+        let known = self.store.users_of_fingerprints(&fingerprints).await?;
+        let users = named.iter().map(|user| match user {
+            UserRef::Id(id) => *id,
+            UserRef::Fingerprint(fingerprint) => {
+                known.get(fingerprint).copied().unwrap_or_else(|| stand_in(by, &fingerprint.to_string()))
+            }
+        });
+        let mut seen = HashSet::new();
+        Ok(users.filter(|user| seen.insert(*user)).collect())
     }
 }

@@ -5,8 +5,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use aldis_protocol::{AckStatus, Alert, AlertKind, DeviceId, RequestId, ServerFrame, ServerMessage, UserId};
+use aldis_protocol::{
+    AckStatus, Alert, AlertKind, DeviceId, RequestId, RoomId, RoomInvite, ServerFrame, ServerMessage, UserId,
+};
 use aldis_registry::Registry;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::{
@@ -21,13 +24,17 @@ use crate::{
 
 /// Users with sessions here for whose devices something may wait since it was last looked.
 #[derive(Debug, Default)]
-pub(super) struct Untold(Mutex<HashSet<UserId>>);
+pub(super) struct Untold {
+    users: Mutex<HashSet<UserId>>,
+    added: Notify,
+}
 
 impl Untold {
     /// Something may wait for a user. It is of no interest where he has no session: he is told when he connects.
     pub(super) fn add(&self, user: UserId, registry: &Registry<Arc<Outlet>>) {
         if registry.has_user(user) {
             self.lock().insert(user);
+            self.added.notify_one();
         }
     }
 
@@ -36,7 +43,7 @@ impl Untold {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashSet<UserId>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.users.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -148,6 +155,26 @@ impl Router {
         let notices = self.store.take_notices(user, device, now_ms).await?;
         self.known.remember_that_nothing_waits(user, device, until_ms, read);
         Ok(notices)
+    }
+
+    /// Has the devices of users told that they are invited to a room: what the store has let wait for them is handed to
+    /// live ones soon. The caller does not learn from the time it takes who is here.
+    pub(super) fn tell_invited(&self, room: &RoomId, owner: UserId, invited: &[UserId]) {
+        let invite = RoomInvite { room: room.clone(), user_id: owner };
+        let frame = Encoded::new(fresh(ServerMessage::RoomInvite(invite)));
+        for user in invited {
+            self.known.forget(*user);
+            // Nothing waits for a device that is not registered.
+            for one in self.registry.of_user(*user).iter().filter(|one| one.device.is_ephemeral()) {
+                let _ = deliver(&one.handle, &frame, &self.metrics);
+            }
+            self.untold.add(*user, &self.registry);
+        }
+    }
+
+    /// Returns when something may have come to wait for users who are here.
+    pub(crate) async fn untold_added(&self) {
+        self.untold.added.notified().await;
     }
 
     /// Hands the sessions that are here what came to wait for their devices, from whichever node.

@@ -2,6 +2,7 @@
 
 mod held;
 mod marks;
+mod states;
 
 use std::{
     any::Any,
@@ -23,11 +24,12 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 pub(crate) use self::held::Held;
-use self::{held::SharedHeld, marks::Marks};
+use self::{held::SharedHeld, marks::Marks, states::States};
 use super::{
     feed::{Feed, Reached},
     offers::Offers,
     room_replies::RoomReplies,
+    room_states::StateMark,
     turns::Turns,
 };
 
@@ -146,6 +148,7 @@ struct Queue {
     taken: Load,
     orders: Orders,
     marks: Marks,
+    states: States,
     feed: Feed,
     waker: Option<Waker>,
     detached: bool,
@@ -255,6 +258,19 @@ impl Outlet {
         wake(waker);
     }
 
+    /// Has the session tell its client a state of a room, in place of an older one that waits, as soon as its socket has
+    /// room.
+    pub(super) fn mark_state(&self, state: StateMark) {
+        let mut queue = self.lock();
+        if queue.closed {
+            return;
+        }
+        queue.states.add(state);
+        let waker = if queue.detached { None } else { queue.waker.take() };
+        drop(queue);
+        wake(waker);
+    }
+
     /// Puts a message of the user's mailbox into the queue, where it is the next one.
     pub(super) fn push_mail(&self, seq: u64, frame: impl FnOnce() -> Frame) -> Fed {
         let mut queue = self.lock();
@@ -338,6 +354,7 @@ impl Outlet {
         let queue = self.lock();
         held += queue.held;
         held += Held::new(queue.marks.bytes(), false);
+        held += queue.states.held();
         held
     }
 
@@ -401,6 +418,14 @@ impl Outlet {
     pub(crate) fn take_marks(&self) -> Option<Vec<UserId>> {
         let mut queue = self.lock();
         let taken = if queue.detached { Vec::new() } else { queue.marks.take() };
+        (!taken.is_empty()).then_some(taken)
+    }
+
+    /// For the session itself, where [nothing else waits](Self::poll_take): some of the states of rooms that it is to tell
+    /// its client. They wait for a socket.
+    pub(crate) fn take_states(&self) -> Option<Vec<StateMark>> {
+        let mut queue = self.lock();
+        let taken = if queue.detached { Vec::new() } else { queue.states.take() };
         (!taken.is_empty()).then_some(taken)
     }
 

@@ -7,7 +7,7 @@ mod crowds;
 mod rights;
 mod standings;
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use aldis_protocol::{
     ErrorCode, Presence, ServerMessage, SetPresence, Timestamp, UserId, UserRef, limits::MAX_SUBSCRIPTIONS,
@@ -15,7 +15,7 @@ use aldis_protocol::{
 use aldis_registry::{DevicePresence, TooManyWatches, Watcher};
 
 pub(super) use self::{crowds::Crowds, standings::Standings};
-use super::{Reply, Router, done, error, outlet::Outlet, stand_in::stand_in, turns::Turn};
+use super::{Reply, Router, done, error, outlet::Outlet, turns::Turn};
 use crate::{
     clock::{Now, unix_ms_i64},
     store::StoreError,
@@ -64,7 +64,7 @@ impl Router {
         let (router, from, turn) = (Arc::clone(self), Arc::clone(from), Turn::take(from));
         Reply::Later(Box::pin(async move {
             turn.comes().await;
-            match router.users_named(&from, &users).await {
+            match router.users_named(from.user, &users).await {
                 Ok(users) => {
                     router.unwatch(&from, &users);
                     done("Unsubscribed")
@@ -142,7 +142,7 @@ impl Router {
     }
 
     async fn watch(&self, from: &Arc<Outlet>, users: &[UserRef]) -> Result<(), ServerMessage<'static>> {
-        let users = self.users_named(from, users).await.map_err(|failure| unavailable(&failure))?;
+        let users = self.users_named(from.user, users).await.map_err(|failure| unavailable(&failure))?;
         let watcher = Watcher { session: from.session, user: from.user, handle: Arc::clone(from) };
         let added =
             self.registry.watch(&watcher, &users, MAX_SUBSCRIPTIONS).map_err(|TooManyWatches| too_many())?;
@@ -158,28 +158,6 @@ impl Router {
     fn unwatch(&self, from: &Outlet, users: &[UserId]) {
         self.registry.unwatch(from.session, users);
         from.set_watches(self.registry.watch_count(from.session) * BYTES_PER_WATCH);
-    }
-
-    /// The users who are named, each once. An id is taken for a user's, and somebody stands for a fingerprint that is
-    /// nobody's.
-    async fn users_named(&self, from: &Outlet, users: &[UserRef]) -> Result<Vec<UserId>, StoreError> {
-        let fingerprints: Vec<_> = users
-            .iter()
-            .filter_map(|user| match user {
-                UserRef::Fingerprint(fingerprint) => Some(*fingerprint),
-                UserRef::Id(_) => None,
-            })
-            .collect();
-        let known = self.store.users_of_fingerprints(&fingerprints).await?;
-        let mut named = HashSet::new();
-        let users = users.iter().map(|user| match user {
-            UserRef::Id(id) => *id,
-            UserRef::Fingerprint(fingerprint) => known
-                .get(fingerprint)
-                .copied()
-                .unwrap_or_else(|| stand_in(from.user, &fingerprint.to_string())),
-        });
-        Ok(users.filter(|user| named.insert(*user)).collect())
     }
 }
 

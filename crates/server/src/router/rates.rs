@@ -1,7 +1,7 @@
 //! Limits that are counted by who is signed in (docs/operations.md, "Rate limits").
 
 use aldis_auth::RefreshToken;
-use aldis_protocol::{ClientMessage, ErrorCode, ErrorReply, ServerMessage, UserId};
+use aldis_protocol::{ClientMessage, ErrorCode, ErrorReply, RoomId, ServerMessage, UserId};
 use uuid::Uuid;
 
 use super::{Caller, Denied, Outlet, Router};
@@ -20,6 +20,7 @@ const RELAYED_BYTES: ByteRate = ByteRate::per_second(512 * 1024);
 const KEY_ACCOUNTS: Rate = Rate::per_hour(30);
 const BLOBS: Rate = Rate::per_minute(10);
 const DEVICE_REGISTRATIONS: Rate = Rate::per_day(20);
+const ROOM_STATES: Rate = Rate::per_second(5);
 
 /// The limits of one node.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub(super) struct Rates {
     key_accounts: Buckets<AddressKey>,
     blobs: Buckets<UserId>,
     device_registrations: Buckets<UserId>,
+    /// States that are set, by room: only those count who may set them.
+    room_states: Buckets<RoomId>,
 }
 
 impl Rates {
@@ -47,6 +50,7 @@ impl Rates {
             key_accounts: Buckets::new(KEY_ACCOUNTS, enforced),
             blobs: Buckets::new(BLOBS, enforced),
             device_registrations: Buckets::new(DEVICE_REGISTRATIONS, enforced),
+            room_states: Buckets::new(ROOM_STATES, enforced),
         }
     }
 
@@ -60,6 +64,18 @@ impl Rates {
         let wait = self.stored.take(user, now.tick).err()?;
         metrics.limited(Limit::StoredMessages);
         Some(refusal("too many stored messages; send fewer in a minute", wait))
+    }
+
+    /// Refuses a state of a room too many.
+    pub(super) fn limit_room_state(&self, room: &RoomId, now: Now, metrics: &Metrics) -> Result<(), Denied> {
+        self.room_states.take(room.clone(), now.tick).map_err(|wait| {
+            metrics.limited(Limit::RoomStates);
+            Denied::rate_limited(
+                Limit::RoomStates,
+                "the state of a room is set 5 times a second at most; wait a moment",
+                wait,
+            )
+        })
     }
 
     /// Whether offers are limited at all.
@@ -178,6 +194,7 @@ impl Router {
         self.rates.key_accounts.sweep(now.tick);
         self.rates.blobs.sweep(now.tick);
         self.rates.device_registrations.sweep(now.tick);
+        self.rates.room_states.sweep(now.tick);
     }
 }
 
@@ -195,4 +212,26 @@ const fn is_relayed(message: &ClientMessage<'_>) -> bool {
 fn refusal(message: &'static str, wait: Wait) -> ServerMessage<'static> {
     let retry_after = Some(wait.seconds());
     ServerMessage::Error(ErrorReply { retry_after, ..ErrorReply::new(ErrorCode::RateLimited, message) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_of_a_room_were_set_as_fast_as_anybody_liked() {
+        let (rates, metrics) = (Rates::new(true), Metrics::new());
+        let set = |room: &str, tick| {
+            rates
+                .limit_room_state(&room.parse().unwrap(), Now { tick, unix_ms: 0 }, &metrics)
+                .map_err(|denied| denied.code)
+        };
+        assert_eq!([0; 5].map(|tick| set("room", tick)), [Ok(()); 5]);
+        assert_eq!(set("room", 199), Err(ErrorCode::RateLimited));
+        assert_eq!(
+            (set("other", 199), set("room", 200)),
+            (Ok(()), Ok(())),
+            "each room has its own five a second"
+        );
+    }
 }

@@ -29,7 +29,7 @@ pub(super) struct Relations {
 pub(super) struct Relation {
     pub(super) sender: Stance,
     pub(super) target: Stance,
-    /// Both are members of one private room.
+    /// Both have joined one private room.
     pub(super) share_private_room: bool,
 }
 

@@ -1,8 +1,11 @@
-//! Rooms over HTTP: made, looked at, decided about by their owners, read.
+//! Rooms over HTTP: made, looked at, decided about by their owners, read; invitations to them.
 
 use aldis_protocol::{
     ErrorCode, RoomId, Timestamp, UserRef,
-    api::{CreateRoom, Room, RoomState, RoomVisibility, SetRoomState, StateWriters},
+    api::{
+        CreateRoom, RESERVED_ROOM, Room, RoomInvitations, RoomState, RoomVisibility, SetRoomState,
+        StateWriters,
+    },
     limits::MAX_ROOM_STATE_BYTES,
 };
 use aldis_registry::Seat;
@@ -12,7 +15,7 @@ use super::{
     rooms::{TOO_MANY_OWNED, UNKNOWN_ROOM},
 };
 use crate::{
-    clock::unix_ms_i64,
+    clock::{Now, unix_ms_i64},
     store::{
         MemberChange, NewRoom, Revisions, RoomAccess, RoomCreation, StateChange, StateDocument, StoreError,
     },
@@ -23,6 +26,19 @@ const TOO_MANY_MEMBERS: Denied = Denied::new(
     ErrorCode::Conflict,
     "a room has at most 5,000 members, and as many who were removed from it",
 );
+const RESERVED_NAME: Denied =
+    Denied::new(ErrorCode::BadRequest, "no room can have the name `invitations`; choose another");
+const TOO_MANY_INVITATIONS: Denied = Denied::new(
+    ErrorCode::Conflict,
+    "100 invitations of yours wait for users who have not allowed you; wait for answers, or take some back",
+);
+/// The caller may enter the room.
+const NOT_YOURS: Denied = Denied::new(
+    ErrorCode::Forbidden,
+    "only the room's owner decides here; members set the state where `state_writers` is `members`",
+);
+const NOT_JOINED: Denied =
+    Denied::new(ErrorCode::Forbidden, "you are invited to the room; join it over a socket first");
 const NO_SUCH_USER: Denied = Denied::new(ErrorCode::NotFound, "there is no such user");
 const OWNER_STAYS: Denied = Denied::new(ErrorCode::Conflict, "a room does not go on without its owner");
 const STATE_TOO_LARGE: Denied = Denied::new(ErrorCode::TooLarge, "`state` has at most 32 KiB");
@@ -34,38 +50,43 @@ impl Router {
     /// Makes a room.
     pub(crate) async fn create_room(&self, caller: &Caller, request: CreateRoom) -> Result<Room, Denied> {
         let CreateRoom { room, visibility, members, state_writers } = request;
+        if room.as_str() == RESERVED_ROOM {
+            return Err(RESERVED_NAME);
+        }
         let was_joined = self.unmade_room(&room);
         if was_joined.is_some_and(|seat| seat.owner != caller.user) {
             return Err(NAME_TAKEN);
         }
         let state_writers = state_writers.unwrap_or(StateWriters::Owner);
-        let mut new = NewRoom { room, visibility, state_writers, members: Vec::new() };
-        for member in members.unwrap_or_default() {
-            new.members.push(self.named_user(caller.user, member).await?);
-        }
-        match self.store.create_room(&caller.credential(), &new, unix_ms_i64()).await? {
-            RoomCreation::Created => {}
+        let members = self.users_named(caller.user, &members.unwrap_or_default()).await?;
+        let new = NewRoom { room, visibility, state_writers, members };
+        let invited = match self.store.create_room(&caller.credential(), &new, unix_ms_i64()).await? {
+            RoomCreation::Created { invited } => invited,
             RoomCreation::NameTaken => return Err(NAME_TAKEN),
             RoomCreation::TooManyOwned => return Err(TOO_MANY_OWNED),
             RoomCreation::TooManyMembers => return Err(TOO_MANY_MEMBERS),
+            RoomCreation::TooManyInvitations => return Err(TOO_MANY_INVITATIONS),
             RoomCreation::NoSuchUser => return Err(NO_SUCH_USER),
-        }
+        };
         self.room_changes.note(&new.room);
         match visibility {
             RoomVisibility::Public => self.registry.make(&new.room, caller.user),
             RoomVisibility::Private => {
                 self.close_room(&new.room);
-                for member in new.members.iter().chain([&caller.user]) {
-                    self.follow_standing(*member, *member).await;
-                }
             }
         }
+        self.tell_invited(&new.room, caller.user, &invited);
         self.show_room(caller, &new.room).await
+    }
+
+    /// The invitations that wait for the caller's answer.
+    pub(crate) async fn room_invitations(&self, caller: &Caller) -> Result<RoomInvitations, Denied> {
+        Ok(RoomInvitations { invitations: self.store.room_invitations(caller.user).await? })
     }
 
     /// A room that the caller may join.
     pub(crate) async fn show_room(&self, caller: &Caller, room: &RoomId) -> Result<Room, Denied> {
-        match self.readable_room(caller, room).await? {
+        match self.visible_room(caller, room).await? {
             Readable::Made(access, _) => Ok(Room {
                 room: room.clone(),
                 owner_id: access.owner,
@@ -95,8 +116,11 @@ impl Router {
         let user = self.named_user(caller.user, user).await?;
         let credential = caller.credential();
         let add = || self.store.add_room_member(&credential, room, user, unix_ms_i64());
-        done(self.change_room(caller, room, &MemberChange::UnknownRoom, add).await?)?;
-        self.follow_standing(user, user).await;
+        let change = self.change_room(caller, room, &MemberChange::UnknownRoom, add).await?;
+        done(change)?;
+        if change == MemberChange::Invited {
+            self.tell_invited(room, caller.user, &[user]);
+        }
         Ok(())
     }
 
@@ -111,7 +135,7 @@ impl Router {
         let credential = caller.credential();
         let remove = || self.store.remove_room_member(&credential, room, user, unix_ms_i64());
         let visibility = done(self.change_room(caller, room, &MemberChange::UnknownRoom, remove).await?)?;
-        // Whoever takes himself out of a public room may be in it like anybody.
+        // A user who takes themselves out of a public room may be in it like anybody.
         if visibility == RoomVisibility::Private || user != caller.user {
             self.room_changes.note(room);
             self.send_out(user, room);
@@ -144,6 +168,7 @@ impl Router {
         if request.is_too_deep() {
             return Err(STATE_TOO_DEEP);
         }
+        self.limit_state(caller, room).await?;
         let state = request.state;
         let credential = caller.credential();
         let set = || self.store.set_room_state(&credential, room, state.get(), expected);
@@ -155,20 +180,42 @@ impl Router {
                 Ok(RoomState { revision, state })
             }
             StateChange::UnknownRoom => Err(UNKNOWN_ROOM),
+            StateChange::Forbidden => Err(NOT_YOURS),
             StateChange::PreconditionFailed => Err(STATE_CHANGED),
         }
     }
 
+    /// Refuses a state too many. Only callers who may set it count, so that nobody else uses up what they have.
+    async fn limit_state(&self, caller: &Caller, room: &RoomId) -> Result<(), Denied> {
+        let may_set = match self.store.room(room, caller.user).await? {
+            Some((access, _)) => access.may_set_state(caller.user),
+            None => self.unmade_room(room).is_some_and(|seat| seat.owner == caller.user),
+        };
+        if may_set { self.rates.limit_room_state(room, Now::read(), &self.metrics) } else { Ok(()) }
+    }
+
+    /// A room that the caller may be in.
     pub(super) async fn readable_room(&self, caller: &Caller, room: &RoomId) -> Result<Readable, Denied> {
+        let visible = self.visible_room(caller, room).await?;
+        if let Readable::Made(access, _) = &visible
+            && access.is_invited()
+        {
+            return Err(NOT_JOINED);
+        }
+        Ok(visible)
+    }
+
+    /// A room that the caller may be in, or is invited to.
+    async fn visible_room(&self, caller: &Caller, room: &RoomId) -> Result<Readable, Denied> {
         match self.store.room(room, caller.user).await? {
-            Some((access, state)) if access.may_enter() => Ok(Readable::Made(access, state)),
+            Some((access, state)) if access.may_look() => Ok(Readable::Made(access, state)),
             Some(_) => Err(UNKNOWN_ROOM),
             None => self.unmade_room(room).map(Readable::Joined).ok_or(UNKNOWN_ROOM),
         }
     }
 
-    /// Changes something in a room of the caller's. One that he was the first to join, and that was never made, is made
-    /// for it.
+    /// Changes something in a room of the caller's. One that the caller was the first to join, and that was never made, is
+    /// made for it.
     async fn change_room<T: PartialEq, F: Future<Output = Result<T, StoreError>>>(
         &self,
         caller: &Caller,
@@ -177,16 +224,21 @@ impl Router {
         change: impl Fn() -> F,
     ) -> Result<T, Denied> {
         let changed = change().await?;
-        let is_own = || self.unmade_room(room).is_some_and(|seat| seat.owner == caller.user);
-        if changed != *unknown || !is_own() {
+        if changed != *unknown {
             return Ok(changed);
         }
-        self.make_room(room, &caller.credential()).await?;
-        Ok(change().await?)
+        match self.unmade_room(room) {
+            None => Ok(changed),
+            Some(seat) if seat.owner == caller.user => {
+                self.make_room(room, &caller.credential()).await?;
+                Ok(change().await?)
+            }
+            Some(_) => Err(NOT_YOURS),
+        }
     }
 }
 
-/// A room that somebody may read.
+/// A room that somebody may look at.
 pub(super) enum Readable {
     Made(RoomAccess, StateDocument),
     /// It was joined but never made.
@@ -196,9 +248,13 @@ pub(super) enum Readable {
 fn done(change: MemberChange) -> Result<RoomVisibility, Denied> {
     match change {
         MemberChange::Done(visibility) => Ok(visibility),
+        // Nobody is invited to any other.
+        MemberChange::Invited => Ok(RoomVisibility::Private),
         MemberChange::UnknownRoom => Err(UNKNOWN_ROOM),
+        MemberChange::Forbidden => Err(NOT_YOURS),
         MemberChange::NoSuchUser => Err(NO_SUCH_USER),
         MemberChange::IsOwner => Err(OWNER_STAYS),
         MemberChange::TooMany => Err(TOO_MANY_MEMBERS),
+        MemberChange::TooManyInvitations => Err(TOO_MANY_INVITATIONS),
     }
 }

@@ -9,11 +9,11 @@ use std::{
 };
 
 use aldis_protocol::{
-    ErrorCode, MemberJoined, MemberLeft, RoomId, RoomMember, RoomMembers, RoomUpdate, ServerMessage, UserId,
-    api::{RoomVisibility, StateWriters},
+    ErrorCode, MemberJoined, MemberLeft, RoomId, RoomMember, RoomMembers, ServerMessage, UserId,
+    api::{RESERVED_ROOM, RoomVisibility, StateWriters},
     limits::{MAX_ROOMS_PER_SESSION, MAX_TOLD_ROOM_USERS},
 };
-use aldis_registry::{Departure, Joining, Member, RoomFacts, RoomView, Seat};
+use aldis_registry::{Departure, Joining, Member, Members, RoomFacts, RoomView, Seat};
 
 use super::{
     Denied, Reply, Router,
@@ -23,6 +23,7 @@ use super::{
     outlet::Outlet,
     refused,
     room_replies::RoomRequest,
+    room_states::room_update,
     turns::Turn,
 };
 use crate::{
@@ -124,14 +125,16 @@ impl Router {
             creation => creation?,
         };
         let owner = match creation {
-            RoomCreation::Created => owner,
+            RoomCreation::Created { .. } => owner,
             RoomCreation::NameTaken => match self.store.room(room, owner).await? {
                 // Another node made the same.
                 Some((access, _)) if access.visibility == RoomVisibility::Public => access.owner,
                 _ => return Err(self.close_room(room)),
             },
             RoomCreation::TooManyOwned => return Err(TOO_MANY_OWNED),
-            RoomCreation::TooManyMembers | RoomCreation::NoSuchUser => return Err(self.close_room(room)),
+            RoomCreation::TooManyMembers | RoomCreation::TooManyInvitations | RoomCreation::NoSuchUser => {
+                return Err(self.close_room(room));
+            }
         };
         self.room_changes.note(room);
         self.registry.make(room, owner);
@@ -167,9 +170,10 @@ impl Router {
 
     /// Sends everybody out of a room that is no more.
     pub(super) fn close_room(&self, room: &RoomId) -> Denied {
-        let members = self.registry.members(room);
-        for inside in members.chunk_by(|one, other| one.user == other.user) {
-            self.registry.evict(inside[0].user, room, |departure| self.tell_removed(departure));
+        if let Some(closed) = self.registry.close(room) {
+            for member in closed.members.iter() {
+                self.registry.leave_closed(room, &closed, member, || self.tell_out(room, member));
+            }
         }
         UNKNOWN_ROOM
     }
@@ -181,23 +185,16 @@ impl Router {
         }
         for left in departure.left {
             let frame = member_left(departure.room, left);
-            self.tell_room(departure.remaining.members, &frame);
+            self.tell_room(departure.remaining.members.iter(), &frame);
         }
     }
 
     /// Tells sessions, wherever they are, of a room that they are in.
-    pub(super) fn tell_room(&self, members: &[Member<Arc<Outlet>>], frame: &Encoded<'_>) {
+    fn tell_room<'a>(&self, members: impl Iterator<Item = &'a Member<Arc<Outlet>>>, frame: &Encoded<'_>) {
         for member in members {
-            // Whoever has no room or is gone finds out when he comes back.
+            // A session that is full or gone finds out when its client comes back.
             let _ = deliver_in_order(&member.handle, frame, &self.metrics);
         }
-    }
-
-    /// Tells everybody in a room of its new state.
-    pub(super) fn tell_state(&self, room: &RoomId, state: StateDocument) {
-        let revision = state.revision;
-        let frame = room_update(room, state);
-        self.registry.raise_revision(room, revision, |view| self.tell_room(view.members, &frame));
     }
 
     /// Brings a session into a room; says when that is sure, before the session is told of it.
@@ -210,7 +207,13 @@ impl Router {
         let session = (outlet.user, outlet.session);
         for _ in 0..JOIN_ATTEMPTS {
             let seen = self.room_changes.count(room);
-            let (facts, state) = self.find_room(outlet.user, room).await?;
+            let (facts, state) = match self.find_room(outlet.user, room).await? {
+                Found::Open(facts, state) => (facts, state),
+                Found::Invitation => {
+                    self.accept_invitation(outlet, room).await?;
+                    continue;
+                }
+            };
             let still_holds = || self.room_changes.count(room) == seen;
             let joining = self.registry.join(
                 session,
@@ -237,24 +240,39 @@ impl Router {
         Err(KEEPS_CHANGING)
     }
 
-    /// The room that a user wants to join, and its state.
-    async fn find_room(&self, user: UserId, room: &RoomId) -> Result<(RoomFacts, StateDocument), Denied> {
+    /// The room that a user wants to join.
+    async fn find_room(&self, user: UserId, room: &RoomId) -> Result<Found, Denied> {
         match self.store.room(room, user).await? {
             Some((access, state)) if access.may_enter() => {
                 let is_public = access.visibility == RoomVisibility::Public;
                 let (owner, revision, last_seq) = (access.owner, state.revision, access.last_seq);
-                Ok((RoomFacts { owner, is_public, is_made: true, revision, last_seq }, state))
+                let facts = RoomFacts { owner, is_public, is_made: true, revision, last_seq };
+                Ok(Found::Open(facts, state))
             }
-            None if self.settings.rooms_auto_create => {
+            Some((access, _)) if access.is_invited() => Ok(Found::Invitation),
+            None if self.settings.rooms_auto_create && room.as_str() != RESERVED_ROOM => {
                 if self.registry.room_here(room).is_none() && !self.store.may_own_another_room(user).await? {
                     return Err(TOO_MANY_OWNED);
                 }
                 let facts =
                     RoomFacts { owner: user, is_public: true, is_made: false, revision: 0, last_seq: 0 };
-                Ok((facts, StateDocument::none()))
+                Ok(Found::Open(facts, StateDocument::none()))
             }
             Some(_) | None => Err(UNKNOWN_ROOM),
         }
+    }
+
+    /// The user of a session joins a room for the first time, and becomes a member of it: from here on its other members
+    /// reach the user, and are reached.
+    async fn accept_invitation(&self, outlet: &Outlet, room: &RoomId) -> Result<(), Denied> {
+        let user = outlet.user;
+        if self.registry.rooms_joined((user, outlet.session)) >= MAX_ROOMS_PER_SESSION {
+            return Err(TOO_MANY_JOINED);
+        }
+        if self.store.accept_invitation(&Credential::session(user), room, unix_ms_i64()).await? {
+            self.follow_standing(user, user).await;
+        }
+        Ok(())
     }
 
     fn go_out(&self, from: &Outlet, room: &RoomId) -> ServerMessage<'static> {
@@ -282,17 +300,25 @@ impl Router {
         let joined =
             MemberJoined { room: room.clone(), user_id: member.user, device_id: member.device.clone() };
         let frame = Encoded::new(fresh(ServerMessage::MemberJoined(joined)));
-        for other in view.members.iter().filter(|other| other.session != member.session) {
-            let _ = deliver_in_order(&other.handle, &frame, &self.metrics);
-        }
+        self.tell_room(view.members.iter().filter(|other| other.session != member.session), &frame);
     }
 
     /// Tells each session that was sent out, of itself alone.
     fn tell_removed(&self, departure: &Departure<'_, Arc<Outlet>>) {
-        for left in departure.left {
-            let _ = deliver_in_order(&left.handle, &member_left(departure.room, left), &self.metrics);
-        }
+        departure.left.iter().for_each(|left| self.tell_out(departure.room, left));
     }
+
+    fn tell_out(&self, room: &RoomId, left: &Member<Arc<Outlet>>) {
+        let _ = deliver_in_order(&left.handle, &member_left(room, left), &self.metrics);
+    }
+}
+
+/// A room that somebody wants to join.
+enum Found {
+    /// It is open to them, and this is its state.
+    Open(RoomFacts, StateDocument),
+    /// They are invited to it.
+    Invitation,
 }
 
 pub(super) fn no_room_named() -> ServerMessage<'static> {
@@ -304,18 +330,15 @@ fn member_left(room: &RoomId, left: &Member<Arc<Outlet>>) -> Encoded<'static> {
     Encoded::new(fresh(ServerMessage::MemberLeft(left)))
 }
 
-fn room_update(room: &RoomId, state: StateDocument) -> Encoded<'static> {
-    let StateDocument { revision, state } = state;
-    Encoded::new(fresh(ServerMessage::RoomUpdate(RoomUpdate { room: room.clone(), revision, state })))
-}
-
 /// Sessions as the users that they are of, with their devices.
-fn grouped(members: &[Member<Arc<Outlet>>]) -> Vec<RoomMember> {
-    let of_users = members.chunk_by(|one, other| one.user == other.user);
-    of_users
-        .map(|sessions| RoomMember {
-            user_id: sessions[0].user,
-            device_ids: sessions.iter().map(|session| session.device.clone()).collect(),
-        })
-        .collect()
+fn grouped(members: &Members<Arc<Outlet>>) -> Vec<RoomMember> {
+    let mut grouped: Vec<RoomMember> = Vec::new();
+    for session in members.iter() {
+        let device = session.device.clone();
+        match grouped.last_mut().filter(|last| last.user_id == session.user) {
+            Some(last) => last.device_ids.push(device),
+            None => grouped.push(RoomMember { user_id: session.user, device_ids: vec![device] }),
+        }
+    }
+    grouped
 }

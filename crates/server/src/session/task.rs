@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     clock::{Now, milliseconds},
-    router::{After, Closing, Frame, Held, Left, Order, Outlet, Reply, Router, Taken},
+    router::{After, Closing, Frame, Held, Left, Order, Outlet, Reply, Router, StateMark, Taken},
 };
 
 /// Requests that may wait for the store at once.
@@ -72,6 +72,7 @@ enum Wake {
     Order(Order),
     Frames(VecDeque<Frame>),
     Watched(Vec<UserId>),
+    States(Vec<StateMark>),
     Due,
     Incoming(Incoming),
     Again(Bytes),
@@ -220,12 +221,15 @@ impl<W: Wire> Task<W> {
         match self.outlet().poll_take(cx) {
             Poll::Ready(Taken::Frames(frames)) => Poll::Ready(Wake::Frames(frames)),
             Poll::Ready(Taken::Order(order)) => Poll::Ready(Wake::Order(order)),
-            // Whoever subscribes is answered before he is told.
-            Poll::Pending if self.waiting.awaits_subscription() => Poll::Pending,
-            Poll::Pending => {
-                self.outlet().take_marks().map_or(Poll::Pending, |users| Poll::Ready(Wake::Watched(users)))
-            }
+            Poll::Pending => self.take_marks().map_or(Poll::Pending, Poll::Ready),
         }
+    }
+
+    /// What the client is told as its socket has room.
+    fn take_marks(&self) -> Option<Wake> {
+        // A session that subscribes is answered before it is told.
+        let users = if self.waiting.awaits_subscription() { None } else { self.outlet().take_marks() };
+        users.map(Wake::Watched).or_else(|| self.outlet().take_states().map(Wake::States))
     }
 
     /// A client that does not read its replies is not read from; one whose requests wait for the store neither.
@@ -302,6 +306,7 @@ impl<W: Wire> Task<W> {
             }
             Wake::Frames(frames) => self.send_all(frames, cx),
             Wake::Watched(users) => self.tell_of(users),
+            Wake::States(states) => self.tell_states(states),
             Wake::Due => self.act_on_deadlines(),
             Wake::Incoming(incoming) => self.take(incoming),
             Wake::Again(frame) => {
@@ -445,6 +450,14 @@ impl<W: Wire> Task<W> {
             let Some(message) = self.router.tell(self.outlet(), user) else { return Flow::Continue(()) };
             self.told.note(user, |user| self.router.is_watching(self.live.outlet(), user));
             self.say_or_end(message)
+        })
+    }
+
+    /// Tells the client the states of rooms, as far as they are news.
+    fn tell_states(&mut self, states: Vec<StateMark>) -> Flow {
+        states.into_iter().try_for_each(|state| match self.router.take_state(self.outlet(), state) {
+            Some(frame) => self.send_own_or_end(frame),
+            None => Flow::Continue(()),
         })
     }
 

@@ -16,6 +16,9 @@ use super::{
 };
 use crate::email;
 
+/// How many accounts one statement locks.
+const ROWS_PER_LOCK: usize = 1_000;
+
 /// What became of a new account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AccountCreation {
@@ -282,6 +285,26 @@ pub(super) async fn lock(tx: &mut Tx, user: UserId) -> Result<Option<LockedAccou
         sqlx::query_as(touch).bind(user.as_uuid()).fetch_optional(connection).await?
     });
     Ok(row.map(|(password_hash, disabled_at_ms)| LockedAccount { password_hash, disabled_at_ms }))
+}
+
+/// Locks accounts until the transaction ends, in the order of their ids, so that two who lock the same ones cannot
+/// deadlock.
+pub(super) async fn lock_all(tx: &mut Tx, users: &[UserId]) -> Result<(), StoreError> {
+    let mut ids: Vec<Uuid> = users.iter().map(|user| user.as_uuid()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    for some in ids.chunks(ROWS_PER_LOCK) {
+        match tx {
+            // A write transaction has the whole database.
+            Tx::Sqlite(_) => {}
+            Tx::Postgres(tx) => {
+                let select = "SELECT user_id FROM users WHERE user_id = ANY ($1) AND deleted_at_ms IS NULL \
+                     ORDER BY user_id FOR NO KEY UPDATE";
+                sqlx::query(select).bind(some).execute(&mut ***tx).await?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Sets the hash of a password. The transaction has locked the account.

@@ -5,6 +5,7 @@
 //! none.
 
 use aldis_protocol::UserId;
+use sqlx::QueryBuilder;
 use uuid::Uuid;
 
 use super::{
@@ -12,6 +13,9 @@ use super::{
     db::{Tx, on, within},
     revocations,
 };
+
+/// How many accounts one statement notes.
+const USERS_PER_STATEMENT: usize = 1_000;
 
 /// An account that changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,5 +65,24 @@ pub(super) async fn note(tx: &mut Tx, user: UserId) -> Result<(), StoreError> {
     within!(tx, connection => {
         sqlx::query(upsert).bind(user.as_uuid()).bind(number).execute(connection).await?;
     });
+    Ok(())
+}
+
+/// Notes that accounts changed, as [`note`] does of one.
+pub(super) async fn note_all(tx: &mut Tx, users: &[UserId]) -> Result<(), StoreError> {
+    for some in users.chunks(USERS_PER_STATEMENT) {
+        let count = i64::try_from(some.len()).unwrap_or(i64::MAX);
+        let last = revocations::draw_numbers(tx, count).await?;
+        within!(tx, connection => {
+            let mut upsert = QueryBuilder::new("INSERT INTO account_changes (user_id, number) SELECT user_id, ");
+            upsert.push_bind(last - count).push(" + ROW_NUMBER() OVER (ORDER BY user_id) FROM users WHERE user_id IN (");
+            some.iter().fold(upsert.separated(", "), |mut list, user| {
+                list.push_bind(user.as_uuid());
+                list
+            });
+            upsert.push(") ON CONFLICT (user_id) DO UPDATE SET number = excluded.number");
+            upsert.build().persistent(some.len() == 1).execute(connection).await?;
+        });
+    }
     Ok(())
 }

@@ -26,6 +26,7 @@ mod chat;
 mod contacts;
 mod credential;
 mod devices;
+mod invitations;
 mod keys;
 mod lifecycle;
 mod mailbox;

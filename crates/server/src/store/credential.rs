@@ -118,6 +118,23 @@ impl Store {
         };
         Ok((admit(tx, credential, own.as_ref()).await?, others.is_some()))
     }
+
+    /// Begins the transaction of a change that concerns many other accounts. It has locked all of them that exist.
+    ///
+    /// # Errors
+    /// As [`begin_for`](Self::begin_for).
+    pub(super) async fn begin_for_all(
+        &self,
+        credential: &Credential,
+        others: &[UserId],
+    ) -> Result<Tx, StoreError> {
+        let mut tx = self.db.begin_for(credential.user).await?;
+        let all: Vec<UserId> = others.iter().copied().chain([credential.user]).collect();
+        accounts::lock_all(&mut tx, &all).await?;
+        // It is locked already.
+        let own = accounts::lock(&mut tx, credential.user).await?;
+        admit(tx, credential, own.as_ref()).await
+    }
 }
 
 /// Ends the transaction where the credential does not count.

@@ -2,6 +2,8 @@
 //!
 //! Alerts and requests have separate quotas on each device, so a flood of requests never displaces an alert.
 
+mod many;
+
 use aldis_protocol::{
     Alert, AlertKind, ContactRequest, DeviceId, Fingerprint, MessageKind, RoomInvite, ServerMessage, UserId,
     api::ChainHead,
@@ -9,6 +11,7 @@ use aldis_protocol::{
 use serde::Serialize;
 use uuid::Uuid;
 
+pub(super) use self::many::add_for_all;
 use super::{
     Store, StoreError, accounts, changes,
     db::{Db, Tx, within},

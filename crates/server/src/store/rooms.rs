@@ -1,28 +1,34 @@
 //! Rooms: who owns them, who was put in them or removed, and their state documents. What is said in them is
 //! [`chat`](super::chat)'s.
 
-use std::collections::HashSet;
+mod invitations;
+mod members;
+mod state;
 
 use aldis_protocol::{
-    Payload, RoomId, UserId,
+    RoomId, UserId,
     api::{RoomVisibility, StateWriters},
     limits::MAX_ROOMS_PER_OWNER,
 };
-use bytes::Bytes;
-use sqlx::QueryBuilder;
 use uuid::Uuid;
 
+use self::{invitations::Guests, state::StateRow};
+pub(super) use self::{invitations::sweep, members::leave_private_rooms};
+pub(crate) use self::{
+    members::MemberChange,
+    state::{Revisions, StateChange, StateDocument},
+};
 use super::{
     Credential, Store, StoreError,
     db::{Tx, on, within},
-    row, standings,
+    row,
 };
 
 /// How many users may be in a room's list, and how many removed from it: a list of them is still one answer.
 const MEMBERS_PER_ROOM: i64 = 5_000;
 
-/// How many rows one statement writes, of one parameter each.
-const ROWS_PER_INSERT: usize = 1_000;
+/// How many rows one statement is about, of four parameters each at most.
+const ROWS_PER_STATEMENT: usize = 1_000;
 
 /// A room that somebody wants to make.
 #[derive(Debug, Clone)]
@@ -38,10 +44,13 @@ pub(crate) struct NewRoom {
 }
 
 /// What became of a new room. Only the first changed anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum RoomCreation {
     /// It is there.
-    Created,
+    Created {
+        /// The users who are invited to it, and are to hear of it.
+        invited: Vec<UserId>,
+    },
     /// There is one of this name.
     NameTaken,
     /// Its owner has as many as may be.
@@ -50,6 +59,8 @@ pub(crate) enum RoomCreation {
     TooManyMembers,
     /// There is no such user to be in it.
     NoSuchUser,
+    /// Its owner would wait for more answers to invitations than an owner may.
+    TooManyInvitations,
 }
 
 /// A room, as one user stands towards it.
@@ -70,85 +81,62 @@ pub(crate) struct RoomAccess {
     standing: Standing,
 }
 
-/// A room's state document.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct StateDocument {
-    /// How often it was set.
-    pub(crate) revision: u64,
-    /// What it says.
-    pub(crate) state: Payload<'static>,
-}
-
-/// Which revision of a room's state may be replaced.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Revisions {
-    /// Any that was set.
-    Any,
-    /// One of these.
-    OneOf(Vec<u64>),
-}
-
-/// What became of a new state. Only the first changed anything.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum StateChange {
-    /// It is the room's now.
-    Set(StateDocument),
-    /// There is no such room, or the user may not set its state.
-    UnknownRoom,
-    /// The state is not the one that was named.
-    PreconditionFailed,
-}
-
-/// What became of a change of a room's members. Only the first changed anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum MemberChange {
-    /// It is done, in a room of this kind.
-    Done(RoomVisibility),
-    /// There is no such room of whoever asked.
-    UnknownRoom,
-    /// There is no such user.
-    NoSuchUser,
-    /// A room does not go on without its owner.
-    IsOwner,
-    /// There are as many as may be.
-    TooMany,
-}
-
+/// What a user is to a room, as its list says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
+    /// The user is not in the list.
     Stranger,
-    Member,
+    /// The user is invited to a private room.
+    Invited,
+    /// The user is listed, takes no invitation from the owner, and does not know of it.
+    Ignored,
+    /// The user is a member; of a private room, since they joined it.
+    Joined,
+    /// The owner removed the user from a public room.
     Removed,
 }
 
 impl RoomAccess {
-    /// Whether the user may join the room and read what was said in it.
+    /// Whether the user may be in the room and read what was said in it.
     pub(crate) fn may_enter(&self) -> bool {
         match self.visibility {
             RoomVisibility::Public => self.standing != Standing::Removed,
-            RoomVisibility::Private => self.standing == Standing::Member,
+            RoomVisibility::Private => self.standing == Standing::Joined,
         }
     }
 
-    fn may_set_state(&self, user: UserId) -> bool {
-        let is_writer = self.state_writers == StateWriters::Members && self.standing == Standing::Member;
+    /// Whether the user is invited: they may look at the room, join it or decline, and nothing more.
+    pub(crate) fn is_invited(&self) -> bool {
+        self.standing == Standing::Invited
+    }
+
+    /// Whether the user may know of the room.
+    pub(crate) fn may_look(&self) -> bool {
+        self.may_enter() || self.is_invited()
+    }
+
+    /// Whether this user, whose access it is, may set the room's state.
+    pub(crate) fn may_set_state(&self, user: UserId) -> bool {
+        let is_writer = self.state_writers == StateWriters::Members && self.standing == Standing::Joined;
         self.owner == user || is_writer
     }
 }
 
-impl StateDocument {
-    /// Where none was set.
-    pub(crate) fn none() -> Self {
-        Self { revision: 0, state: Payload::null() }
-    }
-}
-
-impl Revisions {
-    fn include(&self, revision: u64) -> bool {
+impl Standing {
+    const fn as_str(self) -> &'static str {
         match self {
-            Self::Any => revision > 0,
-            Self::OneOf(revisions) => revisions.contains(&revision),
+            Self::Stranger => "stranger",
+            Self::Invited => "invited",
+            Self::Ignored => "ignored",
+            Self::Joined => "joined",
+            Self::Removed => "removed",
         }
+    }
+
+    fn parse(text: &str) -> Result<Self, StoreError> {
+        let all = [Self::Invited, Self::Ignored, Self::Joined, Self::Removed];
+        let known = all.into_iter().find(|standing| standing.as_str() == text);
+        known.ok_or_else(|| sqlx::Error::Decode(format!("unknown standing {text:?}").into()).into())
     }
 }
 
@@ -163,9 +151,9 @@ impl Store {
         room: &NewRoom,
         now_ms: i64,
     ) -> Result<RoomCreation, StoreError> {
-        let mut tx = self.begin_for(credential).await?;
+        let mut tx = self.begin_for_all(credential, &room.members).await?;
         let outcome = create(&mut tx, credential.user, room, now_ms).await?;
-        tx.end(outcome == RoomCreation::Created).await?;
+        tx.end(matches!(outcome, RoomCreation::Created { .. })).await?;
         Ok(outcome)
     }
 
@@ -195,125 +183,15 @@ impl Store {
         });
         row.map(|(access, state)| Ok((access.try_into()?, state.try_into()?))).transpose()
     }
-
-    /// Who was put in a room, its owner first, then in the order in which they were put in.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub(crate) async fn room_members(&self, room: &RoomAccess) -> Result<Vec<UserId>, StoreError> {
-        let select = "SELECT user_id FROM room_members WHERE room_id = $1 AND NOT removed \
-             ORDER BY CASE WHEN user_id = $2 THEN 0 ELSE 1 END, added_at_ms, user_id";
-        let users: Vec<Uuid> = on!(&self.db, r, pool => {
-            let query = sqlx::query_scalar(select).bind(room.room_id).bind(room.owner.as_uuid());
-            query.fetch_all(pool).await?
-        });
-        Ok(users.into_iter().map(UserId::new).collect())
-    }
-
-    /// Puts a user in a room, asked by its owner, whether the user was removed from it before or not.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub(crate) async fn add_room_member(
-        &self,
-        credential: &Credential,
-        room: &RoomId,
-        user: UserId,
-        now_ms: i64,
-    ) -> Result<MemberChange, StoreError> {
-        let (mut tx, is_there) = self.begin_for_both(credential, user).await?;
-        let outcome = match is_there {
-            true => add_member(&mut tx, room, credential.user, user, now_ms).await?,
-            false => without_user(&mut tx, room, credential.user, user).await?,
-        };
-        tx.end(matches!(outcome, MemberChange::Done(_))).await?;
-        Ok(outcome)
-    }
-
-    /// Removes a user from a room, asked by its owner or by himself. Whom the owner removes from a public room may not
-    /// join it again until he is put in.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub(crate) async fn remove_room_member(
-        &self,
-        credential: &Credential,
-        room: &RoomId,
-        user: UserId,
-        now_ms: i64,
-    ) -> Result<MemberChange, StoreError> {
-        let (mut tx, is_there) = self.begin_for_both(credential, user).await?;
-        let outcome = match is_there {
-            true => remove_member(&mut tx, room, credential.user, user, now_ms).await?,
-            false => without_user(&mut tx, room, credential.user, user).await?,
-        };
-        tx.end(matches!(outcome, MemberChange::Done(_))).await?;
-        Ok(outcome)
-    }
-
-    /// Replaces the state of a room, where its present one is among `expected`; 0 stands for none.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub(crate) async fn set_room_state(
-        &self,
-        credential: &Credential,
-        room: &RoomId,
-        state: &str,
-        expected: &Revisions,
-    ) -> Result<StateChange, StoreError> {
-        let mut tx = self.begin_for(credential).await?;
-        let outcome = set_state(&mut tx, room, credential.user, state, expected).await?;
-        tx.end(matches!(outcome, StateChange::Set(_))).await?;
-        Ok(outcome)
-    }
-
-    /// Those of `peers` who are members of a private room of which the user is one too.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub(crate) async fn roommates(
-        &self,
-        user: UserId,
-        peers: &[UserId],
-    ) -> Result<HashSet<UserId>, StoreError> {
-        if peers.is_empty() {
-            return Ok(HashSet::new());
-        }
-        let found: Vec<Uuid> = on!(&self.db, r, pool => {
-            let mut select = QueryBuilder::new(
-                "SELECT DISTINCT b.user_id FROM room_members a \
-                     JOIN rooms r ON r.room_id = a.room_id AND r.visibility = 'private' AND r.name IS NOT NULL \
-                     JOIN room_members b ON b.room_id = a.room_id AND NOT b.removed \
-                 WHERE NOT a.removed AND a.user_id = ",
-            );
-            select.push_bind(user.as_uuid()).push(" AND b.user_id IN (");
-            peers.iter().fold(select.separated(", "), |mut list, peer| {
-                list.push_bind(peer.as_uuid());
-                list
-            });
-            select.push(")");
-            // Of one peer it is asked again and again.
-            select.build_query_scalar().persistent(peers.len() == 1).fetch_all(pool).await?
-        });
-        Ok(found.into_iter().map(UserId::new).collect())
-    }
-}
-
-/// Tells every node that who is in private rooms of an owner can be reached by others there no more.
-pub(super) async fn leave_private_rooms(tx: &mut Tx, owner: UserId, now_ms: i64) -> Result<(), StoreError> {
-    let select = "SELECT DISTINCT m.user_id FROM room_members m JOIN rooms r ON r.room_id = m.room_id \
-         WHERE r.owner_id = $1 AND r.visibility = 'private' AND r.name IS NOT NULL AND NOT m.removed";
-    let members: Vec<Uuid> = within!(tx, connection => {
-        sqlx::query_scalar(select).bind(owner.as_uuid()).fetch_all(connection).await?
-    });
-    let members: Vec<_> = members.into_iter().map(|user| (UserId::new(user), UserId::new(user))).collect();
-    standings::append(tx, &members, now_ms).await
 }
 
 /// What of a deleted account's belongs to rooms. Its own rooms lose their names; the sweep takes what was said in them.
 /// What it said in others' is theirs.
-pub(super) const OF_ACCOUNT: [&str; 3] = [
+pub(super) const OF_ACCOUNT: [&str; 5] = [
+    "DELETE FROM notices WHERE kind = 'room_invite' AND (device_id, subject) IN (SELECT d.device_id, r.name FROM rooms r \
+         JOIN room_members m ON m.room_id = r.room_id AND m.standing = 'invited' \
+         JOIN devices d ON d.user_id = m.user_id WHERE r.owner_id = $1 AND r.name IS NOT NULL)",
+    "DELETE FROM room_refusals WHERE user_id = $1 OR owner_id = $1",
     "DELETE FROM room_members WHERE user_id = $1 OR room_id IN (SELECT room_id FROM rooms WHERE owner_id = $1)",
     "DELETE FROM room_states WHERE room_id IN (SELECT room_id FROM rooms WHERE owner_id = $1)",
     "UPDATE rooms SET name = NULL WHERE owner_id = $1",
@@ -322,7 +200,7 @@ pub(super) const OF_ACCOUNT: [&str; 3] = [
 const COUNT_OWNED: &str = "SELECT COUNT(*) FROM rooms WHERE owner_id = $1 AND name IS NOT NULL";
 
 const SELECT_ROOM: &str = "SELECT r.room_id, r.owner_id, r.visibility, r.state_writers, r.created_at_ms, r.last_seq, \
-         m.removed, s.revision, s.state \
+         m.standing, s.revision, s.state \
      FROM rooms r LEFT JOIN room_members m ON m.room_id = r.room_id AND m.user_id = $2 \
          LEFT JOIN room_states s ON s.room_id = r.room_id WHERE r.name = $1";
 
@@ -342,13 +220,7 @@ struct AccessRow {
     state_writers: String,
     created_at_ms: i64,
     last_seq: i64,
-    removed: Option<bool>,
-}
-
-#[derive(sqlx::FromRow)]
-struct StateRow {
-    revision: Option<i64>,
-    state: Option<String>,
+    standing: Option<String>,
 }
 
 impl TryFrom<AccessRow> for RoomAccess {
@@ -362,48 +234,41 @@ impl TryFrom<AccessRow> for RoomAccess {
             state_writers: row::name(&row.state_writers)?,
             created_at_ms: row.created_at_ms,
             last_seq: row::number(row.last_seq)?,
-            standing: match row.removed {
-                None => Standing::Stranger,
-                Some(false) => Standing::Member,
-                Some(true) => Standing::Removed,
-            },
+            standing: row.standing.as_deref().map_or(Ok(Standing::Stranger), Standing::parse)?,
         })
     }
 }
 
-impl TryFrom<StateRow> for StateDocument {
-    type Error = StoreError;
-
-    fn try_from(row: StateRow) -> Result<Self, StoreError> {
-        let (Some(revision), Some(state)) = (row.revision, row.state) else { return Ok(Self::none()) };
-        let state = Payload::from_bytes(Bytes::from(state)).map_err(row::unreadable)?;
-        Ok(Self { revision: row::number(revision)?, state })
-    }
-}
-
+/// The transaction has locked the owner and those who are to be in the room.
 async fn create(tx: &mut Tx, owner: UserId, room: &NewRoom, now_ms: i64) -> Result<RoomCreation, StoreError> {
+    let mut users: Vec<Uuid> = room.members.iter().chain([&owner]).map(|user| user.as_uuid()).collect();
+    users.sort_unstable();
+    users.dedup();
     if count(tx, COUNT_OWNED, owner.as_uuid()).await? >= i64::from(MAX_ROOMS_PER_OWNER) {
         return Ok(RoomCreation::TooManyOwned);
     }
-    let mut members: Vec<Uuid> = room.members.iter().chain([&owner]).map(|user| user.as_uuid()).collect();
-    members.sort_unstable();
-    members.dedup();
-    if i64::try_from(members.len()).unwrap_or(i64::MAX) > MEMBERS_PER_ROOM {
+    if i64::try_from(users.len()).unwrap_or(i64::MAX) > MEMBERS_PER_ROOM {
         return Ok(RoomCreation::TooManyMembers);
     }
     let room_id = Uuid::now_v7();
     if !insert(tx, room_id, owner, room, now_ms).await? {
         return Ok(RoomCreation::NameTaken);
     }
-    if insert_members(tx, room_id, &members, now_ms).await? < members.len() {
+    let guests = Guests::find(tx, owner, room_id, &users, now_ms).await?;
+    if guests.count() < users.len() {
         return Ok(RoomCreation::NoSuchUser);
     }
-    if room.visibility == RoomVisibility::Private && members.len() > 1 {
-        let members: Vec<_> =
-            members.into_iter().map(|user| (UserId::new(user), UserId::new(user))).collect();
-        standings::append(tx, &members, now_ms).await?;
+    if !guests.may_be_invited(tx, room.visibility, 0).await? {
+        return Ok(RoomCreation::TooManyInvitations);
     }
-    Ok(RoomCreation::Created)
+    let standings: Vec<_> = guests.standings(room.visibility).collect();
+    members::insert_members(tx, room_id, &standings, now_ms).await?;
+    let invited = standings.into_iter().filter(|(_, standing)| *standing == Standing::Invited);
+    let invited: Vec<UserId> = invited.map(|(user, _)| UserId::new(user)).collect();
+    if room.visibility == RoomVisibility::Private {
+        invitations::tell(tx, &room.room, owner, &invited, now_ms).await?;
+    }
+    Ok(RoomCreation::Created { invited })
 }
 
 async fn insert(
@@ -430,117 +295,6 @@ async fn insert(
     }))
 }
 
-/// Puts in those of `users` that there are, and says how many.
-async fn insert_members(
-    tx: &mut Tx,
-    room_id: Uuid,
-    users: &[Uuid],
-    now_ms: i64,
-) -> Result<usize, StoreError> {
-    let mut inserted = 0;
-    for some in users.chunks(ROWS_PER_INSERT) {
-        inserted += within!(tx, connection => {
-            let mut insert = QueryBuilder::new("INSERT INTO room_members (room_id, user_id, removed, added_at_ms) SELECT ");
-            insert.push_bind(room_id).push(", user_id, FALSE, ").push_bind(now_ms);
-            insert.push(" FROM users WHERE deleted_at_ms IS NULL AND user_id IN (");
-            let mut list = insert.separated(", ");
-            for user in some {
-                list.push_bind(*user);
-            }
-            insert.push(")");
-            insert.build().execute(connection).await?.rows_affected()
-        });
-    }
-    Ok(usize::try_from(inserted).unwrap_or(usize::MAX))
-}
-
-/// What an owner is told who names a user that is not there.
-async fn without_user(
-    tx: &mut Tx,
-    room: &RoomId,
-    asker: UserId,
-    user: UserId,
-) -> Result<MemberChange, StoreError> {
-    let access = lock(tx, room, user).await?.filter(|access| access.owner == asker);
-    Ok(access.map_or(MemberChange::UnknownRoom, |_| MemberChange::NoSuchUser))
-}
-
-/// The transaction has locked both users, and locks the room after them: in the order of an account's deletion.
-async fn add_member(
-    tx: &mut Tx,
-    room: &RoomId,
-    owner: UserId,
-    user: UserId,
-    now_ms: i64,
-) -> Result<MemberChange, StoreError> {
-    let Some(access) = lock(tx, room, user).await?.filter(|access| access.owner == owner) else {
-        return Ok(MemberChange::UnknownRoom);
-    };
-    if access.standing == Standing::Member {
-        return Ok(MemberChange::Done(access.visibility));
-    }
-    if count(tx, COUNT_MEMBERS, access.room_id).await? >= MEMBERS_PER_ROOM {
-        return Ok(MemberChange::TooMany);
-    }
-    enter(tx, access.room_id, user, false, now_ms).await?;
-    standings::append(tx, &[(user, user)], now_ms).await?;
-    Ok(MemberChange::Done(access.visibility))
-}
-
-async fn remove_member(
-    tx: &mut Tx,
-    room: &RoomId,
-    asker: UserId,
-    user: UserId,
-    now_ms: i64,
-) -> Result<MemberChange, StoreError> {
-    let Some(access) = lock(tx, room, user).await? else { return Ok(MemberChange::UnknownRoom) };
-    let takes_himself_out = asker == user && access.standing == Standing::Member;
-    if access.owner != asker && !takes_himself_out {
-        return Ok(MemberChange::UnknownRoom);
-    }
-    if access.owner == user {
-        return Ok(MemberChange::IsOwner);
-    }
-    if access.visibility == RoomVisibility::Private || takes_himself_out {
-        delete_member(tx, access.room_id, user).await?;
-        standings::append(tx, &[(user, user)], now_ms).await?;
-        return Ok(MemberChange::Done(access.visibility));
-    }
-    if access.standing != Standing::Removed {
-        if count(tx, COUNT_REMOVED, access.room_id).await? >= MEMBERS_PER_ROOM {
-            return Ok(MemberChange::TooMany);
-        }
-        enter(tx, access.room_id, user, true, now_ms).await?;
-        standings::append(tx, &[(user, user)], now_ms).await?;
-    }
-    Ok(MemberChange::Done(access.visibility))
-}
-
-async fn set_state(
-    tx: &mut Tx,
-    room: &RoomId,
-    user: UserId,
-    state: &str,
-    expected: &Revisions,
-) -> Result<StateChange, StoreError> {
-    let Some(access) = lock(tx, room, user).await?.filter(|access| access.may_set_state(user)) else {
-        return Ok(StateChange::UnknownRoom);
-    };
-    let revision = revision(tx, access.room_id).await?;
-    if !expected.include(row::number(revision)?) {
-        return Ok(StateChange::PreconditionFailed);
-    }
-    let upsert = "INSERT INTO room_states (room_id, revision, state) VALUES ($1, $2, $3) \
-         ON CONFLICT (room_id) DO UPDATE SET revision = excluded.revision, state = excluded.state";
-    within!(tx, connection => {
-        let query = sqlx::query(upsert).bind(access.room_id).bind(revision + 1).bind(state);
-        query.execute(connection).await?;
-    });
-    let row = StateRow { revision: Some(revision + 1), state: Some(state.to_owned()) };
-    Ok(StateChange::Set(row.try_into()?))
-}
-
 /// Until the transaction ends, nobody else changes the room; its counters neither.
 async fn lock(tx: &mut Tx, room: &RoomId, user: UserId) -> Result<Option<RoomAccess>, StoreError> {
     let touch = "UPDATE rooms SET created_at_ms = created_at_ms WHERE name = $1";
@@ -551,42 +305,6 @@ async fn lock(tx: &mut Tx, room: &RoomId, user: UserId) -> Result<Option<RoomAcc
     });
     row.map(|row| row.access.try_into()).transpose()
 }
-
-async fn revision(tx: &mut Tx, room_id: Uuid) -> Result<i64, StoreError> {
-    let select = "SELECT revision FROM room_states WHERE room_id = $1";
-    let found: Option<i64> = within!(tx, connection => {
-        sqlx::query_scalar(select).bind(room_id).fetch_optional(connection).await?
-    });
-    Ok(found.unwrap_or_default())
-}
-
-async fn enter(
-    tx: &mut Tx,
-    room_id: Uuid,
-    user: UserId,
-    removed: bool,
-    now_ms: i64,
-) -> Result<(), StoreError> {
-    let upsert = "INSERT INTO room_members (room_id, user_id, removed, added_at_ms) VALUES ($1, $2, $3, $4) \
-         ON CONFLICT (room_id, user_id) DO UPDATE SET removed = excluded.removed, added_at_ms = excluded.added_at_ms";
-    within!(tx, connection => {
-        let query = sqlx::query(upsert).bind(room_id).bind(user.as_uuid()).bind(removed).bind(now_ms);
-        query.execute(connection).await?;
-    });
-    Ok(())
-}
-
-async fn delete_member(tx: &mut Tx, room_id: Uuid, user: UserId) -> Result<(), StoreError> {
-    let delete = "DELETE FROM room_members WHERE room_id = $1 AND user_id = $2";
-    within!(tx, connection => {
-        sqlx::query(delete).bind(room_id).bind(user.as_uuid()).execute(connection).await?;
-    });
-    Ok(())
-}
-
-const COUNT_MEMBERS: &str = "SELECT COUNT(*) FROM room_members WHERE room_id = $1 AND NOT removed";
-
-const COUNT_REMOVED: &str = "SELECT COUNT(*) FROM room_members WHERE room_id = $1 AND removed";
 
 async fn count(tx: &mut Tx, select: &'static str, of: Uuid) -> Result<i64, StoreError> {
     Ok(within!(tx, connection => sqlx::query_scalar(select).bind(of).fetch_one(connection).await?))

@@ -16,7 +16,7 @@ use super::{Node, code};
 use crate::{
     clock::Now,
     router::{Caller, Outlet, Reply, Taken},
-    store::Revisions,
+    store::{Revisions, StateChange},
 };
 
 const ROUNDS: usize = 100;
@@ -67,6 +67,28 @@ fn received(outlet: &Outlet) -> Vec<Value> {
     received
 }
 
+/// The states that a session tells its client as soon as its socket has room.
+async fn states(node: &Node, session: &Outlet) -> Vec<Value> {
+    node.router.tell_waiting_states().await;
+    let mut told = Vec::new();
+    while let Some(states) = session.take_states() {
+        let frames = states.into_iter().filter_map(|state| node.router.take_state(session, state));
+        told.extend(frames.map(|frame| serde_json::from_slice::<Value>(&frame.bytes).unwrap()));
+    }
+    told
+}
+
+async fn sets_state(node: &Node, owner: &Caller, revision: u64) {
+    let request: SetRoomState = serde_json::from_str(r#"{"state":1}"#).unwrap();
+    let expected = Revisions::OneOf(vec![revision]);
+    node.router.set_room_state(owner, &room(), request, &expected).await.unwrap();
+}
+
+fn revisions(told: &[Value]) -> Vec<u64> {
+    let updates = of_kind(told, MessageKind::RoomUpdate).into_iter();
+    updates.map(|update| update["payload"]["revision"].as_u64().unwrap()).collect()
+}
+
 /// The number of what this says is stored.
 fn stored(message: &ServerMessage<'_>) -> Option<u64> {
     let ack = if let ServerMessage::Ack(ack) = message { ack } else { return None };
@@ -105,18 +127,53 @@ async fn whoever_joins_while_the_state_changes_is_told_the_newest() {
     for round in 0..ROUNDS {
         let session = node.session(node.user().await);
         let joining = tokio::spawn(node.joins(&session));
-        let request: SetRoomState = serde_json::from_str(r#"{"state":1}"#).unwrap();
-        let expected = Revisions::OneOf(vec![round as u64]);
-        let set = node.router.set_room_state(&owner, &room(), request, &expected).await.unwrap();
+        sets_state(&node, &owner, round as u64).await;
         assert_eq!(code(&joining.await.unwrap()), None);
-        let told = received(&session);
-        let revisions: Vec<u64> = of_kind(&told, MessageKind::RoomUpdate)
-            .into_iter()
-            .map(|update| update["payload"]["revision"].as_u64().unwrap())
-            .collect();
-        assert_eq!(revisions.last(), Some(&set.revision), "{told:?}");
-        assert!(revisions.is_sorted(), "{revisions:?}");
+        let mut told = received(&session);
+        told.extend(states(&node, &session).await);
+        let revisions = revisions(&told);
+        assert_eq!(revisions.last(), Some(&(round as u64 + 1)), "{told:?}");
+        assert!(revisions.is_sorted_by(|one, next| one < next), "each once: {revisions:?}");
     }
+}
+
+#[tokio::test]
+async fn states_that_followed_each_other_filled_the_queue_of_a_slow_reader() {
+    let node = Node::start().await;
+    let owner = node.owner_of_room(RoomVisibility::Public).await;
+    let [slow, gone] = [node.session(node.user().await), node.session(node.user().await)];
+    for session in [&slow, &gone] {
+        assert_eq!(code(&node.joins(session).await), None);
+        received(session);
+    }
+    for revision in 0..5 {
+        sets_state(&node, &owner, revision).await;
+        node.router.tell_waiting_states().await;
+    }
+    assert_eq!(received(&slow), Vec::<Value>::new());
+    assert_eq!(revisions(&states(&node, &slow).await), [5], "the latest alone");
+    assert_eq!(revisions(&states(&node, &slow).await), [0; 0]);
+    node.router.registry.leave((gone.user, gone.session), &room(), |_| ());
+    assert_eq!(revisions(&states(&node, &gone).await), [0; 0], "it is in the room no longer");
+    assert_eq!(code(&node.joins(&gone).await), None);
+    assert_eq!(revisions(&received(&gone)), [5]);
+}
+
+/// What a join had read from the database, those in the room were not told any more.
+#[tokio::test]
+async fn a_join_that_read_a_new_state_kept_it_from_all_others() {
+    let node = Node::start().await;
+    let owner = node.owner_of_room(RoomVisibility::Public).await;
+    let [first, second] = [node.session(node.user().await), node.session(node.user().await)];
+    assert_eq!(code(&node.joins(&first).await), None);
+    received(&first);
+    let (credential, name, none) = (owner.credential(), room(), Revisions::OneOf(vec![0]));
+    let set = node.router.store.set_room_state(&credential, &name, "1", &none);
+    let StateChange::Set(document) = set.await.unwrap() else { panic!("the owner sets it") };
+    assert_eq!(code(&node.joins(&second).await), None);
+    node.router.tell_state(&room(), document);
+    assert_eq!(revisions(&states(&node, &first).await), [1]);
+    assert_eq!(revisions(&states(&node, &second).await), [0; 0], "they were told by joining");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

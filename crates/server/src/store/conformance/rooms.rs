@@ -28,7 +28,7 @@ suite! {
     a_deleted_account_leaves_no_room,
 }
 
-fn name(text: &str) -> RoomId {
+pub(super) fn name(text: &str) -> RoomId {
     text.parse().unwrap()
 }
 
@@ -41,27 +41,41 @@ pub(super) fn new_room(room: &str) -> NewRoom {
     }
 }
 
-fn private(room: &str, members: &[UserId]) -> NewRoom {
+pub(super) fn private(room: &str, members: &[UserId]) -> NewRoom {
     NewRoom { visibility: RoomVisibility::Private, members: members.to_vec(), ..new_room(room) }
 }
 
-async fn create(at: &Fixture, owner: UserId, room: &NewRoom) {
-    assert_eq!(at.store.create_room(&acting(owner), room, NOW).await.unwrap(), RoomCreation::Created);
+pub(super) async fn create(at: &Fixture, owner: UserId, room: &NewRoom) {
+    let creation = at.store.create_room(&acting(owner), room, NOW).await.unwrap();
+    assert!(matches!(creation, RoomCreation::Created { .. }), "{creation:?}");
 }
 
-async fn access(at: &Fixture, room: &str, user: UserId) -> RoomAccess {
+pub(super) async fn access(at: &Fixture, room: &str, user: UserId) -> RoomAccess {
     at.store.room(&name(room), user).await.unwrap().unwrap().0
 }
 
-async fn may_enter(at: &Fixture, room: &str, user: UserId) -> bool {
+pub(super) async fn join(at: &Fixture, room: &str, user: UserId) {
+    assert!(
+        at.store.accept_invitation(&acting(user), &name(room), NOW).await.unwrap(),
+        "there is no invitation"
+    );
+}
+
+/// Puts a user in a private room, and has them join it.
+pub(super) async fn add_and_join(at: &Fixture, room: &str, owner: UserId, user: UserId) {
+    assert_eq!(add(at, room, owner, user).await, MemberChange::Invited);
+    join(at, room, user).await;
+}
+
+pub(super) async fn may_enter(at: &Fixture, room: &str, user: UserId) -> bool {
     access(at, room, user).await.may_enter()
 }
 
-async fn add(at: &Fixture, room: &str, owner: UserId, user: UserId) -> MemberChange {
+pub(super) async fn add(at: &Fixture, room: &str, owner: UserId, user: UserId) -> MemberChange {
     at.store.add_room_member(&acting(owner), &name(room), user, NOW).await.unwrap()
 }
 
-async fn remove(at: &Fixture, room: &str, owner: UserId, user: UserId) -> MemberChange {
+pub(super) async fn remove(at: &Fixture, room: &str, owner: UserId, user: UserId) -> MemberChange {
     at.store.remove_room_member(&acting(owner), &name(room), user, NOW).await.unwrap()
 }
 
@@ -73,6 +87,7 @@ async fn set_state(at: &Fixture, user: UserId, state: &str, expected: Revisions)
     set_state_of(at, "room", user, state, &expected).await
 }
 
+const FORBIDDEN: Outcome = Outcome::Refused(StateChange::Forbidden);
 const UNKNOWN: Outcome = Outcome::Refused(StateChange::UnknownRoom);
 const FAILED: Outcome = Outcome::Refused(StateChange::PreconditionFailed);
 
@@ -87,12 +102,14 @@ impl From<StateChange> for Outcome {
     fn from(change: StateChange) -> Self {
         match change {
             StateChange::Set(document) => Self::Set(document.revision),
-            refused @ (StateChange::UnknownRoom | StateChange::PreconditionFailed) => Self::Refused(refused),
+            refused @ (StateChange::UnknownRoom
+            | StateChange::Forbidden
+            | StateChange::PreconditionFailed) => Self::Refused(refused),
         }
     }
 }
 
-fn nobody() -> UserId {
+pub(super) fn nobody() -> UserId {
     UserId::new(Uuid::new_v4())
 }
 
@@ -116,7 +133,8 @@ async fn a_name_is_given_to_one_of_many(at: Fixture) {
         store.create_room(&acting(owner), &new_room("room"), NOW).await.unwrap()
     })
     .await;
-    assert_eq!(outcomes.iter().filter(|outcome| **outcome == RoomCreation::Created).count(), 1);
+    let created = RoomCreation::Created { invited: Vec::new() };
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == created).count(), 1);
 }
 
 async fn a_room_of_somebody_unknown_is_not_made(at: Fixture) {
@@ -151,23 +169,25 @@ async fn a_room_has_so_many_members(at: Fixture) {
     }
     tx.commit().await.unwrap();
 
-    let mut all = private("room", &users);
+    let mut all = NewRoom { members: users.clone(), ..new_room("room") };
     create(&at, owner, &all).await;
     assert_eq!(add(&at, "room", owner, last).await, MemberChange::TooMany);
     all.room = name("another");
     all.members.push(last);
     assert_eq!(at.store.create_room(&acting(owner), &all, NOW).await.unwrap(), RoomCreation::TooManyMembers);
-    assert_eq!(remove(&at, "room", owner, users[0]).await, MemberChange::Done(RoomVisibility::Private));
-    assert_eq!(add(&at, "room", owner, last).await, MemberChange::Done(RoomVisibility::Private));
+    assert_eq!(remove(&at, "room", owner, users[0]).await, MemberChange::Done(RoomVisibility::Public));
+    assert_eq!(add(&at, "room", owner, last).await, MemberChange::Done(RoomVisibility::Public));
 }
 
 async fn a_private_room_lets_in_its_members_alone(at: Fixture) {
     let (owner, member, stranger) = (at.user().await, at.user().await, at.user().await);
     create(&at, owner, &private("room", &[member])).await;
+    assert!(!may_enter(&at, "room", member).await, "they are invited");
+    join(&at, "room", member).await;
     assert!(may_enter(&at, "room", owner).await && may_enter(&at, "room", member).await);
     assert!(!may_enter(&at, "room", stranger).await);
 
-    assert_eq!(add(&at, "room", owner, stranger).await, MemberChange::Done(RoomVisibility::Private));
+    add_and_join(&at, "room", owner, stranger).await;
     assert!(may_enter(&at, "room", stranger).await);
     assert_eq!(remove(&at, "room", owner, stranger).await, MemberChange::Done(RoomVisibility::Private));
     assert!(!may_enter(&at, "room", stranger).await);
@@ -190,11 +210,24 @@ async fn whoever_was_removed_from_a_public_room_comes_in_only_when_put_in(at: Fi
 async fn only_the_owner_decides_about_members(at: Fixture) {
     let (owner, member, stranger) = (at.user().await, at.user().await, at.user().await);
     create(&at, owner, &private("room", &[member])).await;
-    for asker in [member, stranger] {
-        assert_eq!(add(&at, "room", asker, stranger).await, MemberChange::UnknownRoom);
-        assert_eq!(remove(&at, "room", asker, owner).await, MemberChange::UnknownRoom);
-        assert_eq!(add(&at, "room", asker, nobody()).await, MemberChange::UnknownRoom);
+    create(&at, owner, &new_room("open")).await;
+    let (invited, joined) = (("room", member), ("room", member));
+    let cases = [
+        (invited, MemberChange::Forbidden),
+        (("room", stranger), MemberChange::UnknownRoom),
+        (("open", stranger), MemberChange::Forbidden),
+        (joined, MemberChange::Forbidden),
+    ];
+    for ((room, asker), refusal) in cases {
+        assert_eq!(add(&at, room, asker, stranger).await, refusal);
+        assert_eq!(remove(&at, room, asker, owner).await, refusal);
+        assert_eq!(add(&at, room, asker, nobody()).await, refusal);
+        if (room, asker) == invited && !may_enter(&at, room, asker).await {
+            join(&at, room, asker).await;
+        }
     }
+    remove(&at, "open", owner, stranger).await;
+    assert_eq!(add(&at, "open", stranger, member).await, MemberChange::UnknownRoom, "they were removed");
     assert_eq!(remove(&at, "room", stranger, stranger).await, MemberChange::UnknownRoom);
     assert_eq!(add(&at, "nowhere", owner, member).await, MemberChange::UnknownRoom);
     assert_eq!(remove(&at, "nowhere", owner, member).await, MemberChange::UnknownRoom);
@@ -207,6 +240,7 @@ async fn a_member_may_take_himself_out(at: Fixture) {
     let (owner, member) = (at.user().await, at.user().await);
     create(&at, owner, &private("room", &[member])).await;
     create(&at, owner, &NewRoom { members: vec![member], ..new_room("open") }).await;
+    join(&at, "room", member).await;
     assert_eq!(remove(&at, "room", member, member).await, MemberChange::Done(RoomVisibility::Private));
     assert_eq!(remove(&at, "open", member, member).await, MemberChange::Done(RoomVisibility::Public));
     assert!(!may_enter(&at, "room", member).await);
@@ -266,8 +300,9 @@ async fn a_state_is_set_by_those_who_may(at: Fixture) {
     create(&at, owner, &shared).await;
     let none = Revisions::OneOf(vec![0]);
     let sets = async |room: &str, user| set_state_of(&at, room, user, "1", &none).await;
-    for (room, user) in [("room", member), ("room", stranger), ("shared", stranger)] {
-        assert_eq!(sets(room, user).await, UNKNOWN, "{room}");
+    assert_eq!(sets("room", stranger).await, UNKNOWN);
+    for (room, user) in [("room", member), ("shared", stranger)] {
+        assert_eq!(sets(room, user).await, FORBIDDEN, "{room}");
     }
     assert_eq!(sets("room", owner).await, Outcome::Set(1));
     assert_eq!(sets("shared", member).await, Outcome::Set(1));
@@ -281,9 +316,12 @@ async fn members_of_a_private_room_share_it(at: Fixture) {
     let share = async |a, b| !at.store.roommates(a, &[b]).await.unwrap().is_empty();
     assert!(!share(one, other).await, "the room is public");
     create(&at, owner, &private("room", &[one])).await;
+    assert!(!share(owner, one).await && !share(one, owner).await, "one is invited");
+    join(&at, "room", one).await;
     assert!(share(owner, one).await && share(one, owner).await);
-    assert!(!share(one, other).await);
     add(&at, "room", owner, other).await;
+    assert!(!share(one, other).await && !share(other, one).await, "other is invited");
+    join(&at, "room", other).await;
     assert!(share(other, one).await);
     let stranger = at.user().await;
     let mates = at.store.roommates(owner, &[one, other, stranger]).await.unwrap();
@@ -328,12 +366,15 @@ async fn every_node_hears_of_changes_in_rooms(at: Fixture) {
     create(&at, owner, &new_room("open")).await;
     assert_eq!(heard().await, []);
     create(&at, owner, &private("room", &[one])).await;
-    assert_eq!(heard().await, sorted(&[owner, one]));
-    add(&at, "room", owner, one).await;
-    assert_eq!(heard().await, [], "he was in already");
     add(&at, "room", owner, other).await;
-    remove(&at, "open", owner, one).await;
+    assert_eq!(heard().await, [], "an invitation changes nothing");
+    join(&at, "room", one).await;
+    join(&at, "room", other).await;
     assert_eq!(heard().await, sorted(&[other, one]));
+    add(&at, "room", owner, one).await;
+    assert_eq!(heard().await, [], "they were in already");
+    remove(&at, "open", owner, one).await;
+    assert_eq!(heard().await, [one]);
     remove(&at, "room", one, one).await;
     assert_eq!(heard().await, [one]);
     let family = at.sign_in(owner).await;

@@ -1,0 +1,322 @@
+//! Who is in rooms: put in by their owners, joined, removed.
+
+use std::collections::HashSet;
+
+use aldis_protocol::{RoomId, UserId, api::RoomVisibility};
+use sqlx::QueryBuilder;
+use uuid::Uuid;
+
+use super::{
+    MEMBERS_PER_ROOM, ROWS_PER_STATEMENT, RoomAccess, Standing, count,
+    invitations::{self, Guests},
+    lock,
+};
+use crate::store::{
+    Credential, Store, StoreError,
+    db::{Tx, on, within},
+    standings,
+};
+
+/// What became of a change of a room's members. Only the first two changed anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MemberChange {
+    /// It is done, in a room of this kind. What became of an invitation that the user does not take is the same.
+    Done(RoomVisibility),
+    /// The user is invited, and is to hear of it.
+    Invited,
+    /// There is no such room, or the asker may not enter it.
+    UnknownRoom,
+    /// The asker may enter the room, but not decide in it.
+    Forbidden,
+    /// There is no such user.
+    NoSuchUser,
+    /// A room does not go on without its owner.
+    IsOwner,
+    /// There are as many as may be.
+    TooMany,
+    /// The owner waits for as many answers to invitations as may be.
+    TooManyInvitations,
+}
+
+impl MemberChange {
+    const fn is_made(self) -> bool {
+        matches!(self, Self::Done(_) | Self::Invited)
+    }
+}
+
+impl Store {
+    /// The users in a room's list, its owner first, then in the order in which they were put in. Those who are invited are
+    /// among them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn room_members(&self, room: &RoomAccess) -> Result<Vec<UserId>, StoreError> {
+        let select = "SELECT user_id FROM room_members WHERE room_id = $1 AND standing <> 'removed' \
+             ORDER BY CASE WHEN user_id = $2 THEN 0 ELSE 1 END, added_at_ms, user_id";
+        let users: Vec<Uuid> = on!(&self.db, r, pool => {
+            let query = sqlx::query_scalar(select).bind(room.room_id).bind(room.owner.as_uuid());
+            query.fetch_all(pool).await?
+        });
+        Ok(users.into_iter().map(UserId::new).collect())
+    }
+
+    /// Puts a user in a room, asked by its owner, also a user who was removed from it before. In a private room they are invited
+    /// first. A user who takes no invitation from the owner is listed, and nothing else.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn add_room_member(
+        &self,
+        credential: &Credential,
+        room: &RoomId,
+        user: UserId,
+        now_ms: i64,
+    ) -> Result<MemberChange, StoreError> {
+        let (mut tx, _) = self.begin_for_both(credential, user).await?;
+        let outcome = add_member(&mut tx, room, credential.user, user, now_ms).await?;
+        tx.end(outcome.is_made()).await?;
+        Ok(outcome)
+    }
+
+    /// Removes a user from a room, asked by its owner or by the user. A user whom the owner removes from a public room may
+    /// not join it again until they are put in. A user who declines or leaves is not put in again for a while.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn remove_room_member(
+        &self,
+        credential: &Credential,
+        room: &RoomId,
+        user: UserId,
+        now_ms: i64,
+    ) -> Result<MemberChange, StoreError> {
+        let (mut tx, is_there) = self.begin_for_both(credential, user).await?;
+        let outcome = match lock(&mut tx, room, credential.user).await? {
+            None => MemberChange::UnknownRoom,
+            Some(access) if access.owner == credential.user && !is_there => MemberChange::NoSuchUser,
+            Some(access) => remove_member(&mut tx, room, &access, credential.user, user, now_ms).await?,
+        };
+        tx.end(outcome.is_made()).await?;
+        Ok(outcome)
+    }
+
+    /// Those of `peers` who have joined a private room that the user has joined too.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn roommates(
+        &self,
+        user: UserId,
+        peers: &[UserId],
+    ) -> Result<HashSet<UserId>, StoreError> {
+        if peers.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let found: Vec<Uuid> = on!(&self.db, r, pool => {
+            let mut select = QueryBuilder::new(
+                "SELECT DISTINCT b.user_id FROM room_members a \
+                     JOIN rooms r ON r.room_id = a.room_id AND r.visibility = 'private' AND r.name IS NOT NULL \
+                     JOIN room_members b ON b.room_id = a.room_id AND b.standing = 'joined' \
+                 WHERE a.standing = 'joined' AND a.user_id = ",
+            );
+            select.push_bind(user.as_uuid()).push(" AND b.user_id IN (");
+            peers.iter().fold(select.separated(", "), |mut list, peer| {
+                list.push_bind(peer.as_uuid());
+                list
+            });
+            select.push(")");
+            // Of one peer it is asked again and again.
+            select.build_query_scalar().persistent(peers.len() == 1).fetch_all(pool).await?
+        });
+        Ok(found.into_iter().map(UserId::new).collect())
+    }
+}
+
+/// Tells every node that members of private rooms of an owner no longer reach each other there.
+pub(in crate::store) async fn leave_private_rooms(
+    tx: &mut Tx,
+    owner: UserId,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    let select = "SELECT DISTINCT m.user_id FROM room_members m JOIN rooms r ON r.room_id = m.room_id \
+         WHERE r.owner_id = $1 AND r.visibility = 'private' AND r.name IS NOT NULL AND m.standing = 'joined'";
+    let members: Vec<Uuid> = within!(tx, connection => {
+        sqlx::query_scalar(select).bind(owner.as_uuid()).fetch_all(connection).await?
+    });
+    let members: Vec<_> = members.into_iter().map(|user| (UserId::new(user), UserId::new(user))).collect();
+    standings::append(tx, &members, now_ms).await
+}
+
+/// Puts users in a new room.
+pub(super) async fn insert_members(
+    tx: &mut Tx,
+    room_id: Uuid,
+    users: &[(Uuid, Standing)],
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    for some in users.chunks(ROWS_PER_STATEMENT) {
+        within!(tx, connection => {
+            let mut insert = QueryBuilder::new("INSERT INTO room_members (room_id, user_id, standing, added_at_ms) ");
+            insert.push_values(some, |mut row, (user, standing)| {
+                row.push_bind(room_id).push_bind(*user).push_bind(standing.as_str()).push_bind(now_ms);
+            });
+            insert.build().persistent(false).execute(connection).await?;
+        });
+    }
+    Ok(())
+}
+
+/// The transaction has locked both users, and locks the room after them: in the order of an account's deletion.
+async fn add_member(
+    tx: &mut Tx,
+    room: &RoomId,
+    owner: UserId,
+    user: UserId,
+    now_ms: i64,
+) -> Result<MemberChange, StoreError> {
+    let Some(access) = lock(tx, room, owner).await? else { return Ok(MemberChange::UnknownRoom) };
+    if access.owner != owner {
+        return Ok(refusal(&access));
+    }
+    let standing = standing_of(tx, access.room_id, user).await?;
+    if matches!(standing, Standing::Joined | Standing::Invited) {
+        return Ok(MemberChange::Done(access.visibility));
+    }
+    let guests = Guests::find(tx, owner, access.room_id, &[user.as_uuid()], now_ms).await?;
+    let Some((_, new)) = guests.standings(access.visibility).next() else {
+        return Ok(MemberChange::NoSuchUser);
+    };
+    let is_listed = standing == Standing::Ignored;
+    if !is_listed && count(tx, COUNT_MEMBERS, access.room_id).await? >= MEMBERS_PER_ROOM {
+        return Ok(MemberChange::TooMany);
+    }
+    if !guests.may_be_invited(tx, access.visibility, usize::from(is_listed)).await? {
+        return Ok(MemberChange::TooManyInvitations);
+    }
+    place(tx, access.room_id, user, new, now_ms).await?;
+    let is_invited = new == Standing::Invited;
+    if access.visibility == RoomVisibility::Private {
+        let invited = if is_invited { &[user][..] } else { &[] };
+        invitations::tell(tx, room, owner, invited, now_ms).await?;
+    }
+    Ok(if is_invited { MemberChange::Invited } else { MemberChange::Done(access.visibility) })
+}
+
+async fn remove_member(
+    tx: &mut Tx,
+    room: &RoomId,
+    access: &RoomAccess,
+    asker: UserId,
+    user: UserId,
+    now_ms: i64,
+) -> Result<MemberChange, StoreError> {
+    if access.owner == asker {
+        return take_out(tx, room, access, user, now_ms).await;
+    }
+    let is_listed = matches!(access.standing, Standing::Joined | Standing::Invited);
+    if asker != user || !is_listed {
+        return Ok(refusal(access));
+    }
+    leave(tx, room, access, user, now_ms).await
+}
+
+/// The owner removes a user.
+async fn take_out(
+    tx: &mut Tx,
+    room: &RoomId,
+    access: &RoomAccess,
+    user: UserId,
+    now_ms: i64,
+) -> Result<MemberChange, StoreError> {
+    if access.owner == user {
+        return Ok(MemberChange::IsOwner);
+    }
+    let standing = standing_of(tx, access.room_id, user).await?;
+    match access.visibility {
+        RoomVisibility::Private => take_off_list(tx, room, access, user, standing, now_ms).await?,
+        RoomVisibility::Public if standing == Standing::Removed => {}
+        RoomVisibility::Public => {
+            if count(tx, COUNT_REMOVED, access.room_id).await? >= MEMBERS_PER_ROOM {
+                return Ok(MemberChange::TooMany);
+            }
+            place(tx, access.room_id, user, Standing::Removed, now_ms).await?;
+            standings::append(tx, &[(user, user)], now_ms).await?;
+        }
+    }
+    Ok(MemberChange::Done(access.visibility))
+}
+
+/// The user leaves, or declines.
+async fn leave(
+    tx: &mut Tx,
+    room: &RoomId,
+    access: &RoomAccess,
+    user: UserId,
+    now_ms: i64,
+) -> Result<MemberChange, StoreError> {
+    if access.is_invited() {
+        invitations::refuse_owner(tx, user, access.owner, now_ms).await?;
+    } else {
+        invitations::refuse_room(tx, user, access.owner, access.room_id, now_ms).await?;
+    }
+    take_off_list(tx, room, access, user, access.standing, now_ms).await?;
+    Ok(MemberChange::Done(access.visibility))
+}
+
+/// Takes a user from the list. Nodes send the user's sessions out and forget whom the user reached there.
+async fn take_off_list(
+    tx: &mut Tx,
+    room: &RoomId,
+    access: &RoomAccess,
+    user: UserId,
+    standing: Standing,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    delete_member(tx, access.room_id, user).await?;
+    match standing {
+        Standing::Invited => invitations::withdraw(tx, room, user).await,
+        Standing::Joined => standings::append(tx, &[(user, user)], now_ms).await,
+        Standing::Stranger | Standing::Ignored | Standing::Removed => Ok(()),
+    }
+}
+
+/// What somebody hears who may not decide.
+fn refusal(access: &RoomAccess) -> MemberChange {
+    if access.may_look() { MemberChange::Forbidden } else { MemberChange::UnknownRoom }
+}
+
+async fn standing_of(tx: &mut Tx, room_id: Uuid, user: UserId) -> Result<Standing, StoreError> {
+    let select = "SELECT standing FROM room_members WHERE room_id = $1 AND user_id = $2";
+    let found: Option<String> = within!(tx, connection => {
+        sqlx::query_scalar(select).bind(room_id).bind(user.as_uuid()).fetch_optional(connection).await?
+    });
+    found.as_deref().map_or(Ok(Standing::Stranger), Standing::parse)
+}
+
+async fn place(
+    tx: &mut Tx,
+    room_id: Uuid,
+    user: UserId,
+    standing: Standing,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    let upsert = "INSERT INTO room_members (room_id, user_id, standing, added_at_ms) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (room_id, user_id) DO UPDATE SET standing = excluded.standing, added_at_ms = excluded.added_at_ms";
+    within!(tx, connection => {
+        let query = sqlx::query(upsert).bind(room_id).bind(user.as_uuid()).bind(standing.as_str()).bind(now_ms);
+        query.execute(connection).await?;
+    });
+    Ok(())
+}
+
+async fn delete_member(tx: &mut Tx, room_id: Uuid, user: UserId) -> Result<(), StoreError> {
+    let delete = "DELETE FROM room_members WHERE room_id = $1 AND user_id = $2";
+    within!(tx, connection => {
+        sqlx::query(delete).bind(room_id).bind(user.as_uuid()).execute(connection).await?;
+    });
+    Ok(())
+}
+
+const COUNT_MEMBERS: &str = "SELECT COUNT(*) FROM room_members WHERE room_id = $1 AND standing <> 'removed'";
+
+const COUNT_REMOVED: &str = "SELECT COUNT(*) FROM room_members WHERE room_id = $1 AND standing = 'removed'";
