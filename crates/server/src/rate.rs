@@ -144,7 +144,7 @@ impl Wait {
 
 impl Limit {
     /// Every limit there is.
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::Registrations,
         Self::KeyAccounts,
         Self::Logins,

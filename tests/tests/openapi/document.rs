@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::description::{Call, Description, PROBLEM, array, object};
 
 /// The calls of http.md's tables.
-const CALLS: [&str; 39] = [
+const CALLS: [&str; 40] = [
     "POST /auth/register",
     "POST /auth/login",
     "POST /api/auth/password",

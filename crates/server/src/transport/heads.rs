@@ -18,6 +18,8 @@ use http::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::io::Sent;
+
 /// A stream that hands over one head at a time, and tells whether it has a bare LF.
 #[derive(Debug)]
 pub(super) struct Heads<S> {
@@ -123,6 +125,12 @@ impl Scan {
             self.after_cr = *byte == b'\r';
         }
         (bytes.len(), false)
+    }
+}
+
+impl<S: Sent> Sent for Heads<S> {
+    fn sent(&self) -> u64 {
+        self.stream.sent()
     }
 }
 
