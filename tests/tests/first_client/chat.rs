@@ -33,7 +33,7 @@ fn the_python_client_survives_429_and_a_killed_and_a_drained_server() {
 
     ann.types("before");
     ann.expects("1 me: before");
-    bob.expects("1 ");
+    bob.expects_message(1);
     server.kill9();
     ann.expects("again in");
     bob.expects("again in");
@@ -41,15 +41,15 @@ fn the_python_client_survives_429_and_a_killed_and_a_drained_server() {
     bob.types("the same");
     server.restart_same_port();
     for person in [&mut ann, &mut bob] {
-        person.expects("2 ");
-        person.expects("3 ");
+        person.expects_message(2);
+        person.expects_message(3);
     }
 
     // A drain says when to come back.
     assert!(server.terminate().success());
     server.restart_same_port();
     bob.types("after");
-    ann.expects("4 ");
+    ann.expects_message(4);
     bob.expects("4 me: after");
     let said = |person: &Program| -> Vec<String> {
         let lines =

@@ -55,12 +55,24 @@ impl Program {
     /// Waits for a line that has this text.
     #[track_caller]
     pub(crate) fn expects(&mut self, text: &str) -> String {
+        self.expects_line(text, |line| line.contains(text))
+    }
+
+    /// Waits for the message of a room that has this number.
+    #[track_caller]
+    pub(crate) fn expects_message(&mut self, number: u64) -> String {
+        let start = format!("{number} ");
+        self.expects_line(&start, |line| line.starts_with(&start))
+    }
+
+    #[track_caller]
+    fn expects_line(&mut self, what: &str, fits: impl Fn(&str) -> bool) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let line = self.shown.recv_timeout(deadline.saturating_duration_since(Instant::now()));
-            let line = line.unwrap_or_else(|_| panic!("awaited {text:?}; shown so far: {:#?}", self.seen));
+            let line = line.unwrap_or_else(|_| panic!("awaited {what:?}; shown so far: {:#?}", self.seen));
             self.seen.push(line.clone());
-            if line.contains(text) {
+            if fits(&line) {
                 return line;
             }
         }
