@@ -99,7 +99,7 @@ pub struct Config {
     /// Names by which operators reach the admin listener, besides loopback names and its address.
     pub admin_names: Vec<String>,
     /// Variables of the environment that begin like settings and are none.
-    unknown_variables: Vec<String>,
+    pub(crate) unknown_variables: Vec<String>,
 }
 
 impl Config {
