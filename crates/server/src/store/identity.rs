@@ -209,8 +209,8 @@ async fn link(
         return Ok(IdentityLink::KeyInUse);
     }
     insert_identity(tx, user, public_key, now_ms).await?;
-    let linked =
-        Notice::of_identity(AlertKind::IdentityLinked, row::public_key(public_key)?.fingerprint(), None);
+    let fingerprint = Fingerprint::of_first_key(public_key);
+    let linked = Notice::of_identity(AlertKind::IdentityLinked, fingerprint, None);
     notices::add(tx, user, &linked, &Recipients::all_but([]), now_ms).await?;
     Ok(IdentityLink::Linked)
 }

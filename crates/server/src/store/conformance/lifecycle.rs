@@ -182,6 +182,7 @@ async fn a_database_on_a_full_disk_was_ready() {
         sleep(Duration::from_millis(50)).await;
     }
     assert!(at.store.check_writable().await.is_err(), "for a second nothing else is asked");
+    sqlx::query("PRAGMA max_page_count = 1000000").execute(w).await.unwrap();
     becomes_writable(&at.store).await;
 }
 
