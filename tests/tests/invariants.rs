@@ -92,7 +92,7 @@ const WITHOUT_CREDENTIAL: [(&str, &[&str]); 14] = [
     ),
     ("chain", &["cancel"]),
     ("chat/expiry", &["sweep_rooms_without_name", "trim_room"]),
-    ("credential", &["begin_for", "begin_for_both"]),
+    ("credential", &["begin_for", "begin_for_all", "begin_for_both"]),
     ("health", &["probe"]),
     ("identity", &["create_account_for_key"]),
     ("mailbox/expiry", &["delete"]),

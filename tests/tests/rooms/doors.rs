@@ -63,6 +63,7 @@ fn at_the_chat_door_of_a_room_that_is_not_open_a_session_goes_on_without_it() {
     peer.expects_error("unknown_room");
     joins(&mut peer, &unique("room"));
     adds(&owner, &room, &stranger.id).expects(204);
+    assert_eq!(peer.expects("room_invite")["room"], room);
     joins(&mut peer, &room);
     peer.sends(json!({"type": "chat_message", "payload": {"content": "hi"}}));
     assert_eq!(peer.expects("ack")["seq"], 1);

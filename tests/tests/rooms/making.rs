@@ -75,6 +75,7 @@ fn a_private_room_lets_in_its_members_and_a_public_one_everybody() {
 
         adds(&owner, "secret", &stranger.id).expects(204);
         adds(&owner, "secret", &stranger.id).expects(204);
+        assert_eq!(peers[2].expects("room_invite")["room"], "secret");
         joins(&mut peers[2], "secret");
         let room = stranger.http().get("/api/rooms/secret").expects(200);
         assert_eq!(room["members"], json!([owner.id, member.id, stranger.id]));

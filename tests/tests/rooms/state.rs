@@ -21,7 +21,7 @@ fn a_state_document_is_replaced_by_whoever_saw_it() {
     assert_eq!(answer.expects(200), json!({"revision": 0, "state": null}));
 
     put(&owner, &path, &[], &json!({"state": 1})).expects_problem(428, "precondition_required");
-    for stale in ["\"1\"", "*", "W/\"0\"", "x"] {
+    for stale in ["\"1\"", "*", "W/\"1\"", "x"] {
         sets_state(&owner, &room, stale, &json!(1)).expects_problem(412, "precondition_failed");
     }
     let set = sets_state(&owner, &room, "\"0\"", &json!({"a": [1, null]}));
