@@ -431,9 +431,9 @@ fn a_lost_second_factor_is_taken_away_and_every_device_hears_of_it() {
         hears(&mut phone.key.connects(&server, Some(&phone.id)), "totp_changed");
         user.logs_in(&json!({})).expects_problem(401, "totp_required");
         for _ in 0..5 {
-            user.logs_in(&json!({"totp_code": "nonsense"})).expects_problem(401, "invalid_totp");
+            user.logs_in(&json!({"totp_code": "000000"})).expects_problem(401, "invalid_totp");
         }
-        user.logs_in(&json!({"totp_code": "nonsense"})).expects_problem(429, "rate_limited");
+        user.logs_in(&json!({"totp_code": "000000"})).expects_problem(429, "rate_limited");
 
         let line = done(&server, &["remove-totp", &user.email], "");
         assert_eq!(line, format!("{}\ttotp_removed\n", user.id));

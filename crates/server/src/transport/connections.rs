@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -73,9 +73,10 @@ struct Entry {
     idle: Option<u64>,
 }
 
+/// A connection holds its place, so the table must not hold the connection.
 struct Idle {
     id: u64,
-    connection: Arc<dyn Evict>,
+    connection: Weak<dyn Evict>,
 }
 
 #[derive(Debug, Default)]
@@ -126,14 +127,18 @@ impl Connections {
     fn try_admit(self: &Arc<Self>, address: AddressKey) -> Result<Place, Full> {
         let mut table = self.lock();
         let most = self.per_address.map_or(usize::MAX, |most| address.share(most));
+        let mut evicted = None;
         if table.addresses.get(&address).is_some_and(|held| held.count >= most) {
             let longest = table.addresses.get(&address).and_then(|held| held.idle.first().copied());
-            table.evict(longest.ok_or(Full::Address)?);
+            evicted = table.evict(longest.ok_or(Full::Address)?);
         } else if table.entries.len() >= self.in_all {
             let longest = table.idle.keys().next().copied();
-            table.evict(longest.ok_or(Full::Node)?);
+            evicted = table.evict(longest.ok_or(Full::Node)?);
         }
         let id = table.add(address);
+        drop(table);
+        // Not before: where this is the last reference, it gives its place back, which takes the lock.
+        drop(evicted);
         Ok(Place { connections: Arc::clone(self), id })
     }
 
@@ -147,7 +152,7 @@ impl Place {
     pub(super) fn set_idle(&self, connection: Arc<dyn Evict>) {
         let mut table = self.connections.lock();
         table.set_busy(self.id);
-        table.set_idle(self.id, connection);
+        table.set_idle(self.id, Arc::downgrade(&connection));
     }
 
     /// A request has begun.
@@ -188,13 +193,18 @@ impl Table {
         true
     }
 
-    fn evict(&mut self, key: u64) {
-        let Some(Idle { id, connection }) = self.idle.remove(&key) else { return };
-        connection.evict();
+    /// Gives the connection, where it is still there, for the caller to drop without the lock.
+    fn evict(&mut self, key: u64) -> Option<Arc<dyn Evict>> {
+        let Idle { id, connection } = self.idle.remove(&key)?;
+        let connection = connection.upgrade();
+        if let Some(connection) = &connection {
+            connection.evict();
+        }
         self.remove(id);
+        connection
     }
 
-    fn set_idle(&mut self, id: u64, connection: Arc<dyn Evict>) {
+    fn set_idle(&mut self, id: u64, connection: Weak<dyn Evict>) {
         let key = self.next_key();
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.idle = Some(key);
@@ -248,6 +258,33 @@ mod tests {
 
     fn is_evicted(connection: &Connection) -> bool {
         connection.0.load(Ordering::Relaxed)
+    }
+
+    /// As a real connection, which gives its place back when its last reference goes.
+    struct Holder {
+        _place: Arc<Place>,
+    }
+
+    impl Evict for Holder {
+        fn evict(&self) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_ended_while_idle_kept_its_place_until_the_listener_locked_itself_out() {
+        let connections = Connections::with(Some(1), 1);
+        for _ in 0..3 {
+            let place = Arc::new(connections.admit(address(1)).await.unwrap());
+            let holder: Arc<dyn Evict> = Arc::new(Holder { _place: Arc::clone(&place) });
+            place.set_idle(Arc::clone(&holder));
+            drop((place, holder));
+            assert!(connections.lock().entries.is_empty(), "it ended");
+        }
+        let place = Arc::new(connections.admit(address(1)).await.unwrap());
+        let holder: Arc<dyn Evict> = Arc::new(Holder { _place: Arc::clone(&place) });
+        place.set_idle(Arc::clone(&holder));
+        drop(place);
+        connections.admit(address(1)).await.unwrap();
+        drop(holder);
     }
 
     #[tokio::test(start_paused = true)]
