@@ -146,6 +146,7 @@ fn every_bad_value_is_refused_by_name_with_the_remedy() {
         ("ALDIS_ALLOWED_ORIGINS", "https://a.example,", "give scheme and host"),
         ("ALDIS_ADMIN_LISTEN", "9100", "give IP address and port"),
         ("ALDIS_ADMIN_NAMES", "aldis:9100", "without a port"),
+        ("ALDIS_NAME", " ", "give a name"),
         ("ALDIS_LOG", "warning", "give off, error, warn"),
         ("ALDIS_TLS_CERT", "", "give a path"),
         ("ALDIS_REGISTRATION", "maybe", "give open or closed"),

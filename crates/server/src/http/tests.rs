@@ -370,7 +370,7 @@ async fn readiness_ends_with_draining() {
 
 #[tokio::test]
 async fn known_origins_may_call_and_read() {
-    let api = Api::start(&["--allowed-origins", "https://app.example"]).await;
+    let api = Api::start(&["--allowed-origins", "https://app.example,loopback"]).await;
     let asked = HeaderName::from_static("access-control-request-method");
     for origin in ["https://app.example", "http://localhost:3000"] {
         let headers = [(ORIGIN, origin), (asked.clone(), "POST")];

@@ -144,6 +144,8 @@ async fn states_that_followed_each_other_filled_the_queue_of_a_slow_reader() {
     let [slow, gone] = [node.session(node.user().await), node.session(node.user().await)];
     for session in [&slow, &gone] {
         assert_eq!(code(&node.joins(session).await), None);
+    }
+    for session in [&slow, &gone] {
         received(session);
     }
     for revision in 0..5 {
