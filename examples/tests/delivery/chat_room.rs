@@ -42,6 +42,8 @@ fn two_terminals_hear_each_other_over_a_kill_of_the_server() {
     bob.expects(": hello");
     bob.types("hello yourself");
     ann.expects(": hello yourself");
+    // Without a device of their own, what was not acknowledged is said twice.
+    bob.expects("2 me: hello yourself");
 
     house.server.kill9();
     ann.expects("trying again in");
