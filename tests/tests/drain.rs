@@ -38,7 +38,7 @@ fn what_a_burst_was_told_before_a_drain_is_there_after_it() {
     let recipient = server.user();
     let mut follower = Follower::of(&recipient);
     follower.connects();
-    let mut senders: Vec<_> = (0..4).map(|_| Sender::of(&server.user(), &recipient.id)).collect();
+    let mut senders: Vec<_> = (0..4).map(|_| Sender::allowed_by(&recipient, &server)).collect();
     for sender in &mut senders {
         sender.writes(200);
         sender.connects();

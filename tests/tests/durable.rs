@@ -34,17 +34,10 @@ fn kills_in_the_middle_of_a_burst_lose_nothing_on_postgresql() {
     survives_kills(&open_server().postgres().start());
 }
 
-/// Somebody whom the recipient has allowed: strangers have half of a mailbox.
-fn sender_to(server: &TestServer, recipient: &User) -> Sender {
-    let user = server.user();
-    recipient.allows(&user);
-    Sender::of(&user, &recipient.id)
-}
-
 fn survives_kills(server: &TestServer) {
     let recipient = server.user();
     let mut follower = Follower::of(&recipient);
-    let mut senders: Vec<_> = (0..SENDERS).map(|_| sender_to(server, &recipient)).collect();
+    let mut senders: Vec<_> = (0..SENDERS).map(|_| Sender::allowed_by(&recipient, server)).collect();
     let mut cut_short = 0;
     for kill in 0..KILLS {
         for sender in &mut senders {
@@ -91,7 +84,7 @@ fn a_crash_of_postgresql_under_a_running_server_loses_nothing() {
     let recipient = server.user();
     let mut follower = Follower::of(&recipient);
     follower.connects();
-    let mut senders: Vec<_> = (0..3).map(|_| sender_to(&server, &recipient)).collect();
+    let mut senders: Vec<_> = (0..3).map(|_| Sender::allowed_by(&recipient, &server)).collect();
     let (stored, refused, is_over) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
         scope.spawn(|| follower.follows_and_confirms_until(&is_over));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{WAIT, message, number};
-use crate::{Incoming, Peer, User};
+use crate::{Incoming, Peer, TestServer, User};
 
 /// How many messages are under way at once in a steady stream.
 const WINDOW: usize = 4;
@@ -30,6 +30,14 @@ pub struct Sender {
 }
 
 impl Sender {
+    /// Somebody new whom the recipient has allowed: strangers have half of a mailbox.
+    #[must_use]
+    pub fn allowed_by(recipient: &User, server: &TestServer) -> Self {
+        let user = server.user();
+        recipient.allows(&user);
+        Self::of(&user, &recipient.id)
+    }
+
     /// A registered device of this user, which writes to one recipient.
     #[must_use]
     #[track_caller]

@@ -163,34 +163,6 @@ async fn a_server_was_ready_and_never_wrote_again_after_its_postgresql_had_been_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_on_a_full_disk_was_ready() {
-    let at = Fixture::sqlite().await;
-    let Db::Sqlite { w, .. } = &at.store.db else { unreachable!() };
-    let limit = async || {
-        sqlx::query("PRAGMA max_page_count = 1").execute(w).await.unwrap();
-    };
-    at.store.check_writable().await.unwrap();
-    // Free pages would be room.
-    sqlx::query("VACUUM").execute(w).await.unwrap();
-    let hash = "x".repeat(100_000);
-    // A failure replaces the connection, and with it the limit, maybe only after the limit was set anew.
-    for number in 0.. {
-        limit().await;
-        let user = UserId::new(Uuid::new_v4());
-        let written = at.store.create_account(user, &format!("{number}@b"), &hash, NOW).await;
-        limit().await;
-        if at.store.check_writable().await.is_err() {
-            assert!(matches!(written, Err(StoreError::Unavailable(_))));
-            break;
-        }
-        sleep(Duration::from_millis(50)).await;
-    }
-    assert!(at.store.check_writable().await.is_err(), "for a second nothing else is asked");
-    sqlx::query("PRAGMA max_page_count = 1000000").execute(w).await.unwrap();
-    becomes_writable(&at.store).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_another_process_has_locked_was_ready() {
     let at = Fixture::sqlite().await;
     let store = Store::open(&at.url, &impatient()).await.unwrap();
