@@ -40,7 +40,9 @@ fn removal_acts_at_once_on_live_sockets() {
         user.http().get(&format!("/api/rooms/{room}/messages")).expects_problem(404, "unknown_room");
 
         adds(&owner, &room, &user.id).expects(204);
-        assert_eq!(phone.expects("room_invite")["room"], room);
+        if visibility == "private" {
+            assert_eq!(phone.expects("room_invite")["room"], room);
+        }
         joins(&mut phone, &room);
         assert_eq!(contents(&asks_history(&mut phone, &room, 0, 10)), ["among us"]);
     }
