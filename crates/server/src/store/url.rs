@@ -10,7 +10,7 @@ mod parameters;
 ///
 /// SQLite: `sqlite:aldis.db` (relative to the working directory), `sqlite:/var/lib/aldis.db`, `sqlite::memory:`, and
 /// SQLAlchemy's forms, where `sqlite:///aldis.db` is relative and `sqlite:////var/lib/aldis.db` absolute.
-/// PostgreSQL: `postgres://…` or `postgresql://…` with the [parameters](parameters) of libpq that the driver takes. A
+/// PostgreSQL: `postgres://…` or `postgresql://…` with the [parameters] of libpq that the driver takes. A
 /// `+driver` after the scheme is ignored. Prints without the password.
 #[derive(Clone)]
 pub(crate) struct DatabaseUrl(pub(super) Target);
