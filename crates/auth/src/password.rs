@@ -205,7 +205,7 @@ fn check_hashable(password: &str) -> Result<(), PasswordError> {
 fn matches(password: &str, stored: &str) -> bool {
     // The work is done even for a password that cannot match, so that its length tells nothing by the time taken.
     let is_match = if is_bcrypt(stored) {
-        // Cut at 72 bytes, as by whoever made a hash that was imported.
+        // bcrypt reads 72 bytes; software that made an imported hash cut the password there.
         bcrypt::verify(password, stored).unwrap_or(false)
     } else {
         Argon2::default().verify_password(password.as_bytes(), stored).is_ok()

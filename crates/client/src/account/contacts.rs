@@ -64,8 +64,8 @@ impl Account {
 
     /// Asks somebody to become a contact. Two that ask each other allow each other.
     ///
-    /// The answer is the same whether or not anybody hears of it. Of one user 20 requests wait at a time, each until it
-    /// is answered, taken back by [`remove_contact`](Self::remove_contact) or 30 days old; nobody hears of further ones.
+    /// The answer does not say whether the user was told. Of one user 20 requests wait at a time, each until it
+    /// is answered, taken back by [`remove_contact`](Self::remove_contact) or 30 days old; further ones are not told to anybody.
     ///
     /// # Errors
     /// [`AccountError`].
