@@ -7,8 +7,8 @@ use rand::RngExt;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::{
+    link::{Closing, Frame, Outlet},
     node::Node,
-    router::{Closing, Frame, Outlet},
     session::fresh,
 };
 

@@ -11,6 +11,7 @@ pub mod config;
 mod drain;
 mod email;
 mod http;
+mod link;
 mod metrics;
 mod node;
 mod rate;

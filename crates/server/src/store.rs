@@ -73,7 +73,7 @@ pub(crate) use self::{
     tokens::{FamilyCreation, LoginProof, NewFamily, REFRESH_IDLE_MS, RefreshFamily, RefreshUse},
     totp::{Evidence, FactorChange, FactorCheck},
     url::{DatabaseUrl, InvalidDatabaseUrl},
-    writer::Submitted,
+    writer::{ReplyTo, Submitted},
 };
 use self::{
     db::Db,

@@ -8,8 +8,10 @@ use std::sync::{
 use aldis_protocol::{AckStatus, Codec, ServerFrame};
 use bytes::Bytes;
 
-use super::outlet::{Frame, Outlet, Pushed};
-use crate::metrics::Metrics;
+use crate::{
+    link::{Frame, Outlet, Pushed},
+    metrics::Metrics,
+};
 
 /// A frame for any number of sessions, encoded at most once per codec.
 pub(super) struct Encoded<'a> {
@@ -88,11 +90,6 @@ impl<'a> Encoded<'a> {
 /// is not there: the former closes itself with 4101 and tells its own client.
 pub(super) fn deliver(target: &Outlet, frame: &Encoded<'_>, metrics: &Metrics) -> Option<AckStatus> {
     status(target.push(frame.for_codec(target.codec)), metrics)
-}
-
-/// The same, in its place among what the session was told of before, and answered.
-pub(super) fn deliver_in_order(target: &Outlet, frame: &Encoded<'_>, metrics: &Metrics) -> Option<AckStatus> {
-    status(target.push_in_order(frame.for_codec(target.codec)), metrics)
 }
 
 /// How far what was pushed went.

@@ -1,6 +1,6 @@
 //! Who somebody is: the handshake's questions, answered from the keys, the tokens and the store.
 
-use aldis_auth::{Claims, PublicKey, SecondFactor};
+use aldis_auth::{PublicKey, SecondFactor};
 use aldis_protocol::{AlertKind, DeviceId, ErrorCode, Fingerprint, PendingRotation, UserId};
 use uuid::Uuid;
 
@@ -12,6 +12,7 @@ use crate::{
     calls::NotCompleted,
     clock::{Now, unix_ms_i64},
     config::Registration,
+    link::{Identity, TokenLife},
     rate::{AddressKey, Limit, Occasional, Wait},
     store::{self, Credential, DeviceOwner, IdentityCreation, NewDevice, StoreError, Unauthorized},
 };
@@ -38,27 +39,6 @@ pub(crate) struct ProvedByKey {
     pub(crate) due: Option<FactorDue>,
 }
 
-/// Who somebody is, and on which device.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Identity {
-    pub(crate) user: UserId,
-    pub(crate) device: DeviceId,
-    pub(crate) fingerprint: Option<Fingerprint>,
-    /// None where a key was the proof.
-    pub(crate) token: Option<TokenLife>,
-    /// The sign-in that the token descends from; none where a key was the proof.
-    pub(crate) family: Option<Uuid>,
-    /// The last revocation that was known before the proof was looked at.
-    pub(crate) proved_at: i64,
-}
-
-/// From when to when a token counts, in Unix milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TokenLife {
-    pub(crate) issued_ms: u64,
-    pub(crate) expires_ms: u64,
-}
-
 /// Why a proof is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Denied {
@@ -69,12 +49,6 @@ pub(crate) struct Denied {
     pub(crate) retry_after: Option<u64>,
     /// The limit that refused it, where `ALDIS_RATE_LIMITS` lifts that.
     pub(crate) limit: Option<Limit>,
-}
-
-impl TokenLife {
-    pub(crate) const fn of(claims: &Claims) -> Self {
-        Self { issued_ms: claims.iat.saturating_mul(1000), expires_ms: claims.exp.saturating_mul(1000) }
-    }
 }
 
 impl Denied {

@@ -9,8 +9,8 @@ use super::{
     Router,
     deliver::{Encoded, status},
     notices::fresh,
-    outlet::{Fed, Outlet},
 };
+use crate::link::{Fed, Outlet};
 use crate::store::{Arrival, Durable, Kept, Marked, NewMessage, NewReceipt, Posted, StoredMessage};
 
 impl Router {
@@ -59,7 +59,7 @@ impl Router {
         .for_many(&self.shared_bytes);
         for session in sessions {
             // A session that is away finds it in its mailbox.
-            let pushed = session.handle.push_in_order(frame.for_codec(session.handle.codec));
+            let pushed = session.handle.push(frame.for_codec(session.handle.codec));
             let _ = status(pushed, &self.metrics);
         }
     }
@@ -110,7 +110,7 @@ impl Router {
             fed = feed();
         }
         if let Fed::Pushed(pushed) = fed {
-            // Whoever has no room or is gone asks for it when he comes back.
+            // Sessions that are full or closed ask for it when they reconnect.
             let _ = status(pushed, &self.metrics);
         }
     }

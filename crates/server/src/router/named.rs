@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use aldis_protocol::{UserId, UserRef};
 
-use super::{Router, outlet::Outlet, stand_in::stand_in};
-use crate::store::StoreError;
+use super::{Router, stand_in::stand_in};
+use crate::{link::Outlet, store::StoreError};
 
 /// The user whom a session names, where nobody has to be asked.
 pub(super) fn known_user(from: &Outlet, named: UserRef) -> Option<UserId> {

@@ -15,10 +15,10 @@ use uuid::Uuid;
 use super::{
     Router,
     deliver::{Encoded, deliver},
-    outlet::Outlet,
 };
 use crate::{
     clock::{Now, unix_ms_i64},
+    link::Outlet,
     store::{Notice, Recipients, StoreError},
 };
 

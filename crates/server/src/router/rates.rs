@@ -4,9 +4,10 @@ use aldis_auth::RefreshToken;
 use aldis_protocol::{ClientMessage, ErrorCode, ErrorReply, RoomId, ServerMessage, UserId};
 use uuid::Uuid;
 
-use super::{Caller, Denied, Outlet, Router};
+use super::{Caller, Denied, Router};
 use crate::{
     clock::Now,
+    link::Outlet,
     metrics::Metrics,
     rate::{AddressKey, Buckets, ByteBuckets, ByteRate, Limit, Rate, Wait},
     store::{Credential, NewDevice, Registration, StoreError},

@@ -11,9 +11,10 @@ use aldis_auth::Claims;
 use aldis_protocol::{CloseCode, DeviceId, UserId};
 use uuid::Uuid;
 
-use super::{Closing, Identity, Outlet, Router};
+use super::Router;
 use crate::{
     clock::{Now, milliseconds, unix_ms_i64},
+    link::{Closing, Identity, Outlet},
     store::{KEPT_PER_USER, NumberedRevocation, Revocation, StoreError},
 };
 

@@ -3,8 +3,11 @@
 
 use std::{mem, sync::Arc};
 
-use super::{Router, outlet::Outlet};
-use crate::store::{EndedRotation, StoreError};
+use super::Router;
+use crate::{
+    link::Outlet,
+    store::{EndedRotation, StoreError},
+};
 
 /// How many are read at a time. Of more that end in the same millisecond, the rest is told at the next connect.
 const BATCH: i64 = 500;

@@ -2,9 +2,10 @@
 
 use aldis_protocol::{AlertKind, DeviceId, ErrorCode, api::ChangePasswordRequest};
 
-use super::{Caller, Denied, Outlet, Router, passwords::HashCaller};
+use super::{Caller, Denied, Router, passwords::HashCaller};
 use crate::{
     clock::{Now, unix_ms_i64},
+    link::Outlet,
     store::{Credential, Notice, PasswordChange},
 };
 

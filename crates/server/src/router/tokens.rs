@@ -11,13 +11,14 @@ use rand::RngExt;
 use uuid::Uuid;
 
 use super::{
-    Denied, Outlet, Router, TokenLife,
+    Denied, Router,
     identity::{DISABLED, UNKNOWN_DEVICE},
     revocations::Standing,
     totp::FACTOR_REQUIRED,
 };
 use crate::{
     clock::{Now, unix_ms_i64},
+    link::{Outlet, TokenLife},
     store::{FamilyCreation, LoginProof, NewFamily, Notice, REFRESH_IDLE_MS, RefreshFamily, RefreshUse},
 };
 

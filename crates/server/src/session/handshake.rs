@@ -15,11 +15,11 @@ use aldis_protocol::{
 use aldis_registry::DeviceClaim;
 use bytes::Bytes;
 
-use super::resume::Claim;
 use crate::{
     clock::Now,
+    link::{Claim, Closing},
     rate::AddressKey,
-    router::{Closing, Denied, KeyProof, TokenProof, shown_factor},
+    router::{Denied, KeyProof, TokenProof, shown_factor},
 };
 
 /// A connection that came in by a door.

@@ -54,7 +54,7 @@ const UNDELIVERED_BATCHES: usize = 4;
 /// A kind of append.
 pub(super) trait Append: Send + Sync + Sized {
     /// What whoever asked is told when it is durable.
-    type Answer: Send;
+    type Answer: Send + 'static;
 
     /// What the batch has locked for it.
     type Locked: Send;
@@ -107,15 +107,58 @@ pub(super) struct Waiting<A: Append> {
     asker: Asker<A::Answer>,
 }
 
-/// The waiting caller, and its share of the queue's bytes.
+/// Where the outcome of an append goes, and the append's share of the queue's bytes.
 pub(super) struct Asker<T> {
-    answer: oneshot::Sender<Result<T, StoreError>>,
+    reply: ReplyTo<T>,
     _room: OwnedSemaphorePermit,
 }
+
+/// Where the outcome of an append goes. It is called exactly once: dropped without a call, it says that the store is
+/// closed. So a caller cannot wait for ever, whatever happens to the writer.
+pub(crate) struct ReplyTo<T>(Option<Reply<T>>);
+
+type Reply<T> = Box<dyn FnOnce(Result<T, StoreError>) + Send + Sync>;
 
 /// An append that is queued, and carried out even if nobody waits for it.
 #[must_use = "only its answer says whether it was carried out"]
 pub(crate) struct Submitted<T>(oneshot::Receiver<Result<T, StoreError>>);
+
+impl<T: Send + 'static> ReplyTo<T> {
+    /// Calls this with the outcome, from the task that delivers what was committed, or from the one that submits.
+    pub(crate) fn new(reply: impl FnOnce(Result<T, StoreError>) + Send + Sync + 'static) -> Self {
+        Self(Some(Box::new(reply)))
+    }
+}
+
+impl<T> ReplyTo<T> {
+    fn send(mut self, outcome: Result<T, StoreError>) {
+        self.call(outcome);
+    }
+
+    fn call(&mut self, outcome: Result<T, StoreError>) {
+        if let Some(reply) = self.0.take() {
+            reply(outcome);
+        }
+    }
+}
+
+impl<T> Drop for ReplyTo<T> {
+    fn drop(&mut self) {
+        self.call(Err(StoreError::closed()));
+    }
+}
+
+impl<T: Send + 'static> Submitted<T> {
+    /// Submits an append whose answer can be awaited.
+    pub(crate) fn by(submit: impl FnOnce(ReplyTo<T>)) -> Self {
+        let (answer, answered) = oneshot::channel();
+        submit(ReplyTo::new(move |outcome| {
+            // A caller that is gone needs no answer; the append is as durable as any other.
+            let _ = answer.send(outcome);
+        }));
+        Self(answered)
+    }
+}
 
 impl<T> Submitted<T> {
     /// Waits until it is durable.
@@ -125,12 +168,18 @@ impl<T> Submitted<T> {
     pub(crate) async fn answer(self) -> Result<T, StoreError> {
         self.0.await.unwrap_or_else(|_| Err(StoreError::closed()))
     }
+
+    /// Whether there is no answer yet.
+    #[cfg(test)]
+    fn is_pending(&mut self) -> bool {
+        self.0.try_recv().is_err()
+    }
 }
 
 impl<T> Asker<T> {
-    /// Answers the caller. One who is gone needs no answer; the append is as durable as any other.
+    /// Answers the caller.
     pub(super) fn tell(self, answer: Result<T, StoreError>) {
-        let _ = self.answer.send(answer);
+        self.reply.send(answer);
     }
 }
 
@@ -179,21 +228,22 @@ impl Writer {
 
     /// Queues an append. What its user queues later is not carried out before it.
     ///
-    /// # Errors
-    /// [`StoreError::Overloaded`] and, after the end, [`StoreError::Unavailable`]; nothing was queued. The answer may be
-    /// [`StoreError::Overloaded`] as well, where others who ask for less needed the room.
+    /// The reply is [`StoreError::Overloaded`] where the queue has no room, also later, where others who ask for less
+    /// need the room; and [`StoreError::Unavailable`] after the end.
     pub(super) fn submit<A: Append>(
         &self,
         kind: fn(Waiting<A>) -> Queued,
         append: A,
-    ) -> Result<Submitted<A::Answer>, StoreError> {
+        reply: ReplyTo<A::Answer>,
+    ) {
         let (user, bytes) = (append.user(), append.bytes());
-        let (answer, answered) = oneshot::channel();
-        self.queue.push(user, bytes, |room| {
-            let asker = Asker { answer, _room: room };
-            kind(Waiting { append, asker })
-        })?;
-        Ok(Submitted(answered))
+        match self.queue.reserve(user, bytes) {
+            Ok(room) => {
+                let asker = Asker { reply, _room: room };
+                self.queue.push(user, bytes, kind(Waiting { append, asker }));
+            }
+            Err(refusal) => reply.send(Err(refusal)),
+        }
     }
 
     /// Queues an append and waits until it is durable. Whoever stops waiting does not undo it.
@@ -202,7 +252,7 @@ impl Writer {
         kind: fn(Waiting<A>) -> Queued,
         append: A,
     ) -> Result<A::Answer, StoreError> {
-        self.submit(kind, append)?.answer().await
+        Submitted::by(|reply| self.submit(kind, append, reply)).answer().await
     }
 
     /// Whether nothing is queued.

@@ -9,8 +9,9 @@ use serde::Deserialize;
 use crate::{
     clock::Now,
     http::{Problem, bearer},
+    link::Claim,
     router::{Denied, Router},
-    session::{Claim, Credentials},
+    session::Credentials,
 };
 
 const MISSING: &str = "Missing authentication token";

@@ -35,7 +35,7 @@ use super::{
     io::Sent,
     tap::{OverLimit, Tap},
 };
-use crate::session::{Backlog, Broken, Incoming, Outgoing, Wire};
+use crate::link::{Backlog, Broken, Incoming, Outgoing, Wire};
 
 /// What is never logged, as a filter: the library's own lines hold what people say.
 pub(crate) const UNLOGGED: &str = "tungstenite=off,tokio_tungstenite=off";

@@ -165,7 +165,9 @@ async fn begin_session<S: ByteStream>(
         dismiss()
     };
     let window = node.config.resume_window;
-    if let Some(task) = enter(socket, arrival, dismissed, &node.router, window, &node.sessions).await {
+    if let Some(task) =
+        enter(Box::new(socket), arrival, dismissed, &node.router, window, &node.sessions).await
+    {
         drop(places);
         if node.is_draining() {
             // It began too late for the drain to know of it.

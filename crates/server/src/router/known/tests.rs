@@ -8,7 +8,8 @@ use super::*;
 use crate::{
     clock::unix_ms_i64,
     config::{Config, Loaded},
-    router::{Denied, Identity as Proved, KeyProof, Outlet, TokenProof, new_session_id},
+    link::{Identity as Proved, Outlet},
+    router::{Denied, KeyProof, TokenProof, new_session_id},
     store::{self, Credential, NewDevice, Notice, Recipients, Store, StoreOptions},
 };
 

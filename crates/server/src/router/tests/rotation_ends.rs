@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::{Admission, Arc, Node, Outlet, new_session_id};
 use crate::{
     clock::unix_ms_i64,
+    link::Item,
     router::RotationEnds,
     store::{Credential, LoginProof, NewDevice, NewFamily},
 };
@@ -60,8 +61,11 @@ fn session_on(node: &Node, user: UserId, device: &DeviceId) -> Arc<Outlet> {
 
 /// What waits for the session that is about a rotation's end. It is over then.
 fn told(node: &Node, outlet: &Outlet) -> usize {
-    let frames = node.router.detach(outlet).frames;
-    frames.iter().filter(|frame| str::from_utf8(&frame.bytes).unwrap().contains("rotation_final")).count()
+    let is_told = |item: &Item| match item {
+        Item::Frame(frame) => str::from_utf8(&frame.bytes).unwrap().contains("rotation_final"),
+        Item::Reply(..) => false,
+    };
+    node.router.detach(outlet).items.iter().filter(|item| is_told(item)).count()
 }
 
 #[tokio::test]

@@ -9,7 +9,8 @@ use uuid::Uuid;
 use super::{Arc, Node, Outlet, new_session_id};
 use crate::{
     clock::unix_ms_i64,
-    router::{Admission, Order},
+    link::Control,
+    router::Admission,
     store::{Credential, KEPT_PER_USER},
 };
 
@@ -21,9 +22,9 @@ fn session_of(node: &Node, user: UserId, family: Uuid) -> Arc<Outlet> {
 }
 
 fn close_code(outlet: &Outlet) -> Option<CloseCode> {
-    match poll_fn(|cx| outlet.poll_order(cx)).now_or_never()? {
-        Order::Close(closing) => Some(closing.code),
-        Order::HandOver(_) => None,
+    match poll_fn(|cx| outlet.poll_control(cx)).now_or_never()? {
+        Control::Close(closing) => Some(closing.code),
+        Control::HandOver(_) => None,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::store::{
     batch::{in_pieces, with_values},
     db::Tx,
     row,
-    writer::{Append, Queued, Submitted},
+    writer::{Append, Queued, ReplyTo},
 };
 
 /// A message for a room.
@@ -55,11 +55,8 @@ pub(crate) enum Said {
 
 impl Store {
     /// Queues a message for a room.
-    ///
-    /// # Errors
-    /// [`StoreError`]; nothing was queued.
-    pub(crate) fn say(&self, chat: NewChat) -> Result<Submitted<Said>, StoreError> {
-        self.writer.submit(Queued::Chat, chat)
+    pub(crate) fn say(&self, chat: NewChat, reply: ReplyTo<Said>) {
+        self.writer.submit(Queued::Chat, chat, reply);
     }
 }
 

@@ -4,7 +4,7 @@ use aldis_protocol::{RequestId, UserId};
 use futures::future::join_all;
 
 use super::{Fixture, NOW, device_id, fifty_at_once, suite, take_every_turn};
-use crate::store::{NewMessage, Posted, StoreError, db::Db};
+use crate::store::{NewMessage, Posted, StoreError, Submitted, db::Db};
 
 suite! {
     a_challenge_serves_once,
@@ -86,18 +86,20 @@ async fn an_append_that_the_database_refuses_fails_alone(at: Fixture) {
 
 async fn a_full_queue_refuses_at_once_and_loses_nothing(at: Fixture) {
     let users = join_all((0..100).map(|_| at.user())).await;
-    let post = |number: u32| at.store.post(message(number, users[number as usize % 100]));
+    let post = |number: u32| {
+        Submitted::by(|reply| at.store.post(message(number, users[number as usize % 100]), reply))
+    };
     // Far more than are written in the time that it takes to queue them.
     let posted: Vec<_> = (0..20_000).map(post).collect();
-    assert!(posted.iter().any(|posted| matches!(posted, Err(StoreError::Overloaded))));
-    let answers = posted.into_iter().map(async |posted| posted?.answer().await);
-    for (number, outcome) in (0..).zip(join_all(answers).await) {
+    let answers = join_all(posted.into_iter().map(Submitted::answer)).await;
+    assert!(answers.iter().any(|answer| matches!(answer, Err(StoreError::Overloaded))));
+    for (number, outcome) in (0..).zip(answers) {
         let was_stored = match outcome {
             Ok(posted) => matches!(posted, Posted::Stored(_)),
             Err(error) => !matches!(error, StoreError::Overloaded),
         };
         if number % 100 == 0 {
-            let again = post(number).unwrap().answer().await.unwrap();
+            let again = post(number).answer().await.unwrap();
             assert_eq!(matches!(again, Posted::Duplicate(_)), was_stored, "{number}: {again:?}");
         }
     }
@@ -144,7 +146,8 @@ async fn a_challenge_that_was_used_took_another_transaction(at: Fixture) {
 
 async fn whoever_signed_in_waited_behind_the_messages(at: Fixture) {
     let user = at.user().await;
-    let posted: Vec<_> = (0..8_000).map(|number| at.store.post(message(number, user)).unwrap()).collect();
+    let posted: Vec<_> =
+        (0..8_000).map(|number| Submitted::by(|reply| at.store.post(message(number, user), reply))).collect();
     assert!(at.store.use_challenge([1; 32], EXPIRY, NOW).await.unwrap());
     assert!(!at.store.writer.is_at_rest(), "all messages were written before");
     for answer in join_all(posted.into_iter().map(|posted| posted.answer())).await {

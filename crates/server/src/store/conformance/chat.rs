@@ -7,7 +7,7 @@ use futures::future::join_all;
 use uuid::Uuid;
 
 use super::{Fixture, NOW, acting, by_token, device_id, rooms::new_room, suite};
-use crate::store::{NewChat, RoomPage, Said, Store, StoreError, StoreOptions};
+use crate::store::{NewChat, RoomPage, Said, Store, StoreError, StoreOptions, Submitted};
 
 suite! {
     a_message_is_kept_as_it_was_said,
@@ -57,8 +57,7 @@ async fn say(at: &Fixture, chat: NewChat) -> Said {
 
 /// Queued when it is asked for, before anybody waits.
 fn say_in(store: &Store, chat: NewChat) -> impl Future<Output = Result<Said, StoreError>> {
-    let submitted = store.say(chat);
-    async move { submitted?.answer().await }
+    Submitted::by(|reply| store.say(chat, reply)).answer()
 }
 
 fn stored(seq: u64) -> Said {

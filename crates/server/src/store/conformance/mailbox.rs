@@ -10,7 +10,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 
 use super::{Fixture, NOW, acting, by_token, device_id, fifty_at_once, suite};
 use crate::store::{
-    Committed, Kept, Marked, NewMessage, NewReceipt, Posted, Store, StoredMessage, Submitted, Which,
+    Committed, Kept, Marked, NewMessage, NewReceipt, Posted, ReplyTo, Store, StoredMessage, Submitted, Which,
 };
 
 suite![
@@ -64,8 +64,12 @@ fn request(id: &str) -> RequestId {
     id.parse().unwrap()
 }
 
+fn posting(store: &Store, message: NewMessage) -> Submitted<Posted> {
+    Submitted::by(|reply| store.post(message, reply))
+}
+
 async fn post(store: &Store, message: NewMessage) -> Posted {
-    store.post(message).unwrap().answer().await.unwrap()
+    posting(store, message).answer().await.unwrap()
 }
 
 async fn keep(store: &Store, message: NewMessage) -> Kept {
@@ -84,7 +88,7 @@ async fn mark(
 ) -> Marked {
     let (device, may_hear) = (device_of(user), may_hear.to_vec());
     let receipt = NewReceipt { user, which, is_read, device, may_hear, now_ms };
-    store.mark(receipt).unwrap().answer().await.unwrap()
+    Submitted::by(|reply| store.mark(receipt, reply)).answer().await.unwrap()
 }
 
 async fn delivered(store: &Store, user: UserId, ids: &[MessageId]) -> Marked {
@@ -195,7 +199,7 @@ async fn duplicates_among_new_ones_leave_no_gap(fixture: Fixture) {
     ];
     for batch in [&batch[..6], &batch[..]] {
         // Nothing is awaited in between, so that all of them are one batch.
-        let submitted: Vec<_> = batch.iter().map(|message| store.post(message.clone()).unwrap()).collect();
+        let submitted: Vec<_> = batch.iter().map(|message| posting(store, message.clone())).collect();
         let posted = join_all(submitted.into_iter().map(Submitted::answer)).await;
         let posted: Vec<Posted> = posted.into_iter().map(Result::unwrap).collect();
         assert_eq!([posted[1], posted[3]], [Posted::Duplicate(first), Posted::Conflict]);
@@ -221,7 +225,7 @@ async fn flood(store: &Store, from: UserId, to: UserId, is_allowed: bool, count:
     let posting: Vec<_> = (0..count)
         .map(|number| {
             let id = format!("{}-{number}", uuid::Uuid::new_v4().simple());
-            store.post(NewMessage { is_allowed, ..message(from, to, &id, "x") }).unwrap()
+            posting(store, NewMessage { is_allowed, ..message(from, to, &id, "x") })
         })
         .collect();
     let mut stored = 0;
@@ -506,7 +510,7 @@ async fn what_was_committed_is_handed_on_in_its_order(fixture: Fixture) {
     let store = &fixture.store;
     let (ann, bob) = (fixture.user().await, fixture.user().await);
     let mut committed = store.committed();
-    let first = store.post(message(ann, bob, "a", "one")).unwrap();
+    let first = posting(store, message(ann, bob, "a", "one"));
     let batch = committed.recv().await.unwrap();
     let Committed::Message(durable) = &batch[0] else { panic!() };
     let Posted::Stored(kept) = durable.answer else { panic!() };
@@ -521,12 +525,9 @@ async fn what_was_committed_is_handed_on_in_its_order(fixture: Fixture) {
         may_hear: Vec::new(),
         now_ms: NOW,
     };
-    let waiting = [
-        store.mark(receipt(vec![kept.message_id])).map(drop),
-        store.post(message(ann, bob, "b", "two")).map(drop),
-        store.mark(receipt(vec![kept.message_id])).map(drop),
-    ];
-    assert!(waiting.iter().all(Result::is_ok));
+    store.mark(receipt(vec![kept.message_id]), ReplyTo::new(drop));
+    store.post(message(ann, bob, "b", "two"), ReplyTo::new(drop));
+    store.mark(receipt(vec![kept.message_id]), ReplyTo::new(drop));
     let mut kinds = Vec::new();
     while kinds.len() < 3 {
         for one in committed.recv().await.unwrap() {
@@ -548,16 +549,14 @@ async fn large_messages_fill_the_queue_before_many_do(fixture: Fixture) {
     let content = Bytes::from(vec![b'x'; 48 * 1024]);
     let posted = |number: usize| {
         let encrypted_content = content.clone();
-        store.post(NewMessage { encrypted_content, ..message(ann, bob, &format!("m{number}"), "") })
+        posting(store, NewMessage { encrypted_content, ..message(ann, bob, &format!("m{number}"), "") })
     };
     // Nothing is taken out of the queue in between, for nothing is awaited.
     let submitted: Vec<_> = (0..COUNT).map(posted).collect();
-    let taken: Vec<_> = submitted.into_iter().filter_map(Result::ok).collect();
-    assert!((600..COUNT).contains(&taken.len()), "{}", taken.len());
-    for posted in taken {
-        posted.answer().await.unwrap();
-    }
-    posted(COUNT).unwrap().answer().await.unwrap();
+    let answers = join_all(submitted.into_iter().map(Submitted::answer)).await;
+    let stored = answers.iter().filter(|answer| answer.is_ok()).count();
+    assert!((600..COUNT).contains(&stored), "{stored}");
+    posted(COUNT).answer().await.unwrap();
 }
 
 async fn first_messages_and_decisions_that_race_lose_nothing(fixture: Fixture) {
@@ -568,7 +567,7 @@ async fn first_messages_and_decisions_that_race_lose_nothing(fixture: Fixture) {
         let posts = pairs().filter(|(one, other)| one != other).map(async |(one, other)| {
             let first =
                 NewMessage { reaches_out: true, ..message(one, other, &format!("r{round}-{other}"), "") };
-            store.post(first).unwrap().answer().await.map(drop)
+            posting(store, first).answer().await.map(drop)
         });
         let decisions = pairs().filter(|(one, other)| one != other).map(async |(one, other)| {
             store.decide_contact(&acting(one), other, ContactDecision::Allowed, NOW).await.map(drop)

@@ -20,7 +20,7 @@ use crate::store::{
     contacts,
     db::{Tx, within},
     standings,
-    writer::{Append, Queued, Submitted},
+    writer::{Append, Queued, ReplyTo},
 };
 
 /// A message to be kept.
@@ -76,12 +76,9 @@ pub(crate) struct Kept {
 }
 
 impl Store {
-    /// Queues a message to be kept.
-    ///
-    /// # Errors
-    /// [`StoreError`]; nothing was queued.
-    pub(crate) fn post(&self, message: NewMessage) -> Result<Submitted<Posted>, StoreError> {
-        self.writer.submit(Queued::Message, message)
+    /// Queues a message to be stored.
+    pub(crate) fn post(&self, message: NewMessage, reply: ReplyTo<Posted>) {
+        self.writer.submit(Queued::Message, message, reply);
     }
 }
 

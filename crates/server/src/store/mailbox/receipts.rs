@@ -11,7 +11,7 @@ use crate::store::{
     Store, StoreError,
     batch::hex_list,
     db::{Db, Tx, on, within},
-    writer::{Append, Queued, Submitted},
+    writer::{Append, Queued, ReplyTo},
 };
 
 /// Messages that one statement looks up or changes.
@@ -72,11 +72,8 @@ pub(crate) struct Arrival {
 
 impl Store {
     /// Queues a receipt.
-    ///
-    /// # Errors
-    /// [`StoreError`]; nothing was queued.
-    pub(crate) fn mark(&self, receipt: NewReceipt) -> Result<Submitted<Marked>, StoreError> {
-        self.writer.submit(Queued::Receipt, receipt)
+    pub(crate) fn mark(&self, receipt: NewReceipt, reply: ReplyTo<Marked>) {
+        self.writer.submit(Queued::Receipt, receipt, reply);
     }
 }
 

@@ -35,24 +35,16 @@ impl Default for Queue {
 }
 
 impl Queue {
-    /// Puts what `make` makes of its room behind all else of its user. Where there is no room, whoever has most in the
-    /// queue gives up the newest of it, if that is more than this user would have.
-    pub(super) fn push(
-        &self,
-        user: Option<UserId>,
-        bytes: usize,
-        make: impl FnOnce(OwnedSemaphorePermit) -> Queued,
-    ) -> Result<(), StoreError> {
-        let bytes = bytes.max(LEAST_BYTES);
-        let room = self.make_room(user, bytes)?;
+    /// Puts an append behind all else of its user. A closed queue refuses it.
+    pub(super) fn push(&self, user: Option<UserId>, bytes: usize, append: Queued) {
         let mut state = self.state();
         if state.is_closed {
-            return Err(StoreError::closed());
+            drop(state);
+            return append.refuse(StoreError::closed());
         }
-        state.waiting.push(user, bytes, make(room));
+        state.waiting.push(user, counted(bytes), append);
         drop(state);
         self.changed.notify_one();
-        Ok(())
     }
 
     /// Takes appends that change up to `rows` rows, one at least, as soon as there are any. None once the queue is closed
@@ -99,7 +91,14 @@ impl Queue {
         taken
     }
 
-    fn make_room(&self, user: Option<UserId>, bytes: usize) -> Result<OwnedSemaphorePermit, StoreError> {
+    /// Reserves the room that an append takes until it is delivered. Where there is none, the user who has most in the
+    /// queue gives up the newest of it, if that is more than this user would have.
+    pub(super) fn reserve(
+        &self,
+        user: Option<UserId>,
+        bytes: usize,
+    ) -> Result<OwnedSemaphorePermit, StoreError> {
+        let bytes = counted(bytes);
         let permits = u32::try_from(bytes).map_err(|_| StoreError::Overloaded)?;
         loop {
             if let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(permits) {
@@ -118,19 +117,21 @@ impl Queue {
     }
 }
 
+/// What an append of so many bytes counts for.
+fn counted(bytes: usize) -> usize {
+    bytes.max(LEAST_BYTES)
+}
+
 #[cfg(test)]
 mod tests {
     use aldis_protocol::{MessageId, RequestId};
-    use tokio::sync::oneshot;
     use uuid::Uuid;
 
     use super::*;
     use crate::store::{
         mailbox::{Marked, NewReceipt, Posted, Which},
-        writer::{Append, Asker, NewMessage, Waiting},
+        writer::{Append, Asker, NewMessage, Submitted, Waiting},
     };
-
-    type Answer<T> = oneshot::Receiver<Result<T, StoreError>>;
 
     fn user(number: u128) -> UserId {
         UserId::new(Uuid::from_u128(number))
@@ -140,15 +141,15 @@ mod tests {
         queue: &Queue,
         kind: fn(Waiting<A>) -> Queued,
         append: A,
-    ) -> Result<Answer<A::Answer>, StoreError> {
-        let (answer, answered) = oneshot::channel();
-        queue.push(append.user(), append.bytes(), |room| {
-            kind(Waiting { append, asker: Asker { answer, _room: room } })
-        })?;
-        Ok(answered)
+    ) -> Result<Submitted<A::Answer>, StoreError> {
+        let (user, bytes) = (append.user(), append.bytes());
+        let room = queue.reserve(user, bytes)?;
+        Ok(Submitted::by(|reply| {
+            queue.push(user, bytes, kind(Waiting { append, asker: Asker { reply, _room: room } }));
+        }))
     }
 
-    fn post(queue: &Queue, sender: UserId, number: usize) -> Result<Answer<Posted>, StoreError> {
+    fn post(queue: &Queue, sender: UserId, number: usize) -> Result<Submitted<Posted>, StoreError> {
         let message = NewMessage {
             sender,
             sender_device: "phone".parse().unwrap(),
@@ -163,7 +164,7 @@ mod tests {
         push(queue, Queued::Message, message)
     }
 
-    fn mark(queue: &Queue, user: UserId, count: usize) -> Answer<Marked> {
+    fn mark(queue: &Queue, user: UserId, count: usize) -> Submitted<Marked> {
         let which = Which::Ids(vec![MessageId::new(Uuid::nil()); count]);
         let device = "phone".parse().unwrap();
         let receipt = NewReceipt { user, which, is_read: false, device, may_hear: Vec::new(), now_ms: 0 };
@@ -200,12 +201,12 @@ mod tests {
         }
         assert_eq!(greedy.len(), BYTES / LEAST_BYTES);
         let mut modest = post(&queue, user(2), 0).unwrap();
-        assert!(matches!(greedy.pop().unwrap().await.unwrap(), Err(StoreError::Overloaded)), "the newest");
-        assert!(greedy.iter_mut().all(|answer| answer.try_recv().is_err()), "and no other");
+        assert!(matches!(greedy.pop().unwrap().answer().await, Err(StoreError::Overloaded)), "the newest");
+        assert!(greedy.iter_mut().all(|submitted| submitted.is_pending()), "and no other");
         assert!(post(&queue, user(1), 0).is_err());
         let taken = queue.take(2).await.unwrap();
         assert_eq!(senders(&taken).iter().map(|(user, _)| *user).collect::<Vec<_>>(), [user(1), user(2)]);
-        assert!(modest.try_recv().is_err(), "it waits for its commit");
+        assert!(modest.is_pending(), "it waits for its commit");
     }
 
     #[tokio::test]
@@ -221,7 +222,7 @@ mod tests {
         let queue = Queue::default();
         let _answer = post(&queue, user(1), 0).unwrap();
         queue.close();
-        assert!(matches!(post(&queue, user(1), 1), Err(StoreError::Unavailable(_))));
+        assert!(matches!(post(&queue, user(1), 1).unwrap().answer().await, Err(StoreError::Unavailable(_))));
         assert_eq!(queue.take(10).await.unwrap().len(), 1);
         assert!(queue.take(10).await.is_none());
     }
