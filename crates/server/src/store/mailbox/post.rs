@@ -1,4 +1,4 @@
-//! A message is posted: in one transaction with many others.
+//! Stores posted messages, many in one transaction.
 
 use std::{
     borrow::Cow,
@@ -23,46 +23,46 @@ use crate::store::{
     writer::{Append, Queued, Submitted},
 };
 
-/// A message to be kept.
+/// A message to store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NewMessage {
-    /// From whom.
+    /// The sender.
     pub(crate) sender: UserId,
-    /// From which device.
+    /// The sender's device.
     pub(crate) sender_device: DeviceId,
-    /// The sender's id of it.
+    /// The sender's request id.
     pub(crate) request: RequestId,
-    /// Whom the sender named.
+    /// The user whom the sender named.
     pub(crate) addressee: UserId,
-    /// For whom: the addressee where he may be reached, else nobody.
+    /// The addressee if the sender may reach them, otherwise an id that belongs to nobody.
     pub(crate) recipient: UserId,
-    /// What only the recipient can read.
+    /// The encrypted content.
     pub(crate) encrypted_content: Bytes,
-    /// The recipient has allowed the sender, or is the sender.
+    /// Whether the recipient has allowed the sender, or is the sender.
     pub(crate) is_allowed: bool,
-    /// The sender has not reached out to the recipient before: from now on that one may reach him back.
+    /// Whether the sender contacts the recipient for the first time; from now on the recipient may answer.
     pub(crate) reaches_out: bool,
-    /// When it was sent.
+    /// When the server received it.
     pub(crate) now_ms: i64,
 }
 
-/// What became of a message.
+/// The outcome of posting a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Posted {
-    /// It is kept.
+    /// The message was stored.
     Stored(Kept),
-    /// The same one was kept before.
+    /// The same message was stored before.
     Duplicate(Kept),
-    /// The sender's device gave this id to another message.
+    /// The sender's device used this id for another message.
     Conflict,
-    /// The recipient's undelivered messages have reached a limit: in all, of this sender, or of all senders whom the
-    /// recipient has not allowed.
+    /// The recipient's undelivered messages have reached a limit: in all, from this sender, or from all senders whom
+    /// the recipient has not allowed.
     MailboxFull,
     /// There is no such user.
     NoSuchUser,
 }
 
-/// How a message is kept.
+/// The id, numbers and time of a stored message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Kept {
     /// Its id.
@@ -76,22 +76,22 @@ pub(crate) struct Kept {
 }
 
 impl Store {
-    /// Queues a message to be kept.
+    /// Queues a message.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing was queued.
+    /// [`StoreError`]; then nothing was queued.
     pub(crate) fn post(&self, message: NewMessage) -> Result<Submitted<Posted>, StoreError> {
         self.writer.submit(Queued::Message, message)
     }
 }
 
 impl NewMessage {
-    /// The mailboxes that it takes a number in.
+    /// The mailboxes in which it takes a number.
     pub(in crate::store) fn mailboxes(&self) -> [UserId; 2] {
         [self.sender, self.recipient]
     }
 
-    /// As one of the two finds it in his mailbox.
+    /// The stored message as one of the two users sees it in their mailbox.
     pub(crate) fn kept_for(&self, user: UserId, kept: Kept) -> StoredMessage {
         StoredMessage {
             message_id: kept.message_id,
@@ -107,7 +107,7 @@ impl NewMessage {
         }
     }
 
-    /// What the sender's device calls it.
+    /// The key by which a repetition is recognised: the sender's device and request id.
     fn name(&self) -> (&str, &str) {
         (self.sender_device.as_str(), self.request.as_str())
     }
@@ -125,8 +125,9 @@ impl Append for NewMessage {
         size_of::<Self>() + self.encrypted_content.len()
     }
 
-    /// As if none had been kept before, which the database tells, and as if there were room for all. Where that is not
-    /// so, duplicates and full mailboxes are set aside, and what remains is numbered anew: no gaps.
+    /// First writes the batch as if no message were a repetition and every mailbox had room. The number of inserted
+    /// rows and the counters show whether that holds. If not, it sets repetitions and messages for full mailboxes
+    /// aside and numbers the rest again, so that no number is left out.
     async fn write(
         tx: &mut Tx,
         mailboxes: &mut Mailboxes,
@@ -155,7 +156,7 @@ impl Append for NewMessage {
     }
 }
 
-/// What becomes of each message of a batch, and which are kept.
+/// The outcome of each message of a batch, and the messages to store.
 struct Outcomes<'a> {
     posted: Vec<Posted>,
     kept: Vec<(&'a NewMessage, Kept)>,
@@ -183,13 +184,13 @@ impl<'a> Outcomes<'a> {
         Self { posted: posted.collect(), kept }
     }
 
-    /// Whether a message is refused that may have been kept before.
+    /// Whether a message was refused that may have been stored before.
     fn has_refusals(&self) -> bool {
         self.posted.iter().any(|outcome| matches!(outcome, Posted::MailboxFull | Posted::NoSuchUser))
     }
 }
 
-/// Numbers a message that is not known, where there is room for it.
+/// Numbers a new message if there is room for it.
 fn post(message: &NewMessage, mailboxes: &mut Mailboxes, crowds: &mut Crowds, created_at_ms: i64) -> Posted {
     let NewMessage { sender, recipient, is_allowed, .. } = *message;
     if !mailboxes.has(sender) {
@@ -218,7 +219,7 @@ fn message_id(created_at_ms: i64) -> MessageId {
     MessageId::new(uuid::Builder::from_unix_timestamp_millis(unix_ms, &rand::random()).into_uuid())
 }
 
-/// Messages that are kept already, by what the sender's device calls them.
+/// The messages of a batch that are stored already, by device and request id.
 #[derive(Default)]
 struct Known<'a>(HashMap<(Cow<'a, str>, Cow<'a, str>), KnownMessage>);
 
@@ -271,7 +272,7 @@ impl<'a> Known<'a> {
         Ok(Self(rows.into_iter().map(KnownRow::named).collect()))
     }
 
-    /// What becomes of a message whose name is known.
+    /// The outcome of a message whose key is in the index.
     fn find_same(&self, message: &NewMessage) -> Option<Posted> {
         let (device, request) = message.name();
         let known = self.0.get(&(device.into(), request.into()))?;
@@ -305,15 +306,15 @@ impl KnownRow {
     }
 }
 
-/// Who the undelivered messages are from, in mailboxes where a limit by sender may be reached.
+/// The senders of the undelivered messages, for mailboxes that may be at a limit by sender.
 #[derive(Clone)]
 struct Crowds(HashMap<UserId, Crowd>);
 
-/// The undelivered messages of one mailbox.
+/// The senders of one mailbox's undelivered messages.
 #[derive(Clone, Default)]
 struct Crowd {
     by_sender: HashMap<UserId, i64>,
-    /// Of all senders whom the user has not allowed.
+    /// Messages from all senders whom the user has not allowed.
     of_strangers: i64,
 }
 
@@ -339,7 +340,7 @@ impl Crowds {
         Ok(Self(crowds))
     }
 
-    /// Whether the sender's part of the mailbox takes another message. If so, it is counted.
+    /// Whether the mailbox accepts another message from the sender. If so, the message is counted.
     fn admit(&mut self, sender: UserId, is_allowed: bool, recipient: UserId) -> bool {
         self.0.get_mut(&recipient).is_none_or(|crowd| crowd.admit(sender, is_allowed))
     }
@@ -376,7 +377,7 @@ impl Crowd {
     }
 }
 
-/// Inserts messages, where none of them is kept already. Else it leaves nothing behind, and gives false.
+/// Inserts messages, if none of them is stored already. Otherwise it inserts none and returns false.
 async fn insert_new(tx: &mut Tx, kept: &[(&NewMessage, Kept)]) -> Result<bool, StoreError> {
     let on_conflict = "ON CONFLICT (sender_device_id, request_id) DO NOTHING";
     let are_new = insert(tx, kept, on_conflict).await? == kept.len() as u64;

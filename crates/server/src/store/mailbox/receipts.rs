@@ -1,4 +1,4 @@
-//! When messages arrived and were read: once, and never backwards.
+//! When messages were delivered and read. A time that is set never changes.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -14,57 +14,57 @@ use crate::store::{
     writer::{Append, Queued, Submitted},
 };
 
-/// Messages that one statement looks up or changes.
+/// How many messages one statement reads or changes.
 const ROWS: usize = 2_000;
 
-/// How many messages arrive with one `sync`, as far as a batch is concerned; how many it are, only the database knows.
+/// The assumed number of messages that one `sync` confirms, to size a batch; only the database knows the real number.
 const USUAL_ARRIVALS: usize = 16;
 
-/// Messages of a user's that arrived, or that he read.
+/// A user received or read messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NewReceipt {
-    /// To whom they are addressed.
+    /// The recipient of the messages.
     pub(crate) user: UserId,
-    /// Which they are.
+    /// The messages.
     pub(crate) which: Which,
-    /// Whether he read them; then they arrived, too.
+    /// Whether they were read; then they also count as delivered.
     pub(crate) is_read: bool,
-    /// From which of his devices the word comes.
+    /// The device that reports it.
     pub(crate) device: DeviceId,
-    /// Which of the senders may hear of it. From the others it is masked, for good.
+    /// The senders who may see the receipt. It stays hidden from the others for good.
     pub(crate) may_hear: Vec<UserId>,
-    /// When.
+    /// When the server received it.
     pub(crate) now_ms: i64,
 }
 
-/// Messages that a receipt is about.
+/// The messages of a receipt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Which {
     /// These.
     Ids(Vec<MessageId>),
-    /// Those up to this number in the recipient's mailbox.
+    /// The messages up to this number in the recipient's mailbox.
     UpTo(u64),
 }
 
-/// What became of a receipt.
+/// The outcome of a receipt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Marked {
-    /// It is written down. What it changed, by sender.
+    /// The receipt was stored. These are its changes, by sender.
     Done(Vec<Arrival>),
-    /// One of the messages is none that is addressed to the user; nothing was changed.
+    /// One of the messages is not addressed to the user; nothing was changed.
     Unknown,
 }
 
-/// Messages of one sender that arrived, or were read, at one time.
+/// Messages of one sender that were delivered or read at the same time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Arrival {
-    /// From whom they are.
+    /// The sender.
     pub(crate) sender: UserId,
-    /// Which they are.
+    /// The messages.
     pub(crate) message_ids: Vec<MessageId>,
-    /// When they arrived.
+    /// When they were delivered.
     pub(crate) delivered_at_ms: i64,
-    /// The same, as the sender sees it.
+    /// When they were delivered, as the sender sees it.
     pub(crate) shown_delivered_at_ms: i64,
     /// When they were read.
     pub(crate) read_at_ms: Option<i64>,
@@ -74,14 +74,14 @@ impl Store {
     /// Queues a receipt.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing was queued.
+    /// [`StoreError`]; then nothing was queued.
     pub(crate) fn mark(&self, receipt: NewReceipt) -> Result<Submitted<Marked>, StoreError> {
         self.writer.submit(Queued::Receipt, receipt)
     }
 }
 
 impl NewReceipt {
-    /// The mailbox whose messages it is about.
+    /// The mailbox of the messages.
     pub(in crate::store) const fn mailbox(&self) -> UserId {
         self.user
     }
@@ -134,7 +134,7 @@ impl Append for NewReceipt {
     }
 }
 
-/// The messages that a batch of receipts is about.
+/// The messages of a batch of receipts.
 #[derive(Default)]
 struct Letters(HashMap<MessageId, Letter>);
 
@@ -149,7 +149,7 @@ struct Letter {
     is_changed: bool,
 }
 
-/// What a receipt changed.
+/// The changes that a receipt made.
 struct Changes {
     newly_delivered: i64,
     arrivals: Vec<Arrival>,
@@ -195,8 +195,8 @@ impl Letters {
              read_masked FROM messages \
              WHERE recipient_id = $1 AND recipient_seq <= $2 AND delivered_at_ms IS NULL \
              AND $2 <= (SELECT last_seq FROM mailboxes WHERE user_id = $1)";
-        // Beyond the last number, the client counts by what a restored backup has lost: under these numbers it may have had
-        // other messages.
+        // Never beyond the last number: after the restore of a backup, a client may still count by the lost numbers,
+        // which meant other messages.
         let rows: Vec<LetterRow> = within!(tx, connection => {
             let query = sqlx::query_as(select).bind(user.as_uuid()).bind(stored_sequence(up_to));
             query.fetch_all(connection).await?
@@ -206,7 +206,7 @@ impl Letters {
         Ok(ids)
     }
 
-    /// What this batch has changed stays as it is.
+    /// Adds the rows, except those that this batch has changed already.
     fn add(&mut self, rows: Vec<LetterRow>) {
         for row in rows {
             let letter = Letter {
@@ -222,7 +222,7 @@ impl Letters {
         }
     }
 
-    /// The messages, each once, where all of them are addressed to this user.
+    /// The messages, without repetitions, if all of them are addressed to this user.
     fn addressed_to(&self, user: UserId, ids: &[MessageId]) -> Option<Vec<MessageId>> {
         let is_his = |id| self.0.get(id).is_some_and(|letter| letter.recipient == user);
         let mut ids = ids.iter().all(is_his).then(|| ids.to_vec())?;
@@ -270,7 +270,8 @@ impl Letters {
 }
 
 impl Letter {
-    /// Marks it, if that changes anything. Gives when it arrived, and when it did as its sender sees it.
+    /// Marks the message, if that changes anything. Returns when it was delivered, for the recipient and as its sender
+    /// sees it.
     fn mark(&mut self, is_read: bool, hears: bool, now_ms: i64) -> Option<(i64, i64)> {
         let arrives = self.delivered_at_ms.is_none();
         let is_news = arrives || is_read && self.read_at_ms.is_none();
@@ -290,7 +291,7 @@ impl Letter {
     }
 }
 
-/// The senders of those messages that are addressed to a user.
+/// The senders of those messages that are addressed to the user.
 pub(super) async fn senders_of(db: &Db, user: UserId, which: &Which) -> Result<Vec<UserId>, StoreError> {
     let senders: Vec<Uuid> = match which {
         Which::UpTo(seq) => on!(db, r, pool => {

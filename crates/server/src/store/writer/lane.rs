@@ -2,14 +2,14 @@
 
 use super::{Append, Asker, Committed, Durable, StoreError, Tx, Waiting};
 
-/// The appends of one kind, who waits for each, and what they will be told after the commit.
+/// The appends of one kind, the callers that wait for them, and their answers after the commit.
 pub(super) struct Lane<A: Append> {
     appends: Vec<A>,
     waiting: Vec<Place<A>>,
     answers: Vec<A::Answer>,
 }
 
-/// Who waits for an append, and where in the batch it was queued.
+/// A waiting caller, and the index of its append in the batch.
 struct Place<A: Append> {
     number: usize,
     asker: Asker<A::Answer>,
@@ -22,7 +22,7 @@ impl<A: Append> Default for Lane<A> {
 }
 
 impl<A: Append> Lane<A> {
-    /// Takes the append that was queued at this place of the batch.
+    /// Adds the append with this index in the batch.
     pub(super) fn push(&mut self, number: usize, waiting: Waiting<A>) {
         self.appends.push(waiting.append);
         self.waiting.push(Place { number, asker: waiting.asker });
@@ -43,7 +43,7 @@ impl<A: Append> Lane<A> {
         Ok(())
     }
 
-    /// Tells each who waits.
+    /// Answers all callers.
     pub(super) fn answer(self, outcome: &Result<(), StoreError>) {
         match outcome {
             Ok(()) => {
@@ -55,7 +55,8 @@ impl<A: Append> Lane<A> {
         }
     }
 
-    /// Gives what was committed to be delivered and answered, each with its place; where it failed, answers that.
+    /// The committed appends with their index, to be delivered and answered. After an error, answers the callers and
+    /// returns nothing.
     pub(super) fn hand_on(
         self,
         outcome: &Result<(), StoreError>,
@@ -71,7 +72,7 @@ impl<A: Append> Lane<A> {
             .collect()
     }
 
-    /// Each in a batch of its own, with its place in this one.
+    /// Splits the lane into batches of one append, each with its index in this batch.
     pub(super) fn split<B>(self, batch: impl Fn(Self) -> B) -> impl Iterator<Item = (usize, B)> {
         self.appends.into_iter().zip(self.waiting).map(move |(append, place)| {
             let mut alone = Self::default();

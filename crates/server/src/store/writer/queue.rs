@@ -1,4 +1,4 @@
-//! What waits for a writer: each user's appends in their order, the users in turn.
+//! The queue of a writer: it keeps the order of each user's appends and serves the users in turn.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,17 +8,17 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use super::Queued;
 use crate::store::{StoreError, fair::FairQueue};
 
-/// How many bytes the appends that are queued, written or delivered hold at most, together.
+/// How much memory the appends that are queued, being written or being delivered can take together.
 const BYTES: usize = 32 * 1024 * 1024;
 
-/// What an append counts for at least, so that small ones are bounded too: 8,192 of them.
+/// The least that an append counts for, so that the number of small ones is bounded too: 8,192.
 const LEAST_BYTES: usize = 4 * 1024;
 
 /// The queue of one writer.
 pub(super) struct Queue {
     state: Mutex<State>,
     room: Arc<Semaphore>,
-    /// Something came, or the queue was closed.
+    /// Notified when an append was queued or the queue was closed.
     changed: Notify,
 }
 
@@ -35,8 +35,9 @@ impl Default for Queue {
 }
 
 impl Queue {
-    /// Puts what `make` makes of its room behind all else of its user. Where there is no room, whoever has most in the
-    /// queue gives up the newest of it, if that is more than this user would have.
+    /// Queues an append behind the others of its user; `make` gets its share of the memory. If there is no room, the
+    /// user with the most in the queue loses their newest append, provided that they have more than this user would
+    /// have.
     pub(super) fn push(
         &self,
         user: Option<UserId>,
@@ -55,8 +56,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Takes appends that change up to `rows` rows, one at least, as soon as there are any. None once the queue is closed
-    /// and empty.
+    /// Waits for appends and takes as many as change up to `rows` rows, but at least one. `None` once the queue is
+    /// closed and empty.
     pub(super) async fn take(&self, rows: usize) -> Option<Vec<Queued>> {
         loop {
             let taken = self.take_now(rows);
@@ -70,19 +71,19 @@ impl Queue {
         }
     }
 
-    /// Takes no more appends.
+    /// Accepts no more appends.
     pub(super) fn close(&self) {
         self.state().is_closed = true;
         self.changed.notify_one();
     }
 
-    /// Takes no more appends, and gives up those that wait: nobody will take them.
+    /// Accepts no more appends and drops those that wait, because nothing will take them.
     pub(super) fn abandon(&self) {
         self.close();
         drop(self.take_now(usize::MAX));
     }
 
-    /// Whether nothing waits.
+    /// Whether the queue is empty.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.state().waiting.is_empty()
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_messages_of_one_user_filled_the_batch_and_those_of_another_came_after_them() {
+    async fn one_user_filled_the_batch_and_another_had_to_wait() {
         let queue = Queue::default();
         let many: Vec<_> = (0..100).map(|number| post(&queue, user(1), number).unwrap()).collect();
         let _few: Vec<_> = (0..2).map(|number| post(&queue, user(2), number).unwrap()).collect();
@@ -217,7 +218,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_queued_is_taken_after_the_end_and_nothing_is_queued_any_more() {
+    async fn a_closed_queue_is_emptied_and_accepts_nothing() {
         let queue = Queue::default();
         let _answer = post(&queue, user(1), 0).unwrap();
         queue.close();
