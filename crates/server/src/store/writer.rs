@@ -37,7 +37,7 @@ use super::{
 mod lane;
 mod queue;
 
-use self::{lane::Lane, queue::Queue};
+use self::{lane::BatchLane, queue::Queue};
 
 /// How many rows a batch changes at most. With more rows the cost of a commit for each hardly falls, and the first
 /// append would only wait longer.
@@ -295,22 +295,22 @@ async fn hand_on(committed: Vec<Committed>, delivery: Option<&mpsc::Sender<Vec<C
 /// The appends that share a transaction, by kind.
 struct Batch {
     writing: Writing,
-    challenges: Lane<UsedChallenge>,
-    last_seen: Lane<LastSeen>,
-    messages: Lane<NewMessage>,
-    receipts: Lane<NewReceipt>,
-    chats: Lane<NewChat>,
+    challenges: BatchLane<UsedChallenge>,
+    last_seen: BatchLane<LastSeen>,
+    messages: BatchLane<NewMessage>,
+    receipts: BatchLane<NewReceipt>,
+    chats: BatchLane<NewChat>,
 }
 
 impl Batch {
     fn empty(writing: Writing) -> Self {
         Self {
             writing,
-            challenges: Lane::default(),
-            last_seen: Lane::default(),
-            messages: Lane::default(),
-            receipts: Lane::default(),
-            chats: Lane::default(),
+            challenges: BatchLane::default(),
+            last_seen: BatchLane::default(),
+            messages: BatchLane::default(),
+            receipts: BatchLane::default(),
+            chats: BatchLane::default(),
         }
     }
 

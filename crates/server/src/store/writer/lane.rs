@@ -3,7 +3,7 @@
 use super::{Append, Asker, Committed, Durable, StoreError, Tx, Waiting};
 
 /// The appends of one kind, the callers that wait for them, and their answers after the commit.
-pub(super) struct Lane<A: Append> {
+pub(super) struct BatchLane<A: Append> {
     appends: Vec<A>,
     waiting: Vec<Place<A>>,
     answers: Vec<A::Answer>,
@@ -15,13 +15,13 @@ struct Place<A: Append> {
     asker: Asker<A::Answer>,
 }
 
-impl<A: Append> Default for Lane<A> {
+impl<A: Append> Default for BatchLane<A> {
     fn default() -> Self {
         Self { appends: Vec::new(), waiting: Vec::new(), answers: Vec::new() }
     }
 }
 
-impl<A: Append> Lane<A> {
+impl<A: Append> BatchLane<A> {
     /// Adds the append with this index in the batch.
     pub(super) fn push(&mut self, number: usize, waiting: Waiting<A>) {
         self.appends.push(waiting.append);
