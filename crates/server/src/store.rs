@@ -74,7 +74,7 @@ pub(crate) use self::{
     tokens::{FamilyCreation, LoginProof, NewFamily, REFRESH_IDLE_MS, RefreshFamily, RefreshUse},
     totp::{Evidence, FactorChange, FactorCheck},
     url::{DatabaseUrl, InvalidDatabaseUrl},
-    writer::Submitted,
+    writer::PendingAppend,
 };
 use self::{
     db::Db,

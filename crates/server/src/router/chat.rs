@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     clock::{Now, unix_ms_i64},
-    store::{Credential, Durable, NewChat, RoomPage, Said, StoreError, Submitted},
+    store::{Credential, Durable, NewChat, PendingAppend, RoomPage, Said, StoreError},
 };
 
 /// How many messages of another node are read before the next one of this.
@@ -270,7 +270,7 @@ impl Router {
 struct Saying {
     room: RoomId,
     request: RoomRequest,
-    submitted: Result<Submitted<Said>, StoreError>,
+    submitted: Result<PendingAppend<Said>, StoreError>,
     _storing: Storing,
 }
 

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     clock::{Now, unix_ms_i64},
-    store::{Kept, Marked, NewMessage, NewReceipt, Posted, StoreError, Submitted, Which},
+    store::{Kept, Marked, NewMessage, NewReceipt, PendingAppend, Posted, StoreError, Which},
 };
 
 /// A message as a session sends it.
@@ -96,7 +96,7 @@ impl Router {
         from: &Outlet,
         which: Which,
         is_read: bool,
-    ) -> Result<Submitted<Marked>, StoreError> {
+    ) -> Result<PendingAppend<Marked>, StoreError> {
         let mut may_hear = Vec::new();
         for sender in self.store.senders_of(from.user, &which).await? {
             let relation = self.relation(sender, from.user).await?;
@@ -151,7 +151,7 @@ impl Router {
 /// A message in the store's queue.
 struct Posting {
     addressee: UserId,
-    submitted: Result<Submitted<Posted>, StoreError>,
+    submitted: Result<PendingAppend<Posted>, StoreError>,
     _storing: Storing,
 }
 

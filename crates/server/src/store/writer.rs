@@ -116,9 +116,9 @@ pub(super) struct Asker<T> {
 
 /// A queued append. It is carried out even if its caller stops waiting.
 #[must_use = "only its answer says whether it was carried out"]
-pub(crate) struct Submitted<T>(oneshot::Receiver<Result<T, StoreError>>);
+pub(crate) struct PendingAppend<T>(oneshot::Receiver<Result<T, StoreError>>);
 
-impl<T> Submitted<T> {
+impl<T> PendingAppend<T> {
     /// Waits until the append is durable.
     ///
     /// # Errors
@@ -188,14 +188,14 @@ impl Writer {
         &self,
         kind: fn(Waiting<A>) -> Queued,
         append: A,
-    ) -> Result<Submitted<A::Answer>, StoreError> {
+    ) -> Result<PendingAppend<A::Answer>, StoreError> {
         let (user, bytes) = (append.user(), append.bytes());
         let (answer, answered) = oneshot::channel();
         self.queue.push(user, bytes, |room| {
             let asker = Asker { answer, _room: room };
             kind(Waiting { append, asker })
         })?;
-        Ok(Submitted(answered))
+        Ok(PendingAppend(answered))
     }
 
     /// Queues an append and waits until it is durable. Dropping the future does not cancel the append.

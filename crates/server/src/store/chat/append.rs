@@ -12,7 +12,7 @@ use crate::store::{
     batch::{in_pieces, with_values},
     db::Tx,
     row,
-    writer::{Append, Queued, Submitted},
+    writer::{Append, PendingAppend, Queued},
 };
 
 /// A message for a room.
@@ -58,7 +58,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]; then nothing was queued.
-    pub(crate) fn say(&self, chat: NewChat) -> Result<Submitted<Said>, StoreError> {
+    pub(crate) fn say(&self, chat: NewChat) -> Result<PendingAppend<Said>, StoreError> {
         self.writer.submit(Queued::Chat, chat)
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 
 use super::{Fixture, NOW, acting, by_token, device_id, fifty_at_once, suite};
 use crate::store::{
-    Committed, Kept, Marked, NewMessage, NewReceipt, Posted, Store, StoredMessage, Submitted, Which,
+    Committed, Kept, Marked, NewMessage, NewReceipt, PendingAppend, Posted, Store, StoredMessage, Which,
 };
 
 suite![
@@ -196,7 +196,7 @@ async fn duplicates_among_new_ones_leave_no_gap(fixture: Fixture) {
     for batch in [&batch[..6], &batch[..]] {
         // Nothing is awaited in between, so all of them are in one batch.
         let submitted: Vec<_> = batch.iter().map(|message| store.post(message.clone()).unwrap()).collect();
-        let posted = join_all(submitted.into_iter().map(Submitted::answer)).await;
+        let posted = join_all(submitted.into_iter().map(PendingAppend::answer)).await;
         let posted: Vec<Posted> = posted.into_iter().map(Result::unwrap).collect();
         assert_eq!([posted[1], posted[3]], [Posted::Duplicate(first), Posted::Conflict]);
         assert!(matches!(posted[4], Posted::Duplicate(_)));

@@ -20,7 +20,7 @@ use crate::store::{
     contacts,
     db::{Tx, within},
     standings,
-    writer::{Append, Queued, Submitted},
+    writer::{Append, PendingAppend, Queued},
 };
 
 /// A message to store.
@@ -80,7 +80,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]; then nothing was queued.
-    pub(crate) fn post(&self, message: NewMessage) -> Result<Submitted<Posted>, StoreError> {
+    pub(crate) fn post(&self, message: NewMessage) -> Result<PendingAppend<Posted>, StoreError> {
         self.writer.submit(Queued::Message, message)
     }
 }

@@ -11,7 +11,7 @@ use crate::store::{
     Store, StoreError,
     batch::hex_list,
     db::{Db, Tx, on, within},
-    writer::{Append, Queued, Submitted},
+    writer::{Append, PendingAppend, Queued},
 };
 
 /// How many messages one statement reads or changes.
@@ -75,7 +75,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]; then nothing was queued.
-    pub(crate) fn mark(&self, receipt: NewReceipt) -> Result<Submitted<Marked>, StoreError> {
+    pub(crate) fn mark(&self, receipt: NewReceipt) -> Result<PendingAppend<Marked>, StoreError> {
         self.writer.submit(Queued::Receipt, receipt)
     }
 }
