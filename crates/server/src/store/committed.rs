@@ -3,7 +3,7 @@
 use super::{
     chat::{NewChat, Said},
     mailbox::{Marked, NewMessage, NewReceipt, Posted},
-    writer::Asker,
+    writer::Responder,
 };
 
 /// A committed append. Its receiver delivers it first and [answers](Self::answer) the sender afterwards, so that
@@ -23,7 +23,7 @@ pub(crate) struct Durable<A, T> {
     pub(crate) append: A,
     /// Its outcome.
     pub(crate) answer: T,
-    asker: Asker<T>,
+    responder: Responder<T>,
 }
 
 impl Committed {
@@ -38,11 +38,11 @@ impl Committed {
 }
 
 impl<A, T> Durable<A, T> {
-    pub(super) const fn new(append: A, answer: T, asker: Asker<T>) -> Self {
-        Self { append, answer, asker }
+    pub(super) const fn new(append: A, answer: T, responder: Responder<T>) -> Self {
+        Self { append, answer, responder }
     }
 
     fn answer(self) {
-        self.asker.tell(Ok(self.answer));
+        self.responder.respond(Ok(self.answer));
     }
 }

@@ -105,11 +105,11 @@ pub(super) enum Queued {
 /// An append and the caller that waits for it.
 pub(super) struct Waiting<A: Append> {
     append: A,
-    asker: Asker<A::Answer>,
+    responder: Responder<A::Answer>,
 }
 
 /// The waiting caller and its share of the queue's memory.
-pub(super) struct Asker<T> {
+pub(super) struct Responder<T> {
     answer: oneshot::Sender<Result<T, StoreError>>,
     _room: OwnedSemaphorePermit,
 }
@@ -128,9 +128,9 @@ impl<T> PendingAppend<T> {
     }
 }
 
-impl<T> Asker<T> {
+impl<T> Responder<T> {
     /// Answers the caller, if it still waits.
-    pub(super) fn tell(self, answer: Result<T, StoreError>) {
+    pub(super) fn respond(self, answer: Result<T, StoreError>) {
         let _ = self.answer.send(answer);
     }
 }
@@ -150,11 +150,11 @@ impl Queued {
     /// Answers with an error; the append is not carried out.
     fn refuse(self, error: StoreError) {
         match self {
-            Self::Challenge(waiting) => waiting.asker.tell(Err(error)),
-            Self::LastSeen(waiting) => waiting.asker.tell(Err(error)),
-            Self::Message(waiting) => waiting.asker.tell(Err(error)),
-            Self::Receipt(waiting) => waiting.asker.tell(Err(error)),
-            Self::Chat(waiting) => waiting.asker.tell(Err(error)),
+            Self::Challenge(waiting) => waiting.responder.respond(Err(error)),
+            Self::LastSeen(waiting) => waiting.responder.respond(Err(error)),
+            Self::Message(waiting) => waiting.responder.respond(Err(error)),
+            Self::Receipt(waiting) => waiting.responder.respond(Err(error)),
+            Self::Chat(waiting) => waiting.responder.respond(Err(error)),
         }
     }
 }
@@ -192,8 +192,8 @@ impl Writer {
         let (user, bytes) = (append.user(), append.bytes());
         let (answer, answered) = oneshot::channel();
         self.queue.push(user, bytes, |room| {
-            let asker = Asker { answer, _room: room };
-            kind(Waiting { append, asker })
+            let responder = Responder { answer, _room: room };
+            kind(Waiting { append, responder })
         })?;
         Ok(PendingAppend(answered))
     }

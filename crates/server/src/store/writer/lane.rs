@@ -1,6 +1,6 @@
 //! The appends of one kind in a batch.
 
-use super::{Append, Asker, Committed, Durable, StoreError, Tx, Waiting};
+use super::{Append, Committed, Durable, Responder, StoreError, Tx, Waiting};
 
 /// The appends of one kind, the callers that wait for them, and their answers after the commit.
 pub(super) struct BatchLane<A: Append> {
@@ -12,7 +12,7 @@ pub(super) struct BatchLane<A: Append> {
 /// A waiting caller, and the index of its append in the batch.
 struct Place<A: Append> {
     number: usize,
-    asker: Asker<A::Answer>,
+    responder: Responder<A::Answer>,
 }
 
 impl<A: Append> Default for BatchLane<A> {
@@ -25,7 +25,7 @@ impl<A: Append> BatchLane<A> {
     /// Adds the append with this index in the batch.
     pub(super) fn push(&mut self, number: usize, waiting: Waiting<A>) {
         self.appends.push(waiting.append);
-        self.waiting.push(Place { number, asker: waiting.asker });
+        self.waiting.push(Place { number, responder: waiting.responder });
     }
 
     pub(super) fn len(&self) -> usize {
@@ -48,7 +48,7 @@ impl<A: Append> BatchLane<A> {
         match outcome {
             Ok(()) => {
                 for (place, answer) in self.waiting.into_iter().zip(self.answers) {
-                    place.asker.tell(Ok(answer));
+                    place.responder.respond(Ok(answer));
                 }
             }
             Err(error) => self.fail(error),
@@ -68,7 +68,9 @@ impl<A: Append> BatchLane<A> {
         }
         let durable = self.appends.into_iter().zip(self.waiting).zip(self.answers);
         durable
-            .map(|((append, place), answer)| (place.number, kind(Durable::new(append, answer, place.asker))))
+            .map(|((append, place), answer)| {
+                (place.number, kind(Durable::new(append, answer, place.responder)))
+            })
             .collect()
     }
 
@@ -77,14 +79,14 @@ impl<A: Append> BatchLane<A> {
         self.appends.into_iter().zip(self.waiting).map(move |(append, place)| {
             let mut alone = Self::default();
             let number = place.number;
-            alone.push(number, Waiting { append, asker: place.asker });
+            alone.push(number, Waiting { append, responder: place.responder });
             (number, batch(alone))
         })
     }
 
     fn fail(self, error: &StoreError) {
         for place in self.waiting {
-            place.asker.tell(Err(error.clone()));
+            place.responder.respond(Err(error.clone()));
         }
     }
 }

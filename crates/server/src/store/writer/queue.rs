@@ -128,7 +128,7 @@ mod tests {
     use super::*;
     use crate::store::{
         mailbox::{Marked, NewReceipt, Posted, Which},
-        writer::{Append, Asker, NewMessage, Waiting},
+        writer::{Append, NewMessage, Responder, Waiting},
     };
 
     type Answer<T> = oneshot::Receiver<Result<T, StoreError>>;
@@ -144,7 +144,7 @@ mod tests {
     ) -> Result<Answer<A::Answer>, StoreError> {
         let (answer, answered) = oneshot::channel();
         queue.push(append.user(), append.bytes(), |room| {
-            kind(Waiting { append, asker: Asker { answer, _room: room } })
+            kind(Waiting { append, responder: Responder { answer, _room: room } })
         })?;
         Ok(answered)
     }
