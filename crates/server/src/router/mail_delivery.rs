@@ -11,7 +11,7 @@ use super::{
     notices::fresh,
     outlet::{Fed, Outlet},
 };
-use crate::store::{Arrival, Durable, Kept, Marked, NewMessage, NewReceipt, Posted, StoredMessage};
+use crate::store::{Durable, Kept, Marked, NewMessage, NewReceipt, Posted, SenderReceipt, StoredMessage};
 
 impl Router {
     /// Hands a message to all devices of its recipient, and to its sender's other ones.
@@ -32,29 +32,29 @@ impl Router {
 
     /// Tells the sender that their messages arrived or were read, and the other devices of the recipient.
     pub(super) fn deliver_receipt(&self, receipt: &Durable<NewReceipt, Marked>) {
-        let Marked::Done(arrivals) = &receipt.answer else { return };
+        let Marked::Done(by_sender) = &receipt.answer else { return };
         let receipt = &receipt.append;
-        for arrival in arrivals {
+        for part in by_sender {
             let others = self.registry.of_user(receipt.user);
             let others = others.into_iter().filter(|other| other.device != receipt.device);
-            self.push_receipt(arrival, arrival.delivered_at_ms, others);
-            if arrival.sender != receipt.user && receipt.may_hear.contains(&arrival.sender) {
-                let senders = self.registry.of_user(arrival.sender);
-                self.push_receipt(arrival, arrival.shown_delivered_at_ms, senders);
+            self.push_receipt(part, part.delivered_at_ms, others);
+            if part.sender != receipt.user && receipt.may_hear.contains(&part.sender) {
+                let senders = self.registry.of_user(part.sender);
+                self.push_receipt(part, part.shown_delivered_at_ms, senders);
             }
         }
     }
 
     fn push_receipt(
         &self,
-        arrival: &Arrival,
+        part: &SenderReceipt,
         delivered_at_ms: i64,
         sessions: impl IntoIterator<Item = Attached<Arc<Outlet>>>,
     ) {
         let frame = Encoded::new(fresh(ServerMessage::Receipt(Receipt {
-            message_ids: arrival.message_ids.clone(),
+            message_ids: part.message_ids.clone(),
             delivered_at: Some(Timestamp::from_ms(delivered_at_ms)),
-            read_at: arrival.read_at_ms.map(Timestamp::from_ms),
+            read_at: part.read_at_ms.map(Timestamp::from_ms),
         })))
         .for_many(&self.shared_bytes);
         for session in sessions {

@@ -13,7 +13,7 @@ mod receipts;
 pub(super) use self::{counters::Mailboxes, expiry::sweep};
 pub(crate) use self::{
     post::{Kept, NewMessage, Posted},
-    receipts::{Arrival, Marked, NewReceipt, Which},
+    receipts::{Marked, NewReceipt, SenderReceipt, Which},
 };
 use super::{
     StoreError,

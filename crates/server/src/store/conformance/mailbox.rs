@@ -307,20 +307,20 @@ async fn receipts_are_set_once_and_never_change(fixture: Fixture) {
     let (ann, bob) = (fixture.user().await, fixture.user().await);
     let one = keep(store, message(ann, bob, "a", "one")).await.message_id;
     let two = keep(store, message(ann, bob, "b", "two")).await.message_id;
-    let Marked::Done(arrivals) = mark(store, bob, Which::Ids(vec![one, one]), false, &[ann], NOW + 1).await
+    let Marked::Done(by_sender) = mark(store, bob, Which::Ids(vec![one, one]), false, &[ann], NOW + 1).await
     else {
         panic!()
     };
-    assert_eq!(arrivals.len(), 1);
-    assert_eq!((arrivals[0].sender, arrivals[0].message_ids.as_slice()), (ann, [one].as_slice()));
-    assert_eq!((arrivals[0].delivered_at_ms, arrivals[0].read_at_ms), (NOW + 1, None));
+    assert_eq!(by_sender.len(), 1);
+    assert_eq!((by_sender[0].sender, by_sender[0].message_ids.as_slice()), (ann, [one].as_slice()));
+    assert_eq!((by_sender[0].delivered_at_ms, by_sender[0].read_at_ms), (NOW + 1, None));
     assert_eq!(delivered(store, bob, &[one]).await, Marked::Done(vec![]));
 
-    let Marked::Done(arrivals) = mark(store, bob, Which::Ids(vec![one, two]), true, &[ann], NOW + 9).await
+    let Marked::Done(by_sender) = mark(store, bob, Which::Ids(vec![one, two]), true, &[ann], NOW + 9).await
     else {
         panic!()
     };
-    let times: Vec<_> = arrivals.iter().map(|one| (one.delivered_at_ms, one.read_at_ms)).collect();
+    let times: Vec<_> = by_sender.iter().map(|one| (one.delivered_at_ms, one.read_at_ms)).collect();
     assert_eq!(times, [(NOW + 1, Some(NOW + 9)), (NOW + 9, Some(NOW + 9))], "read implies delivered");
     assert_eq!(
         mark(store, bob, Which::Ids(vec![one, two]), true, &[ann], NOW + 20).await,
@@ -336,7 +336,7 @@ async fn a_blocked_sender_saw_later_receipts_in_the_mailbox(fixture: Fixture) {
     let store = &fixture.store;
     let (ann, bob) = (fixture.user().await, fixture.user().await);
     let mut ids = Vec::new();
-    for id in ["read-before", "arrived-before", "arrives-later", "read-later"] {
+    for id in ["read-before", "delivered-before", "delivered-later", "read-later"] {
         ids.push(keep(store, message(ann, bob, id, "x")).await.message_id);
     }
     let answer = keep(store, message(bob, ann, "answer", "x")).await.message_id;
@@ -359,13 +359,13 @@ async fn a_masked_receipt_stays_masked_after_the_block(fixture: Fixture) {
     let two = keep(store, message(ann, bob, "b", "two")).await.message_id;
     mark(store, bob, Which::Ids(vec![one]), false, &[], NOW + 1).await;
     mark(store, bob, Which::Ids(vec![two]), true, &[], NOW + 2).await;
-    let Marked::Done(arrivals) = mark(store, bob, Which::Ids(vec![one, two]), true, &[ann], NOW + 9).await
+    let Marked::Done(by_sender) = mark(store, bob, Which::Ids(vec![one, two]), true, &[ann], NOW + 9).await
     else {
         panic!()
     };
-    assert_eq!(arrivals.len(), 1, "the second was read before");
-    let times = (arrivals[0].delivered_at_ms, arrivals[0].shown_delivered_at_ms, arrivals[0].read_at_ms);
-    assert_eq!(times, (NOW + 1, NOW + 9, Some(NOW + 9)), "what is read has arrived");
+    assert_eq!(by_sender.len(), 1, "the second was read before");
+    let times = (by_sender[0].delivered_at_ms, by_sender[0].shown_delivered_at_ms, by_sender[0].read_at_ms);
+    assert_eq!(times, (NOW + 1, NOW + 9, Some(NOW + 9)), "a message that is read counts as delivered");
     assert_eq!(receipts(store, ann, bob).await, [(Some(9), Some(9)), (None, None)]);
     assert_eq!(receipts(store, bob, ann).await, [(Some(1), Some(9)), (Some(2), Some(2))]);
 
@@ -396,10 +396,10 @@ async fn all_messages_up_to_a_number_are_delivered_at_once(fixture: Fixture) {
     }
     keep(store, message(bob, ann, "d", "x")).await;
     assert_eq!(store.senders_of(bob, &Which::UpTo(2)).await.unwrap(), [ann]);
-    let Marked::Done(arrivals) = mark(store, bob, Which::UpTo(2), false, &[], NOW + 1).await else {
+    let Marked::Done(by_sender) = mark(store, bob, Which::UpTo(2), false, &[], NOW + 1).await else {
         panic!()
     };
-    assert_eq!(arrivals[0].message_ids.len(), 2);
+    assert_eq!(by_sender[0].message_ids.len(), 2);
     assert_eq!(mark(store, bob, Which::UpTo(2), false, &[], NOW + 2).await, Marked::Done(vec![]));
     let page = store.mailbox_page(bob, 0, 10).await.unwrap();
     let times: Vec<_> = page.messages.iter().map(|one| one.delivered_at_ms).collect();
