@@ -64,7 +64,7 @@ pub(crate) use self::{
     error::{StoreError, failures},
     identity::{Identity, IdentityCreation, IdentityLink},
     keys::{KeyPublication, PublishedKey},
-    mailbox::{Kept, Marked, NewMessage, NewReceipt, Posted, SenderReceipt, StoredMessage, Which},
+    mailbox::{Marked, NewMessage, NewReceipt, Posted, SenderReceipt, StoredMessage, StoredMeta, Which},
     notices::{Notice, Recipients},
     revocations::{KEPT_PER_USER, NumberedRevocation, Revocation},
     rooms::{MemberChange, NewRoom, Revisions, RoomAccess, RoomCreation, StateChange, StateDocument},

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     clock::{Now, unix_ms_i64},
-    store::{Kept, Marked, NewMessage, NewReceipt, PendingAppend, Posted, StoreError, Which},
+    store::{Marked, NewMessage, NewReceipt, PendingAppend, Posted, StoreError, StoredMeta, Which},
 };
 
 /// A message as a session sends it.
@@ -180,7 +180,7 @@ impl Posting {
     }
 }
 
-fn stored(addressee: UserId, kept: Kept) -> Ack<'static> {
+fn stored(addressee: UserId, kept: StoredMeta) -> Ack<'static> {
     Ack {
         seq: Some(kept.sender_seq),
         message_id: Some(kept.message_id),

@@ -11,7 +11,9 @@ use super::{
     notices::fresh,
     outlet::{Fed, Outlet},
 };
-use crate::store::{Durable, Kept, Marked, NewMessage, NewReceipt, Posted, SenderReceipt, StoredMessage};
+use crate::store::{
+    Durable, Marked, NewMessage, NewReceipt, Posted, SenderReceipt, StoredMessage, StoredMeta,
+};
 
 impl Router {
     /// Hands a message to all devices of its recipient, and to its sender's other ones.
@@ -65,7 +67,7 @@ impl Router {
     }
 
     /// One of the two mailboxes that a message is in.
-    async fn deliver_copy(&self, message: &NewMessage, kept: Kept, user: UserId) {
+    async fn deliver_copy(&self, message: &NewMessage, kept: StoredMeta, user: UserId) {
         let sessions = self.registry.of_user(user);
         if sessions.is_empty() {
             return;
@@ -79,7 +81,7 @@ impl Router {
     }
 
     /// A message that was kept before. Where the database went away without saying so, nobody has heard of it.
-    async fn deliver_missed(&self, message: &NewMessage, kept: Kept) {
+    async fn deliver_missed(&self, message: &NewMessage, kept: StoredMeta) {
         let copies = [(message.addressee, kept.recipient_seq), (message.sender, kept.sender_seq)];
         for (user, seq) in copies {
             for session in self.registry.of_user(user) {

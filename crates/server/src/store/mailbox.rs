@@ -12,7 +12,7 @@ mod receipts;
 
 pub(super) use self::{counters::Mailboxes, expiry::sweep};
 pub(crate) use self::{
-    post::{Kept, NewMessage, Posted},
+    post::{NewMessage, Posted, StoredMeta},
     receipts::{Marked, NewReceipt, SenderReceipt, Which},
 };
 use super::{

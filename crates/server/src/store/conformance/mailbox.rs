@@ -10,7 +10,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 
 use super::{Fixture, NOW, acting, by_token, device_id, fifty_at_once, suite};
 use crate::store::{
-    Committed, Kept, Marked, NewMessage, NewReceipt, PendingAppend, Posted, Store, StoredMessage, Which,
+    Committed, Marked, NewMessage, NewReceipt, PendingAppend, Posted, Store, StoredMessage, StoredMeta, Which,
 };
 
 suite![
@@ -68,7 +68,7 @@ async fn post(store: &Store, message: NewMessage) -> Posted {
     store.post(message).unwrap().answer().await.unwrap()
 }
 
-async fn keep(store: &Store, message: NewMessage) -> Kept {
+async fn keep(store: &Store, message: NewMessage) -> StoredMeta {
     let posted = post(store, message).await;
     let Posted::Stored(kept) = posted else { panic!("{posted:?}") };
     kept

@@ -50,9 +50,9 @@ pub(crate) struct NewMessage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Posted {
     /// The message was stored.
-    Stored(Kept),
+    Stored(StoredMeta),
     /// The same message was stored before.
-    Duplicate(Kept),
+    Duplicate(StoredMeta),
     /// The sender's device used this id for another message.
     Conflict,
     /// The recipient's undelivered messages have reached a limit: in all, from this sender, or from all senders whom
@@ -64,7 +64,7 @@ pub(crate) enum Posted {
 
 /// The id, numbers and time of a stored message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Kept {
+pub(crate) struct StoredMeta {
     /// Its id.
     pub(crate) message_id: MessageId,
     /// Its number in the sender's mailbox.
@@ -92,7 +92,7 @@ impl NewMessage {
     }
 
     /// The stored message as one of the two users sees it in their mailbox.
-    pub(crate) fn kept_for(&self, user: UserId, kept: Kept) -> StoredMessage {
+    pub(crate) fn kept_for(&self, user: UserId, kept: StoredMeta) -> StoredMessage {
         StoredMessage {
             message_id: kept.message_id,
             sender: self.sender,
@@ -159,7 +159,7 @@ impl Append for NewMessage {
 /// The outcome of each message of a batch, and the messages to store.
 struct Outcomes<'a> {
     posted: Vec<Posted>,
-    kept: Vec<(&'a NewMessage, Kept)>,
+    kept: Vec<(&'a NewMessage, StoredMeta)>,
 }
 
 impl<'a> Outcomes<'a> {
@@ -206,7 +206,7 @@ fn post(message: &NewMessage, mailboxes: &mut Mailboxes, crowds: &mut Crowds, cr
         Some(mailbox) if sender != recipient => mailbox.number(),
         Some(_) | None => recipient_seq,
     };
-    Posted::Stored(Kept {
+    Posted::Stored(StoredMeta {
         message_id: message_id(created_at_ms),
         sender_seq: sequence(sender_seq),
         recipient_seq: sequence(recipient_seq),
@@ -224,7 +224,7 @@ fn message_id(created_at_ms: i64) -> MessageId {
 struct Known<'a>(HashMap<(Cow<'a, str>, Cow<'a, str>), KnownMessage>);
 
 struct KnownMessage {
-    kept: Kept,
+    kept: StoredMeta,
     recipient: UserId,
     encrypted_content: Bytes,
 }
@@ -281,7 +281,7 @@ impl<'a> Known<'a> {
         Some(if is_same { Posted::Duplicate(known.kept) } else { Posted::Conflict })
     }
 
-    fn add(&mut self, message: &'a NewMessage, kept: Kept) {
+    fn add(&mut self, message: &'a NewMessage, kept: StoredMeta) {
         let (device, request) = message.name();
         let known = KnownMessage {
             kept,
@@ -294,7 +294,7 @@ impl<'a> Known<'a> {
 
 impl KnownRow {
     fn named<'a>(self) -> ((Cow<'a, str>, Cow<'a, str>), KnownMessage) {
-        let kept = Kept {
+        let kept = StoredMeta {
             message_id: MessageId::new(self.message_id),
             sender_seq: sequence(self.sender_seq),
             recipient_seq: sequence(self.recipient_seq),
@@ -378,7 +378,7 @@ impl Crowd {
 }
 
 /// Inserts messages, if none of them is stored already. Otherwise it inserts none and returns false.
-async fn insert_new(tx: &mut Tx, kept: &[(&NewMessage, Kept)]) -> Result<bool, StoreError> {
+async fn insert_new(tx: &mut Tx, kept: &[(&NewMessage, StoredMeta)]) -> Result<bool, StoreError> {
     let on_conflict = "ON CONFLICT (sender_device_id, request_id) DO NOTHING";
     let are_new = insert(tx, kept, on_conflict).await? == kept.len() as u64;
     if !are_new {
@@ -389,7 +389,7 @@ async fn insert_new(tx: &mut Tx, kept: &[(&NewMessage, Kept)]) -> Result<bool, S
 
 async fn insert(
     tx: &mut Tx,
-    kept: &[(&NewMessage, Kept)],
+    kept: &[(&NewMessage, StoredMeta)],
     on_conflict: &'static str,
 ) -> Result<u64, StoreError> {
     match tx {
@@ -399,7 +399,7 @@ async fn insert(
     }
 }
 
-async fn delete(tx: &mut Tx, kept: &[(&NewMessage, Kept)]) -> Result<(), StoreError> {
+async fn delete(tx: &mut Tx, kept: &[(&NewMessage, StoredMeta)]) -> Result<(), StoreError> {
     let ids = kept.iter().map(|(_, kept)| kept.message_id.as_uuid());
     match tx {
         Tx::Sqlite(tx) => {
@@ -416,7 +416,7 @@ async fn delete(tx: &mut Tx, kept: &[(&NewMessage, Kept)]) -> Result<(), StoreEr
 
 async fn insert_sqlite(
     tx: &mut Transaction<'static, Sqlite>,
-    kept: &[(&NewMessage, Kept)],
+    kept: &[(&NewMessage, StoredMeta)],
     on_conflict: &'static str,
 ) -> Result<u64, StoreError> {
     const COLUMNS: usize = 9;
@@ -444,14 +444,14 @@ async fn insert_sqlite(
 
 async fn insert_postgres(
     tx: &mut Transaction<'static, Postgres>,
-    kept: &[(&NewMessage, Kept)],
+    kept: &[(&NewMessage, StoredMeta)],
     on_conflict: &'static str,
 ) -> Result<u64, StoreError> {
     let insert = "INSERT INTO messages (message_id, sender_id, sender_device_id, request_id, sender_seq, recipient_id, \
              recipient_seq, encrypted_content, created_at_ms) \
          SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::uuid[], $7::bigint[], \
              $8::bytea[], $9::bigint[])";
-    fn column<T>(kept: &[(&NewMessage, Kept)], of: impl Fn(&NewMessage, &Kept) -> T) -> Vec<T> {
+    fn column<T>(kept: &[(&NewMessage, StoredMeta)], of: impl Fn(&NewMessage, &StoredMeta) -> T) -> Vec<T> {
         kept.iter().map(|(message, kept)| of(message, kept)).collect()
     }
     let contents: Vec<&[u8]> = kept.iter().map(|(message, _)| message.encrypted_content.as_ref()).collect();
