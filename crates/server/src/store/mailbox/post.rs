@@ -135,11 +135,12 @@ impl Append for NewMessage {
     ) -> Result<Vec<Posted>, StoreError> {
         let created_at_ms = batch.iter().map(|message| message.now_ms).max().unwrap_or_default();
         let (before, crowds) = (mailboxes.clone(), Crowds::count(tx, mailboxes, batch).await?);
-        let mut outcomes = Outcomes::of(batch, Known::default(), mailboxes, crowds.clone(), created_at_ms);
+        let mut outcomes =
+            Outcomes::of(batch, DedupIndex::default(), mailboxes, crowds.clone(), created_at_ms);
         if outcomes.has_refusals() || !insert_new(tx, &outcomes.kept).await? {
             *mailboxes = before;
-            let known = Known::find(tx, batch).await?;
-            outcomes = Outcomes::of(batch, known, mailboxes, crowds, created_at_ms);
+            let index = DedupIndex::find(tx, batch).await?;
+            outcomes = Outcomes::of(batch, index, mailboxes, crowds, created_at_ms);
             insert(tx, &outcomes.kept, "").await?;
         }
         let Outcomes { posted, kept } = outcomes;
@@ -165,17 +166,17 @@ struct Outcomes<'a> {
 impl<'a> Outcomes<'a> {
     fn of(
         batch: &'a [NewMessage],
-        mut known: Known<'a>,
+        mut index: DedupIndex<'a>,
         mailboxes: &mut Mailboxes,
         mut crowds: Crowds,
         created_at_ms: i64,
     ) -> Self {
         let mut kept = Vec::with_capacity(batch.len());
         let posted = batch.iter().map(|message| {
-            known.find_same(message).unwrap_or_else(|| {
+            index.find_same(message).unwrap_or_else(|| {
                 let outcome = post(message, mailboxes, &mut crowds, created_at_ms);
                 if let Posted::Stored(new) = outcome {
-                    known.add(message, new);
+                    index.add(message, new);
                     kept.push((message, new));
                 }
                 outcome
@@ -221,16 +222,16 @@ fn message_id(created_at_ms: i64) -> MessageId {
 
 /// The messages of a batch that are stored already, by device and request id.
 #[derive(Default)]
-struct Known<'a>(HashMap<(Cow<'a, str>, Cow<'a, str>), KnownMessage>);
+struct DedupIndex<'a>(HashMap<(Cow<'a, str>, Cow<'a, str>), IndexedMessage>);
 
-struct KnownMessage {
+struct IndexedMessage {
     kept: StoredMeta,
     recipient: UserId,
     encrypted_content: Bytes,
 }
 
 #[derive(sqlx::FromRow)]
-struct KnownRow {
+struct IndexedRow {
     sender_device_id: String,
     request_id: String,
     message_id: Uuid,
@@ -241,9 +242,9 @@ struct KnownRow {
     created_at_ms: i64,
 }
 
-impl<'a> Known<'a> {
+impl<'a> DedupIndex<'a> {
     async fn find(tx: &mut Tx, batch: &[NewMessage]) -> Result<Self, StoreError> {
-        let rows: Vec<KnownRow> = match tx {
+        let rows: Vec<IndexedRow> = match tx {
             Tx::Sqlite(tx) => {
                 let names: Vec<_> = batch.iter().map(NewMessage::name).collect();
                 let names = serde_json::to_string(&names).unwrap_or_default();
@@ -269,31 +270,31 @@ impl<'a> Known<'a> {
                 .await?
             }
         };
-        Ok(Self(rows.into_iter().map(KnownRow::named).collect()))
+        Ok(Self(rows.into_iter().map(IndexedRow::named).collect()))
     }
 
     /// The outcome of a message whose key is in the index.
     fn find_same(&self, message: &NewMessage) -> Option<Posted> {
         let (device, request) = message.name();
-        let known = self.0.get(&(device.into(), request.into()))?;
+        let stored = self.0.get(&(device.into(), request.into()))?;
         let is_same =
-            known.recipient == message.addressee && known.encrypted_content == message.encrypted_content;
-        Some(if is_same { Posted::Duplicate(known.kept) } else { Posted::Conflict })
+            stored.recipient == message.addressee && stored.encrypted_content == message.encrypted_content;
+        Some(if is_same { Posted::Duplicate(stored.kept) } else { Posted::Conflict })
     }
 
     fn add(&mut self, message: &'a NewMessage, kept: StoredMeta) {
         let (device, request) = message.name();
-        let known = KnownMessage {
+        let stored = IndexedMessage {
             kept,
             recipient: message.recipient,
             encrypted_content: message.encrypted_content.clone(),
         };
-        self.0.insert((device.into(), request.into()), known);
+        self.0.insert((device.into(), request.into()), stored);
     }
 }
 
-impl KnownRow {
-    fn named<'a>(self) -> ((Cow<'a, str>, Cow<'a, str>), KnownMessage) {
+impl IndexedRow {
+    fn named<'a>(self) -> ((Cow<'a, str>, Cow<'a, str>), IndexedMessage) {
         let kept = StoredMeta {
             message_id: MessageId::new(self.message_id),
             sender_seq: sequence(self.sender_seq),
@@ -301,8 +302,8 @@ impl KnownRow {
             created_at_ms: self.created_at_ms,
         };
         let recipient = UserId::new(self.recipient_id);
-        let known = KnownMessage { kept, recipient, encrypted_content: self.encrypted_content.into() };
-        ((self.sender_device_id.into(), self.request_id.into()), known)
+        let stored = IndexedMessage { kept, recipient, encrypted_content: self.encrypted_content.into() };
+        ((self.sender_device_id.into(), self.request_id.into()), stored)
     }
 }
 
