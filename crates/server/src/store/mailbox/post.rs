@@ -134,25 +134,25 @@ impl Append for NewMessage {
         batch: &[Self],
     ) -> Result<Vec<Posted>, StoreError> {
         let created_at_ms = batch.iter().map(|message| message.now_ms).max().unwrap_or_default();
-        let (before, crowds) = (mailboxes.clone(), Crowds::count(tx, mailboxes, batch).await?);
+        let (before, quotas) = (mailboxes.clone(), SenderQuotas::count(tx, mailboxes, batch).await?);
         let mut outcomes =
-            Outcomes::of(batch, DedupIndex::default(), mailboxes, crowds.clone(), created_at_ms);
+            Outcomes::of(batch, DedupIndex::default(), mailboxes, quotas.clone(), created_at_ms);
         if outcomes.has_refusals() || !insert_new(tx, &outcomes.kept).await? {
             *mailboxes = before;
             let index = DedupIndex::find(tx, batch).await?;
-            outcomes = Outcomes::of(batch, index, mailboxes, crowds, created_at_ms);
+            outcomes = Outcomes::of(batch, index, mailboxes, quotas, created_at_ms);
             insert(tx, &outcomes.kept, "").await?;
         }
         let Outcomes { posted, kept } = outcomes;
-        let mut new_acquaintances: Vec<(UserId, UserId)> = kept
+        let mut first_contacts: Vec<(UserId, UserId)> = kept
             .iter()
             .filter(|(message, _)| message.reaches_out)
             .map(|(message, _)| (message.sender, message.recipient))
             .collect();
-        new_acquaintances.sort_unstable();
-        new_acquaintances.dedup();
-        contacts::reach_out(tx, &new_acquaintances, created_at_ms).await?;
-        standings::append(tx, &new_acquaintances, created_at_ms).await?;
+        first_contacts.sort_unstable();
+        first_contacts.dedup();
+        contacts::reach_out(tx, &first_contacts, created_at_ms).await?;
+        standings::append(tx, &first_contacts, created_at_ms).await?;
         Ok(posted)
     }
 }
@@ -168,13 +168,13 @@ impl<'a> Outcomes<'a> {
         batch: &'a [NewMessage],
         mut index: DedupIndex<'a>,
         mailboxes: &mut Mailboxes,
-        mut crowds: Crowds,
+        mut quotas: SenderQuotas,
         created_at_ms: i64,
     ) -> Self {
         let mut kept = Vec::with_capacity(batch.len());
         let posted = batch.iter().map(|message| {
             index.find_same(message).unwrap_or_else(|| {
-                let outcome = post(message, mailboxes, &mut crowds, created_at_ms);
+                let outcome = post(message, mailboxes, &mut quotas, created_at_ms);
                 if let Posted::Stored(new) = outcome {
                     index.add(message, new);
                     kept.push((message, new));
@@ -192,13 +192,18 @@ impl<'a> Outcomes<'a> {
 }
 
 /// Numbers a new message if there is room for it.
-fn post(message: &NewMessage, mailboxes: &mut Mailboxes, crowds: &mut Crowds, created_at_ms: i64) -> Posted {
+fn post(
+    message: &NewMessage,
+    mailboxes: &mut Mailboxes,
+    quotas: &mut SenderQuotas,
+    created_at_ms: i64,
+) -> Posted {
     let NewMessage { sender, recipient, is_allowed, .. } = *message;
     if !mailboxes.has(sender) {
         return Posted::NoSuchUser;
     }
     let Some(mailbox) = mailboxes.of(recipient) else { return Posted::NoSuchUser };
-    if mailbox.undelivered >= UNDELIVERED_PER_MAILBOX || !crowds.admit(sender, is_allowed, recipient) {
+    if mailbox.undelivered >= UNDELIVERED_PER_MAILBOX || !quotas.admit(sender, is_allowed, recipient) {
         return Posted::MailboxFull;
     }
     mailbox.change_undelivered(1);
@@ -309,23 +314,23 @@ impl IndexedRow {
 
 /// The senders of the undelivered messages, for mailboxes that may be at a limit by sender.
 #[derive(Clone)]
-struct Crowds(HashMap<UserId, Crowd>);
+struct SenderQuotas(HashMap<UserId, SenderQuota>);
 
 /// The senders of one mailbox's undelivered messages.
 #[derive(Clone, Default)]
-struct Crowd {
+struct SenderQuota {
     by_sender: HashMap<UserId, i64>,
     /// Messages from all senders whom the user has not allowed.
     of_strangers: i64,
 }
 
-impl Crowds {
+impl SenderQuotas {
     async fn count(tx: &mut Tx, mailboxes: &mut Mailboxes, batch: &[NewMessage]) -> Result<Self, StoreError> {
         let mut incoming: HashMap<UserId, i64> = HashMap::new();
         for message in batch {
             *incoming.entry(message.recipient).or_default() += 1;
         }
-        let crowded: HashSet<UserId> = incoming
+        let near_limit: HashSet<UserId> = incoming
             .into_iter()
             .filter(|(recipient, more)| {
                 mailboxes
@@ -334,20 +339,20 @@ impl Crowds {
             })
             .map(|(recipient, _)| recipient)
             .collect();
-        let mut crowds = HashMap::with_capacity(crowded.len());
-        for recipient in crowded {
-            crowds.insert(recipient, Crowd::count(tx, recipient).await?);
+        let mut quotas = HashMap::with_capacity(near_limit.len());
+        for recipient in near_limit {
+            quotas.insert(recipient, SenderQuota::count(tx, recipient).await?);
         }
-        Ok(Self(crowds))
+        Ok(Self(quotas))
     }
 
     /// Whether the mailbox accepts another message from the sender. If so, the message is counted.
     fn admit(&mut self, sender: UserId, is_allowed: bool, recipient: UserId) -> bool {
-        self.0.get_mut(&recipient).is_none_or(|crowd| crowd.admit(sender, is_allowed))
+        self.0.get_mut(&recipient).is_none_or(|quota| quota.admit(sender, is_allowed))
     }
 }
 
-impl Crowd {
+impl SenderQuota {
     async fn count(tx: &mut Tx, recipient: UserId) -> Result<Self, StoreError> {
         let select = "SELECT sender_id, undelivered, decision FROM \
                  (SELECT sender_id, COUNT(*) AS undelivered FROM messages \
@@ -357,15 +362,15 @@ impl Crowd {
             let query = sqlx::query_as(select).bind(recipient.as_uuid());
             query.bind(ContactDecision::Allowed.as_str()).fetch_all(connection).await?
         });
-        let mut crowd = Self::default();
+        let mut quota = Self::default();
         for (sender, undelivered, allowed) in rows {
             let sender = UserId::new(sender);
             if allowed.is_none() && sender != recipient {
-                crowd.of_strangers += undelivered;
+                quota.of_strangers += undelivered;
             }
-            crowd.by_sender.insert(sender, undelivered);
+            quota.by_sender.insert(sender, undelivered);
         }
-        Ok(crowd)
+        Ok(quota)
     }
 
     fn admit(&mut self, sender: UserId, is_allowed: bool) -> bool {
