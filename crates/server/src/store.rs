@@ -36,13 +36,13 @@ mod keys;
 mod mailbox;
 mod notices;
 mod postgres;
+mod relation_log;
 mod revocations;
 mod rooms;
 mod rotation_ends;
 mod row;
 mod sightings;
 mod sqlite;
-mod standings;
 mod sweep;
 mod tokens;
 mod totp;
@@ -174,7 +174,7 @@ impl Store {
             ("notices", notices::sweep(db, now_ms).await),
             ("contact_requests", contacts::sweep(db, now_ms).await),
             ("room_refusals", rooms::sweep(db, now_ms).await),
-            ("standings", standings::sweep(db, now_ms).await),
+            ("standings", relation_log::sweep(db, now_ms).await),
             ("second_factor_failures", totp::sweep(db, now_ms).await),
             ("kept_devices", kept::sweep(db, now_ms).await),
             ("messages", mailbox::sweep(db, now_ms).await),

@@ -24,7 +24,7 @@ pub(super) use self::{reached_out::reach_out, requests::sweep};
 use super::{
     Credential, Store, StoreError,
     db::{Tx, on, within},
-    row, standings,
+    relation_log, row,
 };
 
 /// How many users a user can have allowed or blocked. It is more than anybody knows, and a list of them still fits one
@@ -104,7 +104,7 @@ impl Store {
         write(&mut tx, user, peer, &pair).await?;
         withdraw_unheard(&mut tx, user, peer, &pair).await?;
         trim_reached_out(&mut tx, user).await?;
-        standings::append(&mut tx, &[(user, peer)], now_ms).await?;
+        relation_log::append(&mut tx, &[(user, peer)], now_ms).await?;
         tx.commit().await
     }
 
@@ -272,7 +272,7 @@ async fn decide(
     if decision == ContactDecision::Blocked {
         withdraw_unheard(tx, user, peer, &pair).await?;
     }
-    standings::append(tx, &[(user, peer)], now_ms).await?;
+    relation_log::append(tx, &[(user, peer)], now_ms).await?;
     Ok(Decided::Done)
 }
 

@@ -351,7 +351,7 @@ async fn every_node_hears_of_changes_in_rooms(at: Fixture) {
     let (owner, one, other) = (at.user().await, at.user().await, at.user().await);
     let mut seen = 0;
     let mut heard = async || {
-        let entries = at.store.standings_after(seen, 100).await.unwrap();
+        let entries = at.store.relation_changes_after(seen, 100).await.unwrap();
         seen = entries.last().map_or(seen, |entry| entry.number);
         assert!(entries.iter().all(|entry| entry.user == entry.peer));
         let mut users: Vec<UserId> = entries.into_iter().map(|entry| entry.user).collect();

@@ -115,10 +115,10 @@ fn request(from: UserId, to: UserId) -> NewRequest {
 
 /// The pairs in the list; checks that the numbers have no gaps.
 async fn listed(at: &Fixture) -> Vec<(UserId, UserId)> {
-    let entries = at.store.standings_after(0, 1_000).await.unwrap();
+    let entries = at.store.relation_changes_after(0, 1_000).await.unwrap();
     let numbers: Vec<i64> = entries.iter().map(|entry| entry.number).collect();
     assert_eq!(numbers, (1..).take(entries.len()).collect::<Vec<i64>>());
-    assert_eq!(at.store.last_standing().await.unwrap(), i64::try_from(entries.len()).unwrap());
+    assert_eq!(at.store.last_relation_change().await.unwrap(), i64::try_from(entries.len()).unwrap());
     entries.into_iter().map(|entry| (entry.user, entry.peer)).collect()
 }
 
@@ -137,7 +137,7 @@ async fn every_change_between_two_users_is_listed(at: Fixture) {
         .unwrap();
     at.store.decide_contact(&acting(one), nobody, ContactDecision::Blocked, NOW).await.unwrap();
     assert_eq!(listed(&at).await, [(one, other), (one, other), (other, one), (other, nobody)]);
-    let rest = at.store.standings_after(2, 1).await.unwrap();
+    let rest = at.store.relation_changes_after(2, 1).await.unwrap();
     assert_eq!(rest.iter().map(|entry| entry.number).collect::<Vec<_>>(), [3]);
 }
 
@@ -166,7 +166,7 @@ async fn the_list_is_swept_after_a_day(at: Fixture) {
         at.store.decide_contact(&acting(one), other, ContactDecision::Allowed, now_ms).await.unwrap();
     }
     at.store.sweep(NOW + DAY_MS).await.unwrap();
-    let left = at.store.standings_after(0, 10).await.unwrap();
+    let left = at.store.relation_changes_after(0, 10).await.unwrap();
     assert_eq!(left.iter().map(|entry| entry.number).collect::<Vec<_>>(), [2]);
-    assert_eq!(at.store.last_standing().await.unwrap(), 2, "no number is given twice");
+    assert_eq!(at.store.last_relation_change().await.unwrap(), 2, "no number is given twice");
 }

@@ -15,7 +15,7 @@ use crate::store::{
     Credential, Notice, Store, StoreError,
     db::{Db, Tx, within},
     notices::{self, Recipients},
-    standings,
+    relation_log,
     sweep::sweep_rows,
 };
 
@@ -88,7 +88,7 @@ impl Store {
         free_typed(&mut tx, from, typed).await?;
         write(&mut tx, from, to, &pair).await?;
         withdraw_unheard(&mut tx, from, to, &pair).await?;
-        standings::append(&mut tx, &[(from, to)], now_ms).await?;
+        relation_log::append(&mut tx, &[(from, to)], now_ms).await?;
         tx.commit().await
     }
 }
@@ -114,7 +114,7 @@ async fn ask(tx: &mut Tx, request: &NewRequest, live: &Recipients, now_ms: i64) 
     evict(tx, if evicts { to } else { NOBODY }, from, waiting.oldest).await?;
     let is_told = outcome != Outcome::Unheard;
     notices::add(tx, if is_told { to } else { NOBODY }, &request.notice(), live, now_ms).await?;
-    standings::append(tx, &[(from, to)], now_ms).await?;
+    relation_log::append(tx, &[(from, to)], now_ms).await?;
     Ok(is_told)
 }
 

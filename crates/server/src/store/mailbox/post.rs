@@ -19,7 +19,7 @@ use crate::store::{
     batch::{hex_list, in_pieces, with_values},
     contacts,
     db::{Tx, within},
-    standings,
+    relation_log,
     writer::{Append, PendingAppend, Queued},
 };
 
@@ -152,7 +152,7 @@ impl Append for NewMessage {
         first_contacts.sort_unstable();
         first_contacts.dedup();
         contacts::reach_out(tx, &first_contacts, created_at_ms).await?;
-        standings::append(tx, &first_contacts, created_at_ms).await?;
+        relation_log::append(tx, &first_contacts, created_at_ms).await?;
         Ok(posted)
     }
 }

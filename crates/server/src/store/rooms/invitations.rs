@@ -16,7 +16,7 @@ use super::{Membership, ROWS_PER_STATEMENT, count, lock};
 use crate::store::{
     Credential, Notice, Store, StoreError,
     db::{Db, Tx, on, within},
-    notices, row, standings, sweep_rows,
+    notices, relation_log, row, sweep_rows,
 };
 
 /// How many unanswered invitations an owner can have to users who have not allowed them.
@@ -247,7 +247,7 @@ async fn accept(tx: &mut Tx, room: &RoomId, user: UserId, now_ms: i64) -> Result
         sqlx::query(update).bind(access.room_id).bind(user.as_uuid()).execute(connection).await?;
     });
     withdraw(tx, room, user).await?;
-    standings::append(tx, &[(user, user)], now_ms).await?;
+    relation_log::append(tx, &[(user, user)], now_ms).await?;
     Ok(true)
 }
 

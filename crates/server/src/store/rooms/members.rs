@@ -14,7 +14,7 @@ use super::{
 use crate::store::{
     Credential, Store, StoreError,
     db::{Tx, on, within},
-    standings,
+    relation_log,
 };
 
 /// The outcome of a change of a room's members. Only the first two changed anything.
@@ -145,7 +145,7 @@ pub(in crate::store) async fn leave_private_rooms(
         sqlx::query_scalar(select).bind(owner.as_uuid()).fetch_all(connection).await?
     });
     let members: Vec<_> = members.into_iter().map(|user| (UserId::new(user), UserId::new(user))).collect();
-    standings::append(tx, &members, now_ms).await
+    relation_log::append(tx, &members, now_ms).await
 }
 
 /// Adds users to a new room.
@@ -242,7 +242,7 @@ async fn take_out(
                 return Ok(MemberChange::TooMany);
             }
             place(tx, access.room_id, user, Membership::Removed, now_ms).await?;
-            standings::append(tx, &[(user, user)], now_ms).await?;
+            relation_log::append(tx, &[(user, user)], now_ms).await?;
         }
     }
     Ok(MemberChange::Done(access.visibility))
@@ -278,7 +278,7 @@ async fn take_off_list(
     delete_member(tx, access.room_id, user).await?;
     match membership {
         Membership::Invited => invitations::withdraw(tx, room, user).await,
-        Membership::Joined => standings::append(tx, &[(user, user)], now_ms).await,
+        Membership::Joined => relation_log::append(tx, &[(user, user)], now_ms).await,
         Membership::Stranger | Membership::Ignored | Membership::Removed => Ok(()),
     }
 }

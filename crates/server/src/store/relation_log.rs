@@ -23,7 +23,7 @@ const ROWS_PER_INSERT: usize = 512;
 
 /// Two users whose relation has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NumberedStanding {
+pub(crate) struct RelationChange {
     /// The number of the entry.
     pub(crate) number: i64,
     /// One user.
@@ -37,17 +37,17 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub(crate) async fn standings_after(
+    pub(crate) async fn relation_changes_after(
         &self,
         number: i64,
         limit: i64,
-    ) -> Result<Vec<NumberedStanding>, StoreError> {
+    ) -> Result<Vec<RelationChange>, StoreError> {
         let select =
             "SELECT number, user_id, peer_id FROM standings WHERE number > $1 ORDER BY number LIMIT $2";
         let rows: Vec<(i64, Uuid, Uuid)> = on!(&self.db, r, pool => {
             sqlx::query_as(select).bind(number).bind(limit).fetch_all(pool).await?
         });
-        let numbered = rows.into_iter().map(|(number, user, peer)| NumberedStanding {
+        let numbered = rows.into_iter().map(|(number, user, peer)| RelationChange {
             number,
             user: UserId::new(user),
             peer: UserId::new(peer),
@@ -59,7 +59,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub(crate) async fn last_standing(&self) -> Result<i64, StoreError> {
+    pub(crate) async fn last_relation_change(&self) -> Result<i64, StoreError> {
         let select = "SELECT last FROM standing_counter";
         Ok(on!(&self.db, r, pool => sqlx::query_scalar(select).fetch_one(pool).await?))
     }
