@@ -31,7 +31,6 @@ mod explain;
 mod fair;
 mod health;
 mod identity;
-mod kept;
 mod keys;
 mod mailbox;
 mod notices;
@@ -39,6 +38,7 @@ mod postgres;
 mod relation_log;
 mod revocations;
 mod rooms;
+mod rotation_backup;
 mod rotation_ends;
 mod row;
 mod sightings;
@@ -176,7 +176,7 @@ impl Store {
             ("room_refusals", rooms::sweep(db, now_ms).await),
             ("standings", relation_log::sweep(db, now_ms).await),
             ("second_factor_failures", totp::sweep(db, now_ms).await),
-            ("kept_devices", kept::sweep(db, now_ms).await),
+            ("kept_devices", rotation_backup::sweep(db, now_ms).await),
             ("messages", mailbox::sweep(db, now_ms).await),
             ("chat_messages", chat::sweep(db, now_ms).await),
         ])

@@ -8,10 +8,10 @@ use aldis_protocol::{AlertKind, Fingerprint, Hash, UserId, api::ChainHead};
 use super::{
     Credential, Store, StoreError, Unauthorized, accounts,
     db::{Tx, on, within},
-    identity, kept,
+    identity,
     notices::{self, Notice, Recipients},
     revocations::{self, Revocation},
-    row,
+    rotation_backup, row,
     tokens::{self, Choice},
 };
 
@@ -124,7 +124,7 @@ async fn rotate(
     if !identity::claim_unseen(tx, user, &new_key, now_ms).await? {
         return Ok(ChainChange::Refused(ChainError::KeyInUse));
     }
-    kept::keep(tx, user).await?;
+    rotation_backup::keep(tx, user).await?;
     add(tx, user, link).await?;
     let alert = fingerprint.and_then(|fingerprint| alert(fingerprint, link));
     hand_over(tx, user, &new_key, Choice::all_but(credential.family()), alert, now_ms).await?;
@@ -141,7 +141,7 @@ async fn cancel(
     let fingerprint = chain.as_ref().map(Chain::fingerprint);
     let change = accept(chain, cancellation.clone(), now_ms);
     let ChainChange::Added(link) = &change else { return Ok(change) };
-    kept::restore(tx, user, now_ms).await?;
+    rotation_backup::restore(tx, user, now_ms).await?;
     add(tx, user, link).await?;
     let alert = fingerprint.and_then(|fingerprint| alert(fingerprint, link));
     hand_over(tx, user, cancellation.signer_key.as_bytes(), Choice::All, alert, now_ms).await?;

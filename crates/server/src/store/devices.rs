@@ -9,9 +9,9 @@ use uuid::Uuid;
 use super::{
     Credential, Store, StoreError, changes,
     db::{Tx, on, within},
-    identity, kept,
+    identity,
     revocations::{self, Revocation},
-    row,
+    rotation_backup, row,
     tokens::{self, Choice},
     writer::{Append, Queued},
 };
@@ -133,7 +133,7 @@ impl Store {
             tx.rollback().await?;
             return Ok(false);
         }
-        kept::forget_notices(&mut tx, user, device).await?;
+        rotation_backup::forget_notices(&mut tx, user, device).await?;
         let mut revoked = vec![Revocation::DeviceRemoved { user, device: device.clone() }];
         revoked.extend(tokens::revoke(&mut tx, user, Choice::OfDevice(device), now_ms).await?);
         revocations::append(&mut tx, &revoked, now_ms).await?;

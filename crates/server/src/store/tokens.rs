@@ -159,7 +159,7 @@ impl Store {
         successor_hash: &[u8; 32],
         now_ms: i64,
     ) -> Result<RefreshUse, StoreError> {
-        let user = match self.find_standing(token_hash, now_ms).await? {
+        let user = match self.find_status(token_hash, now_ms).await? {
             Ok(user) => user,
             Err(unusable) => return Ok(unusable),
         };
@@ -170,7 +170,7 @@ impl Store {
     }
 
     /// The family of a token, or why the token can never be used again. Needs no transaction.
-    async fn find_standing(
+    async fn find_status(
         &self,
         token_hash: &[u8; 32],
         now_ms: i64,
