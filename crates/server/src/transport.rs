@@ -1,4 +1,4 @@
-//! Bytes: accept, TLS, HTTP, the upgrade, and WebSocket frames.
+//! The byte layer: accept, TLS, HTTP, the upgrade, and WebSocket frames.
 
 mod accept;
 mod connections;

@@ -1,4 +1,4 @@
-//! What `--check-config` prints, and what an operator is warned of.
+//! The output of `--check-config`, and warnings for an operator.
 
 use std::fmt::Write;
 

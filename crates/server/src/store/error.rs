@@ -27,7 +27,7 @@ pub(crate) enum StoreError {
     Unauthorized(Unauthorized),
     /// The database was migrated by a newer server, whose tables this server does not know.
     #[error(
-        "the database is at version {found}, this server knows versions up to {known}: use the newer server"
+        "the database is at version {found}, this server knows versions up to {known}: run the newer server"
     )]
     NewerDatabase {
         /// The newest migration that the database has seen.
@@ -43,7 +43,7 @@ pub(crate) enum StoreError {
     Unsuitable(String),
     /// The database refused a statement, or holds data that cannot be read: a bug of the server, or damage. Trying
     /// again does not help.
-    #[error("the database refused a statement or holds what cannot be read")]
+    #[error("the database refused a statement or contains unreadable data")]
     Internal(#[source] Arc<sqlx::Error>),
 }
 

@@ -1,5 +1,5 @@
-//! A connection while it speaks HTTP: how long it may be silent, how long a header may take, how long it may take nothing
-//! of an answer, and when its requests came in.
+//! The deadlines of a connection while it speaks HTTP: for silence, for a header, and for a reader that reads nothing
+//! of a response. It also numbers requests in the order in which they arrive.
 
 use std::{
     io,
@@ -26,44 +26,44 @@ use super::{
 };
 use crate::clock::{Now, milliseconds, next_in_order};
 
-/// From a request's first byte to the end of its header; trickling extends nothing.
+/// From a request's first byte to the end of its header. Sending slowly does not extend it.
 const HEADER: Duration = Duration::from_secs(10);
 /// Between two requests.
 const IDLE: Duration = Duration::from_secs(15);
-/// The same behind a proxy, which keeps connections for all its clients: longer than the 60 s of nginx, so that a
-/// connection is never closed while a request is on its way.
+/// The same behind a proxy, which keeps connections open for all its clients. It is longer than the 60 s of nginx, so
+/// that the server never closes a connection on which a request is arriving.
 const IDLE_OF_PROXY: Duration = Duration::from_secs(75);
 
-/// A stream whose first byte of each request is noticed, and whether its reader takes what is written.
+/// A stream that notices the first byte of each request, and whether the reader reads what is written.
 #[derive(Debug)]
 pub(super) struct Watched<S> {
     stream: S,
     watch: Arc<Watch>,
-    /// What the reader had taken when that was last looked at.
+    /// The byte count of the network when it was last read.
     sent: u64,
-    /// Reading was put off while the reader took nothing.
+    /// Reading was paused while the reader read nothing.
     has_put_off: bool,
 }
 
-/// What a connection is doing, and by when something has to happen.
+/// The state of the connection, and its next deadline.
 #[derive(Debug)]
 pub(super) struct Watch {
     phase: AtomicU8,
     deadline: AtomicU64,
-    /// The reader has not taken all that was written.
+    /// The reader has not read everything that was written.
     is_blocked: AtomicBool,
     is_evicted: AtomicBool,
     changed: Notify,
     place: Arc<Place>,
     idle_ms: u64,
-    /// The place of the next request in the order in which requests came in. 0 while none has.
+    /// The number of the next request in the order of arrival; 0 if none has arrived.
     order: AtomicU64,
     /// The task that waits for bytes.
     reader: AtomicWaker,
 }
 
-/// The system reports connections that have something to read in the order in which it came, but the runtime may let
-/// their tasks run in another order. So the place of a request is drawn when its task is woken, not when it runs.
+/// The system reports readable connections in the order in which the bytes arrived, but the runtime may run their
+/// tasks in another order. So a request gets its number when its task is woken, not when it runs.
 impl Wake for Watch {
     fn wake(self: Arc<Self>) {
         self.order.store(next_in_order(), Relaxed);
@@ -71,9 +71,9 @@ impl Wake for Watch {
     }
 }
 
-/// A header is due, or on its way.
+/// A header is expected or arriving.
 const HEADER_DUE: u8 = 0;
-/// A request is carried out, or its answer is on its way.
+/// A request is being processed, or its response is being sent.
 const BUSY: u8 = 1;
 /// Between two requests.
 const IDLING: u8 = 2;
@@ -81,8 +81,8 @@ const IDLING: u8 = 2;
 const NEVER: u64 = u64::MAX;
 
 impl<S> Watched<S> {
-    /// Watches a connection whose first header is due. `order` is when it was accepted, which counts where its request is
-    /// there already; 0 where it is not that fresh.
+    /// Starts with the deadline for the first header. `order` is the number of the accepted connection; it counts for
+    /// the first request if that has arrived already. 0 if it is not recent enough for that.
     pub(super) fn new(stream: S, order: u64, place: Arc<Place>, is_behind_proxy: bool) -> (Self, Arc<Watch>) {
         let watch = Arc::new(Watch {
             phase: AtomicU8::new(HEADER_DUE),
@@ -98,19 +98,19 @@ impl<S> Watched<S> {
         (Self { stream, watch: Arc::clone(&watch), sent: 0, has_put_off: false }, watch)
     }
 
-    /// The stream itself, which speaks HTTP no more.
+    /// The stream, after HTTP has ended.
     pub(super) fn into_inner(self) -> S {
         self.stream
     }
 }
 
 impl Watch {
-    /// The connection's place, for who goes on with it.
+    /// The connection's place, for the code that continues with the connection.
     pub(super) fn place(&self) -> Arc<Place> {
         Arc::clone(&self.place)
     }
 
-    /// A header is complete: the request has its own deadlines. Gives its place in the order in which requests came in.
+    /// A header is complete, and the request has its own deadlines. Returns the number of the request.
     pub(super) fn begin_request(&self) -> u64 {
         self.phase.store(BUSY, Relaxed);
         self.place.set_busy();
@@ -123,10 +123,10 @@ impl Watch {
         }
     }
 
-    /// All of an answer was handed on: the next request has to begin.
+    /// The response was passed on completely; the next request has to begin.
     pub(super) fn end_response(self: &Arc<Self>) {
         self.phase.store(IDLING, Relaxed);
-        // What has woken the task since was the rest of the last request.
+        // Earlier wake-ups came from the rest of the last request.
         self.order.store(0, Relaxed);
         if !self.is_blocked.load(Relaxed) {
             self.deadline.store(self.idle_deadline(), Relaxed);
@@ -136,7 +136,7 @@ impl Watch {
         self.changed.notify_one();
     }
 
-    /// Ends when a deadline was missed, or the connection has to make room for another.
+    /// Returns when a deadline was missed, or when the connection has to make room for another.
     pub(super) async fn expired(&self) {
         loop {
             let is_idle = self.phase.load(Relaxed) == IDLING;
@@ -145,7 +145,7 @@ impl Watch {
             if deadline <= now || (is_idle && self.is_evicted.load(Relaxed)) {
                 return;
             }
-            // While a request is carried out the deadline is far; look again when the next could have been missed.
+            // While a request is processed, the deadline is far away. Check again when the next one could be missed.
             let wait = Duration::from_millis(deadline - now).min(HEADER);
             let _ = timeout(wait, self.changed.notified()).await;
         }
@@ -159,7 +159,7 @@ impl Watch {
         }
     }
 
-    /// Something was written, or could not be. `progressed`: the reader took something since the last time.
+    /// Data was written, or could not be. `progressed`: the reader read something since the last call.
     fn note_write(&self, is_blocked: bool, progressed: bool) {
         let was_blocked = self.is_blocked.swap(is_blocked, Relaxed);
         let phase = self.phase.load(Relaxed);
@@ -191,7 +191,7 @@ fn after(duration: Duration) -> u64 {
 }
 
 impl<S: Sent> Watched<S> {
-    /// What a write into a buffer of our own says nothing about, a flush does.
+    /// A write into a buffer of our own says nothing about the reader, but a flush does.
     fn note_write<T>(&mut self, result: &Poll<io::Result<T>>, is_flush: bool, cx: &Context<'_>) {
         let sent = self.stream.sent();
         let progressed = std::mem::replace(&mut self.sent, sent) != sent;
@@ -211,8 +211,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        // Whoever takes no answers is not read from: answers to requests sent ahead would pile up. Writing goes on by
-        // itself, and wakes the connection when it has.
+        // Pauses reading while the reader reads no responses; otherwise responses to pipelined requests would pile up.
+        // Writing continues, and wakes the connection when it has progressed.
         if self.watch.is_blocked.load(Relaxed) {
             self.has_put_off = true;
             return Poll::Pending;
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_header_has_ten_seconds_and_trickling_extends_nothing() {
+    async fn a_header_has_ten_seconds_even_if_it_arrives_slowly() {
         let (mut client, mut watched, watch) = pair().await;
         let trickle = async {
             loop {
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_under_way_has_its_own_deadlines() {
+    async fn a_running_request_has_its_own_deadlines() {
         let (mut client, mut watched, watch) = pair().await;
         sends_a_byte(&mut client, &mut watched).await;
         watch.begin_request();
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_two_requests_the_one_whose_task_ran_first_came_first() {
+    async fn of_two_requests_the_one_whose_task_ran_first_counted_as_the_first() {
         let (mut one, mut one_at_server, one_watch) = pair().await;
         let (mut other, mut other_at_server, other_watch) = pair().await;
         let mut bytes = [0; 1];
@@ -344,7 +344,7 @@ mod tests {
         }
         one.write_all(b"G").await.unwrap();
         other.write_all(b"G").await.unwrap();
-        // As the runtime may do: what was woken last runs first.
+        // The runtime may run the task that was woken last first.
         assert_eq!(other_at_server.read_u8().await.unwrap(), b'G');
         let other_order = other_watch.begin_request();
         assert_eq!(one_at_server.read_u8().await.unwrap(), b'G');
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_on_an_older_connection_comes_in_when_it_is_sent() {
+    async fn a_request_on_an_older_connection_is_numbered_when_it_arrives() {
         let (mut client, mut watched, watch) = pair().await;
         sends_a_byte(&mut client, &mut watched).await;
         let first = watch.begin_request();
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_reader_that_takes_nothing_of_an_answer_is_seen_and_a_slow_one_is_not_closed() {
+    async fn a_stalled_reader_is_closed_and_a_slow_one_is_not() {
         let (mut client, mut watched, watch) = pair().await;
         watch.begin_request();
         let slow = async {
@@ -404,9 +404,9 @@ mod tests {
         assert_about(start.elapsed(), expired);
     }
 
-    /// Requests sent ahead were answered into memory while nobody read.
+    /// Pipelined requests were answered into memory while nobody read.
     #[tokio::test(start_paused = true)]
-    async fn a_connection_that_takes_no_answers_is_not_read_from() {
+    async fn the_server_stops_reading_from_a_client_that_reads_no_responses() {
         let (mut client, mut watched, watch) = pair().await;
         watch.begin_request();
         client.write_all(b"GET ").await.unwrap();
@@ -427,7 +427,7 @@ mod tests {
         assert_about(expires_after(&watch).await, Duration::ZERO);
     }
 
-    /// A connection over TLS of which the network holds little, and what the client gets of it, not deciphered.
+    /// A connection over TLS whose network holds little, and the client's end of it, which does not decrypt.
     async fn encrypted() -> (DuplexStream, Watched<Io<DuplexStream>>, Arc<Watch>) {
         let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -457,9 +457,9 @@ mod tests {
         (client.unwrap().into_inner().0, watched, watch)
     }
 
-    /// An answer that fits into the buffer of TLS was written as far as the stall rule could see.
+    /// For the stall rule, a response that fits the TLS buffer counted as written.
     #[tokio::test(start_paused = true)]
-    async fn a_reader_over_tls_that_takes_nothing_is_seen() {
+    async fn a_stalled_reader_over_tls_is_closed() {
         let (_client, mut watched, watch) = encrypted().await;
         watch.begin_request();
         let answer = async {

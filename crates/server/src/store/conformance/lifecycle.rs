@@ -60,7 +60,7 @@ async fn a_database_of_a_newer_server_is_refused(at: Fixture) {
     set_version(&at, 9_999).await;
     match Store::open(&at.url, &StoreOptions::default()).await.map(drop) {
         Err(error @ StoreError::NewerDatabase { found: 9_999, .. }) => {
-            assert!(error.to_string().contains("use the newer server"));
+            assert!(error.to_string().contains("run the newer server"));
         }
         other => panic!("{other:?}"),
     }
