@@ -5,13 +5,13 @@ mod connections;
 mod credentials;
 mod gate;
 mod heads;
+mod http_deadlines;
 mod io;
 mod listener;
 mod socket;
 mod tap;
 mod tls;
 mod upgrade;
-mod watched;
 
 #[cfg(test)]
 pub(crate) use accept::Accept;

@@ -18,8 +18,8 @@ use super::{
     accept::{Accept, ByteStream},
     connections::{Connections, Place},
     heads::{HeadWatch, Heads},
+    http_deadlines::{HttpDeadlines, HttpStream},
     io::{Io, Metered},
-    watched::{Watch, Watched},
 };
 use crate::{
     clock::next_in_order,
@@ -155,18 +155,18 @@ async fn serve_connection<S: ByteStream>(
         }
     };
     let (heads, head_watch) = Heads::new(io);
-    let (watched, watch) = Watched::new(heads, order, place, node.config.is_behind_proxy());
-    let http = serve_http(watched, (Arc::clone(&watch), head_watch), peer, routes, stop);
+    let (stream, deadlines) = HttpStream::new(heads, order, place, node.config.is_behind_proxy());
+    let http = serve_http(stream, (Arc::clone(&deadlines), head_watch), peer, routes, stop);
     tokio::select! {
-        () = watch.expired() => {}
+        () = deadlines.expired() => {}
         () = http => {}
     }
 }
 
 /// Serves until the connection ends. When told to stop, it accepts no more requests and answers the current one.
 async fn serve_http<S: ByteStream>(
-    stream: Watched<Heads<Io<S>>>,
-    (watch, head_watch): (Arc<Watch>, Arc<HeadWatch>),
+    stream: HttpStream<Heads<Io<S>>>,
+    (deadlines, head_watch): (Arc<HttpDeadlines>, Arc<HeadWatch>),
     peer: SocketAddr,
     routes: Router,
     stop: &CancellationToken,
@@ -177,15 +177,15 @@ async fn serve_http<S: ByteStream>(
         if has_bare_line_feed {
             request.extensions_mut().insert(BareLineFeed);
         }
-        let (mut routes, watch) = (routes.clone(), Arc::clone(&watch));
+        let (mut routes, deadlines) = (routes.clone(), Arc::clone(&deadlines));
         async move {
-            request.extensions_mut().insert(CameIn(watch.begin_request()));
-            request.extensions_mut().insert(watch.place());
+            request.extensions_mut().insert(CameIn(deadlines.begin_request()));
+            request.extensions_mut().insert(deadlines.place());
             let Ok(mut response) = routes.call(request).await;
             if is_last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 response.headers_mut().append(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok::<_, Infallible>(until_sent(response, watch))
+            Ok::<_, Infallible>(until_sent(response, deadlines))
         }
     });
     let connection = http1::Builder::new()
@@ -209,15 +209,15 @@ async fn serve_http<S: ByteStream>(
 }
 
 /// Reports the end of the body. An upgraded connection answers no further request.
-fn until_sent(response: Response, watch: Arc<Watch>) -> Response {
+fn until_sent(response: Response, deadlines: Arc<HttpDeadlines>) -> Response {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return response;
     }
-    hold(response, Sent(watch))
+    hold(response, Sent(deadlines))
 }
 
 /// Reports the end of a response.
-struct Sent(Arc<Watch>);
+struct Sent(Arc<HttpDeadlines>);
 
 impl Drop for Sent {
     fn drop(&mut self) {

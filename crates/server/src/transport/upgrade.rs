@@ -21,10 +21,10 @@ use super::{
     connections, credentials,
     gate::{Gate, Place},
     heads::Heads,
+    http_deadlines::HttpStream,
     io::Io,
     listener::CameIn,
     socket::{Socket, accept_key},
-    watched::Watched,
 };
 use crate::{
     clock::{Now, next_in_order},
@@ -176,7 +176,7 @@ async fn begin_session<S: ByteStream>(
 }
 
 fn socket<S: ByteStream>(upgraded: Upgraded, codec: Codec) -> Option<Socket<Io<S>>> {
-    let parts = upgraded.downcast::<TokioIo<Watched<Heads<Io<S>>>>>().ok()?;
+    let parts = upgraded.downcast::<TokioIo<HttpStream<Heads<Io<S>>>>>().ok()?;
     let (io, held) = parts.io.into_inner().into_inner().into_parts();
     let early = [&parts.read_buf[..], &held].concat();
     Socket::new(io, &early, codec, MAX_UNAUTHENTICATED_MESSAGE_BYTES)
