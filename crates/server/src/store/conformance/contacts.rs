@@ -423,7 +423,7 @@ async fn a_place_is_free_after_thirty_days(at: Fixture) {
     }
     decide(&at, by_id_asked, asker, Allowed, end).await;
     assert_eq!(listed_at(&at, asker, end).await, [], "there is nothing to answer");
-    assert!(asks(&at, by_address(asker, by_address_asked), end).await, "asked anew");
+    assert!(asks(&at, by_address(asker, by_address_asked), end).await, "asked again");
 }
 
 async fn concurrent_requests_take_twenty_places(at: Fixture) {

@@ -251,7 +251,7 @@ async fn a_login_by_a_device_key_counted_as_a_fresh_one(at: Fixture) {
     assert_eq!(created, FamilyCreation::Created { auth_time_ms: NOW - 500_000 });
     let used = at.store.use_refresh_token(&family.token_hash, &[9; 32], NOW + 1).await.unwrap();
     let crate::store::RefreshUse::Rotated(refreshed) = used else { panic!("{used:?}") };
-    assert_eq!(refreshed.auth_time_ms, NOW - 500_000, "a refresh proves nothing anew");
+    assert_eq!(refreshed.auth_time_ms, NOW - 500_000, "a refresh is not a new proof");
 }
 
 async fn a_login_by_a_device_key_needs_the_current_key(at: Fixture) {

@@ -211,7 +211,7 @@ async fn a_removed_factor_leaves_nothing(at: Fixture) {
 
 async fn a_secret_is_stored_as_it_was_last_sealed(at: Fixture) {
     let user = enrolled(&at).await;
-    let renewed = || Evidence::Step { step: 2, sealed_secret: b"sealed anew".to_vec() };
+    let renewed = || Evidence::Step { step: 2, sealed_secret: b"sealed again".to_vec() };
     assert_eq!(sign_in(&at, user, renewed()).await, FactorCheck::Accepted);
     let replayed = Evidence::Step { step: 2, sealed_secret: b"another form".to_vec() };
     assert_eq!(sign_in(&at, user, replayed).await, FactorCheck::Repeated);
@@ -221,7 +221,7 @@ async fn a_secret_is_stored_as_it_was_last_sealed(at: Fixture) {
         Evidence::Wrong
     };
     at.store.check_second_factor(user, NOW, judge).await.unwrap();
-    assert_eq!(kept, b"sealed anew");
+    assert_eq!(kept, b"sealed again");
 }
 
 async fn failures_that_no_longer_count_are_swept(at: Fixture) {
