@@ -1,4 +1,4 @@
-//! A file that holds a secret key: one line of base64 that only its owner can read.
+//! A file with a secret key: one line of base64 that only its owner can read.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -14,21 +14,21 @@ use zeroize::Zeroizing;
 /// Why a key file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
-    /// Somebody other than its owner can read it.
+    /// Other users than its owner can read it.
     #[error("others can read {0}; if nobody has, run `chmod 600` on it")]
     Exposed(PathBuf),
-    /// It holds something else than a key.
+    /// It does not contain a key.
     #[error("{0} is not a key file")]
     Broken(PathBuf),
-    /// It can be neither read nor made.
+    /// It can be neither read nor created.
     #[error("{0}: {1}")]
     Io(PathBuf, #[source] io::Error),
 }
 
-/// Reads the key, after making one where there is no file. Programs that do so at once end with the same key.
+/// Reads the key, creating one if there is no file. Programs that start at the same time get the same key.
 ///
 /// # Errors
-/// [`KeyFileError`]; an existing file is left as it is.
+/// [`KeyFileError`]; an existing file is left unchanged.
 pub fn load_or_create(path: &Path) -> Result<SecretKey, KeyFileError> {
     match File::open(path) {
         Ok(file) => read(file, path),
@@ -55,7 +55,8 @@ fn read(file: File, path: &Path) -> Result<SecretKey, KeyFileError> {
     bytes.map(|bytes| SecretKey::from_bytes(&bytes)).map_err(|_| KeyFileError::Broken(path.to_owned()))
 }
 
-/// Writes a whole file under another name first, then links it: a link never replaces, and nobody reads half a key.
+/// Writes a complete file under another name first, then links it: a link never replaces a file, and no reader sees an
+/// incomplete key.
 fn create(path: &Path) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}", Uuid::new_v4().simple()));
@@ -101,7 +102,7 @@ mod tests {
 
     impl Drop for Directory {
         fn drop(&mut self) {
-            // Whatever cannot be removed is the system's to clear.
+            // Files that cannot be removed are left to the system.
             let _ = fs::remove_dir_all(&self.0);
         }
     }
