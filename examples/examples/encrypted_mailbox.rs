@@ -5,7 +5,8 @@
 //! cargo run -p aldis-examples --example encrypted_mailbox -- http://127.0.0.1:8000 alice.key alice.inbox "our secret"
 //! ```
 //!
-//! A typed line is `<fingerprint> <text>`. A real program encrypts to verified keys (`keys_of`) instead of a shared secret.
+//! A typed line is `<fingerprint> <text>`. A real program encrypts to verified keys (`keys_of`) instead of a shared
+//! secret.
 
 use std::{env, error::Error, fs::File, io, path::Path, sync::Arc};
 

@@ -109,9 +109,9 @@ impl Chat {
     /// Rings, and ends an attempt that takes too long.
     pub async fn tick(&mut self) {
         match &self.line {
-            Line::Idle => self.ring_anew().await,
+            Line::Idle => self.ring_again().await,
             Line::Ringing(_) => self.ring().await,
-            Line::Connecting { since, .. } if since.elapsed() > CONNECT => self.ring_anew().await,
+            Line::Connecting { since, .. } if since.elapsed() > CONNECT => self.ring_again().await,
             Line::Connecting { .. } | Line::Open { .. } => {}
         }
     }
@@ -143,7 +143,7 @@ impl Chat {
         if let Line::Open { peer, .. } = &self.line {
             show(format_args!("{} has left; waiting", peer.fingerprint));
         }
-        self.ring_anew().await;
+        self.ring_again().await;
     }
 
     fn open(&mut self, channel: Arc<dyn DataChannel>) {
@@ -167,7 +167,7 @@ impl Chat {
         Target::User(UserRef::Fingerprint(self.callee()))
     }
 
-    async fn ring_anew(&mut self) {
+    async fn ring_again(&mut self) {
         self.hang_up().await;
         if self.signer.client().session().is_none() {
             return;

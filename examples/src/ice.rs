@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_is_added_where_there_is_none() {
+    fn a_missing_port_is_added() {
         for (url, expected) in [
             ("stun:stun.example.org", "stun.example.org:3478"),
             ("stun:stun.example.org:19302", "stun.example.org:19302"),

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_made_once_and_for_its_owner_only() {
+    fn a_key_is_created_once_and_only_for_its_owner() {
         let directory = Directory::new();
         let made = load_or_create(&directory.file()).unwrap().public_key();
         assert_eq!(load_or_create(&directory.file()).unwrap().public_key(), made);
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_that_start_at_once_have_one_key() {
+    fn programs_that_start_at_the_same_time_have_one_key() {
         let directory = Directory::new();
         let starts: Vec<_> = (0..8)
             .map(|_| directory.file())
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_others_can_read_or_that_is_no_key_is_refused_and_kept() {
+    fn a_file_that_others_can_read_or_without_a_key_is_refused_and_kept() {
         let directory = Directory::new();
         load_or_create(&directory.file()).unwrap();
         fs::set_permissions(directory.file(), fs::Permissions::from_mode(0o644)).unwrap();

@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_replaced_and_stays_its_owners() {
+    fn a_replaced_file_is_readable_only_by_its_owner() {
         let path = env::temp_dir().join(format!("aldis-private-{}", Uuid::new_v4().simple()));
         replace(&path, b"one").unwrap();
         replace(&path, b"two").unwrap();

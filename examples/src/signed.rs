@@ -216,12 +216,12 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_to_somebody_else_is_not() {
+    fn a_letter_to_another_device_is_refused() {
         assert!(open(&relayed(&key(1), "tablet", &letter(&key(1), "v=0"), &key(1)), &names()).is_err());
     }
 
     #[test]
-    fn nobody_writes_in_the_name_of_another() {
+    fn a_letter_in_the_name_of_another_is_refused() {
         let claimed = relayed(&key(2), "desk", &letter(&key(1), "v=0"), &key(1));
         assert!(open(&claimed, &names()).is_err(), "signed by another key than it shows");
         let lied_about = relayed(&key(2), "desk", &letter(&key(2), "v=0"), &key(1));

@@ -77,7 +77,7 @@ fn the_conversation_goes_on_without_the_server() {
 }
 
 #[test]
-fn somebody_else_can_be_called_where_the_server_lets_strangers_through() {
+fn another_user_can_be_called_with_open_routing() {
     let server = TestServer::builder().env("ALDIS_ROUTING", "open").start();
     let keys = Keys::new();
     let alice = fingerprint(&keys.alice());
@@ -93,7 +93,7 @@ fn somebody_else_can_be_called_where_the_server_lets_strangers_through() {
 }
 
 #[tokio::test]
-async fn an_offer_that_its_sender_has_not_signed_is_not_answered() {
+async fn an_offer_with_a_wrong_signature_is_not_answered() {
     let (server, keys) = (TestServer::start(), Keys::new());
     let mut terminal = Terminal::open(&server, &keys.alice(), None);
     terminal.expect("connected as");

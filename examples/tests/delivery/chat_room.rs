@@ -65,7 +65,7 @@ fn two_terminals_hear_each_other_over_a_kill_of_the_server() {
 }
 
 #[test]
-fn whoever_may_not_come_in_is_sent_away() {
+fn a_user_who_may_not_join_gets_an_error() {
     let house = House::new();
     let owner = house.server.user();
     let private = json!({"room": house.room, "visibility": "private", "members": []});

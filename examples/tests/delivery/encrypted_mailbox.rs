@@ -64,7 +64,7 @@ fn an_inbox_has_each_message_once_over_kills_of_program_and_server() {
 }
 
 #[test]
-fn what_cannot_be_sent_or_opened_is_said() {
+fn messages_that_cannot_be_sent_or_decrypted_are_reported() {
     let post = Post::new();
     let mut alice = post.mailbox("alice", "our secret");
     let mut bob = post.mailbox("bob", "another secret");

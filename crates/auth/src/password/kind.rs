@@ -105,8 +105,8 @@ mod tests {
         let before = HashShares::new(vec![(HashKind::Bcrypt(12), 500), (HashKind::Argon2id, 500)]);
         let after = HashShares::new(vec![(HashKind::Bcrypt(12), 200), (HashKind::Argon2id, 800)]);
         for (before, after) in drawn(&before, 1).into_iter().zip(drawn(&after, 1)) {
-            let hashed_anew = (Some(HashKind::Bcrypt(12)), Some(HashKind::Argon2id));
-            assert!(before == after || (before, after) == hashed_anew);
+            let rehashed = (Some(HashKind::Bcrypt(12)), Some(HashKind::Argon2id));
+            assert!(before == after || (before, after) == rehashed);
         }
     }
 
