@@ -1,7 +1,7 @@
-//! Accounts from the terminal: what an operator does to them beside a running server, or without one.
+//! Accounts from the terminal: commands for an operator, beside a running server or without one.
 //!
-//! A [`Job`] works on the store alone. What it revokes is a row that every running server reads within two seconds, as
-//! what another server revoked.
+//! A [`Job`] uses the store alone. A revocation is a row that every running server reads within a second, like a
+//! revocation by another server.
 
 mod command;
 mod import;
@@ -24,30 +24,30 @@ use crate::{
     store::{AccountCreation, Administered, Store, StoreError, StoreOptions},
 };
 
-/// Something to do to the accounts of one database.
+/// A command on the accounts of one database.
 #[derive(Debug)]
 pub struct Job {
     config: Config,
     command: Command,
 }
 
-/// Why a [`Job`] was not done, or not all of it.
+/// Why a [`Job`] failed, completely or in part.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AccountsError {
-    /// The runtime does not start.
+    /// The runtime cannot be started.
     #[error("cannot start: {0}")]
     Runtime(#[source] io::Error),
-    /// The database cannot be used. What was done before is done.
+    /// The database cannot be used. Changes that were made before stay.
     #[error("{0}")]
     Database(String),
-    /// The database is gone when this process ends.
-    #[error("the accounts of a database in memory are its server's alone; name another with DATABASE_URL")]
+    /// The database is in memory, and ends with this process.
+    #[error("only its server can use a database in memory; set DATABASE_URL to another one")]
     InMemory,
     /// The password cannot be read.
     #[error("cannot read the password from standard input: {0}")]
     PasswordInput(#[source] io::Error),
-    /// The password may not be chosen.
+    /// The password breaks the rules.
     #[error("{0}; it is read from standard input")]
     BadPassword(#[from] PasswordError),
     /// The password was typed differently the second time.
@@ -56,28 +56,28 @@ pub enum AccountsError {
     /// There is no such account.
     #[error("there is no such account")]
     NoAccount,
-    /// The address has an account.
-    #[error("the address has an account")]
+    /// The address belongs to an account.
+    #[error("the address already has an account")]
     EmailTaken,
-    /// The account is proved by its key alone.
+    /// Only a key proves the account.
     #[error("the account has no address, and so no password")]
     NoPassword,
-    /// What is to be imported cannot be read.
+    /// The file to import cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     ImportFile {
         /// The file, or `-`.
         path: PathBuf,
-        /// What the system says.
+        /// The operating system's reason.
         source: io::Error,
     },
-    /// Some lines were not imported, each of which was named. The others were.
-    #[error("bad lines: {0}; the others are imported")]
+    /// Some lines were not imported; each was reported. The others were imported.
+    #[error("invalid lines: {0}; the others are imported")]
     BadLines(u64),
 }
 
 impl AccountsError {
-    /// What the process ends with: 1 where it may work another time, 2 where it was started wrongly, 3 where it was refused
-    /// and nothing is changed, 4 where some lines of an import were bad.
+    /// The exit code: 1 if it may work later, 2 for wrong usage, 3 for a refusal that changed nothing, 4 if some lines
+    /// of an import were invalid.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
@@ -104,10 +104,10 @@ impl Job {
         Self { config, command }
     }
 
-    /// Does it. What came of it is written to standard output, bad lines of an import to the error output.
+    /// Runs the command. The result goes to standard output, invalid lines of an import to standard error.
     ///
     /// # Errors
-    /// [`AccountsError`], which names what to mend.
+    /// [`AccountsError`]; its message says what to correct.
     pub fn run(self) -> Result<(), AccountsError> {
         if self.config.database_url.is_in_memory() {
             return Err(AccountsError::InMemory);
@@ -134,7 +134,7 @@ struct Accounts<'a> {
 }
 
 impl Accounts<'_> {
-    // Nothing else runs beside it: it may wait for the terminal, and for the hash of a password.
+    // This process does nothing else, so it may block on the terminal and on password hashing.
     async fn carry_out(&self, command: Command) -> Result<(), AccountsError> {
         match command {
             Command::Create(email) => self.create(&email).await,
@@ -200,7 +200,7 @@ impl Accounts<'_> {
     }
 }
 
-/// One line for scripts: whose account it is, and what became of it.
+/// One line for scripts: the user id, and the outcome.
 fn report(user: UserId, outcome: Administered, done: &str) -> Result<(), AccountsError> {
     let became = match outcome {
         Administered::Done => done,
@@ -212,7 +212,7 @@ fn report(user: UserId, outcome: Administered, done: &str) -> Result<(), Account
     Ok(())
 }
 
-/// What is done is done, whether or not somebody reads of it. False where nobody does.
+/// Prints the text. False if nobody reads it; the command's changes stay either way.
 fn print(text: &str) -> bool {
     io::stdout().write_all(text.as_bytes()).is_ok()
 }

@@ -1,4 +1,4 @@
-//! What can be done to accounts, and how they are named.
+//! The commands on accounts, and how they name an account.
 
 use std::{convert::Infallible, path::PathBuf, str::FromStr};
 
@@ -6,24 +6,24 @@ use aldis_protocol::UserRef;
 
 use crate::email;
 
-/// What is to be done.
+/// A command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Command {
-    /// Make an account with this address, in lower case, and a password from standard input.
+    /// Create an account with this address, in lower case, and a password from standard input.
     Create(String),
-    /// Show all.
+    /// List all accounts.
     List,
-    /// Keep one from signing in, and end its sessions.
+    /// Disable an account and end its sessions.
     Disable(AccountName),
-    /// Let one sign in again.
+    /// Enable an account.
     Enable(AccountName),
-    /// Give one another password, from standard input, and revoke its sign-ins.
+    /// Set a password from standard input, and revoke the sign-ins.
     SetPassword(AccountName),
-    /// Take its second factor away.
+    /// Remove the second factor.
     RemoveTotp(AccountName),
-    /// Revoke its sign-ins, and end its sessions.
+    /// Revoke the sign-ins, and end the sessions.
     Revoke(AccountName),
-    /// Make accounts of addresses and hashes.
+    /// Create accounts from addresses and hashes.
     Import(Source),
 }
 
@@ -36,7 +36,7 @@ pub(crate) enum AccountName {
     User(UserRef),
 }
 
-/// Where lines come from.
+/// The input of an import.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
     /// Standard input, written `-`.
@@ -45,12 +45,12 @@ pub(crate) enum Source {
     File(PathBuf),
 }
 
-/// Why a text names no account.
+/// The text does not name an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an account is named by its email address, its user id or the fingerprint of its identity")]
 pub(crate) struct NoAccountName;
 
-/// Why a text is no address.
+/// The text is not an email address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an address has one @, no blanks or invisible characters, and at most 254 bytes")]
 pub(crate) struct NoAddress;
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_account_is_named_in_three_ways() {
+    fn an_account_has_three_kinds_of_names() {
         let name = |text: &str| text.parse::<AccountName>();
         assert_eq!(name("Ann@Example.test"), Ok(AccountName::Email("ann@example.test".into())));
         let id = "0198c0de-0000-7000-8000-000000000001";

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     clock::{Now, unix_ms_i64},
     link::{Outlet, Ticket},
-    store::{Kept, Marked, NewMessage, NewReceipt, Posted, ReplyTo, StoreError, Which},
+    store::{Marked, NewMessage, NewReceipt, Posted, ReplyTo, StoreError, StoredMeta, Which},
 };
 
 /// A message as a session sends it.
@@ -163,7 +163,7 @@ fn posted_reply(addressee: UserId, posted: Result<Posted, StoreError>) -> Server
     }
 }
 
-fn stored(addressee: UserId, kept: Kept) -> Ack<'static> {
+fn stored(addressee: UserId, kept: StoredMeta) -> Ack<'static> {
     Ack {
         seq: Some(kept.sender_seq),
         message_id: Some(kept.message_id),

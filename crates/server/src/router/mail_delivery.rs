@@ -11,7 +11,9 @@ use super::{
     notices::fresh,
 };
 use crate::link::{Fed, Outlet};
-use crate::store::{Arrival, Durable, Kept, Marked, NewMessage, NewReceipt, Posted, StoredMessage};
+use crate::store::{
+    Durable, Marked, NewMessage, NewReceipt, Posted, SenderReceipt, StoredMessage, StoredMeta,
+};
 
 impl Router {
     /// Hands a message to all devices of its recipient, and to its sender's other ones.
@@ -32,29 +34,29 @@ impl Router {
 
     /// Tells the sender that their messages arrived or were read, and the other devices of the recipient.
     pub(super) fn deliver_receipt(&self, receipt: &Durable<NewReceipt, Marked>) {
-        let Marked::Done(arrivals) = &receipt.answer else { return };
+        let Marked::Done(by_sender) = &receipt.answer else { return };
         let receipt = &receipt.append;
-        for arrival in arrivals {
+        for part in by_sender {
             let others = self.registry.of_user(receipt.user);
             let others = others.into_iter().filter(|other| other.device != receipt.device);
-            self.push_receipt(arrival, arrival.delivered_at_ms, others);
-            if arrival.sender != receipt.user && receipt.may_hear.contains(&arrival.sender) {
-                let senders = self.registry.of_user(arrival.sender);
-                self.push_receipt(arrival, arrival.shown_delivered_at_ms, senders);
+            self.push_receipt(part, part.delivered_at_ms, others);
+            if part.sender != receipt.user && receipt.may_hear.contains(&part.sender) {
+                let senders = self.registry.of_user(part.sender);
+                self.push_receipt(part, part.shown_delivered_at_ms, senders);
             }
         }
     }
 
     fn push_receipt(
         &self,
-        arrival: &Arrival,
+        part: &SenderReceipt,
         delivered_at_ms: i64,
         sessions: impl IntoIterator<Item = Attached<Arc<Outlet>>>,
     ) {
         let frame = Encoded::new(fresh(ServerMessage::Receipt(Receipt {
-            message_ids: arrival.message_ids.clone(),
+            message_ids: part.message_ids.clone(),
             delivered_at: Some(Timestamp::from_ms(delivered_at_ms)),
-            read_at: arrival.read_at_ms.map(Timestamp::from_ms),
+            read_at: part.read_at_ms.map(Timestamp::from_ms),
         })))
         .for_many(&self.shared_bytes);
         for session in sessions {
@@ -65,7 +67,7 @@ impl Router {
     }
 
     /// One of the two mailboxes that a message is in.
-    async fn deliver_copy(&self, message: &NewMessage, kept: Kept, user: UserId) {
+    async fn deliver_copy(&self, message: &NewMessage, kept: StoredMeta, user: UserId) {
         let sessions = self.registry.of_user(user);
         if sessions.is_empty() {
             return;
@@ -79,7 +81,7 @@ impl Router {
     }
 
     /// A message that was kept before. Where the database went away without saying so, nobody has heard of it.
-    async fn deliver_missed(&self, message: &NewMessage, kept: Kept) {
+    async fn deliver_missed(&self, message: &NewMessage, kept: StoredMeta) {
         let copies = [(message.addressee, kept.recipient_seq), (message.sender, kept.sender_seq)];
         for (user, seq) in copies {
             for session in self.registry.of_user(user) {

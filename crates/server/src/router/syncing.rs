@@ -12,7 +12,7 @@ use futures::stream;
 use super::{Part, Reply, Router, mail::failed, mail_delivery::mail};
 use crate::{
     link::{Outlet, Ticket},
-    store::{StoreError, StoredMessage, Submitted, Which},
+    store::{PendingAppend, StoreError, StoredMessage, Which},
 };
 
 /// Messages that are read and handed to the socket at once: 1 MiB at the most.
@@ -128,7 +128,7 @@ impl Streaming {
             return Ok(());
         }
         let receipt = self.router.receipt(&self.session, Which::UpTo(self.last), false).await?;
-        Submitted::by(|reply| self.router.store.mark(receipt, reply)).answer().await.map(drop)
+        PendingAppend::by(|reply| self.router.store.mark(receipt, reply)).answer().await.map(drop)
     }
 }
 
