@@ -4,7 +4,7 @@
 //! follows), `router` (who gets what), `store` (what must survive). Each layer imports only what stands to its right;
 //! HTTP handlers enter at `router`.
 
-pub mod accounts;
+pub mod accounts_cli;
 mod calls;
 mod clock;
 pub mod config;

@@ -1,9 +1,8 @@
-//! Accounts from the terminal: what an operator does to them beside a running server, or without one.
+//! `aldis accounts …`: an operator manages accounts beside a running server, or without one.
 //!
-//! A [`Job`] works on the store alone. What it revokes is a row that every running server reads within two seconds, as
-//! what another server revoked.
+//! The commands work on the store alone. A revocation is a row in the database, and every running server reads it within
+//! two seconds, as it reads the revocations of other nodes.
 
-mod command;
 mod import;
 mod list;
 mod password;
@@ -17,21 +16,13 @@ use aldis_auth::{PasswordError, PasswordHasher};
 use aldis_protocol::{UserId, UserRef};
 use uuid::Uuid;
 
-pub(crate) use self::command::{AccountName, Command, Source, parse_address};
 use crate::{
     clock::unix_ms_i64,
-    config::Config,
+    config::{AccountName, AccountsCommand, AccountsJob},
     store::{AccountCreation, Administered, Store, StoreError, StoreOptions},
 };
 
-/// Something to do to the accounts of one database.
-#[derive(Debug)]
-pub struct Job {
-    config: Config,
-    command: Command,
-}
-
-/// Why a [`Job`] was not done, or not all of it.
+/// Why an [`AccountsJob`] failed, or was done only in part.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AccountsError {
@@ -76,8 +67,8 @@ pub enum AccountsError {
 }
 
 impl AccountsError {
-    /// What the process ends with: 1 where it may work another time, 2 where it was started wrongly, 3 where it was refused
-    /// and nothing is changed, 4 where some lines of an import were bad.
+    /// The exit code of the process: 1 if a retry may work, 2 for wrong usage, 3 if the command was refused and nothing
+    /// changed, 4 if some lines of an import were bad.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
@@ -99,64 +90,58 @@ impl From<StoreError> for AccountsError {
     }
 }
 
-impl Job {
-    pub(crate) const fn new(config: Config, command: Command) -> Self {
-        Self { config, command }
+/// Runs a job. It writes its result to standard output, and bad lines of an import to the error output.
+///
+/// # Errors
+/// [`AccountsError`], which says what to fix.
+pub fn run(job: AccountsJob) -> Result<(), AccountsError> {
+    if job.config.database_url.is_in_memory() {
+        return Err(AccountsError::InMemory);
     }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(AccountsError::Runtime)?.block_on(run_on_store(job))
+}
 
-    /// Does it. What came of it is written to standard output, bad lines of an import to the error output.
-    ///
-    /// # Errors
-    /// [`AccountsError`], which names what to mend.
-    pub fn run(self) -> Result<(), AccountsError> {
-        if self.config.database_url.is_in_memory() {
-            return Err(AccountsError::InMemory);
-        }
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.map_err(AccountsError::Runtime)?.block_on(self.run_on_store())
-    }
-
-    async fn run_on_store(self) -> Result<(), AccountsError> {
-        let Self { config, command } = self;
-        let opened = Store::open(&config.database_url, &StoreOptions::default()).await;
-        let store = opened.map_err(|error| AccountsError::Database(config.database_url.explain(&error)))?;
-        let accounts = Accounts { store: &store, hasher: config.password_hash.hasher() };
-        let done = accounts.carry_out(command).await;
-        store.close().await;
-        done
-    }
+async fn run_on_store(job: AccountsJob) -> Result<(), AccountsError> {
+    let AccountsJob { config, command } = job;
+    let opened = Store::open(&config.database_url, &StoreOptions::default()).await;
+    let store = opened.map_err(|error| AccountsError::Database(config.database_url.explain(&error)))?;
+    let accounts = StoredAccounts { store: &store, hasher: config.password_hash.hasher() };
+    let done = accounts.carry_out(command).await;
+    store.close().await;
+    done
 }
 
 /// The accounts of an open database.
-struct Accounts<'a> {
+struct StoredAccounts<'a> {
     store: &'a Store,
     hasher: PasswordHasher,
 }
 
-impl Accounts<'_> {
-    // Nothing else runs beside it: it may wait for the terminal, and for the hash of a password.
-    async fn carry_out(&self, command: Command) -> Result<(), AccountsError> {
+impl StoredAccounts<'_> {
+    // Nothing else runs on this thread: it may block on the terminal and on a password hash.
+    async fn carry_out(&self, command: AccountsCommand) -> Result<(), AccountsError> {
         match command {
-            Command::Create(email) => self.create(&email).await,
-            Command::List => list::print(self.store).await,
-            Command::Disable(account) => {
+            AccountsCommand::Create(email) => self.create(&email).await,
+            AccountsCommand::List => list::print(self.store).await,
+            AccountsCommand::Disable(account) => {
                 let user = self.find(account).await?;
                 report(user, self.store.disable_account(user, unix_ms_i64()).await?, "disabled")
             }
-            Command::Enable(account) => {
+            AccountsCommand::Enable(account) => {
                 let user = self.find(account).await?;
                 report(user, self.store.enable_account(user).await?, "enabled")
             }
-            Command::SetPassword(account) => self.set_password(account).await,
-            Command::RemoveTotp(account) => {
+            AccountsCommand::SetPassword(account) => self.set_password(account).await,
+            AccountsCommand::RemoveTotp(account) => {
                 let user = self.find(account).await?;
                 report(user, self.store.remove_second_factor(user, unix_ms_i64()).await?, "totp_removed")
             }
-            Command::Revoke(account) => {
+            AccountsCommand::Revoke(account) => {
                 let user = self.find(account).await?;
                 report(user, self.store.sign_out(user, unix_ms_i64()).await?, "signed_out")
             }
-            Command::Import(source) => import::import(self.store, source).await,
+            AccountsCommand::Import(source) => import::import(self.store, source).await,
         }
     }
 
@@ -200,7 +185,7 @@ impl Accounts<'_> {
     }
 }
 
-/// One line for scripts: whose account it is, and what became of it.
+/// Prints one line for scripts: the user id and the outcome.
 fn report(user: UserId, outcome: Administered, done: &str) -> Result<(), AccountsError> {
     let became = match outcome {
         Administered::Done => done,
@@ -212,7 +197,7 @@ fn report(user: UserId, outcome: Administered, done: &str) -> Result<(), Account
     Ok(())
 }
 
-/// What is done is done, whether or not somebody reads of it. False where nobody does.
+/// Prints text. Returns false if nobody reads standard output; the command itself is done either way.
 fn print(text: &str) -> bool {
     io::stdout().write_all(text.as_bytes()).is_ok()
 }

@@ -1,29 +1,37 @@
-//! What can be done to accounts, and how they are named.
+//! What `aldis accounts …` is asked to do, and how it names an account.
 
 use std::{convert::Infallible, path::PathBuf, str::FromStr};
 
 use aldis_protocol::UserRef;
 
+use super::Config;
 use crate::email;
 
-/// What is to be done.
+/// A command for the accounts of one database: `accounts_cli` runs it.
+#[derive(Debug)]
+pub struct AccountsJob {
+    pub(crate) config: Config,
+    pub(crate) command: AccountsCommand,
+}
+
+/// What to do to the accounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Command {
-    /// Make an account with this address, in lower case, and a password from standard input.
+pub(crate) enum AccountsCommand {
+    /// Create an account with this address, in lower case, and a password from standard input.
     Create(String),
-    /// Show all.
+    /// List all accounts.
     List,
-    /// Keep one from signing in, and end its sessions.
+    /// Prevent an account from signing in, and end its sessions.
     Disable(AccountName),
-    /// Let one sign in again.
+    /// Let an account sign in again.
     Enable(AccountName),
-    /// Give one another password, from standard input, and revoke its sign-ins.
+    /// Set a new password, read from standard input, and revoke the account's sign-ins.
     SetPassword(AccountName),
-    /// Take its second factor away.
+    /// Remove the second factor.
     RemoveTotp(AccountName),
-    /// Revoke its sign-ins, and end its sessions.
+    /// Revoke the account's sign-ins, and end its sessions.
     Revoke(AccountName),
-    /// Make accounts of addresses and hashes.
+    /// Create accounts from addresses and password hashes.
     Import(Source),
 }
 
@@ -36,7 +44,7 @@ pub(crate) enum AccountName {
     User(UserRef),
 }
 
-/// Where lines come from.
+/// Where an import reads its lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
     /// Standard input, written `-`.
@@ -45,12 +53,12 @@ pub(crate) enum Source {
     File(PathBuf),
 }
 
-/// Why a text names no account.
+/// The text names no account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an account is named by its email address, its user id or the fingerprint of its identity")]
 pub(crate) struct NoAccountName;
 
-/// Why a text is no address.
+/// The text is not an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an address has one @, no blanks or invisible characters, and at most 254 bytes")]
 pub(crate) struct NoAddress;
@@ -72,7 +80,7 @@ impl FromStr for Source {
     }
 }
 
-/// The address of a new account.
+/// Parses the address of a new account.
 pub(crate) fn parse_address(text: &str) -> Result<String, NoAddress> {
     email::of_new_account(text).ok_or(NoAddress)
 }
