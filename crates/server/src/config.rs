@@ -23,11 +23,6 @@ mod value;
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 pub(crate) use self::accounts::{AccountName, AccountsCommand, Source};
-use self::{
-    environment::Environment,
-    flags::{Asked, Task},
-    layers::{Layer, Settings},
-};
 pub use self::{
     accounts::AccountsJob,
     error::ConfigError,
@@ -35,6 +30,11 @@ pub use self::{
     origin::{AllowedOrigin, InvalidOrigin, Origin},
     place::Place,
     secret::SecretText,
+};
+use self::{
+    environment::Environment,
+    flags::{Asked, Task},
+    layers::{Layer, Settings},
 };
 use crate::store::DatabaseUrl;
 

@@ -4,6 +4,7 @@
 //! follows), `router` (who gets what), `store` (what must survive). Each layer imports only what stands to its right;
 //! HTTP handlers enter at `router`.
 
+mod accounts;
 pub mod accounts_cli;
 mod calls;
 mod clock;
@@ -11,12 +12,15 @@ pub mod config;
 mod drain;
 mod email;
 mod http;
+mod link;
 mod metrics;
 mod node;
 mod rate;
+mod refusal;
 mod router;
 mod server;
 mod session;
+mod shared;
 #[cfg(test)]
 mod simulation;
 pub(crate) mod store;

@@ -7,8 +7,7 @@ use std::{
 };
 
 use aldis_server::{
-    Reloader, Server, StartError, TaskEnded,
-    accounts_cli,
+    Reloader, Server, StartError, TaskEnded, accounts_cli,
     config::{AccountsJob, Config, Loaded, key_file},
     telemetry,
 };

@@ -16,7 +16,7 @@ use crate::{
     metrics::Metrics,
     node::Node,
     rate::{AddressKey, Buckets, FairQueue, Limit, Rate, Ticket},
-    router::Denied,
+    refusal::Denied,
 };
 
 const WRITES: Rate = Rate::per_second(10).in_bursts_of(30);
@@ -106,7 +106,7 @@ pub(super) async fn take_turns(State(node): State<Arc<Node>>, request: Request, 
 
 fn asking(node: &Node, request: &Request) -> Option<Asking> {
     let token = bearer(request.headers()).ok()??;
-    let claims = node.router.check_token(token, Now::read()).ok()?;
+    let claims = node.accounts.check_token(token, Now::read()).ok()?;
     let address = caller_address(&node.config, request.extensions(), request.headers()).ok()?;
     Some(Asking { user: claims.sub, address, writes: !request.method().is_safe() })
 }

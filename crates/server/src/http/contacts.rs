@@ -20,10 +20,7 @@ use super::{
     },
     problem::Problem,
 };
-use crate::{
-    node::Node,
-    router::{Asked, Caller},
-};
+use crate::{accounts::Caller, node::Node, router::Asked};
 
 /// The caller's contacts.
 #[utoipa::path(

@@ -18,12 +18,13 @@ use super::{
     requests::Requests,
 };
 use crate::{
+    accounts::HashCaller,
     clock::Now,
     email,
     metrics::Metrics,
     node::Node,
     rate::{AddressKey, Buckets, Limit, Rate, Slowdown, Wait},
-    router::{Denied, HashCaller},
+    refusal::Denied,
 };
 
 /// What is limited by address.
@@ -137,7 +138,7 @@ impl LoginPair {
         Self { address, typed: Sha256::digest(email::composed(typed)).into() }
     }
 
-    /// As whom the router knows the two together.
+    /// As whom the accounts know the two together.
     pub(super) const fn caller(&self) -> HashCaller {
         HashCaller::Login { address: self.address, typed: self.typed }
     }

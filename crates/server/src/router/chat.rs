@@ -12,7 +12,7 @@ use futures::stream;
 use tokio::task::yield_now;
 
 use super::{
-    Denied, Part, Reply, Router,
+    Part, Reply, Router,
     deliver::{Encoded, deliver_in_order},
     done, error,
     mail::failed,
@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     clock::{Now, unix_ms_i64},
+    refusal::Denied,
     store::{Credential, Durable, NewChat, RoomPage, Said, StoreError, Submitted},
 };
 

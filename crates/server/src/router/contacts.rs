@@ -7,13 +7,18 @@ use aldis_protocol::{
     api::{ContactDecision, ContactList, RequestContact},
 };
 
-use super::{Caller, Denied, Router, accounts::canonical_email, stand_in::stand_in};
+use super::{Router, stand_in::stand_in};
 use crate::{
+    accounts::Caller,
     clock::unix_ms_i64,
+    email,
+    refusal::Denied,
     store::{Decided, NewRequest, Recipients},
 };
 
 const NO_SUCH_USER: Denied = Denied::new(ErrorCode::NotFound, "there is no such user");
+const NO_TARGET: Denied =
+    Denied::new(ErrorCode::BadRequest, "a request is for a user id, a fingerprint or an email address");
 const ONESELF: Denied = Denied::new(ErrorCode::BadRequest, "you cannot be your own contact");
 const TOO_MANY: Denied =
     Denied::new(ErrorCode::Conflict, "you have as many contacts as may be; remove some first");
@@ -35,12 +40,7 @@ impl Asked {
 
     /// Reads a user id, a fingerprint or an address.
     pub(crate) fn parse(text: &str) -> Result<Self, Denied> {
-        text.parse().map(Self::User).or_else(|_| canonical_email(text).map(Self::Address)).map_err(|_| {
-            Denied::new(
-                ErrorCode::BadRequest,
-                "a request is for a user id, a fingerprint or an email address",
-            )
-        })
+        text.parse().map(Self::User).or_else(|_| email::canonical(text).map(Self::Address).ok_or(NO_TARGET))
     }
 }
 
@@ -107,12 +107,12 @@ impl Router {
         }
         let typed = whom.typed_by(from);
         let request = NewRequest { from, to, typed, by_address, label: request.label };
-        let live = self.live_devices(to);
+        let live = self.accounts.notices.live_devices(to);
         let (by, waits_for) = (caller.credential(), Recipients::all_but(&live));
         let is_told = self.store.request_contact(&by, &request, &waits_for, unix_ms_i64()).await;
         self.standing_was_changed(from, to).await;
         if is_told? {
-            self.tell_live(to, request.notice(), &live, &[]).await;
+            self.accounts.notices.tell_live(to, request.notice(), &live, &[]).await;
         }
         Ok(())
     }

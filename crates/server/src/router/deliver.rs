@@ -12,7 +12,7 @@ use super::outlet::{Frame, Outlet, Pushed};
 use crate::metrics::Metrics;
 
 /// A frame for any number of sessions, encoded at most once per codec.
-pub(super) struct Encoded<'a> {
+pub(crate) struct Encoded<'a> {
     frame: ServerFrame<'a>,
     json: OnceLock<Bytes>,
     proto: OnceLock<Bytes>,
@@ -56,7 +56,7 @@ impl Drop for Shared {
 }
 
 impl<'a> Encoded<'a> {
-    pub(super) fn new(frame: ServerFrame<'a>) -> Self {
+    pub(crate) fn new(frame: ServerFrame<'a>) -> Self {
         Self { frame, json: OnceLock::new(), proto: OnceLock::new(), shared: None }
     }
 
@@ -86,7 +86,7 @@ impl<'a> Encoded<'a> {
 
 /// Hands a frame to a session, and says how far it went. A session whose queue is full, or that is over, is as one that
 /// is not there: the former closes itself with 4101 and tells its own client.
-pub(super) fn deliver(target: &Outlet, frame: &Encoded<'_>, metrics: &Metrics) -> Option<AckStatus> {
+pub(crate) fn deliver(target: &Outlet, frame: &Encoded<'_>, metrics: &Metrics) -> Option<AckStatus> {
     status(target.push(frame.for_codec(target.codec)), metrics)
 }
 
@@ -113,7 +113,7 @@ mod tests {
     use aldis_protocol::ServerMessage;
 
     use super::*;
-    use crate::router::notices::fresh;
+    use crate::router::fresh;
 
     #[test]
     fn a_frame_that_many_hold_counts_once_and_until_the_last_lets_go_of_it() {

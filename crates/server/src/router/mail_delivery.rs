@@ -8,7 +8,7 @@ use aldis_registry::Attached;
 use super::{
     Router,
     deliver::{Encoded, status},
-    notices::fresh,
+    fresh,
     outlet::{Fed, Outlet},
 };
 use crate::store::{Arrival, Durable, Kept, Marked, NewMessage, NewReceipt, Posted, StoredMessage};

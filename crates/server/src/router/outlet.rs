@@ -369,7 +369,7 @@ impl Outlet {
     }
 
     /// Whether the session is over, or was told to close.
-    pub(super) fn is_closing(&self) -> bool {
+    pub(crate) fn is_closing(&self) -> bool {
         let queue = self.lock();
         queue.closed || queue.orders.is_closing()
     }
@@ -380,7 +380,7 @@ impl Outlet {
     }
 
     /// The session was proved anew, by what descends from another sign-in, or by a key.
-    pub(super) fn set_family(&self, family: Option<Uuid>) {
+    pub(crate) fn set_family(&self, family: Option<Uuid>) {
         *self.family.lock().unwrap_or_else(PoisonError::into_inner) = family;
     }
 

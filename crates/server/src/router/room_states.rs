@@ -16,7 +16,7 @@ use tokio::{sync::Notify, task::yield_now};
 use super::{
     Router,
     deliver::Encoded,
-    notices::fresh,
+    fresh,
     outlet::{Frame, Outlet},
 };
 use crate::store::StateDocument;

@@ -16,10 +16,9 @@ use aldis_protocol::{
 use aldis_registry::{Departure, Joining, Member, Members, RoomFacts, RoomView, Seat};
 
 use super::{
-    Denied, Reply, Router,
+    Reply, Router,
     deliver::{Encoded, deliver_in_order},
-    done, error,
-    notices::fresh,
+    done, error, fresh,
     outlet::Outlet,
     refused,
     room_replies::RoomRequest,
@@ -28,6 +27,7 @@ use super::{
 };
 use crate::{
     clock::unix_ms_i64,
+    refusal::Denied,
     store::{Credential, NewRoom, RoomCreation, StateDocument, StoreError, Unauthorized},
 };
 

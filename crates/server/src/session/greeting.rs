@@ -16,7 +16,7 @@ use super::{
     resume::ResumeToken,
     wire::{Outgoing, Wire},
 };
-use crate::router::{Identity, Outlet};
+use crate::{accounts::Identity, router::Outlet};
 
 /// What a greeting says about the session.
 pub(super) struct Greeting<'a> {

@@ -17,9 +17,11 @@ use bytes::Bytes;
 
 use super::resume::Claim;
 use crate::{
+    accounts::{KeyProof, TokenProof, shown_factor},
     clock::Now,
     rate::AddressKey,
-    router::{Closing, Denied, KeyProof, TokenProof, shown_factor},
+    refusal::Denied,
+    router::Closing,
 };
 
 /// A connection that came in by a door.

@@ -23,10 +23,12 @@ use super::{
     resume::{Claim, HandOver, ResumeToken, ResumeTokens},
 };
 use crate::{
+    accounts::TokenLife,
     clock::{Now, milliseconds},
     metrics::Metrics,
     rate::Limit,
-    router::{Closing, Denied, Frame, Held, NO_ROOM, Outlet, TokenLife},
+    refusal::Denied,
+    router::{Closing, Frame, Held, NO_ROOM, Outlet},
 };
 
 /// When a client that sent nothing but nonsense may come back, in seconds.

@@ -9,8 +9,9 @@ use aldis_protocol::{
 
 use super::deadlines::{Deadline, Deadlines};
 use crate::{
+    accounts::TokenLife,
     clock::{Now, milliseconds},
-    router::{Closing, TokenLife},
+    router::Closing,
 };
 
 /// A lifetime under three minutes has no minute to spare.

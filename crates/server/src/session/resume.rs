@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::wire::Incoming;
-use crate::router::Identity;
+use crate::accounts::Identity;
 
 /// Names a session and proves that its client was told so. No credential: whoever shows it has proved who he is.
 #[derive(Clone, PartialEq, Eq)]

@@ -360,7 +360,7 @@ impl<W: Wire> Task<W> {
             }
             Step::Ask(asked, message) => self.ask(asked, message, frame.len(), now),
             Step::CheckToken(asked, token) => {
-                let checked = self.router.renew_token(self.outlet(), &token, now);
+                let checked = self.router.accounts.renew_token(self.outlet(), &token, now);
                 match self.live.reauthenticate(asked, checked, now) {
                     Ok(reply) => self.reply(reply),
                     Err(closing) => Flow::Break(Ending::Closed(closing)),
@@ -552,7 +552,7 @@ impl<W: Wire> Task<W> {
             return;
         }
         let HandOver { arriving: Arriving { mut wire, early }, id, identity, claim, .. } = offer;
-        self.router.proved_again(self.outlet(), &identity);
+        self.router.accounts.proved_again(self.outlet(), &identity);
         let next = greeting::resume_token(self.outlet().session);
         let missed = self.live.resume(claim, &next, identity.token, Now::read());
         let greeting = Greeting::resumed(&self.live, &next, id, missed.len());

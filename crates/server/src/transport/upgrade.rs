@@ -79,7 +79,7 @@ impl Arrived {
         let codec = offered_codec(headers);
         let arrival = self.arrival(&request, address, codec)?;
         if self.door == Door::Api {
-            credentials::check_token(&arrival.credentials, &self.node.router, Now::read()).await?;
+            credentials::check_token(&arrival.credentials, &self.node.accounts, Now::read()).await?;
         }
         let place = self.place(address)?;
         let Some(on_upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {

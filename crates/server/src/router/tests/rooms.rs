@@ -14,8 +14,9 @@ use serde_json::Value;
 
 use super::{Node, code};
 use crate::{
+    accounts::Caller,
     clock::Now,
-    router::{Caller, Outlet, Reply, Taken},
+    router::{Outlet, Reply, Taken},
     store::{Revisions, StateChange},
 };
 

@@ -14,8 +14,9 @@ use super::{
     stage::{Client, Stage, close, open_store, router_over, settle},
 };
 use crate::{
+    accounts::TokenLife,
     clock::{Now, unix_ms_i64},
-    router::{Outlet, Reply, TokenLife, new_session_id},
+    router::{Outlet, Reply, new_session_id},
     session::{
         handshake::{Arrival, Credentials},
         memory::relieve,

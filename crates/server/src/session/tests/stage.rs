@@ -23,9 +23,10 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::{
+    accounts::{Identity, TokenLife},
     clock::{Now, next_in_order},
     config::{Config, Loaded},
-    router::{Admission, Identity, Outlet, Reply, Router, Taken, TokenLife, new_session_id},
+    router::{Admission, Outlet, Reply, Router, Taken, new_session_id},
     session::{
         enter::{Proved, admit, enter},
         handshake::Arrival,
@@ -49,7 +50,7 @@ pub(in crate::session) fn router() -> Arc<Router> {
 
 /// A router over a database, on which everybody may write to everybody.
 pub(super) fn router_over(store: Arc<Store>) -> Arc<Router> {
-    Arc::new(Router::new(&config(), &KeyRing::new(RootKey::new([7; 32])), store).unwrap())
+    Router::over(&config(), &KeyRing::new(RootKey::new([7; 32])), store)
 }
 
 /// An empty database in memory. Its threads know nothing of a time that stands still.

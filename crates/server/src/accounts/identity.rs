@@ -1,19 +1,16 @@
 //! Who somebody is: the handshake's questions, answered from the keys, the tokens and the store.
 
 use aldis_auth::{Claims, PublicKey, SecondFactor};
-use aldis_protocol::{AlertKind, DeviceId, ErrorCode, Fingerprint, PendingRotation, UserId};
+use aldis_protocol::{AlertKind, DeviceId, ErrorCode, Fingerprint, UserId};
 use uuid::Uuid;
 
-use super::{
-    FactorDue, Router, notices::device_alert, rotation::PROVISIONAL, sessions::STEP_UP_REQUIRED,
-    tokens::REVOKED, totp::FACTOR_REQUIRED,
-};
+use super::{Accounts, FactorDue, notices::device_alert};
 use crate::{
-    calls::NotCompleted,
     clock::{Now, unix_ms_i64},
     config::Registration,
-    rate::{AddressKey, Limit, Occasional, Wait},
-    store::{self, Credential, DeviceOwner, IdentityCreation, NewDevice, StoreError, Unauthorized},
+    rate::AddressKey,
+    refusal::{ACCOUNT_DELETED, DISABLED, Denied},
+    store::{self, Credential, DeviceOwner, IdentityCreation, NewDevice},
 };
 
 /// A token, shown for a device.
@@ -59,92 +56,16 @@ pub(crate) struct TokenLife {
     pub(crate) expires_ms: u64,
 }
 
-/// Why a proof is refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Denied {
-    pub(crate) code: ErrorCode,
-    pub(crate) message: &'static str,
-    pub(crate) rotation: Option<PendingRotation>,
-    /// When to try again, in seconds, where that is known.
-    pub(crate) retry_after: Option<u64>,
-    /// The limit that refused it, where `ALDIS_RATE_LIMITS` lifts that.
-    pub(crate) limit: Option<Limit>,
-}
-
 impl TokenLife {
     pub(crate) const fn of(claims: &Claims) -> Self {
         Self { issued_ms: claims.iat.saturating_mul(1000), expires_ms: claims.exp.saturating_mul(1000) }
     }
 }
 
-impl Denied {
-    pub(crate) const fn new(code: ErrorCode, message: &'static str) -> Self {
-        Self { code, message, rotation: None, retry_after: None, limit: None }
-    }
-
-    pub(crate) const fn rate_limited(limit: Limit, message: &'static str, wait: Wait) -> Self {
-        Self {
-            retry_after: Some(wait.seconds()),
-            limit: Some(limit),
-            ..Self::new(ErrorCode::RateLimited, message)
-        }
-    }
-}
-
-impl From<NotCompleted> for Denied {
-    fn from(error: NotCompleted) -> Self {
-        match error {
-            NotCompleted::Overloaded => {
-                Self::new(ErrorCode::Overloaded, "too many calls are under way; try again")
-            }
-            NotCompleted::Panicked => Self::new(ErrorCode::Internal, "the server failed"),
-        }
-    }
-}
-
-impl From<StoreError> for Denied {
-    fn from(error: StoreError) -> Self {
-        if let StoreError::Unauthorized(unauthorized) = error {
-            return unauthorized.into();
-        }
-        if matches!(error, StoreError::Overloaded) {
-            return Self {
-                retry_after: Some(1),
-                ..Self::new(ErrorCode::Unavailable, "too much waits for the database; try again")
-            };
-        }
-        static FAILED: Occasional = Occasional::new();
-        if let Some(left_out) = FAILED.pass(Now::tick()) {
-            tracing::warn!(error = error.with_causes(), left_out, "the store failed");
-        }
-        if error.is_retryable() {
-            Self::new(ErrorCode::Unavailable, "the database is away; try again")
-        } else {
-            Self::new(ErrorCode::Internal, "the server failed")
-        }
-    }
-}
-
-impl From<Unauthorized> for Denied {
-    fn from(unauthorized: Unauthorized) -> Self {
-        match unauthorized {
-            Unauthorized::NoAccount => ACCOUNT_DELETED,
-            Unauthorized::Disabled => DISABLED,
-            Unauthorized::Revoked => REVOKED,
-            Unauthorized::StepUpRequired => STEP_UP_REQUIRED,
-            Unauthorized::FactorRequired => FACTOR_REQUIRED,
-            Unauthorized::Provisional => PROVISIONAL,
-        }
-    }
-}
-
 pub(super) const UNKNOWN_DEVICE: Denied =
     Denied::new(ErrorCode::UnknownDevice, "the device is not registered to this user; register it first");
 
-pub(super) const DISABLED: Denied = Denied::new(ErrorCode::Forbidden, "the account is disabled");
-pub(super) const ACCOUNT_DELETED: Denied = Denied::new(ErrorCode::Revoked, "the account was deleted");
-
-impl Router {
+impl Accounts {
     /// Who shows this token, and on which device.
     pub(crate) async fn prove_by_token(&self, proof: TokenProof, now: Now) -> Result<Identity, Denied> {
         let proved_at = self.revocations.last();
@@ -291,7 +212,9 @@ impl Router {
         };
         match self.register_within_limit(credential, &new, now_ms).await? {
             store::Registration::Registered => {
-                self.notify(credential.user, device_alert(AlertKind::DeviceAdded, device), &[device]).await;
+                self.notices
+                    .notify(credential.user, device_alert(AlertKind::DeviceAdded, device), &[device])
+                    .await;
                 Ok(())
             }
             store::Registration::Unchanged => Ok(()),

@@ -8,7 +8,7 @@ use std::{
 
 use aldis_protocol::{DeviceId, UserId};
 
-use super::Router;
+use super::Accounts;
 use crate::clock::unix_ms_i64;
 
 /// Devices, and users, that may wait to be written down; of more, the time is known no better than before.
@@ -16,7 +16,7 @@ const LIMIT: usize = 65_536;
 
 /// What was not written down yet.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     devices: Mutex<Times<DeviceId>>,
     users: Mutex<Times<UserId>>,
 }
@@ -30,24 +30,24 @@ struct Times<K> {
 
 impl Seen {
     /// A device is connected now, or was until now.
-    pub(super) fn note(&self, device: &DeviceId) {
+    pub(crate) fn note(&self, device: &DeviceId) {
         if !device.is_ephemeral() {
             lock(&self.devices).note(device.clone(), unix_ms_i64());
         }
     }
 
     /// A user shows themselves at this time, or did until then.
-    pub(super) fn note_user(&self, user: UserId, at_ms: i64) {
+    pub(crate) fn note_user(&self, user: UserId, at_ms: i64) {
         lock(&self.users).note(user, at_ms);
     }
 
     /// When a device was last connected, where that is not written down yet.
-    pub(super) fn of_device(&self, device: &DeviceId) -> Option<i64> {
+    pub(crate) fn of_device(&self, device: &DeviceId) -> Option<i64> {
         lock(&self.devices).of(device)
     }
 
     /// When a user was last seen, where that is not written down yet.
-    pub(super) fn of_user(&self, user: UserId) -> Option<i64> {
+    pub(crate) fn of_user(&self, user: UserId) -> Option<i64> {
         lock(&self.users).of(&user)
     }
 }
@@ -96,7 +96,7 @@ fn lock<K>(times: &Mutex<Times<K>>) -> MutexGuard<'_, Times<K>> {
     times.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Router {
+impl Accounts {
     /// Writes down when devices were last connected, and users last seen.
     pub(crate) async fn write_seen(&self) {
         let seen: Vec<_> = lock(&self.seen.devices).begin_writing().into_iter().collect();

@@ -1,15 +1,16 @@
 use std::sync::Arc;
 
-use aldis_auth::{Claims, KeyRing, RootKey, SecretKey};
-use aldis_protocol::{Alert, AlertKind, Codec, ErrorCode};
+use aldis_auth::{Claims, SecretKey};
+use aldis_protocol::{Alert, AlertKind, Codec, ErrorCode, SessionId};
 use uuid::Uuid;
 
 use super::*;
 use crate::{
+    accounts::{Identity as Proved, KeyProof, TokenProof, tests::Node},
     clock::unix_ms_i64,
-    config::{Config, Loaded},
-    router::{Denied, Identity as Proved, KeyProof, Outlet, TokenProof, new_session_id},
-    store::{self, Credential, NewDevice, Notice, Recipients, Store, StoreOptions},
+    link::Outlet,
+    refusal::Denied,
+    store::{self, Credential, NewDevice, Notice, Recipients},
 };
 
 const USER: UserId = UserId::new(Uuid::from_u128(1));
@@ -134,22 +135,14 @@ fn no_more_is_remembered_than_there_is_room_for() {
     assert!(known.accounts.len() < LIMIT && known.by_device.is_empty());
 }
 
-/// A node whose database can be closed under it.
-struct Node {
-    router: Router,
+/// A node that knows what was revoked so far, and whose database can be closed under it.
+async fn started() -> Node {
+    let node = Node::start().await;
+    node.accounts.recall_revocations().await.unwrap();
+    node
 }
 
 impl Node {
-    async fn start() -> Self {
-        let arguments = ["aldis", "--database-url", "sqlite::memory:"].map(Into::into);
-        let Loaded::Run(config) = Config::load(arguments, []).unwrap() else { unreachable!() };
-        let config: Config = *config;
-        let store = Store::open(&config.database_url, &StoreOptions::default()).await.unwrap();
-        let router = Router::new(&config, &KeyRing::new(RootKey::new([7; 32])), Arc::new(store)).unwrap();
-        router.recall_revocations().await.unwrap();
-        Self { router }
-    }
-
     async fn device(&self, user_id: UserId, device: &str, pubkey: Option<[u8; 32]>) -> DeviceId {
         let device_id = id(device);
         let now_ms = unix_ms_i64();
@@ -161,7 +154,7 @@ impl Node {
             signature: None,
         };
         let registration =
-            self.router.store.register_device(&Credential::session(user_id), &new, now_ms).await.unwrap();
+            self.accounts.store.register_device(&Credential::session(user_id), &new, now_ms).await.unwrap();
         assert_eq!(registration, store::Registration::Registered);
         device_id
     }
@@ -178,19 +171,19 @@ impl Node {
             exp: now_s + 900,
             auth_time: now_s,
         };
-        self.router.tokens.mint(&claims).unwrap()
+        self.accounts.tokens.mint(&claims).unwrap()
     }
 
     /// Asks for all that a connect asks for.
     async fn connects(&self, shown: &Shown, now: Now) -> Result<Proved, Denied> {
         let identity = match shown.clone() {
             Shown::Token(token, device_id) => {
-                self.router.prove_by_token(TokenProof { token, device_id }, now).await?
+                self.accounts.prove_by_token(TokenProof { token, device_id }, now).await?
             }
             Shown::Key(key, device_id) => {
                 let proof = KeyProof { key: key.public_key(), device_id, factor: None };
                 let proved = self
-                    .router
+                    .accounts
                     .prove_by_key(proof, std::net::IpAddr::from([192, 0, 2, 1]).into(), now)
                     .await?;
                 assert!(proved.due.is_none());
@@ -198,8 +191,9 @@ impl Node {
             }
         };
         let Proved { user, device, fingerprint, family, .. } = identity.clone();
-        let outlet = Outlet::new(new_session_id(), user, device, fingerprint, family, Codec::Json);
-        self.router.tell_waiting(&outlet).await;
+        let outlet =
+            Outlet::new(SessionId::new(Uuid::now_v7()), user, device, fingerprint, family, Codec::Json);
+        self.accounts.notices.tell_waiting(&outlet).await;
         Ok(identity)
     }
 }
@@ -216,7 +210,7 @@ fn key(byte: u8) -> Arc<SecretKey> {
 
 #[tokio::test]
 async fn a_connect_of_somebody_known_costs_no_query() {
-    let node = Node::start().await;
+    let node = started().await;
     let now = Now::read();
     let identity = node.connects(&Shown::Key(key(1), None), now).await.unwrap();
     let user = identity.user;
@@ -224,7 +218,7 @@ async fn a_connect_of_somebody_known_costs_no_query() {
     let tablet = node.device(user, "tablet", None).await;
     let refused = node.connects(&Shown::Token(node.token(OTHER, now), None), now).await;
     assert_eq!(refused.unwrap_err().code, ErrorCode::InvalidToken, "a token of nobody");
-    node.router.store.create_account(OTHER, "other@example.org", "hash", unix_ms_i64()).await.unwrap();
+    node.accounts.store.create_account(OTHER, "other@example.org", "hash", unix_ms_i64()).await.unwrap();
     let shown = [
         Shown::Token(node.token(user, now), None),
         Shown::Token(node.token(OTHER, now), None),
@@ -238,38 +232,38 @@ async fn a_connect_of_somebody_known_costs_no_query() {
     for shown in &shown {
         first.push(node.connects(shown, now).await.unwrap());
     }
-    node.router.store.close().await;
+    node.accounts.store.close().await;
     for (shown, first) in shown.iter().zip(first) {
         let again = node.connects(shown, now).await.unwrap();
         assert_eq!((again.user, again.fingerprint), (first.user, first.fingerprint));
         assert!(again.device == first.device || again.device.is_ephemeral());
     }
     for device in [&phone, &tablet] {
-        assert!(node.router.known.nothing_waits(user, device, now), "{device}");
+        assert!(node.accounts.known.nothing_waits(user, device, now), "{device}");
     }
     assert!(node.connects(&Shown::Key(key(3), None), now).await.is_err(), "a stranger is asked about");
 }
 
 #[tokio::test]
 async fn a_change_by_anybody_is_read_and_forgotten() {
-    let node = Node::start().await;
+    let node = started().await;
     let now = Now::read();
-    let store = &node.router.store;
+    let store = &node.accounts.store;
     let user = node.connects(&Shown::Key(key(1), None), now).await.unwrap().user;
     let phone = node.device(user, "phone", None).await;
     let by_key = Shown::Key(key(1), Some(phone.clone()));
 
     let known = async || {
         node.connects(&by_key, now).await.unwrap();
-        assert!(node.router.known.nothing_waits(user, &phone, now));
+        assert!(node.accounts.known.nothing_waits(user, &phone, now));
     };
     let is_forgotten = async |what: &str| {
-        node.router.read_revocations().await.unwrap();
-        assert!(node.router.known.account(user, now, |_| Some(())).is_none(), "{what}");
+        node.accounts.read_revocations().await.unwrap();
+        assert!(node.accounts.known.account(user, now, |_| Some(())).is_none(), "{what}");
     };
     known().await;
-    node.router.read_revocations().await.unwrap();
-    assert!(node.router.known.nothing_waits(user, &phone, now), "nothing has changed");
+    node.accounts.read_revocations().await.unwrap();
+    assert!(node.accounts.known.nothing_waits(user, &phone, now), "nothing has changed");
 
     let alert = Alert {
         kind: AlertKind::TotpChanged,

@@ -8,8 +8,7 @@ use aldis_protocol::{
 use uuid::Uuid;
 
 use super::{
-    Denied, Router,
-    identity::{ACCOUNT_DELETED, DISABLED},
+    Accounts,
     passwords::{HashCaller, Leave},
     tokens::Login,
     totp::shown_factor,
@@ -19,6 +18,7 @@ use crate::{
     config::Registration,
     email,
     rate::AddressKey,
+    refusal::{ACCOUNT_DELETED, DISABLED, Denied},
     store::{AccountCreation, LoginProof},
 };
 
@@ -69,7 +69,7 @@ struct Attempt<'a> {
     factor: Option<&'a SecondFactor>,
 }
 
-impl Router {
+impl Accounts {
     /// Makes an account with an address and a password.
     pub(crate) async fn register(
         &self,
@@ -269,9 +269,4 @@ pub(super) fn parse_key(bytes: &[u8; 32]) -> Result<PublicKey, Denied> {
     PublicKey::from_bytes(bytes).map_err(|_| {
         Denied::new(ErrorCode::InvalidKey, "this is no Ed25519 key, or one that everybody can sign for")
     })
-}
-
-/// The address of an account in lower case, if it is one.
-pub(super) fn canonical_email(text: &str) -> Result<String, Denied> {
-    email::canonical(text).ok_or(BAD_EMAIL)
 }

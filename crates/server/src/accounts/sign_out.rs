@@ -1,18 +1,15 @@
-//! Signing out, and what only somebody may do who proved a moment ago who he is.
+//! A signed-in user signs out, changes their password, or deletes their account.
 
 use aldis_protocol::{AlertKind, DeviceId, ErrorCode, api::ChangePasswordRequest};
 
-use super::{Caller, Denied, Outlet, Router, passwords::HashCaller};
+use super::{Accounts, Caller, passwords::HashCaller};
 use crate::{
     clock::{Now, unix_ms_i64},
-    store::{Credential, Notice, PasswordChange},
+    link::Outlet,
+    refusal::Denied,
+    store::{Notice, PasswordChange},
 };
 
-/// How long a login counts as of now, in seconds.
-const STEP_UP_SECONDS: u64 = 5 * 60;
-
-pub(super) const STEP_UP_REQUIRED: Denied =
-    Denied::new(ErrorCode::StepUpRequired, "this needs a login of the last five minutes; sign in again");
 const WRONG_PASSWORD: Denied = Denied::new(ErrorCode::InvalidCredentials, "`old_password` is wrong");
 const BAD_PASSWORD: Denied = Denied::new(
     ErrorCode::BadRequest,
@@ -26,24 +23,7 @@ const PASSWORD_CHANGED: Denied =
     Denied::new(ErrorCode::Conflict, "the password was changed at the same time; look which one it is now");
 const PASSWORD_CHANGED_ALERT: Notice = Notice::of_account(AlertKind::PasswordChanged);
 
-impl Caller {
-    /// What the caller's changes are asked with.
-    pub(super) fn credential(&self) -> Credential {
-        Credential::token(self.user, self.family, self.device.clone())
-    }
-
-    /// The same, if the caller signed in a moment ago. What makes a stolen token a lasting credential asks for it.
-    pub(super) fn step_up(&self, now: Now) -> Result<Credential, Denied> {
-        let since_login = (now.unix_ms / 1000).saturating_sub(self.auth_time);
-        if since_login <= STEP_UP_SECONDS {
-            Ok(Credential::recent_login(self.user, self.family, self.device.clone()))
-        } else {
-            Err(STEP_UP_REQUIRED)
-        }
-    }
-}
-
-impl Router {
+impl Accounts {
     /// Signs the caller out, here or everywhere.
     pub(crate) async fn logout(&self, caller: &Caller, everywhere: bool) -> Result<(), Denied> {
         self.store.revoke_families(&caller.credential(), everywhere, unix_ms_i64()).await?;
@@ -84,7 +64,7 @@ impl Router {
         let own: Vec<&DeviceId> = caller.device.iter().collect();
         // What a key has proved goes on, with the caller's own sign-in.
         let ends = |outlet: &Outlet| outlet.family().is_some_and(|family| family != caller.family);
-        self.notify_around(caller.user, PASSWORD_CHANGED_ALERT, &own, ends).await;
+        self.notices.notify_around(caller.user, PASSWORD_CHANGED_ALERT, &own, ends).await;
         Ok(())
     }
 

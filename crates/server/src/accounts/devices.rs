@@ -8,9 +8,10 @@ use aldis_protocol::{
     statement::DeviceStatement,
 };
 
-use super::{Caller, Denied, Router, accounts::parse_key, notices::device_alert};
+use super::{Accounts, Caller, notices::device_alert, sign_in::parse_key};
 use crate::{
     clock::{Now, unix_ms_i64},
+    refusal::Denied,
     store::{self, NewDevice, Registration},
 };
 
@@ -22,7 +23,7 @@ const ID_TAKEN: Denied = Denied::new(
     "the device id is taken, or yours with another key; remove it first or take another",
 );
 
-impl Router {
+impl Accounts {
     /// Registers a device of the caller's, whose key then signs in without a second factor: so it needs a login of a
     /// moment ago. The answer says whether it is new.
     pub(crate) async fn register_device(
@@ -82,7 +83,7 @@ impl Router {
     /// Alerts every device but the caller's and the one it is about.
     async fn alert_of_device(&self, caller: &Caller, kind: AlertKind, device: &DeviceId) {
         let except: Vec<&DeviceId> = caller.device.iter().chain([device]).collect();
-        self.notify(caller.user, device_alert(kind, device), &except).await;
+        self.notices.notify(caller.user, device_alert(kind, device), &except).await;
     }
 
     async fn check_statement(&self, caller: &Caller, request: &RegisterDevice) -> Result<(), Denied> {

@@ -12,11 +12,12 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Denied, Router};
+use super::Accounts;
 use crate::{
     email,
     metrics::Metrics,
     rate::{AddressKey, Limit, Placed, Places},
+    refusal::Denied,
     store::StoreError,
 };
 
@@ -154,7 +155,7 @@ impl Passwords {
     }
 }
 
-impl Router {
+impl Accounts {
     /// Counts the kinds of stored hashes anew, so that an address without an account costs what some account costs.
     pub(crate) async fn count_hash_kinds(&self) -> Result<(), StoreError> {
         let shares = Arc::new(HashShares::new(self.store.hash_kinds().await?));

@@ -3,8 +3,11 @@
 
 use std::{mem, sync::Arc};
 
-use super::{Router, outlet::Outlet};
-use crate::store::{EndedRotation, StoreError};
+use super::Accounts;
+use crate::{
+    link::Outlet,
+    store::{EndedRotation, StoreError},
+};
 
 /// How many are read at a time. Of more that end in the same millisecond, the rest is told at the next connect.
 const BATCH: i64 = 500;
@@ -24,7 +27,7 @@ impl RotationEnds {
     }
 }
 
-impl Router {
+impl Accounts {
     /// Tells the live devices of this node which rotations' windows have ended since the last time.
     pub(crate) async fn tell_rotation_ends(
         &self,
@@ -40,18 +43,22 @@ impl Router {
             ends.until_ms = ended.last().filter(|_| !is_all).map_or(now_ms, |rotation| rotation.ended_at_ms);
         }
         for outlet in mem::take(&mut ends.due) {
-            if self.session(outlet.user, outlet.session).is_none() {
+            if !self.has_session(&outlet) {
                 // It is over: what waits is there for the next one.
             } else if outlet.is_detached() {
                 ends.due.push(outlet);
             } else {
-                self.tell_waiting(&outlet).await;
+                self.notices.tell_waiting(&outlet).await;
             }
         }
         Ok(())
     }
 
-    /// Nothing waits for an ephemeral device, so it is told here and now.
+    fn has_session(&self, outlet: &Outlet) -> bool {
+        self.registry.of_user(outlet.user).iter().any(|attached| attached.session == outlet.session)
+    }
+
+    /// Nothing waits for an ephemeral device, so it is told at once.
     async fn collect_due(&self, rotation: &EndedRotation, due: &mut Vec<Arc<Outlet>>) {
         let sessions = self.registry.of_user(rotation.user_id).into_iter().map(|attached| attached.handle);
         let (ephemeral, registered): (Vec<_>, Vec<_>) =
@@ -61,7 +68,9 @@ impl Router {
             return;
         }
         match self.store.rotation_end(rotation).await {
-            Ok(Some(notice)) => ephemeral.iter().for_each(|outlet| self.push(outlet, notice.clone().into())),
+            Ok(Some(notice)) => {
+                ephemeral.iter().for_each(|outlet| self.notices.push(outlet, notice.clone().into()))
+            }
             Ok(None) => {}
             Err(error) => {
                 tracing::warn!(%error, "cannot read a rotation; sessions without a device miss its end");

@@ -2,36 +2,23 @@
 
 use std::time::Duration;
 
-use aldis_auth::{Claims, RefreshToken, TokenError};
+use aldis_auth::{Claims, KeyRing, RefreshToken, RootKey, SecretKey, TokenError, TokenKeys};
 use aldis_protocol::{
     AlertKind, DeviceId, ErrorCode, Fingerprint, UserId,
     api::{JsonWebKey, JsonWebKeySet, TokenResponse, TokenType},
+    binary,
 };
 use rand::RngExt;
 use uuid::Uuid;
 
-use super::{
-    Denied, Outlet, Router, TokenLife,
-    identity::{DISABLED, UNKNOWN_DEVICE},
-    revocations::Standing,
-    totp::FACTOR_REQUIRED,
-};
+use super::{Accounts, Caller, TokenLife, identity::UNKNOWN_DEVICE, revocations::Standing};
 use crate::{
     clock::{Now, unix_ms_i64},
+    config::{Config, Origin, TokenAlgorithm},
+    link::Outlet,
+    refusal::{DISABLED, Denied, FACTOR_REQUIRED, REVOKED},
     store::{FamilyCreation, LoginProof, NewFamily, Notice, REFRESH_IDLE_MS, RefreshFamily, RefreshUse},
 };
-
-/// Who calls over HTTP, by a token that was checked.
-#[derive(Debug, Clone)]
-pub(crate) struct Caller {
-    pub(crate) user: UserId,
-    /// The sign-in that the token descends from.
-    pub(crate) family: Uuid,
-    /// When the user last proved who they are, by a password or an identity's key, in Unix seconds.
-    pub(crate) auth_time: u64,
-    /// The device that the token is bound to.
-    pub(crate) device: Option<DeviceId>,
-}
 
 /// A login, about to begin a family of tokens.
 pub(super) struct Login<'a> {
@@ -43,7 +30,14 @@ pub(super) struct Login<'a> {
     pub(super) second_factor: bool,
 }
 
-pub(super) const REVOKED: Denied = Denied::new(ErrorCode::Revoked, "the session was revoked; sign in again");
+/// Why accounts cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[error("SECRET_KEY is too short; it needs at least 32 bytes")]
+pub(crate) struct SecretKeyTooShort;
+
+/// The issuer of a server that knows no public name of its own.
+const NAMELESS_ISSUER: &str = "aldis";
+
 pub(super) const INVALID_TOKEN: Denied =
     Denied::new(ErrorCode::InvalidToken, "the token is not valid; sign in again");
 const EXPIRED_TOKEN: Denied = Denied::new(ErrorCode::ExpiredToken, "the token has expired; refresh it");
@@ -51,7 +45,7 @@ const REFRESH_REUSED_ALERT: Notice = Notice::of_account(AlertKind::RefreshReused
 const INVALID_REFRESH: Denied =
     Denied::new(ErrorCode::InvalidToken, "the refresh token is not valid; sign in again");
 
-impl Router {
+impl Accounts {
     /// Who shows this token over HTTP.
     pub(crate) async fn caller(&self, token: &str, now: Now) -> Result<Caller, Denied> {
         let claims = self.check_token(token, now)?;
@@ -179,7 +173,7 @@ impl Router {
         tracing::warn!(user = %family.user_id, family = %family.family_id, "a refresh token was used twice");
         self.revoked().await;
         let ends = |outlet: &Outlet| outlet.family() == Some(family.family_id);
-        self.notify_around(family.user_id, REFRESH_REUSED_ALERT, &[], ends).await;
+        self.notices.notify_around(family.user_id, REFRESH_REUSED_ALERT, &[], ends).await;
         Denied::new(ErrorCode::RefreshReused, "the refresh token was used before; sign in again")
     }
 
@@ -218,5 +212,33 @@ fn claims(family: &RefreshFamily, lifetime: Duration, now: Now) -> Claims {
         nbf: now_s,
         exp: (now_s + lifetime.as_secs()).min(family_ends_s),
         auth_time: u64::try_from(family.auth_time_ms).unwrap_or_default() / 1000,
+    }
+}
+
+pub(super) fn keys(config: &Config, ring: &KeyRing) -> Result<TokenKeys, SecretKeyTooShort> {
+    let keys = keys_of(config, ring.current())?;
+    if config.algorithm == TokenAlgorithm::Hs256 && config.secret_key.is_some() {
+        // This one key does not come from the ring.
+        return Ok(keys);
+    }
+    ring.iter().skip(1).try_fold(keys, |keys, older| Ok(keys.with_retired(keys_of(config, older)?)))
+}
+
+/// A token names this server as its issuer and audience, so two servers with the same secret do not accept each other's
+/// tokens.
+fn keys_of(config: &Config, root: &RootKey) -> Result<TokenKeys, SecretKeyTooShort> {
+    let issuer = config.public_origin.as_ref().map_or(NAMELESS_ISSUER, Origin::as_str);
+    match (config.algorithm, &config.secret_key) {
+        (TokenAlgorithm::EdDsa, _) => {
+            let secret = SecretKey::from_bytes(root.sub_key("access-tokens-eddsa").as_bytes());
+            Ok(TokenKeys::eddsa(&secret, issuer, issuer))
+        }
+        (TokenAlgorithm::Hs256, Some(secret)) => {
+            TokenKeys::hs256(secret.expose(), issuer, issuer).map_err(|_| SecretKeyTooShort)
+        }
+        (TokenAlgorithm::Hs256, None) => {
+            let secret = binary::encode(root.sub_key("access-tokens-hs256").as_bytes());
+            TokenKeys::hs256(&secret, issuer, issuer).map_err(|_| SecretKeyTooShort)
+        }
     }
 }

@@ -11,9 +11,10 @@ use aldis_auth::Claims;
 use aldis_protocol::{CloseCode, DeviceId, UserId};
 use uuid::Uuid;
 
-use super::{Closing, Identity, Outlet, Router};
+use super::{Accounts, Identity};
 use crate::{
     clock::{Now, milliseconds, unix_ms_i64},
+    link::{Closing, Outlet},
     store::{KEPT_PER_USER, NumberedRevocation, Revocation, StoreError},
 };
 
@@ -216,7 +217,7 @@ impl Known {
     }
 }
 
-impl Router {
+impl Accounts {
     /// Learns, before the node serves anybody, what was revoked while tokens lived that may still be shown.
     pub(crate) async fn recall_revocations(&self) -> Result<(), StoreError> {
         // A clock that is ahead must not leave any out.
@@ -281,7 +282,7 @@ impl Router {
         for account in &changed {
             self.known.forget(account.user);
             // Who connects from here on asks what waits for him; who is here already is told.
-            self.untold.add(account.user, &self.registry);
+            self.notices.may_wait_for(account.user);
         }
         changed.last().into_iter().for_each(|last| self.known.read_up_to(last.number));
         Ok(is_whole_batch(changed.len()))
@@ -302,25 +303,22 @@ impl Router {
     }
 
     /// Ends a session that was proved when no later revocation than this was known, if one has come since.
-    pub(super) fn end_if_revoked_since(&self, number: i64, outlet: &Outlet) {
+    pub(crate) fn end_if_revoked_since(&self, number: i64, outlet: &Outlet) {
         if let Some(closing) = self.revocations.since(number, outlet) {
             outlet.close_with(closing);
         }
     }
 
     fn carry_out(&self, revocation: &Revocation) {
-        if let Revocation::AccountDeleted { user } = revocation {
-            for room in self.registry.rooms_owned_by(*user) {
-                self.close_room(&room);
-            }
+        if let Revocation::AccountDeleted { user } = revocation
+            && let Some(end) = self.on_deletion.get()
+        {
+            end(*user);
         }
         for attached in self.registry.of_user(revocation.user()) {
             if let Some(closing) = closing(revocation, &attached.handle) {
                 attached.handle.close_with(closing);
             }
-        }
-        if let Revocation::AccountDeleted { user } = revocation {
-            self.hide_for_good(*user);
         }
     }
 }

@@ -9,9 +9,10 @@ use aldis_protocol::{
     },
 };
 
-use super::{Caller, Denied, Router, accounts::ShownKey};
+use super::{Accounts, Caller, sign_in::ShownKey};
 use crate::{
     clock::{Now, unix_ms_i64},
+    refusal::{Denied, PROVISIONAL},
     store::{self, ChainChange, IdentityLink, Notice},
 };
 
@@ -34,11 +35,6 @@ const KEY_IN_USE: Denied =
 const TOO_MANY_ROTATIONS: Denied =
     Denied::new(ErrorCode::RateLimited, "an identity has three rotations a day; try again tomorrow");
 const REPLACED: Denied = Denied::new(ErrorCode::Revoked, "another key has replaced this one");
-pub(super) const PROVISIONAL: Denied = Denied::new(
-    ErrorCode::Forbidden,
-    "the identity's key was rotated less than 72 hours ago and can still be cancelled; this has to wait",
-);
-
 impl From<Denied> for NotAccepted {
     fn from(denied: Denied) -> Self {
         Self::Denied(denied)
@@ -57,7 +53,7 @@ impl From<ChainError> for NotAccepted {
     }
 }
 
-impl Router {
+impl Accounts {
     /// An identity in short.
     pub(crate) async fn identity(
         &self,
@@ -105,7 +101,7 @@ impl Router {
             IdentityLink::Linked => {
                 let fingerprint = key.fingerprint();
                 let linked = Notice::of_identity(AlertKind::IdentityLinked, fingerprint, None);
-                self.tell_written(caller.user, &linked).await;
+                self.notices.tell_written(caller.user, &linked).await;
                 Ok(LinkResponse { fingerprint })
             }
             IdentityLink::HasIdentity => Err(HAS_IDENTITY),

@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use aldis_protocol::{DeviceId, Fingerprint, UserId};
 use dashmap::DashMap;
 
-use super::{Denied, Router, identity::ACCOUNT_DELETED, tokens::INVALID_TOKEN};
+use super::{Accounts, tokens::INVALID_TOKEN};
 use crate::{
     clock::Now,
+    refusal::{ACCOUNT_DELETED, Denied},
     store::{AccountState, DeviceOwner, Identity, StoreError},
 };
 
@@ -229,7 +230,7 @@ impl Account {
     }
 }
 
-impl Router {
+impl Accounts {
     /// Refuses a user of a genuine token who has no account: another server may have the same key.
     pub(crate) async fn require_account(&self, user: UserId) -> Result<(), Denied> {
         if self.known.includes(user) { Ok(()) } else { self.read_fingerprint_of(user).await.map(drop) }

@@ -7,9 +7,10 @@ use aldis_protocol::{
     statement::EncryptionKeyStatement,
 };
 
-use super::{Caller, Denied, Router};
+use super::{Accounts, Caller};
 use crate::{
     clock::Now,
+    refusal::Denied,
     store::{Device, Identity, KeyPublication, PublishedKey},
 };
 
@@ -27,7 +28,7 @@ const OLDER: Denied =
 const CLOCK_SKEW: Denied =
     Denied::new(ErrorCode::ClockSkew, "`created_at_ms` is over ten minutes ahead; set the clock");
 
-impl Router {
+impl Accounts {
     /// Publishes the caller's encryption key.
     pub(crate) async fn publish_encryption_key(
         &self,

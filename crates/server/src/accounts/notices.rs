@@ -5,37 +5,39 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use aldis_protocol::{
-    AckStatus, Alert, AlertKind, DeviceId, RequestId, RoomId, RoomInvite, ServerFrame, ServerMessage, UserId,
-};
+use aldis_protocol::{AckStatus, Alert, AlertKind, DeviceId, RoomId, RoomInvite, ServerMessage, UserId};
 use aldis_registry::Registry;
 use tokio::sync::Notify;
-use uuid::Uuid;
 
-use super::{
-    Router,
-    deliver::{Encoded, deliver},
-    outlet::Outlet,
-};
+use super::cache::KnownAccounts;
 use crate::{
     clock::{Now, unix_ms_i64},
-    store::{Notice, Recipients, StoreError},
+    link::{Encoded, Outlet, deliver, fresh},
+    metrics::Metrics,
+    shared::Shared,
+    store::{Notice, Recipients, Store, StoreError},
 };
+
+/// Notices of one node.
+pub(crate) struct Notices {
+    store: Arc<Store>,
+    registry: Arc<Registry<Arc<Outlet>>>,
+    metrics: Arc<Metrics>,
+    known: Arc<KnownAccounts>,
+    untold: Untold,
+}
 
 /// Users with sessions here for whose devices something may wait since it was last looked.
 #[derive(Debug, Default)]
-pub(super) struct Untold {
+struct Untold {
     users: Mutex<HashSet<UserId>>,
     added: Notify,
 }
 
 impl Untold {
-    /// Something may wait for a user. It is of no interest where he has no session: he is told when he connects.
-    pub(super) fn add(&self, user: UserId, registry: &Registry<Arc<Outlet>>) {
-        if registry.has_user(user) {
-            self.lock().insert(user);
-            self.added.notify_one();
-        }
+    fn add(&self, user: UserId) {
+        self.lock().insert(user);
+        self.added.notify_one();
     }
 
     fn take(&self) -> HashSet<UserId> {
@@ -47,7 +49,20 @@ impl Untold {
     }
 }
 
-impl Router {
+impl Notices {
+    /// Notices for the sessions of a node.
+    pub(super) fn new(shared: &Shared, known: Arc<KnownAccounts>) -> Self {
+        let Shared { store, registry, metrics } = shared.clone();
+        Self { store, registry, metrics, known, untold: Untold::default() }
+    }
+
+    /// Something may wait for the devices of a user. If the user has no session, they are told when they connect.
+    pub(super) fn may_wait_for(&self, user: UserId) {
+        if self.registry.has_user(user) {
+            self.untold.add(user);
+        }
+    }
+
     /// Tells every device of a user but `except`, live or at its next connect. That it could not be written down is no
     /// failure of what it is about.
     pub(crate) async fn notify(&self, user: UserId, notice: Notice, except: &[&DeviceId]) {
@@ -92,7 +107,7 @@ impl Router {
     }
 
     /// Tells the live devices of a user what waits for all others. `live` are those for which it does not.
-    pub(super) async fn tell_live(
+    pub(crate) async fn tell_live(
         &self,
         user: UserId,
         notice: Notice,
@@ -159,16 +174,16 @@ impl Router {
 
     /// Has the devices of users told that they are invited to a room: what the store has let wait for them is handed to
     /// live ones soon. The caller does not learn from the time it takes who is here.
-    pub(super) fn tell_invited(&self, room: &RoomId, owner: UserId, invited: &[UserId]) {
+    pub(crate) fn tell_invited(&self, room: &RoomId, owner: UserId, invited: &[UserId]) {
         let invite = RoomInvite { room: room.clone(), user_id: owner };
-        let frame = Encoded::new(fresh(ServerMessage::RoomInvite(invite)));
+        let frame = Encoded::new(fresh(ServerMessage::RoomInvite(invite), Now::read()));
         for user in invited {
             self.known.forget(*user);
             // Nothing waits for a device that is not registered.
             for one in self.registry.of_user(*user).iter().filter(|one| one.device.is_ephemeral()) {
                 let _ = deliver(&one.handle, &frame, &self.metrics);
             }
-            self.untold.add(*user, &self.registry);
+            self.may_wait_for(*user);
         }
     }
 
@@ -187,7 +202,7 @@ impl Router {
     }
 
     /// The devices of a user that are connected. One whose client is away is not, unless nothing can wait for it.
-    pub(super) fn live_devices(&self, user: UserId) -> Vec<DeviceId> {
+    pub(crate) fn live_devices(&self, user: UserId) -> Vec<DeviceId> {
         let sessions = self.registry.of_user(user).into_iter();
         sessions.filter(|one| is_live(&one.handle)).map(|one| one.device).collect()
     }
@@ -200,7 +215,7 @@ impl Router {
     }
 
     async fn tell_or_keep(&self, outlet: &Outlet, notice: Notice) {
-        let encoded = Encoded::new(fresh(notice.clone().into()));
+        let encoded = Encoded::new(fresh(notice.clone().into(), Now::read()));
         if deliver(outlet, &encoded, &self.metrics) != Some(AckStatus::Delivered) {
             self.keep(outlet.user, &notice, &Recipients::only([&outlet.device])).await;
         }
@@ -209,13 +224,13 @@ impl Router {
     /// Hands a live session one of them.
     pub(super) fn push(&self, target: &Outlet, message: ServerMessage<'static>) {
         // A session that is over by now has lost it, as one whose connection breaks with it under way.
-        let _ = deliver(target, &Encoded::new(fresh(message)), &self.metrics);
+        let _ = deliver(target, &Encoded::new(fresh(message, Now::read())), &self.metrics);
     }
 
     fn push_notice(&self, user: UserId, notice: &Notice, live: &[DeviceId], except: &[&DeviceId]) -> Told {
         // Whoever connects from here on asks what waits for him.
         self.known.forget(user);
-        let frame = Encoded::new(fresh(notice.clone().into()));
+        let frame = Encoded::new(fresh(notice.clone().into(), Now::read()));
         let mut told = Told::default();
         for attached in self.registry.of_user(user) {
             let device = attached.device;
@@ -256,13 +271,4 @@ struct Told {
     reached: Vec<DeviceId>,
     /// Sessions that began, or whose clients came back, since it was written down: theirs waits.
     newcomers: Vec<Arc<Outlet>>,
-}
-
-/// A message that the server starts.
-pub(super) fn fresh(message: ServerMessage<'static>) -> ServerFrame<'static> {
-    ServerFrame {
-        id: Some(RequestId::from_uuid(Uuid::now_v7())),
-        timestamp: Now::read().timestamp(),
-        message,
-    }
 }

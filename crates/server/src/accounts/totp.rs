@@ -9,9 +9,10 @@ use aldis_protocol::{AlertKind, ErrorCode, Secret, UserId, api::TotpEnrollment};
 use rand::RngExt;
 use zeroize::Zeroizing;
 
-use super::{Caller, Denied, Router};
+use super::{Accounts, Caller};
 use crate::{
     clock::{Now, unix_ms_i64},
+    refusal::{Denied, FACTOR_REQUIRED},
     store::{Credential, Evidence, FactorChange, FactorCheck, Notice},
 };
 
@@ -33,8 +34,6 @@ const PURPOSE: &str = "totp";
 
 const TOTP_CHANGED: Notice = Notice::of_account(AlertKind::TotpChanged);
 
-pub(super) const FACTOR_REQUIRED: Denied =
-    Denied::new(ErrorCode::TotpRequired, "this account has a second factor; add `totp_code`");
 const MALFORMED: Denied = Denied::new(
     ErrorCode::BadRequest,
     "`totp_code` (or `code`) is six digits as the app shows them, or a recovery code",
@@ -61,7 +60,7 @@ fn parse(code: &str) -> Result<SecondFactor, Denied> {
     SecondFactor::parse(code).map_err(|_| MALFORMED)
 }
 
-impl Router {
+impl Accounts {
     /// Gives the caller a new secret and recovery codes, in force once a first code was verified.
     pub(crate) async fn enroll_totp(&self, caller: &Caller, now: Now) -> Result<TotpEnrollment, Denied> {
         self.forbid_while_provisional(caller, now).await?;
@@ -93,7 +92,7 @@ impl Router {
         self.change_factor(&credential, FactorChange::Confirmation, shown, now).await?;
         self.known.forget(caller.user);
         if !was_in_force {
-            self.notify(caller.user, TOTP_CHANGED, &[]).await;
+            self.notices.notify(caller.user, TOTP_CHANGED, &[]).await;
         }
         Ok(())
     }
@@ -105,7 +104,7 @@ impl Router {
         let shown = Some(parse(code)?);
         self.change_factor(&credential, FactorChange::Removal, shown, now).await?;
         self.known.forget(caller.user);
-        self.notify(caller.user, TOTP_CHANGED, &[]).await;
+        self.notices.notify(caller.user, TOTP_CHANGED, &[]).await;
         Ok(())
     }
 

@@ -1,0 +1,132 @@
+//! Accounts: who somebody is and how they prove it, their sign-ins, devices, keys and notices.
+//!
+//! HTTP handlers and the handshake of a session enter here. Sessions are reached through the shared registry alone; what
+//! else belongs to an account, its rooms and its presence, hears of a deletion by [`Accounts::on_deletion`].
+
+mod blob;
+mod cache;
+mod caller;
+mod devices;
+mod identity;
+mod keys;
+mod last_seen;
+mod notices;
+mod passwords;
+mod rates;
+mod revocations;
+mod rotation;
+mod rotation_ends;
+mod sign_in;
+mod sign_out;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod totp;
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use aldis_auth::{HttpChallenges, KeyRing, SubKeyRing, TokenKeys};
+use aldis_protocol::UserId;
+use aldis_registry::Registry;
+
+use self::{
+    cache::KnownAccounts, last_seen::Seen, passwords::Passwords, rates::Rates, revocations::Revocations,
+    totp::SecondFactors,
+};
+pub(crate) use self::{
+    caller::Caller,
+    identity::{Identity, KeyProof, ProvedByKey, TokenLife, TokenProof},
+    notices::Notices,
+    passwords::HashCaller,
+    rotation::NotAccepted,
+    rotation_ends::RotationEnds,
+    tokens::SecretKeyTooShort,
+    totp::{FactorDue, shown_factor},
+};
+use crate::{
+    config::{Config, Registration},
+    link::Outlet,
+    metrics::Metrics,
+    shared::Shared,
+    store::Store,
+};
+
+/// The accounts of one node.
+pub(crate) struct Accounts {
+    /// When devices were last connected, and users last seen.
+    pub(crate) seen: Seen,
+    pub(crate) notices: Notices,
+    store: Arc<Store>,
+    registry: Arc<Registry<Arc<Outlet>>>,
+    metrics: Arc<Metrics>,
+    tokens: TokenKeys,
+    challenges: HttpChallenges,
+    successors: SubKeyRing,
+    factors: SecondFactors,
+    revocations: Revocations,
+    passwords: Passwords,
+    known: Arc<KnownAccounts>,
+    rates: Rates,
+    settings: Settings,
+    on_deletion: OnceLock<OnDeletion>,
+}
+
+/// What ends with an account and belongs to other rooms.
+type OnDeletion = Box<dyn Fn(UserId) + Send + Sync>;
+
+/// What the configuration says about accounts.
+struct Settings {
+    /// What authenticator apps show beside the account.
+    name: String,
+    registration: Registration,
+    access_token_lifetime: Duration,
+    rotations_a_day: usize,
+}
+
+/// More than an owner needs who cancels a thief's rotation and then rotates the key themselves.
+const ROTATIONS_A_DAY: usize = 3;
+
+impl Accounts {
+    /// The accounts in an open store.
+    pub(crate) fn new(config: &Config, ring: &KeyRing, shared: &Shared) -> Result<Self, SecretKeyTooShort> {
+        let Shared { store, registry, metrics } = shared.clone();
+        let known = Arc::new(KnownAccounts::default());
+        let hasher = config.password_hash.hasher();
+        Ok(Self {
+            seen: Seen::default(),
+            notices: Notices::new(shared, Arc::clone(&known)),
+            store,
+            registry,
+            tokens: tokens::keys(config, ring)?,
+            challenges: HttpChallenges::new(ring.sub_keys("http-challenges")),
+            successors: ring.sub_keys("refresh-successors"),
+            factors: SecondFactors::new(ring),
+            revocations: Revocations::new(config.access_token_lifetime),
+            passwords: Passwords::new(hasher, ring, Arc::clone(&metrics), config.rate_limits),
+            metrics,
+            known,
+            rates: Rates::new(config.rate_limits),
+            settings: Settings {
+                name: config.name.clone(),
+                registration: config.registration,
+                access_token_lifetime: config.access_token_lifetime,
+                rotations_a_day: if config.rate_limits { ROTATIONS_A_DAY } else { usize::MAX },
+            },
+            on_deletion: OnceLock::new(),
+        })
+    }
+
+    /// Sets what is to end with an account, on whichever node it is deleted. It runs before the account's sessions close.
+    /// The first call counts.
+    pub(crate) fn on_deletion(&self, end: impl Fn(UserId) + Send + Sync + 'static) {
+        let _ = self.on_deletion.set(Box::new(end));
+    }
+
+    /// How many callers have a password hashed, or wait for it.
+    pub(crate) fn password_hashing(&self) -> usize {
+        self.passwords.callers()
+    }
+}
