@@ -11,7 +11,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     accounts::{Accounts, RotationEnds},
-    clock::{Now, unix_ms_i64},
+    clock::Now,
     config::{AdminListen, Config, key_file},
     drain,
     http::{admin_routes, routes},
@@ -271,7 +271,7 @@ pub(crate) async fn node(
     let shared = Shared::new(Arc::clone(store));
     let accounts = Accounts::new(&config, ring, &shared).map_err(|_| StartError::SecretKeyTooShort)?;
     let router = Router::new(&config, &shared, Arc::new(accounts));
-    router.accounts.recall_revocations().await.map_err(|error| database(&config, &error))?;
+    router.accounts.recall_revocations(Now::read()).await.map_err(|error| database(&config, &error))?;
     router.recall_standings().await.map_err(|error| database(&config, &error))?;
     router.accounts.count_hash_kinds().await.map_err(|error| database(&config, &error))?;
     Ok(Arc::new(Node::new(config, router)))
@@ -323,7 +323,7 @@ async fn read_revocations(accounts: Arc<Accounts>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if let Err(error) = accounts.read_revocations().await {
+        if let Err(error) = accounts.read_revocations(Now::read()).await {
             tracing::warn!(%error, "cannot read revocations; trying again");
         }
     }
@@ -337,7 +337,7 @@ async fn tell_untold(accounts: Arc<Accounts>) {
             _ = ticks.tick() => {}
             () = accounts.notices.untold_added() => {}
         }
-        accounts.notices.tell_untold().await;
+        accounts.notices.tell_untold(Now::read()).await;
     }
 }
 
@@ -353,12 +353,12 @@ async fn read_standings(router: Arc<Router>) {
 }
 
 async fn tell_rotation_ends(accounts: Arc<Accounts>) {
-    let mut ends = RotationEnds::after(unix_ms_i64());
+    let mut ends = RotationEnds::after(Now::read());
     let mut ticks = interval(TELL_ROTATION_ENDS);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if let Err(error) = accounts.tell_rotation_ends(&mut ends, unix_ms_i64()).await {
+        if let Err(error) = accounts.tell_rotation_ends(&mut ends, Now::read()).await {
             tracing::warn!(%error, "cannot read which rotations have become final; trying again");
         }
     }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{Accounts, FactorDue, notices::device_alert};
 use crate::{
-    clock::{Now, unix_ms_i64},
+    clock::Now,
     config::Registration,
     rate::AddressKey,
     refusal::{ACCOUNT_DELETED, DISABLED, Denied},
@@ -121,7 +121,7 @@ impl Accounts {
                 let second_factor = self.require_factor(user, factor.as_ref(), now).await?;
                 let credential = Credential::identity_key(user, *key.as_bytes(), second_factor);
                 // Boxed, as it is rare and large: every handshake would have its size.
-                Box::pin(self.register_by_name(&credential, &device)).await?;
+                Box::pin(self.register_by_name(&credential, &device, now)).await?;
                 Ok(proved(user, device, Some(fingerprint), None))
             }
         }
@@ -137,16 +137,16 @@ impl Accounts {
         if let Some(identity) = self.find_identity(key.as_bytes(), now).await? {
             return allowed(identity).map(|identity| (identity, false));
         }
-        self.refuse_replaced(key).await?;
+        self.refuse_replaced(key, now).await?;
         if self.settings.registration == Registration::Closed {
             return Err(Denied::new(ErrorCode::RegistrationClosed, "this server takes no new accounts"));
         }
         self.limit_key_accounts(address, now)?;
         let user = UserId::new(Uuid::now_v7());
-        match self.store.create_account_for_key(user, *key.as_bytes(), unix_ms_i64()).await? {
+        match self.store.create_account_for_key(user, *key.as_bytes(), now.store_ms()).await? {
             IdentityCreation::Created => {
                 // It may have been a device's key.
-                self.revoked().await;
+                self.revoked(now).await;
                 let fingerprint = key.fingerprint();
                 let identity = store::Identity {
                     user_id: user,
@@ -159,7 +159,7 @@ impl Accounts {
             IdentityCreation::AlreadyThere(identity) if identity.active_key == *key.as_bytes() => {
                 allowed(identity).map(|identity| (identity, false))
             }
-            IdentityCreation::AlreadyThere(identity) => Err(self.replaced(&identity, key).await),
+            IdentityCreation::AlreadyThere(identity) => Err(self.replaced(&identity, key, now).await),
             IdentityCreation::Deleted => Err(ACCOUNT_DELETED),
         }
     }
@@ -195,25 +195,29 @@ impl Accounts {
                 allowed(identity).map(|identity| (identity.user_id, Some(identity.fingerprint)))
             }
             _ => {
-                self.refuse_replaced(key).await?;
+                self.refuse_replaced(key, now).await?;
                 Err(UNKNOWN_DEVICE)
             }
         }
     }
 
-    async fn register_by_name(&self, credential: &Credential, device: &DeviceId) -> Result<(), Denied> {
-        let now_ms = unix_ms_i64();
+    async fn register_by_name(
+        &self,
+        credential: &Credential,
+        device: &DeviceId,
+        now: Now,
+    ) -> Result<(), Denied> {
         let new = NewDevice {
             device_id: device.clone(),
             pubkey: None,
             name: None,
-            created_at_ms: now_ms,
+            created_at_ms: now.store_ms(),
             signature: None,
         };
-        match self.register_within_limit(credential, &new, now_ms).await? {
+        match self.register_within_limit(credential, &new, now).await? {
             store::Registration::Registered => {
                 self.notices
-                    .notify(credential.user, device_alert(AlertKind::DeviceAdded, device), &[device])
+                    .notify(credential.user, device_alert(AlertKind::DeviceAdded, device), &[device], now)
                     .await;
                 Ok(())
             }

@@ -9,7 +9,7 @@ use std::{
 use aldis_protocol::{DeviceId, UserId};
 
 use super::Accounts;
-use crate::clock::unix_ms_i64;
+use crate::clock::Now;
 
 /// Devices, and users, that may wait to be written down; of more, the time is known no better than before.
 const LIMIT: usize = 65_536;
@@ -30,9 +30,9 @@ struct Times<K> {
 
 impl Seen {
     /// A device is connected now, or was until now.
-    pub(crate) fn note(&self, device: &DeviceId) {
+    pub(crate) fn note(&self, device: &DeviceId, now: Now) {
         if !device.is_ephemeral() {
-            lock(&self.devices).note(device.clone(), unix_ms_i64());
+            lock(&self.devices).note(device.clone(), now.store_ms());
         }
     }
 
@@ -147,9 +147,9 @@ mod tests {
         let seen = Seen::default();
         let phone = DeviceId::new("phone").unwrap();
         assert_eq!(seen.of_device(&phone), None);
-        seen.note(&phone);
+        seen.note(&phone, Now { tick: 0, unix_ms: 7 });
         let first = seen.of_device(&phone);
-        assert!(first.is_some());
+        assert_eq!(first, Some(7));
         lock(&seen.devices).begin_writing();
         assert_eq!(seen.of_device(&phone), first, "while it is written");
         lock(&seen.devices).end_writing(true);

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use super::cache::KnownAccounts;
 use crate::{
-    clock::{Now, unix_ms_i64},
+    clock::Now,
     link::{Encoded, Outlet, deliver, fresh},
     metrics::Metrics,
     shared::Shared,
@@ -65,11 +65,11 @@ impl Notices {
 
     /// Tells every device of a user but `except`, live or at its next connect. That it could not be written down is no
     /// failure of what it is about.
-    pub(crate) async fn notify(&self, user: UserId, notice: Notice, except: &[&DeviceId]) {
+    pub(crate) async fn notify(&self, user: UserId, notice: Notice, except: &[&DeviceId], now: Now) {
         let live = self.live_devices(user);
         let waits_for = Recipients::all_but(live.iter().chain(except.iter().copied()));
-        self.keep(user, &notice, &waits_for).await;
-        self.tell_live(user, notice, &live, except).await;
+        self.keep(user, &notice, &waits_for, now).await;
+        self.tell_live(user, notice, &live, except, now).await;
     }
 
     /// Tells every device of a user but `except`, where what it is about closes the sessions that `ends` names: their
@@ -80,6 +80,7 @@ impl Notices {
         notice: Notice,
         except: &[&DeviceId],
         ends: impl Fn(&Outlet) -> bool,
+        now: Now,
     ) {
         let sessions = self.registry.of_user(user);
         let (ending, live): (Vec<_>, Vec<_>) = sessions.into_iter().partition(|one| ends(&one.handle));
@@ -87,21 +88,21 @@ impl Notices {
         let live: Vec<DeviceId> = live.map(|one| one.device).collect();
         let ending: Vec<&DeviceId> = ending.iter().map(|one| &one.device).collect();
         let waits_for = Recipients::all_but(live.iter().chain(except.iter().copied()));
-        self.keep(user, &notice, &waits_for).await;
+        self.keep(user, &notice, &waits_for, now).await;
         let except: Vec<&DeviceId> = except.iter().copied().chain(ending).collect();
-        self.tell_live(user, notice, &live, &except).await;
+        self.tell_live(user, notice, &live, &except, now).await;
     }
 
     /// Tells the sessions of a user of a notice that was written for all of their devices together with what it is about.
     /// Should the server end before this is done, every device is told at its next connect.
-    pub(super) async fn tell_written(&self, user: UserId, notice: &Notice) {
+    pub(super) async fn tell_written(&self, user: UserId, notice: &Notice, now: Now) {
         // Whoever connects from here on asks what waits.
         self.known.forget(user);
         for attached in self.registry.of_user(user) {
             if attached.device.is_ephemeral() {
-                self.push(&attached.handle, notice.clone().into());
+                self.push(&attached.handle, notice.clone().into(), now);
             } else {
-                self.tell_waiting(&attached.handle).await;
+                self.tell_waiting(&attached.handle, now).await;
             }
         }
     }
@@ -113,8 +114,9 @@ impl Notices {
         notice: Notice,
         live: &[DeviceId],
         except: &[&DeviceId],
+        now: Now,
     ) {
-        let told = self.push_notice(user, &notice, live, except);
+        let told = self.push_notice(user, &notice, live, except, now);
         let missed: Vec<&DeviceId> = live
             .iter()
             .filter(|device| {
@@ -122,38 +124,38 @@ impl Notices {
             })
             .collect();
         if !missed.is_empty() {
-            self.keep(user, &notice, &Recipients::only(missed)).await;
+            self.keep(user, &notice, &Recipients::only(missed), now).await;
         }
         for newcomer in told.newcomers {
-            self.tell_waiting(&newcomer).await;
+            self.tell_waiting(&newcomer, now).await;
         }
     }
 
     /// Hands the session of a client that has just connected, or come back, what waited for its device.
-    pub(crate) async fn tell_waiting(&self, outlet: &Outlet) {
-        if self.nothing_waits_for(outlet) {
+    pub(crate) async fn tell_waiting(&self, outlet: &Outlet, now: Now) {
+        if self.nothing_waits_for(outlet, now) {
             return;
         }
         // Boxed, as it is rare and large: every handshake would have its size.
-        Box::pin(self.tell_what_waits(outlet)).await;
+        Box::pin(self.tell_what_waits(outlet, now)).await;
     }
 
     /// Whether it is known that nothing waits for the device of a registered session, or nobody is there to be told. One
     /// that closes may not write any more; its device is told at its next connect.
-    pub(crate) fn nothing_waits_for(&self, outlet: &Outlet) -> bool {
+    pub(crate) fn nothing_waits_for(&self, outlet: &Outlet, now: Now) -> bool {
         // What comes to wait from here on finds the session registered.
         outlet.device.is_ephemeral()
             || outlet.is_detached()
             || outlet.is_closing()
-            || self.known.nothing_waits(outlet.user, &outlet.device, Now::read())
+            || self.known.nothing_waits(outlet.user, &outlet.device, now)
     }
 
-    async fn tell_what_waits(&self, outlet: &Outlet) {
+    async fn tell_what_waits(&self, outlet: &Outlet, now: Now) {
         let (user, device) = (outlet.user, &outlet.device);
-        match self.take_waiting(user, device).await {
+        match self.take_waiting(user, device, now).await {
             Ok(notices) => {
                 for notice in notices {
-                    self.tell_or_keep(outlet, notice).await;
+                    self.tell_or_keep(outlet, notice, now).await;
                 }
             }
             Err(error) => {
@@ -162,8 +164,13 @@ impl Notices {
         }
     }
 
-    async fn take_waiting(&self, user: UserId, device: &DeviceId) -> Result<Vec<Notice>, StoreError> {
-        let (read, now_ms) = (self.known.begin_read(), unix_ms_i64());
+    async fn take_waiting(
+        &self,
+        user: UserId,
+        device: &DeviceId,
+        now: Now,
+    ) -> Result<Vec<Notice>, StoreError> {
+        let (read, now_ms) = (self.known.begin_read(), now.store_ms());
         // The end of a rotation's window is told of without anybody writing it down.
         let next_ms = self.store.next_rotation_end(user, now_ms).await?;
         let until_ms = next_ms.map_or(u64::MAX, i64::unsigned_abs);
@@ -174,9 +181,9 @@ impl Notices {
 
     /// Has the devices of users told that they are invited to a room: what the store has let wait for them is handed to
     /// live ones soon. The caller does not learn from the time it takes who is here.
-    pub(crate) fn tell_invited(&self, room: &RoomId, owner: UserId, invited: &[UserId]) {
+    pub(crate) fn tell_invited(&self, room: &RoomId, owner: UserId, invited: &[UserId], now: Now) {
         let invite = RoomInvite { room: room.clone(), user_id: owner };
-        let frame = Encoded::new(fresh(ServerMessage::RoomInvite(invite), Now::read()));
+        let frame = Encoded::new(fresh(ServerMessage::RoomInvite(invite), now));
         for user in invited {
             self.known.forget(*user);
             // Nothing waits for a device that is not registered.
@@ -193,10 +200,10 @@ impl Notices {
     }
 
     /// Hands the sessions that are here what came to wait for their devices, from whichever node.
-    pub(crate) async fn tell_untold(&self) {
+    pub(crate) async fn tell_untold(&self, now: Now) {
         for user in self.untold.take() {
             for attached in self.registry.of_user(user) {
-                self.tell_waiting(&attached.handle).await;
+                self.tell_waiting(&attached.handle, now).await;
             }
         }
     }
@@ -207,30 +214,37 @@ impl Notices {
         sessions.filter(|one| is_live(&one.handle)).map(|one| one.device).collect()
     }
 
-    async fn keep(&self, user: UserId, notice: &Notice, waits_for: &Recipients) {
-        if let Err(error) = self.store.add_notice(user, notice, waits_for, unix_ms_i64()).await {
+    async fn keep(&self, user: UserId, notice: &Notice, waits_for: &Recipients, now: Now) {
+        if let Err(error) = self.store.add_notice(user, notice, waits_for, now.store_ms()).await {
             tracing::warn!(%error, "cannot write down a notice; devices that are away will not hear of it");
         }
         self.known.forget(user);
     }
 
-    async fn tell_or_keep(&self, outlet: &Outlet, notice: Notice) {
-        let encoded = Encoded::new(fresh(notice.clone().into(), Now::read()));
+    async fn tell_or_keep(&self, outlet: &Outlet, notice: Notice, now: Now) {
+        let encoded = Encoded::new(fresh(notice.clone().into(), now));
         if deliver(outlet, &encoded, &self.metrics) != Some(AckStatus::Delivered) {
-            self.keep(outlet.user, &notice, &Recipients::only([&outlet.device])).await;
+            self.keep(outlet.user, &notice, &Recipients::only([&outlet.device]), now).await;
         }
     }
 
     /// Hands a live session one of them.
-    pub(super) fn push(&self, target: &Outlet, message: ServerMessage<'static>) {
+    pub(super) fn push(&self, target: &Outlet, message: ServerMessage<'static>, now: Now) {
         // A session that is over by now has lost it, as one whose connection breaks with it under way.
-        let _ = deliver(target, &Encoded::new(fresh(message, Now::read())), &self.metrics);
+        let _ = deliver(target, &Encoded::new(fresh(message, now)), &self.metrics);
     }
 
-    fn push_notice(&self, user: UserId, notice: &Notice, live: &[DeviceId], except: &[&DeviceId]) -> Told {
+    fn push_notice(
+        &self,
+        user: UserId,
+        notice: &Notice,
+        live: &[DeviceId],
+        except: &[&DeviceId],
+        now: Now,
+    ) -> Told {
         // Whoever connects from here on asks what waits for him.
         self.known.forget(user);
-        let frame = Encoded::new(fresh(notice.clone().into(), Now::read()));
+        let frame = Encoded::new(fresh(notice.clone().into(), now));
         let mut told = Told::default();
         for attached in self.registry.of_user(user) {
             let device = attached.device;

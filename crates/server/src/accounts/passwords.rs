@@ -9,11 +9,12 @@ use aldis_auth::{HashKind, HashShares, KeyRing, PasswordHasher, SubKey, Verdict}
 use aldis_protocol::{ErrorCode, UserId};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use super::Accounts;
 use crate::{
+    clock::Now,
     email,
     metrics::Metrics,
     rate::{AddressKey, Limit, Placed, Places},
@@ -103,48 +104,62 @@ impl Passwords {
         Ok(Leave(Arc::new(placed)))
     }
 
-    /// A new password's hash.
-    pub(super) async fn hash(&self, leave: &Leave, password: String) -> Result<String, Denied> {
+    /// Hashes a new password. Returns the hash and the time when it is done.
+    pub(super) async fn hash(
+        &self,
+        leave: &Leave,
+        password: String,
+        now: Now,
+    ) -> Result<(String, Now), Denied> {
         let hasher = self.hasher;
-        let hashed = self.work(leave, move || hasher.hash(&password, &mut rand::rng())).await?;
-        hashed.map_err(failed)
+        let (hashed, now) = self.work(leave, now, move || hasher.hash(&password, &mut rand::rng())).await?;
+        hashed.map(|hash| (hash, now)).map_err(failed)
     }
 
-    /// A fresh hash of a password whose old one verified.
-    pub(super) async fn rehash(&self, leave: &Leave, password: String) -> Result<String, Denied> {
+    /// Hashes a password anew whose old hash verified. Returns the hash and the time when it is done.
+    pub(super) async fn rehash(
+        &self,
+        leave: &Leave,
+        password: String,
+        now: Now,
+    ) -> Result<(String, Now), Denied> {
         let hasher = self.hasher;
-        let hashed = self.work(leave, move || hasher.rehash(&password, &mut rand::rng())).await?;
-        hashed.map_err(failed)
+        let (hashed, now) = self.work(leave, now, move || hasher.rehash(&password, &mut rand::rng())).await?;
+        hashed.map(|hash| (hash, now)).map_err(failed)
     }
 
-    /// Whether a password is the stored one. Without a stored one it takes as long as some account's, and is not: which
-    /// kind of hash it costs depends on the address.
+    /// Compares a password with the stored hash. Returns the verdict and the time when it is done. Without a stored hash
+    /// the verdict is no, after a decoy hash: its kind depends on the address, so that it takes as long as for some account.
     pub(super) async fn verify(
         &self,
         leave: &Leave,
         password: String,
         stored: Option<String>,
         address: &str,
-    ) -> Result<Verdict, Denied> {
+        now: Now,
+    ) -> Result<(Verdict, Now), Denied> {
         let (hasher, decoy) = (self.hasher, self.decoys.of(address).unwrap_or(self.hasher.kind()));
-        self.work(leave, move || hasher.verify(&password, stored.as_deref(), decoy)).await
+        self.work(leave, now, move || hasher.verify(&password, stored.as_deref(), decoy)).await
     }
 
+    /// Runs work on a blocking thread, in its turn. It takes up to seconds, so it returns the time when it is done: a token
+    /// that follows must not be dated before it.
     async fn work<T: Send + 'static>(
         &self,
         leave: &Leave,
+        now: Now,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Denied> {
-        let leave = leave.clone();
+    ) -> Result<(T, Now), Denied> {
+        let (leave, start) = (leave.clone(), Instant::now());
         let _place = Arc::clone(&self.queue).try_acquire_owned().map_err(|_| BUSY)?;
         let turn = self.turn().await?;
         self.metrics.password_hashes.add();
-        tokio::task::spawn_blocking(move || {
+        let done = tokio::task::spawn_blocking(move || {
             let _held = (turn, leave);
             work()
-        })
-        .await
-        .map_err(|_| FAILED)
+        });
+        let done = done.await.map_err(|_| FAILED)?;
+        Ok((done, now.after(start.elapsed())))
     }
 
     async fn turn(&self) -> Result<OwnedSemaphorePermit, Denied> {
@@ -213,7 +228,8 @@ mod tests {
         let (begun, has_begun) = sync_channel(1);
         let (finish, is_finished) = sync_channel::<()>(0);
         let leave = passwords.admit(user(1)).unwrap();
-        let work = passwords.work(&leave, move || {
+        let now = Now { tick: 0, unix_ms: 0 };
+        let work = passwords.work(&leave, now, move || {
             begun.send(()).unwrap();
             let _ = is_finished.recv();
         });

@@ -40,14 +40,14 @@ impl Rates {
 
 impl Accounts {
     /// Refuses a refresh too many, before anything is used up by it.
-    pub(super) async fn limit_refresh(&self, presented: &RefreshToken) -> Result<(), Denied> {
+    pub(super) async fn limit_refresh(&self, presented: &RefreshToken, now: Now) -> Result<(), Denied> {
         if !self.rates.refreshes.is_enforced() {
             return Ok(());
         }
         let Some(family) = self.store.family_of_refresh_token(&presented.hash()).await? else {
             return Ok(());
         };
-        self.rates.refreshes.take(family, Now::read().tick).map_err(|wait| {
+        self.rates.refreshes.take(family, now.tick).map_err(|wait| {
             self.over(
                 Limit::Refreshes,
                 "these tokens are refreshed too often; wait before the next time",
@@ -79,19 +79,19 @@ impl Accounts {
         &self,
         credential: &Credential,
         new: &NewDevice,
-        now_ms: i64,
+        now: Now,
     ) -> Result<Registration, Denied> {
         let user = credential.user;
         let registrations = &self.rates.device_registrations;
-        if let Err(wait) = registrations.take(user, Now::tick()) {
+        if let Err(wait) = registrations.take(user, now.tick) {
             if self.is_registered(user, new).await? {
-                return Ok(self.store.register_device(credential, new, now_ms).await?);
+                return Ok(self.store.register_device(credential, new, now.store_ms()).await?);
             }
             let message = "you registered too many devices today; wait before the next one";
             return Err(self.over(Limit::DeviceRegistrations, message, wait));
         }
         let registered: Result<Registration, StoreError> =
-            self.store.register_device(credential, new, now_ms).await;
+            self.store.register_device(credential, new, now.store_ms()).await;
         if !matches!(registered, Ok(Registration::Registered)) {
             registrations.give_back(&user);
         }

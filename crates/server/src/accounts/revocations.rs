@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{Accounts, Identity};
 use crate::{
-    clock::{Now, milliseconds, unix_ms_i64},
+    clock::{Now, milliseconds},
     link::{Closing, Outlet},
     store::{KEPT_PER_USER, NumberedRevocation, Revocation, StoreError},
 };
@@ -219,34 +219,33 @@ impl Known {
 
 impl Accounts {
     /// Learns, before the node serves anybody, what was revoked while tokens lived that may still be shown.
-    pub(crate) async fn recall_revocations(&self) -> Result<(), StoreError> {
+    pub(crate) async fn recall_revocations(&self, now: Now) -> Result<(), StoreError> {
         // A clock that is ahead must not leave any out.
-        let newest_ms = self.store.newest_time().await?.unwrap_or(i64::MAX).min(unix_ms_i64());
+        let newest_ms = self.store.newest_time().await?.unwrap_or(i64::MAX).min(now.store_ms());
         let since_ms = newest_ms.saturating_sub_unsigned(self.revocations.kept_ms);
         self.revocations.start_after(self.store.last_revocation_until(since_ms).await?);
         // Nothing is remembered yet that an earlier change could make untrue.
         self.known.read_up_to(self.store.last_change().await?);
-        self.read_revocations().await
+        self.read_revocations(now).await
     }
 
     /// Reads what was revoked or changed since the last time, on whichever node: closes the sessions that it concerns,
     /// and forgets what is no longer so.
-    pub(crate) async fn read_revocations(&self) -> Result<(), StoreError> {
-        let began = Now::read();
-        while self.read_some_revocations().await? {}
+    pub(crate) async fn read_revocations(&self, now: Now) -> Result<(), StoreError> {
+        while self.read_some_revocations(now).await? {}
         while self.read_some_changes().await? {}
-        self.known.is_current_since(began);
+        self.known.is_current_since(now);
         Ok(())
     }
 
     /// Says whether there may be more.
-    async fn read_some_revocations(&self) -> Result<bool, StoreError> {
+    async fn read_some_revocations(&self, now: Now) -> Result<bool, StoreError> {
         let entries = self.store.revocations_after(self.revocations.last(), BATCH).await?;
         // First, so that whoever is proved when these are known is not proved by what they made untrue.
         for entry in entries.iter().filter(|entry| !matches!(entry.revocation, Revocation::Family { .. })) {
             self.known.forget(entry.revocation.user());
         }
-        self.revocations.learn(&entries, Now::tick());
+        self.revocations.learn(&entries, now.tick);
         for entry in &entries {
             self.carry_out(&entry.revocation);
             if let Revocation::Trimmed { user, .. } = entry.revocation {
@@ -290,8 +289,8 @@ impl Accounts {
 
     /// Carries out at once what this node has just revoked. Should the database go away right now, it is revoked all the
     /// same, and carried out when the database is back.
-    pub(super) async fn revoked(&self) {
-        if let Err(error) = self.read_revocations().await {
+    pub(super) async fn revoked(&self, now: Now) {
+        if let Err(error) = self.read_revocations(now).await {
             tracing::warn!(%error, "cannot read revocations; trying again");
         }
     }

@@ -11,7 +11,7 @@ use aldis_protocol::{
 
 use super::{Accounts, Caller, sign_in::ShownKey};
 use crate::{
-    clock::{Now, unix_ms_i64},
+    clock::Now,
     refusal::{Denied, PROVISIONAL},
     store::{self, ChainChange, IdentityLink, Notice},
 };
@@ -97,11 +97,11 @@ impl Accounts {
             signature: &request.signature,
         };
         let key = self.prove_key(&shown, audience, now).await?;
-        match self.store.link_identity(&credential, key.as_bytes(), unix_ms_i64()).await? {
+        match self.store.link_identity(&credential, key.as_bytes(), now.store_ms()).await? {
             IdentityLink::Linked => {
                 let fingerprint = key.fingerprint();
                 let linked = Notice::of_identity(AlertKind::IdentityLinked, fingerprint, None);
-                self.notices.tell_written(caller.user, &linked).await;
+                self.notices.tell_written(caller.user, &linked, now).await;
                 Ok(LinkResponse { fingerprint })
             }
             IdentityLink::HasIdentity => Err(HAS_IDENTITY),
@@ -120,11 +120,11 @@ impl Accounts {
         let rotation = Rotation::try_from(request).map_err(ChainError::from)?;
         self.store.fingerprint_of(caller.user).await?.ok_or(NO_IDENTITY)?;
         let a_day = self.settings.rotations_a_day;
-        let rotated = self.store.rotate(&credential, rotation, a_day, unix_ms_i64());
+        let rotated = self.store.rotate(&credential, rotation, a_day, now.store_ms());
         let (link, is_new) = accepted(rotated.await?)?;
         let head = ChainHead { sequence: request.sequence, hash: link.hash() };
         if is_new {
-            self.chain_changed(caller.user).await;
+            self.chain_changed(caller.user, now).await;
         }
         let cancellation_deadline = timestamp(link.cancellation_deadline_ms().unwrap_or_default());
         let ChainHead { sequence, hash } = head;
@@ -135,15 +135,16 @@ impl Accounts {
     pub(crate) async fn cancel_rotation(
         &self,
         request: &CancelRequest,
+        now: Now,
     ) -> Result<CancelResponse, NotAccepted> {
         let cancellation = Cancellation::try_from(request).map_err(ChainError::from)?;
         let identity =
             self.store.identity_of_fingerprint(request.fingerprint).await?.ok_or(UNKNOWN_IDENTITY)?;
-        let cancelled = self.store.cancel_rotation(identity.user_id, &cancellation, unix_ms_i64());
+        let cancelled = self.store.cancel_rotation(identity.user_id, &cancellation, now.store_ms());
         let (link, is_new) = accepted(cancelled.await?)?;
         let head = ChainHead { sequence: request.sequence, hash: link.hash() };
         if is_new {
-            self.chain_changed(identity.user_id).await;
+            self.chain_changed(identity.user_id, now).await;
         }
         let active_key = *cancellation.signer_key.as_bytes();
         Ok(CancelResponse { sequence: head.sequence, hash: head.hash, active_key })
@@ -159,19 +160,21 @@ impl Accounts {
     }
 
     /// Refuses a key that another has replaced.
-    pub(super) async fn refuse_replaced(&self, key: &PublicKey) -> Result<(), Denied> {
+    pub(super) async fn refuse_replaced(&self, key: &PublicKey, now: Now) -> Result<(), Denied> {
         match self.store.identity_that_claimed(key.as_bytes()).await? {
             Some(identity) if identity.active_key != *key.as_bytes() => {
-                Err(self.replaced(&identity, key).await)
+                Err(self.replaced(&identity, key, now).await)
             }
             _ => Ok(()),
         }
     }
 
     /// How a key is refused that another has replaced, with the rotation that it can still cancel.
-    pub(super) async fn replaced(&self, identity: &store::Identity, key: &PublicKey) -> Denied {
+    pub(super) async fn replaced(&self, identity: &store::Identity, key: &PublicKey, now: Now) -> Denied {
         match self.store.chain_of(identity.user_id).await {
-            Ok(chain) => Denied { rotation: chain.and_then(|chain| cancellable_by(&chain, key)), ..REPLACED },
+            Ok(chain) => {
+                Denied { rotation: chain.and_then(|chain| cancellable_by(&chain, key, now)), ..REPLACED }
+            }
             Err(error) => error.into(),
         }
     }
@@ -184,9 +187,9 @@ impl Accounts {
 
     /// After a rotation or a cancellation: all sessions of the user end. Their devices are told at their next connect: the
     /// alert was written with the statement.
-    async fn chain_changed(&self, user: UserId) {
+    async fn chain_changed(&self, user: UserId, now: Now) {
         self.known.forget(user);
-        self.revoked().await;
+        self.revoked(now).await;
     }
 }
 
@@ -201,8 +204,8 @@ fn accepted(change: ChainChange) -> Result<(Link, bool), NotAccepted> {
     }
 }
 
-fn cancellable_by(chain: &Chain, key: &PublicKey) -> Option<PendingRotation> {
-    let Provisional { rotation, until_ms, old_key } = chain.state(Now::read().unix_ms).provisional?;
+fn cancellable_by(chain: &Chain, key: &PublicKey, now: Now) -> Option<PendingRotation> {
+    let Provisional { rotation, until_ms, old_key } = chain.state(now.unix_ms).provisional?;
     (old_key == *key).then(|| PendingRotation {
         sequence: rotation.sequence,
         hash: rotation.hash,

@@ -5,6 +5,7 @@ use std::{mem, sync::Arc};
 
 use super::Accounts;
 use crate::{
+    clock::Now,
     link::Outlet,
     store::{EndedRotation, StoreError},
 };
@@ -22,8 +23,8 @@ pub(crate) struct RotationEnds {
 
 impl RotationEnds {
     /// To be looked for from this time on.
-    pub(crate) const fn after(now_ms: i64) -> Self {
-        Self { until_ms: now_ms, due: Vec::new() }
+    pub(crate) fn after(now: Now) -> Self {
+        Self { until_ms: now.store_ms(), due: Vec::new() }
     }
 }
 
@@ -32,12 +33,13 @@ impl Accounts {
     pub(crate) async fn tell_rotation_ends(
         &self,
         ends: &mut RotationEnds,
-        now_ms: i64,
+        now: Now,
     ) -> Result<(), StoreError> {
+        let now_ms = now.store_ms();
         while ends.until_ms < now_ms {
             let ended = self.store.rotations_ended(ends.until_ms, now_ms, BATCH).await?;
             for rotation in &ended {
-                self.collect_due(rotation, &mut ends.due).await;
+                self.collect_due(rotation, &mut ends.due, now).await;
             }
             let is_all = i64::try_from(ended.len()).unwrap_or(BATCH) < BATCH;
             ends.until_ms = ended.last().filter(|_| !is_all).map_or(now_ms, |rotation| rotation.ended_at_ms);
@@ -48,7 +50,7 @@ impl Accounts {
             } else if outlet.is_detached() {
                 ends.due.push(outlet);
             } else {
-                self.notices.tell_waiting(&outlet).await;
+                self.notices.tell_waiting(&outlet, now).await;
             }
         }
         Ok(())
@@ -59,7 +61,7 @@ impl Accounts {
     }
 
     /// Nothing waits for an ephemeral device, so it is told at once.
-    async fn collect_due(&self, rotation: &EndedRotation, due: &mut Vec<Arc<Outlet>>) {
+    async fn collect_due(&self, rotation: &EndedRotation, due: &mut Vec<Arc<Outlet>>, now: Now) {
         let sessions = self.registry.of_user(rotation.user_id).into_iter().map(|attached| attached.handle);
         let (ephemeral, registered): (Vec<_>, Vec<_>) =
             sessions.partition(|outlet| outlet.device.is_ephemeral());
@@ -69,7 +71,7 @@ impl Accounts {
         }
         match self.store.rotation_end(rotation).await {
             Ok(Some(notice)) => {
-                ephemeral.iter().for_each(|outlet| self.notices.push(outlet, notice.clone().into()))
+                ephemeral.iter().for_each(|outlet| self.notices.push(outlet, notice.clone().into(), now))
             }
             Ok(None) => {}
             Err(error) => {

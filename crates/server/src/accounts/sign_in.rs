@@ -14,7 +14,7 @@ use super::{
     totp::shown_factor,
 };
 use crate::{
-    clock::{Now, unix_ms_i64},
+    clock::Now,
     config::Registration,
     email,
     rate::AddressKey,
@@ -75,6 +75,7 @@ impl Accounts {
         &self,
         request: RegisterRequest,
         caller: HashCaller,
+        now: Now,
     ) -> Result<TokenResponse, Denied> {
         if self.settings.registration == Registration::Closed {
             return Err(Denied::new(ErrorCode::RegistrationClosed, "this server takes no new accounts"));
@@ -82,17 +83,17 @@ impl Accounts {
         let email = email::of_new_account(&request.email).ok_or(BAD_EMAIL)?;
         self.passwords.check(request.password.expose()).map_err(|_| BAD_PASSWORD)?;
         let leave = self.passwords.admit(caller)?;
-        let hash = self.passwords.hash(&leave, request.password.expose().to_owned()).await?;
+        let (hash, now) = self.passwords.hash(&leave, request.password.expose().to_owned(), now).await?;
         // An older account may be kept in another spelling of the address.
         if self.store.find_email_account(&email).await?.is_some() {
             return Err(ADDRESS_TAKEN);
         }
         let user = UserId::new(Uuid::now_v7());
-        match self.store.create_account(user, &email, &hash, unix_ms_i64()).await? {
+        match self.store.create_account(user, &email, &hash, now.store_ms()).await? {
             AccountCreation::Created => {
                 let proof = LoginProof::Password(&hash);
                 let login = Login { user, device: None, fingerprint: None, proof, second_factor: false };
-                self.begin_family(login).await?.ok_or(ACCOUNT_DELETED)
+                self.begin_family(login, now).await?.ok_or(ACCOUNT_DELETED)
             }
             AccountCreation::EmailTaken => Err(ADDRESS_TAKEN),
         }
@@ -129,13 +130,15 @@ impl Accounts {
         };
         let password = request.password.expose().to_owned();
         let stored = account.as_ref().map(|account| account.password_hash.clone());
-        let verdict = self.passwords.verify(leave, password.clone(), stored, &request.email).await?;
+        let (verdict, mut now) =
+            self.passwords.verify(leave, password.clone(), stored, &request.email, now).await?;
         let Some(mut account) = account.filter(|_| verdict.matches) else { return Err(WRONG_CREDENTIALS) };
         if account.disabled_at_ms.is_some() {
             return Err(DISABLED);
         }
         if verdict.needs_rehash {
-            let fresh = self.passwords.rehash(leave, password).await?;
+            let (fresh, later) = self.passwords.rehash(leave, password, now).await?;
+            now = later;
             self.store.replace_password_hash(account.user_id, &account.password_hash, &fresh).await?;
             account.password_hash = fresh;
         }
@@ -143,14 +146,14 @@ impl Accounts {
             let second_factor = self.require_factor(account.user_id, *factor, now).await?;
             *settled = Settled { user: Some(account.user_id), second_factor };
         }
-        self.begin_family(Login {
+        let login = Login {
             user: account.user_id,
             device: request.device_id.clone(),
             fingerprint: None,
             proof: LoginProof::Password(&account.password_hash),
             second_factor: settled.second_factor,
-        })
-        .await
+        };
+        self.begin_family(login, now).await
     }
 
     /// Gives a challenge to a key, known or not.
@@ -205,7 +208,7 @@ impl Accounts {
             .map_err(|_: AuthError| WRONG_ANSWER)?;
         let expires_at_ms = i64::try_from(opened.expires_at_ms()).unwrap_or(i64::MAX);
         let challenge = *opened.challenge();
-        if !self.store.use_challenge(challenge, expires_at_ms, unix_ms_i64()).await? {
+        if !self.store.use_challenge(challenge, expires_at_ms, now.store_ms()).await? {
             return Err(WRONG_ANSWER);
         }
         opened.verify(shown.signature).map_err(|_: AuthError| WRONG_ANSWER)
@@ -229,7 +232,7 @@ impl Accounts {
                 proof: LoginProof::IdentityKey(key.as_bytes()),
                 second_factor,
             };
-            let tokens = self.begin_by_key(by_key, key).await?;
+            let tokens = self.begin_by_key(by_key, key, now).await?;
             return Ok(SignedIn { tokens, created });
         };
         let owner = self.store.find_device(device).await?.filter(|owner| !owner.removed);
@@ -243,7 +246,7 @@ impl Accounts {
                 (owner.user_id, LoginProof::IdentityKey(key.as_bytes()), shown)
             }
             _ => {
-                self.refuse_replaced(key).await?;
+                self.refuse_replaced(key, now).await?;
                 return Err(Denied::new(
                     ErrorCode::UnknownDevice,
                     "the device is not registered to this key's user",
@@ -252,15 +255,20 @@ impl Accounts {
         };
         let fingerprint = self.store.fingerprint_of(user).await?;
         let by_key = Login { user, device: Some(device.clone()), fingerprint, proof, second_factor };
-        let tokens = self.begin_by_key(by_key, key).await?;
+        let tokens = self.begin_by_key(by_key, key, now).await?;
         Ok(SignedIn { tokens, created: false })
     }
 
-    async fn begin_by_key(&self, login: Login<'_>, key: &PublicKey) -> Result<TokenResponse, Denied> {
-        if let Some(tokens) = self.begin_family(login).await? {
+    async fn begin_by_key(
+        &self,
+        login: Login<'_>,
+        key: &PublicKey,
+        now: Now,
+    ) -> Result<TokenResponse, Denied> {
+        if let Some(tokens) = self.begin_family(login, now).await? {
             return Ok(tokens);
         }
-        self.refuse_replaced(key).await?;
+        self.refuse_replaced(key, now).await?;
         Err(ACCOUNT_DELETED)
     }
 }

@@ -4,7 +4,7 @@ use aldis_protocol::{AlertKind, DeviceId, ErrorCode, api::ChangePasswordRequest}
 
 use super::{Accounts, Caller, passwords::HashCaller};
 use crate::{
-    clock::{Now, unix_ms_i64},
+    clock::Now,
     link::Outlet,
     refusal::Denied,
     store::{Notice, PasswordChange},
@@ -25,9 +25,9 @@ const PASSWORD_CHANGED_ALERT: Notice = Notice::of_account(AlertKind::PasswordCha
 
 impl Accounts {
     /// Signs the caller out, here or everywhere.
-    pub(crate) async fn logout(&self, caller: &Caller, everywhere: bool) -> Result<(), Denied> {
-        self.store.revoke_families(&caller.credential(), everywhere, unix_ms_i64()).await?;
-        self.revoked().await;
+    pub(crate) async fn logout(&self, caller: &Caller, everywhere: bool, now: Now) -> Result<(), Denied> {
+        self.store.revoke_families(&caller.credential(), everywhere, now.store_ms()).await?;
+        self.revoked(now).await;
         Ok(())
     }
 
@@ -41,7 +41,7 @@ impl Accounts {
         &self,
         caller: &Caller,
         request: ChangePasswordRequest,
-        now: Now,
+        mut now: Now,
     ) -> Result<(), Denied> {
         self.forbid_while_provisional(caller, now).await?;
         let ChangePasswordRequest { old_password, new_password } = request;
@@ -52,27 +52,29 @@ impl Accounts {
         let leave = self.passwords.admit(HashCaller::User(caller.user))?;
         if let Some(old) = old_password {
             let old = old.expose().to_owned();
-            if !self.passwords.verify(&leave, old, Some(stored.clone()), "").await?.matches {
+            let (verdict, later) = self.passwords.verify(&leave, old, Some(stored.clone()), "", now).await?;
+            if !verdict.matches {
                 return Err(WRONG_PASSWORD);
             }
+            now = later;
         }
-        let fresh = self.passwords.hash(&leave, new_password.expose().to_owned()).await?;
-        match self.store.change_password(&credential, &stored, &fresh, unix_ms_i64()).await? {
-            PasswordChange::Done => self.revoked().await,
+        let (fresh, now) = self.passwords.hash(&leave, new_password.expose().to_owned(), now).await?;
+        match self.store.change_password(&credential, &stored, &fresh, now.store_ms()).await? {
+            PasswordChange::Done => self.revoked(now).await,
             PasswordChange::Overtaken => return Err(PASSWORD_CHANGED),
         }
         let own: Vec<&DeviceId> = caller.device.iter().collect();
         // What a key has proved goes on, with the caller's own sign-in.
         let ends = |outlet: &Outlet| outlet.family().is_some_and(|family| family != caller.family);
-        self.notices.notify_around(caller.user, PASSWORD_CHANGED_ALERT, &own, ends).await;
+        self.notices.notify_around(caller.user, PASSWORD_CHANGED_ALERT, &own, ends, now).await;
         Ok(())
     }
 
     /// Deletes the caller's account.
     pub(crate) async fn delete_account(&self, caller: &Caller, now: Now) -> Result<(), Denied> {
         self.forbid_while_provisional(caller, now).await?;
-        self.store.delete_account(&caller.step_up(now)?, unix_ms_i64()).await?;
-        self.revoked().await;
+        self.store.delete_account(&caller.step_up(now)?, now.store_ms()).await?;
+        self.revoked(now).await;
         Ok(())
     }
 }

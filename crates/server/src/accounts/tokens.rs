@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{Accounts, Caller, TokenLife, identity::UNKNOWN_DEVICE, revocations::Standing};
 use crate::{
-    clock::{Now, unix_ms_i64},
+    clock::Now,
     config::{Config, Origin, TokenAlgorithm},
     link::Outlet,
     refusal::{DISABLED, Denied, FACTOR_REQUIRED, REVOKED},
@@ -110,10 +110,14 @@ impl Accounts {
 
     /// Begins a family of tokens with a login of now. None where the login no longer holds: the account was deleted, or
     /// its password or key changed, while it was looked at.
-    pub(super) async fn begin_family(&self, login: Login<'_>) -> Result<Option<TokenResponse>, Denied> {
+    pub(super) async fn begin_family(
+        &self,
+        login: Login<'_>,
+        now: Now,
+    ) -> Result<Option<TokenResponse>, Denied> {
         let Login { user, device, fingerprint, proof, second_factor } = login;
         let refresh = RefreshToken::first(rand::rng().random());
-        let now_ms = unix_ms_i64();
+        let now_ms = now.store_ms();
         let family = NewFamily {
             family_id: Uuid::now_v7(),
             user_id: user,
@@ -135,19 +139,19 @@ impl Accounts {
             auth_time_ms,
             expires_at_ms: now_ms + REFRESH_IDLE_MS,
         };
-        self.token_pair(family, &refresh, fingerprint).map(Some)
+        self.token_pair(family, &refresh, fingerprint, now).map(Some)
     }
 
     /// Gives a new pair for a refresh token, which is used up by it.
-    pub(crate) async fn refresh(&self, presented: &str) -> Result<TokenResponse, Denied> {
+    pub(crate) async fn refresh(&self, presented: &str, now: Now) -> Result<TokenResponse, Denied> {
         let presented = RefreshToken::parse(presented).map_err(|_| INVALID_REFRESH)?;
-        self.limit_refresh(&presented).await?;
+        self.limit_refresh(&presented, now).await?;
         let successor = self.successor_of(&presented).await?;
-        match self.store.use_refresh_token(&presented.hash(), &successor.hash(), unix_ms_i64()).await? {
+        match self.store.use_refresh_token(&presented.hash(), &successor.hash(), now.store_ms()).await? {
             RefreshUse::Rotated(family) | RefreshUse::Repeated(family) => {
-                self.token_pair(family, &successor, None)
+                self.token_pair(family, &successor, None, now)
             }
-            RefreshUse::Reused(family) => Err(self.refresh_reused(&family).await),
+            RefreshUse::Reused(family) => Err(self.refresh_reused(&family, now).await),
             RefreshUse::Revoked => Err(REVOKED),
             RefreshUse::Expired => {
                 Err(Denied::new(ErrorCode::ExpiredToken, "the refresh token has expired; sign in again"))
@@ -169,11 +173,11 @@ impl Accounts {
     }
 
     /// Somebody has a copy of a refresh token, and its family is revoked for it: what its user is told, and how.
-    async fn refresh_reused(&self, family: &RefreshFamily) -> Denied {
+    async fn refresh_reused(&self, family: &RefreshFamily, now: Now) -> Denied {
         tracing::warn!(user = %family.user_id, family = %family.family_id, "a refresh token was used twice");
-        self.revoked().await;
+        self.revoked(now).await;
         let ends = |outlet: &Outlet| outlet.family() == Some(family.family_id);
-        self.notices.notify_around(family.user_id, REFRESH_REUSED_ALERT, &[], ends).await;
+        self.notices.notify_around(family.user_id, REFRESH_REUSED_ALERT, &[], ends, now).await;
         Denied::new(ErrorCode::RefreshReused, "the refresh token was used before; sign in again")
     }
 
@@ -182,8 +186,9 @@ impl Accounts {
         family: RefreshFamily,
         refresh: &RefreshToken,
         fingerprint: Option<Fingerprint>,
+        now: Now,
     ) -> Result<TokenResponse, Denied> {
-        let claims = claims(&family, self.settings.access_token_lifetime, Now::read());
+        let claims = claims(&family, self.settings.access_token_lifetime, now);
         let access_token = self.tokens.mint(&claims).map_err(|error| {
             tracing::error!(%error, "cannot sign a token");
             Denied::new(ErrorCode::Internal, "the server failed")

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::{Accounts, Caller};
 use crate::{
-    clock::{Now, unix_ms_i64},
+    clock::Now,
     refusal::{Denied, FACTOR_REQUIRED},
     store::{Credential, Evidence, FactorChange, FactorCheck, Notice},
 };
@@ -71,7 +71,7 @@ impl Accounts {
             iter::repeat_with(|| RecoveryCode::generate(&mut rand::rng())).take(RECOVERY_CODES).collect();
         let hashes: Vec<_> = codes.iter().map(|code| self.factors.hash(code, caller.user)).collect();
         let sealed = self.factors.seal(&secret, caller.user)?;
-        if !self.store.enroll_totp(&credential, &sealed, &hashes, unix_ms_i64()).await? {
+        if !self.store.enroll_totp(&credential, &sealed, &hashes, now.store_ms()).await? {
             return Err(IN_FORCE);
         }
         Ok(TotpEnrollment {
@@ -92,7 +92,7 @@ impl Accounts {
         self.change_factor(&credential, FactorChange::Confirmation, shown, now).await?;
         self.known.forget(caller.user);
         if !was_in_force {
-            self.notices.notify(caller.user, TOTP_CHANGED, &[]).await;
+            self.notices.notify(caller.user, TOTP_CHANGED, &[], now).await;
         }
         Ok(())
     }
@@ -104,7 +104,7 @@ impl Accounts {
         let shown = Some(parse(code)?);
         self.change_factor(&credential, FactorChange::Removal, shown, now).await?;
         self.known.forget(caller.user);
-        self.notices.notify(caller.user, TOTP_CHANGED, &[]).await;
+        self.notices.notify(caller.user, TOTP_CHANGED, &[], now).await;
         Ok(())
     }
 
@@ -154,7 +154,7 @@ impl Accounts {
 
     async fn use_factor(&self, user: UserId, shown: Option<SecondFactor>, now: Now) -> Result<(), Denied> {
         let judge = |sealed: &[u8]| self.factors.judge_shown(shown, user, sealed, now);
-        outcome(self.store.check_second_factor(user, unix_ms_i64(), judge).await?)
+        outcome(self.store.check_second_factor(user, now.store_ms(), judge).await?)
     }
 
     async fn change_factor(
@@ -165,7 +165,7 @@ impl Accounts {
         now: Now,
     ) -> Result<(), Denied> {
         let judge = |sealed: &[u8]| self.factors.judge_shown(shown, credential.user, sealed, now);
-        outcome(self.store.change_second_factor(credential, change, unix_ms_i64(), judge).await?)
+        outcome(self.store.change_second_factor(credential, change, now.store_ms(), judge).await?)
     }
 
     async fn account_name(&self, user: UserId) -> Result<String, Denied> {

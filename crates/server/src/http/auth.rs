@@ -42,9 +42,10 @@ pub(super) async fn register(
     address: AddressKey,
     JsonBody(request): JsonBody<RegisterRequest>,
 ) -> Result<(StatusCode, Json<TokenResponse>), Problem> {
-    node.limits.take(Limited::Registrations, address, Now::read())?;
+    let now = Now::read();
+    node.limits.take(Limited::Registrations, address, now)?;
     let caller = LoginPair::new(address, &request.email).caller();
-    let tokens = node.accounts.register(request, caller).await?;
+    let tokens = node.accounts.register(request, caller, now).await?;
     Ok((StatusCode::CREATED, Json(tokens)))
 }
 
@@ -148,7 +149,7 @@ pub(super) async fn refresh(
     State(node): State<Arc<Node>>,
     JsonBody(request): JsonBody<RefreshRequest>,
 ) -> Result<Json<TokenResponse>, Problem> {
-    Ok(Json(node.accounts.refresh(request.refresh_token.expose()).await?))
+    Ok(Json(node.accounts.refresh(request.refresh_token.expose(), Now::read()).await?))
 }
 
 /// Signs out, here or everywhere, and closes the sockets.
@@ -170,7 +171,7 @@ pub(super) async fn logout(
     body: Option<JsonBody<LogoutRequest>>,
 ) -> Result<StatusCode, Problem> {
     let request = body.map(|JsonBody(request)| request).unwrap_or_default();
-    node.accounts.logout(&caller, request.everywhere).await?;
+    node.accounts.logout(&caller, request.everywhere, Now::read()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

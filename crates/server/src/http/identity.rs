@@ -252,7 +252,7 @@ pub(super) async fn cancel_rotation(
     State(node): State<Arc<Node>>,
     JsonBody(request): JsonBody<CancelRequest>,
 ) -> Result<Json<CancelResponse>, Problem> {
-    Ok(Json(node.accounts.cancel_rotation(&request).await?))
+    Ok(Json(node.accounts.cancel_rotation(&request, Now::read()).await?))
 }
 
 /// What is malformed is unknown.

@@ -10,7 +10,7 @@ use aldis_protocol::{
 use super::{Router, stand_in::stand_in};
 use crate::{
     accounts::Caller,
-    clock::unix_ms_i64,
+    clock::{Now, unix_ms_i64},
     email,
     refusal::Denied,
     store::{Decided, NewRequest, Recipients},
@@ -112,7 +112,7 @@ impl Router {
         let is_told = self.store.request_contact(&by, &request, &waits_for, unix_ms_i64()).await;
         self.standing_was_changed(from, to).await;
         if is_told? {
-            self.accounts.notices.tell_live(to, request.notice(), &live, &[]).await;
+            self.accounts.notices.tell_live(to, request.notice(), &live, &[], Now::read()).await;
         }
         Ok(())
     }

@@ -77,7 +77,7 @@ impl Router {
                 self.close_room(&new.room);
             }
         }
-        self.accounts.notices.tell_invited(&new.room, caller.user, &invited);
+        self.accounts.notices.tell_invited(&new.room, caller.user, &invited, Now::read());
         self.show_room(caller, &new.room).await
     }
 
@@ -121,7 +121,7 @@ impl Router {
         let change = self.change_room(caller, room, &MemberChange::UnknownRoom, add).await?;
         done(change)?;
         if change == MemberChange::Invited {
-            self.accounts.notices.tell_invited(room, caller.user, &[user]);
+            self.accounts.notices.tell_invited(room, caller.user, &[user], Now::read());
         }
         Ok(())
     }

@@ -182,12 +182,12 @@ async fn hand_over<W: Wire>(
 /// Tells a session what waited for its device. What is taken from the store is told, also where it takes longer than this
 /// waits for it.
 async fn tell_waiting(router: &Arc<Router>, outlet: &Arc<Outlet>) {
-    if router.accounts.notices.nothing_waits_for(outlet) {
+    if router.accounts.notices.nothing_waits_for(outlet, Now::read()) {
         return;
     }
     let call = {
         let (router, outlet) = (Arc::clone(router), Arc::clone(outlet));
-        async move { router.accounts.notices.tell_waiting(&outlet).await }
+        async move { router.accounts.notices.tell_waiting(&outlet, Now::read()).await }
     };
     let _ = timeout(TIME_FOR_STORE, router.calls.complete(call)).await;
 }

@@ -138,7 +138,7 @@ fn no_more_is_remembered_than_there_is_room_for() {
 /// A node that knows what was revoked so far, and whose database can be closed under it.
 async fn started() -> Node {
     let node = Node::start().await;
-    node.accounts.recall_revocations().await.unwrap();
+    node.accounts.recall_revocations(Now::read()).await.unwrap();
     node
 }
 
@@ -193,7 +193,7 @@ impl Node {
         let Proved { user, device, fingerprint, family, .. } = identity.clone();
         let outlet =
             Outlet::new(SessionId::new(Uuid::now_v7()), user, device, fingerprint, family, Codec::Json);
-        self.accounts.notices.tell_waiting(&outlet).await;
+        self.accounts.notices.tell_waiting(&outlet, now).await;
         Ok(identity)
     }
 }
@@ -258,11 +258,11 @@ async fn a_change_by_anybody_is_read_and_forgotten() {
         assert!(node.accounts.known.nothing_waits(user, &phone, now));
     };
     let is_forgotten = async |what: &str| {
-        node.accounts.read_revocations().await.unwrap();
+        node.accounts.read_revocations(Now::read()).await.unwrap();
         assert!(node.accounts.known.account(user, now, |_| Some(())).is_none(), "{what}");
     };
     known().await;
-    node.accounts.read_revocations().await.unwrap();
+    node.accounts.read_revocations(Now::read()).await.unwrap();
     assert!(node.accounts.known.nothing_waits(user, &phone, now), "nothing has changed");
 
     let alert = Alert {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{Node, Outlet};
 use crate::{
     accounts::RotationEnds,
-    clock::unix_ms_i64,
+    clock::{Now, unix_ms_i64},
     store::{Credential, LoginProof, NewDevice, NewFamily},
 };
 
@@ -29,6 +29,10 @@ async fn rotated(node: &Node, ends_at_ms: i64) -> UserId {
     let rotation = Rotation::sign(fingerprint, head, &key, &new, "test", accepted_at_ms.unsigned_abs());
     store.rotate(&Credential::token(user, family_id, None), rotation, 3, accepted_at_ms).await.unwrap();
     user
+}
+
+fn at(now_ms: i64) -> Now {
+    Now { unix_ms: now_ms.unsigned_abs(), ..Now::read() }
 }
 
 fn secret() -> SecretKey {
@@ -65,19 +69,19 @@ async fn whoever_is_live_is_told_once_at_the_end() {
     let (phone, laptop) = (device(&node, user, "phone").await, device(&node, user, "laptop").await);
     let sessions = [node.session(user, Some(&phone), None), node.session(user, None, None)];
     let not_yet = node.session(stranger, None, None);
-    let mut ends = RotationEnds::after(end_ms - 1);
+    let mut ends = RotationEnds::after(at(end_ms - 1));
     for now_ms in [end_ms - 1, end_ms, end_ms + 1] {
-        node.accounts.tell_rotation_ends(&mut ends, now_ms).await.unwrap();
+        node.accounts.tell_rotation_ends(&mut ends, at(now_ms)).await.unwrap();
     }
     for session in &sessions {
         assert_eq!(told(&node, session), 1);
     }
     assert_eq!(told(&node, &not_yet), 0);
     let away = node.session(user, Some(&laptop), None);
-    node.accounts.notices.tell_waiting(&away).await;
+    node.accounts.notices.tell_waiting(&away, Now::read()).await;
     assert_eq!(told(&node, &away), 1, "at its next connect");
     let again = node.session(user, Some(&phone), None);
-    node.accounts.notices.tell_waiting(&again).await;
+    node.accounts.notices.tell_waiting(&again, Now::read()).await;
     assert_eq!(told(&node, &again), 0, "once");
 }
 
@@ -92,14 +96,14 @@ async fn whoever_is_between_two_sockets_is_told_on_the_next() {
     for outlet in [&comes_back, &ends_away] {
         outlet.set_detached(true);
     }
-    let mut ends = RotationEnds::after(end_ms - 1);
-    node.accounts.tell_rotation_ends(&mut ends, end_ms).await.unwrap();
+    let mut ends = RotationEnds::after(at(end_ms - 1));
+    node.accounts.tell_rotation_ends(&mut ends, at(end_ms)).await.unwrap();
     comes_back.set_detached(false);
     assert_eq!(told(&node, &ends_away), 0);
-    node.accounts.tell_rotation_ends(&mut ends, end_ms + 1).await.unwrap();
-    node.accounts.tell_rotation_ends(&mut ends, end_ms + 2).await.unwrap();
+    node.accounts.tell_rotation_ends(&mut ends, at(end_ms + 1)).await.unwrap();
+    node.accounts.tell_rotation_ends(&mut ends, at(end_ms + 2)).await.unwrap();
     assert_eq!(told(&node, &comes_back), 1);
     let anew = node.session(user, Some(&gone), None);
-    node.accounts.notices.tell_waiting(&anew).await;
+    node.accounts.notices.tell_waiting(&anew, Now::read()).await;
     assert_eq!(told(&node, &anew), 1, "it waits for its next connect");
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{Node, Outlet};
 use crate::{
-    clock::unix_ms_i64,
+    clock::{Now, unix_ms_i64},
     router::Order,
     store::{Credential, KEPT_PER_USER},
 };
@@ -34,7 +34,7 @@ async fn a_session_stayed_whose_revocation_was_forgotten_before_the_node_had_rea
     let kept = node.session(user, None, Some(node.sign_in(user).await));
     assert!(store.revocations_after(0, 1_000).await.unwrap().len() <= KEPT_PER_USER + 1);
 
-    node.accounts.read_revocations().await.unwrap();
+    node.accounts.read_revocations(Now::read()).await.unwrap();
     for outlet in [&first, &last] {
         assert_eq!(close_code(outlet), Some(CloseCode::SessionRevoked));
     }
