@@ -8,6 +8,7 @@ mod cache;
 mod caller;
 mod devices;
 mod identity;
+mod key_owner;
 mod keys;
 mod last_seen;
 mod notices;

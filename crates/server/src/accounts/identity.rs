@@ -4,13 +4,16 @@ use aldis_auth::{Claims, PublicKey, SecondFactor};
 use aldis_protocol::{AlertKind, DeviceId, ErrorCode, Fingerprint, UserId};
 use uuid::Uuid;
 
-use super::{Accounts, FactorDue, notices::device_alert};
+use super::{
+    Accounts, FactorDue,
+    key_owner::{KeyOwner, KeyRole},
+    notices::device_alert,
+};
 use crate::{
     clock::Now,
-    config::Registration,
     rate::AddressKey,
-    refusal::{ACCOUNT_DELETED, DISABLED, Denied},
-    store::{self, Credential, DeviceOwner, IdentityCreation, NewDevice},
+    refusal::Denied,
+    store::{self, Credential, DeviceOwner, NewDevice},
 };
 
 /// A token, shown for a device.
@@ -93,75 +96,29 @@ impl Accounts {
     ) -> Result<ProvedByKey, Denied> {
         let KeyProof { key, device_id, factor } = proof;
         let proved_at = self.revocations.last();
-        let proved = |user, device, fingerprint, due| {
-            let identity = Identity { user, device, fingerprint, token: None, family: None, proved_at };
-            ProvedByKey { identity, due }
+        let registered = match &device_id {
+            Some(device) => self.find_device(device, now).await?,
+            None => None,
         };
-        let Some(device) = device_id else {
-            let (user, fingerprint) = self.owner_of_key(&key, address, now).await?;
-            let due = self.factor_due(user, factor, now).await?;
-            return Ok(proved(user, ephemeral(), Some(fingerprint), due));
-        };
-        match self.find_device(&device, now).await? {
-            Some(owner) if owner.is_proved_by(&key) && owner.disabled => Err(DISABLED),
-            // Registering the device was its second factor.
-            Some(owner) if owner.is_proved_by(&key) => {
-                let fingerprint = self.fingerprint_of(owner.user_id, now).await?;
-                Ok(proved(owner.user_id, device, fingerprint, None))
-            }
-            Some(owner) => {
-                let (user, fingerprint) = self.device_of_identity(owner, &key, now).await?;
-                let due = self.factor_due(user, factor, now).await?;
-                Ok(proved(user, device, fingerprint, due))
-            }
-            None if device.is_ephemeral() => Err(UNKNOWN_DEVICE),
-            None => {
-                let (user, fingerprint) = self.owner_of_key(&key, address, now).await?;
-                // No session waits for a device that is not there, and nothing is made for half a proof.
-                let second_factor = self.require_factor(user, factor.as_ref(), now).await?;
-                let credential = Credential::identity_key(user, *key.as_bytes(), second_factor);
+        let (owner, device) = match (device_id, registered) {
+            (None, _) => (self.owner_of_key(&key, address, now).await?, ephemeral()),
+            (Some(device), Some(registered)) => (self.owner_on_device(&key, registered, now).await?, device),
+            (Some(device), None) if device.is_ephemeral() => return Err(UNKNOWN_DEVICE),
+            (Some(device), None) => {
+                let owner = self.owner_of_key(&key, address, now).await?;
+                // No session waits for a device that does not exist, and an incomplete proof must not create anything.
+                let second_factor = self.require_factor(owner.user, factor.as_ref(), now).await?;
+                let credential = Credential::identity_key(owner.user, *key.as_bytes(), second_factor);
                 // Boxed, as it is rare and large: every handshake would have its size.
                 Box::pin(self.register_by_name(&credential, &device, now)).await?;
-                Ok(proved(user, device, Some(fingerprint), None))
+                return Ok(ProvedByKey { identity: owner.on(device, proved_at), due: None });
             }
-        }
-    }
-
-    /// The account that a key proves, made where the key was never seen. The second value says whether it was made.
-    pub(super) async fn account_of_key(
-        &self,
-        key: &PublicKey,
-        address: AddressKey,
-        now: Now,
-    ) -> Result<(store::Identity, bool), Denied> {
-        if let Some(identity) = self.find_identity(key.as_bytes(), now).await? {
-            return allowed(identity).map(|identity| (identity, false));
-        }
-        self.refuse_replaced(key, now).await?;
-        if self.settings.registration == Registration::Closed {
-            return Err(Denied::new(ErrorCode::RegistrationClosed, "this server takes no new accounts"));
-        }
-        self.limit_key_accounts(address, now)?;
-        let user = UserId::new(Uuid::now_v7());
-        match self.store.create_account_for_key(user, *key.as_bytes(), now.store_ms()).await? {
-            IdentityCreation::Created => {
-                // It may have been a device's key.
-                self.revoked(now).await;
-                let fingerprint = key.fingerprint();
-                let identity = store::Identity {
-                    user_id: user,
-                    fingerprint,
-                    active_key: *key.as_bytes(),
-                    disabled_at_ms: None,
-                };
-                Ok((identity, true))
-            }
-            IdentityCreation::AlreadyThere(identity) if identity.active_key == *key.as_bytes() => {
-                allowed(identity).map(|identity| (identity, false))
-            }
-            IdentityCreation::AlreadyThere(identity) => Err(self.replaced(&identity, key, now).await),
-            IdentityCreation::Deleted => Err(ACCOUNT_DELETED),
-        }
+        };
+        let due = match owner.role {
+            KeyRole::Identity => self.factor_due(owner.user, factor, now).await?,
+            KeyRole::Device => None,
+        };
+        Ok(ProvedByKey { identity: owner.on(device, proved_at), due })
     }
 
     /// Whether a device is registered to a user and not removed.
@@ -169,35 +126,6 @@ impl Accounts {
         match self.find_device(device, now).await? {
             Some(owner) if owner.user_id == user && !owner.removed => Ok(owner),
             _ => Err(UNKNOWN_DEVICE),
-        }
-    }
-
-    async fn owner_of_key(
-        &self,
-        key: &PublicKey,
-        address: AddressKey,
-        now: Now,
-    ) -> Result<(UserId, Fingerprint), Denied> {
-        self.account_of_key(key, address, now)
-            .await
-            .map(|(identity, _)| (identity.user_id, identity.fingerprint))
-    }
-
-    /// A device that is somebody's, shown with what may be that somebody's identity key.
-    async fn device_of_identity(
-        &self,
-        owner: DeviceOwner,
-        key: &PublicKey,
-        now: Now,
-    ) -> Result<(UserId, Option<Fingerprint>), Denied> {
-        match self.find_identity(key.as_bytes(), now).await? {
-            Some(identity) if identity.user_id == owner.user_id && !owner.removed => {
-                allowed(identity).map(|identity| (identity.user_id, Some(identity.fingerprint)))
-            }
-            _ => {
-                self.refuse_replaced(key, now).await?;
-                Err(UNKNOWN_DEVICE)
-            }
         }
     }
 
@@ -231,19 +159,14 @@ impl Accounts {
     }
 }
 
-fn allowed(identity: store::Identity) -> Result<store::Identity, Denied> {
-    match identity.disabled_at_ms {
-        None => Ok(identity),
-        Some(_) => Err(DISABLED),
+impl KeyOwner {
+    /// The owner as a session on this device. `proved_at` is the last revocation that was known before the proof.
+    fn on(self, device: DeviceId, proved_at: i64) -> Identity {
+        let Self { user, fingerprint, .. } = self;
+        Identity { user, device, fingerprint, token: None, family: None, proved_at }
     }
 }
 
 fn ephemeral() -> DeviceId {
     DeviceId::ephemeral(Uuid::now_v7())
-}
-
-impl DeviceOwner {
-    fn is_proved_by(&self, key: &PublicKey) -> bool {
-        !self.removed && self.pubkey == Some(*key.as_bytes())
-    }
 }

@@ -9,6 +9,8 @@ use uuid::Uuid;
 
 use super::{
     Accounts,
+    identity::UNKNOWN_DEVICE,
+    key_owner::{KeyOwner, KeyRole},
     passwords::{HashCaller, Leave},
     tokens::Login,
     totp::shown_factor,
@@ -59,6 +61,8 @@ const BAD_EMAIL: Denied = Denied::new(
     ErrorCode::BadRequest,
     "`email` is an address with one @ and without blanks or invisible characters, of at most 254 bytes",
 );
+const NOT_DEVICE_OF_KEY: Denied =
+    Denied::new(ErrorCode::UnknownDevice, "the device is not registered to this key's user");
 const ADDRESS_TAKEN: Denied =
     Denied::new(ErrorCode::Conflict, "the address has an account; sign in, or take another");
 
@@ -222,41 +226,36 @@ impl Accounts {
         address: AddressKey,
         now: Now,
     ) -> Result<SignedIn, Denied> {
-        let Some(device) = device else {
-            let (identity, created) = self.account_of_key(key, address, now).await?;
-            let second_factor = self.require_factor(identity.user_id, factor, now).await?;
-            let by_key = Login {
-                user: identity.user_id,
-                device: None,
-                fingerprint: Some(identity.fingerprint),
-                proof: LoginProof::IdentityKey(key.as_bytes()),
-                second_factor,
-            };
-            let tokens = self.begin_by_key(by_key, key, now).await?;
-            return Ok(SignedIn { tokens, created });
+        let owner = match device {
+            None => self.owner_of_key(key, address, now).await?,
+            Some(device) => self.owner_on_known_device(key, device, now).await?,
         };
-        let owner = self.store.find_device(device).await?.filter(|owner| !owner.removed);
-        let identity = self.store.find_identity(key.as_bytes()).await?;
-        let (user, proof, second_factor) = match (owner, identity) {
-            (Some(owner), _) if owner.pubkey == Some(*key.as_bytes()) => {
-                (owner.user_id, LoginProof::DeviceKey(key.as_bytes()), false)
-            }
-            (Some(owner), Some(identity)) if identity.user_id == owner.user_id => {
-                let shown = self.require_factor(owner.user_id, factor, now).await?;
-                (owner.user_id, LoginProof::IdentityKey(key.as_bytes()), shown)
-            }
-            _ => {
-                self.refuse_replaced(key, now).await?;
-                return Err(Denied::new(
-                    ErrorCode::UnknownDevice,
-                    "the device is not registered to this key's user",
-                ));
+        let (proof, second_factor) = match owner.role {
+            KeyRole::Device => (LoginProof::DeviceKey(key.as_bytes()), false),
+            KeyRole::Identity => {
+                let second_factor = self.require_factor(owner.user, factor, now).await?;
+                (LoginProof::IdentityKey(key.as_bytes()), second_factor)
             }
         };
-        let fingerprint = self.store.fingerprint_of(user).await?;
-        let by_key = Login { user, device: Some(device.clone()), fingerprint, proof, second_factor };
-        let tokens = self.begin_by_key(by_key, key, now).await?;
-        Ok(SignedIn { tokens, created: false })
+        let KeyOwner { user, fingerprint, created, .. } = owner;
+        let login = Login { user, device: device.cloned(), fingerprint, proof, second_factor };
+        let tokens = self.begin_by_key(login, key, now).await?;
+        Ok(SignedIn { tokens, created })
+    }
+
+    /// The owner of a key that is shown for a device. Over HTTP, naming a device does not register it.
+    async fn owner_on_known_device(
+        &self,
+        key: &PublicKey,
+        device: &DeviceId,
+        now: Now,
+    ) -> Result<KeyOwner, Denied> {
+        let Some(registered) = self.store.find_device(device).await? else {
+            self.refuse_replaced(key, now).await?;
+            return Err(NOT_DEVICE_OF_KEY);
+        };
+        let owner = self.owner_on_device(key, registered, now).await;
+        owner.map_err(|denied| if denied == UNKNOWN_DEVICE { NOT_DEVICE_OF_KEY } else { denied })
     }
 
     async fn begin_by_key(
