@@ -1,8 +1,8 @@
 //! The Aldis server: knows who is connected, proves who they are, and carries their messages.
 //!
 //! A frame's way, layer by layer: `transport` (bytes: accept, TLS, HTTP, upgrade), `session` (frames: handshake and what
-//! follows), `router` (who gets what), `store` (what must survive). Each layer imports only what stands to its right;
-//! HTTP handlers enter at `router`.
+//! follows), `router` (who gets what), `accounts` (who somebody is), `store` (what must survive). Each layer imports only
+//! what stands to its right; HTTP handlers enter at `router` and `accounts`.
 
 mod accounts;
 pub mod accounts_cli;
@@ -12,6 +12,7 @@ pub mod config;
 mod drain;
 mod email;
 mod http;
+mod limits;
 mod link;
 mod metrics;
 mod node;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{accounts::Accounts, config::Config, http::Limits, router::Router};
+use crate::{accounts::Accounts, config::Config, limits::Limits, router::Router};
 
 /// What every connection shares.
 pub(crate) struct Node {

@@ -35,10 +35,17 @@ pub(crate) const PROVISIONAL: Denied = Denied::new(
 );
 
 impl Denied {
+    /// A refusal with this code; `message` tells people what to do about it.
     pub(crate) const fn new(code: ErrorCode, message: &'static str) -> Self {
         Self { code, message, rotation: None, retry_after: None, limit: None }
     }
 
+    /// The refusal of a limit for which there is no exact time to wait.
+    pub(crate) const fn limited(limit: Limit, message: &'static str) -> Self {
+        Self { retry_after: Some(1), limit: Some(limit), ..Self::new(ErrorCode::RateLimited, message) }
+    }
+
+    /// The refusal of a limit that says how long to wait.
     pub(crate) const fn rate_limited(limit: Limit, message: &'static str, wait: Wait) -> Self {
         Self {
             retry_after: Some(wait.seconds()),

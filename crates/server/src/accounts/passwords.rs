@@ -16,8 +16,9 @@ use super::Accounts;
 use crate::{
     clock::Now,
     email,
+    limits::LoginPair,
     metrics::Metrics,
-    rate::{AddressKey, Limit, Placed, Places},
+    rate::{Limit, Placed, Places},
     refusal::Denied,
     store::StoreError,
 };
@@ -41,8 +42,8 @@ const TOO_MANY: Denied = Denied {
 pub(crate) enum HashCaller {
     /// A signed-in user.
     User(UserId),
-    /// A typed address, as a digest, together with the caller's. Never the typed address alone, which strangers can name.
-    Login { address: AddressKey, typed: [u8; 32] },
+    /// Somebody who logs in or registers. Never their typed address alone, which strangers can name.
+    Login(LoginPair),
 }
 
 /// A caller's leave to have passwords hashed. It counts until the last hash is done, also where the caller has gone.
@@ -217,7 +218,7 @@ mod tests {
         assert!(held.iter().flat_map(|admitted| admitted.as_ref().err()).all(|denied| *denied == TOO_MANY));
         assert!(passwords.admit(user(2)).is_ok(), "others are admitted");
         let address = std::net::IpAddr::from([192, 0, 2, 1]).into();
-        assert!(passwords.admit(HashCaller::Login { address, typed: [1; 32] }).is_ok());
+        assert!(passwords.admit(HashCaller::Login(LoginPair::new(address, "a@b"))).is_ok());
         drop(held);
         assert!(passwords.admit(user(1)).is_ok());
     }

@@ -12,7 +12,6 @@ use http::{HeaderMap, HeaderName, StatusCode, header::CACHE_CONTROL};
 use super::{
     audience::audience,
     body::JsonBody,
-    limits::{Limited, LoginPair},
     openapi::{
         Refusals,
         refusals::{
@@ -23,7 +22,13 @@ use super::{
     },
     problem::{self, Problem},
 };
-use crate::{accounts::Caller, clock::Now, node::Node, rate::AddressKey};
+use crate::{
+    accounts::{Caller, HashCaller},
+    clock::Now,
+    limits::{Limited, LoginPair},
+    node::Node,
+    rate::AddressKey,
+};
 
 /// Makes an account with an email address and a password.
 #[utoipa::path(
@@ -44,7 +49,7 @@ pub(super) async fn register(
 ) -> Result<(StatusCode, Json<TokenResponse>), Problem> {
     let now = Now::read();
     node.limits.take(Limited::Registrations, address, now)?;
-    let caller = LoginPair::new(address, &request.email).caller();
+    let caller = HashCaller::Login(LoginPair::new(address, &request.email));
     let tokens = node.accounts.register(request, caller, now).await?;
     Ok((StatusCode::CREATED, Json(tokens)))
 }
@@ -71,7 +76,7 @@ pub(super) async fn login(
     let (pair, now) = (LoginPair::new(address, &request.email), Now::read());
     node.limits.take(Limited::Logins, address, now)?;
     node.limits.begin_login(pair, now)?;
-    let outcome = node.accounts.login(request, pair.caller(), now).await;
+    let outcome = node.accounts.login(request, HashCaller::Login(pair), now).await;
     node.limits.end_login(&pair, &outcome);
     Ok(Json(outcome?))
 }

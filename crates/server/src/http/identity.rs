@@ -23,7 +23,6 @@ use super::{
     audience::audience,
     body::{Blob, BlobBody, JsonBody},
     if_match,
-    limits::Limited,
     openapi::{
         Refusals,
         refusals::{
@@ -34,7 +33,9 @@ use super::{
     },
     problem::Problem,
 };
-use crate::{accounts::Caller, clock::Now, node::Node, rate::AddressKey, store::Precondition};
+use crate::{
+    accounts::Caller, clock::Now, limits::Limited, node::Node, rate::AddressKey, store::Precondition,
+};
 
 /// An identity in short, on the server's word; its chain proves it.
 #[utoipa::path(

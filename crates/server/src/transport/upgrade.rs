@@ -29,7 +29,8 @@ use super::{
 use crate::{
     clock::{Now, next_in_order},
     drain::{announce, dismiss},
-    http::{Limited, Problem, audience, caller_address, is_origin_allowed},
+    http::{Problem, audience, caller_address, is_origin_allowed},
+    limits::Limited,
     node::Node,
     rate::{AddressKey, Limit},
     session::{Arrival, Credentials, enter},
