@@ -34,7 +34,7 @@ use aldis_protocol::UserId;
 use aldis_registry::Registry;
 
 use self::{
-    cache::KnownAccounts, last_seen::Seen, passwords::Passwords, rates::Rates, revocations::Revocations,
+    cache::AccountCache, last_seen::Seen, passwords::Passwords, rates::Rates, revocations::Revocations,
     totp::SecondFactors,
 };
 pub(crate) use self::{
@@ -69,7 +69,7 @@ pub(crate) struct Accounts {
     factors: SecondFactors,
     revocations: Revocations,
     passwords: Passwords,
-    known: Arc<KnownAccounts>,
+    cache: Arc<AccountCache>,
     rates: Rates,
     settings: Settings,
     on_deletion: OnceLock<OnDeletion>,
@@ -94,11 +94,11 @@ impl Accounts {
     /// The accounts in an open store.
     pub(crate) fn new(config: &Config, ring: &KeyRing, shared: &Shared) -> Result<Self, SecretKeyTooShort> {
         let Shared { store, registry, metrics } = shared.clone();
-        let known = Arc::new(KnownAccounts::default());
+        let cache = Arc::new(AccountCache::default());
         let hasher = config.password_hash.hasher();
         Ok(Self {
             seen: Seen::default(),
-            notices: Notices::new(shared, Arc::clone(&known)),
+            notices: Notices::new(shared, Arc::clone(&cache)),
             store,
             registry,
             tokens: tokens::keys(config, ring)?,
@@ -108,7 +108,7 @@ impl Accounts {
             revocations: Revocations::new(config.access_token_lifetime),
             passwords: Passwords::new(hasher, ring, Arc::clone(&metrics), config.rate_limits),
             metrics,
-            known,
+            cache,
             rates: Rates::new(config.rate_limits),
             settings: Settings {
                 name: config.name.clone(),

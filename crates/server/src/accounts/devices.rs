@@ -51,7 +51,7 @@ impl Accounts {
         };
         let created = match self.register_within_limit(&credential, &new, now).await? {
             Registration::Registered => {
-                self.known.forget(caller.user);
+                self.cache.forget(caller.user);
                 self.alert_of_device(caller, AlertKind::DeviceAdded, &device_id, now).await;
                 true
             }

@@ -9,7 +9,7 @@ use aldis_protocol::{AckStatus, Alert, AlertKind, DeviceId, RoomId, RoomInvite, 
 use aldis_registry::Registry;
 use tokio::sync::Notify;
 
-use super::cache::KnownAccounts;
+use super::cache::AccountCache;
 use crate::{
     clock::Now,
     link::{Encoded, Outlet, deliver, fresh},
@@ -23,7 +23,7 @@ pub(crate) struct Notices {
     store: Arc<Store>,
     registry: Arc<Registry<Arc<Outlet>>>,
     metrics: Arc<Metrics>,
-    known: Arc<KnownAccounts>,
+    cache: Arc<AccountCache>,
     untold: Untold,
 }
 
@@ -51,9 +51,9 @@ impl Untold {
 
 impl Notices {
     /// Notices for the sessions of a node.
-    pub(super) fn new(shared: &Shared, known: Arc<KnownAccounts>) -> Self {
+    pub(super) fn new(shared: &Shared, cache: Arc<AccountCache>) -> Self {
         let Shared { store, registry, metrics } = shared.clone();
-        Self { store, registry, metrics, known, untold: Untold::default() }
+        Self { store, registry, metrics, cache, untold: Untold::default() }
     }
 
     /// Something may wait for the devices of a user. If the user has no session, they are told when they connect.
@@ -97,7 +97,7 @@ impl Notices {
     /// Should the server end before this is done, every device is told at its next connect.
     pub(super) async fn tell_written(&self, user: UserId, notice: &Notice, now: Now) {
         // Whoever connects from here on asks what waits.
-        self.known.forget(user);
+        self.cache.forget(user);
         for attached in self.registry.of_user(user) {
             if attached.device.is_ephemeral() {
                 self.push(&attached.handle, notice.clone().into(), now);
@@ -147,7 +147,7 @@ impl Notices {
         outlet.device.is_ephemeral()
             || outlet.is_detached()
             || outlet.is_closing()
-            || self.known.nothing_waits(outlet.user, &outlet.device, now)
+            || self.cache.nothing_waits(outlet.user, &outlet.device, now)
     }
 
     async fn tell_what_waits(&self, outlet: &Outlet, now: Now) {
@@ -170,12 +170,12 @@ impl Notices {
         device: &DeviceId,
         now: Now,
     ) -> Result<Vec<Notice>, StoreError> {
-        let (read, now_ms) = (self.known.begin_read(), now.store_ms());
+        let (read, now_ms) = (self.cache.begin_read(), now.store_ms());
         // The end of a rotation's window is told of without anybody writing it down.
         let next_ms = self.store.next_rotation_end(user, now_ms).await?;
         let until_ms = next_ms.map_or(u64::MAX, i64::unsigned_abs);
         let notices = self.store.take_notices(user, device, now_ms).await?;
-        self.known.remember_that_nothing_waits(user, device, until_ms, read);
+        self.cache.remember_that_nothing_waits(user, device, until_ms, read);
         Ok(notices)
     }
 
@@ -185,7 +185,7 @@ impl Notices {
         let invite = RoomInvite { room: room.clone(), user_id: owner };
         let frame = Encoded::new(fresh(ServerMessage::RoomInvite(invite), now));
         for user in invited {
-            self.known.forget(*user);
+            self.cache.forget(*user);
             // Nothing waits for a device that is not registered.
             for one in self.registry.of_user(*user).iter().filter(|one| one.device.is_ephemeral()) {
                 let _ = deliver(&one.handle, &frame, &self.metrics);
@@ -218,7 +218,7 @@ impl Notices {
         if let Err(error) = self.store.add_notice(user, notice, waits_for, now.store_ms()).await {
             tracing::warn!(%error, "cannot write down a notice; devices that are away will not hear of it");
         }
-        self.known.forget(user);
+        self.cache.forget(user);
     }
 
     async fn tell_or_keep(&self, outlet: &Outlet, notice: Notice, now: Now) {
@@ -243,7 +243,7 @@ impl Notices {
         now: Now,
     ) -> Told {
         // Whoever connects from here on asks what waits for him.
-        self.known.forget(user);
+        self.cache.forget(user);
         let frame = Encoded::new(fresh(notice.clone().into(), now));
         let mut told = Told::default();
         for attached in self.registry.of_user(user) {

@@ -225,7 +225,7 @@ impl Accounts {
         let since_ms = newest_ms.saturating_sub_unsigned(self.revocations.kept_ms);
         self.revocations.start_after(self.store.last_revocation_until(since_ms).await?);
         // Nothing is remembered yet that an earlier change could make untrue.
-        self.known.read_up_to(self.store.last_change().await?);
+        self.cache.read_up_to(self.store.last_change().await?);
         self.read_revocations(now).await
     }
 
@@ -234,7 +234,7 @@ impl Accounts {
     pub(crate) async fn read_revocations(&self, now: Now) -> Result<(), StoreError> {
         while self.read_some_revocations(now).await? {}
         while self.read_some_changes().await? {}
-        self.known.is_current_since(now);
+        self.cache.is_current_since(now);
         Ok(())
     }
 
@@ -243,7 +243,7 @@ impl Accounts {
         let entries = self.store.revocations_after(self.revocations.last(), BATCH).await?;
         // First, so that whoever is proved when these are known is not proved by what they made untrue.
         for entry in entries.iter().filter(|entry| !matches!(entry.revocation, Revocation::Family { .. })) {
-            self.known.forget(entry.revocation.user());
+            self.cache.forget(entry.revocation.user());
         }
         self.revocations.learn(&entries, now.tick);
         for entry in &entries {
@@ -277,13 +277,13 @@ impl Accounts {
 
     /// Says whether there may be more.
     async fn read_some_changes(&self) -> Result<bool, StoreError> {
-        let changed = self.store.changes_after(self.known.last_change(), BATCH).await?;
+        let changed = self.store.changes_after(self.cache.last_change(), BATCH).await?;
         for account in &changed {
-            self.known.forget(account.user);
+            self.cache.forget(account.user);
             // Who connects from here on asks what waits for him; who is here already is told.
             self.notices.may_wait_for(account.user);
         }
-        changed.last().into_iter().for_each(|last| self.known.read_up_to(last.number));
+        changed.last().into_iter().for_each(|last| self.cache.read_up_to(last.number));
         Ok(is_whole_batch(changed.len()))
     }
 

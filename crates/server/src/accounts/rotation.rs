@@ -188,7 +188,7 @@ impl Accounts {
     /// After a rotation or a cancellation: all sessions of the user end. Their devices are told at their next connect: the
     /// alert was written with the statement.
     async fn chain_changed(&self, user: UserId, now: Now) {
-        self.known.forget(user);
+        self.cache.forget(user);
         self.revoked(now).await;
     }
 }

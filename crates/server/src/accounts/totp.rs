@@ -90,7 +90,7 @@ impl Accounts {
         let shown = Some(parse(code)?).filter(|shown| matches!(shown, SecondFactor::Totp(_)));
         let was_in_force = self.store.has_second_factor(caller.user).await?;
         self.change_factor(&credential, FactorChange::Confirmation, shown, now).await?;
-        self.known.forget(caller.user);
+        self.cache.forget(caller.user);
         if !was_in_force {
             self.notices.notify(caller.user, TOTP_CHANGED, &[], now).await;
         }
@@ -103,7 +103,7 @@ impl Accounts {
         let credential = caller.step_up(now)?;
         let shown = Some(parse(code)?);
         self.change_factor(&credential, FactorChange::Removal, shown, now).await?;
-        self.known.forget(caller.user);
+        self.cache.forget(caller.user);
         self.notices.notify(caller.user, TOTP_CHANGED, &[], now).await;
         Ok(())
     }

@@ -18,10 +18,10 @@ const OTHER: UserId = UserId::new(Uuid::from_u128(2));
 const KEY: [u8; 32] = [3; 32];
 const NOW: Now = Now { tick: 1_000, unix_ms: 0 };
 
-fn current() -> KnownAccounts {
-    let known = KnownAccounts::default();
-    known.is_current_since(NOW);
-    known
+fn current() -> AccountCache {
+    let cache = AccountCache::default();
+    cache.is_current_since(NOW);
+    cache
 }
 
 fn id(text: &str) -> DeviceId {
@@ -38,101 +38,101 @@ fn identity(user_id: UserId, key: u8) -> Identity {
 }
 
 /// How many of the facts are remembered that these tests remember of a user with this device and key.
-fn remembered(known: &KnownAccounts, user: UserId, device: &str, key: u8, now: Now) -> usize {
+fn remembered(cache: &AccountCache, user: UserId, device: &str, key: u8, now: Now) -> usize {
     [
-        known.fingerprint_of(user, now).is_some(),
-        known.has_second_factor(user, now).is_some(),
-        known.identity(&[key; 32], now).is_some(),
-        known.device(&id(device), now).is_some(),
-        known.nothing_waits(user, &id(device), now),
+        cache.fingerprint_of(user, now).is_some(),
+        cache.has_second_factor(user, now).is_some(),
+        cache.identity(&[key; 32], now).is_some(),
+        cache.device(&id(device), now).is_some(),
+        cache.nothing_waits(user, &id(device), now),
     ]
     .into_iter()
     .filter(|is_remembered| *is_remembered)
     .count()
 }
 
-fn remember_all(known: &KnownAccounts, user: UserId, device: &str, key: u8, read: Read) {
-    known.remember_device(&id(device), owner(user), read);
-    known.remember_identity(&identity(user, key), read);
-    known.remember(user, read, |account| account.second_factor = Some(false));
-    known.remember_that_nothing_waits(user, &id(device), u64::MAX, read);
+fn remember_all(cache: &AccountCache, user: UserId, device: &str, key: u8, read: Read) {
+    cache.remember_device(&id(device), owner(user), read);
+    cache.remember_identity(&identity(user, key), read);
+    cache.remember(user, read, |account| account.second_factor = Some(false));
+    cache.remember_that_nothing_waits(user, &id(device), u64::MAX, read);
 }
 
 #[test]
 fn facts_are_told_for_two_seconds_after_the_last_reading_began() {
-    let known = current();
-    remember_all(&known, USER, "phone", 3, known.begin_read());
+    let cache = current();
+    remember_all(&cache, USER, "phone", 3, cache.begin_read());
     let at = |tick| Now { tick, ..NOW };
-    assert_eq!(remembered(&known, USER, "phone", 3, at(3_000)), 5);
-    assert_eq!(remembered(&known, USER, "phone", 3, at(3_001)), 0);
-    known.is_current_since(at(2_500));
-    known.is_current_since(at(2_000));
-    assert_eq!(remembered(&known, USER, "phone", 3, at(4_500)), 5);
+    assert_eq!(remembered(&cache, USER, "phone", 3, at(3_000)), 5);
+    assert_eq!(remembered(&cache, USER, "phone", 3, at(3_001)), 0);
+    cache.is_current_since(at(2_500));
+    cache.is_current_since(at(2_000));
+    assert_eq!(remembered(&cache, USER, "phone", 3, at(4_500)), 5);
 }
 
 #[test]
 fn nothing_is_told_before_the_first_reading() {
-    let known = KnownAccounts::default();
-    remember_all(&known, USER, "phone", 3, known.begin_read());
-    assert_eq!(remembered(&known, USER, "phone", 3, NOW), 0);
+    let cache = AccountCache::default();
+    remember_all(&cache, USER, "phone", 3, cache.begin_read());
+    assert_eq!(remembered(&cache, USER, "phone", 3, NOW), 0);
 }
 
 #[test]
 fn an_account_is_forgotten_whole_and_alone() {
-    let known = current();
-    remember_all(&known, USER, "phone", 3, known.begin_read());
-    remember_all(&known, OTHER, "tablet", 4, known.begin_read());
-    known.forget(USER);
-    assert_eq!(remembered(&known, USER, "phone", 3, NOW), 0);
-    assert_eq!(remembered(&known, OTHER, "tablet", 4, NOW), 5);
-    assert_eq!((known.accounts.len(), known.by_device.len(), known.by_key.len()), (1, 1, 1));
+    let cache = current();
+    remember_all(&cache, USER, "phone", 3, cache.begin_read());
+    remember_all(&cache, OTHER, "tablet", 4, cache.begin_read());
+    cache.forget(USER);
+    assert_eq!(remembered(&cache, USER, "phone", 3, NOW), 0);
+    assert_eq!(remembered(&cache, OTHER, "tablet", 4, NOW), 5);
+    assert_eq!((cache.accounts.len(), cache.by_device.len(), cache.by_key.len()), (1, 1, 1));
 }
 
 #[test]
 fn what_was_read_before_a_change_is_not_remembered_after_it() {
-    let known = current();
-    let read = known.begin_read();
-    known.forget(USER);
-    remember_all(&known, USER, "phone", 3, read);
-    assert_eq!(remembered(&known, USER, "phone", 3, NOW), 0);
-    assert_eq!((known.accounts.len(), known.by_device.len(), known.by_key.len()), (0, 0, 0));
+    let cache = current();
+    let read = cache.begin_read();
+    cache.forget(USER);
+    remember_all(&cache, USER, "phone", 3, read);
+    assert_eq!(remembered(&cache, USER, "phone", 3, NOW), 0);
+    assert_eq!((cache.accounts.len(), cache.by_device.len(), cache.by_key.len()), (0, 0, 0));
 }
 
 #[test]
 fn what_must_not_be_relied_on_is_not_remembered() {
-    let known = current();
-    let read = known.begin_read();
-    known.remember_device(&id("removed"), DeviceOwner { removed: true, ..owner(USER) }, read);
-    known.remember_device(&id("disabled"), DeviceOwner { disabled: true, ..owner(USER) }, read);
-    known.remember_identity(&Identity { disabled_at_ms: Some(1), ..identity(USER, 3) }, read);
-    assert_eq!((known.accounts.len(), known.by_device.len(), known.by_key.len()), (0, 0, 0));
+    let cache = current();
+    let read = cache.begin_read();
+    cache.remember_device(&id("removed"), DeviceOwner { removed: true, ..owner(USER) }, read);
+    cache.remember_device(&id("disabled"), DeviceOwner { disabled: true, ..owner(USER) }, read);
+    cache.remember_identity(&Identity { disabled_at_ms: Some(1), ..identity(USER, 3) }, read);
+    assert_eq!((cache.accounts.len(), cache.by_device.len(), cache.by_key.len()), (0, 0, 0));
 }
 
 #[test]
 fn a_device_and_a_key_are_what_their_account_says() {
-    let known = current();
-    let read = known.begin_read();
-    remember_all(&known, USER, "phone", 3, read);
-    known.remember_device(&id("phone"), DeviceOwner { pubkey: None, ..owner(USER) }, read);
-    assert_eq!(known.device(&id("phone"), NOW).unwrap().pubkey, None);
-    known.remember_identity(&identity(USER, 5), read);
-    assert!(known.identity(&[3; 32], NOW).is_none(), "another key has replaced it");
-    assert_eq!(known.identity(&[5; 32], NOW).unwrap().user_id, USER);
+    let cache = current();
+    let read = cache.begin_read();
+    remember_all(&cache, USER, "phone", 3, read);
+    cache.remember_device(&id("phone"), DeviceOwner { pubkey: None, ..owner(USER) }, read);
+    assert_eq!(cache.device(&id("phone"), NOW).unwrap().pubkey, None);
+    cache.remember_identity(&identity(USER, 5), read);
+    assert!(cache.identity(&[3; 32], NOW).is_none(), "another key has replaced it");
+    assert_eq!(cache.identity(&[5; 32], NOW).unwrap().user_id, USER);
 }
 
 #[test]
 fn no_more_is_remembered_than_there_is_room_for() {
-    let known = current();
-    let read = known.begin_read();
+    let cache = current();
+    let read = cache.begin_read();
     for number in 0..=DEVICES {
-        known.remember_device(&id(&format!("d{number}")), owner(USER), read);
+        cache.remember_device(&id(&format!("d{number}")), owner(USER), read);
     }
-    assert!(known.device(&id(&format!("d{DEVICES}")), NOW).is_none());
+    assert!(cache.device(&id(&format!("d{DEVICES}")), NOW).is_none());
     for number in 0..LIMIT as u128 {
         let user = UserId::new(Uuid::from_u128(number + 3));
-        known.remember_fingerprint(user, None, read);
+        cache.remember_fingerprint(user, None, read);
     }
-    assert!(known.accounts.len() < LIMIT && known.by_device.is_empty());
+    assert!(cache.accounts.len() < LIMIT && cache.by_device.is_empty());
 }
 
 /// A node that knows what was revoked so far, and whose database can be closed under it.
@@ -239,7 +239,7 @@ async fn a_connect_of_somebody_known_costs_no_query() {
         assert!(again.device == first.device || again.device.is_ephemeral());
     }
     for device in [&phone, &tablet] {
-        assert!(node.accounts.known.nothing_waits(user, device, now), "{device}");
+        assert!(node.accounts.cache.nothing_waits(user, device, now), "{device}");
     }
     assert!(node.connects(&Shown::Key(key(3), None), now).await.is_err(), "a stranger is asked about");
 }
@@ -253,17 +253,17 @@ async fn a_change_by_anybody_is_read_and_forgotten() {
     let phone = node.device(user, "phone", None).await;
     let by_key = Shown::Key(key(1), Some(phone.clone()));
 
-    let known = async || {
+    let cache = async || {
         node.connects(&by_key, now).await.unwrap();
-        assert!(node.accounts.known.nothing_waits(user, &phone, now));
+        assert!(node.accounts.cache.nothing_waits(user, &phone, now));
     };
     let is_forgotten = async |what: &str| {
         node.accounts.read_revocations(Now::read()).await.unwrap();
-        assert!(node.accounts.known.account(user, now, |_| Some(())).is_none(), "{what}");
+        assert!(node.accounts.cache.account(user, now, |_| Some(())).is_none(), "{what}");
     };
-    known().await;
+    cache().await;
     node.accounts.read_revocations(Now::read()).await.unwrap();
-    assert!(node.accounts.known.nothing_waits(user, &phone, now), "nothing has changed");
+    assert!(node.accounts.cache.nothing_waits(user, &phone, now), "nothing has changed");
 
     let alert = Alert {
         kind: AlertKind::TotpChanged,
@@ -274,14 +274,14 @@ async fn a_change_by_anybody_is_read_and_forgotten() {
     };
     store.add_notice(user, &Notice::Alert(alert), &Recipients::default(), unix_ms_i64()).await.unwrap();
     is_forgotten("a notice waits").await;
-    known().await;
+    cache().await;
     node.device(user, "phone", Some(*key(2).public_key().as_bytes())).await;
     is_forgotten("a device has a key").await;
-    known().await;
+    cache().await;
     let somebody = UserId::new(Uuid::now_v7());
     store.create_account_for_key(somebody, *key(2).public_key().as_bytes(), unix_ms_i64()).await.unwrap();
     is_forgotten("the key of a device became an identity's").await;
-    known().await;
+    cache().await;
     store.remove_device(&Credential::session(user), &phone, unix_ms_i64()).await.unwrap();
     is_forgotten("a device was removed").await;
 }
