@@ -78,12 +78,12 @@ pub(crate) struct RoomAccess {
     pub(crate) created_at_ms: i64,
     /// The number of the last message in it.
     pub(crate) last_seq: u64,
-    standing: Standing,
+    membership: Membership,
 }
 
 /// What a user is to a room, as its list says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+enum Membership {
     /// The user is not in the list.
     Stranger,
     /// The user is invited to a private room.
@@ -100,14 +100,14 @@ impl RoomAccess {
     /// Whether the user may be in the room and read what was said in it.
     pub(crate) fn may_enter(&self) -> bool {
         match self.visibility {
-            RoomVisibility::Public => self.standing != Standing::Removed,
-            RoomVisibility::Private => self.standing == Standing::Joined,
+            RoomVisibility::Public => self.membership != Membership::Removed,
+            RoomVisibility::Private => self.membership == Membership::Joined,
         }
     }
 
     /// Whether the user is invited: they may look at the room, join it or decline, and nothing more.
     pub(crate) fn is_invited(&self) -> bool {
-        self.standing == Standing::Invited
+        self.membership == Membership::Invited
     }
 
     /// Whether the user may know of the room.
@@ -117,12 +117,12 @@ impl RoomAccess {
 
     /// Whether this user, whose access it is, may set the room's state.
     pub(crate) fn may_set_state(&self, user: UserId) -> bool {
-        let is_writer = self.state_writers == StateWriters::Members && self.standing == Standing::Joined;
+        let is_writer = self.state_writers == StateWriters::Members && self.membership == Membership::Joined;
         self.owner == user || is_writer
     }
 }
 
-impl Standing {
+impl Membership {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Stranger => "stranger",
@@ -135,7 +135,7 @@ impl Standing {
 
     fn parse(text: &str) -> Result<Self, StoreError> {
         let all = [Self::Invited, Self::Ignored, Self::Joined, Self::Removed];
-        let known = all.into_iter().find(|standing| standing.as_str() == text);
+        let known = all.into_iter().find(|membership| membership.as_str() == text);
         known.ok_or_else(|| sqlx::Error::Decode(format!("unknown standing {text:?}").into()).into())
     }
 }
@@ -234,7 +234,7 @@ impl TryFrom<AccessRow> for RoomAccess {
             state_writers: row::name(&row.state_writers)?,
             created_at_ms: row.created_at_ms,
             last_seq: row::number(row.last_seq)?,
-            standing: row.standing.as_deref().map_or(Ok(Standing::Stranger), Standing::parse)?,
+            membership: row.standing.as_deref().map_or(Ok(Membership::Stranger), Membership::parse)?,
         })
     }
 }
@@ -261,9 +261,9 @@ async fn create(tx: &mut Tx, owner: UserId, room: &NewRoom, now_ms: i64) -> Resu
     if !guests.may_be_invited(tx, room.visibility, 0).await? {
         return Ok(RoomCreation::TooManyInvitations);
     }
-    let standings: Vec<_> = guests.standings(room.visibility).collect();
-    members::insert_members(tx, room_id, &standings, now_ms).await?;
-    let invited = standings.into_iter().filter(|(_, standing)| *standing == Standing::Invited);
+    let members: Vec<_> = guests.memberships(room.visibility).collect();
+    members::insert_members(tx, room_id, &members, now_ms).await?;
+    let invited = members.into_iter().filter(|(_, membership)| *membership == Membership::Invited);
     let invited: Vec<UserId> = invited.map(|(user, _)| UserId::new(user)).collect();
     if room.visibility == RoomVisibility::Private {
         invitations::tell(tx, &room.room, owner, &invited, now_ms).await?;

@@ -12,7 +12,7 @@ use aldis_protocol::{
 use sqlx::QueryBuilder;
 use uuid::Uuid;
 
-use super::{ROWS_PER_STATEMENT, Standing, count, lock};
+use super::{Membership, ROWS_PER_STATEMENT, count, lock};
 use crate::store::{
     Credential, Notice, Store, StoreError,
     db::{Db, Tx, on, within},
@@ -150,18 +150,18 @@ impl Guests {
     }
 
     /// What each of them is to the room from now on.
-    pub(super) fn standings(
+    pub(super) fn memberships(
         &self,
         visibility: RoomVisibility,
-    ) -> impl Iterator<Item = (Uuid, Standing)> + '_ {
+    ) -> impl Iterator<Item = (Uuid, Membership)> + '_ {
         self.opinions.iter().map(move |(user, opinion)| {
-            let standing = match (*opinion, visibility) {
-                _ if *user == self.owner.as_uuid() => Standing::Joined,
-                (Opinion::Refuses, _) => Standing::Ignored,
-                (Opinion::Allows | Opinion::Neutral, RoomVisibility::Private) => Standing::Invited,
-                (Opinion::Allows | Opinion::Neutral, RoomVisibility::Public) => Standing::Joined,
+            let membership = match (*opinion, visibility) {
+                _ if *user == self.owner.as_uuid() => Membership::Joined,
+                (Opinion::Refuses, _) => Membership::Ignored,
+                (Opinion::Allows | Opinion::Neutral, RoomVisibility::Private) => Membership::Invited,
+                (Opinion::Allows | Opinion::Neutral, RoomVisibility::Public) => Membership::Joined,
             };
-            (*user, standing)
+            (*user, membership)
         })
     }
 }

@@ -7,7 +7,7 @@ use sqlx::QueryBuilder;
 use uuid::Uuid;
 
 use super::{
-    MEMBERS_PER_ROOM, ROWS_PER_STATEMENT, RoomAccess, Standing, count,
+    MEMBERS_PER_ROOM, Membership, ROWS_PER_STATEMENT, RoomAccess, count,
     invitations::{self, Guests},
     lock,
 };
@@ -151,14 +151,14 @@ pub(in crate::store) async fn leave_private_rooms(
 pub(super) async fn insert_members(
     tx: &mut Tx,
     room_id: Uuid,
-    users: &[(Uuid, Standing)],
+    users: &[(Uuid, Membership)],
     now_ms: i64,
 ) -> Result<(), StoreError> {
     for some in users.chunks(ROWS_PER_STATEMENT) {
         within!(tx, connection => {
             let mut insert = QueryBuilder::new("INSERT INTO room_members (room_id, user_id, standing, added_at_ms) ");
-            insert.push_values(some, |mut row, (user, standing)| {
-                row.push_bind(room_id).push_bind(*user).push_bind(standing.as_str()).push_bind(now_ms);
+            insert.push_values(some, |mut row, (user, membership)| {
+                row.push_bind(room_id).push_bind(*user).push_bind(membership.as_str()).push_bind(now_ms);
             });
             insert.build().persistent(false).execute(connection).await?;
         });
@@ -178,15 +178,15 @@ async fn add_member(
     if access.owner != owner {
         return Ok(refusal(&access));
     }
-    let standing = standing_of(tx, access.room_id, user).await?;
-    if matches!(standing, Standing::Joined | Standing::Invited) {
+    let membership = membership_of(tx, access.room_id, user).await?;
+    if matches!(membership, Membership::Joined | Membership::Invited) {
         return Ok(MemberChange::Done(access.visibility));
     }
     let guests = Guests::find(tx, owner, access.room_id, &[user.as_uuid()], now_ms).await?;
-    let Some((_, new)) = guests.standings(access.visibility).next() else {
+    let Some((_, new)) = guests.memberships(access.visibility).next() else {
         return Ok(MemberChange::NoSuchUser);
     };
-    let is_listed = standing == Standing::Ignored;
+    let is_listed = membership == Membership::Ignored;
     if !is_listed && count(tx, COUNT_MEMBERS, access.room_id).await? >= MEMBERS_PER_ROOM {
         return Ok(MemberChange::TooMany);
     }
@@ -194,7 +194,7 @@ async fn add_member(
         return Ok(MemberChange::TooManyInvitations);
     }
     place(tx, access.room_id, user, new, now_ms).await?;
-    let is_invited = new == Standing::Invited;
+    let is_invited = new == Membership::Invited;
     if access.visibility == RoomVisibility::Private {
         let invited = if is_invited { &[user][..] } else { &[] };
         invitations::tell(tx, room, owner, invited, now_ms).await?;
@@ -213,7 +213,7 @@ async fn remove_member(
     if access.owner == asker {
         return take_out(tx, room, access, user, now_ms).await;
     }
-    let is_listed = matches!(access.standing, Standing::Joined | Standing::Invited);
+    let is_listed = matches!(access.membership, Membership::Joined | Membership::Invited);
     if asker != user || !is_listed {
         return Ok(refusal(access));
     }
@@ -231,15 +231,15 @@ async fn take_out(
     if access.owner == user {
         return Ok(MemberChange::IsOwner);
     }
-    let standing = standing_of(tx, access.room_id, user).await?;
+    let membership = membership_of(tx, access.room_id, user).await?;
     match access.visibility {
-        RoomVisibility::Private => take_off_list(tx, room, access, user, standing, now_ms).await?,
-        RoomVisibility::Public if standing == Standing::Removed => {}
+        RoomVisibility::Private => take_off_list(tx, room, access, user, membership, now_ms).await?,
+        RoomVisibility::Public if membership == Membership::Removed => {}
         RoomVisibility::Public => {
             if count(tx, COUNT_REMOVED, access.room_id).await? >= MEMBERS_PER_ROOM {
                 return Ok(MemberChange::TooMany);
             }
-            place(tx, access.room_id, user, Standing::Removed, now_ms).await?;
+            place(tx, access.room_id, user, Membership::Removed, now_ms).await?;
             standings::append(tx, &[(user, user)], now_ms).await?;
         }
     }
@@ -259,7 +259,7 @@ async fn leave(
     } else {
         invitations::refuse_room(tx, user, access.owner, access.room_id, now_ms).await?;
     }
-    take_off_list(tx, room, access, user, access.standing, now_ms).await?;
+    take_off_list(tx, room, access, user, access.membership, now_ms).await?;
     Ok(MemberChange::Done(access.visibility))
 }
 
@@ -269,14 +269,14 @@ async fn take_off_list(
     room: &RoomId,
     access: &RoomAccess,
     user: UserId,
-    standing: Standing,
+    membership: Membership,
     now_ms: i64,
 ) -> Result<(), StoreError> {
     delete_member(tx, access.room_id, user).await?;
-    match standing {
-        Standing::Invited => invitations::withdraw(tx, room, user).await,
-        Standing::Joined => standings::append(tx, &[(user, user)], now_ms).await,
-        Standing::Stranger | Standing::Ignored | Standing::Removed => Ok(()),
+    match membership {
+        Membership::Invited => invitations::withdraw(tx, room, user).await,
+        Membership::Joined => standings::append(tx, &[(user, user)], now_ms).await,
+        Membership::Stranger | Membership::Ignored | Membership::Removed => Ok(()),
     }
 }
 
@@ -285,25 +285,25 @@ fn refusal(access: &RoomAccess) -> MemberChange {
     if access.may_look() { MemberChange::Forbidden } else { MemberChange::UnknownRoom }
 }
 
-async fn standing_of(tx: &mut Tx, room_id: Uuid, user: UserId) -> Result<Standing, StoreError> {
+async fn membership_of(tx: &mut Tx, room_id: Uuid, user: UserId) -> Result<Membership, StoreError> {
     let select = "SELECT standing FROM room_members WHERE room_id = $1 AND user_id = $2";
     let found: Option<String> = within!(tx, connection => {
         sqlx::query_scalar(select).bind(room_id).bind(user.as_uuid()).fetch_optional(connection).await?
     });
-    found.as_deref().map_or(Ok(Standing::Stranger), Standing::parse)
+    found.as_deref().map_or(Ok(Membership::Stranger), Membership::parse)
 }
 
 async fn place(
     tx: &mut Tx,
     room_id: Uuid,
     user: UserId,
-    standing: Standing,
+    membership: Membership,
     now_ms: i64,
 ) -> Result<(), StoreError> {
     let upsert = "INSERT INTO room_members (room_id, user_id, standing, added_at_ms) VALUES ($1, $2, $3, $4) \
          ON CONFLICT (room_id, user_id) DO UPDATE SET standing = excluded.standing, added_at_ms = excluded.added_at_ms";
     within!(tx, connection => {
-        let query = sqlx::query(upsert).bind(room_id).bind(user.as_uuid()).bind(standing.as_str()).bind(now_ms);
+        let query = sqlx::query(upsert).bind(room_id).bind(user.as_uuid()).bind(membership.as_str()).bind(now_ms);
         query.execute(connection).await?;
     });
     Ok(())
