@@ -11,7 +11,7 @@ use aldis_protocol::{
 use rand::RngExt;
 use uuid::Uuid;
 
-use super::{Accounts, Caller, TokenLife, identity::UNKNOWN_DEVICE, revocations::Standing};
+use super::{Accounts, Caller, TokenLife, identity::UNKNOWN_DEVICE, revocations::TokenStatus};
 use crate::{
     clock::Now,
     config::{Config, Origin, TokenAlgorithm},
@@ -69,10 +69,12 @@ impl Accounts {
             TokenError::Expired => EXPIRED_TOKEN,
             TokenError::Invalid => INVALID_TOKEN,
         })?;
-        match self.revocations.standing(&claims) {
-            Standing::InForce => Ok(claims),
-            Standing::Revoked => Err(REVOKED),
-            Standing::TooOld => Err(Denied::new(ErrorCode::ExpiredToken, "the token is too old; refresh it")),
+        match self.revocations.status(&claims) {
+            TokenStatus::InForce => Ok(claims),
+            TokenStatus::Revoked => Err(REVOKED),
+            TokenStatus::TooOld => {
+                Err(Denied::new(ErrorCode::ExpiredToken, "the token is too old; refresh it"))
+            }
         }
     }
 
