@@ -37,7 +37,7 @@ use aldis_registry::{Attached, Attachment, Registry, Routing};
 use bytes::Bytes;
 use futures::{future::BoxFuture, stream::BoxStream};
 
-pub(crate) use contacts::Asked;
+pub(crate) use contacts::ContactTarget;
 pub(crate) use deliver::{Encoded, deliver};
 pub(crate) use outlet::{After, Closing, Frame, Held, Left, Order, Outlet, Taken};
 pub(crate) use reading::{ListPart, Parts};
@@ -48,7 +48,7 @@ use self::{
     deliver::SharedBytes,
     presence::{Crowds, Standings},
     rates::Rates,
-    relations::Relations,
+    relations::RelationCache,
     room_states::RoomStates,
     rooms::RoomChanges,
 };
@@ -72,7 +72,7 @@ pub(crate) struct Router {
     /// What changes something and is carried to its end once begun.
     pub(crate) calls: Calls,
     store: Arc<Store>,
-    relations: Relations,
+    relations: RelationCache,
     rates: Rates,
     room_changes: RoomChanges,
     room_states: RoomStates,
@@ -148,7 +148,7 @@ impl Router {
             metrics,
             calls: Calls::default(),
             store,
-            relations: Relations::default(),
+            relations: RelationCache::default(),
             rates: Rates::new(config.rate_limits),
             room_changes: RoomChanges::default(),
             room_states: RoomStates::default(),

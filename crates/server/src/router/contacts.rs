@@ -25,14 +25,14 @@ const TOO_MANY: Denied =
 
 /// Whom a contact request is for, as its asker typed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub(crate) enum ContactTarget {
     /// By user id or fingerprint.
     User(UserRef),
     /// By the address of an account, in lower case.
     Address(String),
 }
 
-impl Asked {
+impl ContactTarget {
     /// A hash by which the request of a user is known: of what they typed, and of nothing that stands behind it.
     fn typed_by(&self, user: UserId) -> [u8; 32] {
         Hash::of(format!("aldis contact request\0{user}\0{self}").as_bytes()).0
@@ -44,7 +44,7 @@ impl Asked {
     }
 }
 
-impl fmt::Display for Asked {
+impl fmt::Display for ContactTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::User(user) => user.fmt(f),
@@ -81,7 +81,7 @@ impl Router {
 
     /// Takes back what the caller decided about somebody, or asked of them. By address it takes back only a request by
     /// that address, so that nothing tells whose it is.
-    pub(crate) async fn remove_contact(&self, caller: &Caller, whom: &Asked) -> Result<(), Denied> {
+    pub(crate) async fn remove_contact(&self, caller: &Caller, whom: &ContactTarget) -> Result<(), Denied> {
         let (from, typed, by) = (caller.user, whom.typed_by(caller.user), caller.credential());
         let (to, by_address) = self.who_is_asked(from, whom).await?;
         let forgotten = match by_address {
@@ -97,7 +97,7 @@ impl Router {
     pub(crate) async fn request_contact(
         &self,
         caller: &Caller,
-        whom: &Asked,
+        whom: &ContactTarget,
         request: RequestContact,
     ) -> Result<(), Denied> {
         let from = caller.user;
@@ -119,10 +119,10 @@ impl Router {
 
     /// Who is asked, and whether the asker is not to learn that it is they. Where there is no such user, somebody stands
     /// for them.
-    async fn who_is_asked(&self, from: UserId, whom: &Asked) -> Result<(UserId, bool), Denied> {
+    async fn who_is_asked(&self, from: UserId, whom: &ContactTarget) -> Result<(UserId, bool), Denied> {
         let (found, by_address) = match whom {
-            Asked::User(user) => (self.find_user(*user).await?, false),
-            Asked::Address(email) => {
+            ContactTarget::User(user) => (self.find_user(*user).await?, false),
+            ContactTarget::Address(email) => {
                 let account = self.store.find_email_account(email).await?;
                 (account.map(|account| account.user_id), true)
             }
@@ -152,12 +152,18 @@ mod tests {
     #[test]
     fn a_request_names_an_id_a_fingerprint_or_an_address() {
         let id = "6a3803d5-f059-902a-1c6d-afbc9ba47292";
-        assert!(matches!(Asked::parse(id), Ok(Asked::User(UserRef::Id(_)))));
-        assert!(matches!(Asked::parse(&"0a".repeat(32)), Ok(Asked::User(UserRef::Fingerprint(_)))));
-        assert_eq!(Asked::parse("Ann@Example.test"), Ok(Asked::Address("ann@example.test".into())));
+        assert!(matches!(ContactTarget::parse(id), Ok(ContactTarget::User(UserRef::Id(_)))));
+        assert!(matches!(
+            ContactTarget::parse(&"0a".repeat(32)),
+            Ok(ContactTarget::User(UserRef::Fingerprint(_)))
+        ));
+        assert_eq!(
+            ContactTarget::parse("Ann@Example.test"),
+            Ok(ContactTarget::Address("ann@example.test".into()))
+        );
         for bad in ["", "ann", "a b@c", "@"] {
             assert_eq!(
-                Asked::parse(bad).map_err(|denied| denied.code),
+                ContactTarget::parse(bad).map_err(|denied| denied.code),
                 Err(ErrorCode::BadRequest),
                 "{bad:?}"
             );
