@@ -46,9 +46,9 @@ pub(crate) enum HashCaller {
     Login(LoginPair),
 }
 
-/// A caller's leave to have passwords hashed. It counts until the last hash is done, also where the caller has gone.
+/// A caller's permit to have passwords hashed. It counts until the last hash is done, also where the caller has gone.
 #[derive(Debug, Clone)]
-pub(super) struct Leave(#[expect(dead_code, reason = "it is held")] Arc<Placed<HashCaller>>);
+pub(super) struct HashPermit(#[expect(dead_code, reason = "it is held")] Arc<Placed<HashCaller>>);
 
 /// The hashing of one node.
 pub(super) struct Passwords {
@@ -97,35 +97,36 @@ impl Passwords {
     }
 
     /// Lets a caller have passwords hashed, unless two are under way.
-    pub(super) fn admit(&self, caller: HashCaller) -> Result<Leave, Denied> {
+    pub(super) fn admit(&self, caller: HashCaller) -> Result<HashPermit, Denied> {
         let placed = self.callers.take(caller, 1, self.hashes_per_caller).ok_or_else(|| {
             self.metrics.limited(Limit::PasswordHashes);
             TOO_MANY
         })?;
-        Ok(Leave(Arc::new(placed)))
+        Ok(HashPermit(Arc::new(placed)))
     }
 
     /// Hashes a new password. Returns the hash and the time when it is done.
     pub(super) async fn hash(
         &self,
-        leave: &Leave,
+        permit: &HashPermit,
         password: String,
         now: Now,
     ) -> Result<(String, Now), Denied> {
         let hasher = self.hasher;
-        let (hashed, now) = self.work(leave, now, move || hasher.hash(&password, &mut rand::rng())).await?;
+        let (hashed, now) = self.work(permit, now, move || hasher.hash(&password, &mut rand::rng())).await?;
         hashed.map(|hash| (hash, now)).map_err(failed)
     }
 
     /// Hashes a password anew whose old hash verified. Returns the hash and the time when it is done.
     pub(super) async fn rehash(
         &self,
-        leave: &Leave,
+        permit: &HashPermit,
         password: String,
         now: Now,
     ) -> Result<(String, Now), Denied> {
         let hasher = self.hasher;
-        let (hashed, now) = self.work(leave, now, move || hasher.rehash(&password, &mut rand::rng())).await?;
+        let (hashed, now) =
+            self.work(permit, now, move || hasher.rehash(&password, &mut rand::rng())).await?;
         hashed.map(|hash| (hash, now)).map_err(failed)
     }
 
@@ -133,30 +134,30 @@ impl Passwords {
     /// the verdict is no, after a decoy hash: its kind depends on the address, so that it takes as long as for some account.
     pub(super) async fn verify(
         &self,
-        leave: &Leave,
+        permit: &HashPermit,
         password: String,
         stored: Option<String>,
         address: &str,
         now: Now,
     ) -> Result<(Verdict, Now), Denied> {
         let (hasher, decoy) = (self.hasher, self.decoys.of(address).unwrap_or(self.hasher.kind()));
-        self.work(leave, now, move || hasher.verify(&password, stored.as_deref(), decoy)).await
+        self.work(permit, now, move || hasher.verify(&password, stored.as_deref(), decoy)).await
     }
 
     /// Runs work on a blocking thread, in its turn. It takes up to seconds, so it returns the time when it is done: a token
     /// that follows must not be dated before it.
     async fn work<T: Send + 'static>(
         &self,
-        leave: &Leave,
+        permit: &HashPermit,
         now: Now,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<(T, Now), Denied> {
-        let (leave, start) = (leave.clone(), Instant::now());
+        let (permit, start) = (permit.clone(), Instant::now());
         let _place = Arc::clone(&self.queue).try_acquire_owned().map_err(|_| BUSY)?;
         let turn = self.turn().await?;
         self.metrics.password_hashes.add();
         let done = tokio::task::spawn_blocking(move || {
-            let _held = (turn, leave);
+            let _held = (turn, permit);
             work()
         });
         let done = done.await.map_err(|_| FAILED)?;
@@ -228,14 +229,14 @@ mod tests {
         let passwords = passwords();
         let (begun, has_begun) = sync_channel(1);
         let (finish, is_finished) = sync_channel::<()>(0);
-        let leave = passwords.admit(user(1)).unwrap();
+        let permit = passwords.admit(user(1)).unwrap();
         let now = Now { tick: 0, unix_ms: 0 };
-        let work = passwords.work(&leave, now, move || {
+        let work = passwords.work(&permit, now, move || {
             begun.send(()).unwrap();
             let _ = is_finished.recv();
         });
         assert!(timeout(Duration::from_millis(1), work).await.is_err(), "the caller does not wait");
-        drop(leave);
+        drop(permit);
         has_begun.recv().unwrap();
         let second = passwords.admit(user(1)).unwrap();
         assert!(passwords.admit(user(1)).is_err(), "the hash is the first");

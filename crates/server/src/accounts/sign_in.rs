@@ -11,7 +11,7 @@ use super::{
     Accounts,
     identity::UNKNOWN_DEVICE,
     key_owner::{KeyOwner, KeyRole},
-    passwords::{HashCaller, Leave},
+    passwords::{HashCaller, HashPermit},
     tokens::Login,
     totp::shown_factor,
 };
@@ -69,7 +69,7 @@ const ADDRESS_TAKEN: Denied =
 /// An attempt to sign in by password.
 struct Attempt<'a> {
     request: &'a LoginRequest,
-    leave: &'a Leave,
+    permit: &'a HashPermit,
     factor: Option<&'a SecondFactor>,
 }
 
@@ -86,8 +86,8 @@ impl Accounts {
         }
         let email = email::of_new_account(&request.email).ok_or(BAD_EMAIL)?;
         self.passwords.check(request.password.expose()).map_err(|_| BAD_PASSWORD)?;
-        let leave = self.passwords.admit(caller)?;
-        let (hash, now) = self.passwords.hash(&leave, request.password.expose().to_owned(), now).await?;
+        let permit = self.passwords.admit(caller)?;
+        let (hash, now) = self.passwords.hash(&permit, request.password.expose().to_owned(), now).await?;
         // An older account may be kept in another spelling of the address.
         if self.store.find_email_account(&email).await?.is_some() {
             return Err(ADDRESS_TAKEN);
@@ -111,8 +111,8 @@ impl Accounts {
         now: Now,
     ) -> Result<TokenResponse, Denied> {
         let factor = shown_factor(request.totp_code.as_ref())?;
-        let leave = self.passwords.admit(caller)?;
-        let attempt = Attempt { request: &request, leave: &leave, factor: factor.as_ref() };
+        let permit = self.passwords.admit(caller)?;
+        let attempt = Attempt { request: &request, permit: &permit, factor: factor.as_ref() };
         let mut settled = Settled::default();
         match self.try_login(&attempt, &mut settled, now).await? {
             Some(tokens) => Ok(tokens),
@@ -127,7 +127,7 @@ impl Accounts {
         settled: &mut Settled,
         now: Now,
     ) -> Result<Option<TokenResponse>, Denied> {
-        let Attempt { request, leave, factor } = attempt;
+        let Attempt { request, permit, factor } = attempt;
         let account = match email::canonical(&request.email) {
             Some(email) => self.store.find_email_account(&email).await?,
             None => None,
@@ -135,13 +135,13 @@ impl Accounts {
         let password = request.password.expose().to_owned();
         let stored = account.as_ref().map(|account| account.password_hash.clone());
         let (verdict, mut now) =
-            self.passwords.verify(leave, password.clone(), stored, &request.email, now).await?;
+            self.passwords.verify(permit, password.clone(), stored, &request.email, now).await?;
         let Some(mut account) = account.filter(|_| verdict.matches) else { return Err(WRONG_CREDENTIALS) };
         if account.disabled_at_ms.is_some() {
             return Err(DISABLED);
         }
         if verdict.needs_rehash {
-            let (fresh, later) = self.passwords.rehash(leave, password, now).await?;
+            let (fresh, later) = self.passwords.rehash(permit, password, now).await?;
             now = later;
             self.store.replace_password_hash(account.user_id, &account.password_hash, &fresh).await?;
             account.password_hash = fresh;

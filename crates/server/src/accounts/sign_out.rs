@@ -49,16 +49,16 @@ impl Accounts {
         self.passwords.check(new_password.expose()).map_err(|_| BAD_PASSWORD)?;
         // An account without a password costs no hash.
         let stored = self.store.password_hash_of(caller.user).await?.ok_or(NO_PASSWORD)?;
-        let leave = self.passwords.admit(HashCaller::User(caller.user))?;
+        let permit = self.passwords.admit(HashCaller::User(caller.user))?;
         if let Some(old) = old_password {
             let old = old.expose().to_owned();
-            let (verdict, later) = self.passwords.verify(&leave, old, Some(stored.clone()), "", now).await?;
+            let (verdict, later) = self.passwords.verify(&permit, old, Some(stored.clone()), "", now).await?;
             if !verdict.matches {
                 return Err(WRONG_PASSWORD);
             }
             now = later;
         }
-        let (fresh, now) = self.passwords.hash(&leave, new_password.expose().to_owned(), now).await?;
+        let (fresh, now) = self.passwords.hash(&permit, new_password.expose().to_owned(), now).await?;
         match self.store.change_password(&credential, &stored, &fresh, now.store_ms()).await? {
             PasswordChange::Done => self.revoked(now).await,
             PasswordChange::Overtaken => return Err(PASSWORD_CHANGED),
