@@ -34,7 +34,7 @@ use aldis_protocol::UserId;
 use aldis_registry::Registry;
 
 use self::{
-    cache::AccountCache, last_seen::Seen, passwords::Passwords, rates::Rates, revocations::Revocations,
+    cache::AccountCache, last_seen::LastSeen, passwords::Passwords, rates::Rates, revocations::Revocations,
     totp::SecondFactors,
 };
 pub(crate) use self::{
@@ -58,7 +58,7 @@ use crate::{
 /// The accounts of one node.
 pub(crate) struct Accounts {
     /// When devices were last connected, and users last seen.
-    pub(crate) seen: Seen,
+    pub(crate) last_seen: LastSeen,
     pub(crate) notices: Notices,
     store: Arc<Store>,
     registry: Arc<Registry<Arc<Outlet>>>,
@@ -97,7 +97,7 @@ impl Accounts {
         let cache = Arc::new(AccountCache::default());
         let hasher = config.password_hash.hasher();
         Ok(Self {
-            seen: Seen::default(),
+            last_seen: LastSeen::default(),
             notices: Notices::new(shared, Arc::clone(&cache)),
             store,
             registry,

@@ -4,6 +4,7 @@
 mod chat;
 mod committed;
 mod contacts;
+mod decoy;
 mod deliver;
 mod feed;
 mod ice;
@@ -21,7 +22,6 @@ mod room_replies;
 mod room_states;
 mod rooms;
 mod signaling;
-mod stand_in;
 mod syncing;
 #[cfg(test)]
 mod tests;
@@ -227,7 +227,7 @@ impl Router {
             Attachment::TooMany => Admission::TooMany,
             Attachment::Superseded => Admission::Superseded,
             Attachment::Attached { replaced: other } => {
-                self.accounts.seen.note(&outlet.device, Now::read());
+                self.accounts.last_seen.note(&outlet.device, Now::read());
                 self.session_began(outlet);
                 self.accounts.end_if_revoked_since(proved_at, outlet);
                 if let Some(other) = other {
@@ -247,7 +247,7 @@ impl Router {
     pub(crate) fn detach(&self, outlet: &Outlet) -> Left {
         let presence = self.registry.presence_of_session(outlet.user, outlet.session);
         self.registry.detach(outlet.user, outlet.session, |left| self.tell_departed(left));
-        self.accounts.seen.note(&outlet.device, Now::read());
+        self.accounts.last_seen.note(&outlet.device, Now::read());
         self.session_ended(outlet, presence.as_ref());
         outlet.close()
     }

@@ -191,7 +191,7 @@ impl Tasks {
         }
         background.shutdown().await;
         let closing = async {
-            node.accounts.write_seen().await;
+            node.accounts.write_last_seen().await;
             store.close().await;
         };
         if timeout_at(end, closing).await.is_err() {
@@ -250,7 +250,7 @@ const STORE_SWEEP: Duration = Duration::from_secs(60);
 /// How often a node asks what others revoked or changed.
 const READ_REVOCATIONS: Duration = Duration::from_secs(1);
 /// How often sessions are told what came to wait for their devices.
-const TELL_UNTOLD: Duration = Duration::from_secs(1);
+const TELL_PENDING: Duration = Duration::from_secs(1);
 /// How often a node asks what others changed about who may reach whom.
 const READ_STANDINGS: Duration = Duration::from_secs(1);
 /// How often a node looks for rotations whose window has ended.
@@ -260,7 +260,7 @@ const COUNT_HASH_KINDS: Duration = Duration::from_secs(5);
 /// How often limits that are not used give back their memory.
 const LIMITS_SWEEP: Duration = Duration::from_secs(60);
 /// How often it is written down when devices were last connected, and users last seen.
-const WRITE_SEEN: Duration = Duration::from_secs(5);
+const WRITE_LAST_SEEN: Duration = Duration::from_secs(5);
 
 /// A node over an open store, which knows what was revoked and who may reach whom.
 pub(crate) async fn node(
@@ -283,9 +283,9 @@ pub(crate) fn background(node: &Arc<Node>, store: &Arc<Store>) -> Supervisor {
     let mut background = Supervisor::default();
     background.spawn("session timer", sweep(router(), session_memory(Arc::clone(node))));
     background.spawn("sweep", sweep_store(Arc::clone(store)));
-    background.spawn("last seen", write_seen(accounts()));
+    background.spawn("last seen", write_last_seen(accounts()));
     background.spawn("revocations", read_revocations(accounts()));
-    background.spawn("notices", tell_untold(accounts()));
+    background.spawn("notices", tell_pending(accounts()));
     background.spawn("standings", read_standings(router()));
     background.spawn("presence of crowds", tell_crowds(router()));
     background.spawn("states of rooms", tell_states(router()));
@@ -310,11 +310,11 @@ async fn writer_ended(store: Arc<Store>) {
     store.writer_ended().await;
 }
 
-async fn write_seen(accounts: Arc<Accounts>) {
-    let mut ticks = interval(WRITE_SEEN);
+async fn write_last_seen(accounts: Arc<Accounts>) {
+    let mut ticks = interval(WRITE_LAST_SEEN);
     loop {
         ticks.tick().await;
-        accounts.write_seen().await;
+        accounts.write_last_seen().await;
     }
 }
 
@@ -329,15 +329,15 @@ async fn read_revocations(accounts: Arc<Accounts>) {
     }
 }
 
-async fn tell_untold(accounts: Arc<Accounts>) {
-    let mut ticks = interval(TELL_UNTOLD);
+async fn tell_pending(accounts: Arc<Accounts>) {
+    let mut ticks = interval(TELL_PENDING);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
-            () = accounts.notices.untold_added() => {}
+            () = accounts.notices.pending_added() => {}
         }
-        accounts.notices.tell_untold(Now::read()).await;
+        accounts.notices.tell_pending(Now::read()).await;
     }
 }
 

@@ -125,7 +125,8 @@ impl Accounts {
     fn last_seen(&self, device: &store::Device, online: bool, now: Now) -> Option<i64> {
         let now_ms = online.then(|| now.store_ms());
         // What is known of before it was registered is about the device that had the id before.
-        let known = self.seen.of_device(&device.device_id).filter(|at_ms| *at_ms >= device.registered_at_ms);
+        let known =
+            self.last_seen.of_device(&device.device_id).filter(|at_ms| *at_ms >= device.registered_at_ms);
         now_ms.or(known.max(device.last_seen_at_ms))
     }
 

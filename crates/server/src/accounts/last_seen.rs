@@ -16,7 +16,7 @@ const LIMIT: usize = 65_536;
 
 /// What was not written down yet.
 #[derive(Debug, Default)]
-pub(crate) struct Seen {
+pub(crate) struct LastSeen {
     devices: Mutex<Times<DeviceId>>,
     users: Mutex<Times<UserId>>,
 }
@@ -28,7 +28,7 @@ struct Times<K> {
     writing: BTreeMap<K, i64>,
 }
 
-impl Seen {
+impl LastSeen {
     /// A device is connected now, or was until now.
     pub(crate) fn note(&self, device: &DeviceId, now: Now) {
         if !device.is_ephemeral() {
@@ -98,16 +98,16 @@ fn lock<K>(times: &Mutex<Times<K>>) -> MutexGuard<'_, Times<K>> {
 
 impl Accounts {
     /// Writes down when devices were last connected, and users last seen.
-    pub(crate) async fn write_seen(&self) {
-        let seen: Vec<_> = lock(&self.seen.devices).begin_writing().into_iter().collect();
+    pub(crate) async fn write_last_seen(&self) {
+        let seen: Vec<_> = lock(&self.last_seen.devices).begin_writing().into_iter().collect();
         let written = self.store.set_last_seen(&seen).await;
-        lock(&self.seen.devices).end_writing(written.is_ok());
+        lock(&self.last_seen.devices).end_writing(written.is_ok());
         if let Err(error) = written {
             tracing::warn!(%error, devices = seen.len(), "cannot write down when devices were last connected");
         }
-        let seen = lock(&self.seen.users).begin_writing();
+        let seen = lock(&self.last_seen.users).begin_writing();
         let written = self.store.set_sightings(&seen).await;
-        lock(&self.seen.users).end_writing(written.is_ok());
+        lock(&self.last_seen.users).end_writing(written.is_ok());
         if let Err(error) = written {
             tracing::warn!(%error, users = seen.len(), "cannot write down when users were last seen");
         }
@@ -124,36 +124,38 @@ mod tests {
 
     #[test]
     fn a_user_is_known_from_here_until_they_are_written_down() {
-        let seen = Seen::default();
-        let (begin, end) =
-            (|| lock(&seen.users).begin_writing(), |written| lock(&seen.users).end_writing(written));
-        assert_eq!(seen.of_user(USER), None);
-        seen.note_user(USER, 7);
-        seen.note_user(USER, 5);
+        let last_seen = LastSeen::default();
+        let (begin, end) = (
+            || lock(&last_seen.users).begin_writing(),
+            |written| lock(&last_seen.users).end_writing(written),
+        );
+        assert_eq!(last_seen.of_user(USER), None);
+        last_seen.note_user(USER, 7);
+        last_seen.note_user(USER, 5);
         let at_ms = Some(7);
-        assert_eq!(seen.of_user(USER), at_ms);
+        assert_eq!(last_seen.of_user(USER), at_ms);
         assert_eq!(begin().len(), 1);
-        assert_eq!(seen.of_user(USER), at_ms, "while it is written");
+        assert_eq!(last_seen.of_user(USER), at_ms, "while it is written");
         end(false);
-        assert_eq!(seen.of_user(USER), at_ms, "it could not be written");
+        assert_eq!(last_seen.of_user(USER), at_ms, "it could not be written");
         begin();
         assert_eq!(begin().len(), 1, "the task that wrote it was stopped");
         end(true);
-        assert_eq!(seen.of_user(USER), None);
+        assert_eq!(last_seen.of_user(USER), None);
     }
 
     #[test]
     fn a_device_that_left_was_last_seen_at_no_time_until_that_was_written_down() {
-        let seen = Seen::default();
+        let last_seen = LastSeen::default();
         let phone = DeviceId::new("phone").unwrap();
-        assert_eq!(seen.of_device(&phone), None);
-        seen.note(&phone, Now { tick: 0, unix_ms: 7 });
-        let first = seen.of_device(&phone);
+        assert_eq!(last_seen.of_device(&phone), None);
+        last_seen.note(&phone, Now { tick: 0, unix_ms: 7 });
+        let first = last_seen.of_device(&phone);
         assert_eq!(first, Some(7));
-        lock(&seen.devices).begin_writing();
-        assert_eq!(seen.of_device(&phone), first, "while it is written");
-        lock(&seen.devices).end_writing(true);
-        assert_eq!(seen.of_device(&phone), None);
+        lock(&last_seen.devices).begin_writing();
+        assert_eq!(last_seen.of_device(&phone), first, "while it is written");
+        lock(&last_seen.devices).end_writing(true);
+        assert_eq!(last_seen.of_device(&phone), None);
     }
 
     #[test]

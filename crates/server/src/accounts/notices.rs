@@ -24,17 +24,17 @@ pub(crate) struct Notices {
     registry: Arc<Registry<Arc<Outlet>>>,
     metrics: Arc<Metrics>,
     cache: Arc<AccountCache>,
-    untold: Untold,
+    pending: PendingNotices,
 }
 
 /// Users with sessions here for whose devices something may wait since it was last looked.
 #[derive(Debug, Default)]
-struct Untold {
+struct PendingNotices {
     users: Mutex<HashSet<UserId>>,
     added: Notify,
 }
 
-impl Untold {
+impl PendingNotices {
     fn add(&self, user: UserId) {
         self.lock().insert(user);
         self.added.notify_one();
@@ -53,13 +53,13 @@ impl Notices {
     /// Notices for the sessions of a node.
     pub(super) fn new(shared: &Shared, cache: Arc<AccountCache>) -> Self {
         let Shared { store, registry, metrics } = shared.clone();
-        Self { store, registry, metrics, cache, untold: Untold::default() }
+        Self { store, registry, metrics, cache, pending: PendingNotices::default() }
     }
 
     /// Something may wait for the devices of a user. If the user has no session, they are told when they connect.
     pub(super) fn may_wait_for(&self, user: UserId) {
         if self.registry.has_user(user) {
-            self.untold.add(user);
+            self.pending.add(user);
         }
     }
 
@@ -195,13 +195,13 @@ impl Notices {
     }
 
     /// Returns when something may have come to wait for users who are here.
-    pub(crate) async fn untold_added(&self) {
-        self.untold.added.notified().await;
+    pub(crate) async fn pending_added(&self) {
+        self.pending.added.notified().await;
     }
 
     /// Hands the sessions that are here what came to wait for their devices, from whichever node.
-    pub(crate) async fn tell_untold(&self, now: Now) {
-        for user in self.untold.take() {
+    pub(crate) async fn tell_pending(&self, now: Now) {
+        for user in self.pending.take() {
             for attached in self.registry.of_user(user) {
                 self.tell_waiting(&attached.handle, now).await;
             }

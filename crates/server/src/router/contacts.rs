@@ -7,7 +7,7 @@ use aldis_protocol::{
     api::{ContactDecision, ContactList, RequestContact},
 };
 
-use super::{Router, stand_in::stand_in};
+use super::{Router, decoy::decoy};
 use crate::{
     accounts::Caller,
     clock::{Now, unix_ms_i64},
@@ -23,7 +23,7 @@ const ONESELF: Denied = Denied::new(ErrorCode::BadRequest, "you cannot be your o
 const TOO_MANY: Denied =
     Denied::new(ErrorCode::Conflict, "you have as many contacts as may be; remove some first");
 
-/// Whom a contact request is for, as its asker typed it.
+/// The target of a contact request, as its asker typed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ContactTarget {
     /// By user id or fingerprint.
@@ -33,7 +33,7 @@ pub(crate) enum ContactTarget {
 }
 
 impl ContactTarget {
-    /// A hash by which the request of a user is known: of what they typed, and of nothing that stands behind it.
+    /// A hash that identifies the request of a user: of what they typed, and nothing about who that is.
     fn typed_by(&self, user: UserId) -> [u8; 32] {
         Hash::of(format!("aldis contact request\0{user}\0{self}").as_bytes()).0
     }
@@ -59,7 +59,7 @@ impl Router {
         Ok(ContactList { contacts: self.store.contacts_of(caller.user, unix_ms_i64()).await? })
     }
 
-    /// Allows or blocks somebody; in force at once on this node, within a second on every other.
+    /// Allows or blocks a user: at once on this node, within a second on every other.
     pub(crate) async fn set_contact(
         &self,
         caller: &Caller,
@@ -79,8 +79,8 @@ impl Router {
         }
     }
 
-    /// Takes back what the caller decided about somebody, or asked of them. By address it takes back only a request by
-    /// that address, so that nothing tells whose it is.
+    /// Takes back a decision about a user, or a request to them. By address it takes back only a request by that address,
+    /// so that nothing tells whose it is.
     pub(crate) async fn remove_contact(&self, caller: &Caller, whom: &ContactTarget) -> Result<(), Denied> {
         let (from, typed, by) = (caller.user, whom.typed_by(caller.user), caller.credential());
         let (to, by_address) = self.who_is_asked(from, whom).await?;
@@ -92,8 +92,8 @@ impl Router {
         Ok(forgotten?)
     }
 
-    /// Asks somebody to become a contact. What is done and answered is the same whether they exist, are one, have
-    /// blocked the caller or hear of it.
+    /// Asks a user to become a contact. The work and the answer are the same whether they exist, are a contact already,
+    /// have blocked the caller, or are told of it.
     pub(crate) async fn request_contact(
         &self,
         caller: &Caller,
@@ -117,8 +117,7 @@ impl Router {
         Ok(())
     }
 
-    /// Who is asked, and whether the asker is not to learn that it is they. Where there is no such user, somebody stands
-    /// for them.
+    /// Who is asked, and whether the asker must not learn that it is they. If there is no such user, a decoy is.
     async fn who_is_asked(&self, from: UserId, whom: &ContactTarget) -> Result<(UserId, bool), Denied> {
         let (found, by_address) = match whom {
             ContactTarget::User(user) => (self.find_user(*user).await?, false),
@@ -129,11 +128,11 @@ impl Router {
         };
         Ok(match found {
             Some(user) => (user, by_address),
-            None => (stand_in(from, &whom.to_string()), true),
+            None => (decoy(from, &whom.to_string()), true),
         })
     }
 
-    /// The user who is named. An id is taken for a user's.
+    /// The user whom a reference names. An id is taken for a user's.
     async fn find_user(&self, user: UserRef) -> Result<Option<UserId>, Denied> {
         match user {
             UserRef::Id(id) => Ok(Some(id)),

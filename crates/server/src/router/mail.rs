@@ -9,13 +9,14 @@ use aldis_registry::{Facts, Purpose, may_reach};
 use bytes::Bytes;
 
 use super::{
-    Reply, Router, error,
+    Reply, Router,
+    decoy::decoy,
+    error,
     named::known_user,
     outlet::Outlet,
     refused,
     relations::Relation,
     signaling::target_unavailable,
-    stand_in::stand_in,
     turns::{Storing, Turn},
 };
 use crate::{
@@ -121,7 +122,7 @@ impl Router {
     /// stored while he could be reached has its answer again.
     fn submit_letter(&self, from: &Arc<Outlet>, letter: Letter, user: UserId, relation: Relation) -> Posting {
         let is_reachable = self.may_write(from.user, user, relation);
-        let recipient = if is_reachable { user } else { stand_in(from.user, &user.to_string()) };
+        let recipient = if is_reachable { user } else { decoy(from.user, &user.to_string()) };
         let message = NewMessage {
             sender: from.user,
             sender_device: from.device.clone(),

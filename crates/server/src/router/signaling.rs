@@ -10,12 +10,12 @@ use aldis_registry::{Facts, Purpose, may_reach};
 
 use super::{
     Reply, Router,
+    decoy::decoy,
     deliver::{Encoded, deliver},
     error,
     named::known_user,
     outlet::Outlet,
     relations::Relation,
-    stand_in::stand_in,
     turns::Turn,
 };
 use crate::{clock::Now, store::StoreError};
@@ -92,7 +92,7 @@ impl Router {
     /// The user of a device that is here, or somebody who stands for him.
     fn user_of_device(&self, from: &Outlet, device: &DeviceId) -> UserId {
         let here = self.registry.on_device(device);
-        here.map_or_else(|| stand_in(from.user, device.as_str()), |(user, _)| user)
+        here.map_or_else(|| decoy(from.user, device.as_str()), |(user, _)| user)
     }
 }
 
@@ -133,7 +133,7 @@ impl Handing<'_> {
                 named.to_string(),
             ),
         };
-        if reaches_user { self.addressee.user } else { stand_in(self.from.user, &name) }
+        if reaches_user { self.addressee.user } else { decoy(self.from.user, &name) }
     }
 
     fn to_device(&self, device: &DeviceId) -> ServerMessage<'static> {
