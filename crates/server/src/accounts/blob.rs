@@ -1,4 +1,4 @@
-//! The blobs of identities: published by their owners, read by everybody who knows the fingerprint.
+//! The blobs of identities: owners publish them, and whoever knows the fingerprint reads them.
 
 use aldis_protocol::{ErrorCode, Fingerprint, Hash};
 

@@ -24,8 +24,8 @@ const ID_TAKEN: Denied = Denied::new(
 );
 
 impl Accounts {
-    /// Registers a device of the caller's, whose key then signs in without a second factor: so it needs a login of a
-    /// moment ago. The answer says whether it is new.
+    /// Registers a device of the caller. Its key will sign in without a second factor, so this needs a recent login. The
+    /// second value says whether the device is new.
     pub(crate) async fn register_device(
         &self,
         caller: &Caller,
@@ -73,7 +73,7 @@ impl Accounts {
         Ok(DeviceList { devices: devices.into_iter().map(|device| self.shown(device, now)).collect() })
     }
 
-    /// Removes a device of the caller's, closes its socket and revokes what is bound to it.
+    /// Removes a device of the caller, closes its session and revokes the tokens that are bound to it.
     pub(crate) async fn remove_device(
         &self,
         caller: &Caller,
@@ -88,7 +88,7 @@ impl Accounts {
         Ok(())
     }
 
-    /// Alerts every device but the caller's and the one it is about.
+    /// Alerts every device except the caller's and the one that the alert is about.
     async fn alert_of_device(&self, caller: &Caller, kind: AlertKind, device: &DeviceId, now: Now) {
         let except: Vec<&DeviceId> = caller.device.iter().chain([device]).collect();
         self.notices.notify(caller.user, device_alert(kind, device), &except, now).await;
@@ -121,10 +121,10 @@ impl Accounts {
         }
     }
 
-    /// When a device was last connected, as this node knows it before it is written down.
+    /// When a device was last connected, including what this node has not written yet.
     fn last_seen(&self, device: &store::Device, online: bool, now: Now) -> Option<i64> {
         let now_ms = online.then(|| now.store_ms());
-        // What is known of before it was registered is about the device that had the id before.
+        // A time before the registration belongs to a device that had the id before.
         let known =
             self.last_seen.of_device(&device.device_id).filter(|at_ms| *at_ms >= device.registered_at_ms);
         now_ms.or(known.max(device.last_seen_at_ms))

@@ -1,4 +1,4 @@
-//! Who somebody is: the handshake's questions, answered from the keys, the tokens and the store.
+//! Authentication of sockets: who a token or a key proves, and on which device.
 
 use aldis_auth::{Claims, PublicKey, SecondFactor};
 use aldis_protocol::{AlertKind, DeviceId, ErrorCode, Fingerprint, UserId};
@@ -16,14 +16,14 @@ use crate::{
     store::{self, Credential, DeviceOwner, NewDevice},
 };
 
-/// A token, shown for a device.
+/// A token, for a device.
 #[derive(Debug)]
 pub(crate) struct TokenProof {
     pub(crate) token: String,
     pub(crate) device_id: Option<DeviceId>,
 }
 
-/// A key whose possession is proved, shown for a device.
+/// A key whose possession the client proved, for a device.
 #[derive(Debug)]
 pub(crate) struct KeyProof {
     pub(crate) key: PublicKey,
@@ -31,28 +31,28 @@ pub(crate) struct KeyProof {
     pub(crate) factor: Option<SecondFactor>,
 }
 
-/// Whom a key proves, and the second factor that is due from him before a new session of his begins.
+/// The user that a key proves, and the second factor that is due before a new session of theirs begins.
 #[derive(Debug)]
 pub(crate) struct ProvedByKey {
     pub(crate) identity: Identity,
     pub(crate) due: Option<FactorDue>,
 }
 
-/// Who somebody is, and on which device.
+/// An authenticated user on a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) user: UserId,
     pub(crate) device: DeviceId,
     pub(crate) fingerprint: Option<Fingerprint>,
-    /// None where a key was the proof.
+    /// None if a key was the proof.
     pub(crate) token: Option<TokenLife>,
-    /// The sign-in that the token descends from; none where a key was the proof.
+    /// The sign-in that the token descends from; none if a key was the proof.
     pub(crate) family: Option<Uuid>,
-    /// The last revocation that was known before the proof was looked at.
+    /// The number of the last revocation that was known before the proof was checked.
     pub(crate) proved_at: i64,
 }
 
-/// From when to when a token counts, in Unix milliseconds.
+/// When a token was issued and when it expires, in Unix milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TokenLife {
     pub(crate) issued_ms: u64,
@@ -69,7 +69,7 @@ pub(super) const UNKNOWN_DEVICE: Denied =
     Denied::new(ErrorCode::UnknownDevice, "the device is not registered to this user; register it first");
 
 impl Accounts {
-    /// Who shows this token, and on which device.
+    /// Authenticates a token for a device.
     pub(crate) async fn prove_by_token(&self, proof: TokenProof, now: Now) -> Result<Identity, Denied> {
         let proved_at = self.revocations.last();
         let claims = self.check_token_for(&proof.token, proof.device_id.as_ref(), now)?;
@@ -86,8 +86,8 @@ impl Accounts {
         Ok(Identity { user: claims.sub, device, fingerprint, token, family, proved_at })
     }
 
-    /// Whose this key is, and on which device it speaks. A key never seen makes an account, where that is allowed; an
-    /// identity's key registers a free device by naming it.
+    /// Authenticates a key for a device. A key never seen makes an account, if registration is open. An identity's key
+    /// registers a device id that nobody has, by naming it.
     pub(crate) async fn prove_by_key(
         &self,
         proof: KeyProof,
@@ -121,7 +121,7 @@ impl Accounts {
         Ok(ProvedByKey { identity: owner.on(device, proved_at), due })
     }
 
-    /// Whether a device is registered to a user and not removed.
+    /// The device, if it is registered to a user and not removed.
     async fn registered_to(&self, user: UserId, device: &DeviceId, now: Now) -> Result<DeviceOwner, Denied> {
         match self.find_device(device, now).await? {
             Some(owner) if owner.user_id == user && !owner.removed => Ok(owner),

@@ -1,5 +1,4 @@
-//! When devices were last connected, and when others last saw users: collected here, written together every few
-//! seconds.
+//! When devices were last connected and users last seen: collected here, and written together every few seconds.
 
 use std::{
     collections::BTreeMap,
@@ -11,10 +10,10 @@ use aldis_protocol::{DeviceId, UserId};
 use super::Accounts;
 use crate::clock::Now;
 
-/// Devices, and users, that may wait to be written down; of more, the time is known no better than before.
+/// How many devices, and how many users, may wait to be written. Further times are dropped, so the last written ones stay.
 const LIMIT: usize = 65_536;
 
-/// What was not written down yet.
+/// The times that are not written yet.
 #[derive(Debug, Default)]
 pub(crate) struct LastSeen {
     devices: Mutex<Times<DeviceId>>,
@@ -24,29 +23,29 @@ pub(crate) struct LastSeen {
 #[derive(Debug)]
 struct Times<K> {
     waiting: BTreeMap<K, i64>,
-    /// What is being written: until that is done, nobody but this knows it.
+    /// The times that are being written: until that is done, only this knows them.
     writing: BTreeMap<K, i64>,
 }
 
 impl LastSeen {
-    /// A device is connected now, or was until now.
+    /// Notes that a device is connected now, or was until now.
     pub(crate) fn note(&self, device: &DeviceId, now: Now) {
         if !device.is_ephemeral() {
             lock(&self.devices).note(device.clone(), now.store_ms());
         }
     }
 
-    /// A user shows themselves at this time, or did until then.
+    /// Notes that a user is visible at this time, or was until then.
     pub(crate) fn note_user(&self, user: UserId, at_ms: i64) {
         lock(&self.users).note(user, at_ms);
     }
 
-    /// When a device was last connected, where that is not written down yet.
+    /// When a device was last connected, if that is not written yet.
     pub(crate) fn of_device(&self, device: &DeviceId) -> Option<i64> {
         lock(&self.devices).of(device)
     }
 
-    /// When a user was last seen, where that is not written down yet.
+    /// When a user was last seen, if that is not written yet.
     pub(crate) fn of_user(&self, user: UserId) -> Option<i64> {
         lock(&self.users).of(&user)
     }
@@ -71,13 +70,13 @@ impl<K: Ord + Clone> Times<K> {
     }
 
     fn begin_writing(&mut self) -> BTreeMap<K, i64> {
-        // Somebody may have begun to write them and been stopped.
+        // A task that began to write may have been stopped.
         self.wait_again();
         self.writing = std::mem::take(&mut self.waiting);
         self.writing.clone()
     }
 
-    /// What could not be written waits for the next time.
+    /// Times that could not be written wait for the next attempt.
     fn end_writing(&mut self, written: bool) {
         if written {
             self.writing.clear();
@@ -97,19 +96,19 @@ fn lock<K>(times: &Mutex<Times<K>>) -> MutexGuard<'_, Times<K>> {
 }
 
 impl Accounts {
-    /// Writes down when devices were last connected, and users last seen.
+    /// Writes when devices were last connected and users last seen.
     pub(crate) async fn write_last_seen(&self) {
         let seen: Vec<_> = lock(&self.last_seen.devices).begin_writing().into_iter().collect();
         let written = self.store.set_last_seen(&seen).await;
         lock(&self.last_seen.devices).end_writing(written.is_ok());
         if let Err(error) = written {
-            tracing::warn!(%error, devices = seen.len(), "cannot write down when devices were last connected");
+            tracing::warn!(%error, devices = seen.len(), "cannot write when devices were last connected");
         }
         let seen = lock(&self.last_seen.users).begin_writing();
         let written = self.store.set_sightings(&seen).await;
         lock(&self.last_seen.users).end_writing(written.is_ok());
         if let Err(error) = written {
-            tracing::warn!(%error, users = seen.len(), "cannot write down when users were last seen");
+            tracing::warn!(%error, users = seen.len(), "cannot write when users were last seen");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Notices: what all devices of a user are told, live ones at once and the others at their next connect.
+//! Notices: messages to all devices of a user. Live devices get them at once, the others at their next connect.
 
 use std::{
     collections::HashSet,
@@ -27,7 +27,7 @@ pub(crate) struct Notices {
     pending: PendingNotices,
 }
 
-/// Users with sessions here for whose devices something may wait since it was last looked.
+/// Users with sessions on this node for whose devices a notice may wait.
 #[derive(Debug, Default)]
 struct PendingNotices {
     users: Mutex<HashSet<UserId>>,
@@ -63,8 +63,8 @@ impl Notices {
         }
     }
 
-    /// Tells every device of a user but `except`, live or at its next connect. That it could not be written down is no
-    /// failure of what it is about.
+    /// Notifies every device of a user but `except`. A notice that could not be stored is logged: the change that it is about
+    /// stands.
     pub(crate) async fn notify(&self, user: UserId, notice: Notice, except: &[&DeviceId], now: Now) {
         let live = self.live_devices(user);
         let waits_for = Recipients::all_but(live.iter().chain(except.iter().copied()));
@@ -72,7 +72,7 @@ impl Notices {
         self.tell_live(user, notice, &live, except, now).await;
     }
 
-    /// Tells every device of a user but `except`, where what it is about closes the sessions that `ends` names: their
+    /// Notifies every device of a user but `except`, about a change that closes the sessions that `ends` selects: their
     /// devices are told at their next connect.
     pub(super) async fn notify_around(
         &self,
@@ -93,10 +93,10 @@ impl Notices {
         self.tell_live(user, notice, &live, &except, now).await;
     }
 
-    /// Tells the sessions of a user of a notice that was written for all of their devices together with what it is about.
-    /// Should the server end before this is done, every device is told at its next connect.
+    /// Delivers a notice that was stored for all devices of a user together with the change that it is about. If the server
+    /// stops before this is done, every device is told at its next connect.
     pub(super) async fn tell_written(&self, user: UserId, notice: &Notice, now: Now) {
-        // Whoever connects from here on asks what waits.
+        // A session that connects from here on asks what waits.
         self.cache.forget(user);
         for attached in self.registry.of_user(user) {
             if attached.device.is_ephemeral() {
@@ -107,7 +107,7 @@ impl Notices {
         }
     }
 
-    /// Tells the live devices of a user what waits for all others. `live` are those for which it does not.
+    /// Tells the live devices of a user a notice that is stored for all others. `live` are those for which it is not.
     pub(crate) async fn tell_live(
         &self,
         user: UserId,
@@ -131,7 +131,7 @@ impl Notices {
         }
     }
 
-    /// Hands the session of a client that has just connected, or come back, what waited for its device.
+    /// Delivers what waits for a device to its session, after a connect or a resume.
     pub(crate) async fn tell_waiting(&self, outlet: &Outlet, now: Now) {
         if self.nothing_waits_for(outlet, now) {
             return;
@@ -140,10 +140,10 @@ impl Notices {
         Box::pin(self.tell_what_waits(outlet, now)).await;
     }
 
-    /// Whether it is known that nothing waits for the device of a registered session, or nobody is there to be told. One
-    /// that closes may not write any more; its device is told at its next connect.
+    /// Whether nothing waits for the device of a registered session, as far as the cache knows, or the session cannot be told:
+    /// one that is closing may not write any more, so its device is told at its next connect.
     pub(crate) fn nothing_waits_for(&self, outlet: &Outlet, now: Now) -> bool {
-        // What comes to wait from here on finds the session registered.
+        // A notice from here on finds the session registered.
         outlet.device.is_ephemeral()
             || outlet.is_detached()
             || outlet.is_closing()
@@ -171,7 +171,7 @@ impl Notices {
         now: Now,
     ) -> Result<Vec<Notice>, StoreError> {
         let (read, now_ms) = (self.cache.begin_read(), now.store_ms());
-        // The end of a rotation's window is told of without anybody writing it down.
+        // The end of a rotation's window is a notice that nobody stores.
         let next_ms = self.store.next_rotation_end(user, now_ms).await?;
         let until_ms = next_ms.map_or(u64::MAX, i64::unsigned_abs);
         let notices = self.store.take_notices(user, device, now_ms).await?;
@@ -179,14 +179,14 @@ impl Notices {
         Ok(notices)
     }
 
-    /// Has the devices of users told that they are invited to a room: what the store has let wait for them is handed to
-    /// live ones soon. The caller does not learn from the time it takes who is here.
+    /// Tells the devices of users that they are invited to a room. The notices are stored; live devices get them soon, by
+    /// another task, so that the time that this takes does not show who is online.
     pub(crate) fn tell_invited(&self, room: &RoomId, owner: UserId, invited: &[UserId], now: Now) {
         let invite = RoomInvite { room: room.clone(), user_id: owner };
         let frame = Encoded::new(fresh(ServerMessage::RoomInvite(invite), now));
         for user in invited {
             self.cache.forget(*user);
-            // Nothing waits for a device that is not registered.
+            // Nothing is stored for a device that is not registered.
             for one in self.registry.of_user(*user).iter().filter(|one| one.device.is_ephemeral()) {
                 let _ = deliver(&one.handle, &frame, &self.metrics);
             }
@@ -194,12 +194,12 @@ impl Notices {
         }
     }
 
-    /// Returns when something may have come to wait for users who are here.
+    /// Returns when a notice may wait for users who have sessions on this node.
     pub(crate) async fn pending_added(&self) {
         self.pending.added.notified().await;
     }
 
-    /// Hands the sessions that are here what came to wait for their devices, from whichever node.
+    /// Delivers the notices that wait for devices with sessions on this node, from whichever node they came.
     pub(crate) async fn tell_pending(&self, now: Now) {
         for user in self.pending.take() {
             for attached in self.registry.of_user(user) {
@@ -208,7 +208,7 @@ impl Notices {
         }
     }
 
-    /// The devices of a user that are connected. One whose client is away is not, unless nothing can wait for it.
+    /// The connected devices of a user. A device whose client is away does not count, unless nothing can be stored for it.
     pub(crate) fn live_devices(&self, user: UserId) -> Vec<DeviceId> {
         let sessions = self.registry.of_user(user).into_iter();
         sessions.filter(|one| is_live(&one.handle)).map(|one| one.device).collect()
@@ -228,9 +228,9 @@ impl Notices {
         }
     }
 
-    /// Hands a live session one of them.
+    /// Sends a message to a live session.
     pub(super) fn push(&self, target: &Outlet, message: ServerMessage<'static>, now: Now) {
-        // A session that is over by now has lost it, as one whose connection breaks with it under way.
+        // A session that is over by now loses it, like one whose connection breaks.
         let _ = deliver(target, &Encoded::new(fresh(message, now)), &self.metrics);
     }
 
@@ -242,7 +242,7 @@ impl Notices {
         except: &[&DeviceId],
         now: Now,
     ) -> Told {
-        // Whoever connects from here on asks what waits for him.
+        // A session that connects from here on asks what waits for it.
         self.cache.forget(user);
         let frame = Encoded::new(fresh(notice.clone().into(), now));
         let mut told = Told::default();
@@ -252,7 +252,7 @@ impl Notices {
                 continue;
             }
             if live.contains(&device) || device.is_ephemeral() {
-                // What is only buffered is lost with a session that does not resume: better twice than never.
+                // A buffered notice is lost if the session does not resume: better to tell it twice than never.
                 if deliver(&attached.handle, &frame, &self.metrics) == Some(AckStatus::Delivered) {
                     told.reached.push(device);
                 }
@@ -268,7 +268,7 @@ fn is_live(outlet: &Outlet) -> bool {
     outlet.device.is_ephemeral() || !outlet.is_detached()
 }
 
-/// Something happened to a device of the account.
+/// The alert that something happened to a device of the account.
 pub(super) fn device_alert(kind: AlertKind, device: &DeviceId) -> Notice {
     Notice::Alert(Alert {
         kind,
@@ -279,10 +279,10 @@ pub(super) fn device_alert(kind: AlertKind, device: &DeviceId) -> Notice {
     })
 }
 
-/// Whom a notice reached.
+/// The devices that a notice reached.
 #[derive(Default)]
 struct Told {
     reached: Vec<DeviceId>,
-    /// Sessions that began, or whose clients came back, since it was written down: theirs waits.
+    /// Sessions that began or resumed after the notice was stored: it waits for their devices.
     newcomers: Vec<Arc<Outlet>>,
 }

@@ -1,4 +1,4 @@
-//! Password hashing: off the async threads, a bounded few at a time, with a bounded queue before them.
+//! Password hashing: on blocking threads, a few at a time, behind a bounded queue.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -23,11 +23,11 @@ use crate::{
     store::StoreError,
 };
 
-/// Callers that may wait or be served; the next is told to come back.
+/// How many callers may wait or be served. The next one is told to come back.
 const QUEUE: usize = 64;
-/// How long a caller waits for its turn.
+/// How long a caller waits for a free thread.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Hashes that one caller may have under way or waiting.
+/// How many hashes one caller may have running or waiting.
 const HASHES_PER_CALLER: usize = 2;
 
 const BUSY: Denied = Denied::new(ErrorCode::Overloaded, "too many sign-ins at once; try again in a moment");
@@ -37,7 +37,7 @@ const TOO_MANY: Denied = Denied {
     ..Denied::new(ErrorCode::RateLimited, "two passwords are being checked already; wait for their answers")
 };
 
-/// For whom a password is hashed.
+/// The caller for whom a password is hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum HashCaller {
     /// A signed-in user.
@@ -46,7 +46,7 @@ pub(crate) enum HashCaller {
     Login(LoginPair),
 }
 
-/// A caller's permit to have passwords hashed. It counts until the last hash is done, also where the caller has gone.
+/// Permits a caller to have passwords hashed. It counts until the last hash is done, even if the caller has gone.
 #[derive(Debug, Clone)]
 pub(super) struct HashPermit(#[expect(dead_code, reason = "it is held")] Arc<Placed<HashCaller>>);
 
@@ -61,7 +61,7 @@ pub(super) struct Passwords {
     decoys: Decoys,
 }
 
-/// What addresses without an account cost.
+/// Which kind of hash a sign-in with an unknown address costs.
 struct Decoys {
     key: SubKey,
     shares: Mutex<Arc<HashShares>>,
@@ -96,7 +96,7 @@ impl Passwords {
         self.hasher.check(password)
     }
 
-    /// Lets a caller have passwords hashed, unless two are under way.
+    /// Admits a caller, unless it has two hashes under way.
     pub(super) fn admit(&self, caller: HashCaller) -> Result<HashPermit, Denied> {
         let placed = self.callers.take(caller, 1, self.hashes_per_caller).ok_or_else(|| {
             self.metrics.limited(Limit::PasswordHashes);
@@ -173,7 +173,7 @@ impl Passwords {
 }
 
 impl Accounts {
-    /// Counts the kinds of stored hashes anew, so that an address without an account costs what some account costs.
+    /// Counts the kinds of stored hashes, so that an unknown address costs as much as some account does.
     pub(crate) async fn count_hash_kinds(&self) -> Result<(), StoreError> {
         let shares = Arc::new(HashShares::new(self.store.hash_kinds().await?));
         *self.passwords.decoys.shares.lock().unwrap_or_else(PoisonError::into_inner) = shares;

@@ -39,7 +39,7 @@ impl Rates {
 }
 
 impl Accounts {
-    /// Refuses a refresh too many, before anything is used up by it.
+    /// Limits refreshes, before one uses anything up.
     pub(super) async fn limit_refresh(&self, presented: &RefreshToken, now: Now) -> Result<(), Denied> {
         if !self.rates.refreshes.is_enforced() {
             return Ok(());
@@ -56,7 +56,7 @@ impl Accounts {
         })
     }
 
-    /// Refuses an address one new account by key too many.
+    /// Limits the new accounts by key of an address.
     pub(super) fn limit_key_accounts(&self, address: AddressKey, now: Now) -> Result<(), Denied> {
         self.rates.key_accounts.take_of_address(address, now.tick).map_err(|wait| {
             self.over(
@@ -67,14 +67,14 @@ impl Accounts {
         })
     }
 
-    /// Refuses a user one blob too many.
+    /// Limits the blobs that a user publishes.
     pub(crate) fn limit_blobs(&self, caller: &Caller, now: Now) -> Result<(), Denied> {
         self.rates.blobs.take(caller.user, now.tick).map_err(|wait| {
             self.over(Limit::Blobs, "you published too many blobs; wait before the next one", wait)
         })
     }
 
-    /// Registers a device, unless its user has registered too many lately. Only a device that is new counts.
+    /// Registers a device, unless the user has registered too many lately. Only new devices count.
     pub(super) async fn register_within_limit(
         &self,
         credential: &Credential,
@@ -98,7 +98,7 @@ impl Accounts {
         Ok(registered?)
     }
 
-    /// Whether this is a device of the user already.
+    /// Whether the user has this device already.
     async fn is_registered(&self, user: UserId, new: &NewDevice) -> Result<bool, StoreError> {
         let owner = self.store.find_device(&new.device_id).await?;
         Ok(owner.is_some_and(|owner| owner.user_id == user && !owner.removed))

@@ -1,4 +1,4 @@
-//! Identities and their chains: read by everybody, linked, rotated and cancelled by their owners.
+//! Identities and their chains: everybody reads them; owners link, rotate and cancel.
 
 use aldis_auth::{Cancellation, Chain, ChainError, Link, Provisional, PublicKey, Rotation};
 use aldis_protocol::{
@@ -16,12 +16,12 @@ use crate::{
     store::{self, ChainChange, IdentityLink, Notice},
 };
 
-/// Why a chain takes no statement, or a caller may not make one.
+/// Why a statement is not added to a chain.
 #[derive(Debug)]
 pub(crate) enum NotAccepted {
-    /// The caller may not.
+    /// The caller may not make it.
     Denied(Denied),
-    /// The chain says no.
+    /// The chain does not accept it.
     Chain(ChainError),
 }
 
@@ -54,7 +54,7 @@ impl From<ChainError> for NotAccepted {
 }
 
 impl Accounts {
-    /// An identity in short.
+    /// A summary of an identity.
     pub(crate) async fn identity(
         &self,
         fingerprint: Fingerprint,
@@ -74,13 +74,13 @@ impl Accounts {
         })
     }
 
-    /// The chain of an identity, with all that verifies it.
+    /// The chain of an identity, with everything that is needed to verify it.
     pub(crate) async fn chain(&self, fingerprint: Fingerprint, now: Now) -> Result<ChainResponse, Denied> {
         let (_, chain) = self.identity_and_chain(fingerprint).await?;
         Ok(chain.to_response(now.unix_ms))
     }
 
-    /// Gives the caller's account its identity.
+    /// Links an identity to the caller's account.
     pub(crate) async fn link(
         &self,
         caller: &Caller,
@@ -109,7 +109,7 @@ impl Accounts {
         }
     }
 
-    /// Hands the caller's identity over to a new key. The second value says whether that is new.
+    /// Rotates the key of the caller's identity. The second value says whether the rotation is new.
     pub(crate) async fn rotate(
         &self,
         caller: &Caller,
@@ -131,7 +131,7 @@ impl Accounts {
         Ok((PendingRotation { sequence, hash, cancellation_deadline }, is_new))
     }
 
-    /// Takes a rotation back, by the key that it replaced.
+    /// Cancels a rotation, with a statement of the key that it replaced.
     pub(crate) async fn cancel_rotation(
         &self,
         request: &CancelRequest,
@@ -150,7 +150,7 @@ impl Accounts {
         Ok(CancelResponse { sequence: head.sequence, hash: head.hash, active_key })
     }
 
-    /// Refuses what a thief of the key could do for good, while its owner can still cancel the rotation.
+    /// Refuses lasting changes while a rotation can still be cancelled: a thief of the key may have made it.
     pub(super) async fn forbid_while_provisional(&self, caller: &Caller, now: Now) -> Result<(), Denied> {
         let chain = self.store.chain_of(caller.user).await?;
         match chain.and_then(|chain| chain.state(now.unix_ms).provisional) {
@@ -159,7 +159,7 @@ impl Accounts {
         }
     }
 
-    /// Refuses a key that another has replaced.
+    /// Refuses a key that another key has replaced.
     pub(super) async fn refuse_replaced(&self, key: &PublicKey, now: Now) -> Result<(), Denied> {
         match self.store.identity_that_claimed(key.as_bytes()).await? {
             Some(identity) if identity.active_key != *key.as_bytes() => {
@@ -169,7 +169,7 @@ impl Accounts {
         }
     }
 
-    /// How a key is refused that another has replaced, with the rotation that it can still cancel.
+    /// The refusal of a key that another key has replaced, with the rotation that it can still cancel.
     pub(super) async fn replaced(&self, identity: &store::Identity, key: &PublicKey, now: Now) -> Denied {
         match self.store.chain_of(identity.user_id).await {
             Ok(chain) => {
@@ -185,15 +185,15 @@ impl Accounts {
         Ok((identity, chain))
     }
 
-    /// After a rotation or a cancellation: all sessions of the user end. Their devices are told at their next connect: the
-    /// alert was written with the statement.
+    /// Ends all sessions of a user after a rotation or a cancellation. The alert was stored with the statement, so the devices
+    /// are told at their next connect.
     async fn chain_changed(&self, user: UserId, now: Now) {
         self.cache.forget(user);
         self.revoked(now).await;
     }
 }
 
-/// The statement that the chain has, and whether it is new there.
+/// The statement in the chain, and whether it is new.
 fn accepted(change: ChainChange) -> Result<(Link, bool), NotAccepted> {
     match change {
         ChainChange::Added(link) => Ok((link, true)),

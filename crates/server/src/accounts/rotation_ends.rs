@@ -1,4 +1,4 @@
-//! The ends of rotations' windows, told to the devices that are live when they come. All others hear of them at their next
+//! The ends of rotations' cancellation windows. Live devices are told here, at once; all others are told at their next
 //! connect, so nothing depends on this.
 
 use std::{mem, sync::Arc};
@@ -10,26 +10,26 @@ use crate::{
     store::{EndedRotation, StoreError},
 };
 
-/// How many are read at a time. Of more that end in the same millisecond, the rest is told at the next connect.
+/// How many are read at a time. If more end in the same millisecond, the rest is told at the next connect.
 const BATCH: i64 = 500;
 
-/// Up to when a node has looked for them, and who has yet to be told.
+/// How far a node has looked for ended windows, and whom it still has to tell.
 pub(crate) struct RotationEnds {
     until_ms: i64,
-    /// Sessions of registered devices that are to be told; those without a socket stay until they have one or are over, for
-    /// no longer than a resume window.
+    /// Sessions of registered devices that are to be told. A session without a socket stays until it has one or ends, so for
+    /// a resume window at most.
     due: Vec<Arc<Outlet>>,
 }
 
 impl RotationEnds {
-    /// To be looked for from this time on.
+    /// Looks for windows that end after this time.
     pub(crate) fn after(now: Now) -> Self {
         Self { until_ms: now.store_ms(), due: Vec::new() }
     }
 }
 
 impl Accounts {
-    /// Tells the live devices of this node which rotations' windows have ended since the last time.
+    /// Tells the live devices of this node which windows have ended since the last call.
     pub(crate) async fn tell_rotation_ends(
         &self,
         ends: &mut RotationEnds,
@@ -46,7 +46,7 @@ impl Accounts {
         }
         for outlet in mem::take(&mut ends.due) {
             if !self.has_session(&outlet) {
-                // It is over: what waits is there for the next one.
+                // The session is over: the next one is told what waits.
             } else if outlet.is_detached() {
                 ends.due.push(outlet);
             } else {
@@ -60,7 +60,7 @@ impl Accounts {
         self.registry.of_user(outlet.user).iter().any(|attached| attached.session == outlet.session)
     }
 
-    /// Nothing waits for an ephemeral device, so it is told at once.
+    /// Collects the sessions to tell. Nothing is stored for an ephemeral device, so it is told at once.
     async fn collect_due(&self, rotation: &EndedRotation, due: &mut Vec<Arc<Outlet>>, now: Now) {
         let sessions = self.registry.of_user(rotation.user_id).into_iter().map(|attached| attached.handle);
         let (ephemeral, registered): (Vec<_>, Vec<_>) =

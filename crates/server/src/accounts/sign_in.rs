@@ -1,4 +1,4 @@
-//! Accounts made and signed in to over HTTP.
+//! Registration and sign-in over HTTP.
 
 use aldis_auth::{AuthError, ChallengeBinding, PublicKey, SecondFactor};
 use aldis_protocol::{
@@ -24,14 +24,14 @@ use crate::{
     store::{AccountCreation, LoginProof},
 };
 
-/// The tokens of somebody who signed in, and whether his account was made by it.
+/// The tokens of a user who signed in, and whether this made their account.
 #[derive(Debug)]
 pub(crate) struct SignedIn {
     pub(crate) tokens: TokenResponse,
     pub(crate) created: bool,
 }
 
-/// Of whom the second factor was asked already, as its code serves once, and whether there was one.
+/// The user whose second factor was checked in a first attempt: its code is valid once. And whether they had one.
 #[derive(Default)]
 struct Settled {
     user: Option<UserId>,
@@ -48,7 +48,7 @@ pub(super) struct ShownKey<'a> {
 
 const WRONG_CREDENTIALS: Denied =
     Denied::new(ErrorCode::InvalidCredentials, "the address or the password is wrong");
-/// A stranger does not learn what of it was wrong.
+/// A stranger must not learn what was wrong.
 const WRONG_ANSWER: Denied = Denied::new(
     ErrorCode::InvalidChallenge,
     "the challenge or its signature is not valid; ask for a new one",
@@ -88,7 +88,7 @@ impl Accounts {
         self.passwords.check(request.password.expose()).map_err(|_| BAD_PASSWORD)?;
         let permit = self.passwords.admit(caller)?;
         let (hash, now) = self.passwords.hash(&permit, request.password.expose().to_owned(), now).await?;
-        // An older account may be kept in another spelling of the address.
+        // An older account may be stored under another spelling of the address.
         if self.store.find_email_account(&email).await?.is_some() {
             return Err(ADDRESS_TAKEN);
         }
@@ -103,7 +103,7 @@ impl Accounts {
         }
     }
 
-    /// Signs in by address and password. A wrong address does the same work as a wrong password.
+    /// Signs in by address and password. An unknown address costs the same work as a wrong password.
     pub(crate) async fn login(
         &self,
         request: LoginRequest,
@@ -116,7 +116,7 @@ impl Accounts {
         let mut settled = Settled::default();
         match self.try_login(&attempt, &mut settled, now).await? {
             Some(tokens) => Ok(tokens),
-            // The stored hash was replaced meanwhile: by a new password, or by another login with the same one.
+            // The stored hash was replaced meanwhile, by a new password or by the rehash of another login.
             None => self.try_login(&attempt, &mut settled, now).await?.ok_or(WRONG_CREDENTIALS),
         }
     }
@@ -160,7 +160,7 @@ impl Accounts {
         self.begin_family(login, now).await
     }
 
-    /// Gives a challenge to a key, known or not.
+    /// Issues a challenge for a key, known or not.
     pub(crate) fn challenge(
         &self,
         request: &ChallengeRequest,
@@ -178,7 +178,7 @@ impl Accounts {
         Ok(ChallengeResponse { challenge, audience, expires_at_ms })
     }
 
-    /// Signs in by key. A key never seen makes the account.
+    /// Signs in by key. A key never seen makes an account.
     pub(crate) async fn verify(
         &self,
         request: &VerifyRequest,
@@ -197,7 +197,7 @@ impl Accounts {
         self.sign_in_by_key(&key, request.device_id.as_ref(), factor.as_ref(), address, now).await
     }
 
-    /// Whether the answer to a challenge proves possession of its key. The challenge is used up.
+    /// Verifies the answer to a challenge, and returns the key that it proves. The challenge is used up.
     pub(super) async fn prove_key(
         &self,
         shown: &ShownKey<'_>,

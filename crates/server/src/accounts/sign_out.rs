@@ -24,7 +24,7 @@ const PASSWORD_CHANGED: Denied =
 const PASSWORD_CHANGED_ALERT: Notice = Notice::of_account(AlertKind::PasswordChanged);
 
 impl Accounts {
-    /// Signs the caller out, here or everywhere.
+    /// Signs the caller out: of this sign-in, or of all.
     pub(crate) async fn logout(&self, caller: &Caller, everywhere: bool, now: Now) -> Result<(), Denied> {
         self.store.revoke_families(&caller.credential(), everywhere, now.store_ms()).await?;
         self.revoked(now).await;
@@ -36,7 +36,7 @@ impl Accounts {
         Ok(self.store.email_of(caller.user).await?)
     }
 
-    /// Sets another password, and signs the caller out everywhere but here.
+    /// Sets a new password, and signs the caller out of all other sign-ins.
     pub(crate) async fn change_password(
         &self,
         caller: &Caller,
@@ -64,7 +64,7 @@ impl Accounts {
             PasswordChange::Overtaken => return Err(PASSWORD_CHANGED),
         }
         let own: Vec<&DeviceId> = caller.device.iter().collect();
-        // What a key has proved goes on, with the caller's own sign-in.
+        // The caller's own sign-in stays, and so do sessions that a key proved.
         let ends = |outlet: &Outlet| outlet.family().is_some_and(|family| family != caller.family);
         self.notices.notify_around(caller.user, PASSWORD_CHANGED_ALERT, &own, ends, now).await;
         Ok(())

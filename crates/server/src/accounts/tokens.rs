@@ -1,4 +1,4 @@
-//! Access and refresh tokens: given, checked, renewed.
+//! Access and refresh tokens: issued, checked and refreshed.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::{
     store::{FamilyCreation, LoginProof, NewFamily, Notice, REFRESH_IDLE_MS, RefreshFamily, RefreshUse},
 };
 
-/// A login, about to begin a family of tokens.
+/// A login that is about to begin a family of tokens.
 pub(super) struct Login<'a> {
     pub(super) user: UserId,
     pub(super) device: Option<DeviceId>,
@@ -30,7 +30,7 @@ pub(super) struct Login<'a> {
     pub(super) second_factor: bool,
 }
 
-/// Why accounts cannot be served.
+/// The configured key for HS256 tokens is too short.
 #[derive(Debug, thiserror::Error)]
 #[error("SECRET_KEY is too short; it needs at least 32 bytes")]
 pub(crate) struct SecretKeyTooShort;
@@ -46,21 +46,21 @@ const INVALID_REFRESH: Denied =
     Denied::new(ErrorCode::InvalidToken, "the refresh token is not valid; sign in again");
 
 impl Accounts {
-    /// Who shows this token over HTTP.
+    /// Authenticates a token over HTTP.
     pub(crate) async fn caller(&self, token: &str, now: Now) -> Result<Caller, Denied> {
         let claims = self.check_token(token, now)?;
         self.require_account(claims.sub).await?;
         Ok(Caller { user: claims.sub, device: claims.did, family: claims.sid, auth_time: claims.auth_time })
     }
 
-    /// The keys with which others verify access tokens. None where only who has the secret can.
+    /// The public keys that verify access tokens. None if the secret is needed to verify them.
     pub(crate) fn token_verifiers(&self) -> Option<JsonWebKeySet> {
         let keys: Vec<_> =
             self.tokens.public_keys().map(|(kid, public)| JsonWebKey::ed25519(kid, public)).collect();
         (!keys.is_empty()).then_some(JsonWebKeySet { keys })
     }
 
-    /// Whether a token is good, without asking anybody. One that expired a moment ago is, for the clocks of nodes differ.
+    /// Checks a token without a query. One that expired a moment ago passes, because the clocks of nodes differ.
     pub(crate) fn check_token(&self, token: &str, now: Now) -> Result<Claims, Denied> {
         if token.is_empty() {
             return Err(Denied::new(ErrorCode::MissingToken, "a token is needed"));
@@ -78,23 +78,23 @@ impl Accounts {
         }
     }
 
-    /// Whether a token is good that a live session shows. From then on the session ends with the token's family.
+    /// Checks a new token of a live session. From then on the session ends with the token's family.
     pub(crate) fn renew_token(&self, outlet: &Outlet, token: &str, now: Now) -> Result<Claims, Denied> {
         let claims = self.check_token_of_session(token, now)?;
         let is_its_own =
             claims.sub == outlet.user && claims.did.as_ref().is_none_or(|device| *device == outlet.device);
-        // A session proved by a key ends with the key, whatever token it shows.
+        // A session that a key proved ends with the key, whatever token it presents later.
         let renewed = || outlet.family().is_none() || self.revocations.renew(outlet, claims.sid);
         if is_its_own && !renewed() { Err(REVOKED) } else { Ok(claims) }
     }
 
-    /// Whether a token is good for a session, which would end at once with one that has expired, be it a moment ago.
+    /// Checks a token for a session. One that expired a moment ago fails, because the session would end at once.
     fn check_token_of_session(&self, token: &str, now: Now) -> Result<Claims, Denied> {
         let claims = self.check_token(token, now)?;
         if TokenLife::of(&claims).expires_ms > now.unix_ms { Ok(claims) } else { Err(EXPIRED_TOKEN) }
     }
 
-    /// Whether a token is good for a session of this device. A token for one device opens no other.
+    /// Checks a token for a session on this device. A token that is bound to a device is not valid on another.
     pub(crate) fn check_token_for(
         &self,
         token: &str,
@@ -110,8 +110,8 @@ impl Accounts {
         }
     }
 
-    /// Begins a family of tokens with a login of now. None where the login no longer holds: the account was deleted, or
-    /// its password or key changed, while it was looked at.
+    /// Begins a family of tokens. Returns none if the login is no longer valid: the account was deleted, or its password or
+    /// key changed, while the proof was checked.
     pub(super) async fn begin_family(
         &self,
         login: Login<'_>,
@@ -144,7 +144,7 @@ impl Accounts {
         self.token_pair(family, &refresh, fingerprint, now).map(Some)
     }
 
-    /// Gives a new pair for a refresh token, which is used up by it.
+    /// Exchanges a refresh token for a new pair. The token is used up.
     pub(crate) async fn refresh(&self, presented: &str, now: Now) -> Result<TokenResponse, Denied> {
         let presented = RefreshToken::parse(presented).map_err(|_| INVALID_REFRESH)?;
         self.limit_refresh(&presented, now).await?;
@@ -162,7 +162,7 @@ impl Accounts {
         }
     }
 
-    /// The token that follows. One that has followed already, as another key made it, is the same when asked for again.
+    /// The successor of a refresh token. If an older key derived a successor that is in use, it is that one again.
     async fn successor_of(&self, presented: &RefreshToken) -> Result<RefreshToken, Denied> {
         let current = presented.successor(self.successors.current().1);
         let by_older_keys: Vec<_> =
@@ -174,7 +174,7 @@ impl Accounts {
         Ok(by_older_keys.into_iter().find(|successor| Some(successor.hash()) == followed).unwrap_or(current))
     }
 
-    /// Somebody has a copy of a refresh token, and its family is revoked for it: what its user is told, and how.
+    /// A refresh token was used twice, so somebody has a copy of it and its family is revoked. Alerts the user.
     async fn refresh_reused(&self, family: &RefreshFamily, now: Now) -> Denied {
         tracing::warn!(user = %family.user_id, family = %family.family_id, "a refresh token was used twice");
         self.revoked(now).await;
@@ -206,7 +206,8 @@ impl Accounts {
     }
 }
 
-/// No token outlives its family: who revokes that needs to know of no other.
+/// The claims of an access token. It expires with its family at the latest, so a revocation of a family that has ended
+/// need not be remembered.
 fn claims(family: &RefreshFamily, lifetime: Duration, now: Now) -> Claims {
     let now_s = now.unix_ms / 1000;
     let family_ends_s = u64::try_from(family.expires_at_ms).unwrap_or_default() / 1000;

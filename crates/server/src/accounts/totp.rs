@@ -1,4 +1,4 @@
-//! The second factor: enrolled and removed over HTTP, asked for at every sign-in that it guards.
+//! The second factor: enrolled and removed over HTTP, required at each sign-in.
 
 use std::iter;
 
@@ -16,13 +16,13 @@ use crate::{
     store::{Credential, Evidence, FactorChange, FactorCheck, Notice},
 };
 
-/// What second factors are sealed and recognised with.
+/// The keys that seal TOTP secrets and hash recovery codes.
 pub(super) struct SecondFactors {
     sealer: Sealer,
     recovery_keys: SubKeyRing,
 }
 
-/// A second factor that somebody has to show before he gets anything, and what he has shown.
+/// A second factor that a user still has to show, and the code that they sent.
 #[must_use = "nobody is signed in before it is settled"]
 #[derive(Debug)]
 pub(crate) struct FactorDue {
@@ -40,7 +40,7 @@ const MALFORMED: Denied = Denied::new(
 );
 const INVALID: Denied =
     Denied::new(ErrorCode::InvalidTotp, "the code is wrong or was used before; wait for the app's next one");
-/// The wait until the oldest wrong code counts no more, at the most.
+/// `retry_after` is the longest time until the oldest wrong code no longer counts.
 const LOCKED: Denied = Denied {
     retry_after: Some(15 * 60),
     ..Denied::new(ErrorCode::RateLimited, "too many wrong codes; try again in fifteen minutes")
@@ -50,7 +50,7 @@ const IN_FORCE: Denied =
 const NOT_ENROLLED: Denied = Denied::new(ErrorCode::NotFound, "there is no second factor; enroll one first");
 const FAILED: Denied = Denied::new(ErrorCode::Internal, "the server failed");
 
-/// The second factor that somebody shows when they sign in; an empty code is none.
+/// Parses the code that a user sent with a sign-in. An empty code is none.
 pub(crate) fn shown_factor(code: Option<&Secret<'_>>) -> Result<Option<SecondFactor>, Denied> {
     let code = code.map(Secret::expose).filter(|code| !code.trim().is_empty());
     code.map(parse).transpose()
@@ -61,7 +61,7 @@ fn parse(code: &str) -> Result<SecondFactor, Denied> {
 }
 
 impl Accounts {
-    /// Gives the caller a new secret and recovery codes, in force once a first code was verified.
+    /// Gives the caller a new secret and recovery codes. They are in force once a first code is verified.
     pub(crate) async fn enroll_totp(&self, caller: &Caller, now: Now) -> Result<TotpEnrollment, Denied> {
         self.forbid_while_provisional(caller, now).await?;
         let credential = caller.step_up(now)?;
@@ -82,11 +82,11 @@ impl Accounts {
         })
     }
 
-    /// Takes a code of the app, and puts the caller's factor in force if it is not yet.
+    /// Verifies a code of the app, and puts the caller's factor in force if it is not yet.
     pub(crate) async fn verify_totp(&self, caller: &Caller, code: &str, now: Now) -> Result<(), Denied> {
         self.forbid_while_provisional(caller, now).await?;
         let credential = caller.step_up(now)?;
-        // A recovery code does not show that the app has the secret.
+        // A recovery code does not prove that the app has the secret.
         let shown = Some(parse(code)?).filter(|shown| matches!(shown, SecondFactor::Totp(_)));
         let was_in_force = self.store.has_second_factor(caller.user).await?;
         self.change_factor(&credential, FactorChange::Confirmation, shown, now).await?;
@@ -97,7 +97,7 @@ impl Accounts {
         Ok(())
     }
 
-    /// Removes the caller's factor for a code of the app or a recovery code.
+    /// Removes the caller's factor. This needs a code of the app or a recovery code.
     pub(crate) async fn remove_totp(&self, caller: &Caller, code: &str, now: Now) -> Result<(), Denied> {
         self.forbid_while_provisional(caller, now).await?;
         let credential = caller.step_up(now)?;
@@ -108,8 +108,7 @@ impl Accounts {
         Ok(())
     }
 
-    /// Takes the second factor that was due. Says whether it was shown: it may have been removed since it was found to be
-    /// due.
+    /// Checks the second factor that was due. Returns whether it was shown: it may have been removed meanwhile.
     pub(crate) async fn settle(&self, due: FactorDue, now: Now) -> Result<bool, Denied> {
         let Some(shown) = due.shown else {
             self.refuse_without_code(due.user).await?;
@@ -122,12 +121,12 @@ impl Accounts {
         }
     }
 
-    /// Nobody is refused by memory alone: his factor may have been taken away on another node a moment ago.
+    /// Asks the store before it refuses: the cache may not know yet that another node removed the factor.
     async fn refuse_without_code(&self, user: UserId) -> Result<(), Denied> {
         if self.store.has_second_factor(user).await? { Err(FACTOR_REQUIRED) } else { Ok(()) }
     }
 
-    /// What is due from somebody who signs in and has shown this code, if he has a second factor.
+    /// The second factor that is due from a user who signs in with this code, if they have one.
     pub(super) async fn factor_due(
         &self,
         user: UserId,
@@ -138,8 +137,7 @@ impl Accounts {
         Ok(enrolled.then_some(FactorDue { user, shown }))
     }
 
-    /// Asks somebody who signs in over HTTP for their second factor, if they have one by now. Says whether they have
-    /// shown it.
+    /// Requires the second factor of a user who signs in over HTTP, if they have one. Returns whether they showed it.
     pub(super) async fn require_factor(
         &self,
         user: UserId,
@@ -193,7 +191,7 @@ impl SecondFactors {
         self.sealer.seal(&mut rand::rng(), sealed_for(user), secret.as_bytes()).map_err(|_| FAILED)
     }
 
-    /// None is wrong.
+    /// Judges a code; no code is wrong.
     fn judge_shown(&self, shown: Option<SecondFactor>, user: UserId, sealed: &[u8], now: Now) -> Evidence {
         shown.map_or(Evidence::Wrong, |shown| self.judge(&shown, user, sealed, now))
     }
@@ -209,7 +207,7 @@ impl SecondFactors {
         }
     }
 
-    /// The step of a code, and the secret as it is to be kept: sealed anew where an older key sealed it.
+    /// The time step of a code, and the secret as it is to be stored: sealed anew if an older key sealed it.
     fn step_of(&self, code: &TotpCode, user: UserId, sealed: &[u8], now: Now) -> Option<(i64, Vec<u8>)> {
         let secret = self.open(user, sealed)?;
         let step = i64::try_from(secret.check(code, now.unix_ms)?).ok()?;
