@@ -1,6 +1,6 @@
 //! Checks the source against the statements of architecture.md.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -62,11 +62,11 @@ fn has_literal(code: &str, name: &str) -> bool {
 
 #[test]
 fn each_layer_of_the_server_imports_only_what_is_to_its_right() {
-    const LAYERS: [&[&str]; 5] = [&["transport", "http"], &["session"], &["router"], &["link"], &["store"]];
+    const LAYERS: [&[&str]; 6] =
+        [&["transport", "http"], &["session"], &["router"], &["accounts"], &["link"], &["store"]];
     let mut breaches = Vec::new();
     for source in sources("server") {
-        let module = source.path.trim_start_matches("crates/server/src/");
-        let module = module.split(['/', '.']).next().unwrap_or_default();
+        let module = room_of(&source);
         let Some(layer) = LAYERS.iter().position(|names| names.contains(&module)) else { continue };
         let left: Vec<&str> = LAYERS[..layer].concat();
         for name in imported_modules(&source.code).into_iter().filter(|name| left.contains(&name.as_str())) {
@@ -76,7 +76,52 @@ fn each_layer_of_the_server_imports_only_what_is_to_its_right() {
     assert!(breaches.is_empty(), "{breaches:#?}");
 }
 
-/// Functions that write without a credential: no signed-in user asks for the change, or it comes with its own proof.
+#[test]
+fn no_rooms_of_the_server_import_each_other_in_a_circle() {
+    let mut imports: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for source in sources("server") {
+        let room = room_of(&source);
+        if !["lib", "main"].contains(&room) {
+            let names = imported_modules(&source.code).into_iter();
+            // A macro names `crate::$module`.
+            let names = names.filter(|name| !name.is_empty() && name != room);
+            imports.entry(room.to_owned()).or_default().extend(names);
+        }
+    }
+    // Rooms that import none that is left go, until only circles are left.
+    while let Some(done) = imports.keys().find(|room| imports[*room].is_empty()).cloned() {
+        imports.remove(&done);
+        imports.values_mut().for_each(|names| {
+            names.remove(&done);
+        });
+    }
+    assert!(imports.is_empty(), "circles among these: {imports:#?}");
+}
+
+/// A file, and the clock that it may read: it measures how long a password hash takes.
+const CLOCKS_IN_ACCOUNTS: [(&str, &str); 1] = [("crates/server/src/accounts/passwords.rs", "Instant::now")];
+
+#[test]
+fn accounts_are_told_the_time() {
+    let clocks = ["Now::read", "Now::tick", "unix_ms_i64", "SystemTime", "Instant::now"];
+    let mut strays = Vec::new();
+    for source in sources("server").into_iter().filter(|source| room_of(source) == "accounts") {
+        for clock in clocks.iter().filter(|clock| source.code.contains(**clock)) {
+            if !CLOCKS_IN_ACCOUNTS.contains(&(source.path.as_str(), clock)) {
+                strays.push(format!("{}: {clock}", source.path));
+            }
+        }
+    }
+    assert!(strays.is_empty(), "{strays:#?}");
+}
+
+/// The module of the server, directly below the crate, that a file belongs to.
+fn room_of(source: &Source) -> &str {
+    let module = source.path.trim_start_matches("crates/server/src/");
+    module.split(['/', '.']).next().unwrap_or_default()
+}
+
+/// What writes without a credential: nobody who is signed in asks for it, or it comes with a proof of its own.
 const WITHOUT_CREDENTIAL: [(&str, &[&str]); 14] = [
     ("accounts", &["create_account", "replace_password_hash"]),
     (

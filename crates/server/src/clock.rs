@@ -34,9 +34,20 @@ impl Now {
         milliseconds(START.elapsed())
     }
 
-    /// The wall clock, in the form of the wire.
+    /// The time that is later by a duration, if nobody sets the wall clock.
+    pub(crate) fn after(self, duration: Duration) -> Self {
+        let ms = milliseconds(duration);
+        Self { tick: self.tick.saturating_add(ms), unix_ms: self.unix_ms.saturating_add(ms) }
+    }
+
+    /// The wall clock, as the store keeps it.
+    pub(crate) fn store_ms(self) -> i64 {
+        i64::try_from(self.unix_ms).unwrap_or(i64::MAX)
+    }
+
+    /// The wall clock, as the wire has it.
     pub(crate) fn timestamp(self) -> Timestamp {
-        Timestamp::from_ms(i64::try_from(self.unix_ms).unwrap_or(i64::MAX))
+        Timestamp::from_ms(self.store_ms())
     }
 
     /// The tick at which the wall clock will show `unix_ms`, unless somebody sets it.

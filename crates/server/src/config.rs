@@ -3,6 +3,7 @@
 //! A [`Config`] that exists is valid; no later code checks it again. The [key file](key_file) holds the secret that
 //! the server generates.
 
+mod accounts;
 mod environment;
 mod error;
 mod file;
@@ -21,19 +22,21 @@ mod value;
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
-use self::{
-    environment::Environment,
-    flags::{Asked, Task},
-    layers::{Layer, Settings},
-};
+pub(crate) use self::accounts::{AccountName, AccountsCommand, Source};
 pub use self::{
+    accounts::AccountsJob,
     error::ConfigError,
     log::{InvalidLogFilter, LogFilter},
     origin::{AllowedOrigin, InvalidOrigin, Origin},
     place::Place,
     secret::SecretText,
 };
-use crate::{accounts::Job, store::DatabaseUrl};
+use self::{
+    environment::Environment,
+    flags::{Asked, Task},
+    layers::{Layer, Settings},
+};
+use crate::store::DatabaseUrl;
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -44,8 +47,8 @@ pub enum Loaded {
     Print(String),
     /// Add a new key to the key file in this directory: [`key_file::rotate`].
     RotateKeys(PathBuf),
-    /// Run a command on the accounts: [`Job::run`].
-    Accounts(Box<Job>),
+    /// Manage accounts: [`accounts_cli::run`](crate::accounts_cli::run).
+    Accounts(Box<AccountsJob>),
 }
 
 /// The configuration of the server.
@@ -207,7 +210,7 @@ impl Config {
             Task::Serve => Loaded::Run(Box::new(config)),
             Task::Check => Loaded::Print(report::in_force(&settings, &config)),
             Task::RotateKeys => Loaded::RotateKeys(config.data_dir),
-            Task::Accounts(command) => Loaded::Accounts(Box::new(Job::new(config, command))),
+            Task::Accounts(command) => Loaded::Accounts(Box::new(AccountsJob { config, command })),
         })
     }
 

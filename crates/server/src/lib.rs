@@ -1,23 +1,28 @@
 //! The Aldis server: it knows who is connected, verifies who they are, and relays and stores their messages.
 //!
 //! The layers, in the order in which a frame passes them: `transport` (bytes: accept, TLS, HTTP, upgrade), `session`
-//! (frames: the handshake and the session after it), `router` (delivery: who gets what), `store` (durable state). Each
-//! layer imports only layers to its right; HTTP handlers enter at `router`.
+//! (frames: the handshake and the session after it), `router` (delivery: who gets what), `accounts` (who users are),
+//! `link` (the queues of the sessions), `store` (durable state). Each layer imports only layers to its right; HTTP
+//! handlers enter at `router` and `accounts`.
 
-pub mod accounts;
+mod accounts;
+pub mod accounts_cli;
 mod calls;
 mod clock;
 pub mod config;
 mod drain;
 mod email;
 mod http;
+mod limits;
 mod link;
 mod metrics;
 mod node;
 mod rate;
+mod refusal;
 mod router;
 mod server;
 mod session;
+mod shared;
 #[cfg(test)]
 mod simulation;
 pub(crate) mod store;

@@ -5,6 +5,7 @@
 //! order in which their effects became visible. Frames from other nodes enter by [`Outlet::push`] as well.
 
 mod control;
+mod deliver;
 mod dirty_presence;
 mod hand_over;
 mod handle;
@@ -21,6 +22,7 @@ mod wire;
 
 pub(crate) use self::{
     control::{Closing, Control},
+    deliver::{Encoded, SharedBytes, deliver, fresh, status},
     hand_over::{Arriving, HandOver, Offer, OfferAnswer},
     handle::{Fed, Leftovers, Outlet, Taken},
     held::Held,

@@ -7,9 +7,8 @@ use std::{
 };
 
 use aldis_server::{
-    Reloader, Server, StartError, TaskEnded,
-    accounts::Job,
-    config::{Config, Loaded, key_file},
+    Reloader, Server, StartError, TaskEnded, accounts_cli,
+    config::{AccountsJob, Config, Loaded, key_file},
     telemetry,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -119,8 +118,8 @@ fn rotate_keys(data_dir: &Path) -> ExitCode {
     }
 }
 
-fn manage_accounts(job: Job) -> ExitCode {
-    match job.run() {
+fn manage_accounts(job: AccountsJob) -> ExitCode {
+    match accounts_cli::run(job) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             fail(&error.to_string());

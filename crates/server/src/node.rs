@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{config::Config, http::Limits, router::Router};
+use crate::{accounts::Accounts, config::Config, limits::Limits, router::Router};
 
 /// What every connection shares.
 pub(crate) struct Node {
     pub(crate) config: Config,
+    pub(crate) accounts: Arc<Accounts>,
     pub(crate) router: Arc<Router>,
     pub(crate) limits: Limits,
     /// Every session and every handshake; a drain waits for them.
@@ -25,6 +26,7 @@ impl Node {
         Self {
             limits: Limits::new(config.rate_limits, config.is_behind_proxy(), Arc::clone(&router.metrics)),
             config,
+            accounts: Arc::clone(&router.accounts),
             router,
             sessions: TaskTracker::new(),
             stop: CancellationToken::new(),

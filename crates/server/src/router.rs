@@ -1,122 +1,82 @@
 //! Who gets what: everything that a signed-in session or an HTTP caller may ask, answered from the registry and the
 //! store.
 
-mod accounts;
-mod blob;
 mod chat;
 mod committed;
 mod contacts;
-mod deliver;
-mod devices;
+mod decoy;
 mod ice;
-mod identity;
-mod keys;
-mod known;
 mod mail;
 mod mail_delivery;
 mod named;
-mod notices;
-mod passwords;
 mod presence;
 mod rates;
 mod reading;
 mod relations;
-mod revocations;
 mod room_calls;
 mod room_states;
 mod rooms;
-mod rotation;
-mod rotation_ends;
-mod seen;
-mod sessions;
 mod signaling;
-mod stand_in;
 mod syncing;
 #[cfg(test)]
 mod tests;
-mod tokens;
-mod totp;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use aldis_auth::{HttpChallenges, KeyRing, RootKey, SubKeyRing, TokenKeys};
 use aldis_protocol::{
     Ack, AckStatus, ClientMessage, CloseCode, Delivered, ErrorCode, ErrorReply, HistoryMessage, Join, Leave,
-    Read, RequestId, ServerMessage, SessionId, UserId, limits::MAX_CONNECTIONS_PER_USER,
+    Read, RequestId, ServerFrame, ServerMessage, SessionId, UserId, limits::MAX_CONNECTIONS_PER_USER,
 };
 use aldis_registry::{Attached, Attachment, Registry, Routing};
 use bytes::Bytes;
 use futures::{future::BoxFuture, stream::BoxStream};
 
-pub(crate) use contacts::Asked;
-pub(crate) use identity::{Denied, KeyProof, ProvedByKey, TokenProof};
-pub(crate) use passwords::HashCaller;
+pub(crate) use contacts::ContactTarget;
 pub(crate) use reading::{ListPart, Parts};
 pub(crate) use rooms::NO_ROOM;
-pub(crate) use rotation::NotAccepted;
-pub(crate) use rotation_ends::RotationEnds;
-pub(crate) use tokens::Caller;
-pub(crate) use totp::{FactorDue, shown_factor};
 
 use self::{
-    deliver::SharedBytes,
-    known::KnownAccounts,
-    notices::Untold,
-    passwords::Passwords,
     presence::{Crowds, Standings},
     rates::Rates,
-    relations::Relations,
-    revocations::Revocations,
+    relations::RelationCache,
     room_states::RoomStates,
     rooms::RoomChanges,
-    seen::Seen,
-    totp::SecondFactors,
 };
 use crate::{
+    accounts::Accounts,
     calls::Calls,
     clock::Now,
-    config::{Config, Origin, Registration, TokenAlgorithm, Turn},
-    link::{Closing, Leftovers, Outlet, Ticket},
+    config::{Config, Turn},
+    link::{self, Closing, Leftovers, Outlet, SharedBytes, Ticket},
     metrics::Metrics,
+    refusal::Denied,
+    shared::Shared,
     store::{self, Store},
 };
 
 /// What the layers to the left ask. One per node.
 pub(crate) struct Router {
-    pub(crate) registry: Registry<Arc<Outlet>>,
+    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) registry: Arc<Registry<Arc<Outlet>>>,
     pub(crate) metrics: Arc<Metrics>,
     /// What changes something and is carried to its end once begun.
     pub(crate) calls: Calls,
     store: Arc<Store>,
-    tokens: TokenKeys,
-    challenges: HttpChallenges,
-    successors: SubKeyRing,
-    factors: SecondFactors,
-    revocations: Revocations,
-    passwords: Passwords,
-    relations: Relations,
-    known: KnownAccounts,
-    untold: Untold,
+    relations: RelationCache,
     rates: Rates,
     room_changes: RoomChanges,
     room_states: RoomStates,
-    seen: Seen,
     standings: Standings,
     crowds: Crowds,
     shared_bytes: SharedBytes,
     settings: Settings,
 }
 
-/// What the configuration says about routing and signing in.
+/// What the configuration says about routing.
 struct Settings {
-    /// Whom authenticator apps show beside the account.
-    name: String,
     routing: Routing,
-    registration: Registration,
-    access_token_lifetime: Duration,
     connections_per_user: usize,
     rate_limits: bool,
-    rotations_a_day: usize,
     rooms_auto_create: bool,
     stun_urls: Vec<String>,
     turn: Option<Turn>,
@@ -196,62 +156,50 @@ pub(crate) enum Admission {
     Superseded,
 }
 
-/// Why the router cannot begin its work.
-#[derive(Debug, thiserror::Error)]
-#[error("SECRET_KEY is too short; it needs at least 32 bytes")]
-pub(crate) struct SecretKeyTooShort;
-
-/// Of a server that knows no public name of its own.
-const NAMELESS_ISSUER: &str = "aldis";
-/// More than an owner needs who cancels a thief's rotation and then makes one himself.
-const ROTATIONS_A_DAY: usize = 3;
-
 impl Router {
-    /// A router over an open store.
-    pub(crate) fn new(config: &Config, ring: &KeyRing, store: Arc<Store>) -> Result<Self, SecretKeyTooShort> {
-        let metrics = Arc::new(Metrics::new());
-        Ok(Self {
-            registry: Registry::default(),
+    /// A router for the sessions of a node. From now on it ends what belongs to an account that is deleted.
+    pub(crate) fn new(config: &Config, shared: &Shared, accounts: Arc<Accounts>) -> Arc<Self> {
+        let Shared { store, registry, metrics } = shared.clone();
+        let router = Arc::new(Self {
+            accounts,
+            registry,
+            metrics,
             calls: Calls::default(),
             store,
-            tokens: token_keys(config, ring)?,
-            challenges: HttpChallenges::new(ring.sub_keys("http-challenges")),
-            successors: ring.sub_keys("refresh-successors"),
-            factors: SecondFactors::new(ring),
-            revocations: Revocations::new(config.access_token_lifetime),
-            passwords: Passwords::new(
-                config.password_hash.hasher(),
-                ring,
-                Arc::clone(&metrics),
-                config.rate_limits,
-            ),
-            metrics,
-            relations: Relations::default(),
-            known: KnownAccounts::default(),
-            untold: Untold::default(),
+            relations: RelationCache::default(),
             rates: Rates::new(config.rate_limits),
             room_changes: RoomChanges::default(),
             room_states: RoomStates::default(),
-            seen: Seen::default(),
             standings: Standings::default(),
             crowds: Crowds::default(),
             shared_bytes: SharedBytes::default(),
             settings: Settings {
-                name: config.name.clone(),
                 routing: match config.routing {
                     crate::config::Routing::Contacts => Routing::Contacts,
                     crate::config::Routing::Open => Routing::Open,
                 },
-                registration: config.registration,
-                access_token_lifetime: config.access_token_lifetime,
                 connections_per_user: if config.rate_limits { MAX_CONNECTIONS_PER_USER } else { usize::MAX },
                 rate_limits: config.rate_limits,
-                rotations_a_day: if config.rate_limits { ROTATIONS_A_DAY } else { usize::MAX },
                 rooms_auto_create: config.rooms_auto_create,
                 stun_urls: config.stun_urls.clone(),
                 turn: config.turn.clone(),
             },
-        })
+        });
+        let weak = Arc::downgrade(&router);
+        router.accounts.on_deletion(move |user| {
+            if let Some(router) = weak.upgrade() {
+                router.account_deleted(user);
+            }
+        });
+        router
+    }
+
+    /// The rooms of a deleted account end, and nobody sees its presence any more.
+    fn account_deleted(&self, user: UserId) {
+        for room in self.registry.rooms_owned_by(user) {
+            self.close_room(&room);
+        }
+        self.hide_for_good(user);
     }
 
     /// Carries out what a session asks, and replies to `ticket`. The caller keeps the order: a request that
@@ -291,7 +239,7 @@ impl Router {
 
     /// Makes a session reachable and sends the one that it replaces away.
     ///
-    /// `proved_at` is the last revocation that was known when it was [proved](Identity::proved_at): what was revoked
+    /// `proved_at` is the last revocation that was known when it was [proved](crate::accounts::Identity::proved_at): what was revoked
     /// since, and found no session to close, closes it now.
     pub(crate) fn attach(&self, outlet: &Arc<Outlet>, proved_at: i64) -> Admission {
         let Outlet { session, device, device_claim: claim, .. } = &**outlet;
@@ -302,9 +250,9 @@ impl Router {
             Attachment::TooMany => Admission::TooMany,
             Attachment::Superseded => Admission::Superseded,
             Attachment::Attached { replaced: other } => {
-                self.seen.note(&outlet.device);
+                self.accounts.last_seen.note(&outlet.device, Now::read());
                 self.session_began(outlet);
-                self.end_if_revoked_since(proved_at, outlet);
+                self.accounts.end_if_revoked_since(proved_at, outlet);
                 if let Some(other) = other {
                     other.handle.close_with(replaced());
                 }
@@ -322,7 +270,7 @@ impl Router {
     pub(crate) fn detach(&self, outlet: &Outlet) -> Leftovers {
         let presence = self.registry.presence_of_session(outlet.user, outlet.session);
         self.registry.detach(outlet.user, outlet.session, |left| self.tell_departed(left));
-        self.seen.note(&outlet.device);
+        self.accounts.last_seen.note(&outlet.device, Now::read());
         self.session_ended(outlet, presence.as_ref());
         outlet.close()
     }
@@ -335,11 +283,6 @@ impl Router {
     /// Whether the limits of users, devices and pairs hold.
     pub(crate) fn has_rate_limits(&self) -> bool {
         self.settings.rate_limits
-    }
-
-    /// How many callers' passwords are hashed, or wait for it.
-    pub(crate) fn password_hashing(&self) -> usize {
-        self.passwords.callers()
     }
 
     /// How many calls of the database there were.
@@ -381,31 +324,9 @@ impl Router {
     }
 }
 
-fn token_keys(config: &Config, ring: &KeyRing) -> Result<TokenKeys, SecretKeyTooShort> {
-    let keys = token_keys_of(config, ring.current())?;
-    if config.algorithm == TokenAlgorithm::Hs256 && config.secret_key.is_some() {
-        // The one key that the ring has nothing to do with.
-        return Ok(keys);
-    }
-    ring.iter().skip(1).try_fold(keys, |keys, older| Ok(keys.with_retired(token_keys_of(config, older)?)))
-}
-
-/// Tokens are from this server and for it: two that are given the same secret do not open each other.
-fn token_keys_of(config: &Config, root: &RootKey) -> Result<TokenKeys, SecretKeyTooShort> {
-    let issuer = config.public_origin.as_ref().map_or(NAMELESS_ISSUER, Origin::as_str);
-    match (config.algorithm, &config.secret_key) {
-        (TokenAlgorithm::EdDsa, _) => {
-            let secret = aldis_auth::SecretKey::from_bytes(root.sub_key("access-tokens-eddsa").as_bytes());
-            Ok(TokenKeys::eddsa(&secret, issuer, issuer))
-        }
-        (TokenAlgorithm::Hs256, Some(secret)) => {
-            TokenKeys::hs256(secret.expose(), issuer, issuer).map_err(|_| SecretKeyTooShort)
-        }
-        (TokenAlgorithm::Hs256, None) => {
-            let secret = aldis_protocol::binary::encode(root.sub_key("access-tokens-hs256").as_bytes());
-            TokenKeys::hs256(&secret, issuer, issuer).map_err(|_| SecretKeyTooShort)
-        }
-    }
+/// The frame of a message that the server initiates.
+fn fresh(message: ServerMessage<'static>) -> ServerFrame<'static> {
+    link::fresh(message, Now::read())
 }
 
 /// Whether a request is answered when the store has committed it. The store commits the requests of a user in the order
@@ -443,4 +364,14 @@ pub(crate) fn replaced() -> Closing {
 /// A fresh session id.
 pub(crate) fn new_session_id() -> SessionId {
     SessionId::new(uuid::Uuid::now_v7())
+}
+
+#[cfg(test)]
+impl Router {
+    /// A router with accounts of its own, over an open store.
+    pub(crate) fn over(config: &Config, ring: &aldis_auth::KeyRing, store: Arc<Store>) -> Arc<Self> {
+        let shared = Shared::new(store);
+        let accounts = Accounts::new(config, ring, &shared).unwrap();
+        Self::new(config, &shared, Arc::new(accounts))
+    }
 }

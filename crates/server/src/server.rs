@@ -10,13 +10,15 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
-    clock::{Now, unix_ms_i64},
+    accounts::{Accounts, RotationEnds},
+    clock::Now,
     config::{AdminListen, Config, key_file},
     drain,
     http::{admin_routes, routes},
     node::Node,
-    router::{RotationEnds, Router},
+    router::Router,
     session::sweep,
+    shared::Shared,
     store::{Store, StoreError, StoreOptions, SweepClock},
     supervisor::{Supervisor, TaskEnded},
     transport::{Certificates, Listener, TlsError, doors, serve},
@@ -189,7 +191,7 @@ impl Tasks {
         }
         background.shutdown().await;
         let closing = async {
-            node.router.write_seen().await;
+            node.accounts.write_last_seen().await;
             store.close().await;
         };
         if timeout_at(end, closing).await.is_err() {
@@ -247,9 +249,9 @@ const STORE_CLOSES: Duration = Duration::from_secs(1);
 const STORE_SWEEP: Duration = Duration::from_secs(60);
 /// How often a node reads revocations and changes.
 const READ_REVOCATIONS: Duration = Duration::from_secs(1);
-/// How often a node sends waiting notices to its live sessions.
-const TELL_UNTOLD: Duration = Duration::from_secs(1);
-/// How often a node reads the relation log.
+/// How often sessions are told what came to wait for their devices.
+const TELL_PENDING: Duration = Duration::from_secs(1);
+/// How often a node asks what others changed about who may reach whom.
 const READ_STANDINGS: Duration = Duration::from_secs(1);
 /// How often a node looks for rotation windows that have ended.
 const TELL_ROTATION_ENDS: Duration = Duration::from_secs(1);
@@ -257,8 +259,8 @@ const TELL_ROTATION_ENDS: Duration = Duration::from_secs(1);
 const COUNT_HASH_KINDS: Duration = Duration::from_secs(5);
 /// How often rate limits free unused memory.
 const LIMITS_SWEEP: Duration = Duration::from_secs(60);
-/// How often the last connections of devices and sightings of users are stored.
-const WRITE_SEEN: Duration = Duration::from_secs(5);
+/// How often it is written down when devices were last connected, and users last seen.
+const WRITE_LAST_SEEN: Duration = Duration::from_secs(5);
 
 /// A node with an open store. It has read the revocations and the relation log.
 pub(crate) async fn node(
@@ -266,30 +268,32 @@ pub(crate) async fn node(
     ring: &KeyRing,
     store: &Arc<Store>,
 ) -> Result<Arc<Node>, StartError> {
-    let router = Router::new(&config, ring, Arc::clone(store)).map_err(|_| StartError::SecretKeyTooShort)?;
-    router.recall_revocations().await.map_err(|error| database(&config, &error))?;
+    let shared = Shared::new(Arc::clone(store));
+    let accounts = Accounts::new(&config, ring, &shared).map_err(|_| StartError::SecretKeyTooShort)?;
+    let router = Router::new(&config, &shared, Arc::new(accounts));
+    router.accounts.recall_revocations(Now::read()).await.map_err(|error| database(&config, &error))?;
     router.recall_standings().await.map_err(|error| database(&config, &error))?;
-    router.count_hash_kinds().await.map_err(|error| database(&config, &error))?;
-    Ok(Arc::new(Node::new(config, Arc::new(router))))
+    router.accounts.count_hash_kinds().await.map_err(|error| database(&config, &error))?;
+    Ok(Arc::new(Node::new(config, router)))
 }
 
 /// Starts the background tasks of a node.
 pub(crate) fn background(node: &Arc<Node>, store: &Arc<Store>) -> Supervisor {
-    let router = || Arc::clone(&node.router);
+    let (accounts, router) = (|| Arc::clone(&node.accounts), || Arc::clone(&node.router));
     let mut background = Supervisor::default();
     background.spawn("session timer", sweep(router(), session_memory(Arc::clone(node))));
     background.spawn("sweep", sweep_store(Arc::clone(store)));
-    background.spawn("last seen", write_seen(router()));
-    background.spawn("revocations", read_revocations(router()));
-    background.spawn("notices", tell_untold(router()));
+    background.spawn("last seen", write_last_seen(accounts()));
+    background.spawn("revocations", read_revocations(accounts()));
+    background.spawn("notices", tell_pending(accounts()));
     background.spawn("standings", read_standings(router()));
     background.spawn("presence of crowds", tell_crowds(router()));
     background.spawn("states of rooms", tell_states(router()));
-    background.spawn("rotation ends", tell_rotation_ends(router()));
+    background.spawn("rotation ends", tell_rotation_ends(accounts()));
     background.spawn("delivery", router().deliver_committed());
     background.spawn("limits", sweep_limits(Arc::clone(node)));
     background.spawn("writer", writer_ended(Arc::clone(store)));
-    background.spawn("hash kinds", count_hash_kinds(router()));
+    background.spawn("hash kinds", count_hash_kinds(accounts()));
     background
 }
 
@@ -306,34 +310,34 @@ async fn writer_ended(store: Arc<Store>) {
     store.writer_ended().await;
 }
 
-async fn write_seen(router: Arc<Router>) {
-    let mut ticks = interval(WRITE_SEEN);
+async fn write_last_seen(accounts: Arc<Accounts>) {
+    let mut ticks = interval(WRITE_LAST_SEEN);
     loop {
         ticks.tick().await;
-        router.write_seen().await;
+        accounts.write_last_seen().await;
     }
 }
 
-async fn read_revocations(router: Arc<Router>) {
+async fn read_revocations(accounts: Arc<Accounts>) {
     let mut ticks = interval(READ_REVOCATIONS);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if let Err(error) = router.read_revocations().await {
+        if let Err(error) = accounts.read_revocations(Now::read()).await {
             tracing::warn!(%error, "cannot read revocations; trying again");
         }
     }
 }
 
-async fn tell_untold(router: Arc<Router>) {
-    let mut ticks = interval(TELL_UNTOLD);
+async fn tell_pending(accounts: Arc<Accounts>) {
+    let mut ticks = interval(TELL_PENDING);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
-            () = router.untold_added() => {}
+            () = accounts.notices.pending_added() => {}
         }
-        router.tell_untold().await;
+        accounts.notices.tell_pending(Now::read()).await;
     }
 }
 
@@ -348,14 +352,14 @@ async fn read_standings(router: Arc<Router>) {
     }
 }
 
-async fn tell_rotation_ends(router: Arc<Router>) {
-    let mut ends = RotationEnds::after(unix_ms_i64());
+async fn tell_rotation_ends(accounts: Arc<Accounts>) {
+    let mut ends = RotationEnds::after(Now::read());
     let mut ticks = interval(TELL_ROTATION_ENDS);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if let Err(error) = router.tell_rotation_ends(&mut ends, unix_ms_i64()).await {
-            tracing::warn!(%error, "cannot read which rotation windows have ended; trying again");
+        if let Err(error) = accounts.tell_rotation_ends(&mut ends, Now::read()).await {
+            tracing::warn!(%error, "cannot read which rotations have become final; trying again");
         }
     }
 }
@@ -374,16 +378,17 @@ async fn sweep_limits(node: Arc<Node>) {
         ticks.tick().await;
         let now = Now::read();
         node.limits.sweep(now);
+        node.accounts.sweep_rates(now);
         node.router.sweep_rates(now);
     }
 }
 
-/// Accounts can be imported while the server runs. Counting reads every account, so it may take at most a hundredth of
-/// the time.
-async fn count_hash_kinds(router: Arc<Router>) {
+/// Accounts may be imported beside a running server. Counting reads every account, so it takes at most a hundredth of the
+/// time.
+async fn count_hash_kinds(accounts: Arc<Accounts>) {
     loop {
         let start = Instant::now();
-        if let Err(error) = router.count_hash_kinds().await {
+        if let Err(error) = accounts.count_hash_kinds().await {
             tracing::warn!(%error, "cannot count the kinds of password hashes; trying again");
         }
         sleep(COUNT_HASH_KINDS.max(start.elapsed().saturating_mul(100))).await;

@@ -8,10 +8,10 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::{
     CONFIG_VARIABLE, ConfigError, Place,
+    accounts::AccountsCommand,
     layers::{Given, Layer},
     setting::{self, Setting},
 };
-use crate::accounts as jobs;
 
 /// What the command line asks for.
 pub(super) enum Asked {
@@ -26,7 +26,7 @@ pub(super) enum Task {
     Serve,
     Check,
     RotateKeys,
-    Accounts(jobs::Command),
+    Accounts(AccountsCommand),
 }
 
 /// Parses the command line, beginning with the program's name.

@@ -5,7 +5,7 @@ use aldis_protocol::ErrorCode;
 use http::{HeaderMap, header::HOST};
 
 use super::loopback::loopback;
-use crate::{config::Config, router::Denied};
+use crate::{config::Config, refusal::Denied};
 
 const PUBLIC_ORIGIN_REQUIRED: Denied = Denied::new(
     ErrorCode::PublicOriginRequired,

@@ -7,11 +7,7 @@ use axum::extract::FromRequestParts;
 use http::{HeaderMap, header::AUTHORIZATION, request::Parts};
 
 use super::problem::Problem;
-use crate::{
-    clock::Now,
-    node::Node,
-    router::{Caller, Denied},
-};
+use crate::{accounts::Caller, clock::Now, node::Node, refusal::Denied};
 
 /// The token that a request carries in its header, if it carries one. Two are refused: a proxy might have checked the
 /// other.
@@ -34,7 +30,7 @@ impl FromRequestParts<Arc<Node>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, node: &Arc<Node>) -> Result<Self, Problem> {
         let token = bearer(&parts.headers)?.unwrap_or_default();
-        Ok(node.router.caller(token, Now::read()).await?)
+        Ok(node.accounts.caller(token, Now::read()).await?)
     }
 }
 

@@ -20,10 +20,7 @@ use super::{
     },
     problem::Problem,
 };
-use crate::{
-    node::Node,
-    router::{Asked, Caller},
-};
+use crate::{accounts::Caller, node::Node, router::ContactTarget};
 
 /// The caller's contacts.
 #[utoipa::path(
@@ -99,7 +96,7 @@ pub(super) async fn remove(
     params(("user" = String, Path, description = "A user id, a fingerprint or an email address")),
     request_body = Option<RequestContact>,
     responses(
-        (status = 202, description = "Asked, if there is somebody to ask"),
+        (status = 202, description = "ContactTarget, if there is somebody to ask"),
         Refusals<(SignedIn, WithJson)>,
     ),
 )]
@@ -114,9 +111,9 @@ pub(super) async fn request(
     Ok(StatusCode::ACCEPTED)
 }
 
-fn asked(whom: Result<Path<String>, PathRejection>) -> Result<Asked, Problem> {
+fn asked(whom: Result<Path<String>, PathRejection>) -> Result<ContactTarget, Problem> {
     let Path(whom) = whom.map_err(|_| not_a_user())?;
-    Ok(Asked::parse(&whom)?)
+    Ok(ContactTarget::parse(&whom)?)
 }
 
 fn named(user: Result<Path<UserRef>, PathRejection>) -> Result<UserRef, Problem> {

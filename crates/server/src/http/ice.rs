@@ -9,7 +9,7 @@ use super::openapi::{
     Refusals,
     refusals::{Any, ByToken},
 };
-use crate::{clock::Now, node::Node, router::Caller};
+use crate::{accounts::Caller, clock::Now, node::Node};
 
 /// STUN and TURN servers, the bare array that browsers take.
 ///

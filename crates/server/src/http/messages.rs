@@ -17,7 +17,7 @@ use super::{
     problem::Problem,
     query::{QueryOf, page_size},
 };
-use crate::{node::Node, router::Caller};
+use crate::{accounts::Caller, node::Node};
 
 /// The caller's encrypted conversation with somebody, a page at a time.
 #[utoipa::path(

@@ -35,7 +35,7 @@ async fn metrics(State(node): State<Arc<Node>>) -> impl IntoResponse {
     let gauges = Gauges {
         sessions: router.registry.len(),
         answer_bytes: node.limits.answers.held(),
-        hashing: router.password_hashing(),
+        hashing: node.accounts.password_hashing(),
         store_calls: router.store_calls(),
         store_errors: router.store_errors(),
     };

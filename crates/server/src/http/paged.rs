@@ -9,7 +9,10 @@ use http::header::CONTENT_TYPE;
 use serde::Serialize;
 
 use super::problem::Problem;
-use crate::router::{Denied, ListPart, Parts};
+use crate::{
+    refusal::Denied,
+    router::{ListPart, Parts},
+};
 
 const JSON: &str = "application/json";
 /// What every list is called.

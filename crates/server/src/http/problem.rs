@@ -14,10 +14,7 @@ use http::{
 };
 use serde::Serialize;
 
-use crate::{
-    rate::Limit,
-    router::{Denied, NotAccepted},
-};
+use crate::{accounts::NotAccepted, rate::Limit, refusal::Denied};
 
 /// What a call answers that went wrong.
 #[derive(Debug)]

@@ -28,7 +28,7 @@ use super::{
     problem::Problem,
     query::{QueryOf, page_size},
 };
-use crate::{node::Node, router::Caller, store::Revisions};
+use crate::{accounts::Caller, node::Node, store::Revisions};
 
 /// The query of `GET /api/rooms/{room}/messages`.
 #[derive(Deserialize, utoipa::IntoParams)]

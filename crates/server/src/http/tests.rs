@@ -31,7 +31,7 @@ use super::routes;
 use crate::{
     config::{Config, Loaded},
     node::Node,
-    router,
+    router::Router as Relay,
     store::{Store, StoreOptions},
 };
 
@@ -61,8 +61,8 @@ impl Api {
             config(&[&["--database-url", "sqlite::memory:", "--rate-limits", "off"], flags].concat());
         let store = Arc::new(Store::open(&config.database_url, &StoreOptions::default()).await.unwrap());
         let ring = KeyRing::new(RootKey::new([7; 32]));
-        let router = router::Router::new(&config, &ring, Arc::clone(&store)).unwrap();
-        let node = Arc::new(Node::new(config, Arc::new(router)));
+        let router = Relay::over(&config, &ring, Arc::clone(&store));
+        let node = Arc::new(Node::new(config, router));
         let doors = Router::new()
             .route(
                 "/panics",

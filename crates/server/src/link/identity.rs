@@ -1,24 +1,24 @@
-//! Who has proved themselves on a socket.
+//! Who has authenticated on a socket.
 
 use aldis_auth::Claims;
 use aldis_protocol::{DeviceId, Fingerprint, UserId};
 use uuid::Uuid;
 
-/// Who somebody is, and on which device.
+/// An authenticated user on a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) user: UserId,
     pub(crate) device: DeviceId,
     pub(crate) fingerprint: Option<Fingerprint>,
-    /// None where a key was the proof.
+    /// None if a key was the proof.
     pub(crate) token: Option<TokenLife>,
-    /// The sign-in that the token descends from; none where a key was the proof.
+    /// The sign-in that the token descends from; none if a key was the proof.
     pub(crate) family: Option<Uuid>,
-    /// The last revocation that was known before the proof was looked at.
+    /// The number of the last revocation that was known before the proof was checked.
     pub(crate) proved_at: i64,
 }
 
-/// From when to when a token counts, in Unix milliseconds.
+/// When a token was issued and when it expires, in Unix milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TokenLife {
     pub(crate) issued_ms: u64,

@@ -12,16 +12,15 @@ use futures::stream;
 use tokio::task::yield_now;
 
 use super::{
-    Denied, Outcome, Part, Reply, Router,
-    deliver::{Encoded, deliver},
-    done, error,
+    Outcome, Part, Reply, Router, done, error,
     mail::failed,
     refused,
     rooms::{UNKNOWN_ROOM, no_room_named},
 };
 use crate::{
     clock::{Now, unix_ms_i64},
-    link::{Outlet, Ticket},
+    link::{Encoded, Outlet, Ticket, deliver},
+    refusal::Denied,
     store::{Credential, Durable, NewChat, ReplyTo, RoomPage, Said, StoreError},
 };
 

@@ -7,44 +7,44 @@ use aldis_protocol::{
     api::{ContactDecision, ContactList, RequestContact},
 };
 
-use super::{Caller, Denied, Router, accounts::canonical_email, stand_in::stand_in};
+use super::{Router, decoy::decoy};
 use crate::{
-    clock::unix_ms_i64,
+    accounts::Caller,
+    clock::{Now, unix_ms_i64},
+    email,
+    refusal::Denied,
     store::{Decided, NewRequest, Recipients},
 };
 
 const NO_SUCH_USER: Denied = Denied::new(ErrorCode::NotFound, "there is no such user");
+const NO_TARGET: Denied =
+    Denied::new(ErrorCode::BadRequest, "a request is for a user id, a fingerprint or an email address");
 const ONESELF: Denied = Denied::new(ErrorCode::BadRequest, "you cannot be your own contact");
 const TOO_MANY: Denied =
     Denied::new(ErrorCode::Conflict, "you have as many contacts as may be; remove some first");
 
-/// Whom a contact request is for, as its asker typed it.
+/// The target of a contact request, as its asker typed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub(crate) enum ContactTarget {
     /// By user id or fingerprint.
     User(UserRef),
     /// By the address of an account, in lower case.
     Address(String),
 }
 
-impl Asked {
-    /// A hash by which the request of a user is known: of what they typed, and of nothing that stands behind it.
+impl ContactTarget {
+    /// A hash that identifies the request of a user: of what they typed, and nothing about who that is.
     fn typed_by(&self, user: UserId) -> [u8; 32] {
         Hash::of(format!("aldis contact request\0{user}\0{self}").as_bytes()).0
     }
 
     /// Reads a user id, a fingerprint or an address.
     pub(crate) fn parse(text: &str) -> Result<Self, Denied> {
-        text.parse().map(Self::User).or_else(|_| canonical_email(text).map(Self::Address)).map_err(|_| {
-            Denied::new(
-                ErrorCode::BadRequest,
-                "a request is for a user id, a fingerprint or an email address",
-            )
-        })
+        text.parse().map(Self::User).or_else(|_| email::canonical(text).map(Self::Address).ok_or(NO_TARGET))
     }
 }
 
-impl fmt::Display for Asked {
+impl fmt::Display for ContactTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::User(user) => user.fmt(f),
@@ -59,7 +59,7 @@ impl Router {
         Ok(ContactList { contacts: self.store.contacts_of(caller.user, unix_ms_i64()).await? })
     }
 
-    /// Allows or blocks somebody; in force at once on this node, within a second on every other.
+    /// Allows or blocks a user: at once on this node, within a second on every other.
     pub(crate) async fn set_contact(
         &self,
         caller: &Caller,
@@ -79,9 +79,9 @@ impl Router {
         }
     }
 
-    /// Takes back what the caller decided about somebody, or asked of them. By address it takes back only a request by
-    /// that address, so that nothing tells whose it is.
-    pub(crate) async fn remove_contact(&self, caller: &Caller, whom: &Asked) -> Result<(), Denied> {
+    /// Takes back a decision about a user, or a request to them. By address it takes back only a request by that address,
+    /// so that nothing tells whose it is.
+    pub(crate) async fn remove_contact(&self, caller: &Caller, whom: &ContactTarget) -> Result<(), Denied> {
         let (from, typed, by) = (caller.user, whom.typed_by(caller.user), caller.credential());
         let (to, by_address) = self.who_is_asked(from, whom).await?;
         let forgotten = match by_address {
@@ -92,12 +92,12 @@ impl Router {
         Ok(forgotten?)
     }
 
-    /// Asks somebody to become a contact. What is done and answered is the same whether they exist, are one, have
-    /// blocked the caller or hear of it.
+    /// Asks a user to become a contact. The work and the answer are the same whether they exist, are a contact already,
+    /// have blocked the caller, or are told of it.
     pub(crate) async fn request_contact(
         &self,
         caller: &Caller,
-        whom: &Asked,
+        whom: &ContactTarget,
         request: RequestContact,
     ) -> Result<(), Denied> {
         let from = caller.user;
@@ -107,33 +107,32 @@ impl Router {
         }
         let typed = whom.typed_by(from);
         let request = NewRequest { from, to, typed, by_address, label: request.label };
-        let live = self.live_devices(to);
+        let live = self.accounts.notices.live_devices(to);
         let (by, waits_for) = (caller.credential(), Recipients::all_but(&live));
         let is_told = self.store.request_contact(&by, &request, &waits_for, unix_ms_i64()).await;
         self.standing_was_changed(from, to).await;
         if is_told? {
-            self.tell_live(to, request.notice(), &live, &[]).await;
+            self.accounts.notices.tell_live(to, request.notice(), &live, &[], Now::read()).await;
         }
         Ok(())
     }
 
-    /// Who is asked, and whether the asker is not to learn that it is they. Where there is no such user, somebody stands
-    /// for them.
-    async fn who_is_asked(&self, from: UserId, whom: &Asked) -> Result<(UserId, bool), Denied> {
+    /// Who is asked, and whether the asker must not learn that it is they. If there is no such user, a decoy is.
+    async fn who_is_asked(&self, from: UserId, whom: &ContactTarget) -> Result<(UserId, bool), Denied> {
         let (found, by_address) = match whom {
-            Asked::User(user) => (self.find_user(*user).await?, false),
-            Asked::Address(email) => {
+            ContactTarget::User(user) => (self.find_user(*user).await?, false),
+            ContactTarget::Address(email) => {
                 let account = self.store.find_email_account(email).await?;
                 (account.map(|account| account.user_id), true)
             }
         };
         Ok(match found {
             Some(user) => (user, by_address),
-            None => (stand_in(from, &whom.to_string()), true),
+            None => (decoy(from, &whom.to_string()), true),
         })
     }
 
-    /// The user who is named. An id is taken for a user's.
+    /// The user whom a reference names. An id is taken for a user's.
     async fn find_user(&self, user: UserRef) -> Result<Option<UserId>, Denied> {
         match user {
             UserRef::Id(id) => Ok(Some(id)),
@@ -152,12 +151,18 @@ mod tests {
     #[test]
     fn a_request_names_an_id_a_fingerprint_or_an_address() {
         let id = "6a3803d5-f059-902a-1c6d-afbc9ba47292";
-        assert!(matches!(Asked::parse(id), Ok(Asked::User(UserRef::Id(_)))));
-        assert!(matches!(Asked::parse(&"0a".repeat(32)), Ok(Asked::User(UserRef::Fingerprint(_)))));
-        assert_eq!(Asked::parse("Ann@Example.test"), Ok(Asked::Address("ann@example.test".into())));
+        assert!(matches!(ContactTarget::parse(id), Ok(ContactTarget::User(UserRef::Id(_)))));
+        assert!(matches!(
+            ContactTarget::parse(&"0a".repeat(32)),
+            Ok(ContactTarget::User(UserRef::Fingerprint(_)))
+        ));
+        assert_eq!(
+            ContactTarget::parse("Ann@Example.test"),
+            Ok(ContactTarget::Address("ann@example.test".into()))
+        );
         for bad in ["", "ann", "a b@c", "@"] {
             assert_eq!(
-                Asked::parse(bad).map_err(|denied| denied.code),
+                ContactTarget::parse(bad).map_err(|denied| denied.code),
                 Err(ErrorCode::BadRequest),
                 "{bad:?}"
             );

@@ -9,8 +9,8 @@ use aldis_registry::{Facts, Purpose, may_reach};
 use bytes::Bytes;
 
 use super::{
-    Outcome, Reply, Router, error, named::known_user, refused, relations::Relation,
-    signaling::target_unavailable, stand_in::stand_in,
+    Outcome, Reply, Router, decoy::decoy, error, named::known_user, refused, relations::Relation,
+    signaling::target_unavailable,
 };
 use crate::{
     clock::{Now, unix_ms_i64},
@@ -116,7 +116,7 @@ impl Router {
     /// too, for nobody: it takes as long, and a message that was stored while they could be reached gets its reply again.
     fn submit_letter(&self, from: &Arc<Outlet>, letter: Letter, user: UserId, relation: Relation) {
         let is_reachable = self.may_write(from.user, user, relation);
-        let recipient = if is_reachable { user } else { stand_in(from.user, &user.to_string()) };
+        let recipient = if is_reachable { user } else { decoy(from.user, &user.to_string()) };
         let message = NewMessage {
             sender: from.user,
             sender_device: from.device.clone(),

@@ -5,14 +5,10 @@ use std::sync::Arc;
 use aldis_protocol::{Receipt, ServerFrame, ServerMessage, Timestamp, UserId};
 use aldis_registry::Attached;
 
-use super::{
-    Router,
-    deliver::{Encoded, status},
-    notices::fresh,
-};
-use crate::link::{Fed, Outlet};
-use crate::store::{
-    Durable, Marked, NewMessage, NewReceipt, Posted, SenderReceipt, StoredMessage, StoredMeta,
+use super::{Router, fresh};
+use crate::{
+    link::{Encoded, Fed, Outlet, status},
+    store::{Durable, Marked, NewMessage, NewReceipt, Posted, SenderReceipt, StoredMessage, StoredMeta},
 };
 
 impl Router {

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use aldis_protocol::{UserId, UserRef};
 
-use super::{Router, stand_in::stand_in};
+use super::{Router, decoy::decoy};
 use crate::{link::Outlet, store::StoreError};
 
-/// The user whom a session names, where nobody has to be asked.
+/// The user whom a session names, if no query is needed.
 pub(super) fn known_user(from: &Outlet, named: UserRef) -> Option<UserId> {
     match named {
         UserRef::Id(user) => Some(user),
@@ -16,17 +16,18 @@ pub(super) fn known_user(from: &Outlet, named: UserRef) -> Option<UserId> {
 }
 
 impl Router {
-    /// The user whom somebody names, or one who stands for him where there is none.
+    /// The user whom somebody names, or a decoy if there is none.
     pub(super) async fn named_user(&self, by: UserId, named: UserRef) -> Result<UserId, StoreError> {
         let fingerprint = match named {
             UserRef::Id(user) => return Ok(user),
             UserRef::Fingerprint(fingerprint) => fingerprint,
         };
         let identity = self.store.identity_of_fingerprint(fingerprint).await?;
-        Ok(identity.map_or_else(|| stand_in(by, &fingerprint.to_string()), |identity| identity.user_id))
+        Ok(identity.map_or_else(|| decoy(by, &fingerprint.to_string()), |identity| identity.user_id))
     }
-    /// The users whom somebody names, each once, by one query. An id is taken for a user's, and somebody stands for a
-    /// fingerprint that is nobody's.
+
+    /// The users whom somebody names, each once, by one query. An id is taken for a user's; an unknown fingerprint gets a
+    /// decoy.
     pub(super) async fn users_named(&self, by: UserId, named: &[UserRef]) -> Result<Vec<UserId>, StoreError> {
         let fingerprints: Vec<_> = named
             .iter()
@@ -39,10 +40,10 @@ impl Router {
         let users = named.iter().map(|user| match user {
             UserRef::Id(id) => *id,
             UserRef::Fingerprint(fingerprint) => {
-                known.get(fingerprint).copied().unwrap_or_else(|| stand_in(by, &fingerprint.to_string()))
+                known.get(fingerprint).copied().unwrap_or_else(|| decoy(by, &fingerprint.to_string()))
             }
         });
-        let mut seen = HashSet::new();
-        Ok(users.filter(|user| seen.insert(*user)).collect())
+        let mut distinct = HashSet::new();
+        Ok(users.filter(|user| distinct.insert(*user)).collect())
     }
 }

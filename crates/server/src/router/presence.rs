@@ -101,7 +101,7 @@ impl Router {
 
     /// A session has begun.
     pub(super) fn session_began(&self, outlet: &Outlet) {
-        self.seen.note_user(outlet.user, unix_ms_i64());
+        self.accounts.last_seen.note_user(outlet.user, unix_ms_i64());
         self.presence_changed(outlet.user, None);
     }
 
@@ -121,7 +121,7 @@ impl Router {
     fn presence_changed(&self, user: UserId, former: Option<&DevicePresence>) {
         let now_ms = unix_ms_i64();
         if former.is_some_and(DevicePresence::is_visible) {
-            self.seen.note_user(user, now_ms);
+            self.accounts.last_seen.note_user(user, now_ms);
         }
         if self.registry.refresh(user, now_ms) {
             self.tell_watchers(user);

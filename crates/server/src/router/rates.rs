@@ -1,26 +1,20 @@
 //! Limits that are counted by who is signed in (docs/operations.md, "Rate limits").
 
-use aldis_auth::RefreshToken;
 use aldis_protocol::{ClientMessage, ErrorCode, ErrorReply, RoomId, ServerMessage, UserId};
-use uuid::Uuid;
 
-use super::{Caller, Denied, Router};
+use super::Router;
 use crate::{
     clock::Now,
     link::Outlet,
     metrics::Metrics,
-    rate::{AddressKey, Buckets, ByteBuckets, ByteRate, Limit, Rate, Wait},
-    store::{Credential, NewDevice, Registration, StoreError},
+    rate::{Buckets, ByteBuckets, ByteRate, Limit, Rate, Wait},
+    refusal::Denied,
 };
 
 const OFFERS: Rate = Rate::per_minute(30);
-const REFRESHES: Rate = Rate::per_minute(10);
 const STORED_MESSAGES: Rate = Rate::per_minute(120);
 /// Half of a session's queue: a reader with 10 Mbit/s takes more than twice as much, and a burst fits beside what waits.
 const RELAYED_BYTES: ByteRate = ByteRate::per_second(512 * 1024);
-const KEY_ACCOUNTS: Rate = Rate::per_hour(30);
-const BLOBS: Rate = Rate::per_minute(10);
-const DEVICE_REGISTRATIONS: Rate = Rate::per_day(20);
 const ROOM_STATES: Rate = Rate::per_second(5);
 
 /// The limits of one node.
@@ -28,15 +22,10 @@ const ROOM_STATES: Rate = Rate::per_second(5);
 pub(super) struct Rates {
     /// By sender and the user behind the target, or who stands for them where the sender cannot reach them.
     offers: Buckets<(UserId, UserId)>,
-    /// By family.
-    refreshes: Buckets<Uuid>,
     /// Messages that are stored, by user.
     stored: Buckets<UserId>,
     /// Bytes that are handed on to others, by user.
     relayed: ByteBuckets<UserId>,
-    key_accounts: Buckets<AddressKey>,
-    blobs: Buckets<UserId>,
-    device_registrations: Buckets<UserId>,
     /// States that are set, by room: only those count who may set them.
     room_states: Buckets<RoomId>,
 }
@@ -45,12 +34,8 @@ impl Rates {
     pub(super) fn new(enforced: bool) -> Self {
         Self {
             offers: Buckets::new(OFFERS, enforced),
-            refreshes: Buckets::new(REFRESHES, enforced),
             stored: Buckets::new(STORED_MESSAGES, enforced),
             relayed: ByteBuckets::new(RELAYED_BYTES, enforced),
-            key_accounts: Buckets::new(KEY_ACCOUNTS, enforced),
-            blobs: Buckets::new(BLOBS, enforced),
-            device_registrations: Buckets::new(DEVICE_REGISTRATIONS, enforced),
             room_states: Buckets::new(ROOM_STATES, enforced),
         }
     }
@@ -116,85 +101,11 @@ impl Router {
         Some(refusal("too many bytes for others; send less in a second", wait))
     }
 
-    /// Refuses a refresh too many, before anything is used up by it.
-    pub(super) async fn limit_refresh(&self, presented: &RefreshToken) -> Result<(), Denied> {
-        if !self.rates.refreshes.is_enforced() {
-            return Ok(());
-        }
-        let Some(family) = self.store.family_of_refresh_token(&presented.hash()).await? else {
-            return Ok(());
-        };
-        self.rates.refreshes.take(family, Now::read().tick).map_err(|wait| {
-            self.over(
-                Limit::Refreshes,
-                "these tokens are refreshed too often; wait before the next time",
-                wait,
-            )
-        })
-    }
-
-    /// Refuses an address one new account by key too many.
-    pub(super) fn limit_key_accounts(&self, address: AddressKey, now: Now) -> Result<(), Denied> {
-        self.rates.key_accounts.take_of_address(address, now.tick).map_err(|wait| {
-            self.over(
-                Limit::KeyAccounts,
-                "too many new accounts from this address; wait before the next",
-                wait,
-            )
-        })
-    }
-
-    /// Refuses a user one blob too many.
-    pub(crate) fn limit_blobs(&self, caller: &Caller, now: Now) -> Result<(), Denied> {
-        self.rates.blobs.take(caller.user, now.tick).map_err(|wait| {
-            self.over(Limit::Blobs, "you published too many blobs; wait before the next one", wait)
-        })
-    }
-
-    /// Registers a device, unless its user has registered too many lately. Only a device that is new counts.
-    pub(super) async fn register_within_limit(
-        &self,
-        credential: &Credential,
-        new: &NewDevice,
-        now_ms: i64,
-    ) -> Result<Registration, Denied> {
-        let user = credential.user;
-        let registrations = &self.rates.device_registrations;
-        if let Err(wait) = registrations.take(user, Now::tick()) {
-            if self.is_registered(user, new).await? {
-                return Ok(self.store.register_device(credential, new, now_ms).await?);
-            }
-            let message = "you registered too many devices today; wait before the next one";
-            return Err(self.over(Limit::DeviceRegistrations, message, wait));
-        }
-        let registered: Result<Registration, StoreError> =
-            self.store.register_device(credential, new, now_ms).await;
-        if !matches!(registered, Ok(Registration::Registered)) {
-            registrations.give_back(&user);
-        }
-        Ok(registered?)
-    }
-
-    /// Whether this is a device of the user already.
-    async fn is_registered(&self, user: UserId, new: &NewDevice) -> Result<bool, StoreError> {
-        let owner = self.store.find_device(&new.device_id).await?;
-        Ok(owner.is_some_and(|owner| owner.user_id == user && !owner.removed))
-    }
-
-    fn over(&self, limit: Limit, message: &'static str, wait: Wait) -> Denied {
-        self.metrics.limited(limit);
-        Denied::rate_limited(limit, message, wait)
-    }
-
     /// Gives back the memory of limits that are not used.
     pub(crate) fn sweep_rates(&self, now: Now) {
         self.rates.offers.sweep(now.tick);
-        self.rates.refreshes.sweep(now.tick);
         self.rates.stored.sweep(now.tick);
         self.rates.relayed.sweep(now.tick);
-        self.rates.key_accounts.sweep(now.tick);
-        self.rates.blobs.sweep(now.tick);
-        self.rates.device_registrations.sweep(now.tick);
         self.rates.room_states.sweep(now.tick);
     }
 }

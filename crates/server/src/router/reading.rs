@@ -9,8 +9,12 @@ use aldis_protocol::{
 };
 use serde::Serialize;
 
-use super::{Caller, Denied, Router};
-use crate::store::{BYTES_AROUND_MESSAGE, RoomPage};
+use super::Router;
+use crate::{
+    accounts::Caller,
+    refusal::Denied,
+    store::{BYTES_AROUND_MESSAGE, RoomPage},
+};
 
 /// A part, besides one item.
 const PART_BYTES: usize = 64 * 1024;

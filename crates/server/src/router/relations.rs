@@ -1,4 +1,4 @@
-//! Where users stand towards each other, remembered for a moment, so that a signal does not cost a query.
+//! A short-lived cache of the relations between users, so that a signal does not cost a query.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,22 +9,22 @@ use dashmap::DashMap;
 use super::Router;
 use crate::{clock::Now, store::StoreError};
 
-/// Pairs that are remembered at most; then all are forgotten, and each costs one query again.
+/// How many pairs are cached. A full cache is cleared, and each pair costs one query again.
 const LIMIT: usize = 65_536;
 
-/// For how long a pair is remembered: so long may a block that was made on another node take to reach this one. What
-/// is changed on this node is forgotten at once.
+/// How long a pair is cached, so how long a block on another node may take to take effect here. A change on this node
+/// drops the pair at once.
 const LIFETIME_MS: u64 = 1_000;
 
-/// What is remembered of pairs of users, the lower id first.
+/// What is cached of pairs of users, the lower id first.
 #[derive(Debug, Default)]
-pub(super) struct Relations {
-    known: DashMap<(UserId, UserId), Known>,
-    /// How often something was forgotten: what was read before must not be remembered after.
+pub(super) struct RelationCache {
+    known: DashMap<(UserId, UserId), CachedRelation>,
+    /// How often something was dropped. What was read before a drop must not be cached after it.
     forgotten: AtomicU64,
 }
 
-/// How somebody and whom he wants to reach stand towards each other.
+/// How a sender and a target are related.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Relation {
     pub(super) sender: Stance,
@@ -41,19 +41,19 @@ struct Found {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Known {
+struct CachedRelation {
     found: Found,
     until_tick: u64,
 }
 
-impl Relations {
-    /// Of these two something is no longer as it was.
+impl RelationCache {
+    /// Drops a pair: something changed between these two.
     pub(super) fn forget(&self, one: UserId, other: UserId) {
         self.forgotten.fetch_add(1, Ordering::SeqCst);
         self.known.remove(&key(one, other));
     }
 
-    /// Of this user and anybody something is no longer as it was.
+    /// Drops all pairs of a user: something changed between them and others.
     pub(super) fn forget_all_of(&self, user: UserId) {
         self.forgotten.fetch_add(1, Ordering::SeqCst);
         self.known.retain(|(one, other), _| *one != user && *other != user);
@@ -69,14 +69,15 @@ impl Relations {
             self.known.clear();
         }
         let key = key(one, other);
-        self.known.insert(key, Known { found, until_tick: read.at.tick.saturating_add(LIFETIME_MS) });
-        // Whoever forgets counts first and removes then: of the two, one comes after the other's insertion.
+        self.known
+            .insert(key, CachedRelation { found, until_tick: read.at.tick.saturating_add(LIFETIME_MS) });
+        // A drop first counts and then removes. So either it is seen here, or its removal comes after this insertion.
         if self.forgotten.load(Ordering::SeqCst) != read.forgotten {
             self.known.remove(&key);
         }
     }
 
-    /// How many pairs are remembered, each of which has cost one query.
+    /// How many pairs are cached, each of which cost one query.
     #[cfg(test)]
     pub(super) fn known(&self) -> usize {
         self.known.len()
@@ -87,7 +88,7 @@ impl Relations {
     }
 }
 
-/// The state of things when a read began.
+/// The state of the cache when a read of the store began.
 #[derive(Debug, Clone, Copy)]
 struct Read {
     at: Now,
@@ -107,7 +108,7 @@ fn key(one: UserId, other: UserId) -> (UserId, UserId) {
 }
 
 impl Router {
-    /// How two users stand, as far as that is known without asking. Oneself is always known.
+    /// How two users are related, if the cache knows. A user's relation to themselves is always known.
     pub(super) fn known_relation(&self, sender: UserId, target: UserId, now: Now) -> Option<Relation> {
         if sender == target {
             return Some(Relation::default());
@@ -115,7 +116,7 @@ impl Router {
         self.relations.get(sender, target, now)
     }
 
-    /// How two users stand. Asks the same, whoever they are and whether they exist.
+    /// How two users are related. It asks the same queries, whoever they are and whether they exist.
     pub(super) async fn relation(&self, sender: UserId, target: UserId) -> Result<Relation, StoreError> {
         let now = Now::read();
         if let Some(known) = self.known_relation(sender, target, now) {
@@ -158,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_relation_is_known_from_both_sides_for_a_second() {
-        let relations = Relations::default();
+        let relations = RelationCache::default();
         relations.remember(LOW, HIGH, found([BLOCKS, NOTHING]), relations.begin_read(at(10)));
         assert_eq!(relations.get(LOW, HIGH, at(1_009)), relation(BLOCKS, NOTHING));
         assert_eq!(relations.get(HIGH, LOW, at(1_009)), relation(NOTHING, BLOCKS));
@@ -167,7 +168,7 @@ mod tests {
 
     #[test]
     fn what_was_read_before_a_change_is_not_remembered_after_it() {
-        let relations = Relations::default();
+        let relations = RelationCache::default();
         let read = relations.begin_read(at(0));
         relations.forget(HIGH, LOW);
         relations.remember(LOW, HIGH, found([NOTHING, NOTHING]), read);
@@ -176,7 +177,7 @@ mod tests {
 
     #[test]
     fn all_relations_of_a_user_are_forgotten_together() {
-        let relations = Relations::default();
+        let relations = RelationCache::default();
         let third = UserId::new(Uuid::from_u128(3));
         let pairs = [(LOW, HIGH), (HIGH, third), (LOW, third)];
         for (one, other) in pairs {
@@ -189,7 +190,7 @@ mod tests {
 
     #[test]
     fn no_more_is_remembered_than_there_is_room_for() {
-        let relations = Relations::default();
+        let relations = RelationCache::default();
         for number in 0..=LIMIT {
             let other = UserId::new(Uuid::from_u128(number as u128 + 3));
             relations.remember(LOW, other, found([NOTHING, NOTHING]), relations.begin_read(at(0)));

@@ -11,11 +11,13 @@ use aldis_protocol::{
 use aldis_registry::Seat;
 
 use super::{
-    Caller, Denied, Router,
+    Router,
     rooms::{TOO_MANY_OWNED, UNKNOWN_ROOM},
 };
 use crate::{
+    accounts::Caller,
     clock::{Now, unix_ms_i64},
+    refusal::Denied,
     store::{
         MemberChange, NewRoom, Revisions, RoomAccess, RoomCreation, StateChange, StateDocument, StoreError,
     },
@@ -75,7 +77,7 @@ impl Router {
                 self.close_room(&new.room);
             }
         }
-        self.tell_invited(&new.room, caller.user, &invited);
+        self.accounts.notices.tell_invited(&new.room, caller.user, &invited, Now::read());
         self.show_room(caller, &new.room).await
     }
 
@@ -119,7 +121,7 @@ impl Router {
         let change = self.change_room(caller, room, &MemberChange::UnknownRoom, add).await?;
         done(change)?;
         if change == MemberChange::Invited {
-            self.tell_invited(room, caller.user, &[user]);
+            self.accounts.notices.tell_invited(room, caller.user, &[user], Now::read());
         }
         Ok(())
     }

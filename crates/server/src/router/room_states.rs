@@ -13,9 +13,9 @@ use aldis_protocol::{RoomId, RoomUpdate, ServerMessage};
 use aldis_registry::Occupants;
 use tokio::{sync::Notify, task::yield_now};
 
-use super::{Router, deliver::Encoded, notices::fresh};
+use super::{Router, fresh};
 use crate::{
-    link::{Frame, Outlet, StateMark},
+    link::{Encoded, Frame, Outlet, StateMark},
     store::StateDocument,
 };
 

@@ -15,17 +15,11 @@ use aldis_protocol::{
 };
 use aldis_registry::{Departure, Joining, Member, Members, RoomFacts, RoomView, Seat};
 
-use super::{
-    Denied, Outcome, Reply, Router,
-    deliver::{Encoded, deliver},
-    done, error,
-    notices::fresh,
-    refused,
-    room_states::room_update,
-};
+use super::{Outcome, Reply, Router, done, error, fresh, refused, room_states::room_update};
 use crate::{
     clock::unix_ms_i64,
-    link::{Outlet, Ticket},
+    link::{Encoded, Outlet, Ticket, deliver},
+    refusal::Denied,
     store::{Credential, NewRoom, RoomCreation, StateDocument, StoreError, Unauthorized},
 };
 

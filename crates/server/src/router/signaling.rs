@@ -8,15 +8,12 @@ use aldis_protocol::{
 };
 use aldis_registry::{Facts, Purpose, may_reach};
 
-use super::{
-    Outcome, Reply, Router,
-    deliver::{Encoded, deliver},
-    error,
-    named::known_user,
-    relations::Relation,
-    stand_in::stand_in,
+use super::{Outcome, Reply, Router, decoy::decoy, error, named::known_user, relations::Relation};
+use crate::{
+    clock::Now,
+    link::{Encoded, Outlet, deliver},
+    store::StoreError,
 };
-use crate::{clock::Now, link::Outlet, store::StoreError};
 
 impl Router {
     /// Hands a signal to whom it is for, as far as the sender may reach him and he is there. Blocked, forbidden, unknown
@@ -86,7 +83,7 @@ impl Router {
     /// The user of a device that is here, or somebody who stands for him.
     fn user_of_device(&self, from: &Outlet, device: &DeviceId) -> UserId {
         let here = self.registry.on_device(device);
-        here.map_or_else(|| stand_in(from.user, device.as_str()), |(user, _)| user)
+        here.map_or_else(|| decoy(from.user, device.as_str()), |(user, _)| user)
     }
 }
 
@@ -127,7 +124,7 @@ impl Handing<'_> {
                 named.to_string(),
             ),
         };
-        if reaches_user { self.addressee.user } else { stand_in(self.from.user, &name) }
+        if reaches_user { self.addressee.user } else { decoy(self.from.user, &name) }
     }
 
     fn to_device(&self, device: &DeviceId) -> ServerMessage<'static> {

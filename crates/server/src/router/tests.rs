@@ -1,8 +1,5 @@
 //! The router alone: what it asks the store, and in which order it carries things out.
 
-mod rotation_ends;
-mod trimmed_revocations;
-
 mod rooms;
 
 use std::sync::Arc;
@@ -32,11 +29,7 @@ impl Node {
         let Loaded::Run(config) = Config::load(arguments, []).unwrap() else { unreachable!() };
         let config = Config { rate_limits: false, ..*config };
         let store = Store::open(&config.database_url, &StoreOptions::default()).await.unwrap();
-        Self {
-            router: Arc::new(
-                Router::new(&config, &KeyRing::new(RootKey::new([7; 32])), Arc::new(store)).unwrap(),
-            ),
-        }
+        Self { router: Router::over(&config, &KeyRing::new(RootKey::new([7; 32])), Arc::new(store)) }
     }
 
     async fn user(&self) -> UserId {

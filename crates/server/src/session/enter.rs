@@ -24,13 +24,15 @@ use super::{
     task::Task,
 };
 use crate::{
+    accounts::{FactorDue, ProvedByKey},
     clock::Now,
     link::{
         Arriving, Claim, Closing, HandOver, Identity, Incoming, Offer, OfferAnswer, Outgoing, Outlet, Socket,
         Wire,
     },
     rate::AddressKey,
-    router::{Denied, FactorDue, ProvedByKey, Router, new_session_id, replaced},
+    refusal::Denied,
+    router::{Router, new_session_id, replaced},
 };
 
 /// More than an honest client sends in five seconds.
@@ -89,7 +91,7 @@ pub(super) async fn admit(
     }
     // A session that its client came back to has been given its factor; a new one has not.
     if let Some(due) = due
-        && let Err(denied) = router.settle(due, Now::read()).await
+        && let Err(denied) = router.accounts.settle(due, Now::read()).await
     {
         return refuse(arriving.socket, codec, Refusal::of(door, denied).answering(id), router).await;
     }
@@ -182,12 +184,12 @@ async fn hand_over(
 /// Tells a session what waited for its device. What is taken from the store is told, also where it takes longer than this
 /// waits for it.
 async fn tell_waiting(router: &Arc<Router>, outlet: &Arc<Outlet>) {
-    if router.nothing_waits_for(outlet) {
+    if router.accounts.notices.nothing_waits_for(outlet, Now::read()) {
         return;
     }
     let call = {
         let (router, outlet) = (Arc::clone(router), Arc::clone(outlet));
-        async move { router.tell_waiting(&outlet).await }
+        async move { router.accounts.notices.tell_waiting(&outlet, Now::read()).await }
     };
     let _ = timeout(TIME_FOR_STORE, router.calls.complete(call)).await;
 }
@@ -274,9 +276,10 @@ async fn ask(
     address: AddressKey,
 ) -> Result<(Identity, Option<FactorDue>), Denied> {
     match shown {
-        Shown::Token(proof) => Ok((router.prove_by_token(proof, Now::read()).await?, None)),
+        Shown::Token(proof) => Ok((router.accounts.prove_by_token(proof, Now::read()).await?, None)),
         Shown::Key(proof) => {
-            let ProvedByKey { identity, due } = router.prove_by_key(proof, address, Now::read()).await?;
+            let ProvedByKey { identity, due } =
+                router.accounts.prove_by_key(proof, address, Now::read()).await?;
             Ok((identity, due))
         }
     }

@@ -16,10 +16,11 @@ use aldis_registry::DeviceClaim;
 use bytes::Bytes;
 
 use crate::{
+    accounts::{KeyProof, TokenProof, shown_factor},
     clock::Now,
     link::{Claim, Closing},
     rate::AddressKey,
-    router::{Denied, KeyProof, TokenProof, shown_factor},
+    refusal::Denied,
 };
 
 /// A connection that came in by a door.

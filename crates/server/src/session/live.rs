@@ -26,7 +26,8 @@ use crate::{
     link::{Claim, Closing, Frame, HandOver, Held, Outlet, ResumeToken, ResumeTokens, TokenLife},
     metrics::Metrics,
     rate::Limit,
-    router::{Denied, NO_ROOM, is_stored},
+    refusal::Denied,
+    router::{NO_ROOM, is_stored},
 };
 
 /// When a client that sent nothing but nonsense may come back, in seconds.

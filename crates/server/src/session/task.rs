@@ -346,7 +346,7 @@ impl Task {
             }
             Step::Ask(request, message) => self.ask(ticket, request, message, frame.len(), now),
             Step::CheckToken(request, token) => {
-                let checked = self.router.renew_token(self.outlet(), &token, now);
+                let checked = self.router.accounts.renew_token(self.outlet(), &token, now);
                 match self.live.reauthenticate(request, checked, now) {
                     Ok(reply) => self.reply(ticket, reply),
                     Err(closing) => Flow::Break(Ending::Closed(closing)),
@@ -533,7 +533,7 @@ impl Task {
             return;
         }
         let HandOver { arriving: Arriving { mut socket, early }, id, identity, claim, .. } = offer;
-        self.router.proved_again(self.outlet(), &identity);
+        self.router.accounts.proved_again(self.outlet(), &identity);
         let next = greeting::resume_token(self.outlet().session);
         let missed = self.live.resume(claim, &next, identity.token, Now::read());
         let greeting = Greeting::resumed(&self.live, &next, id, missed.len());

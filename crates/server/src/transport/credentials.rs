@@ -7,10 +7,11 @@ use http::{HeaderMap, Uri};
 use serde::Deserialize;
 
 use crate::{
+    accounts::Accounts,
     clock::Now,
     http::{Problem, bearer},
     link::Claim,
-    router::{Denied, Router},
+    refusal::Denied,
     session::Credentials,
 };
 
@@ -29,12 +30,12 @@ pub(super) fn of(uri: &Uri, headers: &HeaderMap) -> Credentials {
 }
 
 /// Refuses a token before the upgrade, as `/api/ws` does.
-pub(super) async fn check_token(shown: &Credentials, router: &Router, now: Now) -> Result<(), Problem> {
+pub(super) async fn check_token(shown: &Credentials, accounts: &Accounts, now: Now) -> Result<(), Problem> {
     let Credentials::Query { token, device_id, .. } = shown else { return Ok(()) };
     let device = device_id.as_ref().and_then(|device| device.as_ref().ok());
     let checked = match token {
-        Ok(token) => match router.check_token_for(token, device, now) {
-            Ok(claims) => router.require_account(claims.sub).await,
+        Ok(token) => match accounts.check_token_for(token, device, now) {
+            Ok(claims) => accounts.require_account(claims.sub).await,
             Err(denied) => Err(denied),
         },
         Err(denied) => Err(denied.clone()),

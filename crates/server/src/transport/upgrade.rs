@@ -29,7 +29,8 @@ use super::{
 use crate::{
     clock::{Now, next_in_order},
     drain::{announce, dismiss},
-    http::{Limited, Problem, audience, caller_address, is_origin_allowed},
+    http::{Problem, audience, caller_address, is_origin_allowed},
+    limits::Limited,
     node::Node,
     rate::{AddressKey, Limit},
     session::{Arrival, Credentials, enter},
@@ -79,7 +80,7 @@ impl Arrived {
         let codec = offered_codec(headers);
         let arrival = self.arrival(&request, address, codec)?;
         if self.door == Door::Api {
-            credentials::check_token(&arrival.credentials, &self.node.router, Now::read()).await?;
+            credentials::check_token(&arrival.credentials, &self.node.accounts, Now::read()).await?;
         }
         let place = self.place(address)?;
         let Some(on_upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {

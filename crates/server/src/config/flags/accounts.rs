@@ -3,7 +3,7 @@
 use clap::{Arg, ArgMatches, Command, value_parser};
 
 use super::{arguments, setting};
-use crate::accounts::{self, AccountName, Source, parse_address};
+use crate::config::accounts::{AccountName, AccountsCommand, Source, parse_address};
 
 /// Its name.
 pub(super) const COMMAND: &str = "accounts";
@@ -61,19 +61,19 @@ pub(super) fn command() -> Command {
         )
 }
 
-/// The command that was given.
-pub(super) fn task(matches: &ArgMatches) -> Option<accounts::Command> {
+/// What it asks for.
+pub(super) fn task(matches: &ArgMatches) -> Option<AccountsCommand> {
     let (name, matches) = matches.subcommand()?;
     let account = || matches.get_one::<AccountName>(ACCOUNT).cloned();
     match name {
-        CREATE => matches.get_one::<String>(ADDRESS).cloned().map(accounts::Command::Create),
-        LIST => Some(accounts::Command::List),
-        DISABLE => account().map(accounts::Command::Disable),
-        ENABLE => account().map(accounts::Command::Enable),
-        SET_PASSWORD => account().map(accounts::Command::SetPassword),
-        REMOVE_TOTP => account().map(accounts::Command::RemoveTotp),
-        REVOKE => account().map(accounts::Command::Revoke),
-        IMPORT => matches.get_one::<Source>(FILE).cloned().map(accounts::Command::Import),
+        CREATE => matches.get_one::<String>(ADDRESS).cloned().map(AccountsCommand::Create),
+        LIST => Some(AccountsCommand::List),
+        DISABLE => account().map(AccountsCommand::Disable),
+        ENABLE => account().map(AccountsCommand::Enable),
+        SET_PASSWORD => account().map(AccountsCommand::SetPassword),
+        REMOVE_TOTP => account().map(AccountsCommand::RemoveTotp),
+        REVOKE => account().map(AccountsCommand::Revoke),
+        IMPORT => matches.get_one::<Source>(FILE).cloned().map(AccountsCommand::Import),
         _ => None,
     }
 }

@@ -30,7 +30,7 @@ impl Router {
                 .iter()
                 .filter_map(|user| Some((*user, self.registry.stamp(from.session, *user)?)))
                 .collect();
-            let here: Vec<_> = undecided.iter().map(|user| self.seen.of_user(*user)).collect();
+            let here: Vec<_> = undecided.iter().map(|user| self.accounts.last_seen.of_user(*user)).collect();
             let stances = self.store.stances_with(from.user, &undecided).await?;
             let roommates = self.store.roommates(from.user, &undecided).await?;
             let sightings = self.store.sightings_of(&undecided).await?;

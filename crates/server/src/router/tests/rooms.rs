@@ -14,9 +14,9 @@ use serde_json::Value;
 
 use super::{Node, code};
 use crate::{
+    accounts::Caller,
     clock::Now,
     link::{Item, Outlet, Taken, Ticket},
-    router::Caller,
     store::{Revisions, StateChange},
 };
 

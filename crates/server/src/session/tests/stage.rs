@@ -51,7 +51,7 @@ pub(in crate::session) fn router() -> Arc<Router> {
 
 /// A router over a database, on which everybody may write to everybody.
 pub(super) fn router_over(store: Arc<Store>) -> Arc<Router> {
-    Arc::new(Router::new(&config(), &KeyRing::new(RootKey::new([7; 32])), store).unwrap())
+    Router::over(&config(), &KeyRing::new(RootKey::new([7; 32])), store)
 }
 
 /// An empty database in memory. Its threads know nothing of a time that stands still.

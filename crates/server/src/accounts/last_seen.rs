@@ -1,5 +1,4 @@
-//! When devices were last connected, and when others last saw users: collected here, written together every few
-//! seconds.
+//! When devices were last connected and users last seen: collected here, and written together every few seconds.
 
 use std::{
     collections::BTreeMap,
@@ -8,15 +7,15 @@ use std::{
 
 use aldis_protocol::{DeviceId, UserId};
 
-use super::Router;
-use crate::clock::unix_ms_i64;
+use super::Accounts;
+use crate::clock::Now;
 
-/// Devices, and users, that may wait to be written down; of more, the time is known no better than before.
+/// How many devices, and how many users, may wait to be written. Further times are dropped, so the last written ones stay.
 const LIMIT: usize = 65_536;
 
-/// What was not written down yet.
+/// The times that are not written yet.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(crate) struct LastSeen {
     devices: Mutex<Times<DeviceId>>,
     users: Mutex<Times<UserId>>,
 }
@@ -24,30 +23,30 @@ pub(super) struct Seen {
 #[derive(Debug)]
 struct Times<K> {
     waiting: BTreeMap<K, i64>,
-    /// What is being written: until that is done, nobody but this knows it.
+    /// The times that are being written: until that is done, only this knows them.
     writing: BTreeMap<K, i64>,
 }
 
-impl Seen {
-    /// A device is connected now, or was until now.
-    pub(super) fn note(&self, device: &DeviceId) {
+impl LastSeen {
+    /// Notes that a device is connected now, or was until now.
+    pub(crate) fn note(&self, device: &DeviceId, now: Now) {
         if !device.is_ephemeral() {
-            lock(&self.devices).note(device.clone(), unix_ms_i64());
+            lock(&self.devices).note(device.clone(), now.store_ms());
         }
     }
 
-    /// A user shows themselves at this time, or did until then.
-    pub(super) fn note_user(&self, user: UserId, at_ms: i64) {
+    /// Notes that a user is visible at this time, or was until then.
+    pub(crate) fn note_user(&self, user: UserId, at_ms: i64) {
         lock(&self.users).note(user, at_ms);
     }
 
-    /// When a device was last connected, where that is not written down yet.
-    pub(super) fn of_device(&self, device: &DeviceId) -> Option<i64> {
+    /// When a device was last connected, if that is not written yet.
+    pub(crate) fn of_device(&self, device: &DeviceId) -> Option<i64> {
         lock(&self.devices).of(device)
     }
 
-    /// When a user was last seen, where that is not written down yet.
-    pub(super) fn of_user(&self, user: UserId) -> Option<i64> {
+    /// When a user was last seen, if that is not written yet.
+    pub(crate) fn of_user(&self, user: UserId) -> Option<i64> {
         lock(&self.users).of(&user)
     }
 }
@@ -71,13 +70,13 @@ impl<K: Ord + Clone> Times<K> {
     }
 
     fn begin_writing(&mut self) -> BTreeMap<K, i64> {
-        // Somebody may have begun to write them and been stopped.
+        // A task that began to write may have been stopped.
         self.wait_again();
         self.writing = std::mem::take(&mut self.waiting);
         self.writing.clone()
     }
 
-    /// What could not be written waits for the next time.
+    /// Times that could not be written wait for the next attempt.
     fn end_writing(&mut self, written: bool) {
         if written {
             self.writing.clear();
@@ -96,20 +95,20 @@ fn lock<K>(times: &Mutex<Times<K>>) -> MutexGuard<'_, Times<K>> {
     times.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Router {
-    /// Writes down when devices were last connected, and users last seen.
-    pub(crate) async fn write_seen(&self) {
-        let seen: Vec<_> = lock(&self.seen.devices).begin_writing().into_iter().collect();
+impl Accounts {
+    /// Writes when devices were last connected and users last seen.
+    pub(crate) async fn write_last_seen(&self) {
+        let seen: Vec<_> = lock(&self.last_seen.devices).begin_writing().into_iter().collect();
         let written = self.store.set_last_seen(&seen).await;
-        lock(&self.seen.devices).end_writing(written.is_ok());
+        lock(&self.last_seen.devices).end_writing(written.is_ok());
         if let Err(error) = written {
-            tracing::warn!(%error, devices = seen.len(), "cannot write down when devices were last connected");
+            tracing::warn!(%error, devices = seen.len(), "cannot write when devices were last connected");
         }
-        let seen = lock(&self.seen.users).begin_writing();
+        let seen = lock(&self.last_seen.users).begin_writing();
         let written = self.store.set_sightings(&seen).await;
-        lock(&self.seen.users).end_writing(written.is_ok());
+        lock(&self.last_seen.users).end_writing(written.is_ok());
         if let Err(error) = written {
-            tracing::warn!(%error, users = seen.len(), "cannot write down when users were last seen");
+            tracing::warn!(%error, users = seen.len(), "cannot write when users were last seen");
         }
     }
 }
@@ -124,36 +123,38 @@ mod tests {
 
     #[test]
     fn a_user_is_known_from_here_until_they_are_written_down() {
-        let seen = Seen::default();
-        let (begin, end) =
-            (|| lock(&seen.users).begin_writing(), |written| lock(&seen.users).end_writing(written));
-        assert_eq!(seen.of_user(USER), None);
-        seen.note_user(USER, 7);
-        seen.note_user(USER, 5);
+        let last_seen = LastSeen::default();
+        let (begin, end) = (
+            || lock(&last_seen.users).begin_writing(),
+            |written| lock(&last_seen.users).end_writing(written),
+        );
+        assert_eq!(last_seen.of_user(USER), None);
+        last_seen.note_user(USER, 7);
+        last_seen.note_user(USER, 5);
         let at_ms = Some(7);
-        assert_eq!(seen.of_user(USER), at_ms);
+        assert_eq!(last_seen.of_user(USER), at_ms);
         assert_eq!(begin().len(), 1);
-        assert_eq!(seen.of_user(USER), at_ms, "while it is written");
+        assert_eq!(last_seen.of_user(USER), at_ms, "while it is written");
         end(false);
-        assert_eq!(seen.of_user(USER), at_ms, "it could not be written");
+        assert_eq!(last_seen.of_user(USER), at_ms, "it could not be written");
         begin();
         assert_eq!(begin().len(), 1, "the task that wrote it was stopped");
         end(true);
-        assert_eq!(seen.of_user(USER), None);
+        assert_eq!(last_seen.of_user(USER), None);
     }
 
     #[test]
     fn a_device_that_left_was_last_seen_at_no_time_until_that_was_written_down() {
-        let seen = Seen::default();
+        let last_seen = LastSeen::default();
         let phone = DeviceId::new("phone").unwrap();
-        assert_eq!(seen.of_device(&phone), None);
-        seen.note(&phone);
-        let first = seen.of_device(&phone);
-        assert!(first.is_some());
-        lock(&seen.devices).begin_writing();
-        assert_eq!(seen.of_device(&phone), first, "while it is written");
-        lock(&seen.devices).end_writing(true);
-        assert_eq!(seen.of_device(&phone), None);
+        assert_eq!(last_seen.of_device(&phone), None);
+        last_seen.note(&phone, Now { tick: 0, unix_ms: 7 });
+        let first = last_seen.of_device(&phone);
+        assert_eq!(first, Some(7));
+        lock(&last_seen.devices).begin_writing();
+        assert_eq!(last_seen.of_device(&phone), first, "while it is written");
+        lock(&last_seen.devices).end_writing(true);
+        assert_eq!(last_seen.of_device(&phone), None);
     }
 
     #[test]

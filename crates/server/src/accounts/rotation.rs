@@ -1,4 +1,4 @@
-//! Identities and their chains: read by everybody, linked, rotated and cancelled by their owners.
+//! Identities and their chains: everybody reads them; owners link, rotate and cancel.
 
 use aldis_auth::{Cancellation, Chain, ChainError, Link, Provisional, PublicKey, Rotation};
 use aldis_protocol::{
@@ -9,18 +9,19 @@ use aldis_protocol::{
     },
 };
 
-use super::{Caller, Denied, Router, accounts::ShownKey};
+use super::{Accounts, Caller, sign_in::ShownKey};
 use crate::{
-    clock::{Now, unix_ms_i64},
+    clock::Now,
+    refusal::{Denied, PROVISIONAL},
     store::{self, ChainChange, IdentityLink, Notice},
 };
 
-/// Why a chain takes no statement, or a caller may not make one.
+/// Why a statement is not added to a chain.
 #[derive(Debug)]
 pub(crate) enum NotAccepted {
-    /// The caller may not.
+    /// The caller may not make it.
     Denied(Denied),
-    /// The chain says no.
+    /// The chain does not accept it.
     Chain(ChainError),
 }
 
@@ -34,11 +35,6 @@ const KEY_IN_USE: Denied =
 const TOO_MANY_ROTATIONS: Denied =
     Denied::new(ErrorCode::RateLimited, "an identity has three rotations a day; try again tomorrow");
 const REPLACED: Denied = Denied::new(ErrorCode::Revoked, "another key has replaced this one");
-pub(super) const PROVISIONAL: Denied = Denied::new(
-    ErrorCode::Forbidden,
-    "the identity's key was rotated less than 72 hours ago and can still be cancelled; this has to wait",
-);
-
 impl From<Denied> for NotAccepted {
     fn from(denied: Denied) -> Self {
         Self::Denied(denied)
@@ -57,8 +53,8 @@ impl From<ChainError> for NotAccepted {
     }
 }
 
-impl Router {
-    /// An identity in short.
+impl Accounts {
+    /// A summary of an identity.
     pub(crate) async fn identity(
         &self,
         fingerprint: Fingerprint,
@@ -78,13 +74,13 @@ impl Router {
         })
     }
 
-    /// The chain of an identity, with all that verifies it.
+    /// The chain of an identity, with everything that is needed to verify it.
     pub(crate) async fn chain(&self, fingerprint: Fingerprint, now: Now) -> Result<ChainResponse, Denied> {
         let (_, chain) = self.identity_and_chain(fingerprint).await?;
         Ok(chain.to_response(now.unix_ms))
     }
 
-    /// Gives the caller's account its identity.
+    /// Links an identity to the caller's account.
     pub(crate) async fn link(
         &self,
         caller: &Caller,
@@ -101,11 +97,11 @@ impl Router {
             signature: &request.signature,
         };
         let key = self.prove_key(&shown, audience, now).await?;
-        match self.store.link_identity(&credential, key.as_bytes(), unix_ms_i64()).await? {
+        match self.store.link_identity(&credential, key.as_bytes(), now.store_ms()).await? {
             IdentityLink::Linked => {
                 let fingerprint = key.fingerprint();
                 let linked = Notice::of_identity(AlertKind::IdentityLinked, fingerprint, None);
-                self.tell_written(caller.user, &linked).await;
+                self.notices.tell_written(caller.user, &linked, now).await;
                 Ok(LinkResponse { fingerprint })
             }
             IdentityLink::HasIdentity => Err(HAS_IDENTITY),
@@ -113,7 +109,7 @@ impl Router {
         }
     }
 
-    /// Hands the caller's identity over to a new key. The second value says whether that is new.
+    /// Rotates the key of the caller's identity. The second value says whether the rotation is new.
     pub(crate) async fn rotate(
         &self,
         caller: &Caller,
@@ -124,36 +120,37 @@ impl Router {
         let rotation = Rotation::try_from(request).map_err(ChainError::from)?;
         self.store.fingerprint_of(caller.user).await?.ok_or(NO_IDENTITY)?;
         let a_day = self.settings.rotations_a_day;
-        let rotated = self.store.rotate(&credential, rotation, a_day, unix_ms_i64());
+        let rotated = self.store.rotate(&credential, rotation, a_day, now.store_ms());
         let (link, is_new) = accepted(rotated.await?)?;
         let head = ChainHead { sequence: request.sequence, hash: link.hash() };
         if is_new {
-            self.chain_changed(caller.user).await;
+            self.chain_changed(caller.user, now).await;
         }
         let cancellation_deadline = timestamp(link.cancellation_deadline_ms().unwrap_or_default());
         let ChainHead { sequence, hash } = head;
         Ok((PendingRotation { sequence, hash, cancellation_deadline }, is_new))
     }
 
-    /// Takes a rotation back, by the key that it replaced.
+    /// Cancels a rotation, with a statement of the key that it replaced.
     pub(crate) async fn cancel_rotation(
         &self,
         request: &CancelRequest,
+        now: Now,
     ) -> Result<CancelResponse, NotAccepted> {
         let cancellation = Cancellation::try_from(request).map_err(ChainError::from)?;
         let identity =
             self.store.identity_of_fingerprint(request.fingerprint).await?.ok_or(UNKNOWN_IDENTITY)?;
-        let cancelled = self.store.cancel_rotation(identity.user_id, &cancellation, unix_ms_i64());
+        let cancelled = self.store.cancel_rotation(identity.user_id, &cancellation, now.store_ms());
         let (link, is_new) = accepted(cancelled.await?)?;
         let head = ChainHead { sequence: request.sequence, hash: link.hash() };
         if is_new {
-            self.chain_changed(identity.user_id).await;
+            self.chain_changed(identity.user_id, now).await;
         }
         let active_key = *cancellation.signer_key.as_bytes();
         Ok(CancelResponse { sequence: head.sequence, hash: head.hash, active_key })
     }
 
-    /// Refuses what a thief of the key could do for good, while its owner can still cancel the rotation.
+    /// Refuses lasting changes while a rotation can still be cancelled: a thief of the key may have made it.
     pub(super) async fn forbid_while_provisional(&self, caller: &Caller, now: Now) -> Result<(), Denied> {
         let chain = self.store.chain_of(caller.user).await?;
         match chain.and_then(|chain| chain.state(now.unix_ms).provisional) {
@@ -162,20 +159,22 @@ impl Router {
         }
     }
 
-    /// Refuses a key that another has replaced.
-    pub(super) async fn refuse_replaced(&self, key: &PublicKey) -> Result<(), Denied> {
+    /// Refuses a key that another key has replaced.
+    pub(super) async fn refuse_replaced(&self, key: &PublicKey, now: Now) -> Result<(), Denied> {
         match self.store.identity_that_claimed(key.as_bytes()).await? {
             Some(identity) if identity.active_key != *key.as_bytes() => {
-                Err(self.replaced(&identity, key).await)
+                Err(self.replaced(&identity, key, now).await)
             }
             _ => Ok(()),
         }
     }
 
-    /// How a key is refused that another has replaced, with the rotation that it can still cancel.
-    pub(super) async fn replaced(&self, identity: &store::Identity, key: &PublicKey) -> Denied {
+    /// The refusal of a key that another key has replaced, with the rotation that it can still cancel.
+    pub(super) async fn replaced(&self, identity: &store::Identity, key: &PublicKey, now: Now) -> Denied {
         match self.store.chain_of(identity.user_id).await {
-            Ok(chain) => Denied { rotation: chain.and_then(|chain| cancellable_by(&chain, key)), ..REPLACED },
+            Ok(chain) => {
+                Denied { rotation: chain.and_then(|chain| cancellable_by(&chain, key, now)), ..REPLACED }
+            }
             Err(error) => error.into(),
         }
     }
@@ -186,15 +185,15 @@ impl Router {
         Ok((identity, chain))
     }
 
-    /// After a rotation or a cancellation: all sessions of the user end. Their devices are told at their next connect: the
-    /// alert was written with the statement.
-    async fn chain_changed(&self, user: UserId) {
-        self.known.forget(user);
-        self.revoked().await;
+    /// Ends all sessions of a user after a rotation or a cancellation. The alert was stored with the statement, so the devices
+    /// are told at their next connect.
+    async fn chain_changed(&self, user: UserId, now: Now) {
+        self.cache.forget(user);
+        self.revoked(now).await;
     }
 }
 
-/// The statement that the chain has, and whether it is new there.
+/// The statement in the chain, and whether it is new.
 fn accepted(change: ChainChange) -> Result<(Link, bool), NotAccepted> {
     match change {
         ChainChange::Added(link) => Ok((link, true)),
@@ -205,8 +204,8 @@ fn accepted(change: ChainChange) -> Result<(Link, bool), NotAccepted> {
     }
 }
 
-fn cancellable_by(chain: &Chain, key: &PublicKey) -> Option<PendingRotation> {
-    let Provisional { rotation, until_ms, old_key } = chain.state(Now::read().unix_ms).provisional?;
+fn cancellable_by(chain: &Chain, key: &PublicKey, now: Now) -> Option<PendingRotation> {
+    let Provisional { rotation, until_ms, old_key } = chain.state(now.unix_ms).provisional?;
     (old_key == *key).then(|| PendingRotation {
         sequence: rotation.sequence,
         hash: rotation.hash,

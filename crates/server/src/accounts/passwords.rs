@@ -1,4 +1,4 @@
-//! Password hashing: off the async threads, a bounded few at a time, with a bounded queue before them.
+//! Password hashing: on blocking threads, a few at a time, behind a bounded queue.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -9,22 +9,25 @@ use aldis_auth::{HashKind, HashShares, KeyRing, PasswordHasher, SubKey, Verdict}
 use aldis_protocol::{ErrorCode, UserId};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
-use super::{Denied, Router};
+use super::Accounts;
 use crate::{
+    clock::Now,
     email,
+    limits::LoginPair,
     metrics::Metrics,
-    rate::{AddressKey, Limit, Placed, Places},
+    rate::{Limit, Placed, Places},
+    refusal::Denied,
     store::StoreError,
 };
 
-/// Callers that may wait or be served; the next is told to come back.
+/// How many callers may wait or be served. The next one is told to come back.
 const QUEUE: usize = 64;
-/// How long a caller waits for its turn.
+/// How long a caller waits for a free thread.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Hashes that one caller may have under way or waiting.
+/// How many hashes one caller may have running or waiting.
 const HASHES_PER_CALLER: usize = 2;
 
 const BUSY: Denied = Denied::new(ErrorCode::Overloaded, "too many sign-ins at once; try again in a moment");
@@ -34,18 +37,18 @@ const TOO_MANY: Denied = Denied {
     ..Denied::new(ErrorCode::RateLimited, "two passwords are being checked already; wait for their answers")
 };
 
-/// For whom a password is hashed.
+/// The caller for whom a password is hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum HashCaller {
     /// A signed-in user.
     User(UserId),
-    /// A typed address, as a digest, together with the caller's. Never the typed address alone, which strangers can name.
-    Login { address: AddressKey, typed: [u8; 32] },
+    /// Somebody who logs in or registers. Never their typed address alone, which strangers can name.
+    Login(LoginPair),
 }
 
-/// A caller's leave to have passwords hashed. It counts until the last hash is done, also where the caller has gone.
+/// Permits a caller to have passwords hashed. It counts until the last hash is done, even if the caller has gone.
 #[derive(Debug, Clone)]
-pub(super) struct Leave(#[expect(dead_code, reason = "it is held")] Arc<Placed<HashCaller>>);
+pub(super) struct HashPermit(#[expect(dead_code, reason = "it is held")] Arc<Placed<HashCaller>>);
 
 /// The hashing of one node.
 pub(super) struct Passwords {
@@ -58,7 +61,7 @@ pub(super) struct Passwords {
     decoys: Decoys,
 }
 
-/// What addresses without an account cost.
+/// Which kind of hash a sign-in with an unknown address costs.
 struct Decoys {
     key: SubKey,
     shares: Mutex<Arc<HashShares>>,
@@ -93,57 +96,72 @@ impl Passwords {
         self.hasher.check(password)
     }
 
-    /// Lets a caller have passwords hashed, unless two are under way.
-    pub(super) fn admit(&self, caller: HashCaller) -> Result<Leave, Denied> {
+    /// Admits a caller, unless it has two hashes under way.
+    pub(super) fn admit(&self, caller: HashCaller) -> Result<HashPermit, Denied> {
         let placed = self.callers.take(caller, 1, self.hashes_per_caller).ok_or_else(|| {
             self.metrics.limited(Limit::PasswordHashes);
             TOO_MANY
         })?;
-        Ok(Leave(Arc::new(placed)))
+        Ok(HashPermit(Arc::new(placed)))
     }
 
-    /// A new password's hash.
-    pub(super) async fn hash(&self, leave: &Leave, password: String) -> Result<String, Denied> {
+    /// Hashes a new password. Returns the hash and the time when it is done.
+    pub(super) async fn hash(
+        &self,
+        permit: &HashPermit,
+        password: String,
+        now: Now,
+    ) -> Result<(String, Now), Denied> {
         let hasher = self.hasher;
-        let hashed = self.work(leave, move || hasher.hash(&password, &mut rand::rng())).await?;
-        hashed.map_err(failed)
+        let (hashed, now) = self.work(permit, now, move || hasher.hash(&password, &mut rand::rng())).await?;
+        hashed.map(|hash| (hash, now)).map_err(failed)
     }
 
-    /// A fresh hash of a password whose old one verified.
-    pub(super) async fn rehash(&self, leave: &Leave, password: String) -> Result<String, Denied> {
+    /// Hashes a password anew whose old hash verified. Returns the hash and the time when it is done.
+    pub(super) async fn rehash(
+        &self,
+        permit: &HashPermit,
+        password: String,
+        now: Now,
+    ) -> Result<(String, Now), Denied> {
         let hasher = self.hasher;
-        let hashed = self.work(leave, move || hasher.rehash(&password, &mut rand::rng())).await?;
-        hashed.map_err(failed)
+        let (hashed, now) =
+            self.work(permit, now, move || hasher.rehash(&password, &mut rand::rng())).await?;
+        hashed.map(|hash| (hash, now)).map_err(failed)
     }
 
-    /// Whether a password is the stored one. Without a stored one it takes as long as some account's, and is not: which
-    /// kind of hash it costs depends on the address.
+    /// Compares a password with the stored hash. Returns the verdict and the time when it is done. Without a stored hash
+    /// the verdict is no, after a decoy hash: its kind depends on the address, so that it takes as long as for some account.
     pub(super) async fn verify(
         &self,
-        leave: &Leave,
+        permit: &HashPermit,
         password: String,
         stored: Option<String>,
         address: &str,
-    ) -> Result<Verdict, Denied> {
+        now: Now,
+    ) -> Result<(Verdict, Now), Denied> {
         let (hasher, decoy) = (self.hasher, self.decoys.of(address).unwrap_or(self.hasher.kind()));
-        self.work(leave, move || hasher.verify(&password, stored.as_deref(), decoy)).await
+        self.work(permit, now, move || hasher.verify(&password, stored.as_deref(), decoy)).await
     }
 
+    /// Runs work on a blocking thread, in its turn. It takes up to seconds, so it returns the time when it is done: a token
+    /// that follows must not be dated before it.
     async fn work<T: Send + 'static>(
         &self,
-        leave: &Leave,
+        permit: &HashPermit,
+        now: Now,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Denied> {
-        let leave = leave.clone();
+    ) -> Result<(T, Now), Denied> {
+        let (permit, start) = (permit.clone(), Instant::now());
         let _place = Arc::clone(&self.queue).try_acquire_owned().map_err(|_| BUSY)?;
         let turn = self.turn().await?;
         self.metrics.password_hashes.add();
-        tokio::task::spawn_blocking(move || {
-            let _held = (turn, leave);
+        let done = tokio::task::spawn_blocking(move || {
+            let _held = (turn, permit);
             work()
-        })
-        .await
-        .map_err(|_| FAILED)
+        });
+        let done = done.await.map_err(|_| FAILED)?;
+        Ok((done, now.after(start.elapsed())))
     }
 
     async fn turn(&self) -> Result<OwnedSemaphorePermit, Denied> {
@@ -154,8 +172,8 @@ impl Passwords {
     }
 }
 
-impl Router {
-    /// Counts the kinds of stored hashes anew, so that an address without an account costs what some account costs.
+impl Accounts {
+    /// Counts the kinds of stored hashes, so that an unknown address costs as much as some account does.
     pub(crate) async fn count_hash_kinds(&self) -> Result<(), StoreError> {
         let shares = Arc::new(HashShares::new(self.store.hash_kinds().await?));
         *self.passwords.decoys.shares.lock().unwrap_or_else(PoisonError::into_inner) = shares;
@@ -201,7 +219,7 @@ mod tests {
         assert!(held.iter().flat_map(|admitted| admitted.as_ref().err()).all(|denied| *denied == TOO_MANY));
         assert!(passwords.admit(user(2)).is_ok(), "others are admitted");
         let address = std::net::IpAddr::from([192, 0, 2, 1]).into();
-        assert!(passwords.admit(HashCaller::Login { address, typed: [1; 32] }).is_ok());
+        assert!(passwords.admit(HashCaller::Login(LoginPair::new(address, "a@b"))).is_ok());
         drop(held);
         assert!(passwords.admit(user(1)).is_ok());
     }
@@ -211,13 +229,14 @@ mod tests {
         let passwords = passwords();
         let (begun, has_begun) = sync_channel(1);
         let (finish, is_finished) = sync_channel::<()>(0);
-        let leave = passwords.admit(user(1)).unwrap();
-        let work = passwords.work(&leave, move || {
+        let permit = passwords.admit(user(1)).unwrap();
+        let now = Now { tick: 0, unix_ms: 0 };
+        let work = passwords.work(&permit, now, move || {
             begun.send(()).unwrap();
             let _ = is_finished.recv();
         });
         assert!(timeout(Duration::from_millis(1), work).await.is_err(), "the caller does not wait");
-        drop(leave);
+        drop(permit);
         has_begun.recv().unwrap();
         let second = passwords.admit(user(1)).unwrap();
         assert!(passwords.admit(user(1)).is_err(), "the hash is the first");

@@ -1,14 +1,13 @@
 //! The ends of rotations' windows, told to whoever is live.
 
 use aldis_auth::{CANCELLATION_WINDOW_MS, Rotation, SecretKey};
-use aldis_protocol::{Codec, DeviceId, UserId};
+use aldis_protocol::{DeviceId, UserId};
 use uuid::Uuid;
 
-use super::{Admission, Arc, Node, Outlet, new_session_id};
+use super::{Node, Outlet};
 use crate::{
-    clock::unix_ms_i64,
-    link::Item,
-    router::RotationEnds,
+    accounts::RotationEnds,
+    clock::{Now, unix_ms_i64},
     store::{Credential, LoginProof, NewDevice, NewFamily},
 };
 
@@ -16,7 +15,7 @@ const WINDOW: i64 = CANCELLATION_WINDOW_MS as i64;
 
 /// Somebody whose rotation was accepted so that its window ends at this time.
 async fn rotated(node: &Node, ends_at_ms: i64) -> UserId {
-    let store = &node.router.store;
+    let store = &node.accounts.store;
     let (user, key, new) = (UserId::new(Uuid::new_v4()), secret(), secret());
     let accepted_at_ms = ends_at_ms - WINDOW;
     let first_key = *key.public_key().as_bytes();
@@ -32,6 +31,10 @@ async fn rotated(node: &Node, ends_at_ms: i64) -> UserId {
     user
 }
 
+fn at(now_ms: i64) -> Now {
+    Now { unix_ms: now_ms.unsigned_abs(), ..Now::read() }
+}
+
 fn secret() -> SecretKey {
     SecretKey::generate(&mut rand::rng())
 }
@@ -45,7 +48,7 @@ async fn device(node: &Node, user_id: UserId, name: &str) -> DeviceId {
         created_at_ms: 0,
         signature: None,
     };
-    node.router
+    node.accounts
         .store
         .register_device(&Credential::session(user_id), &device, unix_ms_i64() - WINDOW)
         .await
@@ -53,19 +56,9 @@ async fn device(node: &Node, user_id: UserId, name: &str) -> DeviceId {
     device_id
 }
 
-fn session_on(node: &Node, user: UserId, device: &DeviceId) -> Arc<Outlet> {
-    let outlet = Arc::new(Outlet::new(new_session_id(), user, device.clone(), None, None, Codec::Json));
-    assert_eq!(node.router.attach(&outlet, 0), Admission::Admitted);
-    outlet
-}
-
 /// What waits for the session that is about a rotation's end. It is over then.
 fn told(node: &Node, outlet: &Outlet) -> usize {
-    let is_told = |item: &Item| match item {
-        Item::Frame(frame) => str::from_utf8(&frame.bytes).unwrap().contains("rotation_final"),
-        Item::Reply(..) => false,
-    };
-    node.router.detach(outlet).items.iter().filter(|item| is_told(item)).count()
+    node.ends(outlet).iter().filter(|frame| frame.contains("rotation_final")).count()
 }
 
 #[tokio::test]
@@ -74,21 +67,21 @@ async fn whoever_is_live_is_told_once_at_the_end() {
     let end_ms = unix_ms_i64();
     let (user, stranger) = (rotated(&node, end_ms).await, rotated(&node, end_ms + 2).await);
     let (phone, laptop) = (device(&node, user, "phone").await, device(&node, user, "laptop").await);
-    let sessions = [session_on(&node, user, &phone), node.session(user)];
-    let not_yet = node.session(stranger);
-    let mut ends = RotationEnds::after(end_ms - 1);
+    let sessions = [node.session(user, Some(&phone), None), node.session(user, None, None)];
+    let not_yet = node.session(stranger, None, None);
+    let mut ends = RotationEnds::after(at(end_ms - 1));
     for now_ms in [end_ms - 1, end_ms, end_ms + 1] {
-        node.router.tell_rotation_ends(&mut ends, now_ms).await.unwrap();
+        node.accounts.tell_rotation_ends(&mut ends, at(now_ms)).await.unwrap();
     }
     for session in &sessions {
         assert_eq!(told(&node, session), 1);
     }
     assert_eq!(told(&node, &not_yet), 0);
-    let away = session_on(&node, user, &laptop);
-    node.router.tell_waiting(&away).await;
+    let away = node.session(user, Some(&laptop), None);
+    node.accounts.notices.tell_waiting(&away, Now::read()).await;
     assert_eq!(told(&node, &away), 1, "at its next connect");
-    let again = session_on(&node, user, &phone);
-    node.router.tell_waiting(&again).await;
+    let again = node.session(user, Some(&phone), None);
+    node.accounts.notices.tell_waiting(&again, Now::read()).await;
     assert_eq!(told(&node, &again), 0, "once");
 }
 
@@ -98,18 +91,19 @@ async fn whoever_is_between_two_sockets_is_told_on_the_next() {
     let end_ms = unix_ms_i64();
     let user = rotated(&node, end_ms).await;
     let (back, gone) = (device(&node, user, "back").await, device(&node, user, "gone").await);
-    let (comes_back, ends_away) = (session_on(&node, user, &back), session_on(&node, user, &gone));
+    let (comes_back, ends_away) =
+        (node.session(user, Some(&back), None), node.session(user, Some(&gone), None));
     for outlet in [&comes_back, &ends_away] {
         outlet.set_detached(true);
     }
-    let mut ends = RotationEnds::after(end_ms - 1);
-    node.router.tell_rotation_ends(&mut ends, end_ms).await.unwrap();
+    let mut ends = RotationEnds::after(at(end_ms - 1));
+    node.accounts.tell_rotation_ends(&mut ends, at(end_ms)).await.unwrap();
     comes_back.set_detached(false);
     assert_eq!(told(&node, &ends_away), 0);
-    node.router.tell_rotation_ends(&mut ends, end_ms + 1).await.unwrap();
-    node.router.tell_rotation_ends(&mut ends, end_ms + 2).await.unwrap();
+    node.accounts.tell_rotation_ends(&mut ends, at(end_ms + 1)).await.unwrap();
+    node.accounts.tell_rotation_ends(&mut ends, at(end_ms + 2)).await.unwrap();
     assert_eq!(told(&node, &comes_back), 1);
-    let anew = session_on(&node, user, &gone);
-    node.router.tell_waiting(&anew).await;
+    let anew = node.session(user, Some(&gone), None);
+    node.accounts.notices.tell_waiting(&anew, Now::read()).await;
     assert_eq!(told(&node, &anew), 1, "it waits for its next connect");
 }

@@ -1,4 +1,4 @@
-//! The second factor: enrolled and removed over HTTP, asked for at every sign-in that it guards.
+//! The second factor: enrolled and removed over HTTP, required at each sign-in.
 
 use std::iter;
 
@@ -9,19 +9,20 @@ use aldis_protocol::{AlertKind, ErrorCode, Secret, UserId, api::TotpEnrollment};
 use rand::RngExt;
 use zeroize::Zeroizing;
 
-use super::{Caller, Denied, Router};
+use super::{Accounts, Caller};
 use crate::{
-    clock::{Now, unix_ms_i64},
+    clock::Now,
+    refusal::{Denied, FACTOR_REQUIRED},
     store::{Credential, Evidence, FactorChange, FactorCheck, Notice},
 };
 
-/// What second factors are sealed and recognised with.
+/// The keys that seal TOTP secrets and hash recovery codes.
 pub(super) struct SecondFactors {
     sealer: Sealer,
     recovery_keys: SubKeyRing,
 }
 
-/// A second factor that somebody has to show before he gets anything, and what he has shown.
+/// A second factor that a user still has to show, and the code that they sent.
 #[must_use = "nobody is signed in before it is settled"]
 #[derive(Debug)]
 pub(crate) struct FactorDue {
@@ -33,15 +34,13 @@ const PURPOSE: &str = "totp";
 
 const TOTP_CHANGED: Notice = Notice::of_account(AlertKind::TotpChanged);
 
-pub(super) const FACTOR_REQUIRED: Denied =
-    Denied::new(ErrorCode::TotpRequired, "this account has a second factor; add `totp_code`");
 const MALFORMED: Denied = Denied::new(
     ErrorCode::BadRequest,
     "`totp_code` (or `code`) is six digits as the app shows them, or a recovery code",
 );
 const INVALID: Denied =
     Denied::new(ErrorCode::InvalidTotp, "the code is wrong or was used before; wait for the app's next one");
-/// The wait until the oldest wrong code counts no more, at the most.
+/// `retry_after` is the longest time until the oldest wrong code no longer counts.
 const LOCKED: Denied = Denied {
     retry_after: Some(15 * 60),
     ..Denied::new(ErrorCode::RateLimited, "too many wrong codes; try again in fifteen minutes")
@@ -51,7 +50,7 @@ const IN_FORCE: Denied =
 const NOT_ENROLLED: Denied = Denied::new(ErrorCode::NotFound, "there is no second factor; enroll one first");
 const FAILED: Denied = Denied::new(ErrorCode::Internal, "the server failed");
 
-/// The second factor that somebody shows when they sign in; an empty code is none.
+/// Parses the code that a user sent with a sign-in. An empty code is none.
 pub(crate) fn shown_factor(code: Option<&Secret<'_>>) -> Result<Option<SecondFactor>, Denied> {
     let code = code.map(Secret::expose).filter(|code| !code.trim().is_empty());
     code.map(parse).transpose()
@@ -61,8 +60,8 @@ fn parse(code: &str) -> Result<SecondFactor, Denied> {
     SecondFactor::parse(code).map_err(|_| MALFORMED)
 }
 
-impl Router {
-    /// Gives the caller a new secret and recovery codes, in force once a first code was verified.
+impl Accounts {
+    /// Gives the caller a new secret and recovery codes. They are in force once a first code is verified.
     pub(crate) async fn enroll_totp(&self, caller: &Caller, now: Now) -> Result<TotpEnrollment, Denied> {
         self.forbid_while_provisional(caller, now).await?;
         let credential = caller.step_up(now)?;
@@ -72,7 +71,7 @@ impl Router {
             iter::repeat_with(|| RecoveryCode::generate(&mut rand::rng())).take(RECOVERY_CODES).collect();
         let hashes: Vec<_> = codes.iter().map(|code| self.factors.hash(code, caller.user)).collect();
         let sealed = self.factors.seal(&secret, caller.user)?;
-        if !self.store.enroll_totp(&credential, &sealed, &hashes, unix_ms_i64()).await? {
+        if !self.store.enroll_totp(&credential, &sealed, &hashes, now.store_ms()).await? {
             return Err(IN_FORCE);
         }
         Ok(TotpEnrollment {
@@ -83,34 +82,33 @@ impl Router {
         })
     }
 
-    /// Takes a code of the app, and puts the caller's factor in force if it is not yet.
+    /// Verifies a code of the app, and puts the caller's factor in force if it is not yet.
     pub(crate) async fn verify_totp(&self, caller: &Caller, code: &str, now: Now) -> Result<(), Denied> {
         self.forbid_while_provisional(caller, now).await?;
         let credential = caller.step_up(now)?;
-        // A recovery code does not show that the app has the secret.
+        // A recovery code does not prove that the app has the secret.
         let shown = Some(parse(code)?).filter(|shown| matches!(shown, SecondFactor::Totp(_)));
         let was_in_force = self.store.has_second_factor(caller.user).await?;
         self.change_factor(&credential, FactorChange::Confirmation, shown, now).await?;
-        self.known.forget(caller.user);
+        self.cache.forget(caller.user);
         if !was_in_force {
-            self.notify(caller.user, TOTP_CHANGED, &[]).await;
+            self.notices.notify(caller.user, TOTP_CHANGED, &[], now).await;
         }
         Ok(())
     }
 
-    /// Removes the caller's factor for a code of the app or a recovery code.
+    /// Removes the caller's factor. This needs a code of the app or a recovery code.
     pub(crate) async fn remove_totp(&self, caller: &Caller, code: &str, now: Now) -> Result<(), Denied> {
         self.forbid_while_provisional(caller, now).await?;
         let credential = caller.step_up(now)?;
         let shown = Some(parse(code)?);
         self.change_factor(&credential, FactorChange::Removal, shown, now).await?;
-        self.known.forget(caller.user);
-        self.notify(caller.user, TOTP_CHANGED, &[]).await;
+        self.cache.forget(caller.user);
+        self.notices.notify(caller.user, TOTP_CHANGED, &[], now).await;
         Ok(())
     }
 
-    /// Takes the second factor that was due. Says whether it was shown: it may have been removed since it was found to be
-    /// due.
+    /// Checks the second factor that was due. Returns whether it was shown: it may have been removed meanwhile.
     pub(crate) async fn settle(&self, due: FactorDue, now: Now) -> Result<bool, Denied> {
         let Some(shown) = due.shown else {
             self.refuse_without_code(due.user).await?;
@@ -123,12 +121,12 @@ impl Router {
         }
     }
 
-    /// Nobody is refused by memory alone: his factor may have been taken away on another node a moment ago.
+    /// Asks the store before it refuses: the cache may not know yet that another node removed the factor.
     async fn refuse_without_code(&self, user: UserId) -> Result<(), Denied> {
         if self.store.has_second_factor(user).await? { Err(FACTOR_REQUIRED) } else { Ok(()) }
     }
 
-    /// What is due from somebody who signs in and has shown this code, if he has a second factor.
+    /// The second factor that is due from a user who signs in with this code, if they have one.
     pub(super) async fn factor_due(
         &self,
         user: UserId,
@@ -139,8 +137,7 @@ impl Router {
         Ok(enrolled.then_some(FactorDue { user, shown }))
     }
 
-    /// Asks somebody who signs in over HTTP for their second factor, if they have one by now. Says whether they have
-    /// shown it.
+    /// Requires the second factor of a user who signs in over HTTP, if they have one. Returns whether they showed it.
     pub(super) async fn require_factor(
         &self,
         user: UserId,
@@ -155,7 +152,7 @@ impl Router {
 
     async fn use_factor(&self, user: UserId, shown: Option<SecondFactor>, now: Now) -> Result<(), Denied> {
         let judge = |sealed: &[u8]| self.factors.judge_shown(shown, user, sealed, now);
-        outcome(self.store.check_second_factor(user, unix_ms_i64(), judge).await?)
+        outcome(self.store.check_second_factor(user, now.store_ms(), judge).await?)
     }
 
     async fn change_factor(
@@ -166,7 +163,7 @@ impl Router {
         now: Now,
     ) -> Result<(), Denied> {
         let judge = |sealed: &[u8]| self.factors.judge_shown(shown, credential.user, sealed, now);
-        outcome(self.store.change_second_factor(credential, change, unix_ms_i64(), judge).await?)
+        outcome(self.store.change_second_factor(credential, change, now.store_ms(), judge).await?)
     }
 
     async fn account_name(&self, user: UserId) -> Result<String, Denied> {
@@ -194,7 +191,7 @@ impl SecondFactors {
         self.sealer.seal(&mut rand::rng(), sealed_for(user), secret.as_bytes()).map_err(|_| FAILED)
     }
 
-    /// None is wrong.
+    /// Judges a code; no code is wrong.
     fn judge_shown(&self, shown: Option<SecondFactor>, user: UserId, sealed: &[u8], now: Now) -> Evidence {
         shown.map_or(Evidence::Wrong, |shown| self.judge(&shown, user, sealed, now))
     }
@@ -210,7 +207,7 @@ impl SecondFactors {
         }
     }
 
-    /// The step of a code, and the secret as it is to be kept: sealed anew where an older key sealed it.
+    /// The time step of a code, and the secret as it is to be stored: sealed anew if an older key sealed it.
     fn step_of(&self, code: &TotpCode, user: UserId, sealed: &[u8], now: Now) -> Option<(i64, Vec<u8>)> {
         let secret = self.open(user, sealed)?;
         let step = i64::try_from(secret.check(code, now.unix_ms)?).ok()?;

@@ -1,9 +1,12 @@
-//! The blobs of identities: published by their owners, read by everybody who knows the fingerprint.
+//! The blobs of identities: owners publish them, and whoever knows the fingerprint reads them.
 
 use aldis_protocol::{ErrorCode, Fingerprint, Hash};
 
-use super::{Caller, Denied, Router, rotation::NO_IDENTITY};
-use crate::store::{BlobPublication, Precondition};
+use super::{Accounts, Caller, rotation::NO_IDENTITY};
+use crate::{
+    refusal::Denied,
+    store::{BlobPublication, Precondition},
+};
 
 const NO_BLOB: Denied = Denied::new(ErrorCode::NotFound, "there is no such blob");
 const PRECONDITION_REQUIRED: Denied = Denied::new(
@@ -13,7 +16,7 @@ const PRECONDITION_REQUIRED: Denied = Denied::new(
 const PRECONDITION_FAILED: Denied =
     Denied::new(ErrorCode::PreconditionFailed, "the blob is not the one that you saw; read it again");
 
-impl Router {
+impl Accounts {
     /// Publishes the blob of the caller's identity, and returns its hash.
     pub(crate) async fn publish_blob(
         &self,

@@ -1,66 +1,67 @@
-//! What this node remembers of accounts, so that a connect of somebody who was here lately costs no query.
+//! A cache of accounts, so that a connect of a recent user costs no query.
 //!
-//! Whatever makes one of these facts untrue is written down as a revocation or as a change of the account, in the same
-//! transaction. Each node reads both every second and forgets the account; where it could not read for two seconds, it
-//! asks as if it remembered nothing.
+//! Whatever makes a cached fact untrue is written as a revocation or as a change of the account, in the same transaction.
+//! Each node reads both every second and drops the account from its cache. A node that could not read for two seconds
+//! uses no cached fact.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use aldis_protocol::{DeviceId, Fingerprint, UserId};
 use dashmap::DashMap;
 
-use super::{Denied, Router, identity::ACCOUNT_DELETED, tokens::INVALID_TOKEN};
+use super::{Accounts, tokens::INVALID_TOKEN};
 use crate::{
     clock::Now,
+    refusal::{ACCOUNT_DELETED, Denied},
     store::{AccountState, DeviceOwner, Identity, StoreError},
 };
 
-/// Accounts, and devices of all of them, that are remembered at most, some 20 MB; then all are forgotten, and each costs
-/// its queries again.
+/// How many accounts, devices and keys are cached, some 20 MB. A full cache is cleared, and each account costs its queries
+/// again.
 const LIMIT: usize = 65_536;
 
-/// Devices that are remembered of one account: as many as it may have.
+/// Cached devices of one account: as many as it may have.
 const DEVICES: usize = 20;
 
-/// How long ago the reading of revocations and changes may have begun for facts to be told: what another node changes
-/// counts here after that time at the latest.
+/// How long cached facts may be used after a reading of revocations and changes began. What another node changes takes
+/// effect here within this time.
 const FRESH_MS: u64 = 2_000;
 
-/// The facts that a connect asks for.
+/// The facts that a connect needs.
 #[derive(Debug, Default)]
-pub(super) struct KnownAccounts {
+pub(super) struct AccountCache {
     accounts: DashMap<UserId, Account>,
-    /// In whose account to look for a device. What it is, only the account says.
+    /// The account in which to look for a device. Only the account says what the device is.
     by_device: DashMap<DeviceId, UserId>,
-    /// In whose account to look for an identity's key.
+    /// The account in which to look for an identity's key.
     by_key: DashMap<[u8; 32], UserId>,
-    /// How often something was forgotten: what was read before must not be remembered after.
+    /// How often something was dropped. A fact that was read before a drop must not be cached after it.
     forgotten: AtomicU64,
     /// The number of the last change that was read.
     last_change: AtomicI64,
-    /// Until which tick facts may be told.
+    /// The tick until which facts may be used.
     fresh_until: AtomicU64,
 }
 
-/// The state of things when a read began.
+/// The state of the cache when a read of the store began.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Read {
     forgotten: u64,
 }
 
-/// What was asked about an account, and the answers.
+/// What is cached of an account.
 #[derive(Debug, Default)]
 struct Account {
-    /// Most have none; so it is boxed.
-    identity: Option<Option<Box<KnownIdentity>>>,
+    /// Boxed, because most accounts have none.
+    identity: Option<Option<Box<CachedIdentity>>>,
     second_factor: Option<bool>,
     devices: Vec<Device>,
 }
 
 #[derive(Debug)]
-struct KnownIdentity {
+struct CachedIdentity {
     fingerprint: Fingerprint,
-    /// The key that proves it, where that was asked.
+    /// The key that proves it, if that was looked up.
     active_key: Option<[u8; 32]>,
 }
 
@@ -73,40 +74,40 @@ struct Device {
     nothing_waits_until_ms: u64,
 }
 
-impl KnownAccounts {
-    /// An account is no longer what it was, or something waits for its devices.
+impl AccountCache {
+    /// Drops an account: it changed, or a notice waits for its devices.
     pub(super) fn forget(&self, user: UserId) {
         self.forgotten.fetch_add(1, Ordering::SeqCst);
         self.remove(user);
     }
 
-    /// Before facts are read that are to be remembered.
+    /// Call this before reading facts from the store that are to be cached.
     pub(super) fn begin_read(&self) -> Read {
         Read { forgotten: self.forgotten.load(Ordering::SeqCst) }
     }
 
-    /// Up to which number changes were read.
+    /// The number of the last change that was read.
     pub(super) fn last_change(&self) -> i64 {
         self.last_change.load(Ordering::SeqCst)
     }
 
-    /// Changes were read up to this number, and carried out.
+    /// Notes that changes were read up to this number, and carried out.
     pub(super) fn read_up_to(&self, number: i64) {
         self.last_change.fetch_max(number, Ordering::SeqCst);
     }
 
-    /// Everything was read and carried out that was committed when `began`.
+    /// Notes that everything committed by `began` was read and carried out.
     pub(super) fn is_current_since(&self, began: Now) {
         self.fresh_until.fetch_max(began.tick.saturating_add(FRESH_MS), Ordering::SeqCst);
     }
 
-    /// Whether it is known that no notice waits for a device.
+    /// Whether the cache knows that no notice waits for a device.
     pub(super) fn nothing_waits(&self, user: UserId, id: &DeviceId, now: Now) -> bool {
         let until_ms = |account: &Account| account.device(id).map(|device| device.nothing_waits_until_ms);
         self.account(user, now, until_ms).is_some_and(|until_ms| now.unix_ms < until_ms)
     }
 
-    /// All that waited for a device was taken; the next comes to wait at `until_ms` at the latest.
+    /// Notes that no notice waits for a device until `until_ms`.
     pub(super) fn remember_that_nothing_waits(&self, user: UserId, id: &DeviceId, until_ms: u64, read: Read) {
         self.remember(user, read, |account| {
             if let Some(device) = account.device_mut(id) {
@@ -115,8 +116,8 @@ impl KnownAccounts {
         });
     }
 
-    /// Whether there is such an account. What was read of it was true, and its deletion is a revocation: so this may be
-    /// told while the database is away.
+    /// Whether there is such an account. This may be used while the database is away: the deletion of an account is a
+    /// revocation, which drops it.
     fn includes(&self, user: UserId) -> bool {
         self.accounts.contains_key(&user)
     }
@@ -157,7 +158,7 @@ impl KnownAccounts {
 
     fn remember_fingerprint(&self, user: UserId, fingerprint: Option<Fingerprint>, read: Read) {
         self.remember(user, read, |account| {
-            let identity = |fingerprint| Box::new(KnownIdentity { fingerprint, active_key: None });
+            let identity = |fingerprint| Box::new(CachedIdentity { fingerprint, active_key: None });
             account.identity.get_or_insert_with(|| fingerprint.map(identity));
         });
     }
@@ -169,7 +170,7 @@ impl KnownAccounts {
         self.by_key.insert(identity.active_key, identity.user_id);
         self.remember(identity.user_id, read, |account| {
             let Identity { fingerprint, active_key, .. } = *identity;
-            let known = KnownIdentity { fingerprint, active_key: Some(active_key) };
+            let known = CachedIdentity { fingerprint, active_key: Some(active_key) };
             account.identity = Some(Some(Box::new(known)));
         });
     }
@@ -179,7 +180,7 @@ impl KnownAccounts {
             self.clear();
         }
         fact(&mut self.accounts.entry(user).or_default());
-        // Whoever forgets counts first and removes then: of the two, one comes after the other's insertion.
+        // A drop first counts and then removes. So either it is seen here, or its removal comes after this insertion.
         if self.forgotten.load(Ordering::SeqCst) != read.forgotten {
             self.remove(user);
         }
@@ -218,7 +219,7 @@ impl Account {
         if let Some(device) = self.device_mut(id) {
             device.pubkey = pubkey;
         } else if self.devices.len() < DEVICES {
-            // Accounts have few devices each, and there are many accounts.
+            // There are many accounts with few devices each.
             self.devices.reserve_exact(1);
             self.devices.push(Device { id: id.clone(), pubkey, nothing_waits_until_ms: 0 });
         }
@@ -229,25 +230,25 @@ impl Account {
     }
 }
 
-impl Router {
-    /// Refuses a user of a genuine token who has no account: another server may have the same key.
+impl Accounts {
+    /// Refuses the user of a genuine token who has no account: another server may have the same key.
     pub(crate) async fn require_account(&self, user: UserId) -> Result<(), Denied> {
-        if self.known.includes(user) { Ok(()) } else { self.read_fingerprint_of(user).await.map(drop) }
+        if self.cache.includes(user) { Ok(()) } else { self.read_fingerprint_of(user).await.map(drop) }
     }
 
-    /// The fingerprint of a user who has an identity. Refuses one who has no account.
+    /// The fingerprint of a user, if they have an identity. Refuses a user without an account.
     pub(super) async fn fingerprint_of(&self, user: UserId, now: Now) -> Result<Option<Fingerprint>, Denied> {
-        match self.known.fingerprint_of(user, now) {
+        match self.cache.fingerprint_of(user, now) {
             Some(known) => Ok(known),
             None => self.read_fingerprint_of(user).await,
         }
     }
 
     async fn read_fingerprint_of(&self, user: UserId) -> Result<Option<Fingerprint>, Denied> {
-        let read = self.known.begin_read();
+        let read = self.cache.begin_read();
         match self.store.account_state(user).await? {
             AccountState::Exists { fingerprint } => {
-                self.known.remember_fingerprint(user, fingerprint, read);
+                self.cache.remember_fingerprint(user, fingerprint, read);
                 Ok(fingerprint)
             }
             AccountState::Deleted => Err(ACCOUNT_DELETED),
@@ -257,12 +258,12 @@ impl Router {
 
     /// Whether a user has a second factor in force.
     pub(super) async fn has_second_factor(&self, user: UserId, now: Now) -> Result<bool, StoreError> {
-        if let Some(known) = self.known.has_second_factor(user, now) {
+        if let Some(known) = self.cache.has_second_factor(user, now) {
             return Ok(known);
         }
-        let read = self.known.begin_read();
+        let read = self.cache.begin_read();
         let enrolled = self.store.has_second_factor(user).await?;
-        self.known.remember(user, read, |account| account.second_factor = Some(enrolled));
+        self.cache.remember(user, read, |account| account.second_factor = Some(enrolled));
         Ok(enrolled)
     }
 
@@ -272,30 +273,30 @@ impl Router {
         key: &[u8; 32],
         now: Now,
     ) -> Result<Option<Identity>, StoreError> {
-        if let Some(known) = self.known.identity(key, now) {
+        if let Some(known) = self.cache.identity(key, now) {
             return Ok(Some(known));
         }
-        let read = self.known.begin_read();
+        let read = self.cache.begin_read();
         let identity = self.store.find_identity(key).await?;
         if let Some(identity) = &identity {
-            self.known.remember_identity(identity, read);
+            self.cache.remember_identity(identity, read);
         }
         Ok(identity)
     }
 
-    /// Whose a device is, removed or not.
+    /// The owner of a device, removed or not.
     pub(super) async fn find_device(
         &self,
         device: &DeviceId,
         now: Now,
     ) -> Result<Option<DeviceOwner>, StoreError> {
-        if let Some(known) = self.known.device(device, now) {
+        if let Some(known) = self.cache.device(device, now) {
             return Ok(Some(known));
         }
-        let read = self.known.begin_read();
+        let read = self.cache.begin_read();
         let owner = self.store.find_device(device).await?;
         if let Some(owner) = owner {
-            self.known.remember_device(device, owner, read);
+            self.cache.remember_device(device, owner, read);
         }
         Ok(owner)
     }

@@ -13,9 +13,10 @@ use uuid::Uuid;
 mod columns;
 
 use self::columns::Columns;
-use super::{AccountsError, Source, print};
+use super::{AccountsError, print};
 use crate::{
     clock::unix_ms_i64,
+    config::Source,
     email,
     store::{ImportedAccount, Store},
 };

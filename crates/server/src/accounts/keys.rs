@@ -1,4 +1,4 @@
-//! The keys that others encrypt to and verify with: published by their owner, shown to whoever is signed in.
+//! The keys that others encrypt to and verify with: owners publish them, signed-in users read them.
 
 use aldis_auth::{EncryptionKey, MAX_CLOCK_SKEW_MS, PublicKey};
 use aldis_protocol::{
@@ -7,9 +7,10 @@ use aldis_protocol::{
     statement::EncryptionKeyStatement,
 };
 
-use super::{Caller, Denied, Router};
+use super::{Accounts, Caller};
 use crate::{
     clock::Now,
+    refusal::Denied,
     store::{Device, Identity, KeyPublication, PublishedKey},
 };
 
@@ -27,7 +28,7 @@ const OLDER: Denied =
 const CLOCK_SKEW: Denied =
     Denied::new(ErrorCode::ClockSkew, "`created_at_ms` is over ten minutes ahead; set the clock");
 
-impl Router {
+impl Accounts {
     /// Publishes the caller's encryption key.
     pub(crate) async fn publish_encryption_key(
         &self,
@@ -54,7 +55,7 @@ impl Router {
         }
     }
 
-    /// The keys of a user and of his devices.
+    /// The keys of a user and of their devices.
     pub(crate) async fn keys_of(&self, user: UserRef) -> Result<UserKeys, Denied> {
         let user_id = self.user_named(user).await?;
         let identity = self.identity_of(user_id).await?;
@@ -92,7 +93,7 @@ impl Router {
     }
 }
 
-/// Whether the identity vouches for the key now; the key that it did so with.
+/// Verifies that the identity signed the key. Returns the identity's key that signed.
 fn verify(
     identity: &Identity,
     key: &EncryptionKey,
@@ -102,7 +103,7 @@ fn verify(
     let (Some(created_at_ms), Some(signature)) = (body.created_at_ms, body.signature) else {
         return Err(UNSIGNED);
     };
-    // A time far ahead would keep every later key out.
+    // A time far ahead would block every later key.
     if created_at_ms > now.unix_ms.saturating_add(MAX_CLOCK_SKEW_MS) {
         return Err(CLOCK_SKEW);
     }

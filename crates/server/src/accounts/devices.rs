@@ -8,9 +8,10 @@ use aldis_protocol::{
     statement::DeviceStatement,
 };
 
-use super::{Caller, Denied, Router, accounts::parse_key, notices::device_alert};
+use super::{Accounts, Caller, notices::device_alert, sign_in::parse_key};
 use crate::{
-    clock::{Now, unix_ms_i64},
+    clock::Now,
+    refusal::Denied,
     store::{self, NewDevice, Registration},
 };
 
@@ -22,33 +23,36 @@ const ID_TAKEN: Denied = Denied::new(
     "the device id is taken, or yours with another key; remove it first or take another",
 );
 
-impl Router {
-    /// Registers a device of the caller's, whose key then signs in without a second factor: so it needs a login of a
-    /// moment ago. The answer says whether it is new.
+impl Accounts {
+    /// Registers a device of the caller. Its key will sign in without a second factor, so this needs a recent login. The
+    /// second value says whether the device is new.
     pub(crate) async fn register_device(
         &self,
         caller: &Caller,
         request: RegisterDevice,
+        now: Now,
     ) -> Result<(Device, bool), Denied> {
         let device_id = DeviceId::registered(request.device_id.as_str()).map_err(|_| {
             Denied::new(ErrorCode::BadRequest, "`device_id` of a registered device never starts with ~")
         })?;
         parse_key(&request.pubkey)?;
         check_name(request.name.as_deref())?;
-        let credential = caller.step_up(Now::read())?;
+        let credential = caller.step_up(now)?;
         self.check_statement(caller, &request).await?;
-        let now_ms = unix_ms_i64();
         let new = NewDevice {
             device_id: device_id.clone(),
             pubkey: Some(request.pubkey),
             name: request.name,
-            created_at_ms: request.created_at_ms.and_then(|ms| i64::try_from(ms).ok()).unwrap_or(now_ms),
+            created_at_ms: request
+                .created_at_ms
+                .and_then(|ms| i64::try_from(ms).ok())
+                .unwrap_or(now.store_ms()),
             signature: request.signature,
         };
-        let created = match self.register_within_limit(&credential, &new, now_ms).await? {
+        let created = match self.register_within_limit(&credential, &new, now).await? {
             Registration::Registered => {
-                self.known.forget(caller.user);
-                self.alert_of_device(caller, AlertKind::DeviceAdded, &device_id).await;
+                self.cache.forget(caller.user);
+                self.alert_of_device(caller, AlertKind::DeviceAdded, &device_id, now).await;
                 true
             }
             Registration::Unchanged => false,
@@ -57,32 +61,37 @@ impl Router {
             Registration::IdTaken => return Err(ID_TAKEN),
         };
         let registered =
-            self.devices(caller).await?.devices.into_iter().find(|device| device.device_id == device_id);
+            self.devices(caller, now).await?.devices.into_iter().find(|device| device.device_id == device_id);
         registered
             .map(|device| (device, created))
             .ok_or(Denied::new(ErrorCode::Conflict, "the device was removed while it was registered"))
     }
 
     /// The caller's devices.
-    pub(crate) async fn devices(&self, caller: &Caller) -> Result<DeviceList, Denied> {
+    pub(crate) async fn devices(&self, caller: &Caller, now: Now) -> Result<DeviceList, Denied> {
         let devices = self.store.devices_of(caller.user).await?;
-        Ok(DeviceList { devices: devices.into_iter().map(|device| self.shown(device)).collect() })
+        Ok(DeviceList { devices: devices.into_iter().map(|device| self.shown(device, now)).collect() })
     }
 
-    /// Removes a device of the caller's, closes its socket and revokes what is bound to it.
-    pub(crate) async fn remove_device(&self, caller: &Caller, device: &DeviceId) -> Result<(), Denied> {
-        if !self.store.remove_device(&caller.credential(), device, unix_ms_i64()).await? {
+    /// Removes a device of the caller, closes its session and revokes the tokens that are bound to it.
+    pub(crate) async fn remove_device(
+        &self,
+        caller: &Caller,
+        device: &DeviceId,
+        now: Now,
+    ) -> Result<(), Denied> {
+        if !self.store.remove_device(&caller.credential(), device, now.store_ms()).await? {
             return Err(Denied::new(ErrorCode::UnknownDevice, "there is no such device of yours"));
         }
-        self.revoked().await;
-        self.alert_of_device(caller, AlertKind::DeviceRemoved, device).await;
+        self.revoked(now).await;
+        self.alert_of_device(caller, AlertKind::DeviceRemoved, device, now).await;
         Ok(())
     }
 
-    /// Alerts every device but the caller's and the one it is about.
-    async fn alert_of_device(&self, caller: &Caller, kind: AlertKind, device: &DeviceId) {
+    /// Alerts every device except the caller's and the one that the alert is about.
+    async fn alert_of_device(&self, caller: &Caller, kind: AlertKind, device: &DeviceId, now: Now) {
         let except: Vec<&DeviceId> = caller.device.iter().chain([device]).collect();
-        self.notify(caller.user, device_alert(kind, device), &except).await;
+        self.notices.notify(caller.user, device_alert(kind, device), &except, now).await;
     }
 
     async fn check_statement(&self, caller: &Caller, request: &RegisterDevice) -> Result<(), Denied> {
@@ -112,17 +121,18 @@ impl Router {
         }
     }
 
-    /// When a device was last connected, as this node knows it before it is written down.
-    fn last_seen(&self, device: &store::Device, online: bool) -> Option<i64> {
-        let now_ms = online.then(unix_ms_i64);
-        // What is known of before it was registered is about the device that had the id before.
-        let known = self.seen.of_device(&device.device_id).filter(|at_ms| *at_ms >= device.registered_at_ms);
+    /// When a device was last connected, including what this node has not written yet.
+    fn last_seen(&self, device: &store::Device, online: bool, now: Now) -> Option<i64> {
+        let now_ms = online.then(|| now.store_ms());
+        // A time before the registration belongs to a device that had the id before.
+        let known =
+            self.last_seen.of_device(&device.device_id).filter(|at_ms| *at_ms >= device.registered_at_ms);
         now_ms.or(known.max(device.last_seen_at_ms))
     }
 
-    fn shown(&self, device: store::Device) -> Device {
+    fn shown(&self, device: store::Device, now: Now) -> Device {
         let online = self.registry.is_online(&device.device_id);
-        let last_seen_ms = self.last_seen(&device, online);
+        let last_seen_ms = self.last_seen(&device, online, now);
         Device {
             online,
             pubkey: device.pubkey,

@@ -1,29 +1,37 @@
-//! The commands on accounts, and how they name an account.
+//! What `aldis accounts …` is asked to do, and how it names an account.
 
 use std::{convert::Infallible, path::PathBuf, str::FromStr};
 
 use aldis_protocol::UserRef;
 
+use super::Config;
 use crate::email;
 
-/// A command.
+/// A command for the accounts of one database: `accounts_cli` runs it.
+#[derive(Debug)]
+pub struct AccountsJob {
+    pub(crate) config: Config,
+    pub(crate) command: AccountsCommand,
+}
+
+/// What to do to the accounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Command {
+pub(crate) enum AccountsCommand {
     /// Create an account with this address, in lower case, and a password from standard input.
     Create(String),
     /// List all accounts.
     List,
-    /// Disable an account and end its sessions.
+    /// Prevent an account from signing in, and end its sessions.
     Disable(AccountName),
-    /// Enable an account.
+    /// Let an account sign in again.
     Enable(AccountName),
-    /// Set a password from standard input, and revoke the sign-ins.
+    /// Set a new password, read from standard input, and revoke the account's sign-ins.
     SetPassword(AccountName),
     /// Remove the second factor.
     RemoveTotp(AccountName),
-    /// Revoke the sign-ins, and end the sessions.
+    /// Revoke the account's sign-ins, and end its sessions.
     Revoke(AccountName),
-    /// Create accounts from addresses and hashes.
+    /// Create accounts from addresses and password hashes.
     Import(Source),
 }
 
@@ -36,7 +44,7 @@ pub(crate) enum AccountName {
     User(UserRef),
 }
 
-/// The input of an import.
+/// Where an import reads its lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
     /// Standard input, written `-`.
@@ -45,12 +53,12 @@ pub(crate) enum Source {
     File(PathBuf),
 }
 
-/// The text does not name an account.
+/// The text names no account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an account is named by its email address, its user id or the fingerprint of its identity")]
 pub(crate) struct NoAccountName;
 
-/// The text is not an email address.
+/// The text is not an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an address has one @, no blanks or invisible characters, and at most 254 bytes")]
 pub(crate) struct NoAddress;
@@ -72,7 +80,7 @@ impl FromStr for Source {
     }
 }
 
-/// The address of a new account.
+/// Parses the address of a new account.
 pub(crate) fn parse_address(text: &str) -> Result<String, NoAddress> {
     email::of_new_account(text).ok_or(NoAddress)
 }

@@ -1,4 +1,4 @@
-//! Accounts made and signed in to over HTTP.
+//! Registration and sign-in over HTTP.
 
 use aldis_auth::{AuthError, ChallengeBinding, PublicKey, SecondFactor};
 use aldis_protocol::{
@@ -8,28 +8,30 @@ use aldis_protocol::{
 use uuid::Uuid;
 
 use super::{
-    Denied, Router,
-    identity::{ACCOUNT_DELETED, DISABLED},
-    passwords::{HashCaller, Leave},
+    Accounts,
+    identity::UNKNOWN_DEVICE,
+    key_owner::{KeyOwner, KeyRole},
+    passwords::{HashCaller, HashPermit},
     tokens::Login,
     totp::shown_factor,
 };
 use crate::{
-    clock::{Now, unix_ms_i64},
+    clock::Now,
     config::Registration,
     email,
     rate::AddressKey,
+    refusal::{ACCOUNT_DELETED, DISABLED, Denied},
     store::{AccountCreation, LoginProof},
 };
 
-/// The tokens of somebody who signed in, and whether his account was made by it.
+/// The tokens of a user who signed in, and whether this made their account.
 #[derive(Debug)]
 pub(crate) struct SignedIn {
     pub(crate) tokens: TokenResponse,
     pub(crate) created: bool,
 }
 
-/// Of whom the second factor was asked already, as its code serves once, and whether there was one.
+/// The user whose second factor was checked in a first attempt: its code is valid once. And whether they had one.
 #[derive(Default)]
 struct Settled {
     user: Option<UserId>,
@@ -46,7 +48,7 @@ pub(super) struct ShownKey<'a> {
 
 const WRONG_CREDENTIALS: Denied =
     Denied::new(ErrorCode::InvalidCredentials, "the address or the password is wrong");
-/// A stranger does not learn what of it was wrong.
+/// A stranger must not learn what was wrong.
 const WRONG_ANSWER: Denied = Denied::new(
     ErrorCode::InvalidChallenge,
     "the challenge or its signature is not valid; ask for a new one",
@@ -59,46 +61,49 @@ const BAD_EMAIL: Denied = Denied::new(
     ErrorCode::BadRequest,
     "`email` is an address with one @ and without blanks or invisible characters, of at most 254 bytes",
 );
+const NOT_DEVICE_OF_KEY: Denied =
+    Denied::new(ErrorCode::UnknownDevice, "the device is not registered to this key's user");
 const ADDRESS_TAKEN: Denied =
     Denied::new(ErrorCode::Conflict, "the address has an account; sign in, or take another");
 
 /// An attempt to sign in by password.
 struct Attempt<'a> {
     request: &'a LoginRequest,
-    leave: &'a Leave,
+    permit: &'a HashPermit,
     factor: Option<&'a SecondFactor>,
 }
 
-impl Router {
+impl Accounts {
     /// Makes an account with an address and a password.
     pub(crate) async fn register(
         &self,
         request: RegisterRequest,
         caller: HashCaller,
+        now: Now,
     ) -> Result<TokenResponse, Denied> {
         if self.settings.registration == Registration::Closed {
             return Err(Denied::new(ErrorCode::RegistrationClosed, "this server takes no new accounts"));
         }
         let email = email::of_new_account(&request.email).ok_or(BAD_EMAIL)?;
         self.passwords.check(request.password.expose()).map_err(|_| BAD_PASSWORD)?;
-        let leave = self.passwords.admit(caller)?;
-        let hash = self.passwords.hash(&leave, request.password.expose().to_owned()).await?;
-        // An older account may be kept in another spelling of the address.
+        let permit = self.passwords.admit(caller)?;
+        let (hash, now) = self.passwords.hash(&permit, request.password.expose().to_owned(), now).await?;
+        // An older account may be stored under another spelling of the address.
         if self.store.find_email_account(&email).await?.is_some() {
             return Err(ADDRESS_TAKEN);
         }
         let user = UserId::new(Uuid::now_v7());
-        match self.store.create_account(user, &email, &hash, unix_ms_i64()).await? {
+        match self.store.create_account(user, &email, &hash, now.store_ms()).await? {
             AccountCreation::Created => {
                 let proof = LoginProof::Password(&hash);
                 let login = Login { user, device: None, fingerprint: None, proof, second_factor: false };
-                self.begin_family(login).await?.ok_or(ACCOUNT_DELETED)
+                self.begin_family(login, now).await?.ok_or(ACCOUNT_DELETED)
             }
             AccountCreation::EmailTaken => Err(ADDRESS_TAKEN),
         }
     }
 
-    /// Signs in by address and password. A wrong address does the same work as a wrong password.
+    /// Signs in by address and password. An unknown address costs the same work as a wrong password.
     pub(crate) async fn login(
         &self,
         request: LoginRequest,
@@ -106,12 +111,12 @@ impl Router {
         now: Now,
     ) -> Result<TokenResponse, Denied> {
         let factor = shown_factor(request.totp_code.as_ref())?;
-        let leave = self.passwords.admit(caller)?;
-        let attempt = Attempt { request: &request, leave: &leave, factor: factor.as_ref() };
+        let permit = self.passwords.admit(caller)?;
+        let attempt = Attempt { request: &request, permit: &permit, factor: factor.as_ref() };
         let mut settled = Settled::default();
         match self.try_login(&attempt, &mut settled, now).await? {
             Some(tokens) => Ok(tokens),
-            // The stored hash was replaced meanwhile: by a new password, or by another login with the same one.
+            // The stored hash was replaced meanwhile, by a new password or by the rehash of another login.
             None => self.try_login(&attempt, &mut settled, now).await?.ok_or(WRONG_CREDENTIALS),
         }
     }
@@ -122,20 +127,22 @@ impl Router {
         settled: &mut Settled,
         now: Now,
     ) -> Result<Option<TokenResponse>, Denied> {
-        let Attempt { request, leave, factor } = attempt;
+        let Attempt { request, permit, factor } = attempt;
         let account = match email::canonical(&request.email) {
             Some(email) => self.store.find_email_account(&email).await?,
             None => None,
         };
         let password = request.password.expose().to_owned();
         let stored = account.as_ref().map(|account| account.password_hash.clone());
-        let verdict = self.passwords.verify(leave, password.clone(), stored, &request.email).await?;
+        let (verdict, mut now) =
+            self.passwords.verify(permit, password.clone(), stored, &request.email, now).await?;
         let Some(mut account) = account.filter(|_| verdict.matches) else { return Err(WRONG_CREDENTIALS) };
         if account.disabled_at_ms.is_some() {
             return Err(DISABLED);
         }
         if verdict.needs_rehash {
-            let fresh = self.passwords.rehash(leave, password).await?;
+            let (fresh, later) = self.passwords.rehash(permit, password, now).await?;
+            now = later;
             self.store.replace_password_hash(account.user_id, &account.password_hash, &fresh).await?;
             account.password_hash = fresh;
         }
@@ -143,17 +150,17 @@ impl Router {
             let second_factor = self.require_factor(account.user_id, *factor, now).await?;
             *settled = Settled { user: Some(account.user_id), second_factor };
         }
-        self.begin_family(Login {
+        let login = Login {
             user: account.user_id,
             device: request.device_id.clone(),
             fingerprint: None,
             proof: LoginProof::Password(&account.password_hash),
             second_factor: settled.second_factor,
-        })
-        .await
+        };
+        self.begin_family(login, now).await
     }
 
-    /// Gives a challenge to a key, known or not.
+    /// Issues a challenge for a key, known or not.
     pub(crate) fn challenge(
         &self,
         request: &ChallengeRequest,
@@ -171,7 +178,7 @@ impl Router {
         Ok(ChallengeResponse { challenge, audience, expires_at_ms })
     }
 
-    /// Signs in by key. A key never seen makes the account.
+    /// Signs in by key. A key never seen makes an account.
     pub(crate) async fn verify(
         &self,
         request: &VerifyRequest,
@@ -190,7 +197,7 @@ impl Router {
         self.sign_in_by_key(&key, request.device_id.as_ref(), factor.as_ref(), address, now).await
     }
 
-    /// Whether the answer to a challenge proves possession of its key. The challenge is used up.
+    /// Verifies the answer to a challenge, and returns the key that it proves. The challenge is used up.
     pub(super) async fn prove_key(
         &self,
         shown: &ShownKey<'_>,
@@ -205,7 +212,7 @@ impl Router {
             .map_err(|_: AuthError| WRONG_ANSWER)?;
         let expires_at_ms = i64::try_from(opened.expires_at_ms()).unwrap_or(i64::MAX);
         let challenge = *opened.challenge();
-        if !self.store.use_challenge(challenge, expires_at_ms, unix_ms_i64()).await? {
+        if !self.store.use_challenge(challenge, expires_at_ms, now.store_ms()).await? {
             return Err(WRONG_ANSWER);
         }
         opened.verify(shown.signature).map_err(|_: AuthError| WRONG_ANSWER)
@@ -219,48 +226,48 @@ impl Router {
         address: AddressKey,
         now: Now,
     ) -> Result<SignedIn, Denied> {
-        let Some(device) = device else {
-            let (identity, created) = self.account_of_key(key, address, now).await?;
-            let second_factor = self.require_factor(identity.user_id, factor, now).await?;
-            let by_key = Login {
-                user: identity.user_id,
-                device: None,
-                fingerprint: Some(identity.fingerprint),
-                proof: LoginProof::IdentityKey(key.as_bytes()),
-                second_factor,
-            };
-            let tokens = self.begin_by_key(by_key, key).await?;
-            return Ok(SignedIn { tokens, created });
+        let owner = match device {
+            None => self.owner_of_key(key, address, now).await?,
+            Some(device) => self.owner_on_known_device(key, device, now).await?,
         };
-        let owner = self.store.find_device(device).await?.filter(|owner| !owner.removed);
-        let identity = self.store.find_identity(key.as_bytes()).await?;
-        let (user, proof, second_factor) = match (owner, identity) {
-            (Some(owner), _) if owner.pubkey == Some(*key.as_bytes()) => {
-                (owner.user_id, LoginProof::DeviceKey(key.as_bytes()), false)
-            }
-            (Some(owner), Some(identity)) if identity.user_id == owner.user_id => {
-                let shown = self.require_factor(owner.user_id, factor, now).await?;
-                (owner.user_id, LoginProof::IdentityKey(key.as_bytes()), shown)
-            }
-            _ => {
-                self.refuse_replaced(key).await?;
-                return Err(Denied::new(
-                    ErrorCode::UnknownDevice,
-                    "the device is not registered to this key's user",
-                ));
+        let (proof, second_factor) = match owner.role {
+            KeyRole::Device => (LoginProof::DeviceKey(key.as_bytes()), false),
+            KeyRole::Identity => {
+                let second_factor = self.require_factor(owner.user, factor, now).await?;
+                (LoginProof::IdentityKey(key.as_bytes()), second_factor)
             }
         };
-        let fingerprint = self.store.fingerprint_of(user).await?;
-        let by_key = Login { user, device: Some(device.clone()), fingerprint, proof, second_factor };
-        let tokens = self.begin_by_key(by_key, key).await?;
-        Ok(SignedIn { tokens, created: false })
+        let KeyOwner { user, fingerprint, created, .. } = owner;
+        let login = Login { user, device: device.cloned(), fingerprint, proof, second_factor };
+        let tokens = self.begin_by_key(login, key, now).await?;
+        Ok(SignedIn { tokens, created })
     }
 
-    async fn begin_by_key(&self, login: Login<'_>, key: &PublicKey) -> Result<TokenResponse, Denied> {
-        if let Some(tokens) = self.begin_family(login).await? {
+    /// The owner of a key that is shown for a device. Over HTTP, naming a device does not register it.
+    async fn owner_on_known_device(
+        &self,
+        key: &PublicKey,
+        device: &DeviceId,
+        now: Now,
+    ) -> Result<KeyOwner, Denied> {
+        let Some(registered) = self.store.find_device(device).await? else {
+            self.refuse_replaced(key, now).await?;
+            return Err(NOT_DEVICE_OF_KEY);
+        };
+        let owner = self.owner_on_device(key, registered, now).await;
+        owner.map_err(|denied| if denied == UNKNOWN_DEVICE { NOT_DEVICE_OF_KEY } else { denied })
+    }
+
+    async fn begin_by_key(
+        &self,
+        login: Login<'_>,
+        key: &PublicKey,
+        now: Now,
+    ) -> Result<TokenResponse, Denied> {
+        if let Some(tokens) = self.begin_family(login, now).await? {
             return Ok(tokens);
         }
-        self.refuse_replaced(key).await?;
+        self.refuse_replaced(key, now).await?;
         Err(ACCOUNT_DELETED)
     }
 }
@@ -269,9 +276,4 @@ pub(super) fn parse_key(bytes: &[u8; 32]) -> Result<PublicKey, Denied> {
     PublicKey::from_bytes(bytes).map_err(|_| {
         Denied::new(ErrorCode::InvalidKey, "this is no Ed25519 key, or one that everybody can sign for")
     })
-}
-
-/// The address of an account in lower case, if it is one.
-pub(super) fn canonical_email(text: &str) -> Result<String, Denied> {
-    email::canonical(text).ok_or(BAD_EMAIL)
 }
