@@ -502,7 +502,7 @@ impl<R> Machine<R> {
         let is_reply = if let ServerMessage::Error(error) = &frame.message {
             error.close.is_none()
         } else {
-            is_reply(frame.message.kind())
+            frame.message.kind().is_none_or(is_reply)
         };
         let Some(id) = frame.id.as_ref().filter(|_| is_reply) else { return Some(frame) };
         if let Some(request) = self.pending.take(id) {
@@ -668,7 +668,9 @@ fn outcome(message: ServerMessage<'_>) -> Result<Reply, RequestError> {
         | ServerMessage::Alert(_)
         | ServerMessage::ContactRequest(_)
         | ServerMessage::RoomInvite(_)
-        | ServerMessage::ServerDraining(_) => Err(RequestError::UnexpectedReply),
+        | ServerMessage::ServerDraining(_)
+        | ServerMessage::Unknown(_)
+        | _ => Err(RequestError::UnexpectedReply),
     }
 }
 

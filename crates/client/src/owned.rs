@@ -62,6 +62,7 @@ pub(crate) fn other(message: ServerMessage<'_>) -> Option<ServerMessage<'static>
         }),
         ServerMessage::Message(message) => ServerMessage::Message(mailbox_message(message)),
         ServerMessage::Receipt(receipt) => ServerMessage::Receipt(receipt),
+        ServerMessage::Unknown(message) => ServerMessage::Unknown(message),
         ServerMessage::AuthChallenge(_)
         | ServerMessage::AuthSuccess(_)
         | ServerMessage::AuthFailure(_)
@@ -78,7 +79,8 @@ pub(crate) fn other(message: ServerMessage<'_>) -> Option<ServerMessage<'static>
         | ServerMessage::ContactRequest(_)
         | ServerMessage::RoomInvite(_)
         | ServerMessage::ServerDraining(_)
-        | ServerMessage::Pong => return None,
+        | ServerMessage::Pong
+        | _ => return None,
     })
 }
 

@@ -82,14 +82,16 @@ impl<R> Machine<R> {
             | ServerMessage::MemberJoined(_)
             | ServerMessage::Broadcast(_)
             | ServerMessage::RoomUpdate(_)
-            | ServerMessage::Receipt(_)) => self.tell_other(id, timestamp, message),
+            | ServerMessage::Receipt(_)
+            | ServerMessage::Unknown(_)) => self.tell_other(id, timestamp, message),
             // Replies to requests that waited no longer, and what has no place here.
             ServerMessage::AuthChallenge(_)
             | ServerMessage::Connected(_)
             | ServerMessage::Ack(_)
             | ServerMessage::History(_)
             | ServerMessage::Synced(_)
-            | ServerMessage::Pong => {}
+            | ServerMessage::Pong
+            | _ => {}
         }
     }
 

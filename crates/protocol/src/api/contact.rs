@@ -67,8 +67,7 @@ names! {
 
 names! {
     /// How a contact stands with a user.
-    #[non_exhaustive]
-    ContactState {
+    open ContactState {
         /// He may signal, message, and see the presence.
         Allowed = "allowed",
         /// Neither reaches the other.

@@ -26,8 +26,7 @@ pub struct Alert {
 
 names! {
     /// What happened to the account.
-    #[non_exhaustive]
-    AlertKind {
+    open AlertKind {
         /// A device was registered.
         DeviceAdded = "device_added",
         /// A device was removed.

@@ -4,12 +4,15 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Timestamp, UserId, UserRef, names::names};
+use crate::{
+    Timestamp, UserId, UserRef,
+    names::{self, names},
+};
 
 names! {
     /// How a device shows itself; ordered from the least to the most available.
     #[derive(PartialOrd, Ord)]
-    Status {
+    open Status {
         /// As if it were not there.
         Offline = "offline",
         /// There, and not to be disturbed.
@@ -26,6 +29,7 @@ names! {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SetPresence<'a> {
     /// The status.
+    #[serde(deserialize_with = "names::known")]
     pub status: Status,
     /// A line for people, of at most 140 characters.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]

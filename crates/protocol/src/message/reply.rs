@@ -39,7 +39,7 @@ impl<'a> Ack<'a> {
 
 names! {
     /// How far a request went.
-    AckStatus {
+    open AckStatus {
         /// Handed to a live connection.
         Delivered = "delivered",
         /// Held for a device inside its resume window, and for that window only.

@@ -21,21 +21,24 @@ use crate::{
 pub(in crate::codec) fn decode_client(frame: &Bytes) -> Result<ClientFrame<'_>, DecodeError> {
     let text = text_of(frame)?;
     let head = read_head(text)?;
-    match read_checked(&head) {
+    let Some(kind) = head.kind else {
+        return Err(DecodeError::unknown_type(&head.name).of_frame(head.id, None));
+    };
+    match read_checked(kind, &head) {
         Ok(message) => Ok(ClientFrame { id: head.id, message }),
-        Err(error) => Err(error.of_frame(head.id, Some(head.kind))),
+        Err(error) => Err(error.of_frame(head.id, Some(kind))),
     }
 }
 
-fn read_checked<'a>(head: &Head<'a>) -> Result<ClientMessage<'a>, DecodeError> {
+fn read_checked<'a>(kind: MessageKind, head: &Head<'a>) -> Result<ClientMessage<'a>, DecodeError> {
     if let Some(field) = &head.sender_field {
         return Err(check::server_field(field));
     }
-    check::client_message(head.id.as_ref(), read_message(head)?)
+    check::client_message(head.id.as_ref(), read_message(kind, head)?)
 }
 
-fn read_message<'a>(head: &Head<'a>) -> Result<ClientMessage<'a>, DecodeError> {
-    Ok(match head.kind {
+fn read_message<'a>(kind: MessageKind, head: &Head<'a>) -> Result<ClientMessage<'a>, DecodeError> {
+    Ok(match kind {
         MessageKind::AuthResponse => ClientMessage::AuthResponse(head.read()?),
         MessageKind::Auth => ClientMessage::Auth(read_auth(head)?),
         MessageKind::Offer => ClientMessage::Signal(read_signal(SignalKind::Offer, head)?),
@@ -74,7 +77,7 @@ fn read_message<'a>(head: &Head<'a>) -> Result<ClientMessage<'a>, DecodeError> {
         | MessageKind::ContactRequest
         | MessageKind::RoomInvite
         | MessageKind::ServerDraining
-        | MessageKind::Pong => return Err(DecodeError::unknown_type(head.kind.as_str())),
+        | MessageKind::Pong => return Err(DecodeError::unknown_type(kind.as_str())),
     })
 }
 
@@ -143,7 +146,7 @@ fn read_encrypted<'a>(head: &Head<'a>) -> Result<EncryptedMessage<'a>, DecodeErr
 }
 
 pub(in crate::codec) fn encode_client(frame: &ClientFrame<'_>) -> Bytes {
-    let start = Start { kind: frame.message.kind(), id: frame.id.as_ref(), timestamp: None };
+    let start = Start { name: frame.message.kind().as_str(), id: frame.id.as_ref(), timestamp: None };
     match &frame.message {
         ClientMessage::AuthResponse(message) => write(start, message, None),
         ClientMessage::Auth(message) => write(start, &InPayload { payload: message }, None),

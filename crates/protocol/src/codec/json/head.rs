@@ -16,7 +16,10 @@ use crate::{DecodeError, MessageKind, RequestId, Timestamp, limits::MAX_JSON_DEP
 
 /// What a frame is, before it is read as that.
 pub(super) struct Head<'a> {
-    pub(super) kind: MessageKind,
+    /// What the frame is, where this version knows its type.
+    pub(super) kind: Option<MessageKind>,
+    /// The type.
+    pub(super) name: Cow<'a, str>,
     pub(super) id: Option<RequestId>,
     /// The name of a member that only servers set.
     pub(super) sender_field: Option<Cow<'a, str>>,
@@ -33,8 +36,11 @@ pub(super) fn read_head(text: &str) -> Result<Head<'_>, DecodeError> {
     }
     let Object { kind, id, timestamp, sender_field, members } = parse(text)?;
     let id = id.map_or(Ok(None), |raw| member("id", raw))?;
-    match read_kind(kind) {
-        Ok(kind) => Ok(Head { kind, id, sender_field, timestamp, members, text }),
+    match read_name(kind) {
+        Ok(name) => {
+            let kind = MessageKind::from_name(&name);
+            Ok(Head { kind, name, id, sender_field, timestamp, members, text })
+        }
         Err(error) => Err(error.of_frame(id, None)),
     }
 }
@@ -51,9 +57,9 @@ impl<'a> Head<'a> {
     }
 }
 
-fn read_kind(raw: Option<&RawValue>) -> Result<MessageKind, DecodeError> {
+fn read_name(raw: Option<&RawValue>) -> Result<Cow<'_, str>, DecodeError> {
     let Text(name) = raw.map_or_else(|| Err(DecodeError::missing("type")), |raw| member("type", raw))?;
-    MessageKind::from_name(&name).ok_or_else(|| DecodeError::unknown_type(&name))
+    Ok(name)
 }
 
 fn member<'a, T: Deserialize<'a>>(name: &str, raw: &'a RawValue) -> Result<T, DecodeError> {

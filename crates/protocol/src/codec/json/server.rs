@@ -21,7 +21,7 @@ use crate::{
     Ack, Alert, AuthRequired, DecodeError, DeviceId, ErrorReply, Fingerprint, History, HistoryMessage,
     MailboxMessage, MessageId, MessageKind, Payload, RelayedBroadcast, RelayedSignal, RequestId, RoomId,
     RoomUpdate, Sender, ServerFrame, ServerMessage, SignalKind, SignalSignature, StoredChatMessage,
-    Timestamp, UserId, binary, check,
+    Timestamp, UnknownMessage, UnknownWord, UserId, binary, check,
 };
 
 pub(in crate::codec) fn decode_server(frame: &Bytes) -> Result<ServerFrame<'_>, DecodeError> {
@@ -29,7 +29,7 @@ pub(in crate::codec) fn decode_server(frame: &Bytes) -> Result<ServerFrame<'_>, 
     let head = read_head(text)?;
     match read_timed(&head) {
         Ok((timestamp, message)) => Ok(ServerFrame { id: head.id, timestamp, message }),
-        Err(error) => Err(error.of_frame(head.id, Some(head.kind))),
+        Err(error) => Err(error.of_frame(head.id, head.kind)),
     }
 }
 
@@ -38,7 +38,8 @@ fn read_timed<'a>(head: &Head<'a>) -> Result<(Timestamp, ServerMessage<'a>), Dec
 }
 
 fn read_message<'a>(head: &Head<'a>) -> Result<ServerMessage<'a>, DecodeError> {
-    Ok(match head.kind {
+    let Some(kind) = head.kind else { return read_unknown(head) };
+    Ok(match kind {
         MessageKind::AuthChallenge => ServerMessage::AuthChallenge(head.read()?),
         MessageKind::AuthSuccess => ServerMessage::AuthSuccess(head.read()?),
         MessageKind::AuthFailure => ServerMessage::AuthFailure(head.read()?),
@@ -79,8 +80,20 @@ fn read_message<'a>(head: &Head<'a>) -> Result<ServerMessage<'a>, DecodeError> {
         | MessageKind::PresenceSubscribe
         | MessageKind::PresenceUnsubscribe
         | MessageKind::Received
-        | MessageKind::Ping => return Err(DecodeError::unknown_type(head.kind.as_str())),
+        | MessageKind::Ping => return read_unknown(head),
     })
+}
+
+/// The members of a message that this version does not know.
+#[derive(Deserialize)]
+struct UnknownFields {
+    uncounted: Option<bool>,
+}
+
+fn read_unknown<'a>(head: &Head<'a>) -> Result<ServerMessage<'a>, DecodeError> {
+    let kind = UnknownWord::new(&head.name).ok_or_else(|| DecodeError::unknown_type(&head.name))?;
+    let UnknownFields { uncounted } = head.read()?;
+    Ok(ServerMessage::Unknown(UnknownMessage { kind, uncounted: uncounted.unwrap_or_default() }))
 }
 
 /// A [`Sender`]'s members. They are spelled out in each message because `flatten` cannot pass a payload on unparsed.
@@ -292,7 +305,11 @@ fn read_mailbox_message<'a>(head: &Head<'a>) -> Result<MailboxMessage<'a>, Decod
 }
 
 pub(in crate::codec) fn encode_server(frame: &ServerFrame<'_>) -> Bytes {
-    let start = Start { kind: frame.message.kind(), id: frame.id.as_ref(), timestamp: Some(frame.timestamp) };
+    let name = match &frame.message {
+        ServerMessage::Unknown(message) => message.kind.as_str(),
+        message => message.kind().map_or_else(Default::default, MessageKind::as_str),
+    };
+    let start = Start { name, id: frame.id.as_ref(), timestamp: Some(frame.timestamp) };
     match &frame.message {
         ServerMessage::AuthChallenge(message) => write(start, message, None),
         ServerMessage::AuthSuccess(message) => write(start, message, None),
@@ -325,6 +342,10 @@ pub(in crate::codec) fn encode_server(frame: &ServerFrame<'_>) -> Bytes {
         ServerMessage::RoomInvite(message) => write(start, message, None),
         ServerMessage::ServerDraining(message) => write(start, message, None),
         ServerMessage::Pong => write(start, &NoMembers {}, None),
+        ServerMessage::Unknown(UnknownMessage { uncounted: false, .. }) => write(start, &NoMembers {}, None),
+        ServerMessage::Unknown(UnknownMessage { uncounted: true, .. }) => {
+            write_with(start, |head| head.put_member("uncounted", &true), None)
+        }
     }
     .into()
 }
@@ -394,7 +415,8 @@ fn write_history(start: Start<'_>, history: &History<'_>) -> Vec<u8> {
             frame.push(b',');
         }
         let HistoryMessage { id, timestamp, message } = entry;
-        let start = Start { kind: MessageKind::ChatMessage, id: id.as_ref(), timestamp: Some(*timestamp) };
+        let start =
+            Start { name: MessageKind::ChatMessage.as_str(), id: id.as_ref(), timestamp: Some(*timestamp) };
         append_with(&mut frame, start, |head| put_chat(head, message), Some(message.payload.as_bytes()));
     }
     frame.extend_from_slice(b"]}");

@@ -3,12 +3,13 @@
 use serde::Serialize;
 
 use super::scratch::Scratch;
-use crate::{MessageKind, RequestId, Timestamp};
+use crate::{RequestId, Timestamp};
 
 /// What a frame begins with.
 #[derive(Clone, Copy)]
 pub(super) struct Start<'a> {
-    pub(super) kind: MessageKind,
+    /// Its `type`.
+    pub(super) name: &'a str,
     pub(super) id: Option<&'a RequestId>,
     /// Only servers tell it.
     pub(super) timestamp: Option<Timestamp>,
@@ -64,7 +65,7 @@ const PAYLOAD: &[u8] = b",\"payload\":";
 
 fn put_start(head: &mut Scratch, start: Start<'_>) {
     head.put(b"{\"type\":\"");
-    head.put(start.kind.as_str().as_bytes());
+    head.put(start.name.as_bytes());
     head.put(b"\"");
     if let Some(id) = start.id {
         head.put_plain("id", id.as_str());
