@@ -152,7 +152,9 @@ pub enum Event {
         refusal: Refusal,
     },
     /// Anything else that the server tells: members, states and broadcasts of rooms, receipts. Without
-    /// [`Options::mailbox`](crate::Options::mailbox), messages of the mailbox too, as they come.
+    /// [`Options::mailbox`](crate::Options::mailbox), messages of the mailbox too, as they come. Messages of a newer
+    /// server, whose type this version does not know, as
+    /// [`ServerMessage::Unknown`](aldis_protocol::ServerMessage::Unknown).
     Message(Box<ServerFrame<'static>>),
 }
 
