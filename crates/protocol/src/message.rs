@@ -1,5 +1,6 @@
 //! The messages, one family a file, both directions.
 
+mod build;
 mod handshake;
 mod liveness;
 mod mailbox;
