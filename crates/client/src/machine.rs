@@ -48,7 +48,6 @@ use crate::{
     backoff::Backoff,
     calls::CallBook,
     credentials::{Proof, is_final},
-    owned,
     pending::{Asker, Pending, Request},
     purpose::Purpose,
 };
@@ -640,10 +639,10 @@ fn is_reply(kind: MessageKind) -> bool {
 
 fn outcome(message: ServerMessage<'_>) -> Result<Reply, RequestError> {
     match message {
-        ServerMessage::Ack(ack) => Ok(Reply::Ack(owned::ack(ack))),
+        ServerMessage::Ack(ack) => Ok(Reply::Ack(ack.into_owned())),
         ServerMessage::Pong => Ok(Reply::Pong),
-        ServerMessage::IceServers(servers) => Ok(Reply::IceServers(owned::ice_servers(servers))),
-        ServerMessage::History(history) => Ok(Reply::History(owned::history(history))),
+        ServerMessage::IceServers(servers) => Ok(Reply::IceServers(servers.into_owned())),
+        ServerMessage::History(history) => Ok(Reply::History(history.into_owned())),
         ServerMessage::Synced(synced) => Ok(Reply::Synced(synced)),
         ServerMessage::Error(error) => Err(RequestError::Refused(crate::Refusal {
             code: error.code,

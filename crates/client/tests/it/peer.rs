@@ -169,11 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
                 replayed: 0,
             },
             heartbeat: Heartbeat { interval: 30, timeout: 10 },
-            limits: SessionLimits {
-                max_message_bytes: 65_536,
-                max_encrypted_content_bytes: 48_000,
-                max_unanswered_requests: 128,
-            },
+            limits: SessionLimits::new(65_536, 48_000, 128),
         };
         self.say(None, ServerMessage::Connected(connected)).await;
     }
