@@ -44,7 +44,7 @@ fn encode_offer(bencher: Bencher<'_, '_>, codec: Codec) {
     encode_server(
         bencher,
         codec,
-        ServerMessage::Signal(RelayedSignal { kind, sender: sender(), payload, signature }),
+        ServerMessage::Signal(RelayedSignal::new(kind, sender(), payload).with_signature(signature)),
     );
 }
 
@@ -52,14 +52,17 @@ fn encode_offer(bencher: Bencher<'_, '_>, codec: Codec) {
 #[divan::bench(args = CODECS)]
 fn encode_signed_offer(bencher: Bencher<'_, '_>, codec: Codec) {
     let Signal { kind, payload, signature, .. } = signed_offer();
-    let sender = Sender { fingerprint: Some(Fingerprint([7; 32])), ..sender() };
-    encode_server(bencher, codec, ServerMessage::Signal(RelayedSignal { kind, sender, payload, signature }));
+    let sender = sender().with_fingerprint(Fingerprint([7; 32]));
+    encode_server(
+        bencher,
+        codec,
+        ServerMessage::Signal(RelayedSignal::new(kind, sender, payload).with_signature(signature)),
+    );
 }
 
 #[divan::bench(args = CODECS)]
 fn encode_chat_message(bencher: Bencher<'_, '_>, codec: Codec) {
-    let chat =
-        StoredChatMessage { room: name("lobby"), seq: 4711, sender: sender(), payload: chat_payload() };
+    let chat = StoredChatMessage::new(name("lobby"), 4711, sender(), chat_payload());
     encode_server(bencher, codec, ServerMessage::ChatMessage(chat));
 }
 
@@ -123,15 +126,14 @@ fn chat_payload() -> Payload<'static> {
 }
 
 fn ack() -> Ack<'static> {
-    Ack { seq: Some(4711), ..Ack::new(AckStatus::Stored, "Message stored") }
+    Ack::new(AckStatus::Stored, "Message stored").with_seq(4711)
 }
 
 fn sender() -> Sender {
-    Sender {
-        device_id: name("phone-1"),
-        user_id: UserId::new(uuid::Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001)),
-        fingerprint: None,
-    }
+    Sender::new(
+        name("phone-1"),
+        UserId::new(uuid::Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001)),
+    )
 }
 
 fn json(text: &str) -> Payload<'static> {

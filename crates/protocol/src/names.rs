@@ -143,6 +143,7 @@ macro_rules! names {
         $name:ident { $($(#[doc = $doc:literal])* $variant:ident = $word:literal,)* }
     ) => {
         $(#[doc = $of_enum])*
+        // Exhaustive on purpose: who is told a word of a closed set decides about each.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum $name {
             $($(#[doc = $doc])* $variant,)*

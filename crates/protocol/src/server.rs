@@ -8,6 +8,7 @@ use crate::{
 };
 
 /// A frame from a server.
+// Exhaustive on purpose: the envelope of version 1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServerFrame<'a> {
     /// The request's where it answers one, the sender's where it is relayed, else a fresh one.

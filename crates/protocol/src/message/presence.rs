@@ -25,6 +25,7 @@ names! {
 }
 
 /// C→S: how this device shows itself from now on.
+// Exhaustive on purpose: who sends it decides about each field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SetPresence<'a> {
@@ -38,6 +39,7 @@ pub struct SetPresence<'a> {
 }
 
 /// C→S: asks to be told of these users' presence.
+// Exhaustive on purpose: who sends it decides about each field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PresenceSubscribe {
@@ -47,6 +49,7 @@ pub struct PresenceSubscribe {
 }
 
 /// C→S: asks to be told no more.
+// Exhaustive on purpose: who sends it decides about each field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PresenceUnsubscribe {
@@ -58,6 +61,7 @@ pub struct PresenceUnsubscribe {
 /// S→C: how a watched user shows themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct Presence<'a> {
     /// The user.
     pub user_id: UserId,

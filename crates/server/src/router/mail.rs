@@ -164,7 +164,7 @@ impl Posting {
         match posted {
             Ok(Posted::Stored(kept)) => ServerMessage::Ack(stored(self.addressee, kept)),
             Ok(Posted::Duplicate(kept)) => {
-                ServerMessage::Ack(Ack { duplicate: Some(true), ..stored(self.addressee, kept) })
+                ServerMessage::Ack(stored(self.addressee, kept).with_duplicate(true))
             }
             Ok(Posted::Conflict) => error(
                 ErrorCode::Conflict,
@@ -181,11 +181,9 @@ impl Posting {
 }
 
 fn stored(addressee: UserId, kept: Kept) -> Ack<'static> {
-    Ack {
-        seq: Some(kept.sender_seq),
-        message_id: Some(kept.message_id),
-        ..Ack::new(AckStatus::Stored, format!("Message stored for {addressee}"))
-    }
+    Ack::new(AckStatus::Stored, format!("Message stored for {addressee}"))
+        .with_seq(kept.sender_seq)
+        .with_message_id(kept.message_id)
 }
 
 fn marked_reply(marked: Marked) -> ServerMessage<'static> {

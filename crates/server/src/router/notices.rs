@@ -160,7 +160,7 @@ impl Router {
     /// Has the devices of users told that they are invited to a room: what the store has let wait for them is handed to
     /// live ones soon. The caller does not learn from the time it takes who is here.
     pub(super) fn tell_invited(&self, room: &RoomId, owner: UserId, invited: &[UserId]) {
-        let invite = RoomInvite { room: room.clone(), user_id: owner };
+        let invite = RoomInvite::new(room.clone(), owner);
         let frame = Encoded::new(fresh(ServerMessage::RoomInvite(invite)));
         for user in invited {
             self.known.forget(*user);
@@ -241,13 +241,7 @@ fn is_live(outlet: &Outlet) -> bool {
 
 /// Something happened to a device of the account.
 pub(super) fn device_alert(kind: AlertKind, device: &DeviceId) -> Notice {
-    Notice::Alert(Alert {
-        kind,
-        device_id: Some(device.clone()),
-        fingerprint: None,
-        sequence: None,
-        hash: None,
-    })
+    Notice::Alert(Alert::new(kind).with_device_id(device.clone()))
 }
 
 /// Whom a notice reached.

@@ -100,7 +100,7 @@ impl Streaming {
             }
             // Lower than asked from where the server was restored from a backup: the client has numbers that are gone.
             let seq = self.last.min(last_seq);
-            return Ok(Next::End(Synced { seq, first_seq, complete }));
+            return Ok(Next::End(Synced::new(seq, first_seq, complete)));
         }
     }
 

@@ -46,7 +46,7 @@ pub(crate) struct NewRequest {
 impl NewRequest {
     /// What the user who is asked is told.
     pub(crate) fn notice(&self) -> Notice {
-        Notice::ContactRequest(ContactRequest { user_id: self.from, label: self.label.clone() })
+        Notice::ContactRequest(ContactRequest::new(self.from).with_label(self.label.clone()))
     }
 }
 
