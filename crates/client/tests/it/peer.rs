@@ -176,7 +176,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
 
     pub(crate) async fn say(&mut self, id: Option<RequestId>, message: ServerMessage<'_>) {
         let frame = ServerFrame { id, timestamp: Timestamp::from_ms(0), message };
-        let bytes = self.codec.encode_server(&frame);
+        self.say_raw(self.codec.encode_server(&frame)).await;
+    }
+
+    pub(crate) async fn say_raw(&mut self, bytes: Bytes) {
         let message = match self.codec {
             Codec::Json => Message::text(String::from_utf8(bytes.to_vec()).unwrap()),
             Codec::Proto => Message::Binary(bytes),
