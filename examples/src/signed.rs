@@ -196,9 +196,9 @@ mod tests {
         let target = target.parse().map_or_else(|_| Target::Device(target.parse().unwrap()), Target::User);
         let signal = sign(signer, &device_id, &id, &target, letter).unwrap();
         let fingerprint = Some(sender.public_key().fingerprint());
-        let sender = Sender { device_id, user_id: UserId::new(Uuid::nil()), fingerprint };
+        let sender = Sender::new(device_id, UserId::new(Uuid::nil())).with_fingerprint(fingerprint);
         let Signal { kind, payload, signature, .. } = signal;
-        let signal = RelayedSignal { kind, sender, payload, signature };
+        let signal = RelayedSignal::new(kind, sender, payload).with_signature(signature);
         IncomingSignal { id: Some(id), timestamp: Timestamp::from_ms(0), signal }
     }
 

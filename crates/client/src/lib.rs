@@ -105,7 +105,6 @@ mod machine;
 mod mail;
 mod options;
 mod own_device;
-mod owned;
 mod pace;
 mod pending;
 mod pins;

@@ -48,7 +48,6 @@ use crate::{
     backoff::Backoff,
     calls::CallBook,
     credentials::{Proof, is_final},
-    owned,
     pending::{Asker, Pending, Request},
     purpose::Purpose,
 };
@@ -502,7 +501,7 @@ impl<R> Machine<R> {
         let is_reply = if let ServerMessage::Error(error) = &frame.message {
             error.close.is_none()
         } else {
-            is_reply(frame.message.kind())
+            frame.message.kind().is_none_or(is_reply)
         };
         let Some(id) = frame.id.as_ref().filter(|_| is_reply) else { return Some(frame) };
         if let Some(request) = self.pending.take(id) {
@@ -640,10 +639,10 @@ fn is_reply(kind: MessageKind) -> bool {
 
 fn outcome(message: ServerMessage<'_>) -> Result<Reply, RequestError> {
     match message {
-        ServerMessage::Ack(ack) => Ok(Reply::Ack(owned::ack(ack))),
+        ServerMessage::Ack(ack) => Ok(Reply::Ack(ack.into_owned())),
         ServerMessage::Pong => Ok(Reply::Pong),
-        ServerMessage::IceServers(servers) => Ok(Reply::IceServers(owned::ice_servers(servers))),
-        ServerMessage::History(history) => Ok(Reply::History(owned::history(history))),
+        ServerMessage::IceServers(servers) => Ok(Reply::IceServers(servers.into_owned())),
+        ServerMessage::History(history) => Ok(Reply::History(history.into_owned())),
         ServerMessage::Synced(synced) => Ok(Reply::Synced(synced)),
         ServerMessage::Error(error) => Err(RequestError::Refused(crate::Refusal {
             code: error.code,
@@ -668,7 +667,9 @@ fn outcome(message: ServerMessage<'_>) -> Result<Reply, RequestError> {
         | ServerMessage::Alert(_)
         | ServerMessage::ContactRequest(_)
         | ServerMessage::RoomInvite(_)
-        | ServerMessage::ServerDraining(_) => Err(RequestError::UnexpectedReply),
+        | ServerMessage::ServerDraining(_)
+        | ServerMessage::Unknown(_)
+        | _ => Err(RequestError::UnexpectedReply),
     }
 }
 

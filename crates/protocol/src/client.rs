@@ -7,6 +7,7 @@ use crate::{
 };
 
 /// A frame from a client.
+// Exhaustive on purpose: the envelope of version 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientFrame<'a> {
     /// Ties the reply to it.
@@ -16,6 +17,7 @@ pub struct ClientFrame<'a> {
 }
 
 /// What a client may say. Text, payloads and encrypted content borrow from the frame where the codec allows it.
+// Exhaustive on purpose: a server decides about each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each variant is the message inside it, documented there")]
 pub enum ClientMessage<'a> {

@@ -87,6 +87,7 @@ close_codes! {
 }
 
 /// What a client does after a close.
+// Exhaustive on purpose: a client decides about each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Advice {
     /// Come back by itself.

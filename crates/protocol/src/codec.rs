@@ -12,6 +12,7 @@ pub(crate) use json::fields;
 pub use proto::schema;
 
 /// The two wire formats.
+// Exhaustive on purpose: who encodes decides about each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Codec {
     /// Text frames, one JSON object each.
@@ -23,6 +24,7 @@ pub enum Codec {
 /// Why a frame was not understood. The connection stays; this becomes an `error`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
+#[non_exhaustive]
 pub struct DecodeError {
     /// The request's id, where that much was understood.
     pub id: Option<RequestId>,

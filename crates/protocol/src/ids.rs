@@ -265,6 +265,7 @@ uuid_id! {
 }
 
 /// A 32-byte SHA-256 value, lowercase hex in text.
+// Exhaustive on purpose: nothing but its bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hash(pub [u8; 32]);
 
@@ -276,6 +277,7 @@ pub struct Hash(pub [u8; 32]);
 /// assert_eq!(fingerprint.to_string().len(), 64);
 /// assert_eq!(fingerprint.to_string().parse(), Ok(fingerprint));
 /// ```
+// Exhaustive on purpose: nothing but its bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint(pub [u8; 32]);
 
@@ -356,6 +358,7 @@ const fn hex_digit(digit: u8) -> Option<u8> {
 }
 
 /// A user as a client names it: by id, or by the fingerprint of its identity.
+// Exhaustive on purpose: who looks a user up decides about each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum UserRef {
     /// By user id.

@@ -24,6 +24,8 @@ pub const MAX_ROOMS_PER_SESSION: usize = 100;
 pub const MAX_ROOMS_PER_OWNER: u32 = 100;
 /// Users in a room up to which it is told who they are, who joins and who leaves.
 pub const MAX_TOLD_ROOM_USERS: usize = 256;
+/// A word that stands for a value: a type, status, kind or code. The longest today has 23 characters.
+pub const MAX_WORD_LEN: usize = 32;
 /// How deep JSON may nest.
 pub const MAX_JSON_DEPTH: usize = 128;
 /// The first integer that JavaScript cannot tell from its neighbour; sequence numbers stay below.

@@ -4,6 +4,9 @@
 //! context keeps a signature made for one purpose from serving another; the lengths keep a field from running into
 //! its neighbour. Nothing is signed over JSON text.
 
+// Exhaustive on purpose, every type of this file: what is signed never changes. A statement with another field has another
+// context.
+
 use crate::{DeviceId, Fingerprint, Hash};
 
 /// Where a challenge is answered: a signature made for one transport is worth nothing on the other.

@@ -181,7 +181,7 @@ impl Metrics {
             "aldis_refusals_total",
             "Refusals by error code",
             "code",
-            self.refusals.each(ErrorCode::as_str),
+            self.refusals.each(|code| code),
         );
         text.counters(
             "aldis_rate_limited_total",

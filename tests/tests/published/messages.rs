@@ -94,7 +94,7 @@ fn every_error_code_in_a_section_exists() {
     for (kinds, _, section) in sections(&Page::read(PAGE)) {
         let errors = section.lines().find_map(|line| line.split_once(" Errors: ")).map(|(_, errors)| errors);
         for word in code_words(errors.unwrap_or_default()) {
-            assert!(word.parse::<ErrorCode>().is_ok(), "{kinds:?}: {word}");
+            assert!(ErrorCode::ALL.iter().any(|code| code.as_str() == word), "{kinds:?}: {word}");
         }
     }
 }

@@ -24,7 +24,6 @@ use crate::{
     backoff::{Backoff, LAST_CEILING},
     line::Limits,
     mail::BoxError,
-    owned,
     pending::Request,
     purpose::{Errand, Purpose},
 };
@@ -222,7 +221,7 @@ impl<R> Machine<R> {
                 mailbox.note_arrived(&message);
             }
         } else if !is_over {
-            let message = owned::mailbox_message(message);
+            let message = message.into_owned();
             mailbox.feed.offer(message.seq, Box::new(IncomingMessage { timestamp, message }), 0);
         }
         self.go_on_with_mail(now);
@@ -331,7 +330,7 @@ impl<R> Machine<R> {
         };
         let Some(reply_to) = self.pending.take_known(is_it) else { return false };
         let (seq, message_id) = (Some(message.seq), Some(message.message_id));
-        let ack = Ack { seq, message_id, ..Ack::new(AckStatus::Stored, STORED) };
+        let ack = Ack::new(AckStatus::Stored, STORED).with_seq(seq).with_message_id(message_id);
         self.settle(reply_to, Ok(Reply::Ack(ack)));
         true
     }

@@ -18,7 +18,6 @@ use super::{
 use crate::{
     IncomingChat, Kept, Numbered, Refusal, Since,
     line::Limits,
-    owned,
     pending::{Asker, Request},
     purpose::{Errand, Purpose},
 };
@@ -233,7 +232,7 @@ impl<R> Machine<R> {
         if is_claimed {
             room.feed.line.pass(chat.seq);
         } else {
-            room.offer(Box::new(IncomingChat { id, timestamp, chat: owned::chat_message(chat) }));
+            room.offer(Box::new(IncomingChat { id, timestamp, chat: chat.into_owned() }));
         }
         self.tell_chat(now, &name);
     }
@@ -248,7 +247,7 @@ impl<R> Machine<R> {
 
     /// A page of the client's own asking has come.
     pub(super) fn handle_history(&mut self, now: Now, history: History<'static>) {
-        let History { room: name, messages, complete, first_seq, last_seq } = history;
+        let History { room: name, messages, complete, first_seq, last_seq, .. } = history;
         let Some(room) = self.rooms.0.get_mut(&name).filter(|room| room.feed.is_asking()) else { return };
         if let Some(newest) = last_seq.filter(|newest| room.feed.has_lost(*newest)) {
             room.feed.start_over(first_seq);
@@ -270,7 +269,7 @@ impl<R> Machine<R> {
 
     /// Takes in the next message of a page. False where one in front of it is missing.
     fn take_from_page(&mut self, now: Now, name: &RoomId, message: HistoryMessage<'static>) -> bool {
-        let HistoryMessage { id, timestamp, message: chat } = message;
+        let HistoryMessage { id, timestamp, message: chat, .. } = message;
         let Some(room) = self.rooms.0.get_mut(name) else { return false };
         let mut missed = Vec::new();
         let is_next = room.feed.reach(chat.seq.saturating_sub(1), &mut missed);
@@ -301,7 +300,7 @@ impl<R> Machine<R> {
         let purpose = Purpose::Chat(chat.room.clone());
         let is_it = |request: &Request<R>| request.id == *id && request.purpose() == Some(&purpose);
         let Some(reply_to) = self.pending.take_known(is_it) else { return false };
-        let ack = Ack { seq: Some(chat.seq), ..Ack::new(AckStatus::Stored, STORED) };
+        let ack = Ack::new(AckStatus::Stored, STORED).with_seq(chat.seq);
         self.settle(reply_to, Ok(Reply::Ack(ack)));
         true
     }

@@ -1,5 +1,8 @@
 //! Accounts by email and password, accounts by Ed25519 key, and their tokens.
 
+// Exhaustive on purpose, every type of this file: the caller or the server builds a body in full, and decides about each
+// member.
+
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "openapi")]

@@ -1,5 +1,8 @@
 //! The contacts of a user: who may signal him, message him and see his presence.
 
+// Exhaustive on purpose, every type of this file: the caller or the server builds a body in full, and decides about each
+// member.
+
 use std::borrow::Cow;
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
@@ -67,8 +70,7 @@ names! {
 
 names! {
     /// How a contact stands with a user.
-    #[non_exhaustive]
-    ContactState {
+    open ContactState {
         /// He may signal, message, and see the presence.
         Allowed = "allowed",
         /// Neither reaches the other.

@@ -1,5 +1,8 @@
 //! Rooms: made, looked at, entered in their list of members; what was said there, and their state document.
 
+// Exhaustive on purpose, every type of this file: the caller or the server builds a body in full, and decides about each
+// member.
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 

@@ -1,7 +1,10 @@
-//! JSON: each frame is one object. The text is read twice: once for its head, once as the message that the head names.
+//! JSON: each frame is one object. Its text is walked once, for its head and members; the message that the head names is
+//! then read from the members. Where that fails, the whole text is read again: that error names place and field.
 
 mod client;
 mod head;
+mod members;
+mod scratch;
 mod server;
 mod write;
 

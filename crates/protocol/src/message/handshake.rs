@@ -10,6 +10,7 @@ use crate::openapi;
 use crate::{DeviceId, ErrorCode, Hash, Secret, SessionId, Timestamp, UserId, binary, whole};
 
 /// S→C: what the client's key has to sign, sent at once on `/v1/connect`.
+// Exhaustive on purpose: client libraries handle it, and decide about each field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AuthChallenge<'a> {
@@ -25,6 +26,7 @@ pub struct AuthChallenge<'a> {
 }
 
 /// C→S: the signed answer to a challenge.
+// Exhaustive on purpose: who sends it decides about each field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AuthResponse<'a> {
@@ -49,6 +51,7 @@ pub struct AuthResponse<'a> {
 }
 
 /// C→S: a token as proof, first on a socket or again on a live session.
+// Exhaustive on purpose: who sends it decides about each field.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Auth<'a> {
@@ -64,6 +67,7 @@ pub struct Auth<'a> {
 }
 
 /// Names the session that a client comes back to.
+// Exhaustive on purpose: who sends it decides about each field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Resume<'a> {
@@ -76,6 +80,7 @@ pub struct Resume<'a> {
 }
 
 /// S→C: the proof was good.
+// Exhaustive on purpose: client libraries handle it, and decide about each field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AuthSuccess {
@@ -89,6 +94,7 @@ pub struct AuthSuccess {
 }
 
 /// S→C: the proof was refused.
+// Exhaustive on purpose: client libraries handle it, and decide about each field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AuthFailure<'a> {
@@ -105,6 +111,7 @@ pub struct AuthFailure<'a> {
 /// A rotation that its old key can still cancel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct PendingRotation {
     /// Its place in the chain.
     pub sequence: u64,
@@ -115,6 +122,7 @@ pub struct PendingRotation {
 }
 
 /// S→C: the session is there.
+// Exhaustive on purpose: client libraries handle it, and decide about each field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Connected<'a> {
@@ -140,6 +148,7 @@ impl Connected<'_> {
 }
 
 /// The session, as its client needs to know it.
+// Exhaustive on purpose: client libraries handle it, and decide about each field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SessionInfo<'a> {
@@ -157,6 +166,7 @@ pub struct SessionInfo<'a> {
 }
 
 /// In seconds.
+// Exhaustive on purpose: client libraries handle it, and decide about each field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Heartbeat {
@@ -169,6 +179,7 @@ pub struct Heartbeat {
 /// What a session may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct SessionLimits {
     /// The size of one message, in bytes.
     pub max_message_bytes: u64,
@@ -179,6 +190,7 @@ pub struct SessionLimits {
 }
 
 /// S→C: the token is about to expire; a new one is due.
+// Exhaustive on purpose: client libraries handle it, and decide about each field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AuthRequired<'a> {

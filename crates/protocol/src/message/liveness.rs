@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::whole;
 
 /// C→S: how many counted messages arrived in this session. The only request without a reply.
+// Exhaustive on purpose: who sends it decides about each field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Received {

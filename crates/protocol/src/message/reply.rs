@@ -9,6 +9,7 @@ use crate::{DeviceId, ErrorCode, MessageId, names::names};
 /// S→C: the request was carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct Ack<'a> {
     /// For people.
     #[serde(borrow)]
@@ -39,7 +40,7 @@ impl<'a> Ack<'a> {
 
 names! {
     /// How far a request went.
-    AckStatus {
+    open AckStatus {
         /// Handed to a live connection.
         Delivered = "delivered",
         /// Held for a device inside its resume window, and for that window only.
@@ -52,6 +53,7 @@ names! {
 }
 
 /// S→C: the request was refused, or the connection is about to be closed.
+// Exhaustive on purpose: client libraries handle it, and decide about each field.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ErrorReply<'a> {

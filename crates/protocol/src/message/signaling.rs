@@ -10,6 +10,7 @@ use crate::{DeviceId, Fingerprint, MessageKind, Payload, Secret, Timestamp, User
 pub const DEFAULT_STUN_SERVERS: [&str; 2] = ["stun:stun.l.google.com:19302", "stun:stun1.l.google.com:19302"];
 
 /// C→S: `offer`, `answer`, `ice-candidate` or `signal`, to be handed on as it is.
+// Exhaustive on purpose: who sends it decides about each field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signal<'a> {
     /// Which of the four.
@@ -23,6 +24,7 @@ pub struct Signal<'a> {
 }
 
 /// The four kinds of signal.
+// Exhaustive on purpose: a fifth kind would be a type of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SignalKind {
     /// A session description that begins a call.
@@ -49,6 +51,7 @@ impl SignalKind {
 }
 
 /// To whom a signal goes.
+// Exhaustive on purpose: who routes a signal decides about each.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
     /// One device.
@@ -58,6 +61,7 @@ pub enum Target {
 }
 
 /// A signature over [`statement::SignalStatement`](crate::statement::SignalStatement), with the time it names.
+// Exhaustive on purpose: it is what the statement `aldis/v1/signal` has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SignalSignature {
     /// By the device's key, else the identity's.
@@ -68,6 +72,7 @@ pub struct SignalSignature {
 
 /// S→C: a signal, with its sender as the server knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RelayedSignal<'a> {
     /// Which of the four.
     pub kind: SignalKind,
@@ -81,6 +86,7 @@ pub struct RelayedSignal<'a> {
 
 /// Who sent a relayed message; set by the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Sender {
     /// The device.
     #[serde(rename = "sender_device_id")]
@@ -96,6 +102,7 @@ pub struct Sender {
 /// S→C: the servers that help two devices reach each other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct IceServers<'a> {
     /// As browsers take them.
     #[serde(borrow)]
@@ -108,6 +115,7 @@ pub struct IceServers<'a> {
 /// A STUN or TURN server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct IceServer<'a> {
     /// Its addresses.
     #[serde(borrow)]

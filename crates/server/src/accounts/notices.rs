@@ -182,7 +182,7 @@ impl Notices {
     /// Tells the devices of users that they are invited to a room. The notices are stored; live devices get them soon, by
     /// another task, so that the time that this takes does not show who is online.
     pub(crate) fn tell_invited(&self, room: &RoomId, owner: UserId, invited: &[UserId], now: Now) {
-        let invite = RoomInvite { room: room.clone(), user_id: owner };
+        let invite = RoomInvite::new(room.clone(), owner);
         let frame = Encoded::new(fresh(ServerMessage::RoomInvite(invite), now));
         for user in invited {
             self.cache.forget(*user);
@@ -270,13 +270,7 @@ fn is_live(outlet: &Outlet) -> bool {
 
 /// The alert that something happened to a device of the account.
 pub(super) fn device_alert(kind: AlertKind, device: &DeviceId) -> Notice {
-    Notice::Alert(Alert {
-        kind,
-        device_id: Some(device.clone()),
-        fingerprint: None,
-        sequence: None,
-        hash: None,
-    })
+    Notice::Alert(Alert::new(kind).with_device_id(device.clone()))
 }
 
 /// The devices that a notice reached.

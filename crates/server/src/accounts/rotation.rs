@@ -128,7 +128,7 @@ impl Accounts {
         }
         let cancellation_deadline = timestamp(link.cancellation_deadline_ms().unwrap_or_default());
         let ChainHead { sequence, hash } = head;
-        Ok((PendingRotation { sequence, hash, cancellation_deadline }, is_new))
+        Ok((PendingRotation::new(sequence, hash, cancellation_deadline), is_new))
     }
 
     /// Cancels a rotation, with a statement of the key that it replaced.
@@ -206,11 +206,7 @@ fn accepted(change: ChainChange) -> Result<(Link, bool), NotAccepted> {
 
 fn cancellable_by(chain: &Chain, key: &PublicKey, now: Now) -> Option<PendingRotation> {
     let Provisional { rotation, until_ms, old_key } = chain.state(now.unix_ms).provisional?;
-    (old_key == *key).then(|| PendingRotation {
-        sequence: rotation.sequence,
-        hash: rotation.hash,
-        cancellation_deadline: timestamp(until_ms),
-    })
+    (old_key == *key).then(|| PendingRotation::new(rotation.sequence, rotation.hash, timestamp(until_ms)))
 }
 
 fn timestamp(unix_ms: u64) -> Timestamp {

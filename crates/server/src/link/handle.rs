@@ -280,7 +280,7 @@ impl Outlet {
 
     /// The sender of what this session says.
     pub(crate) fn sender(&self) -> Sender {
-        Sender { device_id: self.device.clone(), user_id: self.user, fingerprint: self.fingerprint }
+        Sender::new(self.device.clone(), self.user).with_fingerprint(self.fingerprint)
     }
 
     /// For the session itself: what waits. What was taken the last time counts as written, where it has a socket.

@@ -102,7 +102,9 @@ impl Router {
             let reply = page.map_or_else(refused, |page| {
                 let RoomPage { messages, complete, first_seq, last_seq } = page;
                 let last_seq = Some(last_seq);
-                ServerMessage::History(History { room, messages, complete, first_seq, last_seq })
+                ServerMessage::History(
+                    History::new(room, messages, complete, first_seq).with_last_seq(last_seq),
+                )
             });
             Part::Reply(Box::new(reply))
         })))
@@ -120,10 +122,9 @@ impl Router {
             }
             Reach::Known => return,
         };
-        let message =
-            StoredChatMessage { room: room.clone(), seq, sender: sender.clone(), payload: payload.clone() };
-        let frame = chat_frame(HistoryMessage { id: request.clone(), timestamp: at, message })
-            .for_many(&self.shared_bytes);
+        let message = StoredChatMessage::new(room.clone(), seq, sender.clone(), payload.clone());
+        let frame =
+            chat_frame(HistoryMessage::new(request.clone(), at, message)).for_many(&self.shared_bytes);
         self.fan_out(&members, Some(*session), &frame).await;
     }
 
@@ -194,9 +195,7 @@ impl Router {
     fn said_reply(&self, room: &RoomId, said: Result<Said, StoreError>) -> ServerMessage<'static> {
         match said {
             Ok(Said::Stored { seq, .. }) => ServerMessage::Ack(stored(room, seq)),
-            Ok(Said::Duplicate { seq }) => {
-                ServerMessage::Ack(Ack { duplicate: Some(true), ..stored(room, seq) })
-            }
+            Ok(Said::Duplicate { seq }) => ServerMessage::Ack(stored(room, seq).with_duplicate(true)),
             Ok(Said::Conflict) => error(
                 ErrorCode::Conflict,
                 "this device said something else in this room under this id; give each its own",
@@ -236,11 +235,11 @@ impl Router {
 }
 
 fn stored(room: &RoomId, seq: u64) -> Ack<'static> {
-    Ack { seq: Some(seq), ..Ack::new(AckStatus::Stored, format!("Message stored in {room}")) }
+    Ack::new(AckStatus::Stored, format!("Message stored in {room}")).with_seq(seq)
 }
 
 fn chat_frame(entry: HistoryMessage<'static>) -> Encoded<'static> {
-    let HistoryMessage { id, timestamp, message } = entry;
+    let HistoryMessage { id, timestamp, message, .. } = entry;
     Encoded::new(ServerFrame { id, timestamp, message: ServerMessage::ChatMessage(message) })
 }
 
@@ -251,7 +250,7 @@ fn broadcast_frame<'a>(
     payload: Payload<'a>,
     now: Now,
 ) -> Encoded<'a> {
-    let message = ServerMessage::Broadcast(RelayedBroadcast { room, sender: from.sender(), payload });
+    let message = ServerMessage::Broadcast(RelayedBroadcast::new(room, from.sender(), payload));
     Encoded::new(ServerFrame { id, timestamp: now.timestamp(), message })
 }
 

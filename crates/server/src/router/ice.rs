@@ -1,6 +1,8 @@
 //! The servers that help two devices reach each other: STUN, and TURN with credentials for an hour.
 
-use aldis_protocol::{IceServer, IceServers, Timestamp, binary};
+use std::borrow::Cow;
+
+use aldis_protocol::{IceServer, IceServers, Secret, Timestamp, binary};
 use hmac::{Hmac, KeyInit, Mac};
 use rand::RngExt;
 use sha1::Sha1;
@@ -17,7 +19,7 @@ impl Router {
         let mut ice_servers = Vec::with_capacity(2);
         if !stun.is_empty() {
             let urls = stun.iter().cloned().map(Into::into).collect();
-            ice_servers.push(IceServer { urls, username: None, credential: None });
+            ice_servers.push(IceServer::new(urls));
         }
         let expires_at_ms = now.unix_ms + TURN_LIFETIME_MS;
         if let Some(turn) = &self.settings.turn {
@@ -29,7 +31,7 @@ impl Router {
             .turn
             .is_some()
             .then(|| Timestamp::from_ms(i64::try_from(expires_at_ms / 1000 * 1000).unwrap_or(i64::MAX)));
-        IceServers { ice_servers, expires_at }
+        IceServers::new(ice_servers).with_expires_at(expires_at)
     }
 }
 
@@ -37,11 +39,9 @@ impl Router {
 fn turn_server(turn: &Turn, expires_at: u64, alias: &str) -> IceServer<'static> {
     let username = format!("{expires_at}:{alias}");
     let credential = turn_credential(turn.secret.expose(), &username);
-    IceServer {
-        urls: turn.urls.iter().cloned().map(Into::into).collect(),
-        username: Some(username.into()),
-        credential: Some(credential.into()),
-    }
+    IceServer::new(turn.urls.iter().cloned().map(Into::into).collect())
+        .with_username(Cow::from(username))
+        .with_credential(Secret::from(credential))
 }
 
 fn turn_credential(secret: &str, username: &str) -> String {

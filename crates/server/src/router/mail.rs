@@ -148,9 +148,7 @@ impl Router {
 fn posted_reply(addressee: UserId, posted: Result<Posted, StoreError>) -> ServerMessage<'static> {
     match posted {
         Ok(Posted::Stored(kept)) => ServerMessage::Ack(stored(addressee, kept)),
-        Ok(Posted::Duplicate(kept)) => {
-            ServerMessage::Ack(Ack { duplicate: Some(true), ..stored(addressee, kept) })
-        }
+        Ok(Posted::Duplicate(kept)) => ServerMessage::Ack(stored(addressee, kept).with_duplicate(true)),
         Ok(Posted::Conflict) => {
             error(ErrorCode::Conflict, "this device sent another message under this id; give each its own")
         }
@@ -164,11 +162,9 @@ fn posted_reply(addressee: UserId, posted: Result<Posted, StoreError>) -> Server
 }
 
 fn stored(addressee: UserId, kept: StoredMeta) -> Ack<'static> {
-    Ack {
-        seq: Some(kept.sender_seq),
-        message_id: Some(kept.message_id),
-        ..Ack::new(AckStatus::Stored, format!("Message stored for {addressee}"))
-    }
+    Ack::new(AckStatus::Stored, format!("Message stored for {addressee}"))
+        .with_seq(kept.sender_seq)
+        .with_message_id(kept.message_id)
 }
 
 fn marked_reply(marked: Marked) -> ServerMessage<'static> {

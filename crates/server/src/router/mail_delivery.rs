@@ -49,11 +49,11 @@ impl Router {
         delivered_at_ms: i64,
         sessions: impl IntoIterator<Item = Attached<Arc<Outlet>>>,
     ) {
-        let frame = Encoded::new(fresh(ServerMessage::Receipt(Receipt {
-            message_ids: part.message_ids.clone(),
-            delivered_at: Some(Timestamp::from_ms(delivered_at_ms)),
-            read_at: part.read_at_ms.map(Timestamp::from_ms),
-        })))
+        let frame = Encoded::new(fresh(ServerMessage::Receipt(
+            Receipt::new(part.message_ids.clone())
+                .with_delivered_at(Timestamp::from_ms(delivered_at_ms))
+                .with_read_at(part.read_at_ms.map(Timestamp::from_ms)),
+        )))
         .for_many(&self.shared_bytes);
         for session in sessions {
             // A session that is away finds it in its mailbox.

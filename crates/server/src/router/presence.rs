@@ -66,13 +66,11 @@ impl Router {
         let sight = self.registry.tell(to.session, user)?;
         let is_here = sight.presence.is_visible();
         let last_seen_ms = if is_here { Some(unix_ms_i64()) } else { sight.last_seen_ms };
-        Some(ServerMessage::Presence(Presence {
-            user_id: user,
-            status: sight.presence.status,
-            note: sight.presence.note.map(|note| note.to_string().into()),
-            devices: sight.presence.devices,
-            last_seen: last_seen_ms.map(Timestamp::from_ms),
-        }))
+        Some(ServerMessage::Presence(
+            Presence::new(user, sight.presence.status, sight.presence.devices)
+                .with_note(sight.presence.note.map(|note| note.to_string().into()))
+                .with_last_seen(last_seen_ms.map(Timestamp::from_ms)),
+        ))
     }
 
     /// Whether a session watches a user.

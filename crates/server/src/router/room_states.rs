@@ -105,5 +105,5 @@ impl Router {
 /// The state of a room, as its frame.
 pub(super) fn room_update(room: &RoomId, document: StateDocument) -> Encoded<'static> {
     let StateDocument { revision, state } = document;
-    Encoded::new(fresh(ServerMessage::RoomUpdate(RoomUpdate { room: room.clone(), revision, state })))
+    Encoded::new(fresh(ServerMessage::RoomUpdate(RoomUpdate::new(room.clone(), revision, state))))
 }

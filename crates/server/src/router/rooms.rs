@@ -273,14 +273,13 @@ impl Router {
     ) {
         let are_told = view.users <= MAX_TOLD_ROOM_USERS;
         let members = are_told.then(|| grouped(view.members));
-        let list = RoomMembers { room: room.clone(), count: view.users as u64, members };
+        let list = RoomMembers::new(room.clone(), view.users as u64, members);
         let frame = Encoded::new(fresh(ServerMessage::RoomMembers(list)));
         let _ = deliver(&member.handle, &frame, &self.metrics);
         if !are_told || !is_new {
             return;
         }
-        let joined =
-            MemberJoined { room: room.clone(), user_id: member.user, device_id: member.device.clone() };
+        let joined = MemberJoined::new(room.clone(), member.user, member.device.clone());
         let frame = Encoded::new(fresh(ServerMessage::MemberJoined(joined)));
         self.tell_room(view.members.iter().filter(|other| other.session != member.session), &frame);
     }
@@ -308,7 +307,7 @@ pub(super) fn no_room_named() -> ServerMessage<'static> {
 }
 
 fn member_left(room: &RoomId, left: &Member<Arc<Outlet>>) -> Encoded<'static> {
-    let left = MemberLeft { room: room.clone(), user_id: left.user, device_id: left.device.clone() };
+    let left = MemberLeft::new(room.clone(), left.user, left.device.clone());
     Encoded::new(fresh(ServerMessage::MemberLeft(left)))
 }
 
@@ -319,7 +318,7 @@ fn grouped(members: &Members<Arc<Outlet>>) -> Vec<RoomMember> {
         let device = session.device.clone();
         match grouped.last_mut().filter(|last| last.user_id == session.user) {
             Some(last) => last.device_ids.push(device),
-            None => grouped.push(RoomMember { user_id: session.user, device_ids: vec![device] }),
+            None => grouped.push(RoomMember::new(session.user, vec![device])),
         }
     }
     grouped

@@ -153,7 +153,7 @@ impl Handing<'_> {
         match best {
             Some(status) => {
                 let ack = handed_on(status, &self.addressee.user.to_string());
-                ServerMessage::Ack(Ack { devices: Some(devices), ..ack })
+                ServerMessage::Ack(ack.with_devices(devices))
             }
             None => target_unavailable(),
         }
@@ -210,7 +210,7 @@ struct Relayed<'a> {
 impl<'a> Relayed<'a> {
     fn frame(self, from: &Outlet) -> Encoded<'a> {
         let Relay { id, kind, signature, now } = self.relay;
-        let signal = RelayedSignal { kind, sender: from.sender(), payload: self.payload, signature };
+        let signal = RelayedSignal::new(kind, from.sender(), self.payload).with_signature(signature);
         Encoded::new(ServerFrame { id, timestamp: now.timestamp(), message: ServerMessage::Signal(signal) })
     }
 }

@@ -106,9 +106,9 @@ impl Streaming {
             // Lower than asked from where the server was restored from a backup: the client has numbers that are gone.
             let seq = self.last.min(last_seq);
             if is_more {
-                return Ok(Next::Limit(Synced { seq, first_seq, complete: false }));
+                return Ok(Next::Limit(Synced::new(seq, first_seq, false)));
             }
-            let synced = ServerMessage::Synced(Synced { seq, first_seq, complete: true });
+            let synced = ServerMessage::Synced(Synced::new(seq, first_seq, true));
             if self.session.end_sync(seq, self.ticket, synced) {
                 self.position = Position::Over;
                 return Ok(Next::Complete);

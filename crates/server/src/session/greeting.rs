@@ -68,11 +68,11 @@ pub(super) fn greet(socket: &mut dyn Wire, outlet: &Outlet, identity: &Identity,
             replayed: greeting.replayed as u64,
         },
         heartbeat: Heartbeat { interval: HEARTBEAT_INTERVAL.as_secs(), timeout: HEARTBEAT_TIMEOUT.as_secs() },
-        limits: SessionLimits {
-            max_message_bytes: MAX_MESSAGE_BYTES as u64,
-            max_encrypted_content_bytes: MAX_ENCRYPTED_CONTENT_BYTES as u64,
-            max_unanswered_requests: MAX_UNANSWERED_REQUESTS as u64,
-        },
+        limits: SessionLimits::new(
+            MAX_MESSAGE_BYTES as u64,
+            MAX_ENCRYPTED_CONTENT_BYTES as u64,
+            MAX_UNANSWERED_REQUESTS as u64,
+        ),
     })));
 }
 

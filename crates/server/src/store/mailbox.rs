@@ -61,17 +61,17 @@ pub(crate) struct StoredMessage {
 impl StoredMessage {
     /// The message in the form of the wire.
     pub(crate) fn as_message(&self) -> MailboxMessage<'_> {
-        MailboxMessage {
-            message_id: self.message_id,
-            seq: self.seq,
-            sender_user_id: self.sender,
-            sender_device_id: self.sender_device.clone(),
-            recipient_id: self.recipient,
-            encrypted_content: self.encrypted_content.as_ref().into(),
-            created_at: Timestamp::from_ms(self.created_at_ms),
-            delivered_at: self.delivered_at_ms.map(Timestamp::from_ms),
-            read_at: self.read_at_ms.map(Timestamp::from_ms),
-        }
+        MailboxMessage::new(
+            self.message_id,
+            self.seq,
+            self.sender,
+            self.sender_device.clone(),
+            self.recipient,
+            self.encrypted_content.as_ref().into(),
+            Timestamp::from_ms(self.created_at_ms),
+        )
+        .with_delivered_at(self.delivered_at_ms.map(Timestamp::from_ms))
+        .with_read_at(self.read_at_ms.map(Timestamp::from_ms))
     }
 }
 

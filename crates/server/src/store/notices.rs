@@ -47,7 +47,7 @@ pub(crate) struct Recipients {
 impl Notice {
     /// An alert about the account as a whole.
     pub(crate) const fn of_account(kind: AlertKind) -> Self {
-        Self::Alert(Alert { kind, device_id: None, fingerprint: None, sequence: None, hash: None })
+        Self::Alert(Alert::new(kind))
     }
 
     /// An alert about the identity of the account, with the statement of its chain if there is one.
@@ -56,13 +56,12 @@ impl Notice {
         fingerprint: Fingerprint,
         statement: Option<ChainHead>,
     ) -> Self {
-        Self::Alert(Alert {
-            kind,
-            device_id: None,
-            fingerprint: Some(fingerprint),
-            sequence: statement.map(|head| head.sequence),
-            hash: statement.map(|head| head.hash),
-        })
+        Self::Alert(
+            Alert::new(kind)
+                .with_fingerprint(fingerprint)
+                .with_sequence(statement.map(|head| head.sequence))
+                .with_hash(statement.map(|head| head.hash)),
+        )
     }
 }
 

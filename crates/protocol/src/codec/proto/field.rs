@@ -4,7 +4,7 @@ use std::{fmt::Display, str::FromStr};
 
 use bytes::Bytes;
 
-use crate::{DecodeError, Payload, Timestamp};
+use crate::{DecodeError, Payload, Timestamp, names::Known};
 
 /// A text that follows a grammar.
 pub(super) fn parse<T: FromStr<Err: Display>>(field: &str, text: &str) -> Result<T, DecodeError> {
@@ -28,6 +28,14 @@ pub(super) fn parse_all<T: FromStr<Err: Display>>(
     texts: &[String],
 ) -> Result<Vec<T>, DecodeError> {
     texts.iter().map(|text| parse(field, text)).collect()
+}
+
+/// A word that this version knows.
+pub(super) fn parse_known<T: Known>(field: &str, word: &str) -> Result<T, DecodeError> {
+    if word.is_empty() {
+        return Err(DecodeError::missing(field));
+    }
+    T::from_known(word).map_err(|error| DecodeError::bad_request(error.to_string()).in_field(field))
 }
 
 /// A message that must be there.

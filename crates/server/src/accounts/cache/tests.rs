@@ -265,13 +265,7 @@ async fn a_change_by_anybody_is_read_and_forgotten() {
     node.accounts.read_revocations(Now::read()).await.unwrap();
     assert!(node.accounts.cache.nothing_waits(user, &phone, now), "nothing has changed");
 
-    let alert = Alert {
-        kind: AlertKind::TotpChanged,
-        device_id: None,
-        fingerprint: None,
-        sequence: None,
-        hash: None,
-    };
+    let alert = Alert::new(AlertKind::TotpChanged);
     store.add_notice(user, &Notice::Alert(alert), &Recipients::default(), unix_ms_i64()).await.unwrap();
     is_forgotten("a notice waits").await;
     cache().await;

@@ -103,15 +103,12 @@ impl PageRow {
         let (seq, device, user) = (self.seq?, self.sender_device_id?, self.sender_user_id?);
         let (payload, created_at_ms) = (self.payload?, self.created_at_ms?);
         let read = || {
-            let sender = Sender {
-                device_id: row::device_id(&device)?,
-                user_id: UserId::new(user),
-                fingerprint: row::optional_array(self.sender_fingerprint.as_deref())?.map(Fingerprint),
-            };
+            let sender = Sender::new(row::device_id(&device)?, UserId::new(user))
+                .with_fingerprint(row::optional_array(self.sender_fingerprint.as_deref())?.map(Fingerprint));
             let payload = Payload::from_bytes(payload.into()).map_err(row::unreadable)?;
-            let message = StoredChatMessage { room: room.clone(), seq: row::number(seq)?, sender, payload };
+            let message = StoredChatMessage::new(room.clone(), row::number(seq)?, sender, payload);
             let id = self.request_id.map(|id| id.parse()).transpose().map_err(row::unreadable)?;
-            Ok(HistoryMessage { id, timestamp: Timestamp::from_ms(created_at_ms), message })
+            Ok(HistoryMessage::new(id, Timestamp::from_ms(created_at_ms), message))
         };
         Some(read())
     }

@@ -55,7 +55,7 @@ async fn register(at: &Fixture, user_id: UserId, pubkey: Option<[u8; 32]>) -> Re
 
 async fn notify(at: &Fixture, user: UserId) {
     let kind = AlertKind::TotpChanged;
-    let alert = Alert { kind, device_id: None, fingerprint: None, sequence: None, hash: None };
+    let alert = Alert::new(kind);
     at.store.add_notice(user, &Notice::Alert(alert), &Recipients::default(), NOW).await.unwrap();
 }
 

@@ -43,7 +43,7 @@ async fn room(at: &Fixture, text: &str) -> UserId {
 fn chat(user: UserId, id: Option<&str>, payload: &str) -> NewChat {
     NewChat {
         room: name("room"),
-        sender: Sender { device_id: device_id("phone"), user_id: user, fingerprint: None },
+        sender: Sender::new(device_id("phone"), user),
         request: id.map(|id| id.parse().unwrap()),
         session: SessionId::new(Uuid::nil()),
         payload: Payload::from_bytes(payload.to_owned().into()).unwrap(),
@@ -81,11 +81,8 @@ async fn a_message_is_stored_unchanged(at: Fixture) {
     let empty = page(&at, 0, 100).await;
     assert_eq!((seqs(&empty), empty.complete, empty.first_seq), (vec![], true, 1));
 
-    let sender = Sender {
-        device_id: "~01900000-0000-7000-8000-000000000001".parse().unwrap(),
-        user_id: user,
-        fingerprint: Some(Fingerprint([7; 32])),
-    };
+    let sender = Sender::new("~01900000-0000-7000-8000-000000000001".parse().unwrap(), user)
+        .with_fingerprint(Fingerprint([7; 32]));
     let said = NewChat { sender: sender.clone(), ..chat(user, Some("m-1"), r#"{ "content" : "hi" } "#) };
     assert_eq!(say(&at, said).await, stored(1));
     assert_eq!(say(&at, chat(user, None, "2")).await, stored(2));

@@ -133,7 +133,7 @@ async fn a_request_is_listed_on_both_sides_and_leaves_a_notice(at: Fixture) {
     assert_eq!(listed(&at, asker).await, [(asked, ContactState::Outgoing, NOW)]);
     assert_eq!(listed(&at, asked).await, [(asker, ContactState::Incoming, NOW)]);
     let notices = at.store.take_notices(asked, &device, NOW + 1).await.unwrap();
-    assert_eq!(notices, [Notice::ContactRequest(ContactRequest { user_id: asker, label: None })]);
+    assert_eq!(notices, [Notice::ContactRequest(ContactRequest::new(asker))]);
 }
 
 async fn crossing_requests_allow_both(at: Fixture) {
@@ -466,7 +466,7 @@ async fn a_label_is_shown_to_the_recipient(at: Fixture) {
     let device = phone(&at, bob).await;
     assert!(asks(&at, named(by_address(ann, bob), "Ann \"A\" \u{5d0}"), NOW).await);
     let label = Some(ContactLabel::new("Ann \"A\" \u{5d0}").unwrap());
-    let notice = Notice::ContactRequest(ContactRequest { user_id: ann, label });
+    let notice = Notice::ContactRequest(ContactRequest::new(ann).with_label(label));
     assert_eq!(at.store.take_notices(bob, &device, NOW).await.unwrap(), [notice]);
     assert_eq!(labels(&at, bob).await, [Some("Ann \"A\" \u{5d0}".to_owned())]);
     assert_eq!(labels(&at, ann).await, []);
@@ -510,7 +510,7 @@ async fn a_phone_was_told_of_a_request_that_had_ended(at: Fixture) {
         let typed = by_address(from, asked).typed;
         at.store.take_back_request(&acting(from), asked, &typed, NOW).await.unwrap();
     }
-    let told = Notice::ContactRequest(ContactRequest { user_id: waiting, label: None });
+    let told = Notice::ContactRequest(ContactRequest::new(waiting));
     assert_eq!(at.store.take_notices(asked, &device, NOW).await.unwrap(), [told]);
 }
 

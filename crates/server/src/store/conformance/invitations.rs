@@ -62,7 +62,7 @@ async fn waiting(at: &Fixture, user: UserId, device: &DeviceId) -> Vec<Notice> {
 }
 
 fn invite(room: &str, owner: UserId) -> Notice {
-    Notice::RoomInvite(RoomInvite { room: name(room), user_id: owner })
+    Notice::RoomInvite(RoomInvite::new(name(room), owner))
 }
 
 const PRIVATE: MemberChange = MemberChange::Done(RoomVisibility::Private);

@@ -39,12 +39,12 @@ async fn register(at: &Fixture, user_id: UserId, id: &str, now_ms: i64) -> Devic
 
 fn alert(sequence: u64) -> Notice {
     let kind = AlertKind::RotationStarted;
-    Notice::Alert(Alert { kind, device_id: None, fingerprint: None, sequence: Some(sequence), hash: None })
+    Notice::Alert(Alert::new(kind).with_sequence(sequence))
 }
 
 fn labelled_request(number: u128, label: Option<&str>) -> Notice {
     let label = label.map(|text| ContactLabel::new(text).unwrap());
-    Notice::ContactRequest(ContactRequest { user_id: UserId::new(Uuid::from_u128(number)), label })
+    Notice::ContactRequest(ContactRequest::new(UserId::new(Uuid::from_u128(number))).with_label(label))
 }
 
 fn request(number: u128) -> Notice {
@@ -104,7 +104,7 @@ async fn beyond_a_hundred_the_oldest_notice_is_deleted(at: Fixture) {
 fn device_alert(number: u64) -> Notice {
     let device = device_id(&format!("device-{number}"));
     let kind = AlertKind::DeviceAdded;
-    Notice::Alert(Alert { kind, device_id: Some(device), fingerprint: None, sequence: None, hash: None })
+    Notice::Alert(Alert::new(kind).with_device_id(device))
 }
 
 async fn a_hundred_requests_displaced_a_waiting_alert(at: Fixture) {
@@ -178,7 +178,7 @@ async fn contact_requests_and_room_invites_share_a_quota(at: Fixture) {
     let device = register(&at, user, "phone", NOW).await;
     let invite = |room: &str, owner: u128| {
         let (room, user_id) = (room.parse().unwrap(), UserId::new(Uuid::from_u128(owner)));
-        Notice::RoomInvite(RoomInvite { room, user_id })
+        Notice::RoomInvite(RoomInvite::new(room, user_id))
     };
     add(&at, user, &alert(1), NOW).await;
     for (owner, room) in [(1, "blue"), (1, "green"), (2, "blue")] {

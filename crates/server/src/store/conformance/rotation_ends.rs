@@ -45,13 +45,12 @@ async fn rotates(at: &Fixture, owner: &Owner, by: &SecretKey, to: &SecretKey, no
     let ChainChange::Added(link) = change else { panic!("{change:?}") };
     let head = owner.head(at).await;
     assert_eq!(head.hash, link.hash());
-    Notice::Alert(Alert {
-        kind: AlertKind::RotationFinal,
-        device_id: None,
-        fingerprint: Some(owner.fingerprint),
-        sequence: Some(head.sequence),
-        hash: Some(head.hash),
-    })
+    Notice::Alert(
+        Alert::new(AlertKind::RotationFinal)
+            .with_fingerprint(owner.fingerprint)
+            .with_sequence(head.sequence)
+            .with_hash(head.hash),
+    )
 }
 
 /// Takes the notices of a device, and returns those about ends of windows.

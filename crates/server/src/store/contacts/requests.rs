@@ -47,7 +47,7 @@ pub(crate) struct NewRequest {
 impl NewRequest {
     /// The notice for the recipient.
     pub(crate) fn notice(&self) -> Notice {
-        Notice::ContactRequest(ContactRequest { user_id: self.from, label: self.label.clone() })
+        Notice::ContactRequest(ContactRequest::new(self.from).with_label(self.label.clone()))
     }
 }
 

@@ -186,7 +186,7 @@ pub(super) async fn tell(
     invited: &[UserId],
     now_ms: i64,
 ) -> Result<(), StoreError> {
-    let invite = Notice::RoomInvite(RoomInvite { room: room.clone(), user_id: owner });
+    let invite = Notice::RoomInvite(RoomInvite::new(room.clone(), owner));
     // Nobody has the nil id, so the statements change nothing.
     let invited = if invited.is_empty() { &[UserId::new(Uuid::nil())] } else { invited };
     trim(tx, invited).await?;
