@@ -10,10 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aldis_client_core::{Machine, OutgoingRequest, Settings};
 use aldis_protocol::{
-    Ack, ClientFrame, ClientMessage, Codec, DEFAULT_STUN_SERVERS, DeviceId, IceServer, MessageKind, Payload,
-    RequestId, Signal, SignalKind, Target,
-    limits::{MAX_MESSAGE_BYTES, MAX_UNANSWERED_REQUESTS},
+    Ack, ClientMessage, Codec, DEFAULT_STUN_SERVERS, DeviceId, IceServer, Payload, RequestId, Signal,
+    SignalKind, Target, limits::MAX_UNANSWERED_REQUESTS,
 };
 use tokio::{
     runtime::Handle,
@@ -23,9 +23,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
 use crate::{
-    Events, Options, Reply, RequestError, Session, State, is_polite,
-    machine::{Machine, Settings},
-    purpose::Purpose,
+    Events, Options, Reply, RequestError, Session, State,
+    clock::Clock,
+    is_polite,
     task::{Command, ReplyTo, Task, Watches, Work},
 };
 
@@ -87,6 +87,7 @@ impl Client {
         };
         let task = Task {
             machine: Machine::new(settings),
+            clock: Clock::start(),
             dialer,
             tokens: options.credentials.tokens,
             handler: options.keeper.map(|keeper| keeper.handler),
@@ -173,28 +174,14 @@ impl Client {
         id: RequestId,
         message: ClientMessage<'_>,
     ) -> Result<Reply, RequestError> {
-        let purpose = Purpose::of(&message);
-        self.ask(id, message, purpose).await
+        self.ask(OutgoingRequest::new(self.0.codec, id, message)?).await
     }
 
-    async fn ask(
-        &self,
-        id: RequestId,
-        message: ClientMessage<'_>,
-        purpose: Purpose,
-    ) -> Result<Reply, RequestError> {
-        let kind = message.kind();
-        if self.is_reserved(kind) {
-            return Err(RequestError::Reserved);
-        }
-        let frame = self.0.codec.encode_client(&ClientFrame { id: Some(id.clone()), message });
-        if frame.len() > MAX_MESSAGE_BYTES {
-            return Err(RequestError::TooLarge);
-        }
+    async fn ask(&self, request: OutgoingRequest) -> Result<Reply, RequestError> {
         let slot = self.slot().await?;
         let (sender, reply) = oneshot::channel();
         let reply_to = ReplyTo { sender, _slot: slot };
-        self.command(Command::Request { id, kind, frame, purpose, reply_to }).await?;
+        self.command(Command::Request { request, reply_to }).await?;
         reply.await.unwrap_or(Err(RequestError::Stopped))
     }
 
@@ -298,12 +285,6 @@ impl Client {
             Err(_) if self.state() != State::Connected => Err(RequestError::QueueFull),
             Err(_) => slots.clone().acquire_owned().await.map_err(|_| RequestError::Stopped),
         }
-    }
-
-    /// Whether only the client itself sends this; `sync` is the mailbox's where it keeps one.
-    fn is_reserved(&self, kind: MessageKind) -> bool {
-        matches!(kind, MessageKind::Auth | MessageKind::AuthResponse | MessageKind::Received)
-            || (kind == MessageKind::Sync && self.0.mailbox_cursor.borrow().is_some())
     }
 
     async fn command(&self, command: Command) -> Result<(), RequestError> {

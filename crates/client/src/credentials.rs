@@ -1,12 +1,13 @@
 //! How the client proves who it is.
 
-use std::{error::Error, fmt, future::Future, sync::Arc};
+use std::{fmt, future::Future, sync::Arc};
 
 use aldis_auth::SecretKey;
+use aldis_client_core::{Proof, TokenError, TokenReason};
 use aldis_protocol::{DeviceId, Secret};
 use futures::future::BoxFuture;
 
-use crate::AccountError;
+use crate::BoxError;
 
 /// What the client shows the server, at every attempt.
 pub struct Credentials {
@@ -14,31 +15,6 @@ pub struct Credentials {
     pub(crate) device_id: Option<DeviceId>,
     pub(crate) tokens: Option<TokenProvider>,
 }
-
-/// The kind of proof, as far as the connection's logic has to know it.
-#[derive(Debug)]
-pub(crate) enum Proof {
-    Key(Box<SecretKey>),
-    Token,
-}
-
-/// Why a token provider is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum TokenReason {
-    /// The first attempt.
-    First,
-    /// An attempt after a break that had nothing to do with the token: one that is still good may be given again.
-    Reconnecting,
-    /// The token of the live connection ends within a minute; nothing is interrupted while the provider works.
-    Expiring,
-    /// The server refused the last token because its time is over, or ended the session for it.
-    Expired,
-    /// The server refused the last token. A second refusal in a row stops the client.
-    Invalid,
-}
-
-type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Asked for a token; see [`Credentials::token`].
 #[derive(Clone)]
@@ -63,8 +39,8 @@ impl Credentials {
 
     /// Access tokens, from a provider that is asked before every attempt and again before a token expires, and is told
     /// why. It may take its time; an error is reported as a failed attempt and followed by another one.
-    /// [`Account::token_credentials`](crate::Account::token_credentials) is such a provider; where its account is signed
-    /// out, the client stops.
+    /// [`SignedOut`] stops the client. [`Account::token_credentials`](crate::Account::token_credentials) is such a
+    /// provider.
     ///
     /// ```
     /// use aldis_client::{Credentials, TokenReason};
@@ -105,14 +81,25 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Whether a provider will never have a token again: its account is signed out.
-pub(crate) fn is_final(error: &(dyn Error + Send + Sync + 'static)) -> bool {
-    error.downcast_ref().is_some_and(AccountError::needs_credentials)
+/// The error of a token provider that will never have a token again, because its user is signed out: the client stops.
+/// Any other error of a provider is followed by another attempt.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct SignedOut(BoxError);
+
+impl SignedOut {
+    /// Wraps the reason, which [`ConnectionError::Token`](crate::ConnectionError::Token) then names.
+    pub fn new(reason: impl Into<BoxError>) -> Self {
+        Self(reason.into())
+    }
 }
 
 impl TokenProvider {
-    pub(crate) fn ask(&self, reason: TokenReason) -> BoxFuture<'static, Result<Secret<'static>, BoxError>> {
-        (self.0)(reason)
+    pub(crate) async fn ask(self, reason: TokenReason) -> Result<Secret<'static>, TokenError> {
+        (self.0)(reason).await.map_err(|error| match error.downcast::<SignedOut>() {
+            Ok(signed_out) => TokenError { error: signed_out.0, is_final: true },
+            Err(error) => TokenError { error, is_final: false },
+        })
     }
 }
 

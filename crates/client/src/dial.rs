@@ -2,6 +2,7 @@
 
 use std::{fmt, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
+use aldis_client_core::Endpoint;
 use aldis_protocol::Codec;
 use futures::future::BoxFuture;
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
@@ -15,7 +16,6 @@ use tokio_rustls::TlsConnector;
 
 use crate::{
     DialError, InvalidUrl,
-    endpoint::Endpoint,
     socket::{Io, Socket},
 };
 

@@ -91,25 +91,15 @@
 
 mod account;
 mod api;
-mod backoff;
-mod calls;
 mod client;
 mod clock;
 mod credentials;
 mod dial;
-mod endpoint;
-mod error;
 mod events;
-mod line;
-mod machine;
 mod mail;
 mod options;
 mod own_device;
-mod owned;
-mod pace;
-mod pending;
 mod pins;
-mod purpose;
 mod saved;
 mod second_factor;
 mod server;
@@ -121,23 +111,21 @@ pub use account::{
     error::{AccountError, IdentityError, PutBlobError, SignInError},
 };
 pub use aldis_auth as auth;
+pub use aldis_client_core::{
+    BoxError, ConnectionError, DialError, Event, IncomingChat, IncomingMessage, IncomingSignal, InvalidUrl,
+    Kept, Numbered, Refusal, Reply, RequestError, Session, SignalRefused, Since, State, TokenReason,
+    is_polite,
+};
 pub use aldis_protocol as protocol;
 pub use aldis_protocol::DEFAULT_STUN_SERVERS;
 pub use api::{CallError, HttpRefusal};
-pub use calls::{SignalRefused, is_polite};
 pub use client::Client;
-pub use credentials::{Credentials, TokenReason};
+pub use credentials::{Credentials, SignedOut};
 pub use dial::InvalidCertificates;
-pub use endpoint::InvalidUrl;
-pub use error::{ConnectionError, DialError, Refusal, RequestError};
-pub use events::{
-    Event, Events, IncomingChat, IncomingMessage, IncomingSignal, Kept, Numbered, Session, State,
-};
-pub use machine::Reply;
+pub use events::Events;
 pub use options::Options;
 pub use own_device::OwnDevice;
 pub use pins::{MAX_PINNED_IDENTITIES, Pins};
-pub use purpose::Since;
 pub use saved::{NotKept, SavedAccount};
 pub use second_factor::{MAX_TOTP_TRIES, TotpAsked};
 pub use server::{Blob, Server};

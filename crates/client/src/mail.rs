@@ -1,12 +1,10 @@
 //! The application's own hands: what takes the messages of its mailbox.
 
-use std::{error::Error, fmt, future::Future, sync::Arc};
+use std::{fmt, future::Future, sync::Arc};
 
 use futures::future::BoxFuture;
 
-use crate::IncomingMessage;
-
-pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
+use crate::{BoxError, IncomingMessage};
 
 /// Where the application has its mailbox, and what takes in more; see [`Options::mailbox`](crate::Options::mailbox).
 pub(crate) struct Keeper {

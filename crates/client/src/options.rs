@@ -2,12 +2,12 @@
 
 use std::{error::Error, future::Future, io, time::Duration};
 
+use aldis_client_core::{FIRST_CEILING, LAST_CEILING};
 use aldis_protocol::Codec;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     Credentials, IncomingMessage, InvalidCertificates, InvalidUrl,
-    backoff::{FIRST_CEILING, LAST_CEILING},
     dial::{Dialer, Roots, Route, Transport},
     mail::{Handler, Keeper},
 };

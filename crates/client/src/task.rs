@@ -1,14 +1,9 @@
 //! The one task of a client: carries out what the machine wants and tells it what happens.
 
-use std::{
-    collections::VecDeque,
-    future::pending,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::VecDeque, future::pending, sync::Arc, time::Duration};
 
-use aldis_protocol::{MessageKind, RequestId, Secret, Target};
-use bytes::Bytes;
+use aldis_client_core::{Machine, Now, OutgoingRequest, Output, Reply, TokenError};
+use aldis_protocol::{Secret, Target};
 use futures::{FutureExt, future::BoxFuture};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, oneshot, watch},
@@ -18,20 +13,18 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    DialError, Event, RequestError, Session, State,
+    BoxError, DialError, Event, RequestError, Session, State,
+    clock::Clock,
     credentials::TokenProvider,
     dial::Dialer,
-    machine::{Machine, Now, Output, Reply},
-    mail::{BoxError, Handler},
-    pending::{Asker, Request},
-    purpose::Purpose,
+    mail::Handler,
     socket::{Incoming, Socket},
 };
 
 /// What a handle asks of the task.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Request { id: RequestId, kind: MessageKind, frame: Bytes, purpose: Purpose, reply_to: ReplyTo },
+    Request { request: OutgoingRequest, reply_to: ReplyTo },
     EndCall(Target),
 }
 
@@ -52,6 +45,7 @@ pub(crate) struct Watches {
 
 pub(crate) struct Task {
     pub(crate) machine: Machine<ReplyTo>,
+    pub(crate) clock: Clock,
     pub(crate) dialer: Arc<Dialer>,
     pub(crate) tokens: Option<TokenProvider>,
     pub(crate) handler: Option<Handler>,
@@ -80,7 +74,7 @@ pub(crate) struct Work {
 /// Frames that are read behind a deadline before it decides.
 const LATE_READS: u32 = 64;
 
-type TokenAnswer = Result<Secret<'static>, BoxError>;
+type TokenAnswer = Result<Secret<'static>, TokenError>;
 
 enum Input {
     Stop,
@@ -95,7 +89,7 @@ enum Input {
 
 impl Task {
     pub(crate) async fn run(mut self) {
-        self.machine.start(now());
+        self.machine.start(self.clock.now());
         loop {
             self.carry_out();
             if self.machine.is_finished() {
@@ -108,7 +102,7 @@ impl Task {
     }
 
     async fn next_input(&mut self) -> Input {
-        let deadline = self.machine.next_timeout();
+        let deadline = self.machine.next_timeout().map(|deadline| self.clock.at(deadline));
         let listening = self.work.backlog.is_empty();
         let input = tokio::select! {
             biased;
@@ -146,7 +140,7 @@ impl Task {
     }
 
     fn apply(&mut self, input: Input) {
-        let now = now();
+        let now = self.clock.now();
         match input {
             Input::Stop => self.apply_stop(now),
             Input::Command(command) => self.apply_command(now, command),
@@ -172,10 +166,8 @@ impl Task {
 
     fn apply_command(&mut self, now: Now, command: Command) {
         match command {
-            Command::Request { id, kind, frame, purpose, reply_to } => {
-                let deadline = now.instant + self.request_timeout;
-                let asker = Asker::Application { purpose, deadline, reply_to };
-                self.machine.handle_request(now, Request { id, kind, frame, asker });
+            Command::Request { request, reply_to } => {
+                self.machine.handle_request(now, request, self.request_timeout, reply_to);
             }
             Command::EndCall(peer) => self.machine.handle_end_call(&peer),
         }
@@ -212,7 +204,7 @@ impl Task {
         while let Some(output) = self.machine.poll_output() {
             match output {
                 Output::AskToken(reason) => {
-                    self.work.asking = self.tokens.as_ref().map(|tokens| tokens.ask(reason));
+                    self.work.asking = self.tokens.clone().map(|tokens| tokens.ask(reason).boxed());
                 }
                 Output::Dial => self.work.dialing = Some(Box::pin(self.dialer.clone().dial())),
                 Output::Send(frame) => self.with_socket(|socket| socket.send(frame)),
@@ -303,17 +295,9 @@ async fn next_of(socket: &mut Option<Box<Socket>>) -> Incoming {
     }
 }
 
-async fn until(deadline: Option<std::time::Instant>) {
+async fn until(deadline: Option<Instant>) {
     match deadline {
-        Some(deadline) => sleep_until(Instant::from_std(deadline)).await,
+        Some(deadline) => sleep_until(deadline).await,
         None => pending().await,
-    }
-}
-
-fn now() -> Now {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Now {
-        instant: Instant::now().into_std(),
-        unix_ms: u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX),
     }
 }

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::Account;
-use crate::{AccountError, CallError, Credentials, OwnDevice, TokenReason, api::Call};
+use crate::{AccountError, BoxError, CallError, Credentials, OwnDevice, SignedOut, TokenReason, api::Call};
 
 /// An access token, and which one of the account's it is.
 #[derive(Debug, Clone)]
@@ -112,9 +112,10 @@ impl Account {
             let (account, given) = (account.clone(), Arc::clone(&given));
             async move {
                 let last = given.load(Ordering::Relaxed);
-                let access = account.access(asks_for_another(reason).then_some(last)).await?;
+                let access = account.access(asks_for_another(reason).then_some(last)).await;
+                let access = access.map_err(token_error)?;
                 given.store(access.number, Ordering::Relaxed);
-                Ok::<_, AccountError>(access.token.expose().to_owned())
+                Ok::<_, BoxError>(access.token.expose().to_owned())
             }
         });
         match self.device() {
@@ -261,9 +262,11 @@ fn ends_the_login(error: &AccountError) -> bool {
     revoked || matches!(error, AccountError::SignedOut)
 }
 
+/// What a provider of tokens says of an error.
+fn token_error(error: AccountError) -> BoxError {
+    if error.needs_credentials() { SignedOut::new(error).into() } else { error.into() }
+}
+
 fn asks_for_another(reason: TokenReason) -> bool {
-    match reason {
-        TokenReason::First | TokenReason::Reconnecting => false,
-        TokenReason::Expiring | TokenReason::Expired | TokenReason::Invalid => true,
-    }
+    !matches!(reason, TokenReason::First | TokenReason::Reconnecting)
 }

@@ -1,5 +1,6 @@
 //! One call, and what it was answered.
 
+use aldis_client_core::Endpoint;
 use aldis_protocol::Secret;
 use bytes::Bytes;
 use http::{
@@ -10,7 +11,6 @@ use http_body_util::Full;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::CallError;
-use crate::endpoint::Endpoint;
 
 /// Any answer but a list or a blob fits many times over.
 const ANSWER_BYTES: usize = 64 * 1024;

@@ -2,9 +2,10 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use aldis_client_core::is_temporary;
 use aldis_protocol::{ErrorCode, PendingRotation, api::ChainHead};
 
-use crate::{DialError, error::passes};
+use crate::DialError;
 
 /// Why a call over HTTP came to nothing. Nothing is tried again by itself.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -101,7 +102,7 @@ impl From<DialError> for CallError {
 impl HttpRefusal {
     fn passes(&self) -> bool {
         self.retry_after.is_some()
-            || self.code.is_some_and(passes)
+            || self.code.is_some_and(is_temporary)
             || matches!(self.status, 408 | 425 | 429 | 500..=599)
     }
 

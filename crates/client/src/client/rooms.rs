@@ -1,12 +1,13 @@
 //! Rooms: being in them, saying something, reading back.
 
+use aldis_client_core::OutgoingRequest;
 use aldis_protocol::{
     Ack, Broadcast, ChatContent, ChatMessage, ClientMessage, History, HistoryRequest, Join, Leave, Payload,
     RequestId, RoomId,
 };
 use uuid::Uuid;
 
-use crate::{Client, Reply, RequestError, Since, purpose::Purpose};
+use crate::{Client, Reply, RequestError, Since};
 
 impl Client {
     /// Enters a room and stays in it over breaks and sessions, until [`leave`](Self::leave), a removal
@@ -23,7 +24,8 @@ impl Client {
     pub async fn join(&self, room: &RoomId, since: Since) -> Result<(), RequestError> {
         let message = ClientMessage::Join(Join { room: Some(room.clone()) });
         let id = RequestId::from_uuid(Uuid::now_v7());
-        self.ask(id, message, Purpose::Join(room.clone(), since)).await.map(drop)
+        let request = OutgoingRequest::new(self.0.codec, id, message)?.since(since);
+        self.ask(request).await.map(drop)
     }
 
     /// Leaves a room; its messages are told no more. One that it is not in is left at once.
@@ -64,11 +66,7 @@ impl Client {
         limit: Option<u32>,
     ) -> Result<History<'static>, RequestError> {
         let request = HistoryRequest { room: Some(room.clone()), since_seq, limit };
-        match self.request(ClientMessage::History(request)).await? {
-            Reply::History(history) => Ok(history),
-            Reply::Ack(_) | Reply::IceServers(_) | Reply::Synced(_) | Reply::Pong => {
-                Err(RequestError::UnexpectedReply)
-            }
-        }
+        let reply = self.request(ClientMessage::History(request)).await?;
+        if let Reply::History(history) = reply { Ok(history) } else { Err(RequestError::UnexpectedReply) }
     }
 }

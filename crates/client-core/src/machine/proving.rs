@@ -1,7 +1,5 @@
 //! From the open socket to `connected` (docs/protocol/handshake.md).
 
-use std::time::Instant;
-
 use aldis_auth::{ReceivedChallenge, create_auth_response, verify_challenge};
 use aldis_protocol::{
     Auth, AuthChallenge, AuthFailure, AuthResponse, ClientFrame, ClientMessage, Connected, Secret,
@@ -9,7 +7,7 @@ use aldis_protocol::{
 };
 
 use super::{ConnectionError, Event, Live, Machine, Me, Now, Output, Phase, Resumable, Session, State};
-use crate::credentials::Proof;
+use crate::{Instant, Proof};
 
 #[derive(Debug)]
 pub(super) struct Proving {

@@ -9,8 +9,6 @@ mod resume;
 mod rooms;
 mod states;
 
-use std::io;
-
 use aldis_auth::{ChallengeResponse, SecretKey, SocketChallenge};
 use aldis_protocol::{
     AckStatus, AuthChallenge, AuthFailure, AuthRequired, AuthSuccess, ClientFrame, ClientMessage, CloseCode,
@@ -68,7 +66,7 @@ impl Rig {
             mailbox,
             seed: [3; 32],
         };
-        let now = Now { instant: Instant::now(), unix_ms: NOW_MS };
+        let now = Now { instant: Instant::default(), unix_ms: NOW_MS };
         let mut rig = Self {
             machine: Machine::new(settings),
             now,
@@ -137,6 +135,11 @@ impl Rig {
         self.act(|machine, now| machine.handle_token(now, Ok(token)));
     }
 
+    fn no_token(&mut self, error: &str, is_final: bool) {
+        let failed = TokenError { error: error.into(), is_final };
+        self.act(|machine, now| machine.handle_token(now, Err(failed)));
+    }
+
     fn dialed(&mut self) {
         self.act(|machine, now| machine.handle_dialed(now));
     }
@@ -172,7 +175,7 @@ impl Rig {
         let frame = Codec::Json.encode_client(&ClientFrame { id: Some(id.clone()), message });
         let deadline = self.now.instant + Duration::from_secs(30);
         let asker = Asker::Application { purpose, deadline, reply_to };
-        self.act(|machine, now| machine.handle_request(now, Request { id, kind, frame, asker }));
+        self.act(|machine, now| machine.take_request(now, Request { id, kind, frame, asker }));
     }
 
     /// Asks something whose frame is nothing but its length.
@@ -184,7 +187,7 @@ impl Rig {
             frame: Bytes::from(vec![b' '; usize::try_from(reply_to).unwrap()]),
             asker: Asker::Application { purpose: purpose_of(kind), deadline, reply_to },
         };
-        self.act(|machine, now| machine.handle_request(now, request));
+        self.act(|machine, now| machine.take_request(now, request));
     }
 
     /// What it said last.

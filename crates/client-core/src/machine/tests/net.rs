@@ -138,7 +138,7 @@ impl<T: Default> Net<T> {
     /// Whatever the client waits for next in order to be connected.
     pub(super) fn attempt(&mut self) {
         if let Phase::Waiting(until) = self.rig.machine.phase {
-            self.rig.pass(until - self.rig.now.instant);
+            self.rig.pass(until.saturating_duration_since(self.rig.now.instant));
         } else if matches!(self.rig.machine.phase, Phase::AskingToken) {
             self.rig.token("a token");
         } else if matches!(self.rig.machine.phase, Phase::Dialing(_)) {

@@ -99,11 +99,17 @@ fn an_invalid_token_is_replaced_once() {
 #[test]
 fn a_provider_without_a_token_is_asked_again_later() {
     let mut rig = Rig::with_token();
-    let error = Box::new(io::Error::other("not now"));
-    rig.act(|machine, now| machine.handle_token(now, Err(error)));
+    rig.no_token("not now", false);
     assert_eq!(rig.states.last(), Some(&State::Reconnecting));
     rig.wait();
     assert_eq!(rig.asked.len(), 2);
+}
+
+#[test]
+fn a_provider_that_will_never_have_a_token_again_stops_the_client() {
+    let mut rig = Rig::with_token();
+    rig.no_token("signed out", true);
+    assert!(rig.finished && rig.retry_in().is_none());
 }
 
 #[test]

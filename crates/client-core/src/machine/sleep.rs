@@ -1,8 +1,9 @@
 //! A computer that slept: the wall clock went on, the clock of deadlines stood still.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Machine, Now, Output, Phase};
+use crate::Instant;
 
 /// How often the clocks are compared.
 const LOOK_EVERY: Duration = Duration::from_secs(5);

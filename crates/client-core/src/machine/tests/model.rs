@@ -174,7 +174,7 @@ impl World {
         let asker = Asker::Application { purpose: purpose_of(kind), deadline, reply_to: self.asked };
         let request = Request { id, kind, frame, asker };
         self.asked += 1;
-        self.net.rig.act(|machine, now| machine.handle_request(now, request));
+        self.net.rig.act(|machine, now| machine.take_request(now, request));
     }
 
     /// Lets everything arrive that is under way, over wires that hold.

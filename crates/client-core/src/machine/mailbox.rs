@@ -3,10 +3,7 @@
 //! What the application has is the cursor. A `sync` begins there, for it acknowledges all up to where it begins; so it
 //! is asked only once everything in line is in the application's hands, for no more than there is room for.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, time::Duration};
 
 use aldis_protocol::{
     Ack, AckStatus, ClientFrame, ClientMessage, DeviceId, MailboxMessage, MessageId, Synced, Timestamp,
@@ -20,10 +17,9 @@ use super::{
     rooms::STORED,
 };
 use crate::{
-    IncomingMessage, Kept, Numbered, Refusal,
+    BoxError, IncomingMessage, Instant, Kept, Numbered, Refusal,
     backoff::{Backoff, LAST_CEILING},
     line::Limits,
-    mail::BoxError,
     owned,
     pending::Request,
     purpose::{Errand, Purpose},
@@ -254,7 +250,7 @@ impl<R> Machine<R> {
     }
 
     /// The application has dealt with the message that it was given, or could not.
-    pub(crate) fn handle_stored(&mut self, now: Now, stored: Result<(), BoxError>) {
+    pub fn handle_stored(&mut self, now: Now, stored: Result<(), BoxError>) {
         let user_id = self.me.as_ref().map(|me| me.user_id);
         let Some(mailbox) = &mut self.mailbox else { return };
         let Handing::Busy(number) = mailbox.handing else { return };

@@ -1,6 +1,8 @@
 //! How fast the client speaks of its own accord.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::Instant;
 
 /// What may go out at once: a part of the 100 that a server takes, so that the application finds some left.
 const BURST: u32 = 60;
@@ -33,7 +35,7 @@ mod tests {
 
     #[test]
     fn sixty_at_once_then_forty_a_second() {
-        let (mut pace, start) = (Pace::default(), Instant::now());
+        let (mut pace, start) = (Pace::default(), Instant::default());
         (0..60).for_each(|_| pace.take(start).unwrap());
         assert_eq!(pace.take(start), Err(start + ONE_IN));
         let second = start + Duration::from_secs(1);

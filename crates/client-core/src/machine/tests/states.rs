@@ -57,9 +57,7 @@ impl Rig {
     fn step(&mut self, step: Step, asked: &mut u32) {
         match step {
             Step::Token(true) => self.token("a token"),
-            Step::Token(false) => {
-                self.act(|machine, now| machine.handle_token(now, Err(Box::new(io::Error::other("none")))));
-            }
+            Step::Token(false) => self.no_token("none", false),
             Step::Dialed => self.dialed(),
             Step::DialFailed(status) => {
                 let error = DialError::Refused { status, retry_after: None };

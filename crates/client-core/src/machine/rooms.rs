@@ -1,9 +1,6 @@
 //! The rooms that the application is in: joined again in each session, and each message told once and in order.
 
-use std::{
-    collections::{BTreeMap, btree_map::Entry},
-    time::Instant,
-};
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use aldis_protocol::{
     Ack, AckStatus, ErrorCode, History, HistoryMessage, MemberLeft, RequestId, RoomId, StoredChatMessage,
@@ -16,7 +13,7 @@ use super::{
     feed::{Feed, Range},
 };
 use crate::{
-    IncomingChat, Kept, Numbered, Refusal, Since,
+    IncomingChat, Instant, Kept, Numbered, Refusal, Since,
     line::Limits,
     owned,
     pending::{Asker, Request},

@@ -1,6 +1,6 @@
 //! After `connected`: replies, events, keepalive, a new token in time.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aldis_protocol::{
     Auth, AuthFailure, AuthSuccess, ClientFrame, ClientMessage, ErrorReply, Heartbeat, RelayedSignal,
@@ -11,7 +11,7 @@ use super::{
     ConnectionError, Event, Machine, Now, Output, Phase, TokenReason,
     liveness::{Due, Liveness},
 };
-use crate::{IncomingSignal, credentials::Proof, owned};
+use crate::{BoxError, IncomingSignal, Instant, Proof, owned};
 
 /// Tokens that are shown to one `auth_required`; after that the server's own deadline ends the session.
 const MAX_REAUTHENTICATIONS: u32 = 3;
@@ -100,10 +100,7 @@ impl<R> Machine<R> {
     }
 
     /// The provider's answer to [`TokenReason::Expiring`] or [`TokenReason::Invalid`] on a live session.
-    pub(super) fn handle_next_token(
-        &mut self,
-        token: Result<Secret<'static>, Box<dyn std::error::Error + Send + Sync>>,
-    ) {
+    pub(super) fn handle_next_token(&mut self, token: Result<Secret<'static>, BoxError>) {
         let id = self.fresh_id();
         let Some(reauthentication) = self.reauthentication() else { return };
         match token {

@@ -59,14 +59,15 @@ impl RequestError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::NotConnected | Self::QueueFull | Self::ConnectionLost | Self::TimedOut => true,
-            Self::Refused(refusal) => refusal.retry_after.is_some() || passes(refusal.code),
+            Self::Refused(refusal) => refusal.retry_after.is_some() || is_temporary(refusal.code),
             Self::Stopped | Self::TooLarge | Self::IdInUse | Self::Reserved | Self::UnexpectedReply => false,
         }
     }
 }
 
-/// Refusals that pass by themselves.
-pub(crate) fn passes(code: ErrorCode) -> bool {
+/// Whether a refusal with this code passes by itself.
+#[must_use]
+pub fn is_temporary(code: ErrorCode) -> bool {
     matches!(
         code,
         ErrorCode::TargetUnavailable
@@ -86,7 +87,7 @@ pub enum ConnectionError {
     /// The token provider had none.
     #[error("no token: {0}")]
     Token(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// There was no WebSocket to be had.
+    /// The dial failed.
     #[error(transparent)]
     Dial(#[from] DialError),
     /// The server's challenge is not one to sign.
@@ -202,7 +203,9 @@ impl DialError {
         }
     }
 
-    pub(crate) fn retry_after(&self) -> Option<Duration> {
+    /// How long the server asked to wait.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused { retry_after, .. } => *retry_after,
             Self::Resolve(_) | Self::Connect(_) | Self::Tls(_) | Self::TimedOut | Self::Upgrade(_) => None,

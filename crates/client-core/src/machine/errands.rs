@@ -3,7 +3,7 @@
 //! Nothing is kept here about what is to be done: rooms, mailbox and watching each know what they lack, and
 //! [`go_about`](Machine::go_about) asks for it after each input, as far as the pace and the window allow.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aldis_protocol::{
     ClientFrame, ClientMessage, Delivered, HistoryRequest, Join, PresenceSubscribe, Sync, Timestamp, UserRef,
@@ -13,7 +13,7 @@ use rand::RngExt;
 
 use super::{Machine, Now, Output, Phase, Reply, RequestError, mailbox, rooms::too_many};
 use crate::{
-    Event, Kept, Refusal,
+    Event, Instant, Kept, Refusal,
     backoff::{Backoff, LAST_CEILING},
     pace::Pace,
     pending::{Asker, Request},

@@ -19,10 +19,7 @@ mod sleep;
 mod verdict;
 mod watching;
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, time::Duration};
 
 use aldis_protocol::{
     Ack, Codec, DecodeError, DeviceId, History, IceServers, MessageKind, RequestId, Secret, ServerFrame,
@@ -44,10 +41,10 @@ use self::{
     watching::Watching,
 };
 use crate::{
-    ConnectionError, DialError, Event, IncomingMessage, RequestError, Session, State, TokenReason,
+    ConnectionError, DialError, Event, IncomingMessage, Instant, Now, OutgoingRequest, Proof, RequestError,
+    Session, State, TokenError, TokenReason,
     backoff::Backoff,
     calls::CallBook,
-    credentials::{Proof, is_final},
     owned,
     pending::{Asker, Pending, Request},
     purpose::Purpose,
@@ -69,55 +66,61 @@ pub enum Reply {
     Pong,
 }
 
-/// What the machine wants done. `R` is whoever waits for a reply.
+/// What the shell has to do. `R` is what a request's reply is settled with: a channel, a promise.
+///
+/// It is exhaustive on purpose: a shell that left one out would not work.
 #[derive(Debug)]
-pub(crate) enum Output<R> {
+pub enum Output<R> {
+    /// Ask the application for an access token; [`Machine::handle_token`] takes the answer.
     AskToken(TokenReason),
+    /// Open a WebSocket; [`Machine::handle_dialed`] or [`Machine::handle_dial_failed`] takes the outcome.
     Dial,
+    /// Send a frame, in text for JSON.
     Send(Bytes),
+    /// Send a WebSocket ping. A shell without pings, as a browser, answers with [`Machine::handle_pong`] at once.
     Ping,
-    /// Begin the close handshake, with 1000.
+    /// Begin the close handshake with code 1000.
     Close,
-    /// Give up the socket, and whatever is under way to one.
+    /// Drop the socket, and any dial or token request in progress: their outcomes must not be reported any more.
     HangUp,
+    /// The state has changed.
     State(State),
+    /// There is a session, a new one or the same one resumed.
     Session(Session),
+    /// Something happened that concerns the application.
     Event(Event),
-    /// Give a message of the mailbox to the application, and say what became of it.
+    /// Hand a message of the mailbox to the application; [`Machine::handle_stored`] takes the outcome.
     Store(IncomingMessage),
     /// The application has its mailbox up to this number.
     Cursor(u64),
+    /// A request has its outcome.
     Settle(R, Result<Reply, RequestError>),
 }
 
-/// The time of an input, on both clocks.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Now {
-    /// For deadlines.
-    pub(crate) instant: Instant,
-    /// For what others have dated, in Unix milliseconds.
-    pub(crate) unix_ms: u64,
-}
-
-/// What the machine is told at its birth.
+/// How a machine connects, and as whom.
 #[derive(Debug)]
-pub(crate) struct Settings {
-    pub(crate) codec: Codec,
-    /// Whom a challenge has to name.
-    pub(crate) audience: String,
-    pub(crate) proof: Proof,
-    pub(crate) device_id: Option<DeviceId>,
-    /// From the open socket to `connected`.
-    pub(crate) handshake_timeout: Duration,
+pub struct Settings {
+    /// How frames are encoded.
+    pub codec: Codec,
+    /// Whom a challenge has to name: [`Endpoint::audience`](crate::Endpoint::audience) of the URL that is dialled.
+    pub audience: String,
+    /// How the client proves who it is.
+    pub proof: Proof,
+    /// The device to connect as; an ephemeral one where none is named.
+    pub device_id: Option<DeviceId>,
+    /// How long the handshake may take, from the open socket to `connected`.
+    pub handshake_timeout: Duration,
     /// The ceiling of the waits between attempts.
-    pub(crate) longest_wait: Duration,
+    pub longest_wait: Duration,
     /// Up to which number the application has its mailbox, where it keeps one.
-    pub(crate) mailbox: Option<u64>,
-    pub(crate) seed: [u8; 32],
+    pub mailbox: Option<u64>,
+    /// Seeds ids and jitter; 32 bytes of a good source of randomness.
+    pub seed: [u8; 32],
 }
 
+/// A connection that keeps itself up.
 #[derive(Debug)]
-pub(crate) struct Machine<R> {
+pub struct Machine<R> {
     settings: Settings,
     rng: StdRng,
     state: State,
@@ -167,7 +170,9 @@ enum Phase {
 }
 
 impl<R> Machine<R> {
-    pub(crate) fn new(settings: Settings) -> Self {
+    /// A machine that waits for [`start`](Self::start).
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
         Self {
             rng: StdRng::from_seed(settings.seed),
             backoff: Backoff::new(settings.longest_wait),
@@ -194,7 +199,7 @@ impl<R> Machine<R> {
     }
 
     /// Makes the first attempt.
-    pub(crate) fn start(&mut self, now: Now) {
+    pub fn start(&mut self, now: Now) {
         if matches!(self.phase, Phase::Idle) {
             self.sleep_watch.look(now);
             self.set_state(State::Connecting);
@@ -202,33 +207,29 @@ impl<R> Machine<R> {
         }
     }
 
-    /// The provider's answer.
-    pub(crate) fn handle_token(
-        &mut self,
-        now: Now,
-        token: Result<Secret<'static>, Box<dyn std::error::Error + Send + Sync>>,
-    ) {
+    /// The token provider has answered.
+    pub fn handle_token(&mut self, now: Now, token: Result<Secret<'static>, TokenError>) {
         match (&self.phase, token) {
             (Phase::AskingToken, Ok(token)) => self.dial(Some(token)),
-            (Phase::AskingToken, Err(error)) if is_final(&*error) => {
-                self.finish(ConnectionError::Token(error));
+            (Phase::AskingToken, Err(failed)) if failed.is_final => {
+                self.finish(ConnectionError::Token(failed.error));
             }
-            (Phase::AskingToken, Err(error)) => self.retry(now, ConnectionError::Token(error), None),
-            (Phase::Live(_), token) => self.handle_next_token(token),
+            (Phase::AskingToken, Err(failed)) => self.retry(now, ConnectionError::Token(failed.error), None),
+            (Phase::Live(_), token) => self.handle_next_token(token.map_err(|failed| failed.error)),
             _ => {}
         }
     }
 
-    /// The WebSocket is there.
-    pub(crate) fn handle_dialed(&mut self, now: Now) {
+    /// The WebSocket is open.
+    pub fn handle_dialed(&mut self, now: Now) {
         if let Phase::Dialing(token) = &mut self.phase {
             let token = token.take();
             self.prove(now, token);
         }
     }
 
-    /// There is no WebSocket to be had.
-    pub(crate) fn handle_dial_failed(&mut self, now: Now, error: DialError) {
+    /// The dial failed.
+    pub fn handle_dial_failed(&mut self, now: Now, error: DialError) {
         if !matches!(self.phase, Phase::Dialing(_)) {
             return;
         }
@@ -241,7 +242,7 @@ impl<R> Machine<R> {
     }
 
     /// A frame came.
-    pub(crate) fn handle_frame(&mut self, now: Now, bytes: &Bytes) {
+    pub fn handle_frame(&mut self, now: Now, bytes: &Bytes) {
         self.handle_heard(now);
         match self.settings.codec.decode_server(bytes) {
             Ok(frame) => match &self.phase {
@@ -263,7 +264,7 @@ impl<R> Machine<R> {
     }
 
     /// A WebSocket pong came.
-    pub(crate) fn handle_pong(&mut self, now: Now) {
+    pub fn handle_pong(&mut self, now: Now) {
         self.handle_heard(now);
         if let Phase::Live(live) = &mut self.phase {
             live.liveness.pong();
@@ -271,14 +272,14 @@ impl<R> Machine<R> {
     }
 
     /// Anything came.
-    pub(crate) fn handle_heard(&mut self, now: Now) {
+    pub fn handle_heard(&mut self, now: Now) {
         if let Phase::Live(live) = &mut self.phase {
             live.liveness.heard(now.instant);
         }
     }
 
     /// The server closed the connection.
-    pub(crate) fn handle_closed(&mut self, now: Now, code: u16, reason: String) {
+    pub fn handle_closed(&mut self, now: Now, code: u16, reason: String) {
         let cause = ConnectionError::Closed {
             code,
             reason: reason.clone(),
@@ -289,13 +290,22 @@ impl<R> Machine<R> {
     }
 
     /// The socket broke without a close frame.
-    pub(crate) fn handle_broken(&mut self, now: Now, error: String) {
+    pub fn handle_broken(&mut self, now: Now, error: String) {
         self.handle_end(now, ConnectionError::Broken(error));
     }
 
-    /// The application asks. While a session may be resumed, what is asked waits for that; without one, only durable
-    /// requests do.
-    pub(crate) fn handle_request(&mut self, now: Now, request: Request<R>) {
+    /// The application makes a request, and waits for its reply for this long. While the session may be resumed, the
+    /// request waits for that; without a session, only durable requests wait.
+    pub fn handle_request(&mut self, now: Now, request: OutgoingRequest, timeout: Duration, reply_to: R) {
+        let deadline = now.instant + timeout;
+        let request = request.asked_by(|purpose| Asker::Application { purpose, deadline, reply_to });
+        if request.kind == MessageKind::Sync && self.mailbox.is_some() {
+            return self.refuse(request, RequestError::Reserved);
+        }
+        self.take_request(now, request);
+    }
+
+    fn take_request(&mut self, now: Now, request: Request<R>) {
         if matches!(self.phase, Phase::Leaving(_) | Phase::Finished) {
             return self.refuse(request, RequestError::Stopped);
         }
@@ -315,12 +325,12 @@ impl<R> Machine<R> {
     }
 
     /// The application has done with a call.
-    pub(crate) fn handle_end_call(&mut self, peer: &Target) {
+    pub fn handle_end_call(&mut self, peer: &Target) {
         self.calls.end(peer);
     }
 
     /// The application wants no more.
-    pub(crate) fn handle_stop(&mut self, now: Now) {
+    pub fn handle_stop(&mut self, now: Now) {
         match &self.phase {
             Phase::Live(_) => self.say_goodbye(now),
             Phase::Proving(_) => self.close(now),
@@ -332,12 +342,12 @@ impl<R> Machine<R> {
     }
 
     /// Nobody takes the events, so nobody reads from the socket: its silence says nothing.
-    pub(crate) fn pause(&mut self) {
+    pub fn pause(&mut self) {
         self.paused = true;
     }
 
     /// The socket is read again.
-    pub(crate) fn go_on(&mut self, now: Now) {
+    pub fn go_on(&mut self, now: Now) {
         self.paused = false;
         self.sleep_watch.look(now);
         if let Phase::Live(live) = &mut self.phase {
@@ -346,7 +356,7 @@ impl<R> Machine<R> {
     }
 
     /// The time asked for has come.
-    pub(crate) fn handle_timeout(&mut self, now: Now) {
+    pub fn handle_timeout(&mut self, now: Now) {
         for request in self.pending.take_overdue(now.instant) {
             self.fail(request, RequestError::TimedOut);
         }
@@ -376,7 +386,7 @@ impl<R> Machine<R> {
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
-    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+    pub fn next_timeout(&self) -> Option<Instant> {
         let sleep = self.sleep_watch.deadline().filter(|_| self.minds_sleep());
         let deadlines = [
             self.phase_deadline(),
@@ -389,12 +399,12 @@ impl<R> Machine<R> {
     }
 
     /// What to do next, in order.
-    pub(crate) fn poll_output(&mut self) -> Option<Output<R>> {
+    pub fn poll_output(&mut self) -> Option<Output<R>> {
         self.outputs.pop_front()
     }
 
     /// Whether nothing follows but the refusal of further requests.
-    pub(crate) fn is_finished(&self) -> bool {
+    pub fn is_finished(&self) -> bool {
         matches!(self.phase, Phase::Finished)
     }
 

@@ -8,7 +8,7 @@ use std::{
 use aldis_protocol::{DeviceId, RelayedSignal, RequestId, Sender, SignalKind, Target, UserRef};
 
 /// How far off the time of a signed signal may be, and how long its id is remembered.
-pub(crate) const SIGNAL_WINDOW_MS: u64 = 10 * 60 * 1000;
+const SIGNAL_WINDOW_MS: u64 = 10 * 60 * 1000;
 /// Calls open at a time; the oldest is forgotten for the next.
 const MAX_CALLS: usize = 1_024;
 /// Signals remembered; the oldest is forgotten for the next.
@@ -19,8 +19,8 @@ const MAX_REMEMBERED_SIGNALS: usize = 4_096;
 ///
 /// ```
 /// let (desk, phone) = ("desk".parse()?, "phone".parse()?);
-/// assert!(aldis_client::is_polite(&desk, &phone));
-/// assert!(!aldis_client::is_polite(&phone, &desk));
+/// assert!(aldis_client_core::is_polite(&desk, &phone));
+/// assert!(!aldis_client_core::is_polite(&phone, &desk));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use]

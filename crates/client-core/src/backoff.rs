@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 /// The ceiling of the first wait: short, since most breaks are.
-pub(crate) const FIRST_CEILING: Duration = Duration::from_millis(500);
+pub const FIRST_CEILING: Duration = Duration::from_millis(500);
 /// The ceiling that no later wait exceeds, where the application names none.
-pub(crate) const LAST_CEILING: Duration = Duration::from_secs(30);
+pub const LAST_CEILING: Duration = Duration::from_secs(30);
 /// A connection that lasted this long has proved itself: a server that accepts and drops at once is not called good.
-pub(crate) const PROVEN_AFTER: Duration = Duration::from_secs(30);
+const PROVEN_AFTER: Duration = Duration::from_secs(30);
 /// The longest wait that a server can ask for.
-pub(crate) const LONGEST_TOLD: Duration = Duration::from_secs(3600);
+const LONGEST_TOLD: Duration = Duration::from_secs(3600);
 
 /// Full jitter: a random share of a ceiling that doubles with each failure.
 #[derive(Debug)]

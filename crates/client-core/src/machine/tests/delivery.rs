@@ -251,7 +251,7 @@ impl World {
         let deadline = self.server.net.rig.now.instant + Duration::from_secs(patience);
         let asker = Asker::Application { purpose, deadline, reply_to };
         self.server.net.rig.act(|machine, now| {
-            machine.handle_request(now, Request { id: id.clone(), kind, frame, asker });
+            machine.take_request(now, Request { id: id.clone(), kind, frame, asker });
         });
         (reply_to, id)
     }

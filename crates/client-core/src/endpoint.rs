@@ -27,19 +27,24 @@ pub enum InvalidUrl {
 
 /// Where to dial, and whom the server has to say it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Endpoint {
+pub struct Endpoint {
     /// Whether TLS is spoken.
-    pub(crate) secure: bool,
+    pub secure: bool,
     /// Without the brackets of an IPv6 address.
-    pub(crate) host: String,
-    pub(crate) port: u16,
+    pub host: String,
+    /// The port, also where the URL leaves it out.
+    pub port: u16,
     /// Host, and port if not the scheme's default: both the `Host` header and what a challenge must name.
-    pub(crate) audience: String,
+    pub audience: String,
     base_path: String,
 }
 
 impl Endpoint {
-    pub(crate) fn parse(url: &str) -> Result<Self, InvalidUrl> {
+    /// Takes a URL apart.
+    ///
+    /// # Errors
+    /// [`InvalidUrl`], never [`InvalidUrl::Insecure`].
+    pub fn parse(url: &str) -> Result<Self, InvalidUrl> {
         if url.contains(['@', '?', '#']) {
             return Err(InvalidUrl::Extra);
         }
@@ -61,18 +66,23 @@ impl Endpoint {
     }
 
     /// The endpoint, unless others could read what is said to it.
-    pub(crate) fn protected(self) -> Result<Self, InvalidUrl> {
+    ///
+    /// # Errors
+    /// [`InvalidUrl::Insecure`] where it is not encrypted and the host is not this machine.
+    pub fn protected(self) -> Result<Self, InvalidUrl> {
         if self.secure || is_loopback(&self.host) { Ok(self) } else { Err(InvalidUrl::Insecure) }
     }
 
-    /// The URL of the door that the client comes in by.
-    pub(crate) fn door_url(&self) -> String {
+    /// The URL of the WebSocket.
+    #[must_use]
+    pub fn door_url(&self) -> String {
         let scheme = if self.secure { "wss" } else { "ws" };
         format!("{scheme}://{}{}{}", self.audience, self.base_path, Door::Connect.path())
     }
 
-    /// A path of the HTTP API as it is asked for.
-    pub(crate) fn path(&self, path: &str) -> String {
+    /// A path of the HTTP API, below the path of the URL.
+    #[must_use]
+    pub fn path(&self, path: &str) -> String {
         format!("{}{path}", self.base_path)
     }
 }

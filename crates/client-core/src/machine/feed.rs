@@ -1,8 +1,11 @@
 //! A numbered stream of the server, a room or the mailbox: told in turn, asked for where something is missing.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::line::{Limits, Line};
+use crate::{
+    Instant,
+    line::{Limits, Line},
+};
 
 /// How long a gap may take to close by itself: the `ack` of a message of one's own may come behind what follows it.
 const GRACE: Duration = Duration::from_millis(250);

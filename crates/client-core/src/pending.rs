@@ -1,6 +1,6 @@
 //! Requests that wait for their reply.
 
-use std::{collections::VecDeque, time::Instant};
+use std::collections::VecDeque;
 
 use aldis_protocol::{
     MessageKind, RequestId, RoomId,
@@ -9,7 +9,7 @@ use aldis_protocol::{
 use bytes::Bytes;
 
 use crate::{
-    RequestError,
+    Instant, RequestError,
     purpose::{Errand, Purpose},
 };
 
@@ -286,14 +286,14 @@ mod tests {
     use crate::Since;
 
     fn request(id: &str, kind: MessageKind, reply_to: u32) -> Request<u32> {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::default() + Duration::from_secs(30);
         let asker = Asker::Application { purpose: Purpose::Nothing, deadline, reply_to };
         Request { id: id.parse().unwrap(), kind, frame: Bytes::from(id.to_owned()), asker }
     }
 
     fn in_room(id: &str, room: &str) -> Request<u32> {
         let purpose = Purpose::Chat(room.parse().unwrap());
-        let asker = Asker::Application { purpose, deadline: Instant::now(), reply_to: 0 };
+        let asker = Asker::Application { purpose, deadline: Instant::default(), reply_to: 0 };
         Request { asker, ..request(id, MessageKind::ChatMessage, 0) }
     }
 
@@ -338,7 +338,7 @@ mod tests {
         let join = || (MessageKind::Join, Purpose::Join(room.clone(), Since::Now));
         let steps = [join(), (MessageKind::Leave, Purpose::Leave(room.clone())), join()];
         for (number, (kind, purpose)) in (0..).zip(steps) {
-            let asker = Asker::Application { purpose, deadline: Instant::now(), reply_to: number };
+            let asker = Asker::Application { purpose, deadline: Instant::default(), reply_to: number };
             let request = Request { asker, ..request(&number.to_string(), kind, number) };
             insert(&mut pending, request, true).unwrap();
         }
@@ -417,7 +417,7 @@ mod tests {
         for id in ["a", "b"] {
             insert(&mut pending, in_room(id, "hall"), true).unwrap();
         }
-        assert_eq!(pending.take_overdue(Instant::now()).len(), 2);
+        assert_eq!(pending.take_overdue(Instant::default()).len(), 2);
         assert_eq!(pending.take_late(&"a".parse().unwrap()), Some(Purpose::Chat("hall".parse().unwrap())));
         pending.take_lost();
         assert_eq!(pending.take_late(&"b".parse().unwrap()), None);

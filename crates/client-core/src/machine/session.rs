@@ -1,9 +1,6 @@
 //! What a session needs to outlive its socket (docs/protocol/resume.md).
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, time::Duration};
 
 use aldis_protocol::{
     ClientFrame, ClientMessage, Connected, Received, RequestId, Resume, Secret, ServerFrame, ServerMessage,
@@ -11,7 +8,7 @@ use aldis_protocol::{
 };
 
 use super::{Machine, Now, Output, Phase, RequestError};
-use crate::purpose::Purpose;
+use crate::{Instant, purpose::Purpose};
 
 /// Counted messages that are confirmed together.
 const CONFIRM_MESSAGES: u64 = 64;

@@ -1,12 +1,13 @@
 //! A stop that was asked for: say `offline`, close, be gone.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aldis_protocol::{
     ClientFrame, ClientMessage, RequestId, ServerFrame, ServerMessage, SetPresence, Status,
 };
 
 use super::{ConnectionError, Machine, Now, Output, Phase};
+use crate::Instant;
 
 /// How long the `ack` of `offline`, and then the echo of the close, may take.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -1,0 +1,36 @@
+//! The logic of an Aldis client without IO.
+//!
+//! It knows no runtime, no socket, no clock and no randomness: a shell brings those, and holds no rule itself.
+//! `aldis-client` is the shell for tokio. It compiles for `wasm32-unknown-unknown`.
+//!
+//! A [`Machine`] is a connection that keeps itself up. The shell calls it in a loop: give it an input (`handle_…`) with
+//! the time, carry out every [`Output`] of [`poll_output`](Machine::poll_output), wait for the next input or for
+//! [`next_timeout`](Machine::next_timeout).
+
+mod backoff;
+mod calls;
+mod credentials;
+mod endpoint;
+mod error;
+mod events;
+mod line;
+mod machine;
+mod owned;
+mod pace;
+mod pending;
+mod purpose;
+mod request;
+mod time;
+
+pub use aldis_auth as auth;
+pub use aldis_protocol as protocol;
+pub use backoff::{FIRST_CEILING, LAST_CEILING};
+pub use calls::{SignalRefused, is_polite};
+pub use credentials::{BoxError, Proof, TokenError, TokenReason};
+pub use endpoint::{Endpoint, InvalidUrl};
+pub use error::{ConnectionError, DialError, Refusal, RequestError, is_temporary};
+pub use events::{Event, IncomingChat, IncomingMessage, IncomingSignal, Kept, Numbered, Session, State};
+pub use machine::{Machine, Output, Reply, Settings};
+pub use purpose::Since;
+pub use request::OutgoingRequest;
+pub use time::{Instant, Now};
