@@ -5,7 +5,7 @@ use aldis_protocol::{
     statement::{AuthChallenge, Transport},
 };
 
-use crate::{ChallengeResponse, SecretKey};
+use crate::{ChallengeResponse, PublicKey, SecretKey, SigningRequest};
 
 /// The longest life of a challenge that a client signs. A server that asks for more collects signatures for later.
 pub const MAX_CHALLENGE_LIFETIME_MS: u64 = 120_000;
@@ -73,6 +73,31 @@ pub fn verify_challenge(
     })
 }
 
+impl VerifiedChallenge {
+    /// Asks a key to sign the challenge, for a device if one is named.
+    #[must_use]
+    pub fn signing_request(&self, key: PublicKey, device_id: Option<&DeviceId>) -> SigningRequest {
+        let bytes = self.statement(key.as_bytes(), device_id, |statement| statement.bytes());
+        SigningRequest::new(key, bytes)
+    }
+
+    fn statement<T>(
+        &self,
+        public_key: &[u8; 32],
+        device_id: Option<&DeviceId>,
+        take: impl FnOnce(&AuthChallenge<'_>) -> T,
+    ) -> T {
+        take(&AuthChallenge {
+            audience: &self.audience,
+            transport: self.transport,
+            challenge: &self.challenge,
+            public_key,
+            device_id,
+            expires_at_ms: self.expires_at_ms,
+        })
+    }
+}
+
 /// Signs a challenge, for a device if one is named.
 #[must_use]
 pub fn create_auth_response(
@@ -81,13 +106,6 @@ pub fn create_auth_response(
     device_id: Option<&DeviceId>,
 ) -> ChallengeResponse {
     let public_key = *key.public_key().as_bytes();
-    let signature = key.sign_challenge(&AuthChallenge {
-        audience: &challenge.audience,
-        transport: challenge.transport,
-        challenge: &challenge.challenge,
-        public_key: &public_key,
-        device_id,
-        expires_at_ms: challenge.expires_at_ms,
-    });
+    let signature = challenge.statement(&public_key, device_id, |statement| key.sign_challenge(statement));
     ChallengeResponse { public_key, signature, device_id: device_id.cloned() }
 }
