@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use aldis_auth::SecretKey;
+use aldis_auth::PublicKey;
 
 /// An error of the application.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -10,8 +10,8 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 /// The kind of proof.
 #[derive(Debug)]
 pub enum Proof {
-    /// A key, of an identity or of a device.
-    Key(Box<SecretKey>),
+    /// A key, of an identity or of a device. The shell is asked for its signatures.
+    Key(PublicKey),
     /// Access tokens, of which the shell is asked for one before each attempt.
     Token,
 }

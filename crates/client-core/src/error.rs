@@ -93,6 +93,9 @@ pub enum ConnectionError {
     /// The server's challenge is not one to sign.
     #[error(transparent)]
     Challenge(#[from] ChallengeRefused),
+    /// The key did not sign the server's challenge.
+    #[error("no signature: {0}")]
+    Signature(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The server refused the proof.
     #[error("{code}: {message}")]
     Refused {
@@ -138,6 +141,7 @@ impl ConnectionError {
             }
             Self::Dial(_)
             | Self::Challenge(_)
+            | Self::Signature(_)
             | Self::HandshakeTimedOut
             | Self::Closed { error: None, .. }
             | Self::Broken(_)

@@ -21,6 +21,7 @@ mod watching;
 
 use std::{collections::VecDeque, time::Duration};
 
+use aldis_auth::SigningRequest;
 use aldis_protocol::{
     Ack, Codec, DecodeError, DeviceId, History, IceServers, MessageKind, RequestId, Secret, ServerFrame,
     ServerMessage, Synced, Target, Timestamp, UserId,
@@ -41,8 +42,8 @@ use self::{
     watching::Watching,
 };
 use crate::{
-    ConnectionError, DialError, Event, IncomingMessage, Instant, Now, OutgoingRequest, Proof, RequestError,
-    Session, State, TokenError, TokenReason,
+    BoxError, ConnectionError, DialError, Event, IncomingMessage, Instant, Now, OutgoingRequest, Proof,
+    RequestError, Session, State, TokenError, TokenReason,
     backoff::Backoff,
     calls::CallBook,
     owned,
@@ -73,6 +74,8 @@ pub enum Reply {
 pub enum Output<R> {
     /// Ask the application for an access token; [`Machine::handle_token`] takes the answer.
     AskToken(TokenReason),
+    /// Have the key sign; [`Machine::handle_signature`] takes the signature.
+    Sign(SigningRequest),
     /// Open a WebSocket; [`Machine::handle_dialed`] or [`Machine::handle_dial_failed`] takes the outcome.
     Dial,
     /// Send a frame, in text for JSON.
@@ -81,7 +84,7 @@ pub enum Output<R> {
     Ping,
     /// Begin the close handshake with code 1000.
     Close,
-    /// Drop the socket, and any dial or token request in progress: their outcomes must not be reported any more.
+    /// Drop the socket, and any dial, token request or signature in progress: their outcomes must not be reported any more.
     HangUp,
     /// The state has changed.
     State(State),
@@ -217,6 +220,17 @@ impl<R> Machine<R> {
             (Phase::AskingToken, Err(failed)) => self.retry(now, ConnectionError::Token(failed.error), None),
             (Phase::Live(_), token) => self.handle_next_token(token.map_err(|failed| failed.error)),
             _ => {}
+        }
+    }
+
+    /// The key has signed, or could not.
+    pub fn handle_signature(&mut self, now: Now, signature: Result<[u8; 64], BoxError>) {
+        match signature {
+            Ok(signature) => self.answer_challenge(signature),
+            Err(error) if matches!(self.phase, Phase::Proving(_)) => {
+                self.retry(now, ConnectionError::Signature(error), None);
+            }
+            Err(_) => {}
         }
     }
 

@@ -89,7 +89,7 @@ impl Client {
             machine: Machine::new(settings),
             clock: Clock::start(),
             dialer,
-            tokens: options.credentials.tokens,
+            proofs: options.credentials.source,
             handler: options.keeper.map(|keeper| keeper.handler),
             request_timeout: options.request_timeout,
             commands,

@@ -2,8 +2,8 @@
 
 use std::{collections::VecDeque, future::pending, sync::Arc, time::Duration};
 
-use aldis_client_core::{Machine, Now, OutgoingRequest, Output, Reply, TokenError};
-use aldis_protocol::{Secret, Target};
+use aldis_client_core::{Machine, Now, OutgoingRequest, Output, Reply};
+use aldis_protocol::Target;
 use futures::{FutureExt, future::BoxFuture};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, oneshot, watch},
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     BoxError, DialError, Event, RequestError, Session, State,
     clock::Clock,
-    credentials::TokenProvider,
+    credentials::{ProofSource, TokenAnswer},
     dial::Dialer,
     mail::Handler,
     socket::{Incoming, Socket},
@@ -47,7 +47,7 @@ pub(crate) struct Task {
     pub(crate) machine: Machine<ReplyTo>,
     pub(crate) clock: Clock,
     pub(crate) dialer: Arc<Dialer>,
-    pub(crate) tokens: Option<TokenProvider>,
+    pub(crate) proofs: ProofSource,
     pub(crate) handler: Option<Handler>,
     pub(crate) request_timeout: Duration,
     pub(crate) commands: mpsc::Receiver<Command>,
@@ -63,6 +63,7 @@ pub(crate) struct Work {
     socket: Option<Box<Socket>>,
     dialing: Option<BoxFuture<'static, Result<Socket, DialError>>>,
     asking: Option<BoxFuture<'static, TokenAnswer>>,
+    signing: Option<BoxFuture<'static, Signature>>,
     storing: Option<BoxFuture<'static, Result<(), BoxError>>>,
     /// Events that found the application's queue full. Nothing is read from the socket while there are any.
     backlog: VecDeque<Event>,
@@ -74,7 +75,7 @@ pub(crate) struct Work {
 /// Frames that are read behind a deadline before it decides.
 const LATE_READS: u32 = 64;
 
-type TokenAnswer = Result<Secret<'static>, TokenError>;
+type Signature = Result<[u8; 64], BoxError>;
 
 enum Input {
     Stop,
@@ -82,6 +83,7 @@ enum Input {
     RoomForEvents,
     Dialed(Result<Box<Socket>, DialError>),
     Token(TokenAnswer),
+    Signature(Signature),
     Stored(Result<(), BoxError>),
     Socket(Incoming),
     Timeout,
@@ -111,6 +113,7 @@ impl Task {
             _ = self.events.reserve(), if !listening => Input::RoomForEvents,
             result = done(&mut self.work.dialing) => Input::Dialed(result.map(Box::new)),
             answer = done(&mut self.work.asking) => Input::Token(answer),
+            signature = done(&mut self.work.signing) => Input::Signature(signature),
             stored = done(&mut self.work.storing) => Input::Stored(stored),
             () = until(deadline) => Input::Timeout,
             incoming = next_of(&mut self.work.socket), if listening => {
@@ -149,6 +152,10 @@ impl Task {
             Input::Token(answer) => {
                 self.work.asking = None;
                 self.machine.handle_token(now, answer);
+            }
+            Input::Signature(signature) => {
+                self.work.signing = None;
+                self.machine.handle_signature(now, signature);
             }
             Input::Stored(stored) => {
                 self.work.storing = None;
@@ -203,9 +210,8 @@ impl Task {
     fn carry_out(&mut self) {
         while let Some(output) = self.machine.poll_output() {
             match output {
-                Output::AskToken(reason) => {
-                    self.work.asking = self.tokens.clone().map(|tokens| tokens.ask(reason).boxed());
-                }
+                Output::AskToken(reason) => self.work.asking = self.proofs.ask(reason),
+                Output::Sign(request) => self.work.signing = self.proofs.sign(request),
                 Output::Dial => self.work.dialing = Some(Box::pin(self.dialer.clone().dial())),
                 Output::Send(frame) => self.with_socket(|socket| socket.send(frame)),
                 Output::Ping => self.with_socket(Socket::ping),
@@ -234,6 +240,7 @@ impl Task {
         self.work.socket = None;
         self.work.dialing = None;
         self.work.asking = None;
+        self.work.signing = None;
     }
 
     /// Keeps the order: nothing overtakes what waits already.

@@ -1,6 +1,6 @@
 //! From the open socket to `connected` (docs/protocol/handshake.md).
 
-use aldis_auth::{ReceivedChallenge, create_auth_response, verify_challenge};
+use aldis_auth::{ReceivedChallenge, verify_challenge};
 use aldis_protocol::{
     Auth, AuthChallenge, AuthFailure, AuthResponse, ClientFrame, ClientMessage, Connected, Secret,
     ServerMessage, Timestamp, statement::Transport,
@@ -14,7 +14,10 @@ pub(super) struct Proving {
     pub(super) deadline: Instant,
     /// What the server refused the proof with; the close follows.
     pub(super) refusal: Option<ConnectionError>,
+    /// A challenge came; only the first is answered.
     answered: bool,
+    /// The key is asked for its signature.
+    is_signing: bool,
     expires_at: Option<Timestamp>,
 }
 
@@ -22,7 +25,13 @@ impl<R> Machine<R> {
     /// A token is shown at once; a key waits for the challenge.
     pub(super) fn prove(&mut self, now: Now, token: Option<Secret<'static>>) {
         let deadline = now.instant + self.settings.handshake_timeout;
-        self.phase = Phase::Proving(Proving { deadline, refusal: None, answered: false, expires_at: None });
+        self.phase = Phase::Proving(Proving {
+            deadline,
+            refusal: None,
+            answered: false,
+            is_signing: false,
+            expires_at: None,
+        });
         self.set_state(State::Authenticating);
         if let Some(token) = token {
             let device_id = self.settings.device_id.clone();
@@ -75,7 +84,7 @@ impl<R> Machine<R> {
         self.outputs.push_back(Output::Send(self.settings.codec.encode_client(&frame)));
     }
 
-    /// Signs a challenge of the server that was dialled, once a connection.
+    /// Has the key sign a challenge of the server that was dialled, once a connection.
     fn handle_challenge(&mut self, now: Now, challenge: &AuthChallenge<'_>) {
         let (Phase::Proving(proving), Proof::Key(key)) = (&mut self.phase, &self.settings.proof) else {
             return;
@@ -91,18 +100,32 @@ impl<R> Machine<R> {
         };
         match verify_challenge(&received, &self.settings.audience, now.unix_ms) {
             Ok(verified) => {
-                let response = create_auth_response(key, &verified, self.settings.device_id.as_ref());
-                let resume = self.session.as_mut().map(Resumable::claim);
-                self.say(ClientMessage::AuthResponse(AuthResponse {
-                    public_key: response.public_key,
-                    signature: response.signature,
-                    device_id: response.device_id,
-                    totp_code: None,
-                    resume,
-                }));
+                let request = verified.signing_request(*key, self.settings.device_id.as_ref());
+                proving.is_signing = true;
+                self.outputs.push_back(Output::Sign(request));
             }
             Err(refused) => self.retry(now, refused.into(), None),
         }
+    }
+
+    /// Shows the signature of the challenge.
+    pub(super) fn answer_challenge(&mut self, signature: [u8; 64]) {
+        let (Phase::Proving(proving), Proof::Key(key)) = (&mut self.phase, &self.settings.proof) else {
+            return;
+        };
+        if !std::mem::take(&mut proving.is_signing) {
+            return;
+        }
+        let public_key = *key.as_bytes();
+        let device_id = self.settings.device_id.clone();
+        let resume = self.session.as_mut().map(Resumable::claim);
+        self.say(ClientMessage::AuthResponse(AuthResponse {
+            public_key,
+            signature,
+            device_id,
+            totp_code: None,
+            resume,
+        }));
     }
 
     fn handle_refusal(&mut self, failure: AuthFailure<'_>) {

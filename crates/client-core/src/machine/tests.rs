@@ -27,6 +27,10 @@ fn key() -> SecretKey {
     SecretKey::from_bytes(&[1; 32])
 }
 
+fn by_key() -> Proof {
+    Proof::Key(key().public_key())
+}
+
 fn device() -> DeviceId {
     "desk".parse().unwrap()
 }
@@ -41,6 +45,9 @@ struct Rig {
     pings: usize,
     closes: usize,
     hang_ups: usize,
+    to_sign: Vec<SigningRequest>,
+    /// Whether signatures take until [`sign`](Self::sign).
+    signs_later: bool,
     states: Vec<State>,
     events: Vec<Event>,
     to_store: Vec<IncomingMessage>,
@@ -76,6 +83,8 @@ impl Rig {
             pings: 0,
             closes: 0,
             hang_ups: 0,
+            to_sign: Vec::new(),
+            signs_later: false,
             states: vec![State::Disconnected],
             events: Vec::new(),
             to_store: Vec::new(),
@@ -88,7 +97,7 @@ impl Rig {
     }
 
     fn with_key() -> Self {
-        Self::new(Proof::Key(Box::new(key())))
+        Self::new(by_key())
     }
 
     fn with_token() -> Self {
@@ -102,6 +111,10 @@ impl Rig {
             assert!(!self.finished || refusal, "nothing else follows the end: {output:?}");
             match output {
                 Output::AskToken(reason) => self.asked.push(reason),
+                Output::Sign(request) if self.signs_later => self.to_sign.push(request),
+                Output::Sign(request) => {
+                    self.machine.handle_signature(self.now, Ok(key().sign_request(&request)));
+                }
                 Output::Dial => self.dials += 1,
                 Output::Send(frame) => self.sent.push(frame),
                 Output::Ping => self.pings += 1,
@@ -138,6 +151,12 @@ impl Rig {
     fn no_token(&mut self, error: &str, is_final: bool) {
         let failed = TokenError { error: error.into(), is_final };
         self.act(|machine, now| machine.handle_token(now, Err(failed)));
+    }
+
+    /// The key signs what it was asked for first.
+    fn sign(&mut self) {
+        let signature = key().sign_request(&self.to_sign.remove(0));
+        self.act(|machine, now| machine.handle_signature(now, Ok(signature)));
     }
 
     fn dialed(&mut self) {

@@ -47,7 +47,7 @@ fn sent_by_this_device(seq: u64, to: UserId) -> MailboxMessage<'static> {
 impl Rig {
     /// A client whose mailbox is at this number, with its first `sync` behind it.
     fn with_mailbox(cursor: u64) -> Self {
-        let mut rig = Self::keeping(Proof::Key(Box::new(key())), Some(cursor));
+        let mut rig = Self::keeping(by_key(), Some(cursor));
         rig.connect();
         rig.is_synced(cursor, true);
         rig.sent.clear();
@@ -205,7 +205,7 @@ fn a_fresh_session_asks_from_what_the_application_has() {
 
 #[test]
 fn the_next_page_waits_for_the_application() {
-    let mut rig = Rig::keeping(Proof::Key(Box::new(key())), Some(0));
+    let mut rig = Rig::keeping(by_key(), Some(0));
     rig.connect();
     (1..=3).for_each(|seq| rig.streams(message(seq)));
     rig.is_synced(3, false);
@@ -248,7 +248,7 @@ fn a_gap_that_lasts_is_asked_for() {
 
 #[test]
 fn what_is_kept_no_longer_is_named() {
-    let mut rig = Rig::keeping(Proof::Key(Box::new(key())), Some(4));
+    let mut rig = Rig::keeping(by_key(), Some(4));
     rig.connect();
     rig.streams(message(8));
     let id = rig.sync().0;
@@ -277,7 +277,7 @@ fn what_this_device_sends_comes_as_its_ack_only() {
 
 #[test]
 fn a_sync_that_has_it_answers_for_the_ack_that_was_lost() {
-    let mut rig = Rig::keeping(Proof::Key(Box::new(key())), Some(4));
+    let mut rig = Rig::keeping(by_key(), Some(4));
     rig.connect();
     rig.sends(1, other());
     rig.streams(sent_by_this_device(5, other()));
@@ -348,7 +348,7 @@ fn a_goodbye_says_what_was_stored() {
 
 #[test]
 fn a_mailbox_that_is_refused_is_told_and_tried_in_the_next_session() {
-    let mut rig = Rig::keeping(Proof::Key(Box::new(key())), Some(4));
+    let mut rig = Rig::keeping(by_key(), Some(4));
     rig.connect();
     rig.answers_last(ServerMessage::Error(ErrorReply::new(ErrorCode::Forbidden, "no")));
     assert!(matches!(rig.events.last(), Some(Event::NotRestored { what: Kept::Mailbox, .. })));
@@ -393,7 +393,7 @@ fn a_fresh_session_shows_and_watches_what_the_last_one_did() {
 
 #[test]
 fn after_a_restored_backup_the_mailbox_was_never_heard_of_again() {
-    let mut rig = Rig::keeping(Proof::Key(Box::new(key())), Some(1_000));
+    let mut rig = Rig::keeping(by_key(), Some(1_000));
     rig.connect();
     assert_eq!(rig.sync().1.since_seq, 1_000);
     rig.is_synced_by(900, 5);

@@ -23,6 +23,33 @@ fn a_key_answers_the_challenge_of_the_server_that_was_dialled() {
 }
 
 #[test]
+fn a_key_that_takes_its_time_is_waited_for() {
+    let mut rig = Rig { signs_later: true, ..Rig::with_key() };
+    rig.dialed();
+    rig.hear(None, challenge(AUDIENCE, 10_000));
+    assert!(rig.sent.is_empty());
+    assert_eq!(rig.to_sign[0].key(), &key().public_key());
+    rig.sign();
+    assert!(matches!(rig.says_last().message, ClientMessage::AuthResponse(_)));
+}
+
+#[test]
+fn a_key_that_does_not_sign_ends_the_attempt_and_a_late_signature_is_nobodys() {
+    let mut rig = Rig { signs_later: true, ..Rig::with_key() };
+    rig.dialed();
+    rig.hear(None, challenge(AUDIENCE, 10_000));
+    rig.act(|machine, now| machine.handle_signature(now, Err("the key is gone".into())));
+    assert!(matches!(
+        rig.events.last(),
+        Some(Event::Closed { cause: ConnectionError::Signature(_), retry_in: Some(_) })
+    ));
+    rig.wait();
+    rig.dialed();
+    rig.sign();
+    assert!(rig.sent.is_empty(), "nothing was asked of this connection yet");
+}
+
+#[test]
 fn a_challenge_of_another_server_or_of_over_two_minutes_is_not_signed() {
     for challenge in [challenge("other.example.test", 10_000), challenge(AUDIENCE, 120_001)] {
         let mut rig = Rig::with_key();
