@@ -13,12 +13,12 @@ mod credentials;
 mod endpoint;
 mod error;
 mod events;
-mod line;
 mod machine;
 mod owned;
 mod pace;
 mod pending;
 mod purpose;
+mod reorder_buffer;
 mod request;
 mod time;
 

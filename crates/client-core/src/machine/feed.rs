@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     Instant,
-    line::{Limits, Line},
+    reorder_buffer::{Limits, ReorderBuffer},
 };
 
 /// How long a gap may take to close by itself: the `ack` of a message of one's own may come behind what follows it.
@@ -17,7 +17,7 @@ pub(super) type Range = (u64, u64);
 
 #[derive(Debug)]
 pub(super) struct Feed<T> {
-    pub(super) line: Line<T>,
+    pub(super) buffer: ReorderBuffer<T>,
     /// There may be more than was seen.
     behind: bool,
     /// A page is under way.
@@ -34,8 +34,8 @@ pub(super) struct Feed<T> {
 
 impl<T> Feed<T> {
     pub(super) const fn new(told: Option<u64>, limits: Limits) -> Self {
-        let line = Line::new(told, limits);
-        Self { line, behind: false, asking: false, look_at: None, looks: 0, asked: 0, hole: None }
+        let buffer = ReorderBuffer::new(told, limits);
+        Self { buffer, behind: false, asking: false, look_at: None, looks: 0, asked: 0, hole: None }
     }
 
     /// Something may have been missed; what was asked before is not answered any more.
@@ -50,7 +50,7 @@ impl<T> Feed<T> {
 
     /// Takes in what the server sent by itself or in a page.
     pub(super) fn offer(&mut self, number: u64, item: T, size: usize) {
-        if !self.line.offer(number, item, size) {
+        if !self.buffer.offer(number, item, size) {
             self.behind = true;
         }
     }
@@ -77,7 +77,7 @@ impl<T> Feed<T> {
 
     /// Behind which number the page begins.
     pub(super) fn since(&self) -> u64 {
-        self.line.told().unwrap_or_default()
+        self.buffer.delivered().unwrap_or_default()
     }
 
     pub(super) fn ask(&mut self) {
@@ -91,7 +91,7 @@ impl<T> Feed<T> {
 
     /// Begins again with the oldest that the server keeps. Numbers that were told may stand for something else now.
     pub(super) fn start_over(&mut self, first_kept: u64) {
-        self.line.start_over(first_kept.saturating_sub(1));
+        self.buffer.start_over(first_kept.saturating_sub(1));
         (self.asked, self.hole) = (0, None);
         self.restart();
     }
@@ -104,17 +104,17 @@ impl<T> Feed<T> {
     /// The page has begun where the server's memory does: what it forgot before is passed.
     pub(super) fn begin_page(&mut self, first_kept: u64) -> Vec<Range> {
         let forgotten = first_kept.saturating_sub(1);
-        if self.line.told().is_some() {
-            return self.line.pass_missing(forgotten);
+        if self.buffer.delivered().is_some() {
+            return self.buffer.skip_missing(forgotten);
         }
-        self.line.begin(forgotten);
+        self.buffer.begin(forgotten);
         Vec::new()
     }
 
     /// A page goes up to this number. False where it leaves something out for the first time: it is then to be asked
     /// for again. What is left out twice is passed.
     pub(super) fn reach(&mut self, last: u64, missed: &mut Vec<Range>) -> bool {
-        let next = self.line.reached().unwrap_or_default() + 1;
+        let next = self.buffer.reached().unwrap_or_default() + 1;
         if next > last {
             return true;
         }
@@ -122,7 +122,7 @@ impl<T> Feed<T> {
             self.behind = true;
             return false;
         }
-        missed.extend(self.line.pass_missing(last));
+        missed.extend(self.buffer.skip_missing(last));
         true
     }
 
@@ -134,7 +134,7 @@ impl<T> Feed<T> {
 
     /// Sees to the gap, if there is one.
     pub(super) fn look(&mut self, now: Instant) {
-        if !self.line.has_gap() {
+        if !self.buffer.has_gap() {
             (self.look_at, self.looks) = (None, 0);
         } else if self.is_catching_up() {
             self.look_at = None;

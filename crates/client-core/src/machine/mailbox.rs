@@ -19,10 +19,10 @@ use super::{
 use crate::{
     BoxError, IncomingMessage, Instant, Kept, Numbered, Refusal,
     backoff::{Backoff, LAST_CEILING},
-    line::Limits,
     owned,
     pending::Request,
     purpose::{Errand, Purpose},
+    reorder_buffer::Limits,
 };
 
 /// Messages in line for the application, and so the length of a page. What comes beyond is asked for later.
@@ -87,7 +87,7 @@ impl Mailbox {
         if self.feed.is_asking() {
             return None;
         }
-        if self.feed.wants_page() && self.feed.line.next().is_none() {
+        if self.feed.wants_page() && self.feed.buffer.next().is_none() {
             return Some(Errand::Sync);
         }
         self.last_errand().filter(|_| self.acknowledge_at.is_none_or(|at| at <= now))
@@ -193,8 +193,8 @@ impl Mailbox {
 
     /// Takes the message of this number out of the application's hands.
     fn take_stored(&mut self, number: u64) -> Option<Box<IncomingMessage>> {
-        self.feed.line.next().filter(|it| it.message.seq == number)?;
-        self.feed.line.take()
+        self.feed.buffer.next().filter(|it| it.message.seq == number)?;
+        self.feed.buffer.take()
     }
 }
 
@@ -207,13 +207,13 @@ impl<R> Machine<R> {
         message: MailboxMessage<'a>,
     ) -> Option<MailboxMessage<'a>> {
         let Some(mailbox) = &self.mailbox else { return Some(message) };
-        let is_over = mailbox.feed.line.is_over(message.seq);
+        let is_over = mailbox.feed.buffer.is_done(message.seq);
         let is_own = self.is_this_device(&message.sender_device_id);
         let is_sent = is_own && (is_over || self.claim_mail(&message));
         let mailbox = self.mailbox.as_mut()?;
         if is_sent {
             // The application has what it sent, also where it sent it to itself.
-            mailbox.feed.line.pass(message.seq);
+            mailbox.feed.buffer.skip(message.seq);
             if message.recipient_id == message.sender_user_id {
                 mailbox.note_arrived(&message);
             }
@@ -228,7 +228,7 @@ impl<R> Machine<R> {
     /// The application's own message has this number in its mailbox.
     pub(super) fn mail_acked(&mut self, now: Now, seq: u64) {
         if let Some(mailbox) = &mut self.mailbox {
-            mailbox.feed.line.pass(seq);
+            mailbox.feed.buffer.skip(seq);
             self.go_on_with_mail(now);
         }
     }
@@ -299,7 +299,7 @@ impl<R> Machine<R> {
         if mailbox.handing == Handing::Idle
             && has_place
             && !is_leaving
-            && let Some(message) = mailbox.feed.line.next()
+            && let Some(message) = mailbox.feed.buffer.next()
         {
             mailbox.handing = Handing::Busy(message.message.seq);
             self.outputs.push_back(Output::Store(message.as_ref().clone()));
@@ -311,7 +311,7 @@ impl<R> Machine<R> {
         let Some(mailbox) = &mut self.mailbox else { return };
         let wait = mailbox.backoff.next_delay(None, random);
         mailbox.handing = Handing::Later(now.instant + wait);
-        if let Some(message) = mailbox.feed.line.next() {
+        if let Some(message) = mailbox.feed.buffer.next() {
             let message_id = message.message.message_id;
             self.tell(Event::MessageNotStored { message_id, error, retry_in: wait });
         }

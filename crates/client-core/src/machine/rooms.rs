@@ -13,11 +13,10 @@ use super::{
     feed::{Feed, Range},
 };
 use crate::{
-    IncomingChat, Instant, Kept, Numbered, Refusal, Since,
-    line::Limits,
-    owned,
+    IncomingChat, Instant, Kept, Numbered, Refusal, Since, owned,
     pending::{Asker, Request},
     purpose::{Errand, Purpose},
+    reorder_buffer::Limits,
 };
 
 /// What of one room may wait for what comes before it. The rest is asked for when its turn has come.
@@ -67,9 +66,9 @@ impl Room {
     fn offer(&mut self, chat: Box<IncomingChat>) {
         let (number, size) = (chat.chat.seq, chat.chat.payload.as_bytes().len());
         self.feed.offer(number, chat, size);
-        let begins = self.feed.line.told().is_none() && !self.feed.is_catching_up();
-        if let Some(lowest) = self.feed.line.lowest().filter(|_| begins) {
-            self.feed.line.begin(lowest.saturating_sub(1));
+        let begins = self.feed.buffer.delivered().is_none() && !self.feed.is_catching_up();
+        if let Some(lowest) = self.feed.buffer.lowest().filter(|_| begins) {
+            self.feed.buffer.begin(lowest.saturating_sub(1));
             self.joined_at = None;
         }
     }
@@ -78,9 +77,9 @@ impl Room {
     /// others said since it joined is in the page in front of them.
     fn lose_patience(&mut self, now: Instant) {
         let is_due = self.feed.lose_patience(now);
-        let own = self.feed.line.lowest().filter(|_| is_due && self.feed.line.told().is_none());
+        let own = self.feed.buffer.lowest().filter(|_| is_due && self.feed.buffer.delivered().is_none());
         if let Some(own) = own {
-            self.feed.line.begin(own.saturating_sub(1 + u64::from(MAX_PAGE)));
+            self.feed.buffer.begin(own.saturating_sub(1 + u64::from(MAX_PAGE)));
         }
     }
 
@@ -207,7 +206,7 @@ impl<R> Machine<R> {
     /// A `join` was carried out.
     pub(super) fn room_joined(&mut self, room: &RoomId, at: Timestamp) {
         let Some(room) = self.rooms.0.get_mut(room) else { return };
-        if room.standing == Standing::Asked && room.feed.line.told().is_none() {
+        if room.standing == Standing::Asked && room.feed.buffer.delivered().is_none() {
             room.joined_at = Some(at);
         }
         room.standing = Standing::In;
@@ -228,7 +227,7 @@ impl<R> Machine<R> {
         let is_claimed = self.claim_chat(id.as_ref(), &chat);
         let Some(room) = self.rooms.0.get_mut(&name) else { return };
         if is_claimed {
-            room.feed.line.pass(chat.seq);
+            room.feed.buffer.skip(chat.seq);
         } else {
             room.offer(Box::new(IncomingChat { id, timestamp, chat: owned::chat_message(chat) }));
         }
@@ -238,7 +237,7 @@ impl<R> Machine<R> {
     /// The application's own message has this number.
     pub(super) fn chat_acked(&mut self, now: Now, name: &RoomId, seq: u64) {
         if let Some(room) = self.rooms.0.get_mut(name) {
-            room.feed.line.pass(seq);
+            room.feed.buffer.skip(seq);
             self.tell_chat(now, name);
         }
     }
@@ -252,12 +251,12 @@ impl<R> Machine<R> {
             room.joined_at = None;
             return self.tell(Event::StartedOver { of: Numbered::Room(name), newest });
         }
-        let before = room.feed.line.reached();
+        let before = room.feed.buffer.reached();
         let missed = room.feed.begin_page(first_seq);
         self.tell_missed(&name, missed);
         let is_whole = messages.into_iter().all(|message| self.take_from_page(now, &name, message));
         let Some(room) = self.rooms.0.get_mut(&name) else { return };
-        let is_last = complete || room.feed.line.reached() == before;
+        let is_last = complete || room.feed.buffer.reached() == before;
         room.feed.end_page(is_last);
         if is_last && is_whole {
             room.joined_at = None;
@@ -271,7 +270,7 @@ impl<R> Machine<R> {
         let Some(room) = self.rooms.0.get_mut(name) else { return false };
         let mut missed = Vec::new();
         let is_next = room.feed.reach(chat.seq.saturating_sub(1), &mut missed);
-        let is_told = room.feed.line.knows(chat.seq);
+        let is_told = room.feed.buffer.knows(chat.seq);
         let is_too_early = room.is_too_early(timestamp);
         self.tell_missed(name, missed);
         if !is_next || is_told {
@@ -283,7 +282,7 @@ impl<R> Machine<R> {
             room.joined_at = None;
         }
         if is_claimed || is_too_early {
-            room.feed.line.pass(chat.seq);
+            room.feed.buffer.skip(chat.seq);
         } else {
             let size = chat.payload.as_bytes().len();
             room.feed.offer(chat.seq, Box::new(IncomingChat { id, timestamp, chat }), size);
@@ -306,7 +305,7 @@ impl<R> Machine<R> {
     /// Tells what is in turn.
     fn tell_chat(&mut self, now: Now, name: &RoomId) {
         let Some(room) = self.rooms.0.get_mut(name) else { return };
-        let in_turn = std::iter::from_fn(|| room.feed.line.take());
+        let in_turn = std::iter::from_fn(|| room.feed.buffer.take());
         self.outputs.extend(in_turn.map(|chat| Output::Event(Event::Chat(chat))));
         room.feed.look(now.instant);
     }
