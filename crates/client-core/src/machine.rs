@@ -7,13 +7,13 @@
 //! was taken. Until that is known, [`Pending`] keeps every request; after a fresh session, only the durable ones.
 
 mod errands;
-mod feed;
 mod leaving;
 mod live;
 mod liveness;
 mod mailbox;
 mod proving;
 mod rooms;
+mod sequenced_stream;
 mod session;
 mod sleep;
 mod verdict;
@@ -379,9 +379,9 @@ impl<R> Machine<R> {
         if self.minds_sleep() {
             self.notice_sleep(now);
         }
-        self.mend_mailbox(now);
+        self.check_mailbox_gap(now);
         if matches!(self.phase, Phase::Live(_)) {
-            self.mend_rooms(now);
+            self.check_room_gaps(now);
         }
         self.go_about(now);
         if self.phase_deadline().is_some_and(|deadline| deadline <= now.instant) {
@@ -621,9 +621,10 @@ impl<R> Machine<R> {
         }
         let mailbox = self.mailbox.as_ref();
         let hand_at = mailbox.and_then(Mailbox::hand_at);
-        let looks = [self.rooms.look_at(), mailbox.and_then(Mailbox::look_at), self.errands.wait_until()];
-        let looks = looks.into_iter().flatten().filter(|_| matches!(self.phase, Phase::Live(_)));
-        looks.chain(hand_at).min()
+        let gaps =
+            [self.rooms.gap_deadline(), mailbox.and_then(Mailbox::gap_deadline), self.errands.wait_until()];
+        let gaps = gaps.into_iter().flatten().filter(|_| matches!(self.phase, Phase::Live(_)));
+        gaps.chain(hand_at).min()
     }
 
     /// Whether a sleep of the computer would make a difference.

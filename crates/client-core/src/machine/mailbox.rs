@@ -13,8 +13,8 @@ use rand::RngExt;
 
 use super::{
     Event, Machine, Now, Output, Phase, Reply,
-    feed::{Feed, Range},
     rooms::STORED,
+    sequenced_stream::{Range, SequencedStream},
 };
 use crate::{
     BoxError, IncomingMessage, Instant, Kept, Numbered, Refusal,
@@ -34,7 +34,7 @@ const BETWEEN: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
 pub(super) struct Mailbox {
-    feed: Feed<Box<IncomingMessage>>,
+    stream: SequencedStream<Box<IncomingMessage>>,
     /// What the application was told that it has.
     told_cursor: u64,
     handing: Handing,
@@ -66,7 +66,7 @@ impl Mailbox {
     pub(super) fn new(cursor: u64) -> Self {
         let limits = Limits { items: AHEAD as usize, bytes: usize::MAX };
         Self {
-            feed: Feed::new(Some(cursor), limits),
+            stream: SequencedStream::new(Some(cursor), limits),
             told_cursor: cursor,
             handing: Handing::Idle,
             backoff: Backoff::new(LAST_CEILING),
@@ -78,16 +78,16 @@ impl Mailbox {
     }
 
     pub(super) fn restart(&mut self) {
-        self.feed.restart();
+        self.stream.restart();
         self.acknowledging = false;
     }
 
     /// What is to be done for the mailbox next.
     pub(super) fn errand(&self, now: Instant) -> Option<Errand> {
-        if self.feed.is_asking() {
+        if self.stream.is_page_requested() {
             return None;
         }
-        if self.feed.wants_page() && self.feed.buffer.next().is_none() {
+        if self.stream.wants_page() && self.stream.buffer.next().is_none() {
             return Some(Errand::Sync);
         }
         self.last_errand().filter(|_| self.acknowledge_at.is_none_or(|at| at <= now))
@@ -101,19 +101,19 @@ impl Mailbox {
 
     /// A `sync` goes out; it begins behind this number.
     pub(super) fn ask(&mut self) -> u64 {
-        self.asked = (self.feed.since(), self.unacknowledged.len());
-        self.feed.ask();
-        self.feed.since()
+        self.asked = (self.stream.since(), self.unacknowledged.len());
+        self.stream.begin_request();
+        self.stream.since()
     }
 
     /// Something may have been missed.
     pub(super) fn fall_behind(&mut self) {
-        self.feed.fall_behind();
+        self.stream.fall_behind();
     }
 
     /// A `sync` failed.
     pub(super) fn fail(&mut self) {
-        self.feed.fail();
+        self.stream.fail();
     }
 
     /// A `delivered` goes out, for these.
@@ -137,7 +137,7 @@ impl Mailbox {
     /// A `delivered` was refused for good: a message of it is there no longer. A `sync` says the same of the others.
     pub(super) fn acknowledge_otherwise(&mut self, count: usize) {
         self.acknowledged(count);
-        self.feed.fall_behind();
+        self.stream.fall_behind();
     }
 
     /// When the next acknowledgement may go out, if there is one.
@@ -145,9 +145,9 @@ impl Mailbox {
         self.acknowledge_at.filter(|_| !self.unacknowledged.is_empty())
     }
 
-    /// When a gap has lasted for too long.
-    pub(super) const fn look_at(&self) -> Option<Instant> {
-        self.feed.look_at()
+    /// When a gap has to be requested.
+    pub(super) const fn gap_deadline(&self) -> Option<Instant> {
+        self.stream.gap_deadline()
     }
 
     /// When the application is to be asked again.
@@ -157,8 +157,8 @@ impl Mailbox {
 
     /// The server has lost numbers: begins again with the oldest that it keeps.
     fn start_over(&mut self, first_kept: u64) {
-        self.feed.start_over(first_kept);
-        self.told_cursor = self.feed.since();
+        self.stream.start_over(first_kept);
+        self.told_cursor = self.stream.since();
         self.unacknowledged.clear();
         if let Handing::Busy(_) = self.handing {
             // Its number may come again for another message.
@@ -170,12 +170,12 @@ impl Mailbox {
     fn synced(&mut self, synced: Synced) -> Vec<Range> {
         let (since, covered) = self.asked;
         self.unacknowledged.drain(..covered.min(self.unacknowledged.len()));
-        let mut missed = self.feed.begin_page(synced.first_seq);
+        let mut missed = self.stream.begin_page(synced.first_seq);
         // What had no place is no hole: it is asked for again.
-        if !self.feed.is_behind() {
-            self.feed.reach(synced.seq, &mut missed);
+        if !self.stream.is_behind() {
+            self.stream.reach(synced.seq, &mut missed);
         }
-        self.feed.end_page(synced.complete || synced.seq <= since);
+        self.stream.end_page(synced.complete || synced.seq <= since);
         missed
     }
 
@@ -187,14 +187,14 @@ impl Mailbox {
         if self.unacknowledged.len() < MAX_UNACKNOWLEDGED {
             self.unacknowledged.push_back(message.message_id);
         } else {
-            self.feed.fall_behind();
+            self.stream.fall_behind();
         }
     }
 
     /// Takes the message of this number out of the application's hands.
     fn take_stored(&mut self, number: u64) -> Option<Box<IncomingMessage>> {
-        self.feed.buffer.next().filter(|it| it.message.seq == number)?;
-        self.feed.buffer.take()
+        self.stream.buffer.next().filter(|it| it.message.seq == number)?;
+        self.stream.buffer.take()
     }
 }
 
@@ -207,19 +207,19 @@ impl<R> Machine<R> {
         message: MailboxMessage<'a>,
     ) -> Option<MailboxMessage<'a>> {
         let Some(mailbox) = &self.mailbox else { return Some(message) };
-        let is_over = mailbox.feed.buffer.is_done(message.seq);
+        let is_over = mailbox.stream.buffer.is_done(message.seq);
         let is_own = self.is_this_device(&message.sender_device_id);
         let is_sent = is_own && (is_over || self.claim_mail(&message));
         let mailbox = self.mailbox.as_mut()?;
         if is_sent {
             // The application has what it sent, also where it sent it to itself.
-            mailbox.feed.buffer.skip(message.seq);
+            mailbox.stream.buffer.skip(message.seq);
             if message.recipient_id == message.sender_user_id {
                 mailbox.note_arrived(&message);
             }
         } else if !is_over {
             let message = owned::mailbox_message(message);
-            mailbox.feed.offer(message.seq, Box::new(IncomingMessage { timestamp, message }), 0);
+            mailbox.stream.offer(message.seq, Box::new(IncomingMessage { timestamp, message }), 0);
         }
         self.go_on_with_mail(now);
         None
@@ -228,7 +228,7 @@ impl<R> Machine<R> {
     /// The application's own message has this number in its mailbox.
     pub(super) fn mail_acked(&mut self, now: Now, seq: u64) {
         if let Some(mailbox) = &mut self.mailbox {
-            mailbox.feed.buffer.skip(seq);
+            mailbox.stream.buffer.skip(seq);
             self.go_on_with_mail(now);
         }
     }
@@ -236,7 +236,7 @@ impl<R> Machine<R> {
     /// A page is over.
     pub(super) fn handle_synced(&mut self, now: Now, synced: Synced) {
         let Some(mailbox) = &mut self.mailbox else { return };
-        if mailbox.feed.has_lost(synced.seq) {
+        if mailbox.stream.has_lost(synced.seq) {
             mailbox.start_over(synced.first_seq);
             let cursor = mailbox.told_cursor;
             self.outputs.push_back(Output::Cursor(cursor));
@@ -270,9 +270,9 @@ impl<R> Machine<R> {
     }
 
     /// Asks the application again, where it is time.
-    pub(super) fn mend_mailbox(&mut self, now: Now) {
+    pub(super) fn check_mailbox_gap(&mut self, now: Now) {
         let Some(mailbox) = &mut self.mailbox else { return };
-        mailbox.feed.lose_patience(now.instant);
+        mailbox.stream.gap_timeout(now.instant);
         if mailbox.hand_at().is_some_and(|at| at <= now.instant) {
             mailbox.handing = Handing::Idle;
         }
@@ -281,15 +281,15 @@ impl<R> Machine<R> {
 
     /// The client's `sync` was refused for good. The next gap, or the next session, tries again.
     pub(super) fn give_up_mailbox(&mut self, refusal: Refusal) {
-        self.mailbox.iter_mut().for_each(|mailbox| mailbox.feed.end_page(true));
+        self.mailbox.iter_mut().for_each(|mailbox| mailbox.stream.end_page(true));
         self.tell(Event::NotRestored { what: Kept::Mailbox, refusal });
     }
 
     /// Gives the application its next message, and says how far it is.
     pub(super) fn go_on_with_mail(&mut self, now: Now) {
         let Some(mailbox) = &mut self.mailbox else { return };
-        mailbox.feed.look(now.instant);
-        let cursor = mailbox.feed.since();
+        mailbox.stream.watch_gap(now.instant);
+        let cursor = mailbox.stream.since();
         if mailbox.told_cursor < cursor {
             mailbox.told_cursor = cursor;
             self.outputs.push_back(Output::Cursor(cursor));
@@ -299,7 +299,7 @@ impl<R> Machine<R> {
         if mailbox.handing == Handing::Idle
             && has_place
             && !is_leaving
-            && let Some(message) = mailbox.feed.buffer.next()
+            && let Some(message) = mailbox.stream.buffer.next()
         {
             mailbox.handing = Handing::Busy(message.message.seq);
             self.outputs.push_back(Output::Store(message.as_ref().clone()));
@@ -311,7 +311,7 @@ impl<R> Machine<R> {
         let Some(mailbox) = &mut self.mailbox else { return };
         let wait = mailbox.backoff.next_delay(None, random);
         mailbox.handing = Handing::Later(now.instant + wait);
-        if let Some(message) = mailbox.feed.buffer.next() {
+        if let Some(message) = mailbox.stream.buffer.next() {
             let message_id = message.message.message_id;
             self.tell(Event::MessageNotStored { message_id, error, retry_in: wait });
         }

@@ -10,7 +10,7 @@ use aldis_protocol::{
 
 use super::{
     Event, Machine, Now, Output, Reply, RequestError,
-    feed::{Feed, Range},
+    sequenced_stream::{Range, SequencedStream},
 };
 use crate::{
     IncomingChat, Instant, Kept, Numbered, Refusal, Since, owned,
@@ -29,7 +29,7 @@ pub(super) struct Rooms(BTreeMap<RoomId, Room>);
 #[derive(Debug)]
 struct Room {
     standing: Standing,
-    feed: Feed<Box<IncomingChat>>,
+    stream: SequencedStream<Box<IncomingChat>>,
     /// Until a number is known from which on the application follows the room, this is when it began.
     joined_at: Option<Timestamp>,
 }
@@ -48,38 +48,38 @@ enum Standing {
 impl Room {
     fn new(since: Since) -> Self {
         let told = if let Since::Seq(seq) = since { Some(seq) } else { None };
-        let mut feed = Feed::new(told, AHEAD);
+        let mut stream = SequencedStream::new(told, AHEAD);
         if told.is_some() {
-            feed.fall_behind();
+            stream.fall_behind();
         }
-        Self { standing: Standing::Asked, feed, joined_at: None }
+        Self { standing: Standing::Asked, stream, joined_at: None }
     }
 
     fn restart(&mut self) {
         if self.standing != Standing::Asked {
             self.standing = Standing::Out;
-            self.feed.restart();
+            self.stream.restart();
         }
     }
 
     /// Takes in a message that came by itself. The first of a room that is followed from now on begins it.
     fn offer(&mut self, chat: Box<IncomingChat>) {
         let (number, size) = (chat.chat.seq, chat.chat.payload.as_bytes().len());
-        self.feed.offer(number, chat, size);
-        let begins = self.feed.buffer.delivered().is_none() && !self.feed.is_catching_up();
-        if let Some(lowest) = self.feed.buffer.lowest().filter(|_| begins) {
-            self.feed.buffer.begin(lowest.saturating_sub(1));
+        self.stream.offer(number, chat, size);
+        let begins = self.stream.buffer.delivered().is_none() && !self.stream.is_catching_up();
+        if let Some(lowest) = self.stream.buffer.lowest().filter(|_| begins) {
+            self.stream.buffer.begin(lowest.saturating_sub(1));
             self.joined_at = None;
         }
     }
 
-    /// Asks where a gap has lasted for too long. Where the only numbers that are known are the application's own, what
+    /// Requests gaps whose time has come. Where the only numbers that are known are the application's own, what
     /// others said since it joined is in the page in front of them.
-    fn lose_patience(&mut self, now: Instant) {
-        let is_due = self.feed.lose_patience(now);
-        let own = self.feed.buffer.lowest().filter(|_| is_due && self.feed.buffer.delivered().is_none());
+    fn gap_timeout(&mut self, now: Instant) {
+        let is_due = self.stream.gap_timeout(now);
+        let own = self.stream.buffer.lowest().filter(|_| is_due && self.stream.buffer.delivered().is_none());
         if let Some(own) = own {
-            self.feed.buffer.begin(own.saturating_sub(1 + u64::from(MAX_PAGE)));
+            self.stream.buffer.begin(own.saturating_sub(1 + u64::from(MAX_PAGE)));
         }
     }
 
@@ -104,7 +104,7 @@ impl Rooms {
         let find =
             |is_it: fn(&Room) -> bool| self.0.iter().find(|(_, room)| is_it(room)).map(|(name, _)| name);
         let to_join = find(|room| room.standing == Standing::Out);
-        let to_read = || find(|room| room.standing == Standing::In && room.feed.wants_page());
+        let to_read = || find(|room| room.standing == Standing::In && room.stream.wants_page());
         let join = to_join.map(|name| Errand::Join(name.clone()));
         join.or_else(|| to_read().map(|name| Errand::History(name.clone())))
     }
@@ -124,27 +124,27 @@ impl Rooms {
     /// A `history` goes out; it begins behind this number.
     pub(super) fn ask(&mut self, room: &RoomId) -> u64 {
         self.0.get_mut(room).map_or(0, |room| {
-            room.feed.ask();
-            room.feed.since()
+            room.stream.begin_request();
+            room.stream.since()
         })
     }
 
     /// Something of this room may have been missed.
     pub(super) fn fall_behind(&mut self, room: &RoomId) {
         if let Some(room) = self.0.get_mut(room) {
-            room.feed.fall_behind();
+            room.stream.fall_behind();
         }
     }
 
     /// A `history` failed.
     pub(super) fn fail(&mut self, room: &RoomId) {
         if let Some(room) = self.0.get_mut(room) {
-            room.feed.fail();
+            room.stream.fail();
         }
     }
 
-    pub(super) fn look_at(&self) -> Option<Instant> {
-        self.0.values().filter_map(|room| room.feed.look_at()).min()
+    pub(super) fn gap_deadline(&self) -> Option<Instant> {
+        self.0.values().filter_map(|room| room.stream.gap_deadline()).min()
     }
 
     fn stand(&mut self, room: &RoomId, standing: Standing) {
@@ -206,7 +206,7 @@ impl<R> Machine<R> {
     /// A `join` was carried out.
     pub(super) fn room_joined(&mut self, room: &RoomId, at: Timestamp) {
         let Some(room) = self.rooms.0.get_mut(room) else { return };
-        if room.standing == Standing::Asked && room.feed.buffer.delivered().is_none() {
+        if room.standing == Standing::Asked && room.stream.buffer.delivered().is_none() {
             room.joined_at = Some(at);
         }
         room.standing = Standing::In;
@@ -227,7 +227,7 @@ impl<R> Machine<R> {
         let is_claimed = self.claim_chat(id.as_ref(), &chat);
         let Some(room) = self.rooms.0.get_mut(&name) else { return };
         if is_claimed {
-            room.feed.buffer.skip(chat.seq);
+            room.stream.buffer.skip(chat.seq);
         } else {
             room.offer(Box::new(IncomingChat { id, timestamp, chat: owned::chat_message(chat) }));
         }
@@ -237,7 +237,7 @@ impl<R> Machine<R> {
     /// The application's own message has this number.
     pub(super) fn chat_acked(&mut self, now: Now, name: &RoomId, seq: u64) {
         if let Some(room) = self.rooms.0.get_mut(name) {
-            room.feed.buffer.skip(seq);
+            room.stream.buffer.skip(seq);
             self.tell_chat(now, name);
         }
     }
@@ -245,19 +245,21 @@ impl<R> Machine<R> {
     /// A page of the client's own asking has come.
     pub(super) fn handle_history(&mut self, now: Now, history: History<'static>) {
         let History { room: name, messages, complete, first_seq, last_seq } = history;
-        let Some(room) = self.rooms.0.get_mut(&name).filter(|room| room.feed.is_asking()) else { return };
-        if let Some(newest) = last_seq.filter(|newest| room.feed.has_lost(*newest)) {
-            room.feed.start_over(first_seq);
+        let Some(room) = self.rooms.0.get_mut(&name).filter(|room| room.stream.is_page_requested()) else {
+            return;
+        };
+        if let Some(newest) = last_seq.filter(|newest| room.stream.has_lost(*newest)) {
+            room.stream.start_over(first_seq);
             room.joined_at = None;
             return self.tell(Event::StartedOver { of: Numbered::Room(name), newest });
         }
-        let before = room.feed.buffer.reached();
-        let missed = room.feed.begin_page(first_seq);
+        let before = room.stream.buffer.reached();
+        let missed = room.stream.begin_page(first_seq);
         self.tell_missed(&name, missed);
         let is_whole = messages.into_iter().all(|message| self.take_from_page(now, &name, message));
         let Some(room) = self.rooms.0.get_mut(&name) else { return };
-        let is_last = complete || room.feed.buffer.reached() == before;
-        room.feed.end_page(is_last);
+        let is_last = complete || room.stream.buffer.reached() == before;
+        room.stream.end_page(is_last);
         if is_last && is_whole {
             room.joined_at = None;
         }
@@ -269,8 +271,8 @@ impl<R> Machine<R> {
         let HistoryMessage { id, timestamp, message: chat } = message;
         let Some(room) = self.rooms.0.get_mut(name) else { return false };
         let mut missed = Vec::new();
-        let is_next = room.feed.reach(chat.seq.saturating_sub(1), &mut missed);
-        let is_told = room.feed.buffer.knows(chat.seq);
+        let is_next = room.stream.reach(chat.seq.saturating_sub(1), &mut missed);
+        let is_told = room.stream.buffer.knows(chat.seq);
         let is_too_early = room.is_too_early(timestamp);
         self.tell_missed(name, missed);
         if !is_next || is_told {
@@ -282,10 +284,10 @@ impl<R> Machine<R> {
             room.joined_at = None;
         }
         if is_claimed || is_too_early {
-            room.feed.buffer.skip(chat.seq);
+            room.stream.buffer.skip(chat.seq);
         } else {
             let size = chat.payload.as_bytes().len();
-            room.feed.offer(chat.seq, Box::new(IncomingChat { id, timestamp, chat }), size);
+            room.stream.offer(chat.seq, Box::new(IncomingChat { id, timestamp, chat }), size);
         }
         self.tell_chat(now, name);
         true
@@ -305,9 +307,9 @@ impl<R> Machine<R> {
     /// Tells what is in turn.
     fn tell_chat(&mut self, now: Now, name: &RoomId) {
         let Some(room) = self.rooms.0.get_mut(name) else { return };
-        let in_turn = std::iter::from_fn(|| room.feed.buffer.take());
+        let in_turn = std::iter::from_fn(|| room.stream.buffer.take());
         self.outputs.extend(in_turn.map(|chat| Output::Event(Event::Chat(chat))));
-        room.feed.look(now.instant);
+        room.stream.watch_gap(now.instant);
     }
 
     /// Tells what the server has no longer, but for what was said before the application began to follow the room.
@@ -318,9 +320,9 @@ impl<R> Machine<R> {
         }
     }
 
-    /// Asks where a gap has lasted for too long.
-    pub(super) fn mend_rooms(&mut self, now: Now) {
-        self.rooms.0.values_mut().for_each(|room| room.lose_patience(now.instant));
+    /// Requests gaps whose time has come.
+    pub(super) fn check_room_gaps(&mut self, now: Now) {
+        self.rooms.0.values_mut().for_each(|room| room.gap_timeout(now.instant));
     }
 
     /// Somebody left a room. This session itself does so against its will.
