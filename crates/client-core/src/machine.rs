@@ -6,7 +6,7 @@
 //! A session outlives its socket ([`Resumable`]): its token goes into the next proof, and `connected` says whether it
 //! was taken. Until that is known, [`Pending`] keeps every request; after a fresh session, only the durable ones.
 
-mod errands;
+mod background;
 mod leaving;
 mod live;
 mod liveness;
@@ -30,7 +30,7 @@ use bytes::Bytes;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use self::{
-    errands::Errands,
+    background::BackgroundRequests,
     leaving::Leaving,
     live::Live,
     mailbox::Mailbox,
@@ -141,7 +141,7 @@ pub struct Machine<R> {
     /// As whom, in this session or the last.
     me: Option<Me>,
     pending: Pending<R>,
-    errands: Errands,
+    background: BackgroundRequests,
     rooms: Rooms,
     watching: Watching,
     mailbox: Option<Mailbox>,
@@ -190,7 +190,7 @@ impl<R> Machine<R> {
             session: None,
             me: None,
             pending: Pending::new(),
-            errands: Errands::new(),
+            background: BackgroundRequests::new(),
             rooms: Rooms::default(),
             watching: Watching::default(),
             calls: CallBook::default(),
@@ -274,7 +274,7 @@ impl<R> Machine<R> {
             },
             Err(error) => self.handle_unknown(now, &error),
         }
-        self.go_about(now);
+        self.drive(now);
     }
 
     /// A WebSocket pong came.
@@ -335,7 +335,7 @@ impl<R> Machine<R> {
         }
         self.note_asked(&purpose);
         self.pending.insert(request);
-        self.go_about(now);
+        self.drive(now);
     }
 
     /// The application has done with a call.
@@ -383,7 +383,7 @@ impl<R> Machine<R> {
         if matches!(self.phase, Phase::Live(_)) {
             self.check_room_gaps(now);
         }
-        self.go_about(now);
+        self.drive(now);
         if self.phase_deadline().is_some_and(|deadline| deadline <= now.instant) {
             self.handle_phase_timeout(now);
         }
@@ -547,7 +547,7 @@ impl<R> Machine<R> {
     fn answer(&mut self, now: Now, request: Request<R>, at: Timestamp, outcome: Result<Reply, RequestError>) {
         let (purpose, reply_to) = match request.asker {
             Asker::Application { purpose, reply_to, .. } => (purpose, reply_to),
-            Asker::Client(errand) => return self.errand_answered(now, errand, at, outcome),
+            Asker::Client(request) => return self.background_answered(now, request, at, outcome),
         };
         let is_done = outcome.is_ok();
         let seq = if let Ok(Reply::Ack(ack)) = &outcome { ack.seq } else { None };
@@ -621,8 +621,11 @@ impl<R> Machine<R> {
         }
         let mailbox = self.mailbox.as_ref();
         let hand_at = mailbox.and_then(Mailbox::hand_at);
-        let gaps =
-            [self.rooms.gap_deadline(), mailbox.and_then(Mailbox::gap_deadline), self.errands.wait_until()];
+        let gaps = [
+            self.rooms.gap_deadline(),
+            mailbox.and_then(Mailbox::gap_deadline),
+            self.background.wait_until(),
+        ];
         let gaps = gaps.into_iter().flatten().filter(|_| matches!(self.phase, Phase::Live(_)));
         gaps.chain(hand_at).min()
     }

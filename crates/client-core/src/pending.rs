@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::{
     Instant, RequestError,
-    purpose::{Errand, Purpose},
+    purpose::{BackgroundRequest, Purpose},
 };
 
 /// A request, encoded, and who asks.
@@ -31,7 +31,7 @@ pub(crate) enum Asker<R> {
         deadline: Instant,
         reply_to: R,
     },
-    Client(Errand),
+    Client(BackgroundRequest),
 }
 
 impl<R> Request<R> {
@@ -117,7 +117,7 @@ impl<R> Pending<R> {
         if !session && !request.is_durable() {
             return Err(RequestError::NotConnected);
         }
-        if self.requests.len() - self.errands() >= MAX_UNANSWERED_REQUESTS {
+        if self.requests.len() - self.background_requests() >= MAX_UNANSWERED_REQUESTS {
             return Err(RequestError::QueueFull);
         }
         Ok(())
@@ -129,12 +129,12 @@ impl<R> Pending<R> {
     }
 
     /// Keeps a request of the client itself, which is sent already.
-    pub(crate) fn insert_errand(&mut self, request: Request<R>) {
+    pub(crate) fn insert_background(&mut self, request: Request<R>) {
         self.requests.push(Waiting { request, sending: Sending::Sent, is_lost: false });
     }
 
     /// How many of the requests are the client's own.
-    pub(crate) fn errands(&self) -> usize {
+    pub(crate) fn background_requests(&self) -> usize {
         self.requests.iter().filter(|it| matches!(it.request.asker, Asker::Client(_))).count()
     }
 
@@ -348,11 +348,11 @@ mod tests {
     }
 
     #[test]
-    fn an_errand_ends_with_its_session() {
+    fn a_background_request_ends_with_its_session() {
         let mut pending = Pending::new();
-        let asker = Asker::Client(Errand::Sync);
-        pending.insert_errand(Request { asker, ..request("s", MessageKind::Sync, 0) });
-        assert_eq!((pending.errands(), pending.next_deadline()), (1, None));
+        let asker = Asker::Client(BackgroundRequest::Sync);
+        pending.insert_background(Request { asker, ..request("s", MessageKind::Sync, 0) });
+        assert_eq!((pending.background_requests(), pending.next_deadline()), (1, None));
         assert!(pending.take_largest().is_none());
         assert_eq!(pending.take_lost().len(), 1);
     }
@@ -378,8 +378,8 @@ mod tests {
     #[test]
     fn at_most_128_of_the_application_wait() {
         let mut pending = Pending::new();
-        let asker = Asker::Client(Errand::Presence);
-        pending.insert_errand(Request { asker, ..request("p", MessageKind::Presence, 0) });
+        let asker = Asker::Client(BackgroundRequest::Presence);
+        pending.insert_background(Request { asker, ..request("p", MessageKind::Presence, 0) });
         for n in 0..128 {
             insert(&mut pending, request(&n.to_string(), MessageKind::Offer, n), true).unwrap();
         }

@@ -33,15 +33,15 @@ pub(crate) enum Purpose {
     Unsubscribe(Vec<UserRef>),
 }
 
-/// What the client asks of its own accord.
+/// A request that the client makes by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Errand {
+pub(crate) enum BackgroundRequest {
     Join(RoomId),
     History(RoomId),
     Presence,
     Subscribe(Vec<UserRef>),
     Sync,
-    /// The first so many of the messages that the application has.
+    /// Acknowledges the first so many stored messages.
     Delivered(usize),
 }
 

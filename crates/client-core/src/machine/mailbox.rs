@@ -21,7 +21,7 @@ use crate::{
     backoff::{Backoff, LAST_CEILING},
     owned,
     pending::Request,
-    purpose::{Errand, Purpose},
+    purpose::{BackgroundRequest, Purpose},
     reorder_buffer::Limits,
 };
 
@@ -82,21 +82,21 @@ impl Mailbox {
         self.acknowledging = false;
     }
 
-    /// What is to be done for the mailbox next.
-    pub(super) fn errand(&self, now: Instant) -> Option<Errand> {
+    /// The next background request for the mailbox.
+    pub(super) fn next_request(&self, now: Instant) -> Option<BackgroundRequest> {
         if self.stream.is_page_requested() {
             return None;
         }
         if self.stream.wants_page() && self.stream.buffer.next().is_none() {
-            return Some(Errand::Sync);
+            return Some(BackgroundRequest::Sync);
         }
-        self.last_errand().filter(|_| self.acknowledge_at.is_none_or(|at| at <= now))
+        self.last_acknowledgement().filter(|_| self.acknowledge_at.is_none_or(|at| at <= now))
     }
 
     /// The `delivered` that is to be sent where there is no time to wait, if any.
-    pub(super) fn last_errand(&self) -> Option<Errand> {
+    pub(super) fn last_acknowledgement(&self) -> Option<BackgroundRequest> {
         let is_due = !self.acknowledging && !self.unacknowledged.is_empty();
-        is_due.then(|| Errand::Delivered(self.unacknowledged.len().min(MAX_IDS_PER_RECEIPT)))
+        is_due.then(|| BackgroundRequest::Delivered(self.unacknowledged.len().min(MAX_IDS_PER_RECEIPT)))
     }
 
     /// A `sync` goes out; it begins behind this number.
@@ -263,7 +263,7 @@ impl<R> Machine<R> {
                     mailbox.note_arrived(&stored.message);
                 }
                 self.go_on_with_mail(now);
-                self.go_about(now);
+                self.drive(now);
             }
             Err(error) => self.hand_again(now, error),
         }

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     IncomingChat, Instant, Kept, Numbered, Refusal, Since, owned,
     pending::{Asker, Request},
-    purpose::{Errand, Purpose},
+    purpose::{BackgroundRequest, Purpose},
     reorder_buffer::Limits,
 };
 
@@ -99,14 +99,14 @@ impl Rooms {
         self.0.get(room).is_some_and(|room| matches!(room.standing, Standing::Out | Standing::Returning))
     }
 
-    /// What is to be done for the rooms next.
-    pub(super) fn errand(&self) -> Option<Errand> {
+    /// The next background request for rooms.
+    pub(super) fn next_request(&self) -> Option<BackgroundRequest> {
         let find =
             |is_it: fn(&Room) -> bool| self.0.iter().find(|(_, room)| is_it(room)).map(|(name, _)| name);
         let to_join = find(|room| room.standing == Standing::Out);
         let to_read = || find(|room| room.standing == Standing::In && room.stream.wants_page());
-        let join = to_join.map(|name| Errand::Join(name.clone()));
-        join.or_else(|| to_read().map(|name| Errand::History(name.clone())))
+        let join = to_join.map(|name| BackgroundRequest::Join(name.clone()));
+        join.or_else(|| to_read().map(|name| BackgroundRequest::History(name.clone())))
     }
 
     /// The client's `join` goes out.

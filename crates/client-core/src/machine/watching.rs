@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use aldis_protocol::{SetPresence, Status, UserRef, limits::MAX_USERS_PER_SUBSCRIBE};
 
-use crate::purpose::Errand;
+use crate::purpose::BackgroundRequest;
 
 /// Users that a session may watch (docs/protocol/messages.md).
 const MAX_SUBSCRIPTIONS: usize = 500;
@@ -28,13 +28,13 @@ impl Watching {
         self.to_watch = self.watched.iter().copied().collect();
     }
 
-    /// What is to be said next.
-    pub(super) fn errand(&self) -> Option<Errand> {
+    /// The next background request for presence.
+    pub(super) fn next_request(&self) -> Option<BackgroundRequest> {
         if self.is_to_say {
-            return Some(Errand::Presence);
+            return Some(BackgroundRequest::Presence);
         }
         let next: Vec<_> = self.to_watch.iter().take(MAX_USERS_PER_SUBSCRIBE).copied().collect();
-        (!next.is_empty()).then_some(Errand::Subscribe(next))
+        (!next.is_empty()).then_some(BackgroundRequest::Subscribe(next))
     }
 
     /// The application has said how it shows itself.
@@ -103,10 +103,10 @@ mod tests {
         let mut watching = Watching::default();
         watching.watch((0..150).map(user).collect());
         watching.unwatch(&[user(7)]);
-        assert_eq!(watching.errand(), None, "the session knows");
+        assert_eq!(watching.next_request(), None, "the session knows");
         watching.restart();
         let mut said = Vec::new();
-        while let Some(Errand::Subscribe(users)) = watching.errand() {
+        while let Some(BackgroundRequest::Subscribe(users)) = watching.next_request() {
             assert!(users.len() <= 100);
             watching.subscribe(users.len());
             said.extend(users);
@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(said, (0..150).filter(|it| *it != 7).map(user).collect::<Vec<_>>());
         watching.unwatch(&[user(1)]);
         watching.subscribe_again(vec![user(1), user(2)]);
-        assert_eq!(watching.errand(), Some(Errand::Subscribe(vec![user(2)])));
+        assert_eq!(watching.next_request(), Some(BackgroundRequest::Subscribe(vec![user(2)])));
     }
 
     #[test]
@@ -130,13 +130,13 @@ mod tests {
     fn only_what_a_fresh_session_does_not_show_is_said_again() {
         let mut watching = Watching::default();
         watching.restart();
-        assert_eq!(watching.errand(), None);
+        assert_eq!(watching.next_request(), None);
         for (status, is_said) in [(Status::Online, false), (Status::Away, true), (Status::Offline, true)] {
             watching.show(SetPresence { status, note: None });
             watching.restart();
-            assert_eq!(watching.errand().is_some(), is_said, "{status:?}");
+            assert_eq!(watching.next_request().is_some(), is_said, "{status:?}");
         }
         assert_eq!(watching.say().unwrap().status, Status::Offline);
-        assert_eq!(watching.errand(), None);
+        assert_eq!(watching.next_request(), None);
     }
 }

@@ -200,8 +200,8 @@ impl World {
                 self.note_change(&change);
             }
         }
-        let errands = self.server.net.rig.machine.pending.errands();
-        assert!(errands <= 32, "{errands} errands are under way");
+        let requests = self.server.net.rig.machine.pending.background_requests();
+        assert!(requests <= 32, "{requests} background requests are in flight");
         if let Some(cursor) = self.server.net.rig.cursors.last() {
             self.check_told(*cursor);
         }
@@ -291,7 +291,7 @@ impl World {
         let has_nothing =
             |held: &mut Held| held.asked.is_empty() && held.carried_out.is_empty() && held.to_tell.is_empty();
         let machine = &self.server.net.rig.machine;
-        let is_done = machine.pending.errands() == 0
+        let is_done = machine.pending.background_requests() == 0
             && machine.pending.next_deadline().is_none()
             && machine.delivery_deadline().is_none()
             && matches!(machine.phase, Phase::Live(_));

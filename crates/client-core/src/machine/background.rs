@@ -1,7 +1,7 @@
-//! What the client asks of its own accord: to be where it was before a fresh session, and what it missed.
+//! Requests that the client makes by itself: to restore a fresh session, and to fetch what was missed.
 //!
-//! Nothing is kept here about what is to be done: rooms, mailbox and watching each know what they lack, and
-//! [`go_about`](Machine::go_about) asks for it after each input, as far as the pace and the window allow.
+//! No queue holds them. Rooms, mailbox and presence each know what they lack, and [`drive`](Machine::drive) requests it
+//! after each input, within the rate limit and the window.
 
 use std::time::Duration;
 
@@ -17,25 +17,25 @@ use crate::{
     backoff::{Backoff, LAST_CEILING},
     pace::Pace,
     pending::{Asker, Request},
-    purpose::{Errand, Purpose},
+    purpose::{BackgroundRequest, Purpose},
 };
 
-/// Errands under way at a time. They are answered in the order asked, and the application's own requests behind them.
+/// Background requests in flight. The server answers in order, so the application's own requests wait behind them.
 const WINDOW: usize = 32;
 
-/// When the client may ask for more.
+/// When the client may make more background requests.
 #[derive(Debug)]
-pub(super) struct Errands {
+pub(super) struct BackgroundRequests {
     pace: Pace,
-    /// Grows with each refusal that passes by itself.
+    /// Grows with each temporary refusal.
     backoff: Backoff,
-    /// After such a refusal.
+    /// Set by a temporary refusal.
     rest_until: Option<Instant>,
-    /// There is something to ask, but not before this.
+    /// The next request waits until then.
     wait_until: Option<Instant>,
 }
 
-impl Errands {
+impl BackgroundRequests {
     pub(super) fn new() -> Self {
         let backoff = Backoff::new(LAST_CEILING);
         Self { pace: Pace::default(), backoff, rest_until: None, wait_until: None }
@@ -47,32 +47,32 @@ impl Errands {
 }
 
 impl<R> Machine<R> {
-    /// A fresh session knows nothing of the application's rooms, watches and mailbox, nor of what was asked too fast.
+    /// Starts over in a fresh session, which knows nothing of the application's rooms, subscriptions and mailbox.
     pub(super) fn restart(&mut self) {
         self.rooms.restart();
         self.watching.restart();
         if let Some(mailbox) = &mut self.mailbox {
             mailbox.restart();
         }
-        (self.errands.pace, self.errands.rest_until) = (Pace::default(), None);
+        (self.background.pace, self.background.rest_until) = (Pace::default(), None);
     }
 
-    /// Sends what waits to be sent, then asks for what is lacking.
-    pub(super) fn go_about(&mut self, now: Now) {
+    /// Sends waiting requests of the application, then background requests.
+    pub(super) fn drive(&mut self, now: Now) {
         let Phase::Live(live) = &self.phase else { return };
-        self.errands.wait_until = live.replaying_until(now.instant);
-        if self.errands.wait_until.is_none() && self.send_waiting(now) {
-            self.run_errands(now);
+        self.background.wait_until = live.replaying_until(now.instant);
+        if self.background.wait_until.is_none() && self.send_waiting(now) {
+            self.send_background(now);
         }
     }
 
-    /// False where the rest has to wait. What was asked for on this connection does not, unless it would overtake.
+    /// Returns false if the rate limit holds the rest back. It counts only requests that are sent again.
     fn send_waiting(&mut self, now: Now) -> bool {
         while let Some(unsent) = self.pending.next_unsent(|room| self.rooms.holds_up(room)) {
             if unsent.is_again()
-                && let Err(at) = self.errands.pace.take(now.instant)
+                && let Err(at) = self.background.pace.take(now.instant)
             {
-                self.errands.wait_until = Some(at);
+                self.background.wait_until = Some(at);
                 return false;
             }
             if let (Some(session), Some(id)) = (&mut self.session, unsent.sync()) {
@@ -83,142 +83,149 @@ impl<R> Machine<R> {
         true
     }
 
-    fn run_errands(&mut self, now: Now) {
-        while let Some(errand) = self.next_errand(now.instant) {
-            let rest = self.errands.rest_until.filter(|until| *until > now.instant);
-            if let Some(at) = rest.or_else(|| self.errands.pace.take(now.instant).err()) {
-                self.errands.wait_until = Some(at);
+    fn send_background(&mut self, now: Now) {
+        while let Some(request) = self.next_background_request(now.instant) {
+            let rest = self.background.rest_until.filter(|until| *until > now.instant);
+            if let Some(at) = rest.or_else(|| self.background.pace.take(now.instant).err()) {
+                self.background.wait_until = Some(at);
                 return;
             }
-            self.ask(now, errand);
+            self.ask(now, request);
         }
         let acknowledge_at = self.mailbox.as_ref().and_then(mailbox::Mailbox::acknowledge_at);
-        self.errands.wait_until = acknowledge_at.filter(|at| *at > now.instant);
+        self.background.wait_until = acknowledge_at.filter(|at| *at > now.instant);
     }
 
-    fn next_errand(&self, now: Instant) -> Option<Errand> {
-        if self.pending.errands() >= WINDOW {
+    fn next_background_request(&self, now: Instant) -> Option<BackgroundRequest> {
+        if self.pending.background_requests() >= WINDOW {
             return None;
         }
         let is_saying = self.pending.has(|purpose| matches!(purpose, Purpose::Presence(_)));
-        let watching = self.watching.errand().filter(|errand| !(is_saying && *errand == Errand::Presence));
-        let mailbox = || self.mailbox.as_ref().and_then(|mailbox| mailbox.errand(now));
-        watching.or_else(|| self.rooms.errand()).or_else(mailbox)
+        let watching = self
+            .watching
+            .next_request()
+            .filter(|request| !(is_saying && *request == BackgroundRequest::Presence));
+        let mailbox = || self.mailbox.as_ref().and_then(|mailbox| mailbox.next_request(now));
+        watching.or_else(|| self.rooms.next_request()).or_else(mailbox)
     }
 
-    fn ask(&mut self, now: Now, errand: Errand) {
-        let message = match &errand {
-            Errand::Join(room) => {
+    fn ask(&mut self, now: Now, request: BackgroundRequest) {
+        let message = match &request {
+            BackgroundRequest::Join(room) => {
                 self.rooms.returning(room);
                 ClientMessage::Join(Join { room: Some(room.clone()) })
             }
-            Errand::History(room) => ClientMessage::History(HistoryRequest {
+            BackgroundRequest::History(room) => ClientMessage::History(HistoryRequest {
                 room: Some(room.clone()),
                 since_seq: self.rooms.ask(room),
                 limit: Some(MAX_PAGE),
             }),
-            Errand::Presence => match self.watching.say() {
+            BackgroundRequest::Presence => match self.watching.say() {
                 Some(presence) => ClientMessage::Presence(presence),
                 None => return,
             },
-            Errand::Subscribe(users) => {
+            BackgroundRequest::Subscribe(users) => {
                 self.watching.subscribe(users.len());
                 ClientMessage::PresenceSubscribe(PresenceSubscribe { user_ids: users.clone() })
             }
-            Errand::Sync => {
+            BackgroundRequest::Sync => {
                 let since_seq = self.mailbox.as_mut().map_or(0, mailbox::Mailbox::ask);
                 ClientMessage::Sync(Sync { since_seq, limit: Some(mailbox::AHEAD) })
             }
-            Errand::Delivered(count) => {
+            BackgroundRequest::Delivered(count) => {
                 let ids = self.mailbox.as_mut().map(|mailbox| mailbox.acknowledge(now.instant, *count));
                 ClientMessage::Delivered(Delivered { message_ids: ids.unwrap_or_default() })
             }
         };
-        self.send_errand(errand, message);
+        self.send_background_request(request, message);
     }
 
-    fn send_errand(&mut self, errand: Errand, message: ClientMessage<'_>) {
+    fn send_background_request(&mut self, request: BackgroundRequest, message: ClientMessage<'_>) {
         let (id, kind) = (self.fresh_id(), message.kind());
         let frame = self.settings.codec.encode_client(&ClientFrame { id: Some(id.clone()), message });
-        if let Some(session) = self.session.as_mut().filter(|_| errand == Errand::Sync) {
+        if let Some(session) = self.session.as_mut().filter(|_| request == BackgroundRequest::Sync) {
             session.stream(id.clone());
         }
         self.outputs.push_back(Output::Send(frame.clone()));
-        self.pending.insert_errand(Request { id, kind, frame, asker: Asker::Client(errand) });
+        self.pending.insert_background(Request { id, kind, frame, asker: Asker::Client(request) });
     }
 
-    /// Says before a goodbye what the application has of the mailbox.
+    /// Acknowledges, before the client stops, what the application has stored.
     pub(super) fn acknowledge_at_last(&mut self, now: Now) {
-        if let Some(errand) = self.mailbox.as_ref().and_then(mailbox::Mailbox::last_errand) {
-            self.ask(now, errand);
+        if let Some(request) = self.mailbox.as_ref().and_then(mailbox::Mailbox::last_acknowledgement) {
+            self.ask(now, request);
         }
     }
 
-    /// An errand was answered.
-    pub(super) fn errand_answered(
+    /// A background request was answered.
+    pub(super) fn background_answered(
         &mut self,
         now: Now,
-        errand: Errand,
+        request: BackgroundRequest,
         at: Timestamp,
         outcome: Result<Reply, RequestError>,
     ) {
         match outcome {
             Ok(reply) => {
-                self.errands.backoff = Backoff::new(LAST_CEILING);
-                self.errand_done(now, errand, at, reply);
+                self.background.backoff = Backoff::new(LAST_CEILING);
+                self.background_done(now, request, at, reply);
             }
             Err(RequestError::Refused(refusal)) if !RequestError::Refused(refusal.clone()).is_retryable() => {
-                self.errand_refused(now, errand, refusal);
+                self.background_refused(now, request, refusal);
             }
             Err(error) => {
                 self.rest(now, &error);
-                self.errand_failed(errand);
+                self.background_failed(request);
             }
         }
     }
 
-    fn errand_done(&mut self, now: Now, errand: Errand, at: Timestamp, reply: Reply) {
-        match (errand, reply) {
-            (Errand::Join(room), Reply::Ack(_)) => self.room_joined(&room, at),
-            (Errand::History(_), Reply::History(history)) => self.handle_history(now, history),
-            (Errand::Sync, Reply::Synced(synced)) => self.handle_synced(now, synced),
-            (Errand::Presence | Errand::Subscribe(_), Reply::Ack(_)) => {}
-            (Errand::Delivered(count), Reply::Ack(_)) => {
+    fn background_done(&mut self, now: Now, request: BackgroundRequest, at: Timestamp, reply: Reply) {
+        match (request, reply) {
+            (BackgroundRequest::Join(room), Reply::Ack(_)) => self.room_joined(&room, at),
+            (BackgroundRequest::History(_), Reply::History(history)) => self.handle_history(now, history),
+            (BackgroundRequest::Sync, Reply::Synced(synced)) => self.handle_synced(now, synced),
+            (BackgroundRequest::Presence | BackgroundRequest::Subscribe(_), Reply::Ack(_)) => {}
+            (BackgroundRequest::Delivered(count), Reply::Ack(_)) => {
                 if let Some(mailbox) = &mut self.mailbox {
                     mailbox.acknowledged(count);
                 }
                 self.go_on_with_mail(now);
             }
-            (errand, _) => {
+            (request, _) => {
                 self.rest(now, &RequestError::UnexpectedReply);
-                self.errand_failed(errand);
+                self.background_failed(request);
             }
         }
     }
 
-    /// It is to be done again.
-    fn errand_failed(&mut self, errand: Errand) {
-        match errand {
-            Errand::Join(room) => self.rooms.stay_out(&room),
-            Errand::History(room) => self.rooms.fail(&room),
-            Errand::Presence => self.watching.say_again(),
-            Errand::Subscribe(users) => self.watching.subscribe_again(users),
-            Errand::Sync => self.mailbox.iter_mut().for_each(mailbox::Mailbox::fail),
-            Errand::Delivered(_) => self.mailbox.iter_mut().for_each(mailbox::Mailbox::not_acknowledged),
+    /// The request has to be made again.
+    fn background_failed(&mut self, request: BackgroundRequest) {
+        match request {
+            BackgroundRequest::Join(room) => self.rooms.stay_out(&room),
+            BackgroundRequest::History(room) => self.rooms.fail(&room),
+            BackgroundRequest::Presence => self.watching.say_again(),
+            BackgroundRequest::Subscribe(users) => self.watching.subscribe_again(users),
+            BackgroundRequest::Sync => self.mailbox.iter_mut().for_each(mailbox::Mailbox::fail),
+            BackgroundRequest::Delivered(_) => {
+                self.mailbox.iter_mut().for_each(mailbox::Mailbox::not_acknowledged)
+            }
         }
     }
 
-    /// It cannot be done.
-    fn errand_refused(&mut self, now: Now, errand: Errand, refusal: Refusal) {
-        match errand {
-            Errand::Join(room) | Errand::History(room) => self.give_up_room(room, refusal),
-            Errand::Presence => self.tell(Event::NotRestored { what: Kept::Presence, refusal }),
-            Errand::Subscribe(users) => {
+    /// The request was refused for good.
+    fn background_refused(&mut self, now: Now, request: BackgroundRequest, refusal: Refusal) {
+        match request {
+            BackgroundRequest::Join(room) | BackgroundRequest::History(room) => {
+                self.give_up_room(room, refusal)
+            }
+            BackgroundRequest::Presence => self.tell(Event::NotRestored { what: Kept::Presence, refusal }),
+            BackgroundRequest::Subscribe(users) => {
                 self.watching.unwatch(&users);
                 self.tell(Event::NotRestored { what: Kept::Subscriptions(users), refusal });
             }
-            Errand::Sync => self.give_up_mailbox(refusal),
-            Errand::Delivered(count) => {
+            BackgroundRequest::Sync => self.give_up_mailbox(refusal),
+            BackgroundRequest::Delivered(count) => {
                 if let Some(mailbox) = &mut self.mailbox {
                     mailbox.acknowledge_otherwise(count);
                 }
@@ -227,15 +234,16 @@ impl<R> Machine<R> {
         }
     }
 
-    /// Asks for nothing more for a while.
+    /// Makes no background requests for a while.
     fn rest(&mut self, now: Now, error: &RequestError) {
         let told = if let RequestError::Refused(refusal) = error { refusal.retry_after } else { None };
-        let rest: Duration = self.errands.backoff.next_delay(told, self.rng.random());
+        let rest: Duration = self.background.backoff.next_delay(told, self.rng.random());
         let until = now.instant + rest;
-        self.errands.rest_until = Some(self.errands.rest_until.map_or(until, |before| before.max(until)));
+        self.background.rest_until =
+            Some(self.background.rest_until.map_or(until, |before| before.max(until)));
     }
 
-    /// What an application's request changes when it is asked. Refuses what no server would take.
+    /// Refuses requests that exceed what a server allows a session.
     pub(super) fn admit(&self, purpose: &Purpose) -> Result<(), RequestError> {
         match purpose {
             Purpose::Join(room, _) if self.is_one_room_too_many(room) => {
@@ -258,7 +266,7 @@ impl<R> Machine<R> {
         }
     }
 
-    /// What an application's request changes as soon as it is asked.
+    /// Takes in a request that the application makes.
     pub(super) fn note_asked(&mut self, purpose: &Purpose) {
         match purpose {
             Purpose::Call(peer) => self.calls.open(peer.clone()),
@@ -275,7 +283,7 @@ impl<R> Machine<R> {
         }
     }
 
-    /// What an application's request changes when it was carried out, with the number that it got.
+    /// Takes in that a request was carried out, with the number that its message got.
     pub(super) fn note_done(&mut self, now: Now, purpose: Purpose, at: Timestamp, seq: Option<u64>) {
         match (purpose, seq) {
             (Purpose::Join(room, _), _) => self.room_joined(&room, at),
@@ -288,7 +296,7 @@ impl<R> Machine<R> {
         }
     }
 
-    /// The application watches these users, but for those whom it has asked meanwhile not to watch.
+    /// Remembers the subscriptions, without the users that the application has unsubscribed from meanwhile.
     fn note_watched(&mut self, users: Vec<UserRef>) {
         let is_let_go = |user: &UserRef| {
             let names =
@@ -299,7 +307,7 @@ impl<R> Machine<R> {
         self.watching.watch(watched);
     }
 
-    /// The application was told that nothing is known of what it sent; now it can be told that it was stored.
+    /// A message was stored whose request has failed: the application gets it from the stream instead.
     pub(super) fn note_late(&mut self, purpose: &Purpose) {
         match (purpose, &mut self.mailbox) {
             (Purpose::Chat(room), _) => self.rooms.fall_behind(room),
@@ -308,7 +316,7 @@ impl<R> Machine<R> {
         }
     }
 
-    /// What an application's request changes when it failed.
+    /// Takes in that a request of the application failed.
     pub(super) fn note_failed(&mut self, purpose: &Purpose) {
         if let Purpose::Join(room, _) = purpose {
             self.room_not_joined(room);
