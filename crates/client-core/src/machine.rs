@@ -7,6 +7,7 @@
 //! was taken. Until that is known, [`Pending`] keeps every request; after a fresh session, only the durable ones.
 
 mod background;
+mod disconnect;
 mod leaving;
 mod live;
 mod liveness;
@@ -16,7 +17,6 @@ mod rooms;
 mod sequenced_stream;
 mod session;
 mod sleep;
-mod verdict;
 mod watching;
 
 use std::{collections::VecDeque, time::Duration};
@@ -31,6 +31,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use self::{
     background::BackgroundRequests,
+    disconnect::{ClosingError, Decision, Disconnect, decide_reconnect},
     leaving::Leaving,
     live::Live,
     mailbox::Mailbox,
@@ -38,7 +39,6 @@ use self::{
     rooms::Rooms,
     session::Resumable,
     sleep::SleepWatch,
-    verdict::{ClosingError, Ending, Verdict, judge},
     watching::Watching,
 };
 use crate::{
@@ -133,7 +133,7 @@ pub struct Machine<R> {
     token_reason: TokenReason,
     /// The last attempt was made with a new token because the one before was refused.
     tried_new_token: bool,
-    ending: Ending,
+    disconnect: Disconnect,
     /// What `server_draining` told.
     reconnect_after: Option<Duration>,
     /// While it is there or may still be resumed.
@@ -185,7 +185,7 @@ impl<R> Machine<R> {
             phase: Phase::Idle,
             token_reason: TokenReason::First,
             tried_new_token: false,
-            ending: Ending::default(),
+            disconnect: Disconnect::default(),
             reconnect_after: None,
             session: None,
             me: None,
@@ -297,9 +297,9 @@ impl<R> Machine<R> {
         let cause = ConnectionError::Closed {
             code,
             reason: reason.clone(),
-            error: self.ending.error.as_ref().map(|error| error.code),
+            error: self.disconnect.error.as_ref().map(|error| error.code),
         };
-        self.ending.close = Some((code, reason));
+        self.disconnect.close = Some((code, reason));
         self.handle_end(now, cause);
     }
 
@@ -434,7 +434,7 @@ impl<R> Machine<R> {
     }
 
     fn dial(&mut self, token: Option<Secret<'static>>) {
-        self.ending = Ending::default();
+        self.disconnect = Disconnect::default();
         self.reconnect_after = None;
         self.phase = Phase::Dialing(token);
         self.outputs.push_back(Output::Dial);
@@ -450,24 +450,24 @@ impl<R> Machine<R> {
             }
         }
         let by_key = matches!(self.settings.proof, Proof::Key(_));
-        let verdict = judge(&self.ending, by_key);
-        let keeps_session = self.ending.keeps_session() || !matches!(self.phase, Phase::Live(_));
+        let decision = decide_reconnect(&self.disconnect, by_key);
+        let keeps_session = self.disconnect.keeps_session() || !matches!(self.phase, Phase::Live(_));
         let cause = self.refusal().unwrap_or(cause);
         let told = self.told();
-        match verdict {
-            Verdict::Stop => return self.finish(cause),
-            Verdict::NewTokenOnce(_) if self.tried_new_token => return self.finish(cause),
-            Verdict::NewTokenOnce(reason) => {
+        match decision {
+            Decision::Stop => return self.finish(cause),
+            Decision::NewTokenOnce(_) if self.tried_new_token => return self.finish(cause),
+            Decision::NewTokenOnce(reason) => {
                 self.tried_new_token = true;
                 self.token_reason = reason;
             }
-            Verdict::NewToken(reason) => self.token_reason = reason,
-            Verdict::DropLargest => {
+            Decision::NewToken(reason) => self.token_reason = reason,
+            Decision::DropLargest => {
                 if let Some(request) = self.pending.take_largest() {
                     self.fail(request, RequestError::TooLarge);
                 }
             }
-            Verdict::Reconnect => {}
+            Decision::Reconnect => {}
         }
         if !keeps_session {
             self.lose_session();
@@ -481,7 +481,7 @@ impl<R> Machine<R> {
     }
 
     fn told(&self) -> Option<Duration> {
-        self.ending.error.as_ref().and_then(|error| error.retry_after).or(self.reconnect_after)
+        self.disconnect.error.as_ref().and_then(|error| error.retry_after).or(self.reconnect_after)
     }
 
     /// Gives up what there is and waits for the next attempt.
@@ -575,7 +575,7 @@ impl<R> Machine<R> {
     }
 
     fn note_closing(&mut self, error: &aldis_protocol::ErrorReply<'_>, close: u16) {
-        self.ending.error = Some(ClosingError {
+        self.disconnect.error = Some(ClosingError {
             code: error.code,
             close,
             reconnect: error.reconnect,

@@ -129,7 +129,7 @@ impl<R> Machine<R> {
     }
 
     fn handle_refusal(&mut self, failure: AuthFailure<'_>) {
-        self.ending.refusal = Some(failure.code);
+        self.disconnect.refusal = Some(failure.code);
         if let Phase::Proving(proving) = &mut self.phase {
             proving.refusal = Some(ConnectionError::Refused {
                 code: failure.code,
