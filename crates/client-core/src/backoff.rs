@@ -9,7 +9,7 @@ pub const LAST_CEILING: Duration = Duration::from_secs(30);
 /// A connection that lasted this long has proved itself: a server that accepts and drops at once is not called good.
 const PROVEN_AFTER: Duration = Duration::from_secs(30);
 /// The longest wait that a server can ask for.
-const LONGEST_TOLD: Duration = Duration::from_secs(3600);
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// Full jitter: a random share of a ceiling that doubles with each failure.
 #[derive(Debug)]
@@ -24,13 +24,13 @@ impl Backoff {
         Self { failures: 0, longest }
     }
 
-    /// The next wait. What the server told wins over the doubling, with up to half a second of jitter on top;
+    /// The next wait. A `Retry-After` of the server wins over the doubling, with up to half a second of jitter on top;
     /// `random` is from 0 up to 1.
-    pub(crate) fn next_delay(&mut self, told: Option<Duration>, random: f64) -> Duration {
+    pub(crate) fn next_delay(&mut self, retry_after: Option<Duration>, random: f64) -> Duration {
         let ceiling = self.ceiling();
         self.failures = self.failures.saturating_add(1);
-        match told {
-            Some(told) => told.min(LONGEST_TOLD) + FIRST_CEILING.mul_f64(random),
+        match retry_after {
+            Some(retry_after) => retry_after.min(LONGEST_RETRY_AFTER) + FIRST_CEILING.mul_f64(random),
             None => ceiling.mul_f64(random),
         }
     }
@@ -75,10 +75,10 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_told_wins_within_an_hour() {
+    fn the_servers_retry_after_wins_within_an_hour() {
         let mut backoff = after(0);
         assert_eq!(backoff.next_delay(Some(Duration::from_secs(7)), 0.0), Duration::from_secs(7));
-        assert_eq!(backoff.next_delay(Some(Duration::MAX), 0.0), LONGEST_TOLD);
+        assert_eq!(backoff.next_delay(Some(Duration::MAX), 0.0), LONGEST_RETRY_AFTER);
     }
 
     proptest! {

@@ -129,12 +129,12 @@ pub struct Machine<R> {
     state: State,
     phase: Phase,
     backoff: Backoff,
-    /// What the provider is told at the next attempt.
+    /// Why the next token is asked for.
     token_reason: TokenReason,
     /// The last attempt was made with a new token because the one before was refused.
     tried_new_token: bool,
     disconnect: Disconnect,
-    /// What `server_draining` told.
+    /// What `server_draining` asked for.
     reconnect_after: Option<Duration>,
     /// While it is there or may still be resumed.
     session: Option<Resumable>,
@@ -247,9 +247,9 @@ impl<R> Machine<R> {
         if !matches!(self.phase, Phase::Dialing(_)) {
             return;
         }
-        let told = error.retry_after();
+        let retry_after = error.retry_after();
         if error.is_retryable() {
-            self.retry(now, error.into(), told);
+            self.retry(now, error.into(), retry_after);
         } else {
             self.finish(error.into());
         }
@@ -375,7 +375,7 @@ impl<R> Machine<R> {
             self.fail(request, RequestError::TimedOut);
         }
         self.confirm(now);
-        self.lose_hope(now);
+        self.expire_session(now);
         if self.minds_sleep() {
             self.notice_sleep(now);
         }
@@ -453,7 +453,7 @@ impl<R> Machine<R> {
         let decision = decide_reconnect(&self.disconnect, by_key);
         let keeps_session = self.disconnect.keeps_session() || !matches!(self.phase, Phase::Live(_));
         let cause = self.refusal().unwrap_or(cause);
-        let told = self.told();
+        let retry_after = self.retry_after();
         match decision {
             Decision::Stop => return self.finish(cause),
             Decision::NewTokenOnce(_) if self.tried_new_token => return self.finish(cause),
@@ -472,7 +472,7 @@ impl<R> Machine<R> {
         if !keeps_session {
             self.lose_session();
         }
-        self.retry(now, cause, told);
+        self.retry(now, cause, retry_after);
     }
 
     /// The server's refusal says more than the close that followed it.
@@ -480,12 +480,12 @@ impl<R> Machine<R> {
         if let Phase::Proving(proving) = &mut self.phase { proving.refusal.take() } else { None }
     }
 
-    fn told(&self) -> Option<Duration> {
+    fn retry_after(&self) -> Option<Duration> {
         self.disconnect.error.as_ref().and_then(|error| error.retry_after).or(self.reconnect_after)
     }
 
     /// Gives up what there is and waits for the next attempt.
-    fn retry(&mut self, now: Now, cause: ConnectionError, told: Option<Duration>) {
+    fn retry(&mut self, now: Now, cause: ConnectionError, retry_after: Option<Duration>) {
         if let Phase::Live(live) = &self.phase {
             self.backoff.connection_lasted(now.instant.saturating_duration_since(live.since));
         }
@@ -493,7 +493,7 @@ impl<R> Machine<R> {
         if let Some(session) = &mut self.session {
             session.detach(now.instant);
         }
-        let wait = self.backoff.next_delay(told, self.rng.random());
+        let wait = self.backoff.next_delay(retry_after, self.rng.random());
         self.phase = Phase::Waiting(now.instant + wait);
         self.set_state(State::Reconnecting);
         self.tell(Event::Closed { cause, retry_in: Some(wait) });
@@ -604,7 +604,7 @@ impl<R> Machine<R> {
             | Phase::Dialing(_)
             | Phase::Proving(_)
             | Phase::Leaving(_)
-            | Phase::Finished => session.hopeless_at(),
+            | Phase::Finished => session.resume_deadline(),
         }
     }
 

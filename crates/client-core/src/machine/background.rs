@@ -112,7 +112,7 @@ impl<R> Machine<R> {
     fn ask(&mut self, now: Now, request: BackgroundRequest) {
         let message = match &request {
             BackgroundRequest::Join(room) => {
-                self.rooms.returning(room);
+                self.rooms.rejoining(room);
                 ClientMessage::Join(Join { room: Some(room.clone()) })
             }
             BackgroundRequest::History(room) => ClientMessage::History(HistoryRequest {
@@ -236,8 +236,8 @@ impl<R> Machine<R> {
 
     /// Makes no background requests for a while.
     fn rest(&mut self, now: Now, error: &RequestError) {
-        let told = if let RequestError::Refused(refusal) = error { refusal.retry_after } else { None };
-        let rest: Duration = self.background.backoff.next_delay(told, self.rng.random());
+        let retry_after = if let RequestError::Refused(refusal) = error { refusal.retry_after } else { None };
+        let rest: Duration = self.background.backoff.next_delay(retry_after, self.rng.random());
         let until = now.instant + rest;
         self.background.rest_until =
             Some(self.background.rest_until.map_or(until, |before| before.max(until)));

@@ -35,8 +35,8 @@ const BETWEEN: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(super) struct Mailbox {
     stream: SequencedStream<Box<IncomingMessage>>,
-    /// What the application was told that it has.
-    told_cursor: u64,
+    /// The cursor that was last reported to the application.
+    reported_cursor: u64,
     handing: Handing,
     backoff: Backoff,
     /// What the application has and the server was not told of, in order.
@@ -67,7 +67,7 @@ impl Mailbox {
         let limits = Limits { items: AHEAD as usize, bytes: usize::MAX };
         Self {
             stream: SequencedStream::new(Some(cursor), limits),
-            told_cursor: cursor,
+            reported_cursor: cursor,
             handing: Handing::Idle,
             backoff: Backoff::new(LAST_CEILING),
             unacknowledged: VecDeque::new(),
@@ -158,7 +158,7 @@ impl Mailbox {
     /// The server has lost numbers: begins again with the oldest that it keeps.
     fn start_over(&mut self, first_kept: u64) {
         self.stream.start_over(first_kept);
-        self.told_cursor = self.stream.since();
+        self.reported_cursor = self.stream.since();
         self.unacknowledged.clear();
         if let Handing::Busy(_) = self.handing {
             // Its number may come again for another message.
@@ -238,7 +238,7 @@ impl<R> Machine<R> {
         let Some(mailbox) = &mut self.mailbox else { return };
         if mailbox.stream.has_lost(synced.seq) {
             mailbox.start_over(synced.first_seq);
-            let cursor = mailbox.told_cursor;
+            let cursor = mailbox.reported_cursor;
             self.outputs.push_back(Output::Cursor(cursor));
             self.tell(Event::StartedOver { of: Numbered::Mailbox, newest: synced.seq });
             return self.go_on_with_mail(now);
@@ -290,8 +290,8 @@ impl<R> Machine<R> {
         let Some(mailbox) = &mut self.mailbox else { return };
         mailbox.stream.watch_gap(now.instant);
         let cursor = mailbox.stream.since();
-        if mailbox.told_cursor < cursor {
-            mailbox.told_cursor = cursor;
+        if mailbox.reported_cursor < cursor {
+            mailbox.reported_cursor = cursor;
             self.outputs.push_back(Output::Cursor(cursor));
         }
         let has_place = mailbox.unacknowledged.len() < MAX_UNACKNOWLEDGED;

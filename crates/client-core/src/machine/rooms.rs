@@ -28,36 +28,36 @@ pub(super) struct Rooms(BTreeMap<RoomId, Room>);
 
 #[derive(Debug)]
 struct Room {
-    standing: Standing,
+    membership: Membership,
     stream: SequencedStream<Box<IncomingChat>>,
     /// Until a number is known from which on the application follows the room, this is when it began.
     joined_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+enum Membership {
     /// The application's `join` has no answer yet.
-    Asked,
+    Joining,
     /// The session is not in it.
     Out,
     /// The client's `join` has no answer yet.
-    Returning,
+    Rejoining,
     In,
 }
 
 impl Room {
     fn new(since: Since) -> Self {
-        let told = if let Since::Seq(seq) = since { Some(seq) } else { None };
-        let mut stream = SequencedStream::new(told, AHEAD);
-        if told.is_some() {
+        let delivered = if let Since::Seq(seq) = since { Some(seq) } else { None };
+        let mut stream = SequencedStream::new(delivered, AHEAD);
+        if delivered.is_some() {
             stream.fall_behind();
         }
-        Self { standing: Standing::Asked, stream, joined_at: None }
+        Self { membership: Membership::Joining, stream, joined_at: None }
     }
 
     fn restart(&mut self) {
-        if self.standing != Standing::Asked {
-            self.standing = Standing::Out;
+        if self.membership != Membership::Joining {
+            self.membership = Membership::Out;
             self.stream.restart();
         }
     }
@@ -96,28 +96,30 @@ impl Rooms {
 
     /// Whether what is asked of this room has to wait until the session is in it again.
     pub(super) fn holds_up(&self, room: &RoomId) -> bool {
-        self.0.get(room).is_some_and(|room| matches!(room.standing, Standing::Out | Standing::Returning))
+        self.0
+            .get(room)
+            .is_some_and(|room| matches!(room.membership, Membership::Out | Membership::Rejoining))
     }
 
     /// The next background request for rooms.
     pub(super) fn next_request(&self) -> Option<BackgroundRequest> {
         let find =
             |is_it: fn(&Room) -> bool| self.0.iter().find(|(_, room)| is_it(room)).map(|(name, _)| name);
-        let to_join = find(|room| room.standing == Standing::Out);
-        let to_read = || find(|room| room.standing == Standing::In && room.stream.wants_page());
+        let to_join = find(|room| room.membership == Membership::Out);
+        let to_read = || find(|room| room.membership == Membership::In && room.stream.wants_page());
         let join = to_join.map(|name| BackgroundRequest::Join(name.clone()));
         join.or_else(|| to_read().map(|name| BackgroundRequest::History(name.clone())))
     }
 
     /// The client's `join` goes out.
-    pub(super) fn returning(&mut self, room: &RoomId) {
-        self.stand(room, Standing::Returning);
+    pub(super) fn rejoining(&mut self, room: &RoomId) {
+        self.set_membership(room, Membership::Rejoining);
     }
 
     /// The client's `join` failed.
     pub(super) fn stay_out(&mut self, room: &RoomId) {
-        if self.0.get(room).is_some_and(|room| room.standing == Standing::Returning) {
-            self.stand(room, Standing::Out);
+        if self.0.get(room).is_some_and(|room| room.membership == Membership::Rejoining) {
+            self.set_membership(room, Membership::Out);
         }
     }
 
@@ -147,9 +149,9 @@ impl Rooms {
         self.0.values().filter_map(|room| room.stream.gap_deadline()).min()
     }
 
-    fn stand(&mut self, room: &RoomId, standing: Standing) {
+    fn set_membership(&mut self, room: &RoomId, membership: Membership) {
         if let Some(room) = self.0.get_mut(room) {
-            room.standing = standing;
+            room.membership = membership;
         }
     }
 }
@@ -174,7 +176,7 @@ impl<R> Machine<R> {
 
     /// Whether the server has nobody in this room who could leave it.
     pub(super) fn is_out_of(&self, room: &RoomId) -> bool {
-        let is_out = |room: &Room| room.standing == Standing::Out;
+        let is_out = |room: &Room| room.membership == Membership::Out;
         self.session.is_none() || self.rooms.0.get(room).is_none_or(is_out)
     }
 
@@ -197,7 +199,7 @@ impl<R> Machine<R> {
     /// The application's `join` was refused, or nobody waits for its answer any more.
     pub(super) fn room_not_joined(&mut self, room: &RoomId) {
         let is_same = |purpose: &Purpose| matches!(purpose, Purpose::Join(other, _) if other == room);
-        let is_asked = self.rooms.0.get(room).is_some_and(|room| room.standing == Standing::Asked);
+        let is_asked = self.rooms.0.get(room).is_some_and(|room| room.membership == Membership::Joining);
         if is_asked && !self.pending.has(is_same) {
             self.forget_room(room);
         }
@@ -206,10 +208,10 @@ impl<R> Machine<R> {
     /// A `join` was carried out.
     pub(super) fn room_joined(&mut self, room: &RoomId, at: Timestamp) {
         let Some(room) = self.rooms.0.get_mut(room) else { return };
-        if room.standing == Standing::Asked && room.stream.buffer.delivered().is_none() {
+        if room.membership == Membership::Joining && room.stream.buffer.delivered().is_none() {
             room.joined_at = Some(at);
         }
-        room.standing = Standing::In;
+        room.membership = Membership::In;
     }
 
     /// A chat message came by itself. Where the application is no longer in the room, it is nobody's.
@@ -272,10 +274,10 @@ impl<R> Machine<R> {
         let Some(room) = self.rooms.0.get_mut(name) else { return false };
         let mut missed = Vec::new();
         let is_next = room.stream.reach(chat.seq.saturating_sub(1), &mut missed);
-        let is_told = room.stream.buffer.knows(chat.seq);
+        let is_known = room.stream.buffer.knows(chat.seq);
         let is_too_early = room.is_too_early(timestamp);
         self.tell_missed(name, missed);
-        if !is_next || is_told {
+        if !is_next || is_known {
             return is_next;
         }
         let is_claimed = self.claim_chat(id.as_ref(), &chat);
@@ -314,8 +316,8 @@ impl<R> Machine<R> {
 
     /// Tells what the server has no longer, but for what was said before the application began to follow the room.
     fn tell_missed(&mut self, name: &RoomId, missed: Vec<Range>) {
-        let is_told = self.rooms.0.get(name).is_some_and(|room| room.joined_at.is_none());
-        for (first, last) in missed.into_iter().filter(|_| is_told) {
+        let is_reported = self.rooms.0.get(name).is_some_and(|room| room.joined_at.is_none());
+        for (first, last) in missed.into_iter().filter(|_| is_reported) {
             self.tell(Event::Missed { of: Numbered::Room(name.clone()), first, last });
         }
     }

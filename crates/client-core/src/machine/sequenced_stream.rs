@@ -34,8 +34,8 @@ pub(super) struct SequencedStream<T> {
 }
 
 impl<T> SequencedStream<T> {
-    pub(super) const fn new(told: Option<u64>, limits: Limits) -> Self {
-        let buffer = ReorderBuffer::new(told, limits);
+    pub(super) const fn new(delivered: Option<u64>, limits: Limits) -> Self {
+        let buffer = ReorderBuffer::new(delivered, limits);
         Self {
             buffer,
             behind: false,

@@ -14,32 +14,32 @@ use crate::{Instant, purpose::Purpose};
 const CONFIRM_MESSAGES: u64 = 64;
 /// How long a counted message stays unconfirmed.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
-/// Keeps a made-up window from overflowing the clock; no server waits for so long.
-const LONGEST_HOPE: Duration = Duration::from_secs(24 * 3600);
+/// Keeps an absurd window from overflowing the clock; no server keeps a session for so long.
+const LONGEST_RESUME_TIME: Duration = Duration::from_secs(24 * 3600);
 
-/// The session, as far as it can outlive its socket: its token, and how much of it has arrived.
+/// What is needed to resume a session on another socket: its token, and how many of its messages have arrived.
 #[derive(Debug)]
 pub(super) struct Resumable {
     id: SessionId,
     token: Secret<'static>,
-    hope: Duration,
-    standing: Standing,
+    resume_time: Duration,
+    state: ResumeState,
     /// How many counted messages came in this session.
     received: u64,
     /// How many of them the server was told of.
     confirmed: u64,
     confirm_by: Option<Instant>,
-    /// The `sync` requests that are not through, each as often as it was sent: what they stream is not counted.
+    /// The unanswered `sync` requests, each as often as it was sent: the messages that they stream are not counted.
     streams: VecDeque<RequestId>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    /// A socket serves it.
+enum ResumeState {
+    /// A socket serves the session.
     Served,
-    /// None does. The server may wait until then.
+    /// The socket is gone. The server may keep the session until then.
     Held(Instant),
-    /// The server was asked for it and has not answered. It may have gone on with it all the same.
+    /// The client asked to resume and has no answer yet. The server may have resumed all the same.
     Claimed,
 }
 
@@ -49,8 +49,8 @@ impl Resumable {
         Self {
             id: connected.session.id,
             token: connected.session.resume_token.clone().into_owned(),
-            hope: hope(connected),
-            standing: Standing::Served,
+            resume_time: resume_time(connected),
+            state: ResumeState::Served,
             received: 0,
             confirmed: 0,
             confirm_by: None,
@@ -58,34 +58,35 @@ impl Resumable {
         }
     }
 
-    /// Goes on, where this is the session that was asked for. The server is told anew what has arrived: what it was
-    /// told on the last socket may be lost.
+    /// Resumes, if this is the session that was asked for. The count of received messages is confirmed again, since the
+    /// last confirmation may be lost.
     pub(super) fn go_on(&mut self, connected: &Connected<'_>, now: Instant) -> bool {
         let Connected { session, .. } = connected;
-        if !session.resumed || session.id != self.id || self.standing != Standing::Claimed {
+        if !session.resumed || session.id != self.id || self.state != ResumeState::Claimed {
             return false;
         }
         self.token = session.resume_token.clone().into_owned();
-        self.hope = hope(connected);
-        self.standing = Standing::Served;
+        self.resume_time = resume_time(connected);
+        self.state = ResumeState::Served;
         self.confirm_by = (self.received > 0).then(|| now + CONFIRM_WITHIN);
         true
     }
 
-    /// What to show in a proof.
+    /// The resume token for a proof.
     pub(super) fn claim(&mut self) -> Resume<'static> {
-        self.standing = Standing::Claimed;
+        self.state = ResumeState::Claimed;
         Resume { token: self.token.clone(), received: self.received }
     }
 
-    /// The socket is gone. Where the server may have known the session on it, its window begins now.
+    /// The socket is gone. If the session may have been resumed on it, its window starts now.
     pub(super) fn detach(&mut self, now: Instant) {
-        if !matches!(self.standing, Standing::Held(_)) {
-            self.standing = Standing::Held(now + self.hope);
+        if !matches!(self.state, ResumeState::Held(_)) {
+            self.state = ResumeState::Held(now + self.resume_time);
         }
     }
 
-    /// A `sync` was sent, or sent again: then it may be answered twice. One more than a server leaves unanswered is forgotten about.
+    /// A `sync` was sent, or sent again, in which case it may be answered twice. The oldest is forgotten above the number
+    /// of requests that a server leaves unanswered.
     pub(super) fn stream(&mut self, id: RequestId) {
         if self.streams.len() == MAX_UNANSWERED_REQUESTS {
             self.streams.pop_front();
@@ -93,7 +94,7 @@ impl Resumable {
         self.streams.push_back(id);
     }
 
-    /// Counts a message that came, if the server has counted it too.
+    /// Counts a message, if the server counts it.
     pub(super) fn note(&mut self, frame: &ServerFrame<'_>, now: Instant) {
         let id = frame.id.as_ref();
         let is_streamed = matches!(frame.message, ServerMessage::Message(_)) && self.is_stream(id);
@@ -134,9 +135,9 @@ impl Resumable {
         self.confirm_by
     }
 
-    /// When there is no hope left for a session that no socket serves.
-    pub(super) fn hopeless_at(&self) -> Option<Instant> {
-        if let Standing::Held(until) = self.standing { Some(until) } else { None }
+    /// When a session without a socket can no longer be resumed.
+    pub(super) fn resume_deadline(&self) -> Option<Instant> {
+        if let ResumeState::Held(until) = self.state { Some(until) } else { None }
     }
 
     fn is_stream(&self, id: Option<&RequestId>) -> bool {
@@ -182,7 +183,7 @@ impl<R> Machine<R> {
         false
     }
 
-    /// The session is over. Its requests are lost, but for what the server keeps beyond it.
+    /// The session is lost, and with it its requests, except for durable ones.
     pub(super) fn lose_session(&mut self) {
         self.session = None;
         for request in self.pending.take_lost() {
@@ -194,20 +195,20 @@ impl<R> Machine<R> {
         }
     }
 
-    /// Gives up a session for which the server cannot be waiting any more.
-    pub(super) fn lose_hope(&mut self, now: Now) {
-        let hopeless_at = self.session.as_ref().and_then(Resumable::hopeless_at);
-        if hopeless_at.is_some_and(|at| at <= now.instant) {
+    /// Drops a session whose resume window has expired.
+    pub(super) fn expire_session(&mut self, now: Now) {
+        let resume_deadline = self.session.as_ref().and_then(Resumable::resume_deadline);
+        if resume_deadline.is_some_and(|at| at <= now.instant) {
             self.lose_session();
         }
     }
 }
 
-/// How long after a break the server can still be waiting: its window, and before that a heartbeat, since it may have
-/// noticed the break so much later. A server without a window waits for nobody.
-fn hope(connected: &Connected<'_>) -> Duration {
+/// How long after a break the session can be resumed: the server's resume window, plus a heartbeat, since the server may
+/// notice the break that much later. Zero for a server without a resume window.
+fn resume_time(connected: &Connected<'_>) -> Duration {
     let window = connected.session.resume_window;
     let heartbeat = connected.heartbeat.interval.saturating_add(connected.heartbeat.timeout);
     let seconds = if window == 0 { 0 } else { window.saturating_add(heartbeat) };
-    Duration::from_secs(seconds).min(LONGEST_HOPE)
+    Duration::from_secs(seconds).min(LONGEST_RESUME_TIME)
 }
