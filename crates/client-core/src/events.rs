@@ -136,10 +136,10 @@ pub enum Event {
         /// After this time.
         retry_in: Duration,
     },
-    /// A fresh session does not have something that the last one had: the server refuses it now. The client gives it up.
+    /// The server refused to restore something in a fresh session. The client gives it up.
     NotRestored {
         /// What.
-        what: Kept,
+        what: Restorable,
         /// Why.
         refusal: Refusal,
     },
@@ -157,17 +157,17 @@ pub enum Numbered {
     Mailbox,
 }
 
-/// What the client keeps up over sessions.
+/// What the client restores in a fresh session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Kept {
-    /// Being in a room, and hearing what is said there.
+pub enum Restorable {
+    /// The membership of a room.
     Room(RoomId),
-    /// How the device shows itself.
+    /// The presence of this device.
     Presence,
-    /// Watching these users.
+    /// The subscriptions to the presence of these users.
     Subscriptions(Vec<UserRef>),
-    /// The mailbox. It is tried again in the next session.
+    /// The mailbox. The next session tries again.
     Mailbox,
 }
 

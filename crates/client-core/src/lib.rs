@@ -29,7 +29,9 @@ pub use calls::{SignalRefused, is_polite};
 pub use credentials::{BoxError, Proof, TokenError, TokenReason};
 pub use endpoint::{Endpoint, InvalidUrl};
 pub use error::{ConnectionError, DialError, Refusal, RequestError, is_temporary};
-pub use events::{Event, IncomingChat, IncomingMessage, IncomingSignal, Kept, Numbered, Session, State};
+pub use events::{
+    Event, IncomingChat, IncomingMessage, IncomingSignal, Numbered, Restorable, Session, State,
+};
 pub use machine::{Machine, Output, Reply, Settings};
 pub use purpose::Since;
 pub use request::OutgoingRequest;

@@ -47,7 +47,7 @@ use crate::{
     backoff::Backoff,
     calls::CallBook,
     owned,
-    pending::{Asker, Pending, Request},
+    pending::{Origin, Pending, Request},
     purpose::Purpose,
 };
 
@@ -312,7 +312,7 @@ impl<R> Machine<R> {
     /// request waits for that; without a session, only durable requests wait.
     pub fn handle_request(&mut self, now: Now, request: OutgoingRequest, timeout: Duration, reply_to: R) {
         let deadline = now.instant + timeout;
-        let request = request.asked_by(|purpose| Asker::Application { purpose, deadline, reply_to });
+        let request = request.asked_by(|purpose| Origin::Application { purpose, deadline, reply_to });
         if request.kind == MessageKind::Sync && self.mailbox.is_some() {
             return self.refuse(request, RequestError::Reserved);
         }
@@ -545,9 +545,9 @@ impl<R> Machine<R> {
 
     /// A reply that came at this time of the server's.
     fn answer(&mut self, now: Now, request: Request<R>, at: Timestamp, outcome: Result<Reply, RequestError>) {
-        let (purpose, reply_to) = match request.asker {
-            Asker::Application { purpose, reply_to, .. } => (purpose, reply_to),
-            Asker::Client(request) => return self.background_answered(now, request, at, outcome),
+        let (purpose, reply_to) = match request.origin {
+            Origin::Application { purpose, reply_to, .. } => (purpose, reply_to),
+            Origin::Client(request) => return self.background_answered(now, request, at, outcome),
         };
         let is_done = outcome.is_ok();
         let seq = if let Ok(Reply::Ack(ack)) = &outcome { ack.seq } else { None };
@@ -561,14 +561,14 @@ impl<R> Machine<R> {
 
     /// Nothing has been asked.
     fn refuse(&mut self, request: Request<R>, error: RequestError) {
-        if let Asker::Application { reply_to, .. } = request.asker {
+        if let Origin::Application { reply_to, .. } = request.origin {
             self.settle(reply_to, Err(error));
         }
     }
 
     /// There will be no reply.
     fn fail(&mut self, request: Request<R>, error: RequestError) {
-        if let Asker::Application { purpose, reply_to, .. } = request.asker {
+        if let Origin::Application { purpose, reply_to, .. } = request.origin {
             self.settle(reply_to, Err(error));
             self.note_failed(&purpose);
         }

@@ -19,12 +19,12 @@ pub(crate) struct Request<R> {
     pub(crate) id: RequestId,
     pub(crate) kind: MessageKind,
     pub(crate) frame: Bytes,
-    pub(crate) asker: Asker<R>,
+    pub(crate) origin: Origin<R>,
 }
 
 /// Who asks.
 #[derive(Debug)]
-pub(crate) enum Asker<R> {
+pub(crate) enum Origin<R> {
     Application {
         purpose: Purpose,
         /// When waiting ends.
@@ -54,16 +54,16 @@ impl<R> Request<R> {
 
     /// Of an application's request.
     pub(crate) const fn purpose(&self) -> Option<&Purpose> {
-        match &self.asker {
-            Asker::Application { purpose, .. } => Some(purpose),
-            Asker::Client(_) => None,
+        match &self.origin {
+            Origin::Application { purpose, .. } => Some(purpose),
+            Origin::Client(_) => None,
         }
     }
 
     const fn deadline(&self) -> Option<Instant> {
-        match &self.asker {
-            Asker::Application { deadline, .. } => Some(*deadline),
-            Asker::Client(_) => None,
+        match &self.origin {
+            Origin::Application { deadline, .. } => Some(*deadline),
+            Origin::Client(_) => None,
         }
     }
 }
@@ -135,7 +135,7 @@ impl<R> Pending<R> {
 
     /// How many of the requests are the client's own.
     pub(crate) fn background_requests(&self) -> usize {
-        self.requests.iter().filter(|it| matches!(it.request.asker, Asker::Client(_))).count()
+        self.requests.iter().filter(|it| matches!(it.request.origin, Origin::Client(_))).count()
     }
 
     /// The request of this id.
@@ -148,9 +148,9 @@ impl<R> Pending<R> {
     pub(crate) fn take_known(&mut self, is_it: impl Fn(&Request<R>) -> bool) -> Option<R> {
         let is_it = |it: &Waiting<R>| it.request.purpose().is_some() && is_it(&it.request);
         let at = self.requests.iter().position(is_it)?;
-        let Request { id, asker, .. } = self.requests.remove(at).request;
+        let Request { id, origin, .. } = self.requests.remove(at).request;
         remember(&mut self.sent_again, &id);
-        if let Asker::Application { reply_to, .. } = asker { Some(reply_to) } else { None }
+        if let Origin::Application { reply_to, .. } = origin { Some(reply_to) } else { None }
     }
 
     /// Whether a reply to this id, for which nobody waits, may be the second one.
@@ -287,18 +287,18 @@ mod tests {
 
     fn request(id: &str, kind: MessageKind, reply_to: u32) -> Request<u32> {
         let deadline = Instant::default() + Duration::from_secs(30);
-        let asker = Asker::Application { purpose: Purpose::Nothing, deadline, reply_to };
-        Request { id: id.parse().unwrap(), kind, frame: Bytes::from(id.to_owned()), asker }
+        let origin = Origin::Application { purpose: Purpose::Nothing, deadline, reply_to };
+        Request { id: id.parse().unwrap(), kind, frame: Bytes::from(id.to_owned()), origin }
     }
 
     fn in_room(id: &str, room: &str) -> Request<u32> {
         let purpose = Purpose::Chat(room.parse().unwrap());
-        let asker = Asker::Application { purpose, deadline: Instant::default(), reply_to: 0 };
-        Request { asker, ..request(id, MessageKind::ChatMessage, 0) }
+        let origin = Origin::Application { purpose, deadline: Instant::default(), reply_to: 0 };
+        Request { origin, ..request(id, MessageKind::ChatMessage, 0) }
     }
 
     fn reply_to(request: Request<u32>) -> u32 {
-        let Asker::Application { reply_to, .. } = request.asker else { panic!("{request:?}") };
+        let Origin::Application { reply_to, .. } = request.origin else { panic!("{request:?}") };
         reply_to
     }
 
@@ -338,8 +338,8 @@ mod tests {
         let join = || (MessageKind::Join, Purpose::Join(room.clone(), Since::Now));
         let steps = [join(), (MessageKind::Leave, Purpose::Leave(room.clone())), join()];
         for (number, (kind, purpose)) in (0..).zip(steps) {
-            let asker = Asker::Application { purpose, deadline: Instant::default(), reply_to: number };
-            let request = Request { asker, ..request(&number.to_string(), kind, number) };
+            let origin = Origin::Application { purpose, deadline: Instant::default(), reply_to: number };
+            let request = Request { origin, ..request(&number.to_string(), kind, number) };
             insert(&mut pending, request, true).unwrap();
         }
         assert_eq!(pending.take_lost().into_iter().map(reply_to).collect::<Vec<_>>(), [0, 1]);
@@ -350,8 +350,8 @@ mod tests {
     #[test]
     fn a_background_request_ends_with_its_session() {
         let mut pending = Pending::new();
-        let asker = Asker::Client(BackgroundRequest::Sync);
-        pending.insert_background(Request { asker, ..request("s", MessageKind::Sync, 0) });
+        let origin = Origin::Client(BackgroundRequest::Sync);
+        pending.insert_background(Request { origin, ..request("s", MessageKind::Sync, 0) });
         assert_eq!((pending.background_requests(), pending.next_deadline()), (1, None));
         assert!(pending.take_largest().is_none());
         assert_eq!(pending.take_lost().len(), 1);
@@ -378,8 +378,8 @@ mod tests {
     #[test]
     fn at_most_128_of_the_application_wait() {
         let mut pending = Pending::new();
-        let asker = Asker::Client(BackgroundRequest::Presence);
-        pending.insert_background(Request { asker, ..request("p", MessageKind::Presence, 0) });
+        let origin = Origin::Client(BackgroundRequest::Presence);
+        pending.insert_background(Request { origin, ..request("p", MessageKind::Presence, 0) });
         for n in 0..128 {
             insert(&mut pending, request(&n.to_string(), MessageKind::Offer, n), true).unwrap();
         }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use crate::{
     RequestError, Since,
-    pending::{Asker, Request},
+    pending::{Origin, Request},
     purpose::Purpose,
 };
 
@@ -46,7 +46,7 @@ impl OutgoingRequest {
         self
     }
 
-    pub(crate) fn asked_by<R>(self, asker: impl FnOnce(Purpose) -> Asker<R>) -> Request<R> {
-        Request { id: self.id, kind: self.kind, frame: self.frame, asker: asker(self.purpose) }
+    pub(crate) fn asked_by<R>(self, origin: impl FnOnce(Purpose) -> Origin<R>) -> Request<R> {
+        Request { id: self.id, kind: self.kind, frame: self.frame, origin: origin(self.purpose) }
     }
 }

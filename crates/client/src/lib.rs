@@ -113,7 +113,7 @@ pub use account::{
 pub use aldis_auth as auth;
 pub use aldis_client_core::{
     BoxError, ConnectionError, DialError, Event, IncomingChat, IncomingMessage, IncomingSignal, InvalidUrl,
-    Kept, Numbered, Refusal, Reply, RequestError, Session, SignalRefused, Since, State, TokenReason,
+    Numbered, Refusal, Reply, RequestError, Restorable, Session, SignalRefused, Since, State, TokenReason,
     is_polite,
 };
 pub use aldis_protocol as protocol;

@@ -13,10 +13,10 @@ use rand::RngExt;
 
 use super::{Machine, Now, Output, Phase, Reply, RequestError, mailbox, rooms::too_many};
 use crate::{
-    Event, Instant, Kept, Refusal,
+    Event, Instant, Refusal, Restorable,
     backoff::{Backoff, LAST_CEILING},
     pace::Pace,
-    pending::{Asker, Request},
+    pending::{Origin, Request},
     purpose::{BackgroundRequest, Purpose},
 };
 
@@ -147,7 +147,7 @@ impl<R> Machine<R> {
             session.stream(id.clone());
         }
         self.outputs.push_back(Output::Send(frame.clone()));
-        self.pending.insert_background(Request { id, kind, frame, asker: Asker::Client(request) });
+        self.pending.insert_background(Request { id, kind, frame, origin: Origin::Client(request) });
     }
 
     /// Acknowledges, before the client stops, what the application has stored.
@@ -219,10 +219,12 @@ impl<R> Machine<R> {
             BackgroundRequest::Join(room) | BackgroundRequest::History(room) => {
                 self.give_up_room(room, refusal)
             }
-            BackgroundRequest::Presence => self.tell(Event::NotRestored { what: Kept::Presence, refusal }),
+            BackgroundRequest::Presence => {
+                self.tell(Event::NotRestored { what: Restorable::Presence, refusal })
+            }
             BackgroundRequest::Subscribe(users) => {
                 self.watching.unwatch(&users);
-                self.tell(Event::NotRestored { what: Kept::Subscriptions(users), refusal });
+                self.tell(Event::NotRestored { what: Restorable::Subscriptions(users), refusal });
             }
             BackgroundRequest::Sync => self.give_up_mailbox(refusal),
             BackgroundRequest::Delivered(count) => {

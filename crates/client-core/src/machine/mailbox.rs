@@ -17,7 +17,7 @@ use super::{
     sequenced_stream::{Range, SequencedStream},
 };
 use crate::{
-    BoxError, IncomingMessage, Instant, Kept, Numbered, Refusal,
+    BoxError, IncomingMessage, Instant, Numbered, Refusal, Restorable,
     backoff::{Backoff, LAST_CEILING},
     owned,
     pending::Request,
@@ -282,7 +282,7 @@ impl<R> Machine<R> {
     /// The client's `sync` was refused for good. The next gap, or the next session, tries again.
     pub(super) fn give_up_mailbox(&mut self, refusal: Refusal) {
         self.mailbox.iter_mut().for_each(|mailbox| mailbox.stream.end_page(true));
-        self.tell(Event::NotRestored { what: Kept::Mailbox, refusal });
+        self.tell(Event::NotRestored { what: Restorable::Mailbox, refusal });
     }
 
     /// Gives the application its next message, and says how far it is.

@@ -13,8 +13,8 @@ use super::{
     sequenced_stream::{Range, SequencedStream},
 };
 use crate::{
-    IncomingChat, Instant, Kept, Numbered, Refusal, Since, owned,
-    pending::{Asker, Request},
+    IncomingChat, Instant, Numbered, Refusal, Restorable, Since, owned,
+    pending::{Origin, Request},
     purpose::{BackgroundRequest, Purpose},
     reorder_buffer::Limits,
 };
@@ -191,7 +191,7 @@ impl<R> Machine<R> {
 
     /// The session is in that room no longer, or is no more itself.
     pub(super) fn note_left(&mut self, request: Request<R>) {
-        if let Asker::Application { reply_to, .. } = request.asker {
+        if let Origin::Application { reply_to, .. } = request.origin {
             self.settle(reply_to, Ok(Reply::Ack(Ack::new(AckStatus::Done, LEFT))));
         }
     }
@@ -338,7 +338,7 @@ impl<R> Machine<R> {
     /// The client's request for a room was refused for good.
     pub(super) fn give_up_room(&mut self, room: RoomId, refusal: Refusal) {
         self.forget_room(&room);
-        self.tell(Event::NotRestored { what: Kept::Room(room), refusal });
+        self.tell(Event::NotRestored { what: Restorable::Room(room), refusal });
     }
 }
 

@@ -193,8 +193,8 @@ impl Rig {
         let kind = message.kind();
         let frame = Codec::Json.encode_client(&ClientFrame { id: Some(id.clone()), message });
         let deadline = self.now.instant + Duration::from_secs(30);
-        let asker = Asker::Application { purpose, deadline, reply_to };
-        self.act(|machine, now| machine.take_request(now, Request { id, kind, frame, asker }));
+        let origin = Origin::Application { purpose, deadline, reply_to };
+        self.act(|machine, now| machine.take_request(now, Request { id, kind, frame, origin }));
     }
 
     /// Asks something whose frame is nothing but its length.
@@ -204,7 +204,7 @@ impl Rig {
             id: format!("m-{reply_to}").parse().unwrap(),
             kind,
             frame: Bytes::from(vec![b' '; usize::try_from(reply_to).unwrap()]),
-            asker: Asker::Application { purpose: purpose_of(kind), deadline, reply_to },
+            origin: Origin::Application { purpose: purpose_of(kind), deadline, reply_to },
         };
         self.act(|machine, now| machine.take_request(now, request));
     }

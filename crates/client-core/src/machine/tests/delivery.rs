@@ -17,7 +17,7 @@ use super::{
     net::{Net, dated},
     *,
 };
-use crate::{Kept, Numbered, Since};
+use crate::{Numbered, Restorable, Since};
 
 const ROOMS: [(&str, Since); 3] = [("hall", Since::Seq(0)), ("attic", Since::Now), ("cellar", Since::Seq(3))];
 
@@ -249,9 +249,9 @@ impl World {
         // Only of what is stored is it known in the end whether it was carried out.
         let patience = if is_stored(kind) { 4 } else { 1_000_000 };
         let deadline = self.server.net.rig.now.instant + Duration::from_secs(patience);
-        let asker = Asker::Application { purpose, deadline, reply_to };
+        let origin = Origin::Application { purpose, deadline, reply_to };
         self.server.net.rig.act(|machine, now| {
-            machine.take_request(now, Request { id: id.clone(), kind, frame, asker });
+            machine.take_request(now, Request { id: id.clone(), kind, frame, origin });
         });
         (reply_to, id)
     }
@@ -357,7 +357,7 @@ impl World {
         }
         for event in &self.server.net.rig.events {
             assert!(
-                !matches!(event, Event::NotRestored { what: Kept::Room(_) | Kept::Mailbox, .. }),
+                !matches!(event, Event::NotRestored { what: Restorable::Room(_) | Restorable::Mailbox, .. }),
                 "{event:?}"
             );
         }

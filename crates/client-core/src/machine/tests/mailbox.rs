@@ -6,7 +6,7 @@ use aldis_protocol::{
 use uuid::Uuid;
 
 use super::*;
-use crate::{Kept, Numbered};
+use crate::{Numbered, Restorable};
 
 fn me() -> UserId {
     UserId::new(Uuid::nil())
@@ -351,7 +351,7 @@ fn a_mailbox_that_is_refused_is_told_and_tried_in_the_next_session() {
     let mut rig = Rig::keeping(by_key(), Some(4));
     rig.connect();
     rig.answers_last(ServerMessage::Error(ErrorReply::new(ErrorCode::Forbidden, "no")));
-    assert!(matches!(rig.events.last(), Some(Event::NotRestored { what: Kept::Mailbox, .. })));
+    assert!(matches!(rig.events.last(), Some(Event::NotRestored { what: Restorable::Mailbox, .. })));
     rig.closed(1012);
     rig.wait();
     rig.sent.clear();
@@ -388,7 +388,7 @@ fn a_fresh_session_shows_and_watches_what_the_last_one_did() {
     let subscribe = ClientMessage::PresenceSubscribe(PresenceSubscribe { user_ids: users });
     assert_eq!(said, [ClientMessage::Presence(away), subscribe]);
     rig.answers_last(ServerMessage::Error(ErrorReply::new(ErrorCode::Conflict, "too many")));
-    assert!(matches!(rig.events.last(), Some(Event::NotRestored { what: Kept::Subscriptions(_), .. })));
+    assert!(matches!(rig.events.last(), Some(Event::NotRestored { what: Restorable::Subscriptions(_), .. })));
 }
 
 #[test]

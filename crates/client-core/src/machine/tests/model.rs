@@ -171,8 +171,8 @@ impl World {
         let kind = message.kind();
         let frame = Codec::Json.encode_client(&ClientFrame { id: Some(id.clone()), message });
         let deadline = self.net.rig.now.instant + Duration::from_secs(30);
-        let asker = Asker::Application { purpose: purpose_of(kind), deadline, reply_to: self.asked };
-        let request = Request { id, kind, frame, asker };
+        let origin = Origin::Application { purpose: purpose_of(kind), deadline, reply_to: self.asked };
+        let request = Request { id, kind, frame, origin };
         self.asked += 1;
         self.net.rig.act(|machine, now| machine.take_request(now, request));
     }

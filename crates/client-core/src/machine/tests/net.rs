@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::*;
 
 /// A session as the server has it, with what a model keeps for it. What was sent is kept from the first frame on.
-pub(super) struct Kept<T> {
+pub(super) struct Restorable<T> {
     pub(super) number: usize,
     token: String,
     former: Option<String>,
@@ -27,7 +27,7 @@ struct Wire {
 /// All that the server knows of its one client.
 pub(super) struct Sessions<T> {
     wires: Vec<Wire>,
-    pub(super) session: Option<Kept<T>>,
+    pub(super) session: Option<Restorable<T>>,
     /// Sockets that it greeted, each with a new token.
     pub(super) tokens: usize,
     /// Sessions that there ever were.
@@ -96,7 +96,7 @@ impl<T: Default> Sessions<T> {
         self.begun += 1;
         let (sent, state) = (Vec::new(), T::default());
         self.session =
-            Some(Kept { number, token, former: None, sent, confirmed: 0, wire: Some(wire), state });
+            Some(Restorable { number, token, former: None, sent, confirmed: 0, wire: Some(wire), state });
     }
 
     /// Sends to the session, and over its wire where it has one.

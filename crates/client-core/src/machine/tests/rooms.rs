@@ -6,7 +6,7 @@ use aldis_protocol::{
 };
 
 use super::*;
-use crate::{Kept, Numbered, Since};
+use crate::{Numbered, Restorable, Since};
 
 fn hall() -> RoomId {
     "hall".parse().unwrap()
@@ -370,7 +370,7 @@ fn a_room_that_cannot_be_joined_again_is_given_up_and_told() {
     rig.says(1);
     rig.loses_session();
     rig.answers(ServerMessage::Error(ErrorReply::new(ErrorCode::UnknownRoom, "no")));
-    let Some(Event::NotRestored { what: Kept::Room(room), refusal }) = rig.events.last() else {
+    let Some(Event::NotRestored { what: Restorable::Room(room), refusal }) = rig.events.last() else {
         panic!("{:?}", rig.events)
     };
     assert_eq!((room, refusal.code), (&hall(), ErrorCode::UnknownRoom));
