@@ -46,7 +46,7 @@ use crate::{
     RequestError, Session, State, TokenError, TokenReason,
     backoff::Backoff,
     calls::CallBook,
-    owned,
+    into_owned,
     pending::{Origin, Pending, Request},
     purpose::Purpose,
 };
@@ -668,10 +668,10 @@ fn is_reply(kind: MessageKind) -> bool {
 
 fn outcome(message: ServerMessage<'_>) -> Result<Reply, RequestError> {
     match message {
-        ServerMessage::Ack(ack) => Ok(Reply::Ack(owned::ack(ack))),
+        ServerMessage::Ack(ack) => Ok(Reply::Ack(into_owned::ack(ack))),
         ServerMessage::Pong => Ok(Reply::Pong),
-        ServerMessage::IceServers(servers) => Ok(Reply::IceServers(owned::ice_servers(servers))),
-        ServerMessage::History(history) => Ok(Reply::History(owned::history(history))),
+        ServerMessage::IceServers(servers) => Ok(Reply::IceServers(into_owned::ice_servers(servers))),
+        ServerMessage::History(history) => Ok(Reply::History(into_owned::history(history))),
         ServerMessage::Synced(synced) => Ok(Reply::Synced(synced)),
         ServerMessage::Error(error) => Err(RequestError::Refused(crate::Refusal {
             code: error.code,

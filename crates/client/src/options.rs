@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::{
     Credentials, IncomingMessage, InvalidCertificates, InvalidUrl,
     dial::{Dialer, Roots, Route, Transport},
-    mail::{Handler, Keeper},
+    mailbox_handler::{Handler, MailboxHandler},
 };
 
 /// Where to connect, as whom, and how.
@@ -21,7 +21,7 @@ pub struct Options {
     pub(crate) request_timeout: Duration,
     pub(crate) longest_wait: Duration,
     pub(crate) event_capacity: usize,
-    pub(crate) keeper: Option<Keeper>,
+    pub(crate) keeper: Option<MailboxHandler>,
 }
 
 impl Options {
@@ -118,7 +118,7 @@ impl Options {
         T: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
-        Self { keeper: Some(Keeper { cursor, handler: Handler::new(handler) }), ..self }
+        Self { keeper: Some(MailboxHandler { cursor, handler: Handler::new(handler) }), ..self }
     }
 
     /// Trusts servers whose certificate leads to one of these, and no others: for a private CA. By default the

@@ -22,7 +22,7 @@ use crate::{
     Credentials, InvalidCertificates, InvalidUrl, Options, Pins, SavedAccount, TotpAsked,
     api::{Answer, Call, CallError, Caller},
     dial::{Roots, Route, Transport},
-    saved::Keeper,
+    persistence::AccountStorage,
     second_factor::TotpPrompt,
 };
 
@@ -36,7 +36,7 @@ pub struct Server {
     caller: Arc<Caller>,
     call_timeout: Duration,
     pub(crate) totp: Option<TotpPrompt>,
-    pub(crate) keeper: Option<Keeper>,
+    pub(crate) keeper: Option<AccountStorage>,
     pub(crate) new_device: NewDevice,
     pins: Arc<Mutex<Pins>>,
 }
@@ -119,7 +119,7 @@ impl Server {
         T: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
-        Self { keeper: Some(Keeper::new(keep)), ..self }
+        Self { keeper: Some(AccountStorage::new(keep)), ..self }
     }
 
     /// What people see in their list of devices for one that a sign-in makes: at most 100 characters.

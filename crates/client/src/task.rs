@@ -17,7 +17,7 @@ use crate::{
     clock::Clock,
     credentials::{ProofSource, TokenAnswer},
     dial::Dialer,
-    mail::Handler,
+    mailbox_handler::Handler,
     socket::{Incoming, Socket},
 };
 

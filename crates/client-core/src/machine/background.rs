@@ -15,9 +15,9 @@ use super::{Machine, Now, Output, Phase, Reply, RequestError, mailbox, rooms::to
 use crate::{
     Event, Instant, Refusal, Restorable,
     backoff::{Backoff, LAST_CEILING},
-    pace::Pace,
     pending::{Origin, Request},
     purpose::{BackgroundRequest, Purpose},
+    rate_limit::RateLimit,
 };
 
 /// Background requests in flight. The server answers in order, so the application's own requests wait behind them.
@@ -26,7 +26,7 @@ const WINDOW: usize = 32;
 /// When the client may make more background requests.
 #[derive(Debug)]
 pub(super) struct BackgroundRequests {
-    pace: Pace,
+    rate_limit: RateLimit,
     /// Grows with each temporary refusal.
     backoff: Backoff,
     /// Set by a temporary refusal.
@@ -38,7 +38,7 @@ pub(super) struct BackgroundRequests {
 impl BackgroundRequests {
     pub(super) fn new() -> Self {
         let backoff = Backoff::new(LAST_CEILING);
-        Self { pace: Pace::default(), backoff, rest_until: None, wait_until: None }
+        Self { rate_limit: RateLimit::default(), backoff, rest_until: None, wait_until: None }
     }
 
     pub(super) fn wait_until(&self) -> Option<Instant> {
@@ -54,7 +54,7 @@ impl<R> Machine<R> {
         if let Some(mailbox) = &mut self.mailbox {
             mailbox.restart();
         }
-        (self.background.pace, self.background.rest_until) = (Pace::default(), None);
+        (self.background.rate_limit, self.background.rest_until) = (RateLimit::default(), None);
     }
 
     /// Sends waiting requests of the application, then background requests.
@@ -70,7 +70,7 @@ impl<R> Machine<R> {
     fn send_waiting(&mut self, now: Now) -> bool {
         while let Some(unsent) = self.pending.next_unsent(|room| self.rooms.holds_up(room)) {
             if unsent.is_again()
-                && let Err(at) = self.background.pace.take(now.instant)
+                && let Err(at) = self.background.rate_limit.take(now.instant)
             {
                 self.background.wait_until = Some(at);
                 return false;
@@ -86,7 +86,7 @@ impl<R> Machine<R> {
     fn send_background(&mut self, now: Now) {
         while let Some(request) = self.next_background_request(now.instant) {
             let rest = self.background.rest_until.filter(|until| *until > now.instant);
-            if let Some(at) = rest.or_else(|| self.background.pace.take(now.instant).err()) {
+            if let Some(at) = rest.or_else(|| self.background.rate_limit.take(now.instant).err()) {
                 self.background.wait_until = Some(at);
                 return;
             }

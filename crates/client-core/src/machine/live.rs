@@ -11,7 +11,7 @@ use super::{
     ConnectionError, Event, Machine, Now, Output, Phase, TokenReason,
     liveness::{Due, Liveness},
 };
-use crate::{BoxError, IncomingSignal, Instant, Proof, owned};
+use crate::{BoxError, IncomingSignal, Instant, Proof, into_owned};
 
 /// Tokens that are shown to one `auth_required`; after that the server's own deadline ends the session.
 const MAX_REAUTHENTICATIONS: u32 = 3;
@@ -62,8 +62,10 @@ impl<R> Machine<R> {
             ServerMessage::AuthSuccess(success) => self.handle_auth_success(id.as_ref(), &success),
             ServerMessage::AuthFailure(failure) => self.handle_auth_failure(id.as_ref(), failure),
             ServerMessage::Signal(signal) => self.handle_signal(now, id, timestamp, signal),
-            ServerMessage::IceServers(servers) => self.tell(Event::IceServers(owned::ice_servers(servers))),
-            ServerMessage::Presence(presence) => self.tell(Event::Presence(owned::presence(presence))),
+            ServerMessage::IceServers(servers) => {
+                self.tell(Event::IceServers(into_owned::ice_servers(servers)))
+            }
+            ServerMessage::Presence(presence) => self.tell(Event::Presence(into_owned::presence(presence))),
             ServerMessage::Alert(alert) => self.tell(Event::Alert(alert)),
             ServerMessage::ContactRequest(request) => self.tell(Event::ContactRequest(request)),
             ServerMessage::RoomInvite(invite) => self.tell(Event::RoomInvite(invite)),
@@ -94,7 +96,7 @@ impl<R> Machine<R> {
     }
 
     fn tell_other(&mut self, id: Option<RequestId>, timestamp: Timestamp, message: ServerMessage<'_>) {
-        if let Some(message) = owned::other(message) {
+        if let Some(message) = into_owned::other(message) {
             self.tell(Event::Message(Box::new(ServerFrame { id, timestamp, message })));
         }
     }
@@ -143,7 +145,11 @@ impl<R> Machine<R> {
     ) {
         match self.calls.admit(&signal, id.as_ref(), now.unix_ms) {
             Ok(()) => {
-                self.tell(Event::Signal(IncomingSignal { id, timestamp, signal: owned::signal(signal) }));
+                self.tell(Event::Signal(IncomingSignal {
+                    id,
+                    timestamp,
+                    signal: into_owned::signal(signal),
+                }));
             }
             Err(reason) => {
                 self.refused_signals += 1;

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     BoxError, IncomingMessage, Instant, Numbered, Refusal, Restorable,
     backoff::{Backoff, LAST_CEILING},
-    owned,
+    into_owned,
     pending::Request,
     purpose::{BackgroundRequest, Purpose},
     reorder_buffer::Limits,
@@ -218,7 +218,7 @@ impl<R> Machine<R> {
                 mailbox.note_arrived(&message);
             }
         } else if !is_over {
-            let message = owned::mailbox_message(message);
+            let message = into_owned::mailbox_message(message);
             mailbox.stream.offer(message.seq, Box::new(IncomingMessage { timestamp, message }), 0);
         }
         self.go_on_with_mail(now);

@@ -13,7 +13,7 @@ use super::{
     sequenced_stream::{Range, SequencedStream},
 };
 use crate::{
-    IncomingChat, Instant, Numbered, Refusal, Restorable, Since, owned,
+    IncomingChat, Instant, Numbered, Refusal, Restorable, Since, into_owned,
     pending::{Origin, Request},
     purpose::{BackgroundRequest, Purpose},
     reorder_buffer::Limits,
@@ -231,7 +231,7 @@ impl<R> Machine<R> {
         if is_claimed {
             room.stream.buffer.skip(chat.seq);
         } else {
-            room.offer(Box::new(IncomingChat { id, timestamp, chat: owned::chat_message(chat) }));
+            room.offer(Box::new(IncomingChat { id, timestamp, chat: into_owned::chat_message(chat) }));
         }
         self.tell_chat(now, &name);
     }

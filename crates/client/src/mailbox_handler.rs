@@ -1,4 +1,4 @@
-//! The application's own hands: what takes the messages of its mailbox.
+//! The application's mailbox handler.
 
 use std::{fmt, future::Future, sync::Arc};
 
@@ -6,14 +6,14 @@ use futures::future::BoxFuture;
 
 use crate::{BoxError, IncomingMessage};
 
-/// Where the application has its mailbox, and what takes in more; see [`Options::mailbox`](crate::Options::mailbox).
-pub(crate) struct Keeper {
+/// Up to where the application has its mailbox, and what stores more; see [`Options::mailbox`](crate::Options::mailbox).
+pub(crate) struct MailboxHandler {
     /// The application has everything up to this number.
     pub(crate) cursor: u64,
     pub(crate) handler: Handler,
 }
 
-/// Asked to keep a message.
+/// Stores a message.
 #[derive(Clone)]
 pub(crate) struct Handler(
     Arc<dyn Fn(IncomingMessage) -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync>,
@@ -37,8 +37,8 @@ impl Handler {
     }
 }
 
-impl fmt::Debug for Keeper {
+impl fmt::Debug for MailboxHandler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keeper").field("cursor", &self.cursor).finish_non_exhaustive()
+        f.debug_struct("MailboxHandler").field("cursor", &self.cursor).finish_non_exhaustive()
     }
 }

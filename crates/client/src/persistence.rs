@@ -35,9 +35,11 @@ pub struct NotKept(#[source] Arc<dyn Error + Send + Sync>);
 
 /// Where the application keeps its account; see [`Server::keep`](crate::Server::keep).
 #[derive(Clone)]
-pub(crate) struct Keeper(Arc<dyn Fn(SavedAccount) -> BoxFuture<'static, Result<(), NotKept>> + Send + Sync>);
+pub(crate) struct AccountStorage(
+    Arc<dyn Fn(SavedAccount) -> BoxFuture<'static, Result<(), NotKept>> + Send + Sync>,
+);
 
-impl Keeper {
+impl AccountStorage {
     pub(crate) fn new<F, T, E>(keep: F) -> Self
     where
         F: Fn(SavedAccount) -> T + Send + Sync + 'static,
@@ -55,9 +57,9 @@ impl Keeper {
     }
 }
 
-impl fmt::Debug for Keeper {
+impl fmt::Debug for AccountStorage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Keeper")
+        f.write_str("AccountStorage")
     }
 }
 
@@ -95,7 +97,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_storage_that_fails_is_named() {
-        let keeper = Keeper::new(|_| async { Err::<(), _>("the disk is full") });
+        let keeper = AccountStorage::new(|_| async { Err::<(), _>("the disk is full") });
         let error = keeper.keep(saved()).await.unwrap_err();
         assert_eq!(error.to_string(), "the account could not be kept: the disk is full");
     }
