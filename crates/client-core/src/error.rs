@@ -125,6 +125,9 @@ pub enum ConnectionError {
     /// Nothing came from the server for too long.
     #[error("the server fell silent")]
     Silent,
+    /// The application reported that the network has changed.
+    #[error("the network has changed")]
+    NetworkChanged,
     /// The application stopped the client.
     #[error("stopped by the application")]
     Stopped,
@@ -146,6 +149,7 @@ impl ConnectionError {
             | Self::Closed { error: None, .. }
             | Self::Broken(_)
             | Self::Silent
+            | Self::NetworkChanged
             | Self::Stopped => false,
         }
     }
@@ -178,6 +182,15 @@ pub enum DialError {
     /// None of the host's addresses answered; the last one's error.
     #[error("the server cannot be reached: {0}")]
     Connect(#[source] io::Error),
+    /// The proxy did not open a tunnel to the server: it wants user and password (407), or forbids it.
+    #[error("the proxy refused{}", .status.map(|status| format!(" with HTTP status {status}")).unwrap_or_default())]
+    Proxy {
+        /// The status of its answer; none where that is no HTTP.
+        status: Option<u16>,
+    },
+    /// The environment names a proxy that cannot be used: only HTTP proxies can.
+    #[error("the environment names a proxy that is no HTTP proxy")]
+    InvalidProxy,
     /// TLS failed: a certificate that is not trusted, most often.
     #[error("TLS: {0}")]
     Tls(#[source] io::Error),
@@ -198,11 +211,14 @@ pub enum DialError {
 }
 
 impl DialError {
-    /// Whether trying again may help. An HTTP refusal that blames the request (4xx) stays, but for 408, 425 and 429.
+    /// Whether trying again may help. An HTTP refusal that blames the request (4xx) stays, but for 408, 425 and 429, and
+    /// so does a proxy that wants other credentials.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Resolve(_) | Self::Connect(_) | Self::Tls(_) | Self::TimedOut | Self::Upgrade(_) => true,
+            Self::Proxy { status } => *status != Some(407),
+            Self::InvalidProxy => false,
             Self::Refused { status, .. } => matches!(status, 408 | 425 | 429 | 500..=599),
         }
     }
@@ -212,7 +228,13 @@ impl DialError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused { retry_after, .. } => *retry_after,
-            Self::Resolve(_) | Self::Connect(_) | Self::Tls(_) | Self::TimedOut | Self::Upgrade(_) => None,
+            Self::Resolve(_)
+            | Self::Connect(_)
+            | Self::Proxy { .. }
+            | Self::InvalidProxy
+            | Self::Tls(_)
+            | Self::TimedOut
+            | Self::Upgrade(_) => None,
         }
     }
 }

@@ -143,6 +143,12 @@ pub enum Event {
         /// Why.
         refusal: Refusal,
     },
+    /// The application did not take its events in time, and this many were dropped: signals, presence, broadcasts and
+    /// notices. Messages of rooms are not among them: they wait on the server.
+    Lagged {
+        /// How many were dropped.
+        missed: u64,
+    },
     /// Anything else that the server tells: members, states and broadcasts of rooms, receipts. Without
     /// a mailbox handler, messages of the mailbox too, as they come.
     Message(Box<ServerFrame<'static>>),

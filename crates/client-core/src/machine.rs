@@ -148,7 +148,6 @@ pub struct Machine<R> {
     calls: CallBook,
     refused_signals: u64,
     sleep_watch: SleepWatch,
-    paused: bool,
     outputs: VecDeque<Output<R>>,
 }
 
@@ -196,7 +195,6 @@ impl<R> Machine<R> {
             calls: CallBook::default(),
             refused_signals: 0,
             sleep_watch: SleepWatch::default(),
-            paused: false,
             outputs: VecDeque::new(),
         }
     }
@@ -355,17 +353,23 @@ impl<R> Machine<R> {
         }
     }
 
-    /// Nobody takes the events, so nobody reads from the socket: its silence says nothing.
-    pub fn pause(&mut self) {
-        self.paused = true;
-    }
-
-    /// The socket is read again.
-    pub fn go_on(&mut self, now: Now) {
-        self.paused = false;
-        self.sleep_watch.look(now);
-        if let Phase::Live(live) = &mut self.phase {
-            live.liveness.listen_again(now.instant);
+    /// The network has changed, as when a phone leaves its wireless network: the socket leads nowhere, though nobody has
+    /// said so. Drops it, or the wait for the next attempt, and dials at once; the session is resumed.
+    pub fn handle_network_change(&mut self, now: Now) {
+        match &self.phase {
+            Phase::Proving(_) | Phase::Live(_) => {
+                self.break_off(now);
+                self.set_state(State::Reconnecting);
+                let cause = ConnectionError::NetworkChanged;
+                self.tell(Event::Closed { cause, retry_in: Some(Duration::ZERO) });
+                self.attempt();
+            }
+            Phase::Dialing(_) => {
+                self.outputs.push_back(Output::HangUp);
+                self.outputs.push_back(Output::Dial);
+            }
+            Phase::Waiting(_) => self.attempt(),
+            Phase::Idle | Phase::AskingToken | Phase::Leaving(_) | Phase::Finished => {}
         }
     }
 
@@ -486,6 +490,15 @@ impl<R> Machine<R> {
 
     /// Gives up what there is and waits for the next attempt.
     fn retry(&mut self, now: Now, cause: ConnectionError, retry_after: Option<Duration>) {
+        self.break_off(now);
+        let wait = self.backoff.next_delay(retry_after, self.rng.random());
+        self.phase = Phase::Waiting(now.instant + wait);
+        self.set_state(State::Reconnecting);
+        self.tell(Event::Closed { cause, retry_in: Some(wait) });
+    }
+
+    /// Gives up the socket; the session waits for the next one.
+    fn break_off(&mut self, now: Now) {
         if let Phase::Live(live) = &self.phase {
             self.backoff.connection_lasted(now.instant.saturating_duration_since(live.since));
         }
@@ -493,10 +506,6 @@ impl<R> Machine<R> {
         if let Some(session) = &mut self.session {
             session.detach(now.instant);
         }
-        let wait = self.backoff.next_delay(retry_after, self.rng.random());
-        self.phase = Phase::Waiting(now.instant + wait);
-        self.set_state(State::Reconnecting);
-        self.tell(Event::Closed { cause, retry_in: Some(wait) });
     }
 
     /// Gives up for good.
@@ -586,7 +595,6 @@ impl<R> Machine<R> {
     fn phase_deadline(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Leaving(leaving) => Some(leaving.deadline()),
-            _ if self.paused => None,
             Phase::Waiting(until) => Some(*until),
             Phase::Proving(proving) => Some(proving.deadline),
             Phase::Live(live) => Some(live.liveness.deadline()),
@@ -632,7 +640,7 @@ impl<R> Machine<R> {
 
     /// Whether a sleep of the computer would make a difference.
     fn minds_sleep(&self) -> bool {
-        !self.paused && matches!(self.phase, Phase::Live(_) | Phase::Waiting(_))
+        matches!(self.phase, Phase::Live(_) | Phase::Waiting(_))
     }
 
     fn set_state(&mut self, state: State) {

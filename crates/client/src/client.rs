@@ -2,7 +2,7 @@
 
 mod mailbox;
 mod presence;
-mod rooms;
+pub(crate) mod rooms;
 
 use std::{
     fmt,
@@ -17,15 +17,18 @@ use aldis_protocol::{
 };
 use tokio::{
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
 use crate::{
-    Events, Options, Reply, RequestError, Session, State,
+    Events, Options, Reply, RequestError, Session, State, Statistics,
     clock::Clock,
+    event_queue::EventQueue,
     is_polite,
+    statistics::Counters,
+    streams::Streams,
     task::{Command, ReplyTo, Task, Watches, Work},
 };
 
@@ -47,6 +50,9 @@ struct Shared {
     state: watch::Receiver<State>,
     session: watch::Receiver<Option<Session>>,
     mailbox_cursor: watch::Receiver<Option<u64>>,
+    streams: Arc<Streams>,
+    counters: Arc<Counters>,
+    network_change: Arc<Notify>,
     stop: CancellationToken,
     finished: CancellationToken,
     _stop_with_last_handle: DropGuard,
@@ -70,6 +76,9 @@ impl Client {
         let codec = options.codec_in_use();
         let (command_sender, commands) = mpsc::channel(COMMANDS);
         let (event_sender, events) = mpsc::channel(options.event_capacity);
+        let counters = Arc::new(Counters::default());
+        let streams = Arc::new(Streams::new(options.stream_capacity, Arc::clone(&counters)));
+        let network_change = Arc::new(Notify::new());
         let (state_sender, state) = watch::channel(State::Connecting);
         let (session_sender, session) = watch::channel(None);
         let cursor = options.keeper.as_ref().map(|keeper| keeper.cursor);
@@ -93,7 +102,10 @@ impl Client {
             handler: options.keeper.map(|keeper| keeper.handler),
             request_timeout: options.request_timeout,
             commands,
-            events: event_sender,
+            events: EventQueue::new(event_sender, Arc::clone(&counters)),
+            streams: Arc::clone(&streams),
+            counters: Arc::clone(&counters),
+            network_change: Arc::clone(&network_change),
             watches: Watches { state: state_sender, session: session_sender, cursor: cursor_sender },
             stop: stop.clone(),
             work: Work::default(),
@@ -110,6 +122,9 @@ impl Client {
             state,
             session,
             mailbox_cursor,
+            streams,
+            counters,
+            network_change,
             _stop_with_last_handle: stop.clone().drop_guard(),
             stop,
             finished,
@@ -261,6 +276,34 @@ impl Client {
         let sent = Instant::now();
         let reply = self.request(ClientMessage::Ping).await?;
         if reply == Reply::Pong { Ok(sent.elapsed()) } else { Err(RequestError::UnexpectedReply) }
+    }
+
+    /// Says that the network has changed, as when a phone leaves its wireless network: the client drops its socket, or
+    /// its wait for the next attempt, dials at once and resumes the session. Without this it notices within 40 s that a
+    /// connection is dead.
+    ///
+    /// ```no_run
+    /// # fn on_network_change(_: impl Fn()) {}
+    /// # fn example(client: aldis_client::Client) {
+    /// on_network_change(move || client.reconnect_now());
+    /// # }
+    /// ```
+    pub fn reconnect_now(&self) {
+        self.0.network_change.notify_one();
+    }
+
+    /// What the client has done since its start: connections, messages, bytes, dropped events, and the last round trip.
+    ///
+    /// ```no_run
+    /// # fn example(client: &aldis_client::Client) {
+    /// let statistics = client.statistics();
+    /// println!("{} of {} connections resumed", statistics.resumes, statistics.connects);
+    /// println!("the last ping took {:?}", statistics.round_trip);
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        self.0.counters.read()
     }
 
     /// Says `offline`, closes the connection and waits for the end, for at most about 4 s. May be called more than

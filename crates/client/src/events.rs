@@ -12,9 +12,11 @@ use tokio::sync::mpsc;
 
 /// The events, in their order: a [`Stream`] that ends when the client has stopped.
 ///
-/// It is bounded ([`Options::event_capacity`](crate::Options::event_capacity)) and loses nothing: while it is full, the
-/// client reads nothing from the socket and makes no attempts. So a program that does not read its events also waits for its replies in vain,
-/// and after a while the server gives the connection up (close 4100 or 4101). A program that wants no events drops this.
+/// It is bounded ([`Options::event_capacity`](crate::Options::event_capacity)). While it is full, the client goes on: it
+/// reads, answers pings and settles requests. Messages of rooms then wait, in the client and on the server, and none is
+/// lost. Other events are dropped, and [`Event::Lagged`] tells how many. A program that wants no events drops this.
+///
+/// Rooms and presence that have a [stream of their own](crate::Subscription) are not told here.
 pub struct Events(pub(crate) mpsc::Receiver<Event>);
 
 impl Events {

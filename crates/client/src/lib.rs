@@ -95,6 +95,7 @@ mod client;
 mod clock;
 mod credentials;
 mod dial;
+mod event_queue;
 mod events;
 mod mailbox_handler;
 mod options;
@@ -104,6 +105,8 @@ mod pins;
 mod second_factor;
 mod server;
 mod socket;
+mod statistics;
+mod streams;
 mod task;
 
 pub use account::{
@@ -119,9 +122,9 @@ pub use aldis_client_core::{
 pub use aldis_protocol as protocol;
 pub use aldis_protocol::DEFAULT_STUN_SERVERS;
 pub use api::{CallError, HttpRefusal};
-pub use client::Client;
+pub use client::{Client, rooms::Room};
 pub use credentials::{Credentials, SignedOut};
-pub use dial::InvalidCertificates;
+pub use dial::{InvalidCertificates, InvalidProxy, Proxy};
 pub use events::Events;
 pub use options::Options;
 pub use own_device::OwnDevice;
@@ -129,3 +132,5 @@ pub use persistence::{NotKept, SavedAccount};
 pub use pins::{MAX_PINNED_IDENTITIES, Pins};
 pub use second_factor::{MAX_TOTP_TRIES, TotpAsked};
 pub use server::{Blob, Server};
+pub use statistics::Statistics;
+pub use streams::{PresenceEvent, RoomEvent, Subscription};

@@ -1,24 +1,28 @@
 //! The one task of a client: carries out what the machine wants and tells it what happens.
 
-use std::{collections::VecDeque, future::pending, sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use aldis_client_core::{Machine, Now, OutgoingRequest, Output, Reply};
 use aldis_protocol::Target;
+use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use tokio::{
-    sync::{OwnedSemaphorePermit, mpsc, oneshot, watch},
+    sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot, watch},
     task::yield_now,
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    BoxError, DialError, Event, RequestError, Session, State,
+    BoxError, DialError, RequestError, Session, State,
     clock::Clock,
     credentials::{ProofSource, TokenAnswer},
     dial::Dialer,
+    event_queue::EventQueue,
     mailbox_handler::Handler,
     socket::{Incoming, Socket},
+    statistics::Counters,
+    streams::Streams,
 };
 
 /// What a handle asks of the task.
@@ -51,7 +55,11 @@ pub(crate) struct Task {
     pub(crate) handler: Option<Handler>,
     pub(crate) request_timeout: Duration,
     pub(crate) commands: mpsc::Receiver<Command>,
-    pub(crate) events: mpsc::Sender<Event>,
+    pub(crate) events: EventQueue,
+    pub(crate) streams: Arc<Streams>,
+    pub(crate) counters: Arc<Counters>,
+    /// Whether the application says that the network has changed.
+    pub(crate) network_change: Arc<Notify>,
     pub(crate) watches: Watches,
     pub(crate) stop: CancellationToken,
     pub(crate) work: Work,
@@ -65,8 +73,8 @@ pub(crate) struct Work {
     asking: Option<BoxFuture<'static, TokenAnswer>>,
     signing: Option<BoxFuture<'static, Signature>>,
     storing: Option<BoxFuture<'static, Result<(), BoxError>>>,
-    /// Events that found the application's queue full. Nothing is read from the socket while there are any.
-    backlog: VecDeque<Event>,
+    /// When the last ping was sent that is not answered yet.
+    pinged_at: Option<Instant>,
     /// How many frames were read behind a deadline that has come.
     late_reads: u32,
     stopping: bool,
@@ -81,6 +89,8 @@ enum Input {
     Stop,
     Command(Command),
     RoomForEvents,
+    StreamsChanged,
+    NetworkChanged,
     Dialed(Result<Box<Socket>, DialError>),
     Token(TokenAnswer),
     Signature(Signature),
@@ -94,40 +104,42 @@ impl Task {
         self.machine.start(self.clock.now());
         loop {
             self.carry_out();
+            self.release_rooms();
             if self.machine.is_finished() {
                 break;
             }
             let input = self.next_input().await;
             self.apply(input);
         }
-        self.deliver_rest().await;
+        self.finish().await;
     }
 
     async fn next_input(&mut self) -> Input {
         let deadline = self.machine.next_timeout().map(|deadline| self.clock.at(deadline));
-        let listening = self.work.backlog.is_empty();
         let input = tokio::select! {
             biased;
             () = self.stop.cancelled(), if !self.work.stopping => Input::Stop,
             Some(command) = self.commands.recv() => Input::Command(command),
-            _ = self.events.reserve(), if !listening => Input::RoomForEvents,
+            () = self.events.room(), if self.events.is_full() => Input::RoomForEvents,
+            () = self.streams.changed.notified() => Input::StreamsChanged,
+            () = self.network_change.notified() => Input::NetworkChanged,
             result = done(&mut self.work.dialing) => Input::Dialed(result.map(Box::new)),
             answer = done(&mut self.work.asking) => Input::Token(answer),
             signature = done(&mut self.work.signing) => Input::Signature(signature),
             stored = done(&mut self.work.storing) => Input::Stored(stored),
             () = until(deadline) => Input::Timeout,
-            incoming = next_of(&mut self.work.socket), if listening => {
+            incoming = next_of(&mut self.work.socket) => {
                 self.work.late_reads = 0;
                 Input::Socket(incoming)
             }
         };
-        if matches!(input, Input::Timeout) { self.late_input(listening).await } else { input }
+        if matches!(input, Input::Timeout) { self.late_input().await } else { input }
     }
 
     /// A deadline has come. What has arrived by then is read before it decides: where the process was paused, the
     /// server's answer waits in the socket. A server that goes on sending puts off no deadline.
-    async fn late_input(&mut self, listening: bool) -> Input {
-        if listening && self.work.late_reads < LATE_READS {
+    async fn late_input(&mut self) -> Input {
+        if self.work.late_reads < LATE_READS {
             self.work.late_reads += 1;
             if let Some(incoming) = next_of(&mut self.work.socket).now_or_never() {
                 return Input::Socket(incoming);
@@ -147,7 +159,9 @@ impl Task {
         match input {
             Input::Stop => self.apply_stop(now),
             Input::Command(command) => self.apply_command(now, command),
-            Input::RoomForEvents => self.retell(now),
+            Input::RoomForEvents => self.events.drain(),
+            Input::StreamsChanged => self.release_rooms_with_streams(now),
+            Input::NetworkChanged => self.machine.handle_network_change(now),
             Input::Dialed(result) => self.apply_dialed(now, result),
             Input::Token(answer) => {
                 self.work.asking = None;
@@ -193,9 +207,17 @@ impl Task {
 
     fn apply_incoming(&mut self, now: Now, incoming: Incoming) {
         match incoming {
-            Incoming::Frame(bytes) => self.machine.handle_frame(now, &bytes),
+            Incoming::Frame(bytes) => {
+                self.counters.received(bytes.len());
+                self.machine.handle_frame(now, &bytes);
+            }
             Incoming::Ping => self.machine.handle_heard(now),
-            Incoming::Pong => self.machine.handle_pong(now),
+            Incoming::Pong => {
+                if let Some(pinged_at) = self.work.pinged_at.take() {
+                    self.counters.round_trip(pinged_at.elapsed());
+                }
+                self.machine.handle_pong(now);
+            }
             Incoming::Closed(code, reason) => {
                 self.work.socket = None;
                 self.machine.handle_closed(now, code, reason);
@@ -213,13 +235,23 @@ impl Task {
                 Output::AskToken(reason) => self.work.asking = self.proofs.ask(reason),
                 Output::Sign(request) => self.work.signing = self.proofs.sign(request),
                 Output::Dial => self.work.dialing = Some(Box::pin(self.dialer.clone().dial())),
-                Output::Send(frame) => self.with_socket(|socket| socket.send(frame)),
-                Output::Ping => self.with_socket(Socket::ping),
+                Output::Send(frame) => self.send(frame),
+                Output::Ping => {
+                    self.work.pinged_at = Some(Instant::now());
+                    self.with_socket(Socket::ping);
+                }
                 Output::Close => self.with_socket(Socket::close),
                 Output::HangUp => self.hang_up(),
                 Output::State(state) => drop(self.watches.state.send_replace(state)),
-                Output::Session(session) => drop(self.watches.session.send_replace(Some(session))),
-                Output::Event(event) => self.tell(event),
+                Output::Session(session) => {
+                    self.counters.connected(&session);
+                    self.watches.session.send_replace(Some(session));
+                }
+                Output::Event(event) => {
+                    if let Some(event) = self.streams.publish(event) {
+                        self.events.push(event);
+                    }
+                }
                 Output::Store(message) => {
                     self.work.storing = self.handler.as_ref().map(|handler| handler.store(message));
                 }
@@ -227,6 +259,13 @@ impl Task {
                 // Whoever lost interest in the reply has dropped the receiver.
                 Output::Settle(reply_to, outcome) => drop(reply_to.sender.send(outcome)),
             }
+        }
+    }
+
+    fn send(&mut self, frame: Bytes) {
+        if let Some(socket) = &mut self.work.socket {
+            self.counters.sent(frame.len());
+            socket.send(frame);
         }
     }
 
@@ -241,48 +280,43 @@ impl Task {
         self.work.dialing = None;
         self.work.asking = None;
         self.work.signing = None;
+        self.work.pinged_at = None;
     }
 
-    /// Keeps the order: nothing overtakes what waits already.
-    fn tell(&mut self, event: Event) {
-        if !self.work.backlog.is_empty() {
-            return self.work.backlog.push_back(event);
+    /// Holds the rooms when the application takes no more events, and releases them one by one when it does: what one
+    /// brings is bounded. Rooms with a stream of their own go on.
+    fn release_rooms(&mut self) {
+        if self.events.take_overflow() {
+            self.machine.hold_rooms(|room| self.streams.has_room(room));
         }
-        if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
-            self.work.backlog.push_back(event);
-            self.machine.pause();
-        }
-    }
-
-    /// Moves what waits into the application's queue, as far as there is room.
-    fn retell(&mut self, now: Now) {
-        while let Some(event) = self.work.backlog.pop_front() {
-            if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
-                return self.work.backlog.push_front(event);
+        while !self.events.is_full() && self.machine.release_next_room(self.clock.now()) {
+            self.carry_out();
+            if self.events.take_overflow() {
+                self.machine.hold_rooms(|room| self.streams.has_room(room));
             }
         }
-        self.machine.go_on(now);
     }
 
-    /// The last events wait for the application as well, until it wants to be rid of the client.
-    async fn deliver_rest(&mut self) {
+    fn release_rooms_with_streams(&mut self, now: Now) {
+        for room in self.streams.rooms() {
+            self.machine.release_room(now, &room);
+        }
+    }
+
+    async fn finish(&mut self) {
+        self.streams.close();
         self.commands.close();
         while let Ok(command) = self.commands.try_recv() {
             drop(command);
         }
-        for event in std::mem::take(&mut self.work.backlog) {
-            tokio::select! {
-                biased;
-                sent = self.events.send(event) => if sent.is_err() { return },
-                () = self.stop.cancelled() => return,
-            }
-        }
+        self.events.finish(&self.stop).await;
     }
 }
 
 impl Drop for Task {
     /// Also where a token provider panicked.
     fn drop(&mut self) {
+        self.streams.close();
         self.watches.state.send_replace(State::Disconnected);
     }
 }

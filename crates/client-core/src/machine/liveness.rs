@@ -47,13 +47,6 @@ impl Liveness {
         self.pong_by = None;
     }
 
-    /// Starts over, after a time in which nobody listened.
-    pub(super) fn listen_again(&mut self, now: Instant) {
-        self.heard_at = now;
-        self.ping_at = now + CLIENT_PING_INTERVAL;
-        self.pong_by = None;
-    }
-
     /// The connection is likely gone; a ping is sent out of turn, and its pong must not be long.
     pub(super) fn doubt(&mut self, now: Instant) {
         self.ping_at = now + CLIENT_PING_INTERVAL;

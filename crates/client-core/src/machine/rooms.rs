@@ -32,6 +32,8 @@ struct Room {
     stream: SequencedStream<Box<IncomingChat>>,
     /// Until a number is known from which on the application follows the room, this is when it began.
     joined_at: Option<Timestamp>,
+    /// The application takes no messages of this room at present: they wait in the buffer, and on the server.
+    is_held: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +54,7 @@ impl Room {
         if delivered.is_some() {
             stream.fall_behind();
         }
-        Self { membership: Membership::Joining, stream, joined_at: None }
+        Self { membership: Membership::Joining, stream, joined_at: None, is_held: false }
     }
 
     fn restart(&mut self) {
@@ -83,6 +85,11 @@ impl Room {
         }
     }
 
+    /// Whether a page has to be requested. What waits for the application comes first: a page might have no place.
+    fn wants_page(&self) -> bool {
+        self.membership == Membership::In && self.stream.wants_page() && self.stream.buffer.next().is_none()
+    }
+
     /// Whether a message was said before the application began to follow the room.
     fn is_too_early(&self, said_at: Timestamp) -> bool {
         self.joined_at.is_some_and(|joined_at| said_at < joined_at)
@@ -106,7 +113,7 @@ impl Rooms {
         let find =
             |is_it: fn(&Room) -> bool| self.0.iter().find(|(_, room)| is_it(room)).map(|(name, _)| name);
         let to_join = find(|room| room.membership == Membership::Out);
-        let to_read = || find(|room| room.membership == Membership::In && room.stream.wants_page());
+        let to_read = || find(Room::wants_page);
         let join = to_join.map(|name| BackgroundRequest::Join(name.clone()));
         join.or_else(|| to_read().map(|name| BackgroundRequest::History(name.clone())))
     }
@@ -289,7 +296,10 @@ impl<R> Machine<R> {
             room.stream.buffer.skip(chat.seq);
         } else {
             let size = chat.payload.as_bytes().len();
-            room.stream.offer(chat.seq, Box::new(IncomingChat { id, timestamp, chat }), size);
+            let has_place = room.stream.offer(chat.seq, Box::new(IncomingChat { id, timestamp, chat }), size);
+            if room.is_held && !has_place {
+                return false;
+            }
         }
         self.tell_chat(now, name);
         true
@@ -306,10 +316,36 @@ impl<R> Machine<R> {
         true
     }
 
-    /// Tells what is in turn.
+    /// Holds back the messages of every room but those that are excepted, because the application takes no more. They
+    /// wait in the client, 64 for each room, and on the server, until the room is released.
+    pub fn hold_rooms(&mut self, is_excepted: impl Fn(&RoomId) -> bool) {
+        for (name, room) in &mut self.rooms.0 {
+            room.is_held |= !is_excepted(name);
+        }
+    }
+
+    /// Delivers the messages of one room that is held, if there is one: its waiting messages, then further ones.
+    pub fn release_next_room(&mut self, now: Now) -> bool {
+        let held = self.rooms.0.iter().find(|(_, room)| room.is_held).map(|(name, _)| name.clone());
+        if let Some(name) = &held {
+            self.release_room(now, name);
+        }
+        held.is_some()
+    }
+
+    /// Delivers the messages of this room again.
+    pub fn release_room(&mut self, now: Now, name: &RoomId) {
+        if let Some(room) = self.rooms.0.get_mut(name) {
+            room.is_held = false;
+            self.tell_chat(now, name);
+            self.drive(now);
+        }
+    }
+
+    /// Delivers what is in turn, unless the room is held.
     fn tell_chat(&mut self, now: Now, name: &RoomId) {
         let Some(room) = self.rooms.0.get_mut(name) else { return };
-        let in_turn = std::iter::from_fn(|| room.stream.buffer.take());
+        let in_turn = std::iter::from_fn(|| if room.is_held { None } else { room.stream.buffer.take() });
         self.outputs.extend(in_turn.map(|chat| Output::Event(Event::Chat(chat))));
         room.stream.watch_gap(now.instant);
     }

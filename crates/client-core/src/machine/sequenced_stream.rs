@@ -57,11 +57,12 @@ impl<T> SequencedStream<T> {
         self.behind = true;
     }
 
-    /// Adds an item that the server pushed or sent in a page.
-    pub(super) fn offer(&mut self, number: u64, item: T, size: usize) {
-        if !self.buffer.offer(number, item, size) {
-            self.behind = true;
-        }
+    /// Adds an item that the server pushed or sent in a page. Returns false if an item had to be dropped: it is then
+    /// requested again.
+    pub(super) fn offer(&mut self, number: u64, item: T, size: usize) -> bool {
+        let all_kept = self.buffer.offer(number, item, size);
+        self.behind |= !all_kept;
+        all_kept
     }
 
     /// Whether a page has to be requested.

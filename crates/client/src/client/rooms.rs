@@ -7,9 +7,102 @@ use aldis_protocol::{
 };
 use uuid::Uuid;
 
-use crate::{Client, Reply, RequestError, Since};
+use crate::{Client, Reply, RequestError, RoomEvent, Since, Subscription};
+
+/// A room, as one client uses it. Cheap to clone; dropping it changes nothing.
+///
+/// ```no_run
+/// use aldis_client::{Client, RoomEvent, Since};
+///
+/// # async fn example(client: Client) -> Result<(), Box<dyn std::error::Error>> {
+/// let room = client.room(&"recipe-7".parse()?);
+/// let mut messages = room.messages();
+/// room.join(Since::Seq(0)).await?;
+/// room.chat("more salt").await?;
+/// while let Some(event) = messages.next().await {
+///     match event {
+///         RoomEvent::Chat(chat) => println!("{}: {:?}", chat.chat.seq, chat.content()),
+///         RoomEvent::Lagged(missed) => println!("too slow: {missed} dropped"),
+///         other => println!("{other:?}"),
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Room {
+    client: Client,
+    id: RoomId,
+}
+
+impl Room {
+    /// Its id.
+    #[must_use]
+    pub const fn id(&self) -> &RoomId {
+        &self.id
+    }
+
+    /// What happens in the room, as a stream of its own: messages, members, broadcasts and the room's state. It begins
+    /// with what happens from now on, so it is taken before [`join`](Self::join).
+    ///
+    /// While it is held, the room is not told in [`Events`](crate::Events). Several streams each get everything.
+    #[must_use]
+    pub fn messages(&self) -> Subscription<RoomEvent> {
+        self.client.0.streams.room(&self.id)
+    }
+
+    /// Enters the room, as [`Client::join`].
+    ///
+    /// # Errors
+    /// As [`Client::join`].
+    pub async fn join(&self, since: Since) -> Result<(), RequestError> {
+        self.client.join(&self.id, since).await
+    }
+
+    /// Leaves the room, as [`Client::leave`].
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn leave(&self) -> Result<(), RequestError> {
+        self.client.leave(&self.id).await
+    }
+
+    /// Says something; the [`Ack`] has its number, as [`Client::chat`].
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn chat(&self, content: &str) -> Result<Ack<'static>, RequestError> {
+        self.client.chat(&self.id, content).await
+    }
+
+    /// Says something to those who are there at the moment, as [`Client::broadcast`].
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn broadcast(&self, payload: Payload<'_>) -> Result<Ack<'static>, RequestError> {
+        self.client.broadcast(&self.id, payload).await
+    }
+
+    /// Reads back, as [`Client::history`].
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn history(
+        &self,
+        since_seq: u64,
+        limit: Option<u32>,
+    ) -> Result<History<'static>, RequestError> {
+        self.client.history(&self.id, since_seq, limit).await
+    }
+}
 
 impl Client {
+    /// A handle for one room, with a stream of its own. Nothing is sent before [`Room::join`].
+    #[must_use]
+    pub fn room(&self, room: &RoomId) -> Room {
+        Room { client: self.clone(), id: room.clone() }
+    }
+
     /// Enters a room and stays in it over breaks and sessions, until [`leave`](Self::leave), a removal
     /// ([`MemberLeft`](aldis_protocol::MemberLeft) of this device) or [`Event::NotRestored`](crate::Event::NotRestored).
     /// What is said there comes as [`Event::Chat`](crate::Event::Chat): each message once, in the order of its numbers

@@ -49,6 +49,8 @@ enum Happens {
     Unwatch(u128),
     /// The application has stored what it was given, or could not.
     Store(bool),
+    /// The application takes no messages of rooms, or takes them again.
+    Hold(bool),
     /// So much is kept no longer.
     Trim(usize, u64),
     /// A message out of the middle is gone.
@@ -129,6 +131,10 @@ impl World {
     fn happens(&mut self, what: Happens) {
         match what {
             Happens::Attempt => self.server.net.attempt(),
+            Happens::Hold(true) => {
+                self.server.net.rig.act(|machine, _| machine.hold_rooms(|_| false));
+            }
+            Happens::Hold(false) => self.server.net.rig.release_rooms(),
             Happens::AtServer(count) => self.server.arrive(count),
             Happens::AtClient(count) => self.server.net.arrive_at_client(count),
             Happens::CarryOut(count, refused) => (0..count).for_each(|_| self.server.carry_out(refused)),
@@ -280,6 +286,7 @@ impl World {
             self.happens(Happens::Tell(200));
             self.happens(Happens::AtClient(usize::MAX));
             self.happens(Happens::Store(true));
+            self.happens(Happens::Hold(false));
             self.happens(Happens::Pass(250));
         }
         // What arrived is confirmed within 5 s.
@@ -406,6 +413,7 @@ fn happening() -> impl Strategy<Value = Happens> {
     let status = prop::sample::select(vec![Status::Online, Status::Away, Status::Busy]);
     prop_oneof![
         8 => Just(Happens::Attempt),
+        2 => any::<bool>().prop_map(Happens::Hold),
         10 => (1..9_usize).prop_map(Happens::AtServer),
         10 => (1..9_usize).prop_map(Happens::AtClient),
         10 => (1..6_usize, prop::bool::weighted(0.1)).prop_map(|(count, refused)| Happens::CarryOut(count, refused)),

@@ -71,18 +71,6 @@ fn silence_is_a_break() {
 }
 
 #[test]
-fn a_paused_machine_takes_nothing_for_a_break() {
-    let mut rig = Rig::with_key();
-    rig.connect();
-    rig.act(|machine, _| machine.pause());
-    rig.pass(Duration::from_secs(3600));
-    assert_eq!(rig.states.last(), Some(&State::Connected));
-    rig.act(Machine::go_on);
-    rig.pass(Duration::from_secs(20));
-    assert_eq!((rig.pings, rig.states.last()), (1, Some(&State::Connected)));
-}
-
-#[test]
 fn a_stop_says_offline_and_closes() {
     let mut rig = Rig::with_key();
     rig.connect();

@@ -293,12 +293,20 @@ fn a_confirmation_that_a_break_may_have_lost_is_repeated() {
 }
 
 #[test]
-fn an_application_that_does_not_read_holds_up_no_confirmation() {
+fn a_changed_network_is_dialled_at_once_and_the_session_resumed() {
     let mut rig = live();
-    rig.hear_signals(1);
-    rig.act(|machine, _| machine.pause());
-    rig.pass(Duration::from_secs(5));
-    assert_eq!(rig.confirmed(), [1]);
+    rig.act(Machine::handle_network_change);
+    assert_eq!((rig.asked.len(), rig.states.last()), (2, Some(&State::Reconnecting)));
+    rig.token("a token");
+    rig.act(Machine::handle_network_change);
+    assert_eq!((rig.dials, rig.hang_ups), (3, 2), "a dial over the old network is given up");
+    rig.dialed();
+    let ClientMessage::Auth(auth) = rig.says_last().message else { panic!("{:?}", rig.sent) };
+    assert!(auth.resume.is_some());
+    rig.hear(None, ServerMessage::Connected(resumed()));
+    rig.broken();
+    rig.act(Machine::handle_network_change);
+    assert_eq!(rig.asked.len(), 3, "the wait ends as well");
 }
 
 #[test]

@@ -108,6 +108,55 @@ fn a_room_is_read_from_the_number_that_the_application_names() {
     assert_eq!(rig.sent.len(), 3, "there is nothing more to ask");
 }
 
+impl Rig {
+    pub(super) fn release_rooms(&mut self) {
+        let mut is_held = true;
+        while is_held {
+            self.act(|machine, now| is_held = machine.release_next_room(now));
+        }
+    }
+}
+
+#[test]
+fn a_room_that_the_application_cannot_take_waits_and_is_fetched_later() {
+    let mut rig = Rig::in_hall(Since::Now);
+    rig.hears(1);
+    rig.act(|machine, _| machine.hold_rooms(|_| false));
+    (2..=80).for_each(|seq| rig.hears(seq));
+    assert_eq!(rig.told(), [1]);
+    assert!(!rig.kinds().contains(&MessageKind::History), "nothing is fetched meanwhile");
+    rig.release_rooms();
+    assert_eq!(rig.told().last(), Some(&65), "64 have waited");
+    assert_eq!(rig.asks_history().1, 65);
+    rig.answers(page(&(66..=80).collect::<Vec<_>>(), true, 1));
+    assert_eq!(rig.told(), (1..=80).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_page_that_finds_no_place_is_no_gap() {
+    let mut rig = Rig::in_hall(Since::Seq(0));
+    let numbers: Vec<u64> = (1..=100).collect();
+    for _ in 0..3 {
+        rig.act(|machine, _| machine.hold_rooms(|_| false));
+        rig.answers(page(&numbers, true, 1));
+        let last = rig.told().last().copied().unwrap_or_default();
+        rig.release_rooms();
+        if last == 100 || rig.told().last() == Some(&100) {
+            break;
+        }
+    }
+    assert_eq!(rig.told(), numbers);
+    assert!(!rig.events.iter().any(|event| matches!(event, Event::Missed { .. })));
+}
+
+#[test]
+fn a_room_with_an_exception_goes_on() {
+    let mut rig = Rig::in_hall(Since::Now);
+    rig.act(|machine, _| machine.hold_rooms(|room| *room == hall()));
+    rig.hears(1);
+    assert_eq!(rig.told(), [1]);
+}
+
 #[test]
 fn from_now_on_nothing_is_asked() {
     let mut rig = Rig::in_hall(Since::Now);

@@ -20,8 +20,8 @@ enum Step {
     Noise(Vec<u8>),
     Ask(bool),
     Pass(u64),
-    Pause,
-    GoOn,
+    Hold,
+    NetworkChange,
     Stop,
 }
 
@@ -47,8 +47,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => prop::collection::vec(any::<u8>(), 0..40).prop_map(Step::Noise),
         4 => any::<bool>().prop_map(Step::Ask),
         4 => (0..40_000_u64).prop_map(Step::Pass),
-        1 => Just(Step::Pause),
-        1 => Just(Step::GoOn),
+        1 => Just(Step::Hold),
+        1 => Just(Step::NetworkChange),
         1 => Just(Step::Stop),
     ]
 }
@@ -87,8 +87,8 @@ impl Rig {
                 *asked += 1;
             }
             Step::Pass(ms) => self.pass(Duration::from_millis(ms)),
-            Step::Pause => self.act(|machine, _| machine.pause()),
-            Step::GoOn => self.act(Machine::go_on),
+            Step::Hold => self.act(|machine, _| machine.hold_rooms(|_| false)),
+            Step::NetworkChange => self.act(Machine::handle_network_change),
             Step::Stop => self.act(Machine::handle_stop),
         }
     }
