@@ -2,7 +2,6 @@
 
 mod contacts;
 mod devices;
-pub(crate) mod error;
 mod identity;
 mod keys;
 mod rooms;
@@ -18,11 +17,8 @@ use aldis_auth::SecretKey;
 use aldis_protocol::{Fingerprint, UserId, api::TokenResponse};
 use tokio::sync::Semaphore;
 
+pub use self::contacts::Whom;
 use self::tokens::Login;
-pub use self::{
-    contacts::Whom,
-    keys::{Unverified, UserKeys, VerifiedDevice},
-};
 use crate::{
     Credentials, NotKept, Options, OwnDevice, SavedAccount, Server, SignInError,
     api::{Answer, Call},

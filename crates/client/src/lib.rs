@@ -90,6 +90,7 @@
 //!   [`resumed`](Session::resumed): nobody keeps those.
 
 mod account;
+mod account_storage;
 mod api;
 mod client;
 mod clock;
@@ -99,9 +100,6 @@ mod event_queue;
 mod events;
 mod mailbox_handler;
 mod options;
-mod own_device;
-mod persistence;
-mod pins;
 mod second_factor;
 mod server;
 mod socket;
@@ -109,28 +107,22 @@ mod statistics;
 mod streams;
 mod task;
 
-pub use account::{
-    Account, LoginProof, Unverified, UserKeys, VerifiedDevice, Whom,
-    error::{AccountError, IdentityError, PutBlobError, SignInError},
-};
+pub use account::{Account, LoginProof, Whom};
 pub use aldis_auth as auth;
 pub use aldis_client_core::{
-    BoxError, ConnectionError, DialError, Event, IncomingChat, IncomingMessage, IncomingSignal, InvalidUrl,
-    Numbered, Refusal, Reply, RequestError, Restorable, Session, SignalRefused, Since, State, TokenReason,
-    is_polite,
+    AccountError, BoxError, CallError, ConnectionError, DialError, Event, HttpRefusal, IdentityError,
+    IncomingChat, IncomingMessage, IncomingSignal, InvalidUrl, MAX_PINNED_IDENTITIES, MAX_TOTP_TRIES,
+    NotKept, Numbered, OwnDevice, Pins, PutBlobError, Refusal, Reply, RequestError, Restorable, SavedAccount,
+    Session, SignInError, SignalRefused, Since, State, TokenReason, TotpAsked, Unverified, UserKeys,
+    VerifiedDevice, is_polite,
 };
 pub use aldis_protocol as protocol;
 pub use aldis_protocol::DEFAULT_STUN_SERVERS;
-pub use api::{CallError, HttpRefusal};
 pub use client::{Client, rooms::Room};
 pub use credentials::{Credentials, SignedOut};
 pub use dial::{InvalidCertificates, InvalidProxy, Proxy};
 pub use events::Events;
 pub use options::Options;
-pub use own_device::OwnDevice;
-pub use persistence::{NotKept, SavedAccount};
-pub use pins::{MAX_PINNED_IDENTITIES, Pins};
-pub use second_factor::{MAX_TOTP_TRIES, TotpAsked};
 pub use server::{Blob, Server};
 pub use statistics::Statistics;
 pub use streams::{PresenceEvent, RoomEvent, Subscription};

@@ -19,10 +19,10 @@ pub(crate) use self::{
     sign_in::{Answered, device_path, registration},
 };
 use crate::{
-    Credentials, InvalidCertificates, InvalidUrl, Options, Pins, Proxy, SavedAccount, TotpAsked,
-    api::{Answer, Call, CallError, Caller},
+    CallError, Credentials, InvalidCertificates, InvalidUrl, Options, Pins, Proxy, SavedAccount, TotpAsked,
+    account_storage::AccountStorage,
+    api::{Answer, Call, Caller},
     dial::{Proxies, Route, Tls, Transport},
-    persistence::AccountStorage,
     second_factor::TotpPrompt,
 };
 

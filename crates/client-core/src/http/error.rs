@@ -2,16 +2,15 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use aldis_client_core::is_temporary;
 use aldis_protocol::{ErrorCode, PendingRotation, api::ChainHead};
 
-use crate::DialError;
+use crate::{DialError, is_temporary};
 
 /// Why a call over HTTP came to nothing. Nothing is tried again by itself.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
-    /// There was no connection to be had; nothing was sent.
+    /// There is no connection; nothing was sent.
     #[error(transparent)]
     Dial(Arc<DialError>),
     /// No answer came within the call timeout. The call may still be carried out.

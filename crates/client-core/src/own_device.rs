@@ -4,8 +4,8 @@ use std::{fmt, sync::Arc};
 
 use aldis_auth::SecretKey;
 use aldis_protocol::{DeviceId, binary};
+use rand::CryptoRng;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
-use uuid::Uuid;
 use zeroize::{Zeroize, Zeroizing};
 
 /// A device's id together with the device's own key, which proves it without a password, a TOTP code or the identity's
@@ -19,9 +19,13 @@ pub struct OwnDevice {
 }
 
 impl OwnDevice {
-    /// Makes a device that no server knows yet. Its id is random.
-    pub(crate) fn generate() -> Self {
-        Self::new(DeviceId::from_uuid(Uuid::new_v4()), SecretKey::generate(&mut rand::rng()))
+    /// Makes a device that no server knows yet, with a random id and key.
+    #[must_use]
+    pub fn generate(rng: &mut impl CryptoRng) -> Self {
+        let mut id = [0; 16];
+        rng.fill_bytes(&mut id);
+        let id = DeviceId::from_uuid(uuid::Builder::from_random_bytes(id).into_uuid());
+        Self::new(id, SecretKey::generate(rng))
     }
 
     /// Takes a device that was kept.

@@ -38,9 +38,11 @@ struct Seen {
 
 /// Why a chain is not taken for what it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NotPinned {
+pub enum NotPinned {
+    /// The server shows another chain than it did before.
     #[error(transparent)]
     Forked(#[from] ChainForked),
+    /// As many identities are remembered as may be.
     #[error("{MAX_PINNED_IDENTITIES} identities are remembered already; none is forgotten to make room")]
     Full,
 }
@@ -71,7 +73,10 @@ impl Pins {
     }
 
     /// Holds a chain that verified against what was seen of it before, and remembers it.
-    pub(crate) fn see(&mut self, chain: &Chain, now_ms: u64) -> Result<(), NotPinned> {
+    ///
+    /// # Errors
+    /// [`NotPinned`].
+    pub fn see(&mut self, chain: &Chain, now_ms: u64) -> Result<(), NotPinned> {
         let full = self.0.len() >= MAX_PINNED_IDENTITIES;
         match self.0.get_mut(&chain.fingerprint()) {
             Some(pinned) => {

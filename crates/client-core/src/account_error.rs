@@ -1,5 +1,7 @@
 //! What can go wrong with an account: an enum for each family of calls.
 
+use std::{error::Error, sync::Arc};
+
 use aldis_auth::{ChainError, ChainForked, ChallengeRefused};
 use aldis_protocol::{ErrorCode, PendingRotation};
 
@@ -15,6 +17,9 @@ pub enum SignInError {
     /// The server's challenge is not one to sign.
     #[error(transparent)]
     Challenge(#[from] ChallengeRefused),
+    /// The key did not sign.
+    #[error("no signature: {0}")]
+    Signature(#[source] Arc<dyn Error + Send + Sync>),
     /// The application did not keep the account. Nothing is left of a first sign-in.
     #[error(transparent)]
     NotKept(#[from] NotKept),
@@ -45,6 +50,9 @@ pub enum AccountError {
     /// The account has no device of its own.
     #[error("the account has no device of its own")]
     NoDevice,
+    /// For a new token the device's key had to sign, and did not.
+    #[error("no signature: {0}")]
+    Signature(#[source] Arc<dyn Error + Send + Sync>),
 }
 
 /// Why an identity is not what it should be, or was not changed.
@@ -103,9 +111,7 @@ impl SignInError {
         if let Self::Call(error) = self { error.code() } else { None }
     }
 
-    /// Where the key was replaced and that can still be taken back: by what. [`Server::cancel_pending`] takes it.
-    ///
-    /// [`Server::cancel_pending`]: crate::Server::cancel_pending
+    /// Where the key was replaced and that can still be taken back: by what.
     #[must_use]
     pub fn pending_rotation(&self) -> Option<PendingRotation> {
         if let Self::Call(error) = self { error.refusal()?.rotation } else { None }
@@ -116,7 +122,7 @@ impl SignInError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Call(error) => error.is_retryable(),
-            Self::NotKept(_) => true,
+            Self::NotKept(_) | Self::Signature(_) => true,
             Self::Challenge(_) | Self::OtherUser | Self::NoDevice => false,
         }
     }
@@ -127,7 +133,7 @@ impl SignInError {
         match self {
             Self::Call(error) => error.needs_credentials(),
             Self::OtherUser | Self::NoDevice => true,
-            Self::NotKept(_) | Self::Challenge(_) => false,
+            Self::NotKept(_) | Self::Challenge(_) | Self::Signature(_) => false,
         }
     }
 }
@@ -144,18 +150,18 @@ impl AccountError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Call(error) => error.is_retryable(),
-            Self::NotKept(_) => true,
+            Self::NotKept(_) | Self::Signature(_) => true,
             Self::SignedOut | Self::Challenge(_) | Self::NoDevice => false,
         }
     }
 
-    /// Whether it takes [`Account::sign_in_again`](crate::Account::sign_in_again), or another account.
+    /// Whether it takes signing in again, or another account.
     #[must_use]
     pub fn needs_credentials(&self) -> bool {
         match self {
             Self::Call(error) => error.needs_credentials(),
             Self::SignedOut => true,
-            Self::NotKept(_) | Self::Challenge(_) | Self::NoDevice => false,
+            Self::NotKept(_) | Self::Challenge(_) | Self::NoDevice | Self::Signature(_) => false,
         }
     }
 }
@@ -166,6 +172,7 @@ impl From<SignInError> for AccountError {
             SignInError::Call(error) => Self::Call(error),
             SignInError::Challenge(refused) => Self::Challenge(refused),
             SignInError::NotKept(error) => Self::NotKept(error),
+            SignInError::Signature(error) => Self::Signature(error),
             SignInError::OtherUser => Self::SignedOut,
             SignInError::NoDevice => Self::NoDevice,
         }

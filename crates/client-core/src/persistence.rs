@@ -1,14 +1,13 @@
 //! What an application keeps of an account between two runs.
 
-use std::{error::Error, fmt, future::Future, sync::Arc};
+use std::{error::Error, sync::Arc};
 
 use aldis_protocol::{Fingerprint, Secret, UserId};
-use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use crate::OwnDevice;
+use crate::{BoxError, OwnDevice};
 
-/// All that it takes to go on with an account later: [`Server::restore`](crate::Server::restore) takes it.
+/// All that it takes to go on with an account later.
 ///
 /// It is written (`serde`) with its secrets in the clear, so it goes where only its owner can read. It prints without
 /// them.
@@ -33,33 +32,11 @@ pub struct SavedAccount {
 #[error("the account could not be kept: {0}")]
 pub struct NotKept(#[source] Arc<dyn Error + Send + Sync>);
 
-/// Where the application keeps its account; see [`Server::keep`](crate::Server::keep).
-#[derive(Clone)]
-pub(crate) struct AccountStorage(
-    Arc<dyn Fn(SavedAccount) -> BoxFuture<'static, Result<(), NotKept>> + Send + Sync>,
-);
-
-impl AccountStorage {
-    pub(crate) fn new<F, T, E>(keep: F) -> Self
-    where
-        F: Fn(SavedAccount) -> T + Send + Sync + 'static,
-        T: Future<Output = Result<(), E>> + Send + 'static,
-        E: Into<Box<dyn Error + Send + Sync>>,
-    {
-        Self(Arc::new(move |saved| {
-            let kept = keep(saved);
-            Box::pin(async move { kept.await.map_err(|error| NotKept(error.into().into())) })
-        }))
-    }
-
-    pub(crate) async fn keep(&self, saved: SavedAccount) -> Result<(), NotKept> {
-        (self.0)(saved).await
-    }
-}
-
-impl fmt::Debug for AccountStorage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AccountStorage")
+impl NotKept {
+    /// The storage's error.
+    #[must_use]
+    pub fn new(error: BoxError) -> Self {
+        Self(error.into())
     }
 }
 
@@ -93,12 +70,5 @@ mod tests {
     fn secrets_print_as_nothing() {
         let printed = format!("{:?}", saved());
         assert!(printed.contains("device: Some(OwnDevice(desk)), refresh_token: Some(Secret)"), "{printed}");
-    }
-
-    #[tokio::test]
-    async fn a_storage_that_fails_is_named() {
-        let keeper = AccountStorage::new(|_| async { Err::<(), _>("the disk is full") });
-        let error = keeper.keep(saved()).await.unwrap_err();
-        assert_eq!(error.to_string(), "the account could not be kept: the disk is full");
     }
 }

@@ -1,30 +1,43 @@
-//! One call, and what it was answered.
+//! One call of the API.
 
-use aldis_client_core::Endpoint;
 use aldis_protocol::Secret;
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Request,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, HOST, IF_MATCH, USER_AGENT},
+    HeaderMap, HeaderValue, Method,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, IF_MATCH},
 };
-use http_body_util::Full;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 
 use super::CallError;
+use crate::Endpoint;
 
 /// Any answer but a list or a blob fits many times over.
 const ANSWER_BYTES: usize = 64 * 1024;
 
 /// A call, ready to be sent as often as it takes.
 #[derive(Debug, Clone)]
-pub(crate) struct Call {
+pub struct Call {
     method: Method,
     path: String,
     body: Option<Body>,
     bearer: Option<Secret<'static>>,
     if_match: Option<String>,
-    /// The largest answer that is read.
-    pub(super) answer_bytes: usize,
+    answer_bytes: usize,
+}
+
+/// A request that a shell sends, to the server of the [`Endpoint`].
+#[derive(Debug, Clone)]
+pub struct HttpRequest {
+    /// The method.
+    pub method: Method,
+    /// The path, below that of the server's URL.
+    pub path: String,
+    /// All headers but `Host`, `Content-Length` and `User-Agent`. The authorization is marked as sensitive.
+    pub headers: HeaderMap,
+    /// The body; empty where there is none.
+    pub body: Bytes,
+    /// The largest body of an answer that the shell has to read. A larger one is [`CallError::AnswerTooLarge`].
+    pub answer_limit: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -33,27 +46,24 @@ struct Body {
     bytes: Bytes,
 }
 
-/// What a call that succeeded was answered.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
-}
-
 impl Call {
-    pub(crate) fn get(path: impl Into<String>) -> Self {
+    /// A `GET` of this path.
+    pub fn get(path: impl Into<String>) -> Self {
         Self::new(Method::GET, path)
     }
 
-    pub(crate) fn post(path: impl Into<String>) -> Self {
+    /// A `POST` to this path.
+    pub fn post(path: impl Into<String>) -> Self {
         Self::new(Method::POST, path)
     }
 
-    pub(crate) fn put(path: impl Into<String>) -> Self {
+    /// A `PUT` to this path.
+    pub fn put(path: impl Into<String>) -> Self {
         Self::new(Method::PUT, path)
     }
 
-    pub(crate) fn delete(path: impl Into<String>) -> Self {
+    /// A `DELETE` of this path.
+    pub fn delete(path: impl Into<String>) -> Self {
         Self::new(Method::DELETE, path)
     }
 
@@ -63,68 +73,67 @@ impl Call {
     }
 
     /// Sends a body of the API.
-    pub(crate) fn json(self, body: &impl Serialize) -> Result<Self, CallError> {
+    ///
+    /// # Errors
+    /// [`CallError::Unwritable`].
+    pub fn json(self, body: &impl Serialize) -> Result<Self, CallError> {
         let bytes = serde_json::to_vec(body).map_err(|error| CallError::Unwritable(error.to_string()))?;
         Ok(Self { body: Some(Body { kind: "application/json", bytes: bytes.into() }), ..self })
     }
 
     /// Sends bytes that nobody looks into.
-    pub(crate) fn bytes(self, bytes: Bytes) -> Self {
+    #[must_use]
+    pub fn bytes(self, bytes: Bytes) -> Self {
         Self { body: Some(Body { kind: "application/octet-stream", bytes }), ..self }
     }
 
-    pub(crate) fn bearer(self, token: Secret<'static>) -> Self {
+    /// Makes the call as the user of this access token.
+    #[must_use]
+    pub fn bearer(self, token: Secret<'static>) -> Self {
         Self { bearer: Some(token), ..self }
     }
 
-    pub(crate) fn if_match(self, tag: impl Into<String>) -> Self {
+    /// Changes only what still has this `ETag`.
+    #[must_use]
+    pub fn if_match(self, tag: impl Into<String>) -> Self {
         Self { if_match: Some(tag.into()), ..self }
     }
 
-    /// Reads an answer of up to so many bytes.
-    pub(crate) fn answer_up_to(self, bytes: usize) -> Self {
+    /// Takes an answer of up to so many bytes; 64 KiB by default.
+    #[must_use]
+    pub fn answer_up_to(self, bytes: usize) -> Self {
         Self { answer_bytes: bytes, ..self }
     }
 
-    pub(super) fn to_request(&self, endpoint: &Endpoint) -> Result<Request<Full<Bytes>>, CallError> {
-        let mut request = Request::builder()
-            .method(self.method.clone())
-            .uri(endpoint.path(&self.path))
-            .header(HOST, &endpoint.audience)
-            .header(USER_AGENT, concat!("aldis-client/", env!("CARGO_PKG_VERSION")))
-            .header(ACCEPT, "application/json, application/octet-stream");
+    /// The request that a shell sends for the call.
+    ///
+    /// # Errors
+    /// [`CallError::Unwritable`].
+    pub fn to_request(&self, endpoint: &Endpoint) -> Result<HttpRequest, CallError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json, application/octet-stream"));
         if let Some(body) = &self.body {
-            request = request.header(CONTENT_TYPE, body.kind);
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(body.kind));
         }
         if let Some(tag) = &self.if_match {
-            request = request.header(IF_MATCH, tag);
+            headers.insert(IF_MATCH, HeaderValue::try_from(tag).map_err(unwritable)?);
         }
         if let Some(token) = &self.bearer {
-            request = request.header(AUTHORIZATION, authorization(token)?);
+            headers.insert(AUTHORIZATION, authorization(token)?);
         }
-        let bytes = self.body.as_ref().map(|body| body.bytes.clone()).unwrap_or_default();
-        request.body(Full::new(bytes)).map_err(unwritable)
-    }
-}
-
-impl Answer {
-    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, CallError> {
-        serde_json::from_slice(&self.body).map_err(|error| CallError::NotUnderstood(error.to_string()))
-    }
-
-    /// The answer's `ETag`.
-    pub(crate) fn tag(&self) -> Result<String, CallError> {
-        let tag = self.headers.get(ETAG).and_then(|tag| tag.to_str().ok());
-        tag.map(str::to_owned).ok_or_else(|| CallError::NotUnderstood("there is no ETag".to_owned()))
-    }
-
-    pub(crate) fn into_body(self) -> Bytes {
-        self.body
+        Ok(HttpRequest {
+            method: self.method.clone(),
+            path: endpoint.path(&self.path),
+            headers,
+            body: self.body.as_ref().map(|body| body.bytes.clone()).unwrap_or_default(),
+            answer_limit: self.answer_bytes,
+        })
     }
 }
 
 /// Text as one segment of a path.
-pub(crate) fn segment(text: &str) -> String {
+#[must_use]
+pub fn segment(text: &str) -> String {
     let mut segment = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
@@ -145,7 +154,7 @@ fn authorization(token: &Secret<'_>) -> Result<HeaderValue, CallError> {
     Ok(value)
 }
 
-fn unwritable(error: http::Error) -> CallError {
+fn unwritable(error: http::header::InvalidHeaderValue) -> CallError {
     CallError::Unwritable(error.to_string())
 }
 
@@ -170,9 +179,9 @@ mod tests {
         let endpoint = Endpoint::parse("https://Relay.test:8443/aldis/").unwrap();
         let call = Call::put("/api/x").bytes(Bytes::from_static(b"x")).if_match("\"1\"");
         let request = call.bearer("secret".into()).to_request(&endpoint).unwrap();
-        assert_eq!((request.method(), request.uri().to_string()), (&Method::PUT, "/aldis/api/x".to_owned()));
-        let header = |name| request.headers()[name].to_str().unwrap();
-        assert_eq!((header(HOST), header(IF_MATCH)), ("relay.test:8443", "\"1\""));
+        assert_eq!((&request.method, request.path.as_str()), (&Method::PUT, "/aldis/api/x"));
+        let header = |name| request.headers[name].to_str().unwrap();
+        assert_eq!(header(IF_MATCH), "\"1\"");
         assert_eq!(header(CONTENT_TYPE), "application/octet-stream");
         assert_eq!(header(AUTHORIZATION), "Bearer secret");
         assert!(!format!("{request:?}").contains("secret"));
