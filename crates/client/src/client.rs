@@ -32,12 +32,12 @@ use crate::{
     task::{Command, ReplyTo, Task, Watches, Work},
 };
 
-/// Commands that may wait for the task; more wait in their callers. Whoever has a slot finds room here, beside a few calls
-/// that end: so requests are sent in the order in which they were asked, also where their callers do not wait.
+/// Commands that may wait for the task. Each request has a slot first, so it always finds room here, beside a few ends of
+/// calls: requests are sent in the order in which they were made.
 const COMMANDS: usize = MAX_UNANSWERED_REQUESTS + 16;
 
-/// A handle to a connection that keeps itself up. Clones are cheap and mean the same connection; all of it can be used
-/// from any thread, inside a runtime or not.
+/// A handle to a connection that keeps itself up. Clones are cheap and share the connection. Any thread may use it, inside
+/// a runtime or not.
 ///
 /// Dropping the last handle stops the client in the background; [`stop`](Self::stop) waits for the end.
 #[derive(Clone)]
@@ -59,8 +59,7 @@ struct Shared {
 }
 
 impl Client {
-    /// Connects, in the background and until it is stopped. Failed attempts are told as
-    /// [`Event::Closed`](crate::Event::Closed).
+    /// Connects in the background, until it is stopped. [`Event::Closed`](crate::Event::Closed) reports failed attempts.
     ///
     /// # Panics
     /// Outside a tokio runtime; [`start_on`](Self::start_on) takes one.
@@ -132,19 +131,19 @@ impl Client {
         (Self(Arc::new(shared)), Events(events))
     }
 
-    /// Where the client stands.
+    /// The present state.
     #[must_use]
     pub fn state(&self) -> State {
         *self.0.state.borrow()
     }
 
-    /// The state as it changes. Only the latest is kept; [`Events`] has every step.
+    /// Follows the state. Only the latest value is kept.
     #[must_use]
     pub fn watch_state(&self) -> watch::Receiver<State> {
         self.0.state.clone()
     }
 
-    /// The session, or the last one where there is none at the moment.
+    /// The session, or the last one if there is none at the moment.
     #[must_use]
     pub fn session(&self) -> Option<Session> {
         self.0.session.borrow().clone()
@@ -153,7 +152,7 @@ impl Client {
     /// Waits until the client is connected.
     ///
     /// # Errors
-    /// [`RequestError::Stopped`] where it has stopped instead.
+    /// [`RequestError::Stopped`] if it stops instead.
     pub async fn connected(&self) -> Result<Session, RequestError> {
         let mut state = self.0.state.clone();
         let settled = |state: &State| matches!(state, State::Connected | State::Disconnected);
@@ -163,16 +162,28 @@ impl Client {
         }
     }
 
-    /// Sends a request and waits for its reply, for at most the request timeout. With 128 requests unanswered it waits
-    /// for its turn first. Dropping the future does not take the request back.
+    /// Sends a request and waits for its reply, for at most the request timeout. With 128 requests unanswered it first
+    /// waits for a slot. Dropping the future does not cancel the request.
     ///
-    /// While there is no connection but the session may still be resumed, the request waits for that, and so do those
-    /// that a break left unanswered: 128 in all, then [`RequestError::QueueFull`]. A resume sends them, or sends them
-    /// again, under their ids; the server carries out each once. Where the session turns out to be lost they fail with
-    /// [`RequestError::ConnectionLost`], and where there is none, with [`RequestError::NotConnected`]. What the server
-    /// keeps by its id, or may carry out twice, does neither: `message`, `delivered`, `read`, `chat_message`, `join`,
-    /// `history` and the three of presence are sent (again) on the next connection, whatever session that is. A `leave`
-    /// is done with where the session is lost.
+    /// While the connection is down and the session may still be resumed, requests wait for that, new and unanswered
+    /// ones: 128 in all, then [`RequestError::QueueFull`]. After the resume they are sent, or sent again, under their
+    /// ids, and the server carries out each once. If the session is lost they fail with
+    /// [`RequestError::ConnectionLost`]; without a session new ones fail with [`RequestError::NotConnected`].
+    ///
+    /// Durable requests never fail for that: `message`, `delivered`, `read`, `chat_message`, `join`, `history` and the
+    /// three of presence are sent (again) on the next connection, whatever session that is. A `leave` is done when its
+    /// session is lost.
+    ///
+    /// ```no_run
+    /// use aldis_client::{Client, Reply, protocol::ClientMessage};
+    ///
+    /// # async fn example(client: &Client) -> Result<(), aldis_client::RequestError> {
+    /// if let Reply::IceServers(servers) = client.request(ClientMessage::IceServers).await? {
+    ///     println!("{} servers", servers.ice_servers.len());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`RequestError`].
@@ -180,7 +191,7 @@ impl Client {
         self.request_with_id(RequestId::from_uuid(Uuid::now_v7()), message).await
     }
 
-    /// The same under an id of the application's own: what is sent again under its id is not carried out twice.
+    /// As [`request`](Self::request), under an id of the application's own: the server carries out each id once.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -214,7 +225,17 @@ impl Client {
         self.acked(ClientMessage::Signal(Signal { kind, target, payload, signature: None })).await
     }
 
-    /// Begins a call, or a new round of one. From now on, answers and candidates of the target are let through.
+    /// Begins a call, or negotiates it anew. From now on the client lets answers and candidates of the target through.
+    ///
+    /// ```no_run
+    /// use aldis_client::{Client, protocol::{DeviceId, Payload, Target}};
+    ///
+    /// # async fn example(client: &Client, phone: DeviceId) -> Result<(), Box<dyn std::error::Error>> {
+    /// let offer = Payload::from_json(r#"{"type":"offer","sdp":"…"}"#)?;
+    /// client.offer(Target::Device(phone), offer).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`signal`](Self::signal).
@@ -230,7 +251,7 @@ impl Client {
         self.signal(SignalKind::Answer, target, payload).await
     }
 
-    /// Names a network address to try.
+    /// Sends an ICE candidate.
     ///
     /// # Errors
     /// As [`signal`](Self::signal).
@@ -268,7 +289,7 @@ impl Client {
         own.into_iter().chain(servers).collect()
     }
 
-    /// Asks whether the server is still there, and how long that takes. The client does so itself every 20 s.
+    /// Measures how long the server takes to answer a request. The client checks the connection by itself every 20 s.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -306,10 +327,11 @@ impl Client {
         self.0.counters.read()
     }
 
-    /// Says `offline`, closes the connection and waits for the end, for at most about 4 s. May be called more than
-    /// once. Requests that are still unanswered end with [`RequestError::Stopped`].
+    /// Goes offline, closes the connection and waits for the end, for at most about 4 s. May be called more than once.
+    /// Unanswered requests end with [`RequestError::Stopped`].
     ///
-    /// Without a connection nothing can be said: others see the client as online until its resume window has passed.
+    /// Without a connection the server learns nothing of it: others see the client as online until its resume window has
+    /// passed.
     pub async fn stop(&self) {
         self.0.stop.cancel();
         self.0.finished.cancelled().await;
@@ -320,7 +342,7 @@ impl Client {
         if let Reply::Ack(ack) = reply { Ok(ack) } else { Err(RequestError::UnexpectedReply) }
     }
 
-    /// A place among the unanswered requests. Without a connection nobody knows when one will be free.
+    /// A slot among the unanswered requests. Does not wait for one while the connection is down.
     async fn slot(&self) -> Result<OwnedSemaphorePermit, RequestError> {
         let slots = &self.0.slots;
         match slots.clone().try_acquire_owned() {

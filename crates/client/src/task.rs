@@ -32,14 +32,14 @@ pub(crate) enum Command {
     EndCall(Target),
 }
 
-/// Whoever waits for a reply, with the slot that he takes up until then.
+/// The waiting caller, and its slot among the unanswered requests.
 #[derive(Debug)]
 pub(crate) struct ReplyTo {
     pub(crate) sender: oneshot::Sender<Result<Reply, RequestError>>,
     pub(crate) _slot: OwnedSemaphorePermit,
 }
 
-/// What the task tells its handles.
+/// What the task publishes to its handles.
 pub(crate) struct Watches {
     pub(crate) state: watch::Sender<State>,
     pub(crate) session: watch::Sender<Option<Session>>,
@@ -75,12 +75,12 @@ pub(crate) struct Work {
     storing: Option<BoxFuture<'static, Result<(), BoxError>>>,
     /// When the last ping was sent that is not answered yet.
     pinged_at: Option<Instant>,
-    /// How many frames were read behind a deadline that has come.
+    /// Frames that were read since a deadline became due.
     late_reads: u32,
     stopping: bool,
 }
 
-/// Frames that are read behind a deadline before it decides.
+/// Frames that are read before a due deadline counts.
 const LATE_READS: u32 = 64;
 
 type Signature = Result<[u8; 64], BoxError>;
@@ -136,8 +136,8 @@ impl Task {
         if matches!(input, Input::Timeout) { self.late_input().await } else { input }
     }
 
-    /// A deadline has come. What has arrived by then is read before it decides: where the process was paused, the
-    /// server's answer waits in the socket. A server that goes on sending puts off no deadline.
+    /// A deadline is due. First reads what has already arrived: after a pause of the process, the server's answer may wait
+    /// in the socket. The number of reads is bounded, so that a server that keeps sending cannot put off a deadline.
     async fn late_input(&mut self) -> Input {
         if self.work.late_reads < LATE_READS {
             self.work.late_reads += 1;
@@ -256,7 +256,7 @@ impl Task {
                     self.work.storing = self.handler.as_ref().map(|handler| handler.store(message));
                 }
                 Output::Cursor(cursor) => drop(self.watches.cursor.send_replace(Some(cursor))),
-                // Whoever lost interest in the reply has dropped the receiver.
+                // A caller that no longer waits has dropped the receiver.
                 Output::Settle(reply_to, outcome) => drop(reply_to.sender.send(outcome)),
             }
         }
@@ -314,14 +314,14 @@ impl Task {
 }
 
 impl Drop for Task {
-    /// Also where a token provider panicked.
+    /// Runs also when a token provider panics.
     fn drop(&mut self) {
         self.streams.close();
         self.watches.state.send_replace(State::Disconnected);
     }
 }
 
-/// Does not end where there is nothing under way.
+/// The outcome of a future; never ready without one.
 async fn done<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
     match future {
         Some(future) => future.await,
