@@ -155,6 +155,13 @@ impl AccountError {
         }
     }
 
+    /// Whether the server, or this program, has ended the sign-in.
+    #[must_use]
+    pub fn ends_sign_in(&self) -> bool {
+        let revoked = matches!(self.code(), Some(ErrorCode::Revoked | ErrorCode::RefreshReused));
+        revoked || matches!(self, Self::SignedOut)
+    }
+
     /// Whether it takes signing in again, or another account.
     #[must_use]
     pub fn needs_credentials(&self) -> bool {

@@ -28,6 +28,7 @@ mod reorder_buffer;
 mod request;
 mod sign_in;
 mod time;
+mod tokens;
 
 pub use account_error::{AccountError, IdentityError, PutBlobError, SignInError};
 pub use aldis_auth as auth;
@@ -53,3 +54,4 @@ pub use sign_in::{
     TotpAsked,
 };
 pub use time::{Instant, Now};
+pub use tokens::{AccessToken, AwaitingRefresh, Renewal, RenewalOf, TokenDecision, Tokens};

@@ -77,6 +77,12 @@ impl CallError {
         }
     }
 
+    /// Whether the server refused the token of the call, so that another token may do.
+    #[must_use]
+    pub fn refuses_token(&self) -> bool {
+        matches!(self.code(), Some(ErrorCode::ExpiredToken | ErrorCode::InvalidToken))
+    }
+
     /// Whether it takes signing in again, or with something else.
     #[must_use]
     pub fn needs_credentials(&self) -> bool {

@@ -98,7 +98,7 @@ impl Server {
     }
 
     /// Carries out a sign-in to its end, with the key if it is one by key.
-    async fn carry_out(
+    pub(crate) async fn carry_out(
         &self,
         begin: SignInStep,
         key: Option<&SecretKey>,
