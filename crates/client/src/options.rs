@@ -61,7 +61,7 @@ impl Options {
             codec: Codec::Json,
             request_timeout: Duration::from_secs(30),
             longest_wait: LAST_CEILING,
-            event_capacity: 256,
+            event_capacity: 1_024,
             stream_capacity: 256,
             keeper: None,
         }
@@ -95,14 +95,15 @@ impl Options {
         Self { longest_wait: ceiling.max(FIRST_CEILING), ..self }
     }
 
-    /// How many events may wait for the application in [`Events`](crate::Events); 256 by default, at least 1. More cost
-    /// memory (up to 80 KiB each) and let the application be slow for longer before events are dropped.
+    /// How many events may wait for the application in [`Events`](crate::Events); 1,024 by default, which is what a server
+    /// sends again after a break at most; at least 1. More cost memory while they wait (up to 80 KiB each) and let the
+    /// application be slow for longer before events are dropped.
     #[must_use]
     pub fn event_capacity(self, events: usize) -> Self {
         Self { event_capacity: bounded(events), ..self }
     }
 
-    /// The same for each stream of a room ([`Room::messages`](crate::Room::messages)) or of presence
+    /// The same, 256 by default, for each stream of a room ([`Room::messages`](crate::Room::messages)) or of presence
     /// ([`Client::presence`](crate::Client::presence)).
     #[must_use]
     pub fn stream_capacity(self, events: usize) -> Self {
