@@ -5,7 +5,9 @@
 //! audience, transport, key, device and expiry, so an answer is useless for anything else.
 
 mod answer;
+#[cfg(feature = "server")]
 mod http;
+#[cfg(feature = "server")]
 mod socket;
 
 use std::net::Ipv6Addr;
@@ -16,9 +18,11 @@ pub use answer::{
     ChallengeRefused, MAX_CHALLENGE_LIFETIME_MS, ReceivedChallenge, VerifiedChallenge, create_auth_response,
     verify_challenge,
 };
+#[cfg(feature = "server")]
 pub use http::{
     ChallengeBinding, HTTP_CHALLENGE_LIFETIME_MS, HttpChallenges, IssuedChallenge, OpenedChallenge,
 };
+#[cfg(feature = "server")]
 pub use socket::{SOCKET_CHALLENGE_LIFETIME_MS, SocketChallenge};
 
 /// A client's answer to a challenge, not verified yet.

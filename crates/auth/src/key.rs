@@ -74,6 +74,35 @@ impl fmt::Debug for PublicKey {
 /// choose the bytes could have a rotation signed as something harmless.
 pub struct SecretKey(SigningKey);
 
+/// A statement that a key is asked to sign.
+///
+/// It is for keys that this program does not hold, such as those of WebCrypto or of a hardware token: they sign
+/// [`bytes`](Self::bytes) elsewhere, and later. Only statements of the protocol make one, so that no caller can have
+/// other bytes signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SigningRequest {
+    key: PublicKey,
+    bytes: Vec<u8>,
+}
+
+impl SigningRequest {
+    pub(crate) const fn new(key: PublicKey, bytes: Vec<u8>) -> Self {
+        Self { key, bytes }
+    }
+
+    /// The key that has to sign.
+    #[must_use]
+    pub const fn key(&self) -> &PublicKey {
+        &self.key
+    }
+
+    /// The bytes to sign with Ed25519.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 impl SecretKey {
     /// Generates a key.
     #[must_use]
@@ -140,6 +169,12 @@ impl SecretKey {
     #[must_use]
     pub fn sign_signal(&self, statement: &SignalStatement<'_>) -> [u8; 64] {
         self.sign(&statement.bytes())
+    }
+
+    /// Signs what a [`SigningRequest`] asks for.
+    #[must_use]
+    pub fn sign_request(&self, request: &SigningRequest) -> [u8; 64] {
+        self.sign(request.bytes())
     }
 
     fn sign(&self, message: &[u8]) -> [u8; 64] {

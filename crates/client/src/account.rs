@@ -2,7 +2,6 @@
 
 mod contacts;
 mod devices;
-pub(crate) mod error;
 mod identity;
 mod keys;
 mod rooms;
@@ -15,17 +14,16 @@ use std::{
 };
 
 use aldis_auth::SecretKey;
+use aldis_client_core::{Instant, Tokens};
 use aldis_protocol::{Fingerprint, UserId, api::TokenResponse};
 use tokio::sync::Semaphore;
 
+pub use self::contacts::Whom;
 use self::tokens::Login;
-pub use self::{
-    contacts::Whom,
-    keys::{Unverified, UserKeys, VerifiedDevice},
-};
 use crate::{
     Credentials, NotKept, Options, OwnDevice, SavedAccount, Server, SignInError,
     api::{Answer, Call},
+    clock::Clock,
 };
 
 /// An account that is signed in, over HTTP: its tokens renew themselves, and every call of the API that needs a
@@ -61,6 +59,7 @@ pub struct Account(Arc<Shared>);
 
 struct Shared {
     server: Server,
+    clock: Clock,
     user_id: UserId,
     /// Held for moments, never while anything is waited for.
     state: Mutex<State>,
@@ -95,16 +94,24 @@ pub enum LoginProof<'a> {
 impl Account {
     pub(crate) fn signed_in(server: Server, tokens: TokenResponse, device: Option<OwnDevice>) -> Self {
         let (user_id, fingerprint) = (tokens.user_id, tokens.fingerprint);
-        Self::new(server, user_id, State { fingerprint, device, login: Login::begun(tokens) })
+        let clock = Clock::start();
+        let login = Login::new(Tokens::issued(tokens, clock.now().instant));
+        Self::new(server, clock, user_id, State { fingerprint, device, login })
     }
 
     pub(crate) fn restored(server: Server, saved: SavedAccount) -> Self {
         let SavedAccount { user_id, fingerprint, device, refresh_token } = saved;
-        Self::new(server, user_id, State { fingerprint, device, login: Login::kept(refresh_token) })
+        let login = Login::new(Tokens::saved(refresh_token));
+        Self::new(server, Clock::start(), user_id, State { fingerprint, device, login })
     }
 
-    fn new(server: Server, user_id: UserId, state: State) -> Self {
-        Self(Arc::new(Shared { server, user_id, state: Mutex::new(state), keeping: Semaphore::new(1) }))
+    fn new(server: Server, clock: Clock, user_id: UserId, state: State) -> Self {
+        let keeping = Semaphore::new(1);
+        Self(Arc::new(Shared { server, clock, user_id, state: Mutex::new(state), keeping }))
+    }
+
+    fn now(&self) -> Instant {
+        self.0.clock.now().instant
     }
 
     /// Whose account it is.
@@ -139,7 +146,7 @@ impl Account {
             user_id,
             fingerprint: state.fingerprint,
             device: state.device.clone(),
-            refresh_token: state.login.refresh_token().cloned(),
+            refresh_token: state.login.tokens.refresh_token().cloned(),
         })
     }
 
@@ -185,9 +192,10 @@ impl Account {
             server.end_sign_in(&tokens.access_token).await;
             return Err(SignInError::OtherUser);
         }
+        let now = self.now();
         let former = self.with_state(|state| {
             state.fingerprint = tokens.fingerprint.or(state.fingerprint);
-            state.login.replace(tokens)
+            state.login.tokens.replace(tokens, now)
         });
         if let Some(access_token) = former {
             server.end_sign_in(&access_token).await;
@@ -216,7 +224,7 @@ impl Account {
     async fn call(&self, call: Call) -> Result<Answer, crate::AccountError> {
         let access = self.access(None).await?;
         match self.0.server.call(&call.clone().bearer(access.token.clone())).await {
-            Err(error) if tokens::is_about_the_token(&error) => {
+            Err(error) if error.refuses_token() => {
                 let access = self.access(Some(access.number)).await?;
                 Ok(self.0.server.call(&call.bearer(access.token)).await?)
             }

@@ -1,12 +1,7 @@
-//! The HTTP API (docs/http.md) as it goes over the wire: a [`Call`] out, an [`Answer`] or a [`CallError`] back.
+//! The HTTP API over connections of this program.
 
-mod call;
 mod caller;
 mod connections;
-mod error;
 
-pub(crate) use self::{
-    call::{Answer, Call, segment},
-    caller::Caller,
-};
-pub use error::{CallError, HttpRefusal};
+pub(crate) use self::caller::Caller;
+pub(crate) use aldis_client_core::{Answer, Call, segment};

@@ -2,7 +2,7 @@
 
 mod mailbox;
 mod presence;
-mod rooms;
+pub(crate) mod rooms;
 
 use std::{
     fmt,
@@ -10,31 +10,34 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aldis_client_core::{Machine, OutgoingRequest, Settings};
 use aldis_protocol::{
-    Ack, ClientFrame, ClientMessage, Codec, DEFAULT_STUN_SERVERS, DeviceId, IceServer, MessageKind, Payload,
-    RequestId, Signal, SignalKind, Target,
-    limits::{MAX_MESSAGE_BYTES, MAX_UNANSWERED_REQUESTS},
+    Ack, ClientMessage, Codec, DEFAULT_STUN_SERVERS, DeviceId, IceServer, Payload, RequestId, Signal,
+    SignalKind, Target, limits::MAX_UNANSWERED_REQUESTS,
 };
 use tokio::{
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
 use crate::{
-    Events, Options, Reply, RequestError, Session, State, is_polite,
-    machine::{Machine, Settings},
-    purpose::Purpose,
+    Events, Options, Reply, RequestError, Session, State, Statistics,
+    clock::Clock,
+    event_queue::EventQueue,
+    is_polite,
+    statistics::Counters,
+    streams::Streams,
     task::{Command, ReplyTo, Task, Watches, Work},
 };
 
-/// Commands that may wait for the task; more wait in their callers. Whoever has a slot finds room here, beside a few calls
-/// that end: so requests are sent in the order in which they were asked, also where their callers do not wait.
+/// Commands that may wait for the task. Each request has a slot first, so it always finds room here, beside a few ends of
+/// calls: requests are sent in the order in which they were made.
 const COMMANDS: usize = MAX_UNANSWERED_REQUESTS + 16;
 
-/// A handle to a connection that keeps itself up. Clones are cheap and mean the same connection; all of it can be used
-/// from any thread, inside a runtime or not.
+/// A handle to a connection that keeps itself up. Clones are cheap and share the connection. Any thread may use it, inside
+/// a runtime or not.
 ///
 /// Dropping the last handle stops the client in the background; [`stop`](Self::stop) waits for the end.
 #[derive(Clone)]
@@ -47,14 +50,16 @@ struct Shared {
     state: watch::Receiver<State>,
     session: watch::Receiver<Option<Session>>,
     mailbox_cursor: watch::Receiver<Option<u64>>,
+    streams: Arc<Streams>,
+    counters: Arc<Counters>,
+    network_change: Arc<Notify>,
     stop: CancellationToken,
     finished: CancellationToken,
     _stop_with_last_handle: DropGuard,
 }
 
 impl Client {
-    /// Connects, in the background and until it is stopped. Failed attempts are told as
-    /// [`Event::Closed`](crate::Event::Closed).
+    /// Connects in the background, until it is stopped. [`Event::Closed`](crate::Event::Closed) reports failed attempts.
     ///
     /// # Panics
     /// Outside a tokio runtime; [`start_on`](Self::start_on) takes one.
@@ -70,6 +75,9 @@ impl Client {
         let codec = options.codec_in_use();
         let (command_sender, commands) = mpsc::channel(COMMANDS);
         let (event_sender, events) = mpsc::channel(options.event_capacity);
+        let counters = Arc::new(Counters::default());
+        let streams = Arc::new(Streams::new(options.stream_capacity, Arc::clone(&counters)));
+        let network_change = Arc::new(Notify::new());
         let (state_sender, state) = watch::channel(State::Connecting);
         let (session_sender, session) = watch::channel(None);
         let cursor = options.keeper.as_ref().map(|keeper| keeper.cursor);
@@ -87,12 +95,16 @@ impl Client {
         };
         let task = Task {
             machine: Machine::new(settings),
+            clock: Clock::start(),
             dialer,
-            tokens: options.credentials.tokens,
+            proofs: options.credentials.source,
             handler: options.keeper.map(|keeper| keeper.handler),
             request_timeout: options.request_timeout,
             commands,
-            events: event_sender,
+            events: EventQueue::new(event_sender, Arc::clone(&counters)),
+            streams: Arc::clone(&streams),
+            counters: Arc::clone(&counters),
+            network_change: Arc::clone(&network_change),
             watches: Watches { state: state_sender, session: session_sender, cursor: cursor_sender },
             stop: stop.clone(),
             work: Work::default(),
@@ -109,6 +121,9 @@ impl Client {
             state,
             session,
             mailbox_cursor,
+            streams,
+            counters,
+            network_change,
             _stop_with_last_handle: stop.clone().drop_guard(),
             stop,
             finished,
@@ -116,19 +131,19 @@ impl Client {
         (Self(Arc::new(shared)), Events(events))
     }
 
-    /// Where the client stands.
+    /// The present state.
     #[must_use]
     pub fn state(&self) -> State {
         *self.0.state.borrow()
     }
 
-    /// The state as it changes. Only the latest is kept; [`Events`] has every step.
+    /// Follows the state. Only the latest value is kept.
     #[must_use]
     pub fn watch_state(&self) -> watch::Receiver<State> {
         self.0.state.clone()
     }
 
-    /// The session, or the last one where there is none at the moment.
+    /// The session, or the last one if there is none at the moment.
     #[must_use]
     pub fn session(&self) -> Option<Session> {
         self.0.session.borrow().clone()
@@ -137,7 +152,7 @@ impl Client {
     /// Waits until the client is connected.
     ///
     /// # Errors
-    /// [`RequestError::Stopped`] where it has stopped instead.
+    /// [`RequestError::Stopped`] if it stops instead.
     pub async fn connected(&self) -> Result<Session, RequestError> {
         let mut state = self.0.state.clone();
         let settled = |state: &State| matches!(state, State::Connected | State::Disconnected);
@@ -147,16 +162,28 @@ impl Client {
         }
     }
 
-    /// Sends a request and waits for its reply, for at most the request timeout. With 128 requests unanswered it waits
-    /// for its turn first. Dropping the future does not take the request back.
+    /// Sends a request and waits for its reply, for at most the request timeout. With 128 requests unanswered it first
+    /// waits for a slot. Dropping the future does not cancel the request.
     ///
-    /// While there is no connection but the session may still be resumed, the request waits for that, and so do those
-    /// that a break left unanswered: 128 in all, then [`RequestError::QueueFull`]. A resume sends them, or sends them
-    /// again, under their ids; the server carries out each once. Where the session turns out to be lost they fail with
-    /// [`RequestError::ConnectionLost`], and where there is none, with [`RequestError::NotConnected`]. What the server
-    /// keeps by its id, or may carry out twice, does neither: `message`, `delivered`, `read`, `chat_message`, `join`,
-    /// `history` and the three of presence are sent (again) on the next connection, whatever session that is. A `leave`
-    /// is done with where the session is lost.
+    /// While the connection is down and the session may still be resumed, requests wait for that, new and unanswered
+    /// ones: 128 in all, then [`RequestError::QueueFull`]. After the resume they are sent, or sent again, under their
+    /// ids, and the server carries out each once. If the session is lost they fail with
+    /// [`RequestError::ConnectionLost`]; without a session new ones fail with [`RequestError::NotConnected`].
+    ///
+    /// Durable requests never fail for that: `message`, `delivered`, `read`, `chat_message`, `join`, `history` and the
+    /// three of presence are sent (again) on the next connection, whatever session that is. A `leave` is done when its
+    /// session is lost.
+    ///
+    /// ```no_run
+    /// use aldis_client::{Client, Reply, protocol::ClientMessage};
+    ///
+    /// # async fn example(client: &Client) -> Result<(), aldis_client::RequestError> {
+    /// if let Reply::IceServers(servers) = client.request(ClientMessage::IceServers).await? {
+    ///     println!("{} servers", servers.ice_servers.len());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`RequestError`].
@@ -164,7 +191,7 @@ impl Client {
         self.request_with_id(RequestId::from_uuid(Uuid::now_v7()), message).await
     }
 
-    /// The same under an id of the application's own: what is sent again under its id is not carried out twice.
+    /// As [`request`](Self::request), under an id of the application's own: the server carries out each id once.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -173,28 +200,14 @@ impl Client {
         id: RequestId,
         message: ClientMessage<'_>,
     ) -> Result<Reply, RequestError> {
-        let purpose = Purpose::of(&message);
-        self.ask(id, message, purpose).await
+        self.ask(OutgoingRequest::new(self.0.codec, id, message)?).await
     }
 
-    async fn ask(
-        &self,
-        id: RequestId,
-        message: ClientMessage<'_>,
-        purpose: Purpose,
-    ) -> Result<Reply, RequestError> {
-        let kind = message.kind();
-        if self.is_reserved(kind) {
-            return Err(RequestError::Reserved);
-        }
-        let frame = self.0.codec.encode_client(&ClientFrame { id: Some(id.clone()), message });
-        if frame.len() > MAX_MESSAGE_BYTES {
-            return Err(RequestError::TooLarge);
-        }
+    async fn ask(&self, request: OutgoingRequest) -> Result<Reply, RequestError> {
         let slot = self.slot().await?;
         let (sender, reply) = oneshot::channel();
         let reply_to = ReplyTo { sender, _slot: slot };
-        self.command(Command::Request { id, kind, frame, purpose, reply_to }).await?;
+        self.command(Command::Request { request, reply_to }).await?;
         reply.await.unwrap_or(Err(RequestError::Stopped))
     }
 
@@ -212,7 +225,17 @@ impl Client {
         self.acked(ClientMessage::Signal(Signal { kind, target, payload, signature: None })).await
     }
 
-    /// Begins a call, or a new round of one. From now on, answers and candidates of the target are let through.
+    /// Begins a call, or negotiates it anew. From now on the client lets answers and candidates of the target through.
+    ///
+    /// ```no_run
+    /// use aldis_client::{Client, protocol::{DeviceId, Payload, Target}};
+    ///
+    /// # async fn example(client: &Client, phone: DeviceId) -> Result<(), Box<dyn std::error::Error>> {
+    /// let offer = Payload::from_json(r#"{"type":"offer","sdp":"…"}"#)?;
+    /// client.offer(Target::Device(phone), offer).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`signal`](Self::signal).
@@ -228,7 +251,7 @@ impl Client {
         self.signal(SignalKind::Answer, target, payload).await
     }
 
-    /// Names a network address to try.
+    /// Sends an ICE candidate.
     ///
     /// # Errors
     /// As [`signal`](Self::signal).
@@ -266,7 +289,7 @@ impl Client {
         own.into_iter().chain(servers).collect()
     }
 
-    /// Asks whether the server is still there, and how long that takes. The client does so itself every 20 s.
+    /// Measures how long the server takes to answer a request. The client checks the connection by itself every 20 s.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -276,10 +299,39 @@ impl Client {
         if reply == Reply::Pong { Ok(sent.elapsed()) } else { Err(RequestError::UnexpectedReply) }
     }
 
-    /// Says `offline`, closes the connection and waits for the end, for at most about 4 s. May be called more than
-    /// once. Requests that are still unanswered end with [`RequestError::Stopped`].
+    /// Says that the network has changed, as when a phone leaves its wireless network: the client drops its socket, or
+    /// its wait for the next attempt, dials at once and resumes the session. Without this it notices within 40 s that a
+    /// connection is dead.
     ///
-    /// Without a connection nothing can be said: others see the client as online until its resume window has passed.
+    /// ```no_run
+    /// # fn on_network_change(_: impl Fn()) {}
+    /// # fn example(client: aldis_client::Client) {
+    /// on_network_change(move || client.reconnect_now());
+    /// # }
+    /// ```
+    pub fn reconnect_now(&self) {
+        self.0.network_change.notify_one();
+    }
+
+    /// What the client has done since its start: connections, messages, bytes, dropped events, and the last round trip.
+    ///
+    /// ```no_run
+    /// # fn example(client: &aldis_client::Client) {
+    /// let statistics = client.statistics();
+    /// println!("{} of {} connections resumed", statistics.resumes, statistics.connects);
+    /// println!("the last ping took {:?}", statistics.round_trip);
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        self.0.counters.read()
+    }
+
+    /// Goes offline, closes the connection and waits for the end, for at most about 4 s. May be called more than once.
+    /// Unanswered requests end with [`RequestError::Stopped`].
+    ///
+    /// Without a connection the server learns nothing of it: others see the client as online until its resume window has
+    /// passed.
     pub async fn stop(&self) {
         self.0.stop.cancel();
         self.0.finished.cancelled().await;
@@ -290,7 +342,7 @@ impl Client {
         if let Reply::Ack(ack) = reply { Ok(ack) } else { Err(RequestError::UnexpectedReply) }
     }
 
-    /// A place among the unanswered requests. Without a connection nobody knows when one will be free.
+    /// A slot among the unanswered requests. Does not wait for one while the connection is down.
     async fn slot(&self) -> Result<OwnedSemaphorePermit, RequestError> {
         let slots = &self.0.slots;
         match slots.clone().try_acquire_owned() {
@@ -298,12 +350,6 @@ impl Client {
             Err(_) if self.state() != State::Connected => Err(RequestError::QueueFull),
             Err(_) => slots.clone().acquire_owned().await.map_err(|_| RequestError::Stopped),
         }
-    }
-
-    /// Whether only the client itself sends this; `sync` is the mailbox's where it keeps one.
-    fn is_reserved(&self, kind: MessageKind) -> bool {
-        matches!(kind, MessageKind::Auth | MessageKind::AuthResponse | MessageKind::Received)
-            || (kind == MessageKind::Sync && self.0.mailbox_cursor.borrow().is_some())
     }
 
     async fn command(&self, command: Command) -> Result<(), RequestError> {

@@ -26,9 +26,11 @@
 //! # }
 //! ```
 //!
-//! In the order in which they come up: [`Options`] name the server and the [`Credentials`]; [`Client::start`] begins one
-//! task and gives a [`Client`], a cheap handle that any thread may use, and the [`Events`]. A [`State`] can be watched.
-//! Requests await their [`Reply`] or a [`RequestError`].
+//! [`Options`] name the server and the [`Credentials`]. [`Client::start`] starts one task and returns a [`Client`], a
+//! cheap handle that any thread may use, and the [`Events`]. [`Client::room`] and [`Client::presence`] have streams of
+//! their own. Requests return their [`Reply`] or a [`RequestError`]. [`Client::watch_state`] follows the [`State`].
+//!
+//! The logic is in [`aldis_client_core`], which knows no runtime; this crate adds sockets, TLS, HTTP and tasks for tokio.
 //!
 //! # Accounts over HTTP
 //!
@@ -47,96 +49,82 @@
 //! # }
 //! ```
 //!
-//! A [`Server`] is the HTTP API as everybody may call it: accounts are made and signed in to, identities looked up. An
-//! [`Account`] is somebody who is signed in: its tokens renew themselves, it has a device with a key of its own, and
-//! [`Account::options`] connect as that. What has to outlive the program is a [`SavedAccount`] and the [`Pins`].
-//! Errors are an enum for each family of calls: [`CallError`], [`SignInError`], [`AccountError`], [`IdentityError`],
-//! [`PutBlobError`].
+//! A [`Server`] is the part of the HTTP API that needs no sign-in: it makes accounts, signs in and looks up identities.
+//! An [`Account`] is signed in: it renews its tokens, has a device with a key of its own, and makes [`Options`] to
+//! connect ([`Account::options`]). A program stores its [`SavedAccount`] and its [`Pins`] between runs. Each family of
+//! calls has an error enum: [`CallError`], [`SignInError`], [`AccountError`], [`IdentityError`], [`PutBlobError`].
 //!
 //! # What it does by itself
 //!
-//! - It comes back after a break, waiting a random time below a ceiling that doubles from 0.5 s to 30 s and starts over
-//!   only after 30 s of a good connection; a time that the server tells wins.
-//! - It obeys the close codes: some stop it, for some it asks the token provider anew. A client with a key comes back
-//!   but for `revoked`, `registration_closed`, `totp_required` and `invalid_totp`.
-//! - It resumes its session after a break: no message is lost or told twice, and requests without a reply are sent
-//!   again under their ids. Whatever the reason for which that failed, the next [`Event::Connected`] says so, and the
-//!   requests that only the lost session could answer fail.
-//! - In a fresh session it is soon where it was: it [joins](Client::join) its rooms again, shows the
-//!   [presence](Client::set_presence) that was shown last, [watches](Client::subscribe_presence) the same users, and
-//!   fetches what its rooms and its [mailbox](Options::mailbox) got meanwhile. So each message of a room or of the
-//!   mailbox is told once and in the order of its numbers, whatever broke, and whatever order frames and `ack`s come
-//!   in. A gap that lasts for 250 ms is asked for. What the server keeps no longer is told as [`Event::Missed`], what
-//!   it now refuses as [`Event::NotRestored`].
-//! - It acknowledges a message of the mailbox only when the application's handler has returned `Ok`: commit, then ack.
-//! - It asks all that at a pace of 40 a second, so that the application finds some of the 50 left that a server takes.
-//! - It notices within 5 s of a computer's waking up that it slept, and has the server show within another 5 s that the
-//!   connection still is one; waiting for the next attempt goes on while the computer sleeps.
-//! - It pings every 20 s and takes 20 s without a pong for a break, and so it takes a silence longer than the server's
-//!   own heartbeat.
-//! - It answers `auth_required` with a token from the provider.
-//! - It signs no challenge that names another server than the one dialled, or that lives longer than two minutes.
-//! - It drops signals whose signed time is over ten minutes off or whose id came before, and answers and candidates of
-//!   devices with which no call is open. A call opens with an offer, either way, and ends with [`Client::end_call`].
+//! - **Reconnects** after a break. The wait is random, below a ceiling that doubles from 0.5 s to 30 s and falls back
+//!   only after a connection of 30 s. A time that the server names takes precedence.
+//! - **Obeys close codes.** Some stop the client, for some it asks for a new token. A client with a key stops only for
+//!   `revoked`, `registration_closed`, `totp_required` and `invalid_totp`, and for codes that stop every client.
+//! - **Resumes the session.** No message is lost or delivered twice, and requests without a reply are sent again under
+//!   their ids. If the session is lost, [`Event::Connected`] says so, and requests that only that session could answer
+//!   fail.
+//! - **Restores a fresh session.** It [joins](Client::join) its rooms again, sets its
+//!   [presence](Client::set_presence), renews its [subscriptions](Client::subscribe_presence), and fetches what its
+//!   rooms and its [mailbox](Options::mailbox) received meanwhile. Each message of a room or of the mailbox is delivered
+//!   once and in order. A gap of 250 ms is requested. [`Event::Missed`] reports messages that the server no longer has,
+//!   [`Event::NotRestored`] what it now refuses. These requests are limited to 40 a second, of the 50 that a server
+//!   allows.
+//! - **Acknowledges** a message of the mailbox only after the application's handler has returned `Ok`.
+//! - **Goes on while the application is slow.** It reads, answers pings and settles requests. Messages of rooms wait,
+//!   other events are dropped and counted ([`Event::Lagged`]).
+//! - **Detects dead connections.** It pings every 20 s and expects the pong within 20 s. It also ends a connection that
+//!   is silent for longer than the server's heartbeat. Within 5 s of a computer's waking up it checks the connection.
+//! - **Authenticates again** when the server asks for it, with a token from the provider.
+//! - **Checks challenges.** It signs none that names another server than the one dialled or lives longer than two
+//!   minutes.
+//! - **Checks signals.** It drops a signal whose signed time is over ten minutes off or whose id came before, and an
+//!   answer or candidate from a device without an open call. An offer, sent or received, opens a call;
+//!   [`Client::end_call`] ends it.
 //!
 //! # What it leaves to the application
 //!
-//! - Encryption: contents of the mailbox are bytes to it.
-//! - Numbers over restarts of the program: the `seq` of the last message stored is where the mailbox
-//!   ([`Options::mailbox`]) and a room ([`Since::Seq`]) go on.
-//! - To send again what [timed out](RequestError::TimedOut), under the same id ([`Client::request_with_id`]): from a
-//!   registered device it is stored once. An ephemeral device is another one in each session.
-//! - Signals and broadcasts of a break after which [`Event::Connected`] tells of a session that was not
-//!   [`resumed`](Session::resumed): nobody keeps those.
+//! - Encryption: the content of the mailbox is bytes to this library.
+//! - Cursors over restarts: the `seq` of the last stored message is where the mailbox ([`Options::mailbox`]) and a room
+//!   ([`Since::Seq`]) continue.
+//! - Repeating a request that [timed out](RequestError::TimedOut), under the same id ([`Client::request_with_id`]). From
+//!   a registered device the server stores it once; an ephemeral device is another one in each session.
+//! - Signals and broadcasts that were sent during a break whose session was not [resumed](Session::resumed): they are
+//!   lost.
 
 mod account;
+mod account_storage;
 mod api;
-mod backoff;
-mod calls;
 mod client;
 mod clock;
 mod credentials;
 mod dial;
-mod endpoint;
-mod error;
+mod event_queue;
 mod events;
-mod line;
-mod machine;
-mod mail;
+mod mailbox_handler;
 mod options;
-mod own_device;
-mod pace;
-mod pending;
-mod pins;
-mod purpose;
-mod saved;
 mod second_factor;
 mod server;
 mod socket;
+mod statistics;
+mod streams;
 mod task;
 
-pub use account::{
-    Account, LoginProof, Unverified, UserKeys, VerifiedDevice, Whom,
-    error::{AccountError, IdentityError, PutBlobError, SignInError},
-};
+pub use account::{Account, LoginProof, Whom};
 pub use aldis_auth as auth;
+pub use aldis_client_core::{
+    AccountError, BoxError, CallError, ConnectionError, DialError, Event, HttpRefusal, IdentityError,
+    IncomingChat, IncomingMessage, IncomingSignal, InvalidUrl, MAX_PINNED_IDENTITIES, MAX_TOTP_TRIES,
+    NotKept, Numbered, OwnDevice, Pins, PutBlobError, Refusal, Reply, RequestError, Restorable, SavedAccount,
+    Session, SignInError, SignalRefused, Since, State, TokenReason, TotpAsked, Unverified, UserKeys,
+    VerifiedDevice, is_polite,
+};
 pub use aldis_protocol as protocol;
 pub use aldis_protocol::DEFAULT_STUN_SERVERS;
-pub use api::{CallError, HttpRefusal};
-pub use calls::{SignalRefused, is_polite};
-pub use client::Client;
-pub use credentials::{Credentials, TokenReason};
-pub use dial::InvalidCertificates;
-pub use endpoint::InvalidUrl;
-pub use error::{ConnectionError, DialError, Refusal, RequestError};
-pub use events::{
-    Event, Events, IncomingChat, IncomingMessage, IncomingSignal, Kept, Numbered, Session, State,
-};
-pub use machine::Reply;
+pub use client::{Client, rooms::Room};
+pub use credentials::{Credentials, SignedOut};
+pub use dial::{InvalidCertificates, InvalidProxy, Proxy};
+pub use events::Events;
 pub use options::Options;
-pub use own_device::OwnDevice;
-pub use pins::{MAX_PINNED_IDENTITIES, Pins};
-pub use purpose::Since;
-pub use saved::{NotKept, SavedAccount};
-pub use second_factor::{MAX_TOTP_TRIES, TotpAsked};
 pub use server::{Blob, Server};
+pub use statistics::Statistics;
+pub use streams::{PresenceEvent, RoomEvent, Subscription};

@@ -1,15 +1,15 @@
 //! What the application may choose.
 
-use std::{error::Error, future::Future, io, time::Duration};
+use std::{error::Error, future::Future, io, sync::Arc, time::Duration};
 
+use aldis_client_core::{FIRST_CEILING, LAST_CEILING};
 use aldis_protocol::Codec;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    Credentials, IncomingMessage, InvalidCertificates, InvalidUrl,
-    backoff::{FIRST_CEILING, LAST_CEILING},
-    dial::{Dialer, Roots, Route, Transport},
-    mail::{Handler, Keeper},
+    Credentials, IncomingMessage, InvalidCertificates, InvalidUrl, Proxy,
+    dial::{Dialer, Proxies, Route, Tls, Transport},
+    mailbox_handler::{Handler, MailboxHandler},
 };
 
 /// Where to connect, as whom, and how.
@@ -21,7 +21,8 @@ pub struct Options {
     pub(crate) request_timeout: Duration,
     pub(crate) longest_wait: Duration,
     pub(crate) event_capacity: usize,
-    pub(crate) keeper: Option<Keeper>,
+    pub(crate) stream_capacity: usize,
+    pub(crate) keeper: Option<MailboxHandler>,
 }
 
 impl Options {
@@ -60,7 +61,8 @@ impl Options {
             codec: Codec::Json,
             request_timeout: Duration::from_secs(30),
             longest_wait: LAST_CEILING,
-            event_capacity: 256,
+            event_capacity: 1_024,
+            stream_capacity: 256,
             keeper: None,
         }
     }
@@ -93,11 +95,19 @@ impl Options {
         Self { longest_wait: ceiling.max(FIRST_CEILING), ..self }
     }
 
-    /// How many events may wait for the application; 256 by default, at least 1. More cost memory (up to 80 KiB each)
-    /// and let the application be away for longer before the client stops to read from the socket.
+    /// How many events may wait for the application in [`Events`](crate::Events); 1,024 by default, which is what a server
+    /// sends again after a break at most; at least 1. More cost memory while they wait (up to 80 KiB each) and let the
+    /// application be slow for longer before events are dropped.
     #[must_use]
     pub fn event_capacity(self, events: usize) -> Self {
-        Self { event_capacity: events.clamp(1, usize::MAX >> 3), ..self }
+        Self { event_capacity: bounded(events), ..self }
+    }
+
+    /// The same, 256 by default, for each stream of a room ([`Room::messages`](crate::Room::messages)) or of presence
+    /// ([`Client::presence`](crate::Client::presence)).
+    #[must_use]
+    pub fn stream_capacity(self, events: usize) -> Self {
+        Self { stream_capacity: bounded(events), ..self }
     }
 
     /// Keeps the mailbox: `handler` gets each message once and in order, whatever breaks, and only when it has returned
@@ -118,7 +128,7 @@ impl Options {
         T: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
-        Self { keeper: Some(Keeper { cursor, handler: Handler::new(handler) }), ..self }
+        Self { keeper: Some(MailboxHandler { cursor, handler: Handler::new(handler) }), ..self }
     }
 
     /// Trusts servers whose certificate leads to one of these, and no others: for a private CA. By default the
@@ -127,12 +137,64 @@ impl Options {
     /// # Errors
     /// [`InvalidCertificates`] where `pem` has none, or a malformed one.
     pub fn root_certificates(self, pem: &[u8]) -> Result<Self, InvalidCertificates> {
-        let roots = Roots::from_pem(pem)?;
-        Ok(Self { route: Route { roots, ..self.route }, ..self })
+        let tls = Tls::from_pem(pem)?;
+        Ok(Self { route: Route { tls, ..self.route }, ..self })
     }
 
-    /// Reaches the server's host and port in a way of the application's own: a proxy, or a network that a test
-    /// simulates. TCP by default, each address of the host tried in turn. TLS, where the URL asks for it, runs over it.
+    /// Uses a TLS configuration of the application's own, with its roots, client certificate and key log; it has to speak
+    /// HTTP/1.1 (ALPN `http/1.1`, or none). It serves the WebSocket and HTTP calls alike.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use aldis_client::{Options};
+    /// use rustls::{ClientConfig, RootCertStore, crypto::ring};
+    ///
+    /// # fn example(options: Options, roots: RootCertStore) -> Result<Options, rustls::Error> {
+    /// let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    ///     .with_safe_default_protocol_versions()?
+    ///     .with_root_certificates(roots)
+    ///     .with_no_client_auth();
+    /// # Ok(
+    /// options.tls_config(Arc::new(config))
+    /// # )
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn tls_config(self, config: Arc<rustls::ClientConfig>) -> Self {
+        let tls = Tls::Config(config);
+        Self { route: Route { tls, ..self.route }, ..self }
+    }
+
+    /// Reaches the server through this HTTP proxy, whatever the environment says.
+    ///
+    /// By default the environment decides, as it is when this is made: `HTTPS_PROXY` (for `https` and `wss`),
+    /// `HTTP_PROXY`, else `ALL_PROXY`, but not for this machine and the hosts that `NO_PROXY` lists: names with their
+    /// subdomains, addresses, `name:port`, or `*`. The names in lower case count as well.
+    ///
+    /// ```
+    /// # use aldis_client::{Options};
+    /// # fn example(options: Options) -> Result<Options, aldis_client::InvalidProxy> {
+    /// # Ok(
+    /// options.proxy("http://ann:secret@proxy.example:3128".parse()?)
+    /// # )
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn proxy(self, proxy: Proxy) -> Self {
+        let proxies = Proxies::All(proxy);
+        Self { route: Route { proxies, ..self.route }, ..self }
+    }
+
+    /// Reaches the server directly, whatever the environment says.
+    #[must_use]
+    pub fn without_proxy(self) -> Self {
+        let proxies = Proxies::Direct;
+        Self { route: Route { proxies, ..self.route }, ..self }
+    }
+
+    /// Reaches the server's host and port in a way of the application's own: another kind of proxy, or a network that
+    /// a test simulates. By default it is TCP, with the addresses of the host tried in parallel, 250 ms apart (RFC 8305).
+    /// TLS, where the URL asks for it, runs over it.
     #[must_use]
     pub fn transport<F, T, S>(self, reach: F) -> Self
     where
@@ -159,4 +221,9 @@ impl Options {
     pub(crate) fn dialer(&self) -> Dialer {
         Dialer { route: self.route.clone(), codec: self.codec }
     }
+}
+
+/// A capacity that a channel takes.
+fn bounded(capacity: usize) -> usize {
+    capacity.clamp(1, usize::MAX >> 3)
 }

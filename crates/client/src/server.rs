@@ -19,10 +19,10 @@ pub(crate) use self::{
     sign_in::{Answered, device_path, registration},
 };
 use crate::{
-    Credentials, InvalidCertificates, InvalidUrl, Options, Pins, SavedAccount, TotpAsked,
-    api::{Answer, Call, CallError, Caller},
-    dial::{Roots, Route, Transport},
-    saved::Keeper,
+    CallError, Credentials, InvalidCertificates, InvalidUrl, Options, Pins, Proxy, SavedAccount, TotpAsked,
+    account_storage::AccountStorage,
+    api::{Answer, Call, Caller},
+    dial::{Proxies, Route, Tls, Transport},
     second_factor::TotpPrompt,
 };
 
@@ -36,7 +36,7 @@ pub struct Server {
     caller: Arc<Caller>,
     call_timeout: Duration,
     pub(crate) totp: Option<TotpPrompt>,
-    pub(crate) keeper: Option<Keeper>,
+    pub(crate) keeper: Option<AccountStorage>,
     pub(crate) new_device: NewDevice,
     pins: Arc<Mutex<Pins>>,
 }
@@ -119,7 +119,7 @@ impl Server {
         T: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
-        Self { keeper: Some(Keeper::new(keep)), ..self }
+        Self { keeper: Some(AccountStorage::new(keep)), ..self }
     }
 
     /// What people see in their list of devices for one that a sign-in makes: at most 100 characters.
@@ -147,8 +147,59 @@ impl Server {
     /// # Errors
     /// [`InvalidCertificates`] where `pem` has none, or a malformed one.
     pub fn root_certificates(self, pem: &[u8]) -> Result<Self, InvalidCertificates> {
-        let roots = Roots::from_pem(pem)?;
-        Ok(self.rerouted(|route| Route { roots, ..route }))
+        let tls = Tls::from_pem(pem)?;
+        Ok(self.rerouted(|route| Route { tls, ..route }))
+    }
+
+    /// Uses a TLS configuration of the application's own, with its roots, client certificate and key log; it has to speak
+    /// HTTP/1.1 (ALPN `http/1.1`, or none). It serves the WebSocket and HTTP calls alike.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use aldis_client::{Server};
+    /// use rustls::{ClientConfig, RootCertStore, crypto::ring};
+    ///
+    /// # fn example(server: Server, roots: RootCertStore) -> Result<Server, rustls::Error> {
+    /// let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    ///     .with_safe_default_protocol_versions()?
+    ///     .with_root_certificates(roots)
+    ///     .with_no_client_auth();
+    /// # Ok(
+    /// server.tls_config(Arc::new(config))
+    /// # )
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn tls_config(self, config: Arc<rustls::ClientConfig>) -> Self {
+        let tls = Tls::Config(config);
+        self.rerouted(|route| Route { tls, ..route })
+    }
+
+    /// Reaches the server through this HTTP proxy, whatever the environment says.
+    ///
+    /// By default the environment decides, as it is when this is made: `HTTPS_PROXY` (for `https` and `wss`),
+    /// `HTTP_PROXY`, else `ALL_PROXY`, but not for this machine and the hosts that `NO_PROXY` lists: names with their
+    /// subdomains, addresses, `name:port`, or `*`. The names in lower case count as well.
+    ///
+    /// ```
+    /// # use aldis_client::{Server};
+    /// # fn example(server: Server) -> Result<Server, aldis_client::InvalidProxy> {
+    /// # Ok(
+    /// server.proxy("http://ann:secret@proxy.example:3128".parse()?)
+    /// # )
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn proxy(self, proxy: Proxy) -> Self {
+        let proxies = Proxies::All(proxy);
+        self.rerouted(|route| Route { proxies, ..route })
+    }
+
+    /// Reaches the server directly, whatever the environment says.
+    #[must_use]
+    pub fn without_proxy(self) -> Self {
+        let proxies = Proxies::Direct;
+        self.rerouted(|route| Route { proxies, ..route })
     }
 
     /// Reaches the server's host and port in a way of the application's own, as

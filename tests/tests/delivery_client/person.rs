@@ -38,6 +38,8 @@ impl Person {
     pub(crate) fn options(&self, url: &str) -> Options {
         let credentials = Credentials::key(self.identity.secret()).for_device(self.device.clone());
         let options = Options::new(url, credentials).expect("a URL");
+        // All that a test says fits in the queue, so only a slow machine can lag.
+        let options = options.event_capacity(8_192);
         // Twenty breaks in a row take seconds only if the waits do not grow.
         options.longest_wait(Duration::from_millis(500)).request_timeout(PATIENCE)
     }

@@ -5,7 +5,7 @@ use aldis_protocol::{
     statement::{AuthChallenge, Transport},
 };
 
-use crate::{ChallengeResponse, SecretKey};
+use crate::{ChallengeResponse, PublicKey, SecretKey, SigningRequest};
 
 /// The longest lifetime of a challenge that a client signs. With a longer one, a server could collect signatures for
 /// later.
@@ -75,7 +75,32 @@ pub fn verify_challenge(
     })
 }
 
-/// Signs a challenge, for a device if one is given.
+impl VerifiedChallenge {
+    /// Asks a key to sign the challenge, for a device if one is named.
+    #[must_use]
+    pub fn signing_request(&self, key: PublicKey, device_id: Option<&DeviceId>) -> SigningRequest {
+        let bytes = self.statement(key.as_bytes(), device_id, |statement| statement.bytes());
+        SigningRequest::new(key, bytes)
+    }
+
+    fn statement<T>(
+        &self,
+        public_key: &[u8; 32],
+        device_id: Option<&DeviceId>,
+        take: impl FnOnce(&AuthChallenge<'_>) -> T,
+    ) -> T {
+        take(&AuthChallenge {
+            audience: &self.audience,
+            transport: self.transport,
+            challenge: &self.challenge,
+            public_key,
+            device_id,
+            expires_at_ms: self.expires_at_ms,
+        })
+    }
+}
+
+/// Signs a challenge, for a device if one is named.
 #[must_use]
 pub fn create_auth_response(
     key: &SecretKey,
@@ -83,13 +108,6 @@ pub fn create_auth_response(
     device_id: Option<&DeviceId>,
 ) -> ChallengeResponse {
     let public_key = *key.public_key().as_bytes();
-    let signature = key.sign_challenge(&AuthChallenge {
-        audience: &challenge.audience,
-        transport: challenge.transport,
-        challenge: &challenge.challenge,
-        public_key: &public_key,
-        device_id,
-        expires_at_ms: challenge.expires_at_ms,
-    });
+    let signature = challenge.statement(&public_key, device_id, |statement| key.sign_challenge(statement));
     ChallengeResponse { public_key, signature, device_id: device_id.cloned() }
 }

@@ -1,103 +1,38 @@
-//! The tokens of an account: renewed before they end, once for everybody who waits.
+//! The tokens of an account: renewed before they expire, by one renewal for all callers.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
+use aldis_client_core::{AccessToken, Renewal, TokenDecision, Tokens};
 use aldis_protocol::{
-    ErrorCode, Secret,
-    api::{LogoutRequest, RefreshRequest, TokenResponse},
+    Secret,
+    api::{LogoutRequest, TokenResponse},
 };
 use futures::{
     FutureExt,
     future::{BoxFuture, Shared, WeakShared},
 };
-use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::Account;
-use crate::{AccountError, CallError, Credentials, OwnDevice, TokenReason, api::Call};
-
-/// An access token, and which one of the account's it is.
-#[derive(Debug, Clone)]
-pub(super) struct Access {
-    pub(super) token: Secret<'static>,
-    pub(super) number: u64,
-    renew_at: Instant,
-}
+use crate::{AccountError, BoxError, Credentials, OwnDevice, SignedOut, TokenReason, api::Call};
 
 /// What an account is signed in with.
 pub(super) struct Login {
-    access: Option<Access>,
-    refresh_token: Option<Secret<'static>>,
-    /// Signed out, here or by the server. Nothing signs in again by itself.
-    is_over: bool,
-    /// How many pairs of tokens there were.
-    pairs: u64,
-    renewal: Option<WeakShared<Renewal>>,
-    /// Runs renewals to their end, whoever loses interest: a refresh token that was used and whose successor nobody
-    /// took would end the sign-in. Each ends within the call timeout.
+    pub(super) tokens: Tokens,
+    renewal: Option<WeakShared<RenewalTask>>,
+    /// Runs renewals to their end, also when their callers are gone: a refresh token that was used and whose successor
+    /// nobody took would end the sign-in. Each ends within the call timeout.
     tasks: TaskTracker,
 }
 
-type Renewal = BoxFuture<'static, Result<Access, AccountError>>;
-
-/// The server takes up re-authentication this long before the end, or when two thirds of a shorter life have passed.
-const RENEWED_BEFORE: Duration = Duration::from_secs(60);
+type RenewalTask = BoxFuture<'static, Result<AccessToken, AccountError>>;
 
 impl Login {
-    pub(super) fn begun(tokens: TokenResponse) -> Self {
-        let mut login = Self::kept(None);
-        login.take(tokens);
-        login
-    }
-
-    pub(super) fn kept(refresh_token: Option<Secret<'static>>) -> Self {
-        let tasks = TaskTracker::new();
-        Self { access: None, refresh_token, is_over: false, pairs: 0, renewal: None, tasks }
-    }
-
-    pub(super) const fn refresh_token(&self) -> Option<&Secret<'static>> {
-        self.refresh_token.as_ref()
-    }
-
-    /// Goes on with another sign-in; gives the access token of the one before.
-    pub(super) fn replace(&mut self, tokens: TokenResponse) -> Option<Secret<'static>> {
-        let former = self.access.take().map(|access| access.token);
-        self.take(tokens);
-        self.is_over = false;
-        former
-    }
-
-    /// Ends it.
-    pub(super) fn end(&mut self) {
-        self.access = None;
-        self.refresh_token = None;
-        self.is_over = true;
-        self.pairs += 1;
-    }
-
-    fn take(&mut self, tokens: TokenResponse) -> Access {
-        self.pairs += 1;
-        let life = Duration::from_secs(tokens.expires_in);
-        let access = Access {
-            token: tokens.access_token,
-            number: self.pairs,
-            renew_at: Instant::now() + (life - RENEWED_BEFORE.min(life / 3)),
-        };
-        self.access = Some(access.clone());
-        self.refresh_token = Some(tokens.refresh_token);
-        access
-    }
-
-    /// The token of now, unless it is about to end or the one that was refused.
-    fn usable(&self, refused: Option<u64>) -> Option<Access> {
-        let is_good = |access: &&Access| Some(access.number) != refused && Instant::now() < access.renew_at;
-        self.access.as_ref().filter(is_good).cloned()
+    pub(super) fn new(tokens: Tokens) -> Self {
+        Self { tokens, renewal: None, tasks: TaskTracker::new() }
     }
 }
 
@@ -112,9 +47,10 @@ impl Account {
             let (account, given) = (account.clone(), Arc::clone(&given));
             async move {
                 let last = given.load(Ordering::Relaxed);
-                let access = account.access(asks_for_another(reason).then_some(last)).await?;
+                let access = account.access(asks_for_another(reason).then_some(last)).await;
+                let access = access.map_err(token_error)?;
                 given.store(access.number, Ordering::Relaxed);
-                Ok::<_, AccountError>(access.token.expose().to_owned())
+                Ok::<_, BoxError>(access.token.expose().to_owned())
             }
         });
         match self.device() {
@@ -158,34 +94,34 @@ impl Account {
     }
 
     /// A token that is good for a while yet, and not the one that was refused.
-    pub(super) async fn access(&self, refused: Option<u64>) -> Result<Access, AccountError> {
-        let renewal = self.with_state(|state| {
-            if state.login.is_over {
-                return Err(AccountError::SignedOut);
-            }
-            if let Some(access) = state.login.usable(refused) {
-                return Ok(Err(access));
-            }
-            let under_way = state.login.renewal.as_ref().and_then(WeakShared::upgrade);
-            Ok(Ok(under_way.unwrap_or_else(|| self.begin_renewal(&mut state.login))))
+    pub(super) async fn access(&self, refused: Option<u64>) -> Result<AccessToken, AccountError> {
+        let now = self.now();
+        let renewal = self.with_state(|state| match state.login.tokens.decide(now, refused) {
+            TokenDecision::Use(access) => Err(Ok(access)),
+            TokenDecision::SignedOut => Err(Err(AccountError::SignedOut)),
+            TokenDecision::Wait | TokenDecision::Renew => Ok(self.renewal(&mut state.login)),
         });
-        match renewal? {
+        match renewal {
             Ok(renewal) => renewal.await,
-            Err(access) => Ok(access),
+            Err(decided) => decided,
         }
     }
 
-    fn begin_renewal(&self, login: &mut Login) -> Shared<Renewal> {
+    /// The renewal that is in progress, or a new one.
+    fn renewal(&self, login: &mut Login) -> Shared<RenewalTask> {
+        if let Some(renewal) = login.renewal.as_ref().and_then(WeakShared::upgrade) {
+            return renewal;
+        }
         let renewal = self.clone().renew().boxed().shared();
         login.renewal = renewal.downgrade();
         login.tasks.spawn(renewal.clone().map(drop));
         renewal
     }
 
-    async fn renew(self) -> Result<Access, AccountError> {
+    async fn renew(self) -> Result<AccessToken, AccountError> {
         let renewed = self.renewed().await;
         // What is over is over for what was kept, too.
-        let changed = renewed.as_ref().map_or_else(ends_the_login, |_| true);
+        let changed = renewed.as_ref().map_or_else(AccountError::ends_sign_in, |_| true);
         let kept = if changed { self.keep().await } else { Ok(()) };
         self.with_state(|state| state.login.renewal = None);
         let access = renewed?;
@@ -193,44 +129,35 @@ impl Account {
         Ok(access)
     }
 
-    async fn renewed(&self) -> Result<Access, AccountError> {
-        let (refresh_token, device, pairs) = self
-            .with_state(|state| (state.login.refresh_token.clone(), state.device.clone(), state.login.pairs));
-        let tokens = self.next_tokens(refresh_token, device).await;
-        self.with_state(|state| match tokens {
-            // Somebody signed in again, or out, meanwhile.
-            _ if state.login.pairs != pairs => state.login.usable(None).ok_or(AccountError::SignedOut),
-            Ok(tokens) => Ok(state.login.take(tokens)),
-            Err(error) => {
-                if ends_the_login(&error) {
-                    state.login.end();
-                }
-                Err(error)
-            }
-        })
+    async fn renewed(&self) -> Result<AccessToken, AccountError> {
+        let audience = self.server().audience();
+        let (of, renewal, device) = self.with_state(|state| {
+            let device = state.device.clone();
+            let key = device.as_ref().map(|device| (device.key().public_key(), device.id().clone()));
+            let (of, renewal) = state.login.tokens.renewal(key, audience);
+            (of, renewal, device)
+        });
+        let outcome = self.carry_out(renewal, device.as_ref()).await;
+        let now = self.now();
+        self.with_state(|state| state.login.tokens.handle_renewed(now, of, outcome))
     }
 
-    async fn next_tokens(
+    async fn carry_out(
         &self,
-        refresh_token: Option<Secret<'static>>,
-        device: Option<OwnDevice>,
+        renewal: Renewal,
+        device: Option<&OwnDevice>,
     ) -> Result<TokenResponse, AccountError> {
-        let Some(refresh_token) = refresh_token else { return self.tokens_of(device).await };
-        let call = Call::post("/api/auth/refresh").json(&RefreshRequest { refresh_token })?;
-        match self.server().call(&call).await {
-            Ok(answer) => Ok(answer.json()?),
-            Err(error) if device.is_some() && is_outlived(&error) => self.tokens_of(device).await,
-            Err(error) => Err(error.into()),
+        let mut renewal = renewal;
+        loop {
+            renewal = match renewal {
+                Renewal::Refresh(call, awaiting) => awaiting.handle_answer(self.server().call(&call).await),
+                Renewal::SignIn(begin) => {
+                    let key = device.map(OwnDevice::key);
+                    return Renewal::by_sign_in(self.server().carry_out(begin, key).await);
+                }
+                Renewal::Done(outcome) => return outcome.map(|tokens| *tokens),
+            };
         }
-    }
-
-    async fn tokens_of(&self, device: Option<OwnDevice>) -> Result<TokenResponse, AccountError> {
-        let device = device.ok_or(AccountError::SignedOut)?;
-        let tokens = self.server().tokens_by_key(device.key(), Some(device.id())).await;
-        tokens.map_err(|error| match error.code() {
-            Some(ErrorCode::UnknownDevice) => AccountError::SignedOut,
-            _ => error.into(),
-        })
     }
 
     async fn end_login(&self, request: LogoutRequest) -> Result<(), AccountError> {
@@ -240,30 +167,16 @@ impl Account {
 
     /// The server has ended it.
     pub(super) async fn forget_login(&self) -> Result<(), AccountError> {
-        self.with_state(|state| state.login.end());
+        self.with_state(|state| state.login.tokens.end());
         Ok(self.keep().await?)
     }
 }
 
-/// Whether the server refused the token of a call that another one could be made with.
-pub(super) fn is_about_the_token(error: &CallError) -> bool {
-    matches!(error.code(), Some(ErrorCode::ExpiredToken | ErrorCode::InvalidToken))
-}
-
-/// Whether a refresh token only is too old, or of a server that has lost its memory. One that was revoked or used twice
-/// is another matter: somebody wanted this sign-in to end.
-fn is_outlived(error: &CallError) -> bool {
-    is_about_the_token(error)
-}
-
-fn ends_the_login(error: &AccountError) -> bool {
-    let revoked = matches!(error.code(), Some(ErrorCode::Revoked | ErrorCode::RefreshReused));
-    revoked || matches!(error, AccountError::SignedOut)
+/// What a provider of tokens says of an error.
+fn token_error(error: AccountError) -> BoxError {
+    if error.needs_credentials() { SignedOut::new(error).into() } else { error.into() }
 }
 
 fn asks_for_another(reason: TokenReason) -> bool {
-    match reason {
-        TokenReason::First | TokenReason::Reconnecting => false,
-        TokenReason::Expiring | TokenReason::Expired | TokenReason::Invalid => true,
-    }
+    !matches!(reason, TokenReason::First | TokenReason::Reconnecting)
 }

@@ -2,18 +2,17 @@
 
 use std::time::Duration;
 
-use aldis_protocol::{PendingRotation, api::ChainHead};
+use aldis_client_core::{Answer, Call, CallError, Endpoint, HttpAnswer, HttpRequest};
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, header::RETRY_AFTER};
+use http::{
+    HeaderValue, Request, Response,
+    header::{HOST, USER_AGENT},
+};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use serde::Deserialize;
 use tokio::{sync::Semaphore, time::timeout};
 
-use super::{
-    Answer, Call, CallError, HttpRefusal,
-    connections::{CONNECTIONS, Connection, Connections},
-};
+use super::connections::{CONNECTIONS, Connection, Connections};
 use crate::dial::Route;
 
 /// What is read of a refusal.
@@ -48,14 +47,17 @@ impl Caller {
         // Nobody closes the semaphore.
         let _turn = self.turns.acquire().await.map_err(|error| CallError::Broken(error.to_string()))?;
         let request = call.to_request(&self.route.endpoint)?;
-        let (connection, response) = self.exchange(request).await?;
+        let limit = request.answer_limit;
+        let (connection, response) = self.exchange(to_hyper(request, &self.route.endpoint)?).await?;
         let (parts, body) = response.into_parts();
-        if !parts.status.is_success() {
-            return Err(self.refused(parts.status, &parts.headers, body, connection).await);
-        }
-        let body = read(body, call.answer_bytes).await?;
-        self.idle.put(connection);
-        Ok(Answer { headers: parts.headers, body })
+        let body = if parts.status.is_success() {
+            let body = read(body, limit).await?;
+            self.idle.put(connection);
+            body
+        } else {
+            self.read_refusal(body, connection).await
+        };
+        HttpAnswer { status: parts.status, headers: parts.headers, body }.into_result()
     }
 
     /// Sends a request over a connection that is there, else over a new one. What a connection gave back unsent, because
@@ -85,20 +87,28 @@ impl Caller {
         Connection::open(&self.route).await
     }
 
-    async fn refused(
-        &self,
-        status: StatusCode,
-        headers: &HeaderMap,
-        body: Incoming,
-        connection: Connection,
-    ) -> CallError {
-        // What stands in the way of reading it is no reason to hide the refusal.
+    /// What stands in the way of reading a refusal is no reason to hide it.
+    async fn read_refusal(&self, body: Incoming, connection: Connection) -> Bytes {
         let body = read(body, REFUSAL_BYTES).await.unwrap_or_default();
         if !body.is_empty() {
             self.idle.put(connection);
         }
-        CallError::Refused(Box::new(refusal(status, headers, &body)))
+        body
     }
+}
+
+/// Adds what a browser would add by itself.
+fn to_hyper(request: HttpRequest, endpoint: &Endpoint) -> Result<Request<Full<Bytes>>, CallError> {
+    let unwritable = |error: http::Error| CallError::Unwritable(error.to_string());
+    let HttpRequest { method, path, headers, body, answer_limit: _ } = request;
+    let mut request =
+        Request::builder().method(method).uri(path).body(Full::new(body)).map_err(unwritable)?;
+    *request.headers_mut() = headers;
+    let host = HeaderValue::try_from(&endpoint.audience).map_err(|error| unwritable(error.into()))?;
+    request.headers_mut().insert(HOST, host);
+    let agent = HeaderValue::from_static(concat!("aldis-client/", env!("CARGO_PKG_VERSION")));
+    request.headers_mut().insert(USER_AGENT, agent);
+    Ok(request)
 }
 
 async fn read(body: Incoming, limit: usize) -> Result<Bytes, CallError> {
@@ -107,31 +117,4 @@ async fn read(body: Incoming, limit: usize) -> Result<Bytes, CallError> {
         Err(error) if error.is::<LengthLimitError>() => Err(CallError::AnswerTooLarge { limit }),
         Err(error) => Err(CallError::Broken(error.to_string())),
     }
-}
-
-/// As much of a problem as an answer has: a proxy's has none.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Problem {
-    code: String,
-    detail: String,
-    rotation: Option<PendingRotation>,
-    head: Option<ChainHead>,
-}
-
-fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> HttpRefusal {
-    let problem: Problem = serde_json::from_slice(body).unwrap_or_default();
-    HttpRefusal {
-        status: status.as_u16(),
-        code: problem.code.parse().ok(),
-        detail: problem.detail,
-        retry_after: retry_after(headers),
-        rotation: problem.rotation,
-        head: problem.head,
-    }
-}
-
-/// In seconds; a date is what no Aldis server writes.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }

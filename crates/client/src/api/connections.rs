@@ -13,8 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::CallError;
-use crate::dial::Route;
+use crate::{CallError, dial::Route};
 
 /// A server closes an idle connection after 15 s; one that is given up before is seldom found closed.
 const IDLE_FOR: Duration = Duration::from_secs(10);

@@ -75,11 +75,7 @@ impl Client {
     /// [`RequestError`]; [`RequestError::Reserved`] with [`Options::mailbox`](crate::Options::mailbox), where the client
     /// does so itself.
     pub async fn sync(&self, since_seq: u64, limit: Option<u32>) -> Result<Synced, RequestError> {
-        match self.request(ClientMessage::Sync(Sync { since_seq, limit })).await? {
-            Reply::Synced(synced) => Ok(synced),
-            Reply::Ack(_) | Reply::IceServers(_) | Reply::History(_) | Reply::Pong => {
-                Err(RequestError::UnexpectedReply)
-            }
-        }
+        let reply = self.request(ClientMessage::Sync(Sync { since_seq, limit })).await?;
+        if let Reply::Synced(synced) = reply { Ok(synced) } else { Err(RequestError::UnexpectedReply) }
     }
 }

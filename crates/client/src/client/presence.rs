@@ -5,7 +5,7 @@ use aldis_protocol::{
     limits::MAX_USERS_PER_SUBSCRIBE,
 };
 
-use crate::{Client, RequestError};
+use crate::{Client, PresenceEvent, RequestError, Subscription};
 
 impl Client {
     /// How this device shows itself, with a note of at most 140 characters. A fresh session would be online again; the
@@ -30,6 +30,26 @@ impl Client {
             self.acked(ClientMessage::PresenceSubscribe(message)).await?;
         }
         Ok(())
+    }
+
+    /// How watched users show themselves, as a stream of its own. While it is held,
+    /// [`Event::Presence`](crate::Event::Presence) is not told in [`Events`](crate::Events).
+    ///
+    /// ```no_run
+    /// use aldis_client::{Client, PresenceEvent, protocol::UserRef};
+    ///
+    /// # async fn example(client: Client, user: UserRef) -> Result<(), aldis_client::RequestError> {
+    /// let mut presence = client.presence();
+    /// client.subscribe_presence(&[user]).await?;
+    /// while let Some(PresenceEvent::Changed(presence)) = presence.next().await {
+    ///     println!("{} is {}", presence.user_id, presence.status);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn presence(&self) -> Subscription<PresenceEvent> {
+        self.0.streams.presence()
     }
 
     /// Watches users no more. They are to be named as they were for [`subscribe_presence`](Self::subscribe_presence):

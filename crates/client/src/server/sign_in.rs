@@ -1,13 +1,11 @@
 //! Accounts made and signed in to.
 
-use aldis_auth::{ReceivedChallenge, SecretKey, create_auth_response, verify_challenge};
+use aldis_auth::SecretKey;
+use aldis_client_core::{HttpChallenge, SignIn, SignInStep};
 use aldis_protocol::{
     DeviceId, Fingerprint, Secret,
-    api::{
-        ChallengeRequest, ChallengeResponse, LoginRequest, LogoutRequest, RegisterDevice, RegisterRequest,
-        TokenResponse, VerifyRequest,
-    },
-    statement::{DeviceStatement, Transport},
+    api::{LogoutRequest, RegisterDevice, RegisterRequest, TokenResponse},
+    statement::DeviceStatement,
 };
 
 use super::{NewDevice, Server};
@@ -15,7 +13,6 @@ use crate::{
     Account, OwnDevice, SavedAccount, SignInError,
     api::{Call, segment},
     clock::unix_ms,
-    second_factor::with_code,
 };
 
 /// The answer to a challenge over HTTP.
@@ -87,36 +84,46 @@ impl Server {
         password: &str,
         device_id: Option<&DeviceId>,
     ) -> Result<TokenResponse, SignInError> {
-        let attempt = |totp_code| async move {
-            let body = LoginRequest {
-                email: email.to_owned(),
-                password: Secret::from(password).into_owned(),
-                totp_code,
-                device_id: device_id.cloned(),
-            };
-            Ok(self.call(&Call::post("/auth/login").json(&body)?).await?.json()?)
-        };
-        with_code(self.totp.as_ref(), attempt).await
+        self.carry_out(SignIn::by_password(email, password, device_id.cloned()), None).await
     }
 
-    /// Tokens for whoever has the key, and the code where there is a second factor.
+    /// Tokens for the holder of a key, and the code where there is a second factor.
     pub(crate) async fn tokens_by_key(
         &self,
         key: &SecretKey,
         device_id: Option<&DeviceId>,
     ) -> Result<TokenResponse, SignInError> {
-        let attempt = |totp_code| async move {
-            let Answered { challenge, signature } = self.answer_challenge(key, device_id).await?;
-            let body = VerifyRequest {
-                public_key: *key.public_key().as_bytes(),
-                challenge,
-                signature,
-                device_id: device_id.cloned(),
-                totp_code,
+        let begin = SignIn::by_key(key.public_key(), self.audience(), device_id.cloned());
+        self.carry_out(begin, Some(key)).await
+    }
+
+    /// Carries out a sign-in to its end, with the key if it is one by key.
+    pub(crate) async fn carry_out(
+        &self,
+        begin: SignInStep,
+        key: Option<&SecretKey>,
+    ) -> Result<TokenResponse, SignInError> {
+        let mut step = begin;
+        loop {
+            step = match step {
+                SignInStep::Call(call, awaiting) => {
+                    let outcome = self.call(&call).await;
+                    awaiting.handle_answer(unix_ms(), outcome)
+                }
+                SignInStep::Sign(request, awaiting) => {
+                    let signature = key.map(|key| key.sign_request(&request));
+                    awaiting.handle_signature(signature.ok_or_else(|| "there is no key".into()))
+                }
+                SignInStep::AskCode(asked, awaiting) => {
+                    let code = match &self.totp {
+                        Some(prompt) => prompt.ask(asked).await,
+                        None => None,
+                    };
+                    awaiting.handle_code(code)
+                }
+                SignInStep::Done(outcome) => return outcome.map(|tokens| *tokens),
             };
-            Ok(self.call(&Call::post("/api/auth/verify").json(&body)?).await?.json()?)
-        };
-        with_code(self.totp.as_ref(), attempt).await
+        }
     }
 
     /// Asks for a challenge, and signs it if it is one of this server's.
@@ -125,19 +132,11 @@ impl Server {
         key: &SecretKey,
         device_id: Option<&DeviceId>,
     ) -> Result<Answered, SignInError> {
-        let body =
-            ChallengeRequest { public_key: *key.public_key().as_bytes(), device_id: device_id.cloned() };
-        let call = Call::post("/api/auth/challenge").json(&body)?;
-        let asked: ChallengeResponse = self.call(&call).await?.json()?;
-        let received = ReceivedChallenge {
-            challenge: asked.challenge,
-            audience: &asked.audience,
-            expires_at_ms: asked.expires_at_ms,
-            transport: Transport::Http,
-        };
-        let verified = verify_challenge(&received, self.audience(), unix_ms())?;
-        let signature = create_auth_response(key, &verified, device_id).signature;
-        Ok(Answered { challenge: asked.challenge, signature })
+        let public_key = key.public_key();
+        let answer = self.call(&HttpChallenge::call(&public_key, device_id)?).await?;
+        let challenge = HttpChallenge::verify(&answer, self.audience(), unix_ms())?;
+        let signature = key.sign_request(&challenge.signing_request(public_key, device_id));
+        Ok(Answered { challenge: challenge.challenge(), signature })
     }
 
     /// Ends a sign-in that nobody is going to use. Where that does not come about, it ends by itself.
@@ -156,7 +155,7 @@ impl Server {
         let NewDevice::Registered { name } = &self.new_device else {
             return self.kept(Account::signed_in(self.clone(), tokens, None)).await;
         };
-        let device = OwnDevice::generate();
+        let device = OwnDevice::generate(&mut rand::rng());
         let entered = self.enter_as(&device, name.as_deref(), &tokens, identity).await;
         // From here on either the device's tokens are used, or none.
         self.end_sign_in(&tokens.access_token).await;

@@ -101,7 +101,7 @@ async fn dropping_the_last_handle_stops() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_application_that_does_not_read_stops_the_reading_and_loses_nothing() {
+async fn an_application_that_does_not_read_once_stopped_the_connection() {
     let (mut network, options) = Network::with(Credentials::key(key()));
     let (client, mut events) = Client::start(options.event_capacity(2));
     let mut peer = network.welcome().await;
@@ -109,13 +109,57 @@ async fn an_application_that_does_not_read_stops_the_reading_and_loses_nothing()
     for n in 0..50 {
         peer.say(None, presence(n)).await;
     }
-    tokio::time::sleep(Duration::from_secs(600)).await;
-    assert_eq!(client.state(), State::Connected);
+    let ((), pong) = tokio::join!(answer_ping(&mut peer), client.ping());
+    pong.unwrap();
     assert!(matches!(events.next().await, Some(Event::Connected(_))));
-    for n in 0..50 {
-        let event = events.next().await.unwrap();
-        assert!(matches!(event, Event::Presence(presence) if presence.devices == n));
-    }
+    assert!(matches!(events.next().await, Some(Event::Presence(presence)) if presence.devices == 0));
+    assert!(matches!(events.next().await, Some(Event::Lagged { missed: 49 })));
+    peer.say(None, presence(50)).await;
+    assert!(matches!(events.next().await, Some(Event::Presence(presence)) if presence.devices == 50));
+    assert_eq!(client.statistics().lagged, 49);
+}
+
+async fn answer_ping(peer: &mut Peer) {
+    let id = peer.hear().await.id();
+    peer.say(Some(id), ServerMessage::Pong).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_network_is_left_at_once() {
+    let (mut network, client, mut events, peer) = Network::connected().await;
+    client.reconnect_now();
+    let _peer_and_count = network.welcome_back().await;
+    assert!(matches!(events.next().await, Some(Event::Connected(_))));
+    let event = events.next().await.unwrap();
+    assert!(
+        matches!(
+            event,
+            Event::Closed { cause: ConnectionError::NetworkChanged, retry_in: Some(Duration::ZERO) }
+        ),
+        "{event:?}"
+    );
+    assert!(matches!(events.next().await, Some(Event::Connected(session)) if session.resumed));
+    drop(peer);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_client_does_is_counted() {
+    let (mut network, client, _events, mut peer) = Network::connected().await;
+    let start = client.statistics();
+    assert_eq!((start.connects, start.resumes, start.frames_sent, start.round_trip), (1, 0, 1, None));
+    assert!(start.frames_received >= 3 && start.bytes_received > 100, "{start:?}");
+    let ((), pong) = tokio::join!(answer_ping(&mut peer), client.ping());
+    pong.unwrap();
+    let now = client.statistics();
+    assert_eq!((now.frames_sent, now.frames_received), (2, start.frames_received + 1));
+    // The peer answers WebSocket pings while it listens.
+    assert!(tokio::time::timeout(Duration::from_secs(25), peer.hear()).await.is_err());
+    assert!(client.statistics().round_trip.is_some());
+    drop(peer);
+    let _peer_and_count = network.welcome_back().await;
+    client.connected().await.unwrap();
+    let now = client.statistics();
+    assert_eq!((now.connects, now.resumes), (2, 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -21,11 +21,11 @@ use uuid::Uuid;
 
 use crate::peer::{Frame, Network, Peer, key};
 
-fn hall() -> RoomId {
+pub(crate) fn hall() -> RoomId {
     "hall".parse().unwrap()
 }
 
-fn said(seq: u64) -> StoredChatMessage<'static> {
+pub(crate) fn said(seq: u64) -> StoredChatMessage<'static> {
     let device_id: DeviceId = "phone".parse().unwrap();
     let sender = Sender::new(device_id, UserId::new(Uuid::from_u128(9)));
     let payload = Payload::from_json(r#"{"content":"hello"}"#).unwrap();
@@ -45,7 +45,7 @@ fn message(seq: u64) -> ServerMessage<'static> {
 }
 
 /// The client's next frame, but for confirmations.
-async fn hear(peer: &mut Peer) -> Frame {
+pub(crate) async fn hear(peer: &mut Peer) -> Frame {
     loop {
         let frame = peer.hear().await;
         if !matches!(frame.read().message, ClientMessage::Received(_)) {
@@ -54,12 +54,12 @@ async fn hear(peer: &mut Peer) -> Frame {
     }
 }
 
-async fn ack_next(peer: &mut Peer) {
+pub(crate) async fn ack_next(peer: &mut Peer) {
     let id = hear(peer).await.id();
     peer.ack(id).await;
 }
 
-async fn next_chat(events: &mut Events) -> u64 {
+pub(crate) async fn next_chat(events: &mut Events) -> u64 {
     loop {
         if let Event::Chat(said) = events.next().await.unwrap() {
             assert_eq!(said.content().unwrap(), "hello");

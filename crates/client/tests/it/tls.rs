@@ -6,8 +6,8 @@ use aldis_client::{
     Client, ConnectionError, Credentials, DialError, Event, InvalidCertificates, Options, protocol::Codec,
 };
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::{ServerConfig, crypto::ring};
-use rustls_pki_types::PrivateKeyDer;
+use rustls::{ClientConfig, RootCertStore, ServerConfig, crypto::ring};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
@@ -45,6 +45,27 @@ async fn a_given_authority_is_trusted() {
     let (tcp, _) = listener.accept().await.unwrap();
     let mut peer = Peer::accept(acceptor.accept(tcp).await.unwrap(), Codec::Json).await;
     peer.check_key(&format!("127.0.0.1:{port}")).await;
+    peer.let_in().await;
+    assert!(client.connected().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_configuration_of_the_applications_own_is_used() {
+    let (ca, acceptor) = authority();
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(ca.as_bytes()).unwrap()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://127.0.0.1:{}", listener.local_addr().unwrap().port());
+    let options = Options::new(&url, Credentials::key(key())).unwrap().tls_config(Arc::new(config));
+    let (client, _events) = Client::start(options);
+    let (tcp, _) = listener.accept().await.unwrap();
+    let mut peer = Peer::accept(acceptor.accept(tcp).await.unwrap(), Codec::Json).await;
+    peer.check_key(url.trim_start_matches("https://")).await;
     peer.let_in().await;
     assert!(client.connected().await.is_ok());
 }

@@ -1,0 +1,713 @@
+//! The life of a connection without IO: what comes in, what goes out, when to act.
+//!
+//! Put something in (`handle_…`), take out everything that [`poll_output`](Machine::poll_output) has, wait until
+//! [`next_timeout`](Machine::next_timeout) or the next input. Time comes with each input; randomness is the seed.
+//!
+//! A session outlives its socket ([`Resumable`]): its token goes into the next proof, and `connected` says whether it
+//! was taken. Until that is known, [`Pending`] keeps every request; after a fresh session, only the durable ones.
+
+mod background;
+mod disconnect;
+mod leaving;
+mod live;
+mod liveness;
+mod mailbox;
+mod proving;
+mod rooms;
+mod sequenced_stream;
+mod session;
+mod sleep;
+mod watching;
+
+use std::{collections::VecDeque, time::Duration};
+
+use aldis_auth::SigningRequest;
+use aldis_protocol::{
+    Ack, Codec, DecodeError, DeviceId, History, IceServers, MessageKind, RequestId, Secret, ServerFrame,
+    ServerMessage, Synced, Target, Timestamp, UserId,
+};
+use bytes::Bytes;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+use self::{
+    background::BackgroundRequests,
+    disconnect::{ClosingError, Decision, Disconnect, decide_reconnect},
+    leaving::Leaving,
+    live::Live,
+    mailbox::Mailbox,
+    proving::Proving,
+    rooms::Rooms,
+    session::Resumable,
+    sleep::SleepWatch,
+    watching::Watching,
+};
+use crate::{
+    BoxError, ConnectionError, DialError, Event, IncomingMessage, Instant, Now, OutgoingRequest, Proof,
+    RequestError, Session, State, TokenError, TokenReason,
+    backoff::Backoff,
+    calls::CallBook,
+    pending::{Origin, Pending, Request},
+    purpose::Purpose,
+};
+
+/// What a request was answered with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reply {
+    /// The request was carried out.
+    Ack(Ack<'static>),
+    /// To `ice_servers`.
+    IceServers(IceServers<'static>),
+    /// To `history`.
+    History(History<'static>),
+    /// To `sync`, behind what it streamed.
+    Synced(Synced),
+    /// To `ping`.
+    Pong,
+}
+
+/// What the shell has to do. `R` is what a request's reply is settled with: a channel, a promise.
+///
+/// It is exhaustive on purpose: a shell that left one out would not work.
+#[derive(Debug)]
+pub enum Output<R> {
+    /// Ask the application for an access token; [`Machine::handle_token`] takes the answer.
+    AskToken(TokenReason),
+    /// Have the key sign; [`Machine::handle_signature`] takes the signature.
+    Sign(SigningRequest),
+    /// Open a WebSocket; [`Machine::handle_dialed`] or [`Machine::handle_dial_failed`] takes the outcome.
+    Dial,
+    /// Send a frame, in text for JSON.
+    Send(Bytes),
+    /// Send a WebSocket ping. A shell without pings, as a browser, answers with [`Machine::handle_pong`] at once.
+    Ping,
+    /// Begin the close handshake with code 1000.
+    Close,
+    /// Drop the socket, and any dial, token request or signature in progress: their outcomes must not be reported any more.
+    HangUp,
+    /// The state has changed.
+    State(State),
+    /// There is a session, a new one or the same one resumed.
+    Session(Session),
+    /// Something happened that concerns the application.
+    Event(Event),
+    /// Hand a message of the mailbox to the application; [`Machine::handle_stored`] takes the outcome.
+    Store(IncomingMessage),
+    /// The application has its mailbox up to this number.
+    Cursor(u64),
+    /// A request has its outcome.
+    Settle(R, Result<Reply, RequestError>),
+}
+
+/// How a machine connects, and as whom.
+#[derive(Debug)]
+pub struct Settings {
+    /// How frames are encoded.
+    pub codec: Codec,
+    /// Whom a challenge has to name: [`Endpoint::audience`](crate::Endpoint::audience) of the URL that is dialled.
+    pub audience: String,
+    /// How the client proves who it is.
+    pub proof: Proof,
+    /// The device to connect as; an ephemeral one where none is named.
+    pub device_id: Option<DeviceId>,
+    /// How long the handshake may take, from the open socket to `connected`.
+    pub handshake_timeout: Duration,
+    /// The ceiling of the waits between attempts.
+    pub longest_wait: Duration,
+    /// Up to which number the application has its mailbox, where it keeps one.
+    pub mailbox: Option<u64>,
+    /// Seeds ids and jitter; 32 bytes of a good source of randomness.
+    pub seed: [u8; 32],
+}
+
+/// A connection that keeps itself up.
+#[derive(Debug)]
+pub struct Machine<R> {
+    settings: Settings,
+    rng: StdRng,
+    state: State,
+    phase: Phase,
+    backoff: Backoff,
+    /// Why the next token is asked for.
+    token_reason: TokenReason,
+    /// The last attempt was made with a new token because the one before was refused.
+    tried_new_token: bool,
+    disconnect: Disconnect,
+    /// What `server_draining` asked for.
+    reconnect_after: Option<Duration>,
+    /// While it is there or may still be resumed.
+    session: Option<Resumable>,
+    /// As whom, in this session or the last.
+    me: Option<Me>,
+    pending: Pending<R>,
+    background: BackgroundRequests,
+    rooms: Rooms,
+    watching: Watching,
+    mailbox: Option<Mailbox>,
+    calls: CallBook,
+    refused_signals: u64,
+    sleep_watch: SleepWatch,
+    outputs: VecDeque<Output<R>>,
+}
+
+/// Who the server says that this is.
+#[derive(Debug)]
+struct Me {
+    user_id: UserId,
+    device_id: DeviceId,
+}
+
+/// One type per state, which holds what only that state knows.
+#[derive(Debug)]
+enum Phase {
+    Idle,
+    Waiting(Instant),
+    AskingToken,
+    Dialing(Option<Secret<'static>>),
+    Proving(Proving),
+    Live(Live),
+    Leaving(Leaving),
+    Finished,
+}
+
+impl<R> Machine<R> {
+    /// A machine that waits for [`start`](Self::start).
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            rng: StdRng::from_seed(settings.seed),
+            backoff: Backoff::new(settings.longest_wait),
+            mailbox: settings.mailbox.map(Mailbox::new),
+            settings,
+            state: State::Disconnected,
+            phase: Phase::Idle,
+            token_reason: TokenReason::First,
+            tried_new_token: false,
+            disconnect: Disconnect::default(),
+            reconnect_after: None,
+            session: None,
+            me: None,
+            pending: Pending::new(),
+            background: BackgroundRequests::new(),
+            rooms: Rooms::default(),
+            watching: Watching::default(),
+            calls: CallBook::default(),
+            refused_signals: 0,
+            sleep_watch: SleepWatch::default(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Makes the first attempt.
+    pub fn start(&mut self, now: Now) {
+        if matches!(self.phase, Phase::Idle) {
+            self.sleep_watch.look(now);
+            self.set_state(State::Connecting);
+            self.attempt();
+        }
+    }
+
+    /// The token provider has answered.
+    pub fn handle_token(&mut self, now: Now, token: Result<Secret<'static>, TokenError>) {
+        match (&self.phase, token) {
+            (Phase::AskingToken, Ok(token)) => self.dial(Some(token)),
+            (Phase::AskingToken, Err(failed)) if failed.is_final => {
+                self.finish(ConnectionError::Token(failed.error));
+            }
+            (Phase::AskingToken, Err(failed)) => self.retry(now, ConnectionError::Token(failed.error), None),
+            (Phase::Live(_), token) => self.handle_next_token(token.map_err(|failed| failed.error)),
+            _ => {}
+        }
+    }
+
+    /// The key has signed, or could not.
+    pub fn handle_signature(&mut self, now: Now, signature: Result<[u8; 64], BoxError>) {
+        match signature {
+            Ok(signature) => self.answer_challenge(signature),
+            Err(error) if matches!(self.phase, Phase::Proving(_)) => {
+                self.retry(now, ConnectionError::Signature(error), None);
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// The WebSocket is open.
+    pub fn handle_dialed(&mut self, now: Now) {
+        if let Phase::Dialing(token) = &mut self.phase {
+            let token = token.take();
+            self.prove(now, token);
+        }
+    }
+
+    /// The dial failed.
+    pub fn handle_dial_failed(&mut self, now: Now, error: DialError) {
+        if !matches!(self.phase, Phase::Dialing(_)) {
+            return;
+        }
+        let retry_after = error.retry_after();
+        if error.is_retryable() {
+            self.retry(now, error.into(), retry_after);
+        } else {
+            self.finish(error.into());
+        }
+    }
+
+    /// A frame came.
+    pub fn handle_frame(&mut self, now: Now, bytes: &Bytes) {
+        self.handle_heard(now);
+        match self.settings.codec.decode_server(bytes) {
+            Ok(frame) => match &self.phase {
+                Phase::Proving(_) => self.handle_handshake(now, frame.message),
+                Phase::Live(_) => {
+                    self.count(now, |session, at| session.note(&frame, at));
+                    self.handle_live(now, frame);
+                }
+                Phase::Leaving(_) => self.handle_leaving(now, frame),
+                Phase::Idle
+                | Phase::Waiting(_)
+                | Phase::AskingToken
+                | Phase::Dialing(_)
+                | Phase::Finished => {}
+            },
+            Err(error) => self.handle_unknown(now, &error),
+        }
+        self.drive(now);
+    }
+
+    /// A WebSocket pong came.
+    pub fn handle_pong(&mut self, now: Now) {
+        self.handle_heard(now);
+        if let Phase::Live(live) = &mut self.phase {
+            live.liveness.pong();
+        }
+    }
+
+    /// Anything came.
+    pub fn handle_heard(&mut self, now: Now) {
+        if let Phase::Live(live) = &mut self.phase {
+            live.liveness.heard(now.instant);
+        }
+    }
+
+    /// The server closed the connection.
+    pub fn handle_closed(&mut self, now: Now, code: u16, reason: String) {
+        let cause = ConnectionError::Closed {
+            code,
+            reason: reason.clone(),
+            error: self.disconnect.error.as_ref().map(|error| error.code),
+        };
+        self.disconnect.close = Some((code, reason));
+        self.handle_end(now, cause);
+    }
+
+    /// The socket broke without a close frame.
+    pub fn handle_broken(&mut self, now: Now, error: String) {
+        self.handle_end(now, ConnectionError::Broken(error));
+    }
+
+    /// The application makes a request, and waits for its reply for this long. While the session may be resumed, the
+    /// request waits for that; without a session, only durable requests wait.
+    pub fn handle_request(&mut self, now: Now, request: OutgoingRequest, timeout: Duration, reply_to: R) {
+        let deadline = now.instant + timeout;
+        let request = request.asked_by(|purpose| Origin::Application { purpose, deadline, reply_to });
+        if request.kind == MessageKind::Sync && self.mailbox.is_some() {
+            return self.refuse(request, RequestError::Reserved);
+        }
+        self.take_request(now, request);
+    }
+
+    fn take_request(&mut self, now: Now, request: Request<R>) {
+        if matches!(self.phase, Phase::Leaving(_) | Phase::Finished) {
+            return self.refuse(request, RequestError::Stopped);
+        }
+        let Some(purpose) = request.purpose().cloned() else { return };
+        if let Purpose::Leave(room) = &purpose
+            && self.is_out_of(room)
+        {
+            return self.leave_at_once(room, request);
+        }
+        let admitted = self.pending.admit(&request, self.session.is_some());
+        if let Err(error) = admitted.and_then(|()| self.admit(&purpose)) {
+            return self.refuse(request, error);
+        }
+        self.note_asked(&purpose);
+        self.pending.insert(request);
+        self.drive(now);
+    }
+
+    /// The application has done with a call.
+    pub fn handle_end_call(&mut self, peer: &Target) {
+        self.calls.end(peer);
+    }
+
+    /// The application wants no more.
+    pub fn handle_stop(&mut self, now: Now) {
+        match &self.phase {
+            Phase::Live(_) => self.say_goodbye(now),
+            Phase::Proving(_) => self.close(now),
+            Phase::Leaving(_) | Phase::Finished => {}
+            Phase::Idle | Phase::Waiting(_) | Phase::AskingToken | Phase::Dialing(_) => {
+                self.finish(ConnectionError::Stopped);
+            }
+        }
+    }
+
+    /// The network has changed, as when a phone leaves its wireless network: the socket leads nowhere, though nobody has
+    /// said so. Drops it, or the wait for the next attempt, and dials at once; the session is resumed.
+    pub fn handle_network_change(&mut self, now: Now) {
+        match &self.phase {
+            Phase::Proving(_) | Phase::Live(_) => {
+                self.break_off(now);
+                self.set_state(State::Reconnecting);
+                let cause = ConnectionError::NetworkChanged;
+                self.tell(Event::Closed { cause, retry_in: Some(Duration::ZERO) });
+                self.attempt();
+            }
+            Phase::Dialing(_) => {
+                self.outputs.push_back(Output::HangUp);
+                self.outputs.push_back(Output::Dial);
+            }
+            Phase::Waiting(_) => self.attempt(),
+            Phase::Idle | Phase::AskingToken | Phase::Leaving(_) | Phase::Finished => {}
+        }
+    }
+
+    /// The time asked for has come.
+    pub fn handle_timeout(&mut self, now: Now) {
+        for request in self.pending.take_overdue(now.instant) {
+            self.fail(request, RequestError::TimedOut);
+        }
+        self.confirm(now);
+        self.expire_session(now);
+        if self.minds_sleep() {
+            self.notice_sleep(now);
+        }
+        self.check_mailbox_gap(now);
+        if matches!(self.phase, Phase::Live(_)) {
+            self.check_room_gaps(now);
+        }
+        self.drive(now);
+        if self.phase_deadline().is_some_and(|deadline| deadline <= now.instant) {
+            self.handle_phase_timeout(now);
+        }
+    }
+
+    fn handle_phase_timeout(&mut self, now: Now) {
+        match &self.phase {
+            Phase::Waiting(_) => self.attempt(),
+            Phase::Proving(_) => self.retry(now, ConnectionError::HandshakeTimedOut, None),
+            Phase::Live(_) => self.keep_alive(now),
+            Phase::Leaving(_) => self.leave_impatiently(now),
+            Phase::Idle | Phase::AskingToken | Phase::Dialing(_) | Phase::Finished => {}
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let sleep = self.sleep_watch.deadline().filter(|_| self.minds_sleep());
+        let deadlines = [
+            self.phase_deadline(),
+            self.session_deadline(),
+            self.delivery_deadline(),
+            self.pending.next_deadline(),
+            sleep,
+        ];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// What to do next, in order.
+    pub fn poll_output(&mut self) -> Option<Output<R>> {
+        self.outputs.pop_front()
+    }
+
+    /// Whether nothing follows but the refusal of further requests.
+    pub fn is_finished(&self) -> bool {
+        matches!(self.phase, Phase::Finished)
+    }
+
+    fn attempt(&mut self) {
+        match self.settings.proof {
+            Proof::Key(_) => self.dial(None),
+            Proof::Token => {
+                self.phase = Phase::AskingToken;
+                let reason = std::mem::replace(&mut self.token_reason, TokenReason::Reconnecting);
+                self.outputs.push_back(Output::AskToken(reason));
+            }
+        }
+    }
+
+    fn dial(&mut self, token: Option<Secret<'static>>) {
+        self.disconnect = Disconnect::default();
+        self.reconnect_after = None;
+        self.phase = Phase::Dialing(token);
+        self.outputs.push_back(Output::Dial);
+    }
+
+    /// The socket is gone, whoever's doing it was.
+    fn handle_end(&mut self, now: Now, cause: ConnectionError) {
+        match &self.phase {
+            Phase::Proving(_) | Phase::Live(_) => {}
+            Phase::Leaving(_) => return self.finish(ConnectionError::Stopped),
+            Phase::Idle | Phase::Waiting(_) | Phase::AskingToken | Phase::Dialing(_) | Phase::Finished => {
+                return;
+            }
+        }
+        let by_key = matches!(self.settings.proof, Proof::Key(_));
+        let decision = decide_reconnect(&self.disconnect, by_key);
+        let keeps_session = self.disconnect.keeps_session() || !matches!(self.phase, Phase::Live(_));
+        let cause = self.refusal().unwrap_or(cause);
+        let retry_after = self.retry_after();
+        match decision {
+            Decision::Stop => return self.finish(cause),
+            Decision::NewTokenOnce(_) if self.tried_new_token => return self.finish(cause),
+            Decision::NewTokenOnce(reason) => {
+                self.tried_new_token = true;
+                self.token_reason = reason;
+            }
+            Decision::NewToken(reason) => self.token_reason = reason,
+            Decision::DropLargest => {
+                if let Some(request) = self.pending.take_largest() {
+                    self.fail(request, RequestError::TooLarge);
+                }
+            }
+            Decision::Reconnect => {}
+        }
+        if !keeps_session {
+            self.lose_session();
+        }
+        self.retry(now, cause, retry_after);
+    }
+
+    /// The server's refusal says more than the close that followed it.
+    fn refusal(&mut self) -> Option<ConnectionError> {
+        if let Phase::Proving(proving) = &mut self.phase { proving.refusal.take() } else { None }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        self.disconnect.error.as_ref().and_then(|error| error.retry_after).or(self.reconnect_after)
+    }
+
+    /// Gives up what there is and waits for the next attempt.
+    fn retry(&mut self, now: Now, cause: ConnectionError, retry_after: Option<Duration>) {
+        self.break_off(now);
+        let wait = self.backoff.next_delay(retry_after, self.rng.random());
+        self.phase = Phase::Waiting(now.instant + wait);
+        self.set_state(State::Reconnecting);
+        self.tell(Event::Closed { cause, retry_in: Some(wait) });
+    }
+
+    /// Gives up the socket; the session waits for the next one.
+    fn break_off(&mut self, now: Now) {
+        if let Phase::Live(live) = &self.phase {
+            self.backoff.connection_lasted(now.instant.saturating_duration_since(live.since));
+        }
+        self.outputs.push_back(Output::HangUp);
+        if let Some(session) = &mut self.session {
+            session.detach(now.instant);
+        }
+    }
+
+    /// Gives up for good.
+    fn finish(&mut self, cause: ConnectionError) {
+        self.outputs.push_back(Output::HangUp);
+        self.session = None;
+        for request in self.pending.take_all() {
+            self.fail(request, RequestError::Stopped);
+        }
+        self.phase = Phase::Finished;
+        self.set_state(State::Disconnected);
+        self.tell(Event::Closed { cause, retry_in: None });
+    }
+
+    /// A reply that was not understood is an outcome all the same; anything else may be a newer server's.
+    fn handle_unknown(&mut self, now: Now, error: &DecodeError) {
+        tracing::debug!(%error, "a frame of the server was not understood");
+        self.count(now, |session, at| session.note_unknown(error.id.as_ref(), at));
+        if let Some(request) = error.id.as_ref().and_then(|id| self.pending.take(id)) {
+            self.answer(now, request, Timestamp::from_ms(0), Err(RequestError::UnexpectedReply));
+        }
+    }
+
+    /// Gives a reply to whoever waits for it; gives anything else back. A second reply to a request that was sent again
+    /// is nobody's.
+    fn settle_reply<'a>(&mut self, now: Now, frame: ServerFrame<'a>) -> Option<ServerFrame<'a>> {
+        let is_reply = if let ServerMessage::Error(error) = &frame.message {
+            error.close.is_none()
+        } else {
+            frame.message.kind().is_none_or(is_reply)
+        };
+        let Some(id) = frame.id.as_ref().filter(|_| is_reply) else { return Some(frame) };
+        if let Some(request) = self.pending.take(id) {
+            if matches!(frame.message, ServerMessage::Error(_)) && self.pending.was_sent_again(id) {
+                self.pending.give_up(&request);
+            }
+            self.answer(now, request, frame.timestamp, outcome(frame.message));
+            return None;
+        }
+        let late = self.pending.take_late(id);
+        if let Some(purpose) = late.filter(|_| matches!(frame.message, ServerMessage::Ack(_))) {
+            self.note_late(&purpose);
+        }
+        (!self.pending.was_sent_again(id)).then_some(frame)
+    }
+
+    /// A reply that came at this time of the server's.
+    fn answer(&mut self, now: Now, request: Request<R>, at: Timestamp, outcome: Result<Reply, RequestError>) {
+        let (purpose, reply_to) = match request.origin {
+            Origin::Application { purpose, reply_to, .. } => (purpose, reply_to),
+            Origin::Client(request) => return self.background_answered(now, request, at, outcome),
+        };
+        let is_done = outcome.is_ok();
+        let seq = if let Ok(Reply::Ack(ack)) = &outcome { ack.seq } else { None };
+        self.settle(reply_to, outcome);
+        if is_done {
+            self.note_done(now, purpose, at, seq);
+        } else {
+            self.note_failed(&purpose);
+        }
+    }
+
+    /// Nothing has been asked.
+    fn refuse(&mut self, request: Request<R>, error: RequestError) {
+        if let Origin::Application { reply_to, .. } = request.origin {
+            self.settle(reply_to, Err(error));
+        }
+    }
+
+    /// There will be no reply.
+    fn fail(&mut self, request: Request<R>, error: RequestError) {
+        if let Origin::Application { purpose, reply_to, .. } = request.origin {
+            self.settle(reply_to, Err(error));
+            self.note_failed(&purpose);
+        }
+    }
+
+    fn note_closing(&mut self, error: &aldis_protocol::ErrorReply<'_>, close: u16) {
+        self.disconnect.error = Some(ClosingError {
+            code: error.code,
+            close,
+            reconnect: error.reconnect,
+            retry_after: error.retry_after.map(Duration::from_secs),
+        });
+    }
+
+    fn phase_deadline(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Leaving(leaving) => Some(leaving.deadline()),
+            Phase::Waiting(until) => Some(*until),
+            Phase::Proving(proving) => Some(proving.deadline),
+            Phase::Live(live) => Some(live.liveness.deadline()),
+            Phase::Idle | Phase::AskingToken | Phase::Dialing(_) | Phase::Finished => None,
+        }
+    }
+
+    fn session_deadline(&self) -> Option<Instant> {
+        let session = self.session.as_ref()?;
+        match &self.phase {
+            Phase::Live(_) => session.confirm_by(),
+            Phase::Idle
+            | Phase::Waiting(_)
+            | Phase::AskingToken
+            | Phase::Dialing(_)
+            | Phase::Proving(_)
+            | Phase::Leaving(_)
+            | Phase::Finished => session.resume_deadline(),
+        }
+    }
+
+    /// When something is to be done for rooms and mailbox.
+    fn delivery_deadline(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Leaving(_) | Phase::Finished => return None,
+            Phase::Idle
+            | Phase::Waiting(_)
+            | Phase::AskingToken
+            | Phase::Dialing(_)
+            | Phase::Proving(_)
+            | Phase::Live(_) => {}
+        }
+        let mailbox = self.mailbox.as_ref();
+        let hand_at = mailbox.and_then(Mailbox::hand_at);
+        let gaps = [
+            self.rooms.gap_deadline(),
+            mailbox.and_then(Mailbox::gap_deadline),
+            self.background.wait_until(),
+        ];
+        let gaps = gaps.into_iter().flatten().filter(|_| matches!(self.phase, Phase::Live(_)));
+        gaps.chain(hand_at).min()
+    }
+
+    /// Whether a sleep of the computer would make a difference.
+    fn minds_sleep(&self) -> bool {
+        matches!(self.phase, Phase::Live(_) | Phase::Waiting(_))
+    }
+
+    fn set_state(&mut self, state: State) {
+        if self.state != state {
+            self.state = state;
+            self.outputs.push_back(Output::State(state));
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    fn settle(&mut self, reply_to: R, outcome: Result<Reply, RequestError>) {
+        self.outputs.push_back(Output::Settle(reply_to, outcome));
+    }
+
+    fn fresh_id(&mut self) -> RequestId {
+        RequestId::from_uuid(uuid::Builder::from_random_bytes(self.rng.random()).into_uuid())
+    }
+}
+
+fn is_reply(kind: MessageKind) -> bool {
+    matches!(
+        kind,
+        MessageKind::Ack
+            | MessageKind::Pong
+            | MessageKind::IceServers
+            | MessageKind::History
+            | MessageKind::Synced
+    )
+}
+
+fn outcome(message: ServerMessage<'_>) -> Result<Reply, RequestError> {
+    match message {
+        ServerMessage::Ack(ack) => Ok(Reply::Ack(ack.into_owned())),
+        ServerMessage::Pong => Ok(Reply::Pong),
+        ServerMessage::IceServers(servers) => Ok(Reply::IceServers(servers.into_owned())),
+        ServerMessage::History(history) => Ok(Reply::History(history.into_owned())),
+        ServerMessage::Synced(synced) => Ok(Reply::Synced(synced)),
+        ServerMessage::Error(error) => Err(RequestError::Refused(crate::Refusal {
+            code: error.code,
+            message: error.message.into_owned(),
+            retry_after: error.retry_after.map(Duration::from_secs),
+        })),
+        ServerMessage::AuthChallenge(_)
+        | ServerMessage::AuthSuccess(_)
+        | ServerMessage::AuthFailure(_)
+        | ServerMessage::Connected(_)
+        | ServerMessage::AuthRequired(_)
+        | ServerMessage::Signal(_)
+        | ServerMessage::RoomMembers(_)
+        | ServerMessage::MemberJoined(_)
+        | ServerMessage::MemberLeft(_)
+        | ServerMessage::ChatMessage(_)
+        | ServerMessage::Broadcast(_)
+        | ServerMessage::RoomUpdate(_)
+        | ServerMessage::Message(_)
+        | ServerMessage::Receipt(_)
+        | ServerMessage::Presence(_)
+        | ServerMessage::Alert(_)
+        | ServerMessage::ContactRequest(_)
+        | ServerMessage::RoomInvite(_)
+        | ServerMessage::ServerDraining(_)
+        | ServerMessage::Unknown(_)
+        | _ => Err(RequestError::UnexpectedReply),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! What a request is for, as far as the client has to know it.
+
+use std::borrow::Cow;
+
+use aldis_protocol::{ClientMessage, RoomId, SetPresence, Signal, SignalKind, Target, UserRef};
+
+/// From where on an application follows a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Since {
+    /// What is said from now on.
+    Now,
+    /// What has a higher number: the last one that the application has, or 0 for all that is kept.
+    Seq(u64),
+}
+
+/// What an application's request changes for the client itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Nothing,
+    /// An offer opens a call.
+    Call(Target),
+    Join(RoomId, Since),
+    Leave(RoomId),
+    /// Said in a room; the number in its `ack` is not told otherwise.
+    Chat(RoomId),
+    /// Asked of a room that one has to be in.
+    InRoom(RoomId),
+    /// Sent to a mailbox; the number in its `ack` is one of the own mailbox.
+    Message,
+    Sync,
+    Presence(SetPresence<'static>),
+    Subscribe(Vec<UserRef>),
+    Unsubscribe(Vec<UserRef>),
+}
+
+/// A request that the client makes by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum BackgroundRequest {
+    Join(RoomId),
+    History(RoomId),
+    Presence,
+    Subscribe(Vec<UserRef>),
+    Sync,
+    /// Acknowledges the first so many stored messages.
+    Delivered(usize),
+}
+
+impl Purpose {
+    pub(crate) fn of(message: &ClientMessage<'_>) -> Self {
+        let in_room = |room: &Option<RoomId>| room.clone().map_or(Self::Nothing, Self::InRoom);
+        match message {
+            ClientMessage::Signal(Signal { kind: SignalKind::Offer, target, .. }) => {
+                Self::Call(target.clone())
+            }
+            ClientMessage::Join(join) => {
+                join.room.clone().map_or(Self::Nothing, |room| Self::Join(room, Since::Now))
+            }
+            ClientMessage::Leave(leave) => leave.room.clone().map_or(Self::Nothing, Self::Leave),
+            ClientMessage::ChatMessage(chat) => chat.room.clone().map_or(Self::Nothing, Self::Chat),
+            ClientMessage::Broadcast(broadcast) => in_room(&broadcast.room),
+            ClientMessage::History(history) => in_room(&history.room),
+            ClientMessage::Message(_) => Self::Message,
+            ClientMessage::Sync(_) => Self::Sync,
+            ClientMessage::Presence(presence) => Self::Presence(owned(presence)),
+            ClientMessage::PresenceSubscribe(subscribe) => Self::Subscribe(subscribe.user_ids.clone()),
+            ClientMessage::PresenceUnsubscribe(subscribe) => Self::Unsubscribe(subscribe.user_ids.clone()),
+            ClientMessage::Signal(_)
+            | ClientMessage::AuthResponse(_)
+            | ClientMessage::Auth(_)
+            | ClientMessage::IceServers
+            | ClientMessage::Delivered(_)
+            | ClientMessage::Read(_)
+            | ClientMessage::Received(_)
+            | ClientMessage::Ping => Self::Nothing,
+        }
+    }
+
+    /// The room that one has to be in for it.
+    pub(crate) const fn room(&self) -> Option<&RoomId> {
+        match self {
+            Self::Chat(room) | Self::InRoom(room) => Some(room),
+            Self::Nothing
+            | Self::Call(_)
+            | Self::Join(..)
+            | Self::Leave(_)
+            | Self::Message
+            | Self::Sync
+            | Self::Presence(_)
+            | Self::Subscribe(_)
+            | Self::Unsubscribe(_) => None,
+        }
+    }
+}
+
+fn owned(presence: &SetPresence<'_>) -> SetPresence<'static> {
+    let note = presence.note.as_ref().map(|note| Cow::Owned(note.clone().into_owned()));
+    SetPresence { status: presence.status, note }
+}
