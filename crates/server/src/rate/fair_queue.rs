@@ -20,7 +20,7 @@ where
     state: Mutex<State<U, A>>,
 }
 
-/// A running or waiting call. Dropping it ends the call.
+/// A running or waiting call. Dropping it removes the call from the queue.
 #[derive(Debug)]
 pub(crate) struct Ticket<U, A>
 where
