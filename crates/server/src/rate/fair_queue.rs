@@ -268,7 +268,7 @@ mod tests {
         assert!(!has_begun(&mut third.1));
         drop(entered.remove(0));
         assert!(has_begun(&mut third.1));
-        assert!(queue.enter(1, 1, 10).is_some(), "one waits less");
+        assert!(queue.enter(1, 1, 10).is_some(), "one fewer waits");
     }
 
     #[test]

@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(greedy.len(), BYTES / LEAST_BYTES);
         let mut modest = post(&queue, user(2), 0).unwrap();
         assert!(matches!(greedy.pop().unwrap().await.unwrap(), Err(StoreError::Overloaded)), "the newest");
-        assert!(greedy.iter_mut().all(|answer| answer.try_recv().is_err()), "and no other");
+        assert!(greedy.iter_mut().all(|answer| answer.try_recv().is_err()), "no other");
         assert!(post(&queue, user(1), 0).is_err());
         let taken = queue.take(2).await.unwrap();
         assert_eq!(senders(&taken).iter().map(|(user, _)| *user).collect::<Vec<_>>(), [user(1), user(2)]);
@@ -214,7 +214,7 @@ mod tests {
         let queue = Queue::default();
         let _answers: Vec<_> = (0..10).map(|_| mark(&queue, user(1), 500)).collect();
         assert_eq!(queue.take(512).await.unwrap().len(), 2);
-        assert_eq!(queue.take(1).await.unwrap().len(), 1, "one at least");
+        assert_eq!(queue.take(1).await.unwrap().len(), 1, "at least one");
     }
 
     #[tokio::test]
