@@ -132,19 +132,19 @@ fn every_bad_value_is_refused_by_name_with_the_remedy() {
         ("DATABASE_URL", "mysql://ann:hush@db/x", "starts with sqlite:, postgres:// or"),
         ("SECRET_KEY", "hush", "at least 32 bytes"),
         ("ALGORITHM", "none", "give HS256 or EdDSA"),
-        ("ACCESS_TOKEN_EXPIRE_MINUTES", "15m", "bare number of minutes"),
+        ("ACCESS_TOKEN_EXPIRE_MINUTES", "15m", "plain number of minutes"),
         ("ACCESS_TOKEN_EXPIRE_MINUTES", "0.07", "at least"),
         ("ACCESS_TOKEN_EXPIRE_MINUTES", "43201", "at most 43200"),
-        ("ACCESS_TOKEN_EXPIRE_MINUTES", "inf", "bare number"),
-        ("ACCESS_TOKEN_EXPIRE_MINUTES", "99999999999999999999999999999999", "bare number"),
+        ("ACCESS_TOKEN_EXPIRE_MINUTES", "inf", "plain number"),
+        ("ACCESS_TOKEN_EXPIRE_MINUTES", "99999999999999999999999999999999", "plain number"),
         ("PASSWORD_HASH", "md5", "give argon2id or bcrypt"),
         ("ALDIS_DATA_DIR", "", "give a path"),
-        ("ALDIS_PUBLIC_ORIGIN", "https://aldis.example/", "no path"),
+        ("ALDIS_PUBLIC_ORIGIN", "https://aldis.example/", "without a path"),
         ("ALDIS_PUBLIC_ORIGIN", "aldis.example", "give scheme and host"),
         ("ALDIS_PUBLIC_ORIGIN", "tauri://localhost", "https or http"),
         ("ALDIS_ALLOWED_ORIGINS", "*", "no wildcard"),
         ("ALDIS_ALLOWED_ORIGINS", "https://a.example,", "give scheme and host"),
-        ("ALDIS_ADMIN_LISTEN", "9100", "give IP address and port"),
+        ("ALDIS_ADMIN_LISTEN", "9100", "give an IP address and port"),
         ("ALDIS_ADMIN_NAMES", "aldis:9100", "without a port"),
         ("ALDIS_NAME", " ", "give a name"),
         ("ALDIS_LOG", "warning", "give off, error, warn"),
@@ -152,9 +152,9 @@ fn every_bad_value_is_refused_by_name_with_the_remedy() {
         ("ALDIS_REGISTRATION", "maybe", "give open or closed"),
         ("ALDIS_ROUTING", "closed", "give contacts or open"),
         ("ALDIS_ROOMS_AUTO_CREATE", "yes", "give on or off"),
-        ("ALDIS_STUN_URLS", "stun.example", "give URLs as stun:"),
-        ("ALDIS_TURN_URLS", "stun:stun.example", "as turn:"),
-        ("ALDIS_TURN_URLS", "turn:2001:db8::1:3478", "stands in brackets"),
+        ("ALDIS_STUN_URLS", "stun.example", "give URLs such as stun:"),
+        ("ALDIS_TURN_URLS", "stun:stun.example", "such as turn:"),
+        ("ALDIS_TURN_URLS", "turn:2001:db8::1:3478", "needs brackets"),
         ("ALDIS_TURN_URLS", "turn:turn.example?transport=tls", "transport=udp"),
         ("ALDIS_TURN_SECRET", "", "give the secret"),
         ("ALDIS_RESUME_WINDOW", "-1", "from 0"),
@@ -271,7 +271,7 @@ fn a_variable_that_is_not_utf8_is_refused() {
     use std::os::unix::ffi::OsStringExt;
     let variables = [("PORT".into(), OsString::from_vec(vec![0xff]))];
     let error = Config::load(["aldis".into()], variables).unwrap_err().to_string();
-    assert!(error.starts_with("PORT: not UTF-8"), "{error}");
+    assert!(error.starts_with("PORT: not valid UTF-8"), "{error}");
 }
 
 #[test]
@@ -313,7 +313,7 @@ fn a_bad_secret_file_is_refused_without_being_quoted() {
 #[test]
 fn a_secret_given_twice_in_one_place_is_refused() {
     let message = refusal(&[], &[("SECRET_KEY", LONG_SECRET), ("SECRET_KEY_FILE", "x")]);
-    assert!(message.contains("both given") && !message.contains(LONG_SECRET), "{message}");
+    assert!(message.contains("both set") && !message.contains(LONG_SECRET), "{message}");
     assert_eq!(
         config(&["--turn-secret", "a"], &[("ALDIS_TURN_SECRET_FILE", "x"), ("ALDIS_TURN_URLS", "turn:t")])
             .turn
