@@ -22,7 +22,7 @@ pub enum ChainFileError {
     #[error("cannot read the chain: {0}")]
     Io(#[from] io::Error),
     /// It is not a response with a chain.
-    #[error("this is no chain: {0}")]
+    #[error("this is not a chain: {0}")]
     Form(#[from] serde_json::Error),
     /// The chain does not verify.
     #[error("the chain does not verify: {0}")]

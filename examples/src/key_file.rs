@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
     /// Other users than its owner can read it.
-    #[error("others can read {0}; if nobody has, run `chmod 600` on it")]
+    #[error("other users can read {0}; if nobody has read it, run `chmod 600` on it")]
     Exposed(PathBuf),
     /// It does not contain a key.
     #[error("{0} is not a key file")]

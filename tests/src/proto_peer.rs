@@ -20,7 +20,7 @@ impl ProtoPeer {
     }
 
     /// Sends a request.
-    #[expect(clippy::needless_pass_by_value, reason = "scenarios hand over what they just made")]
+    #[expect(clippy::needless_pass_by_value, reason = "a scenario's own envelope")]
     pub fn sends(&mut self, envelope: Envelope) {
         self.socket.sends(&Frame::binary(envelope.encode_to_vec()));
     }

@@ -140,7 +140,7 @@ impl TestServer {
     #[must_use]
     pub fn resident_kib(&self) -> u64 {
         let path = format!("/proc/{}/status", self.process_id());
-        let status = fs::read_to_string(path).expect("what the system says of the server");
+        let status = fs::read_to_string(path).expect("the server's status file");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"));
         line.and_then(|size| size.trim().parse().ok()).expect("the size of the server's memory")
     }

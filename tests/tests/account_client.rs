@@ -365,7 +365,7 @@ fn a_rotation_is_cancelled_by_the_replaced_key() {
         let fingerprint = account.fingerprint().unwrap();
         let (client, mut events) = connected(&account).await;
         let pending = account.rotate(&old, &new, "the laptop was stolen").await.unwrap();
-        assert_eq!(account.rotate(&old, &new, "the same again").await.unwrap(), pending);
+        assert_eq!(account.rotate(&old, &new, "a repetition").await.unwrap(), pending);
         assert!(matches!(account.rotate(&old, &new_key(), "x").await, Err(IdentityError::NotActive)));
         account.vouch_for_device(&new).await.unwrap();
         let seen = loop {
@@ -515,7 +515,7 @@ fn a_server_that_hides_part_of_a_chain_is_caught() {
     let shorter = fetched(&short, read()).unwrap_err();
     assert!(matches!(shorter, IdentityError::Forked(ChainForked::Shorter)), "{shorter}");
     assert!(shorter.is_alarming() && !shorter.is_retryable());
-    assert!(fetched(&short, Pins::default()).is_ok(), "it does verify, for who has seen nothing");
+    assert!(fetched(&short, Pins::default()).is_ok(), "it verifies without a pin");
 
     let mut forged = long.clone();
     forged.statements.swap(0, 1);

@@ -27,7 +27,7 @@ fn farewell(mut peer: Peer, signal: Instant) -> Farewell {
     let error = peer.expects_error("draining");
     let closed_after = signal.elapsed();
     assert_eq!((&error["payload"]["close"], &error["payload"]["reconnect"]), (&json!(1012), &json!(true)));
-    assert_eq!(error["payload"]["retry_after"], draining["reconnect_after"], "the time told");
+    assert_eq!(error["payload"]["retry_after"], draining["reconnect_after"], "the reconnect time");
     peer.expects_close_code(1012);
     Farewell { reconnect_after: draining["reconnect_after"].as_u64().expect("seconds"), closed_after }
 }
@@ -70,7 +70,7 @@ fn messages_acknowledged_before_a_drain_are_there_after_it() {
     let confirmed: BTreeSet<&str> = follower.confirmed.iter().filter_map(Value::as_str).collect();
     let delivered = messages.iter().filter(|message| message["delivered_at"].is_string());
     let delivered: BTreeSet<&str> = delivered.filter_map(|message| message["message_id"].as_str()).collect();
-    assert!(confirmed.is_subset(&delivered), "what was acknowledged as done is done");
+    assert!(confirmed.is_subset(&delivered), "acknowledged requests were carried out");
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn a_server_whose_disk_is_full_was_ready() {
     await_that("the server to notice", || readiness(&server) == 503);
     let answer = server.http().get("/health/ready");
     answer.expects_problem(503, "unavailable");
-    assert_eq!(server.http().get("/health").status, 200, "it serves what needs no database");
+    assert_eq!(server.http().get("/health").status, 200, "it serves calls without the database");
     server.limits_files(None);
     await_that("the server to recover", || readiness(&server) == 200);
     let _user = server.user();

@@ -397,7 +397,7 @@ fn a_cancellation_restores_everything() {
     assert_eq!(refused.get("rotation"), None);
 
     let tokens = owner.key.signs_in(&server, None).expects(200);
-    assert_eq!(cancel(), cancelled, "the same again");
+    assert_eq!(cancel(), cancelled, "a repetition");
     let again = server.http().bearer(access(&tokens));
     assert_eq!(listed(&again), devices);
     assert_eq!(server.http().get(&format!("/api/identity/blob/{}", owner.fingerprint)).body, b"mine");

@@ -54,7 +54,7 @@ fn ids_over_their_grammar_are_bad_requests() {
         assert_eq!(peer.expects("ack")["id"], id);
     }
     let (messages, _) = syncs(&mut peer, 0);
-    assert_eq!(messages.len(), 2, "what was refused takes no number");
+    assert_eq!(messages.len(), 2, "a refused message takes no number");
 }
 
 #[test]
@@ -275,7 +275,7 @@ fn malformed_receipts_and_receipts_for_others_are_refused() {
         peer.expects_nothing();
     }
     let (messages, _) = syncs(&mut reading, 0);
-    assert!(messages[0]["delivered_at"].is_null(), "what was refused was refused whole");
+    assert!(messages[0]["delivered_at"].is_null(), "a refused receipt changes nothing");
     reading.sends_text(&receipt("read", json!(vec![id.clone(); 500])));
     reading.expects("ack");
     assert_eq!(peer.expects("receipt")["message_ids"], json!([id]), "once, however often it is named");
@@ -303,11 +303,11 @@ fn a_mailbox_holds_a_thousand_messages_and_250_of_one_sender() {
     assert_eq!(first.expects("receipt")["message_ids"].as_array().map(Vec::len), Some(1));
     first.sends(message("over", &reader.id, b"x"));
     let ack = first.expects("ack");
-    assert_eq!((number(&ack), &ack["duplicate"]), (251, &Value::Null), "what was refused may be tried again");
+    assert_eq!((number(&ack), &ack["duplicate"]), (251, &Value::Null), "a refused message may be sent again");
     refuses(&mut writers[4], "mailbox_full", [message("over-2", &reader.id, b"x").to_string()]);
     assert_eq!(number(&reading.expects("message")), 1_001);
     let (sent, _) = syncs(&mut writers[4], 0);
-    assert_eq!(numbers(&sent), [1], "what was refused takes no number");
+    assert_eq!(numbers(&sent), [1], "a refused message takes no number");
 }
 
 #[test]

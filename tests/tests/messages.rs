@@ -53,7 +53,7 @@ fn streamed(peer: &mut Peer, id: &str) -> (Vec<Value>, Value) {
         let next = peer.expects_any();
         match next["type"].as_str() {
             Some("message") => {
-                assert_eq!(next["id"], id, "what a sync streams has its id");
+                assert_eq!(next["id"], id, "streamed messages have the id of the sync");
                 messages.push(next);
             }
             Some("synced") => {
@@ -224,7 +224,7 @@ fn a_limit_ends_a_sync_and_the_next_one_continues() {
     peer.sends(json!({"type": "sync", "id": "s", "limit": 0}));
     peer.expects_error("bad_request");
     let beyond = (vec![], json!(25), json!(true));
-    assert_eq!(limited(&mut peer, 1 << 52, 5), beyond, "the newest number, lower than what was asked from");
+    assert_eq!(limited(&mut peer, 1 << 52, 5), beyond, "the newest number, lower than the requested one");
     assert_eq!(limited(&mut peer, 25, 5), beyond);
     // The messages before 20 were marked by the second sync, and the rest by the last.
     for count in [20, 5] {

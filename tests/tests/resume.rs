@@ -595,7 +595,7 @@ fn a_buffer_overflow_ends_the_session() {
             other => panic!("awaited an answer, got {other:?}"),
         }
     }
-    assert_eq!(buffered, 1_024, "what is said to be held is held");
+    assert_eq!(buffered, 1_024, "a buffered message is held");
     assert_fresh(&scene.comes_back(&before, 0), &before);
 }
 

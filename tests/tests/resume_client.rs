@@ -69,7 +69,7 @@ async fn listen(mut events: Events, proxy: &Proxy, may_send: &Semaphore) -> Vec<
             other => panic!("{other:?}"),
         }
         if cuts == resumed && cuts < CUTS && heard.len() >= cuts * PER_CUT + PER_CUT / 2 {
-            assert!(proxy.cut() > 0, "somebody was connected");
+            assert!(proxy.cut() > 0, "a client was connected");
             may_send.add_permits(PER_CUT);
             cuts += 1;
         }

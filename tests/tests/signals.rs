@@ -9,7 +9,7 @@ use aldis_tests::{TestServer, unique};
 fn sighup_ended_the_server() {
     let server = TestServer::start();
     server.signals("HUP");
-    server.awaits_log("asked to read files again");
+    server.awaits_log("asked to reload files");
     server.signals("USR1");
     server.signals("USR2");
     server.http().get("/health").expects(200);

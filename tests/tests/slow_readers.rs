@@ -61,15 +61,15 @@ fn a_client_that_never_reads_is_closed_and_nobody_else_notices() {
             assert_eq!(last, (9..=8 + count).collect::<Vec<_>>(), "each once and in order");
         });
         fills(&server, &recipient, usize::try_from(count).unwrap());
-        reader.join().expect("somebody who reads gets everything");
+        reader.join().expect("a client that reads gets everything");
     });
     assert!(server.resident_kib() < before + FLAT_KIB, "{before} KiB, then {}", server.resident_kib());
     await_that("the close of who does not read", || closed() > 0);
-    assert_eq!(closed(), 1, "and of nobody else");
+    assert_eq!(closed(), 1, "no other");
     // What the network had accepted before arrives; then the end, with its reason if that still got through.
     let mut last = 8;
     let end = loop {
-        match deaf.socket.next("what the network holds, or the end") {
+        match deaf.socket.next("bytes in the network, or the end") {
             Incoming::Text(text) => {
                 let frame: Value = serde_json::from_str(&text).unwrap();
                 if frame["type"] == "error" {
@@ -193,7 +193,7 @@ fn a_sync_that_a_break_ended_is_sent_again_on_the_resumed_session() {
     writer.sends(message("late", &recipient.id, b"late"));
     writer.expects("ack");
     let mut reader = resumes(&server, &recipient, &connected);
-    assert_eq!(reader.connected["session"]["resumed"], true, "what was streamed is not counted");
+    assert_eq!(reader.connected["session"]["resumed"], true, "streamed messages are not counted");
     let live =
         if reader.connected["session"]["replayed"] == 1 { Some(reader.expects("message")) } else { None };
     assert!(live.as_ref().is_none_or(|live| number(live) == 301 && live["id"] == "late"), "{live:?}");

@@ -56,7 +56,7 @@ pub enum PasswordError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BcryptHashError {
     /// It does not have the form of a bcrypt hash.
-    #[error("no bcrypt hash; that is $2a$, $2b$ or $2y$, two digits, $ and 53 characters")]
+    #[error("not a bcrypt hash, which is $2a$, $2b$ or $2y$, two digits, $ and 53 characters")]
     Form,
     /// Its cost is over [`MAX_BCRYPT_COST`].
     #[error(

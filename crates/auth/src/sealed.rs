@@ -21,7 +21,9 @@ pub struct SealedFor<'a> {
 
 /// The bytes are not a sealed secret of this server, user and purpose; the error does not say which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the sealed secret cannot be opened: it was changed, moved, or sealed with a key that is gone")]
+#[error(
+    "the sealed secret cannot be opened: it was changed or moved, or its key is no longer in the key file"
+)]
 pub struct CannotOpen;
 
 /// The longest secret that can be sealed, in bytes.

@@ -175,7 +175,7 @@ fn an_http_challenge_outlives_a_change_of_the_key() {
     let issued = issue(&binding);
     assert!(server_with(&[5, 3]).open(&issued.challenge, &binding, NOW).is_ok());
     let newer = server_with(&[5, 3]).issue(&mut StdRng::seed_from_u64(4), &binding, NOW);
-    assert!(server().open(&newer.challenge, &binding, NOW).is_err(), "the newest key makes them");
+    assert!(server().open(&newer.challenge, &binding, NOW).is_err(), "the newest key issues them");
 }
 
 #[test]

@@ -336,7 +336,7 @@ fn carry_out(
                     || true,
                     |_, _, _| (),
                 );
-                prop_assert_eq!(back, Joining::Stale, "it is still to leave the one that is no more");
+                prop_assert_eq!(back, Joining::Stale, "it has still to leave the deleted room");
                 registry.leave_closed(&room_id(room), closed, member, || {
                     left.insert(member.handle);
                 });
@@ -457,8 +457,8 @@ fn the_session_attached_last_won_although_its_socket_was_older() {
     };
     assert_eq!(attach(1, 2), Attachment::Attached { replaced: None });
     assert_eq!(attach(2, 1), Attachment::Superseded);
-    assert!(registry.renew_claim(user, session(1), DeviceClaim::new(4)), "its client came back");
-    assert!(!registry.renew_claim(user, session(1), DeviceClaim::new(3)), "by a socket from before");
+    assert!(registry.renew_claim(user, session(1), DeviceClaim::new(4)), "its client resumed");
+    assert!(!registry.renew_claim(user, session(1), DeviceClaim::new(3)), "with an older socket");
     assert_eq!(attach(3, 3), Attachment::Superseded);
     assert!(matches!(attach(4, 5), Attachment::Attached { replaced: Some(one) } if one.handle == 1));
     assert!(!registry.renew_claim(user, session(1), DeviceClaim::new(6)), "it is not here");
@@ -478,7 +478,7 @@ fn a_deleted_room_is_not_a_later_room_of_the_same_name() {
     assert_eq!(join(unmade), Joining::Joined);
     assert_eq!(join(RoomFacts { owner: user_id(3), ..unmade }), Joining::Joined);
     let seat = registry.seat((user, session), &room_id(0)).unwrap();
-    assert_eq!((seat.owner, seat.is_made), (user, false), "it stays its first member's");
+    assert_eq!((seat.owner, seat.is_made), (user, false), "its first member stays the owner");
     assert_eq!(join(RoomFacts { is_public: false, ..made }), Joining::Other);
     assert_eq!(join(made), Joining::Joined);
     assert_eq!(registry.rooms_owned_by(user_id(2)), [room_id(0)]);
@@ -486,7 +486,7 @@ fn a_deleted_room_is_not_a_later_room_of_the_same_name() {
         assert_eq!(join(other), Joining::Other);
     }
     registry.make(&room_id(0), user_id(4));
-    assert_eq!(registry.room_here(&room_id(0)).unwrap().owner, user_id(2), "it was made before");
+    assert_eq!(registry.room_here(&room_id(0)).unwrap().owner, user_id(2), "it was stored before");
 }
 
 #[test]

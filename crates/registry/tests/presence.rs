@@ -507,7 +507,7 @@ fn watchers_and_watched_on_many_threads_agree_in_the_end() {
     for thread in 0..4_u64 {
         let session = session_id(1_999 << 8 | thread);
         let sight = registry.tell(session, user_id(0)).unwrap();
-        assert_eq!(sight.presence, registry.presence(user_id(0)), "what is seen is what is");
+        assert_eq!(sight.presence, registry.presence(user_id(0)), "the watcher sees the current presence");
         assert_eq!(sight.presence.devices, 2);
         registry.unwatch_all(session);
     }

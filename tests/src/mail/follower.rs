@@ -135,7 +135,7 @@ impl Follower {
         match frame["type"].as_str() {
             Some("message") => self.takes_message(frame),
             Some("synced") => {
-                let sync = self.sync.take().expect("an end of what was asked for");
+                let sync = self.sync.take().expect("a `synced` of the request");
                 assert_eq!(frame["id"], sync.id);
                 assert!(number(frame) <= self.cursor, "what was streamed has come: {frame}");
                 if frame["complete"] == false {
@@ -143,7 +143,7 @@ impl Follower {
                 }
             }
             Some("ack") => {
-                let (id, ids) = self.confirming.take().expect("an answer to what was asked");
+                let (id, ids) = self.confirming.take().expect("an answer to the request");
                 assert_eq!((&frame["id"], &frame["status"]), (&json!(id), &json!("done")));
                 self.confirmed.extend(ids);
             }
@@ -183,7 +183,7 @@ impl Follower {
         if self.sync.as_ref().is_some_and(|sync| error["id"] == sync.id) {
             self.asks();
         } else {
-            let (id, ids) = self.confirming.take().expect("a refusal of what was asked");
+            let (id, ids) = self.confirming.take().expect("a refusal of the request");
             assert_eq!(error["id"], id);
             self.unconfirmed.extend(ids);
         }

@@ -193,7 +193,7 @@ fn a_call_whose_sign_in_was_revoked_after_its_token_was_checked_went_through() {
         let example = examples.get(&**name).unwrap_or_else(|| panic!("no example of {name}: add one"));
         example.asked(&by_family.http(), method).expects_problem(401, "revoked");
     }
-    assert_eq!(by_family.life(), before, "what may still be read shows that nothing was changed");
+    assert_eq!(by_family.life(), before, "readable data shows that nothing was changed");
 
     // A user without a device has no identity here, without which three calls are refused earlier.
     let needs_identity = ["PUT /api/keys/encryption", "POST /api/identity/rotate"];

@@ -192,7 +192,7 @@ fn assert_told_in_order(guest: &Guest, room: &RoomId, revision: usize) {
     let heard = told.in_room(room);
     for (device, called) in &heard.called {
         assert!(called.is_sorted_by(|one, next| one < next), "{device} called {called:?}");
-        assert_ne!(*device, guest.device, "one's own calls are not told");
+        assert_ne!(*device, guest.device, "a device does not get its own broadcasts");
     }
     assert!(heard.states.is_sorted_by_key(|(revision, _)| *revision), "{:?}", heard.states);
     let last = (revision as u64, json!({"topic": revision}));

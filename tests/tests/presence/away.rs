@@ -103,7 +103,7 @@ fn a_client_that_is_cut_off_at_each_change_has_the_last_one() {
                 .await
                 .unwrap_or_else(|_| panic!("it never learns of {note}"));
         }
-        assert_eq!(sessions, 1, "what it knows, it knows of a session that goes on");
+        assert_eq!(sessions, 1, "its session was resumed");
         client.stop().await;
     });
 }

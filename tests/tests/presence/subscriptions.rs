@@ -27,7 +27,7 @@ fn a_subscription_is_acked_and_then_answered_for_each_user_once_and_in_order() {
         assert!(presence["id"].is_string() && presence["timestamp"].is_string(), "{presence}");
     }
     peer.expects_nothing();
-    assert_eq!(watches(&mut peer, ids[3])["status"], "online", "asked again, told again");
+    assert_eq!(watches(&mut peer, ids[3])["status"], "online", "a repeated request gets the presence again");
     peer.expects_nothing();
 }
 

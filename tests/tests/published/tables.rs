@@ -97,7 +97,10 @@ fn the_error_codes_are_those_of_the_code_with_their_status() {
         .map(|code| (code.as_str().to_owned(), code.http_status().to_string()))
         .collect();
     assert_eq!(shown, expected);
-    assert!(table.iter().all(|row| !row[2].is_empty() && !row[3].is_empty()), "each says what a client does");
+    assert!(
+        table.iter().all(|row| !row[2].is_empty() && !row[3].is_empty()),
+        "each names the client's action"
+    );
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn history_is_read_in_pages() {
     let beyond = asks_history(&mut peer, &room, 500, 50);
     assert_eq!((seqs(&beyond), &beyond["complete"]), (vec![], &json!(true)));
     for page in [&page, &rest, &none, &beyond] {
-        assert_eq!(page["last_seq"], 120, "the newest number, also below what was asked from");
+        assert_eq!(page["last_seq"], 120, "the newest number, even below the requested one");
     }
     peer.sends(json!({"type": "history", "room": room}));
     assert_eq!(seqs(&peer.expects("history")).len(), 100, "where no limit is given");

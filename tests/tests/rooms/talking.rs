@@ -231,7 +231,7 @@ fn two_nodes_number_a_room_without_gaps() {
         let mut all = [acked, heard].concat();
         all.sort_unstable();
         all.retain(|seq| *seq <= last);
-        assert_eq!(all, (1..=last).collect::<Vec<_>>(), "also what the other node stored, once");
+        assert_eq!(all, (1..=last).collect::<Vec<_>>(), "messages of the other node too, once");
     }
     let history = user.http().get("/api/rooms/room/messages?limit=500").expects(200);
     assert_eq!(seqs(&history), (1..=100).collect::<Vec<_>>());

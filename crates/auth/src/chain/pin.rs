@@ -24,13 +24,13 @@ pub struct Pin {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ChainForked {
     /// The chain lacks statements that it had before.
-    #[error("the identity's chain is shorter than it was: the server hides what it has shown")]
+    #[error("the identity's chain is shorter than before: the server hides statements that it has shown")]
     Shorter,
     /// The chain has different statements or times of acceptance.
-    #[error("the identity's chain is not the one that was seen before")]
+    #[error("the identity's chain differs from the one that was seen before")]
     Different,
     /// A final rotation was cancelled.
-    #[error("a key rotation that was final is taken back")]
+    #[error("a final key rotation was cancelled")]
     FinalityTakenBack,
 }
 

@@ -39,7 +39,7 @@ pub struct VerifiedChallenge {
 #[non_exhaustive]
 pub enum ChallengeRefused {
     /// The challenge belongs to another server and was passed on.
-    #[error("the challenge names another server than the one dialled")]
+    #[error("the challenge is for a different server from the one that was dialled")]
     ForeignAudience,
     /// The challenge lives longer than [`MAX_CHALLENGE_LIFETIME_MS`], or this machine's clock is slow by about as
     /// much.

@@ -97,7 +97,7 @@ mod tests {
     fn an_address_keeps_its_kind_which_needs_the_key() {
         let shares = HashShares::new(vec![(HashKind::Bcrypt(12), 1), (HashKind::Argon2id, 1)]);
         assert_eq!(drawn(&shares, 1), drawn(&shares, 1));
-        assert_ne!(drawn(&shares, 1), drawn(&shares, 2), "it takes the key");
+        assert_ne!(drawn(&shares, 1), drawn(&shares, 2), "it depends on the key");
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub struct KeyRing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidKeyRing {
     /// The text does not have the form of [`KeyRing::to_text`].
-    #[error("line {line} of the key file is not understood")]
+    #[error("line {line} of the key file is malformed")]
     Form {
         /// The line, from 1.
         line: usize,
@@ -72,10 +72,10 @@ pub enum InvalidKeyRing {
     #[error("the key file has no key")]
     Empty,
     /// There are over [`MAX_RING_KEYS`] keys.
-    #[error("the key file has over {MAX_RING_KEYS} keys")]
+    #[error("the key file has more than {MAX_RING_KEYS} keys")]
     TooMany,
     /// A key occurs twice.
-    #[error("the key file has a key twice")]
+    #[error("the key file has the same key twice")]
     Repeated,
 }
 

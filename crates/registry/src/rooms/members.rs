@@ -216,7 +216,7 @@ mod tests {
                 assert_eq!(left, expected.extract_if(.., |(other, _)| *other == user).collect::<Vec<_>>());
                 check(&members, &expected);
             }
-            assert_eq!(keys(&before.0), before.1, "who reads them reads them as they were");
+            assert_eq!(keys(&before.0), before.1, "a snapshot does not change");
         }
     }
 

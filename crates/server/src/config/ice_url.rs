@@ -63,7 +63,7 @@ fn split(address: &str) -> Result<(&str, Option<&str>), &'static str> {
 
 fn check_host(host: &str) -> Result<(), &'static str> {
     if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        return address.parse::<Ipv6Addr>().map(drop).map_err(|_| "no IPv6 address stands in the brackets");
+        return address.parse::<Ipv6Addr>().map(drop).map_err(|_| "there is no IPv6 address in the brackets");
     }
     if host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
         return host.parse::<Ipv4Addr>().map(drop).map_err(|_| "its host is neither an address nor a name");

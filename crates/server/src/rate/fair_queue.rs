@@ -20,7 +20,7 @@ where
     state: Mutex<State<U, A>>,
 }
 
-/// A running or waiting call. Dropping it ends the call.
+/// A running or waiting call. Dropping it removes the call from the queue.
 #[derive(Debug)]
 pub(crate) struct Ticket<U, A>
 where
@@ -268,7 +268,7 @@ mod tests {
         assert!(!has_begun(&mut third.1));
         drop(entered.remove(0));
         assert!(has_begun(&mut third.1));
-        assert!(queue.enter(1, 1, 10).is_some(), "one waits less");
+        assert!(queue.enter(1, 1, 10).is_some(), "one fewer waits");
     }
 
     #[test]

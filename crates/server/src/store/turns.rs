@@ -126,6 +126,9 @@ impl Line {
         Ok(come)
     }
 
+    /// The next transaction. A waiting batch of messages goes first once [`BETWEEN_BATCHES`] others have started since
+    /// the last batch, or if nothing else waits. So neither side can starve the other: a batch waits for a bounded number
+    /// of short transactions, and those wait for one batch.
     fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
         if (self.since_messages >= BETWEEN_BATCHES || self.waiting.is_empty())
             && let Some(messages) = self.messages.take()

@@ -214,7 +214,7 @@ mod tests {
             "postgres:///aldis?host=/run/postgresql&user=bob&port=5432",
         ] {
             assert_eq!(shown(url), "postgres://bob:***@/aldis?host=/run/postgresql&port=5432", "{url}");
-            assert_eq!(shown(&shown(url)), shown(url), "what is shown can be given");
+            assert_eq!(shown(&shown(url)), shown(url), "the printed URL parses to the same one");
         }
     }
 

@@ -338,7 +338,7 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(connections.admit(address(3)).await.unwrap_err(), Full::Node);
         }
-        assert_eq!(start.elapsed(), PATIENCE, "it waits once, not for each");
+        assert_eq!(start.elapsed(), PATIENCE, "it waits once, not for each connection");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,4 +1,8 @@
 //! The counters of rooms, locked while a batch is written.
+//!
+//! A batch assigns numbers in memory, and writes the counters and the messages in the transaction that holds the row
+//! locks. The locks last until the commit, so a later number is never visible before an earlier one. A rollback undoes
+//! counters and messages together, so numbers have no gaps.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -55,7 +55,7 @@ async fn a_disabled_account_cannot_sign_in_until_it_is_enabled(at: Fixture) {
     assert_eq!(at.store.enable_account(user).await.unwrap(), Administered::Done);
     assert_eq!(logs_in(&at, user).await, FamilyCreation::Created { auth_time_ms: NOW });
     let used = at.store.use_refresh_token(&login.token_hash, &[9; 32], NOW + 3).await.unwrap();
-    assert_eq!(used, RefreshUse::Revoked, "what was revoked stays revoked");
+    assert_eq!(used, RefreshUse::Revoked, "a revoked family stays revoked");
 }
 
 async fn every_lookup_shows_that_an_account_is_disabled(at: Fixture) {
@@ -147,7 +147,7 @@ async fn a_second_factor_is_removed_with_its_failures(at: Fixture) {
     store.enroll_totp(&acting(user), b"sealed", &[[1; 32]], NOW).await.unwrap();
     assert_eq!(store.remove_second_factor(user, NOW).await.unwrap(), Administered::Unchanged);
     let gone = store.change_second_factor(&acting(user), confirmation, NOW, step(1)).await.unwrap();
-    assert_eq!(gone, FactorCheck::NotEnrolled, "one that was never confirmed is gone too");
+    assert_eq!(gone, FactorCheck::NotEnrolled, "an unconfirmed one is removed too");
 
     store.enroll_totp(&acting(user), b"sealed", &[[1; 32]], NOW).await.unwrap();
     let confirmed = store.change_second_factor(&acting(user), confirmation, NOW, step(1)).await.unwrap();
@@ -162,7 +162,7 @@ async fn a_second_factor_is_removed_with_its_failures(at: Fixture) {
 
     store.enroll_totp(&acting(user), b"sealed", &[[1; 32]], NOW).await.unwrap();
     let confirmed = store.change_second_factor(&acting(user), confirmation, NOW, step(1)).await.unwrap();
-    assert_eq!(confirmed, FactorCheck::Accepted, "not locked, and a code of now serves");
+    assert_eq!(confirmed, FactorCheck::Accepted, "not locked, and a current code works");
 }
 
 async fn every_session_of_an_account_is_signed_out(at: Fixture) {
@@ -255,7 +255,7 @@ async fn accounts_with_a_free_address_are_imported(at: Fixture) {
     assert_eq!(at.store.password_hash_of(user).await.unwrap().as_deref(), Some("hash"));
     let zoe = at.store.find_email_account("zoe@example.org").await.unwrap().unwrap();
     assert_eq!((zoe.user_id, &*zoe.password_hash), (first.user_id, "hash of zoe@example.org"));
-    assert_eq!(at.store.import_accounts(all, NOW).await.unwrap(), 0, "the same again");
+    assert_eq!(at.store.import_accounts(all, NOW).await.unwrap(), 0, "a repetition");
     assert_eq!(at.store.import_accounts(Vec::new(), NOW).await.unwrap(), 0);
 }
 

@@ -125,7 +125,7 @@ async fn a_rotation_changes_the_key_and_revokes_the_other_families(at: Fixture) 
     assert_eq!(at.store.find_identity(&public(&owner.key)).await.unwrap(), None);
     let once = at.store.identity_that_claimed(&public(&owner.key)).await.unwrap().unwrap();
     assert_eq!(once.user_id, owner.user);
-    assert_eq!(sign_in(&at, owner.user, &owner.key).await, None, "a login that was on its way");
+    assert_eq!(sign_in(&at, owner.user, &owner.key).await, None, "a concurrent login");
 
     let rows = at.store.revocations_after(0, 10).await.unwrap();
     let revoked: Vec<_> = rows.into_iter().map(|row| row.revocation).collect();

@@ -91,7 +91,7 @@ async fn every_change_of_a_cached_fact_is_recorded(at: Fixture) {
     assert_eq!(reader.reads(&at).await, [user], "it was removed");
 
     assert_eq!(register(&at, user, None).await, Registration::Registered);
-    assert_eq!(reader.reads(&at).await, [], "nobody remembers that a device is not there");
+    assert_eq!(reader.reads(&at).await, [], "a missing device is not cached");
     assert_eq!(register(&at, user, Some([3; 32])).await, Registration::Registered);
     assert_eq!(reader.reads(&at).await, [user], "the device has a key");
 

@@ -192,8 +192,8 @@ async fn a_forgotten_contact_is_no_longer_listed(at: Fixture) {
 
     ask(&at, one, other, NOW).await;
     forget(&at, other, one).await;
-    assert_eq!(listed(&at, other).await, [], "set aside by who was asked");
-    assert_eq!(listed(&at, one).await, [(other, ContactState::Outgoing, NOW)], "who asked cannot tell");
+    assert_eq!(listed(&at, other).await, [], "dismissed by the recipient");
+    assert_eq!(listed(&at, one).await, [(other, ContactState::Outgoing, NOW)], "the sender cannot tell");
     forget(&at, one, other).await;
     assert_eq!(listed(&at, one).await, []);
     let reached_out = Stance { decision: None, reached_out: true };
@@ -307,7 +307,7 @@ async fn a_stranger_does_not_displace_a_user_who_was_answered(at: Fixture) {
     assert!(!ask(&at, second, user, NOW + 1).await);
     assert!(!is_waiting(second).await);
     reach_out(&at, &[(user, third)], NOW).await;
-    assert!(ask(&at, third, user, NOW + 1).await, "another whom the user has answered is");
+    assert!(ask(&at, third, user, NOW + 1).await, "a user who was answered is heard");
     assert!(is_waiting(third).await && !is_waiting(removed).await);
 }
 
@@ -322,7 +322,7 @@ async fn twenty_requests_of_a_user_wait(at: Fixture) {
     assert!(!ask(&at, asker, late, NOW).await);
     assert!(!asks(&at, by_address(asker, late), NOW).await);
     assert_eq!(listed(&at, late).await, []);
-    assert_eq!(listed(&at, asker).await.len(), 10, "those by id");
+    assert_eq!(listed(&at, asker).await.len(), 10, "requests by id");
     assert_eq!(at.store.stances(asker, late).await.unwrap(), [Stance::default(); 2]);
     // An answer takes no place.
     ask(&at, allows, asker, NOW).await;
@@ -370,7 +370,7 @@ async fn a_place_is_free_once_its_request_is_answered(at: Fixture) {
     assert_eq!(free_places(&at, asker, NOW).await, 12);
     decide(&at, blocks, asker, Blocked, NOW).await;
     forget(&at, sets_aside, asker).await;
-    assert_eq!(free_places(&at, asker, NOW).await, 12, "the asker cannot tell");
+    assert_eq!(free_places(&at, asker, NOW).await, 12, "the sender cannot tell");
     decide(&at, allows, asker, Allowed, NOW).await;
     assert_eq!(free_places(&at, asker, NOW).await, 14);
     asks(&at, by_address(asks_back, asker), NOW).await;
@@ -387,7 +387,7 @@ async fn a_place_is_free_once_its_request_is_withdrawn(at: Fixture) {
         asks(&at, request, NOW).await;
     }
     forget(&at, asker, asked).await;
-    assert_eq!(free_places(&at, asker, NOW).await, 19, "what was typed as an address is another matter");
+    assert_eq!(free_places(&at, asker, NOW).await, 19, "a request by address keeps its place");
     assert_eq!(listed(&at, asked).await, [(asker, ContactState::Incoming, NOW)]);
     take_back(&by_address(asker, asked).typed).await;
     assert_eq!(free_places(&at, asker, NOW).await, 20);
@@ -403,7 +403,7 @@ async fn a_place_is_free_once_its_request_is_withdrawn(at: Fixture) {
     assert_eq!(listed(&at, asker).await, [(asked, ContactState::Outgoing, NOW)]);
 
     decide(&at, asker, asked, Blocked, NOW).await;
-    assert_eq!(free_places(&at, asker, NOW).await, 20, "a block takes back, too");
+    assert_eq!(free_places(&at, asker, NOW).await, 20, "a block withdraws the request too");
 }
 
 async fn a_place_is_free_after_thirty_days(at: Fixture) {

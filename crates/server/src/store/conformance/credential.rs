@@ -223,7 +223,7 @@ async fn a_login_without_the_second_factor_counted_as_step_up_after_it_was_enrol
     assert_eq!(register(with_factor, "phone").await.unwrap(), Registration::Registered);
     assert_eq!(register(enrolling, "laptop").await.unwrap(), Registration::Registered);
     let blocks = at.store.create_room(&by_token(user, other), &new_room("room"), NOW).await;
-    assert!(blocks.is_ok(), "what needs no step-up goes on");
+    assert!(blocks.is_ok(), "calls without step-up still work");
 }
 
 async fn a_login_just_before_the_second_factor_skipped_it(at: Fixture) {

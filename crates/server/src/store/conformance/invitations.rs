@@ -104,7 +104,7 @@ async fn an_invitation_waits_for_each_device_until_it_has_its_answer(at: Fixture
         create(&at, other, &private(&room, &[user])).await;
         let asker = if answer == user { user } else { other };
         assert_eq!(remove(&at, &room, asker, user).await, PRIVATE);
-        assert_eq!(waiting(&at, user, &phone).await, [], "it was declined, or taken back");
+        assert_eq!(waiting(&at, user, &phone).await, [], "it was declined or withdrawn");
     }
 }
 
@@ -115,7 +115,7 @@ async fn a_user_who_declines_cannot_be_added_by_that_owner_for_thirty_days(at: F
     create(&at, owner, &private("second", &[])).await;
     create(&at, other, &private("others", &[])).await;
     assert_eq!(remove(&at, "room", user, user).await, PRIVATE);
-    assert_eq!(remove(&at, "room", user, user).await, MemberChange::UnknownRoom, "it is declined");
+    assert_eq!(remove(&at, "room", user, user).await, MemberChange::UnknownRoom, "it was declined");
 
     for room in ["room", "second"] {
         assert_eq!(add(&at, room, owner, user).await, PRIVATE);
@@ -128,7 +128,7 @@ async fn a_user_who_declines_cannot_be_added_by_that_owner_for_thirty_days(at: F
     let open = NewRoom { members: vec![user], ..new_room("open") };
     create(&at, owner, &open).await;
     let listed = at.store.room_members(&access(&at, "third", owner).await).await.unwrap();
-    assert_eq!(listed, [owner, user], "the owner sees what they would see otherwise");
+    assert_eq!(listed, [owner, user], "the owner sees no difference");
     assert_eq!((invitations(&at, user).await, waiting(&at, user, &phone).await), (Vec::new(), Vec::new()));
     assert_eq!(add(&at, "others", other, user).await, MemberChange::Invited);
 
@@ -180,7 +180,7 @@ async fn the_invitation_of_a_blocked_owner_has_no_effect_and_looks_the_same(at: 
     at.store.forget_contact(&acting(user), owner, &[0; 32], NOW).await.unwrap();
     assert_eq!(add(&at, "room", owner, user).await, MemberChange::Invited);
     decide(&at, user, owner, ContactDecision::Blocked).await;
-    assert_eq!(invitations(&at, user).await, [], "those of blocked owners are not shown");
+    assert_eq!(invitations(&at, user).await, [], "invitations of blocked owners are hidden");
 }
 
 async fn a_user_who_was_removed_is_invited_again(at: Fixture) {
@@ -307,7 +307,7 @@ async fn invitations_of_a_deleted_account_are_gone(at: Fixture) {
     let refusals: i64 = crate::store::db::on!(&at.store.db, r, pool => {
         sqlx::query_scalar("SELECT COUNT(*) FROM room_refusals").fetch_one(pool).await.unwrap()
     });
-    assert_eq!(refusals, 0, "the refusal went with the account");
+    assert_eq!(refusals, 0, "the refusal was deleted with the account");
 }
 
 async fn a_public_room_invites_nobody(at: Fixture) {

@@ -255,7 +255,7 @@ async fn a_full_mailbox_refuses_messages_and_leaves_no_gap(fixture: Fixture) {
     for sender in &senders[1..4] {
         assert_eq!(flood(store, *sender, bob, true, 250).await, 250);
     }
-    assert_eq!(flood(store, senders[4], bob, true, 1).await, 0, "and all together the whole");
+    assert_eq!(flood(store, senders[4], bob, true, 1).await, 0, "all senders together fill it");
     assert_eq!(numbers(store, bob).await, (1..=1_000).collect::<Vec<u64>>());
     assert_eq!(numbers(store, senders[0]).await, (1..=250).collect::<Vec<u64>>());
     assert_eq!(numbers(store, senders[4]).await, [0_u64; 0]);
@@ -272,7 +272,7 @@ async fn four_strangers_filled_the_mailbox_and_kept_out_a_contact(fixture: Fixtu
     }
     assert_eq!(stored, 500, "strangers together have half");
     assert_eq!(flood(store, friend, bob, true, 251).await, 250);
-    assert_eq!(flood(store, bob, bob, true, 251).await, 250, "and so has the user");
+    assert_eq!(flood(store, bob, bob, true, 251).await, 250, "so has the user");
     assert_eq!(flood(store, friend, bob, true, 1).await, 0);
     assert_eq!(numbers(store, bob).await, (1..=1_000).collect::<Vec<u64>>());
 }
@@ -377,7 +377,7 @@ async fn a_masked_receipt_stays_masked_after_the_block(fixture: Fixture) {
     let note = keep(store, message(ann, ann, "c", "note")).await.message_id;
     mark(store, ann, Which::Ids(vec![note]), true, &[], NOW + 3).await;
     let own = store.mailbox_page(ann, 2, 1).await.unwrap().messages;
-    assert_eq!(own[0].read_at_ms, Some(NOW + 3), "nothing is masked from oneself");
+    assert_eq!(own[0].read_at_ms, Some(NOW + 3), "nothing is masked for the sender of a message to oneself");
 }
 
 async fn a_receipt_with_one_unknown_id_is_refused(fixture: Fixture) {
@@ -487,7 +487,7 @@ async fn a_deleted_account_leaves_the_messages_of_others(fixture: Fixture) {
     let family = super::revocations::family(&fixture, ann, None).await;
     store.delete_account(&by_token(ann, family), NOW).await.unwrap();
     assert_eq!(numbers(store, bob).await, [1]);
-    assert_eq!(numbers(store, ann).await, [1], "what is in another's mailbox too");
+    assert_eq!(numbers(store, ann).await, [1], "messages in the other's mailbox too");
     assert_eq!(post(store, message(bob, ann, "c", "two")).await, Posted::NoSuchUser);
     assert_eq!(post(store, message(ann, bob, "d", "two")).await, Posted::NoSuchUser);
 }

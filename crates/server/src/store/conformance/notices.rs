@@ -119,7 +119,7 @@ async fn a_hundred_requests_displaced_a_waiting_alert(at: Fixture) {
     let waiting = at.store.take_notices(user, &device, NOW + 2).await.unwrap();
     assert_eq!(waiting[..2], [device_alert(1), alert(1)]);
     let requests: Vec<_> = (50..150).map(request).collect();
-    assert_eq!(waiting[2..], requests, "and requests give way to later ones");
+    assert_eq!(waiting[2..], requests, "later requests displace earlier ones");
 }
 
 async fn a_hundred_device_alerts_displaced_the_alert_of_a_rotation(at: Fixture) {
@@ -141,7 +141,7 @@ async fn a_hundred_device_alerts_displaced_the_alert_of_a_rotation(at: Fixture) 
     }
     let waiting = at.store.take_notices(user, &device, NOW + 3).await.unwrap();
     assert_eq!(waiting[..4], of_chain);
-    assert_eq!(waiting[4], request(1), "nor does an alert push out a request");
+    assert_eq!(waiting[4], request(1), "an alert does not displace a request");
     assert_eq!(waiting[5..], (54..150).map(device_alert).collect::<Vec<_>>());
 }
 

@@ -269,7 +269,7 @@ async fn revocations_are_swept_when_no_token_is_left(at: Fixture) {
     let later = Revocation::KeyChanged { user: some_user() };
     append(&at, std::slice::from_ref(&later), NOW).await;
     let rows = at.store.revocations_after(0, 10).await.unwrap();
-    assert_eq!(rows.iter().map(|row| row.number).collect::<Vec<_>>(), [2], "no number comes twice");
+    assert_eq!(rows.iter().map(|row| row.number).collect::<Vec<_>>(), [2], "no number is used twice");
     assert_eq!(at.store.last_revocation_until(NOW).await.unwrap(), 2);
 }
 
@@ -286,7 +286,7 @@ async fn one_user_filled_the_list_by_signing_out_again_and_again(at: Fixture) {
     let trimmed: Vec<_> = rows.iter().filter_map(|row| row.revocation.until_ms()).collect();
     let oldest =
         rows.iter().find(|row| row.revocation.user() == user && row.revocation.is_trimmed()).unwrap();
-    assert_eq!(trimmed, [oldest.at_ms - 1], "one row stands for all that were forgotten");
+    assert_eq!(trimmed, [oldest.at_ms - 1], "one row records the deleted ones");
 }
 
 async fn many_revocations_at_once_are_trimmed_too(at: Fixture) {

@@ -344,7 +344,7 @@ async fn a_deleted_account_leaves_no_room(at: Fixture) {
     let other = access(&at, "other", member).await;
     assert_eq!(at.store.room_members(&other).await.unwrap(), [member]);
     create(&at, member, &new_room("room")).await;
-    assert_eq!(at.store.sweep(NOW).await.unwrap(), 1, "the room that was");
+    assert_eq!(at.store.sweep(NOW).await.unwrap(), 1, "the deleted room");
 }
 
 async fn every_node_hears_of_changes_in_rooms(at: Fixture) {
@@ -372,7 +372,7 @@ async fn every_node_hears_of_changes_in_rooms(at: Fixture) {
     join(&at, "room", other).await;
     assert_eq!(heard().await, sorted(&[other, one]));
     add(&at, "room", owner, one).await;
-    assert_eq!(heard().await, [], "they were in already");
+    assert_eq!(heard().await, [], "they were members already");
     remove(&at, "open", owner, one).await;
     assert_eq!(heard().await, [one]);
     remove(&at, "room", one, one).await;

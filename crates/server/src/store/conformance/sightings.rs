@@ -103,7 +103,7 @@ async fn stances_with_many_equal_the_stances_with_each(at: Fixture) {
         let each = at.store.stances(user, *peer).await.unwrap();
         assert_eq!(stances.get(peer).copied().unwrap_or_default(), each);
     }
-    assert_eq!(stances.len(), 7, "nothing is known of the first");
+    assert_eq!(stances.len(), 7, "the first is left out");
     assert_eq!(at.store.stances_with(user, &[]).await.unwrap(), HashMap::new());
 }
 
@@ -168,5 +168,5 @@ async fn the_list_is_swept_after_a_day(at: Fixture) {
     at.store.sweep(NOW + DAY_MS).await.unwrap();
     let left = at.store.relation_changes_after(0, 10).await.unwrap();
     assert_eq!(left.iter().map(|entry| entry.number).collect::<Vec<_>>(), [2]);
-    assert_eq!(at.store.last_relation_change().await.unwrap(), 2, "no number is given twice");
+    assert_eq!(at.store.last_relation_change().await.unwrap(), 2, "no number is used twice");
 }

@@ -117,7 +117,7 @@ async fn a_repeated_code_was_counted_as_a_failure(at: Fixture) {
     }
     assert_eq!(sign_in(&at, user, step(2)).await, FactorCheck::Accepted);
     let later = check(&at.store, user, None, recovery(1), NOW + 30_000).await;
-    assert_eq!(later, FactorCheck::Wrong, "a used recovery code is not known for ever");
+    assert_eq!(later, FactorCheck::Wrong, "a used recovery code is not remembered for ever");
     let other = enrolled(&at).await;
     assert_eq!(sign_in(&at, other, step(1)).await, FactorCheck::Repeated);
     assert_eq!(sign_in(&at, other, recovery(1)).await, FactorCheck::Accepted, "each user has their own");
@@ -172,7 +172,7 @@ async fn five_wrong_codes_lock_until_the_oldest_no_longer_counts(at: Fixture) {
     let later = check(&at.store, user, SIGN_IN, step(2), NOW + FAILURE_WINDOW_MS).await;
     assert_eq!(later, FactorCheck::Accepted);
     let other = enrolled(&at).await;
-    assert_eq!(sign_in(&at, other, step(2)).await, FactorCheck::Accepted, "the lock is one user's");
+    assert_eq!(sign_in(&at, other, step(2)).await, FactorCheck::Accepted, "the lock is per user");
 }
 
 async fn no_more_than_five_of_many_guesses_are_checked(at: Fixture) {

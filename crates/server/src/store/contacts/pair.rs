@@ -378,7 +378,7 @@ mod tests {
         let mut pair = after(&[(false, ASK)]);
         let no_place = Asking { place_since_ms: None, ..asking(false, 1) };
         let full = Asking { may_add: false, ..no_place };
-        assert_eq!(pair.ask(full, 1), Outcome::Unheard, "with as many contacts as may be it adds none");
+        assert_eq!(pair.ask(full, 1), Outcome::Unheard, "at the limit of contacts it adds none");
         assert_eq!(pair.ask(no_place, 1), Outcome::Answered);
         assert_eq!(pair.mine.shown(), Some((ContactState::Allowed, 1)));
     }
@@ -394,7 +394,7 @@ mod tests {
         assert_eq!(pair.theirs.label, Some(second.clone()));
         pair.act(false, Act::Allow, 4);
         assert_eq!(pair.ask(named(&first), 5), Outcome::Unheard);
-        assert_eq!(pair.theirs.label, Some(second), "a contact does not rename themselves");
+        assert_eq!(pair.theirs.label, Some(second), "the label of a contact does not change");
         pair.act(false, Act::Forget, 6);
         assert_eq!(pair.theirs.label, None);
     }

@@ -1,4 +1,6 @@
 //! The counters of mailboxes, locked while a batch is written.
+//!
+//! As with the counters of rooms, the row locks last until the commit: numbers become visible in order and without gaps.
 
 use std::collections::{BTreeSet, HashMap};
 

@@ -214,7 +214,7 @@ mod tests {
         let queue = Queue::default();
         let _answers: Vec<_> = (0..10).map(|_| mark(&queue, user(1), 500)).collect();
         assert_eq!(queue.take(512).await.unwrap().len(), 2);
-        assert_eq!(queue.take(1).await.unwrap().len(), 1, "one at least");
+        assert_eq!(queue.take(1).await.unwrap().len(), 1, "at least one");
     }
 
     #[tokio::test]

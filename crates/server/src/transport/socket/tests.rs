@@ -167,7 +167,7 @@ proptest! {
         });
         prop_assert_eq!(read.len(), expected.len());
         for (read, expected) in read.iter().zip(&expected) {
-            prop_assert!(read == expected, "another message than was sent");
+            prop_assert!(read == expected, "a different message than was sent");
         }
     }
 
