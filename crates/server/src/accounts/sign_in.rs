@@ -108,24 +108,25 @@ impl Accounts {
         &self,
         request: LoginRequest,
         caller: HashCaller,
-        now: Now,
+        mut now: Now,
     ) -> Result<TokenResponse, Denied> {
         let factor = shown_factor(request.totp_code.as_ref())?;
         let permit = self.passwords.admit(caller)?;
         let attempt = Attempt { request: &request, permit: &permit, factor: factor.as_ref() };
         let mut settled = Settled::default();
-        match self.try_login(&attempt, &mut settled, now).await? {
+        match self.try_login(&attempt, &mut settled, &mut now).await? {
             Some(tokens) => Ok(tokens),
             // The stored hash was replaced meanwhile, by a new password or by the rehash of another login.
-            None => self.try_login(&attempt, &mut settled, now).await?.ok_or(WRONG_CREDENTIALS),
+            None => self.try_login(&attempt, &mut settled, &mut now).await?.ok_or(WRONG_CREDENTIALS),
         }
     }
 
+    /// Tries once. Hashing takes time, by which it moves `now` on.
     async fn try_login(
         &self,
         attempt: &Attempt<'_>,
         settled: &mut Settled,
-        now: Now,
+        now: &mut Now,
     ) -> Result<Option<TokenResponse>, Denied> {
         let Attempt { request, permit, factor } = attempt;
         let account = match email::canonical(&request.email) {
@@ -134,20 +135,21 @@ impl Accounts {
         };
         let password = request.password.expose().to_owned();
         let stored = account.as_ref().map(|account| account.password_hash.clone());
-        let (verdict, mut now) =
-            self.passwords.verify(permit, password.clone(), stored, &request.email, now).await?;
+        let verdict;
+        (verdict, *now) =
+            self.passwords.verify(permit, password.clone(), stored, &request.email, *now).await?;
         let Some(mut account) = account.filter(|_| verdict.matches) else { return Err(WRONG_CREDENTIALS) };
         if account.disabled_at_ms.is_some() {
             return Err(DISABLED);
         }
         if verdict.needs_rehash {
-            let (fresh, later) = self.passwords.rehash(permit, password, now).await?;
-            now = later;
+            let fresh;
+            (fresh, *now) = self.passwords.rehash(permit, password, *now).await?;
             self.store.replace_password_hash(account.user_id, &account.password_hash, &fresh).await?;
             account.password_hash = fresh;
         }
         if settled.user != Some(account.user_id) {
-            let second_factor = self.require_factor(account.user_id, *factor, now).await?;
+            let second_factor = self.require_factor(account.user_id, *factor, *now).await?;
             *settled = Settled { user: Some(account.user_id), second_factor };
         }
         let login = Login {
@@ -157,7 +159,7 @@ impl Accounts {
             proof: LoginProof::Password(&account.password_hash),
             second_factor: settled.second_factor,
         };
-        self.begin_family(login, now).await
+        self.begin_family(login, *now).await
     }
 
     /// Issues a challenge for a key, known or not.
