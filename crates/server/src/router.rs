@@ -216,8 +216,8 @@ impl Router {
 
     /// Makes a session reachable and sends the one that it replaces away.
     ///
-    /// `proved_at` is the last revocation that was known when it was [proved](crate::accounts::Identity::proved_at): what was revoked
-    /// since, and found no session to close, closes it now.
+    /// `proved_at` is the last revocation that was known [before its proof](crate::accounts::Identity::proved_at): a later
+    /// one found no session to close, so it closes this one now.
     pub(crate) fn attach(&self, outlet: &Arc<Outlet>, proved_at: i64) -> Admission {
         let Outlet { session, device, device_claim: claim, .. } = &**outlet;
         let attached =

@@ -10,7 +10,7 @@ use aldis_protocol::{
 use super::{Router, decoy::decoy};
 use crate::{
     accounts::Caller,
-    clock::{Now, unix_ms_i64},
+    clock::Now,
     email,
     refusal::Denied,
     store::{Decided, NewRequest, Recipients},
@@ -55,8 +55,8 @@ impl fmt::Display for ContactTarget {
 
 impl Router {
     /// The caller's contacts.
-    pub(crate) async fn contacts(&self, caller: &Caller) -> Result<ContactList, Denied> {
-        Ok(ContactList { contacts: self.store.contacts_of(caller.user, unix_ms_i64()).await? })
+    pub(crate) async fn contacts(&self, caller: &Caller, now: Now) -> Result<ContactList, Denied> {
+        Ok(ContactList { contacts: self.store.contacts_of(caller.user, now.store_ms()).await? })
     }
 
     /// Allows or blocks a user: at once on this node, within a second on every other.
@@ -65,12 +65,13 @@ impl Router {
         caller: &Caller,
         peer: UserRef,
         decision: ContactDecision,
+        now: Now,
     ) -> Result<(), Denied> {
         let peer = self.find_user(peer).await?.ok_or(NO_SUCH_USER)?;
         if peer == caller.user {
             return Err(ONESELF);
         }
-        let decided = self.store.decide_contact(&caller.credential(), peer, decision, unix_ms_i64()).await;
+        let decided = self.store.decide_contact(&caller.credential(), peer, decision, now.store_ms()).await;
         self.standing_was_changed(caller.user, peer).await;
         match decided? {
             Decided::Done => Ok(()),
@@ -81,12 +82,17 @@ impl Router {
 
     /// Takes back a decision about a user, or a request to them. By address it takes back only a request by that address,
     /// so that nothing tells whose it is.
-    pub(crate) async fn remove_contact(&self, caller: &Caller, whom: &ContactTarget) -> Result<(), Denied> {
+    pub(crate) async fn remove_contact(
+        &self,
+        caller: &Caller,
+        whom: &ContactTarget,
+        now: Now,
+    ) -> Result<(), Denied> {
         let (from, typed, by) = (caller.user, whom.typed_by(caller.user), caller.credential());
         let (to, by_address) = self.who_is_asked(from, whom).await?;
         let forgotten = match by_address {
-            true => self.store.take_back_request(&by, to, &typed, unix_ms_i64()).await,
-            false => self.store.forget_contact(&by, to, &typed, unix_ms_i64()).await,
+            true => self.store.take_back_request(&by, to, &typed, now.store_ms()).await,
+            false => self.store.forget_contact(&by, to, &typed, now.store_ms()).await,
         };
         self.standing_was_changed(from, to).await;
         Ok(forgotten?)
@@ -99,6 +105,7 @@ impl Router {
         caller: &Caller,
         whom: &ContactTarget,
         request: RequestContact,
+        now: Now,
     ) -> Result<(), Denied> {
         let from = caller.user;
         let (to, by_address) = self.who_is_asked(from, whom).await?;
@@ -109,10 +116,10 @@ impl Router {
         let request = NewRequest { from, to, typed, by_address, label: request.label };
         let live = self.accounts.notices.live_devices(to);
         let (by, waits_for) = (caller.credential(), Recipients::all_but(&live));
-        let is_told = self.store.request_contact(&by, &request, &waits_for, unix_ms_i64()).await;
+        let is_told = self.store.request_contact(&by, &request, &waits_for, now.store_ms()).await;
         self.standing_was_changed(from, to).await;
         if is_told? {
-            self.accounts.notices.tell_live(to, request.notice(), &live, &[], Now::read()).await;
+            self.accounts.notices.tell_live(to, request.notice(), &live, &[], now).await;
         }
         Ok(())
     }
