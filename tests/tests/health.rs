@@ -1,4 +1,4 @@
-//! What operators ask (docs/http.md, "Operations").
+//! Health and readiness (docs/http.md, "Operations").
 
 use aldis_tests::{TestServer, mail::await_that};
 use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
@@ -22,7 +22,7 @@ fn a_server_that_serves_is_ready() {
 }
 
 #[test]
-fn metrics_are_not_for_the_public_listener() {
+fn metrics_are_not_on_the_public_listener() {
     TestServer::shared().http().get("/metrics").expects_problem(404, "not_found");
 }
 

@@ -39,7 +39,7 @@ use self::{
 };
 pub(crate) use self::{
     caller::Caller,
-    identity::{Identity, KeyProof, ProvedByKey, TokenLife, TokenProof},
+    identity::{KeyProof, ProvedByKey, TokenProof},
     notices::Notices,
     passwords::HashCaller,
     rotation::NotAccepted,

@@ -1,8 +1,9 @@
-//! The Aldis server: knows who is connected, proves who they are, and carries their messages.
+//! The Aldis server: it knows who is connected, verifies who they are, and relays and stores their messages.
 //!
-//! A frame's way, layer by layer: `transport` (bytes: accept, TLS, HTTP, upgrade), `session` (frames: handshake and what
-//! follows), `router` (who gets what), `accounts` (who somebody is), `store` (what must survive). Each layer imports only
-//! what stands to its right; HTTP handlers enter at `router` and `accounts`.
+//! The layers, in the order in which a frame passes them: `transport` (bytes: accept, TLS, HTTP, upgrade), `session`
+//! (frames: the handshake and the session after it), `router` (delivery: who gets what), `accounts` (who users are),
+//! `link` (the queues of the sessions), `store` (durable state). Each layer imports only layers to its right; HTTP
+//! handlers enter at `router` and `accounts`.
 
 mod accounts;
 pub mod accounts_cli;

@@ -5,27 +5,21 @@ mod chat;
 mod committed;
 mod contacts;
 mod decoy;
-mod deliver;
-mod feed;
 mod ice;
 mod mail;
 mod mail_delivery;
 mod named;
-mod offers;
-mod outlet;
 mod presence;
 mod rates;
 mod reading;
 mod relations;
 mod room_calls;
-mod room_replies;
 mod room_states;
 mod rooms;
 mod signaling;
 mod syncing;
 #[cfg(test)]
 mod tests;
-mod turns;
 
 use std::sync::Arc;
 
@@ -38,14 +32,10 @@ use bytes::Bytes;
 use futures::{future::BoxFuture, stream::BoxStream};
 
 pub(crate) use contacts::ContactTarget;
-pub(crate) use deliver::{Encoded, deliver};
-pub(crate) use outlet::{After, Closing, Frame, Held, Left, Order, Outlet, Taken};
 pub(crate) use reading::{ListPart, Parts};
-pub(crate) use room_states::StateMark;
 pub(crate) use rooms::NO_ROOM;
 
 use self::{
-    deliver::SharedBytes,
     presence::{Crowds, Standings},
     rates::Rates,
     relations::RelationCache,
@@ -57,7 +47,7 @@ use crate::{
     calls::Calls,
     clock::Now,
     config::{Config, Turn},
-    link,
+    link::{self, Closing, Leftovers, Outlet, SharedBytes, Ticket},
     metrics::Metrics,
     refusal::Denied,
     shared::Shared,
@@ -92,17 +82,45 @@ struct Settings {
     turn: Option<Turn>,
 }
 
-/// What a request is answered with.
+/// How a request is answered.
 pub(crate) enum Reply {
     /// At once.
     Now(ServerMessage<'static>),
-    /// When the store has answered.
-    Later(BoxFuture<'static, ServerMessage<'static>>),
+    /// Through the session's queue, where the effect of the request becomes visible.
+    Queued,
+    /// When the store has told what the request depends on.
+    Later(BoxFuture<'static, Outcome>),
     /// As the socket has room; the last part is the reply. Dropped where the socket breaks.
     InParts(BoxStream<'static, Part>),
 }
 
-/// A part of what a request streams.
+#[cfg(test)]
+impl Reply {
+    /// The reply itself, of a session that is not served.
+    pub(crate) async fn awaited(self, from: &Outlet) -> ServerMessage<'static> {
+        let outcome = match self {
+            Self::Now(reply) => return reply,
+            Self::Queued => Outcome::Queued,
+            Self::Later(outcome) => outcome.await,
+            Self::InParts(_) => unreachable!("it is streamed"),
+        };
+        match outcome {
+            Outcome::Reply(reply) => reply,
+            Outcome::Queued => from.next_reply().await,
+        }
+    }
+}
+
+/// What became of a request that depended on the store.
+pub(crate) enum Outcome {
+    /// It has this reply.
+    Reply(ServerMessage<'static>),
+    /// Its reply comes through the session's queue.
+    Queued,
+}
+
+/// A part of what a request streams. Where a stream ends without a [`Reply`](Self::Reply), that comes through the
+/// session's queue.
 pub(crate) enum Part {
     /// Frames in the session's codec, none of them counted.
     Frames(Vec<Bytes>),
@@ -184,10 +202,13 @@ impl Router {
         self.hide_for_good(user);
     }
 
-    /// Carries out what a session asks. Replies, counting and re-authentication are the session's own.
+    /// Carries out what a session asks, and replies to `ticket`. The caller keeps the order: a request that
+    /// [is stored](is_stored) follows earlier ones that were carried out, any other follows earlier ones that were
+    /// answered. Counting and re-authentication are the session's own.
     pub(crate) fn handle(
         self: &Arc<Self>,
         from: &Arc<Outlet>,
+        ticket: Ticket,
         id: Option<RequestId>,
         message: ClientMessage<'_>,
         now: Now,
@@ -199,15 +220,17 @@ impl Router {
             ClientMessage::Presence(presence) => self.set_presence(from, presence, now),
             ClientMessage::PresenceSubscribe(subscribe) => self.subscribe(from, subscribe.user_ids),
             ClientMessage::PresenceUnsubscribe(unsubscribe) => self.unsubscribe(from, unsubscribe.user_ids),
-            ClientMessage::Join(Join { room }) => self.join(from, room),
-            ClientMessage::Leave(Leave { room }) => self.leave(from, room),
-            ClientMessage::ChatMessage(message) => self.say(from, id, message, now),
+            ClientMessage::Join(Join { room }) => self.join(from, ticket, room),
+            ClientMessage::Leave(Leave { room }) => self.leave(from, ticket, room),
+            ClientMessage::ChatMessage(message) => self.say(from, ticket, id, message, now),
             ClientMessage::Broadcast(message) => self.broadcast(from, id, message, now),
             ClientMessage::History(asked) => self.history(from, asked),
-            ClientMessage::Message(message) => self.post(from, id, message, now),
-            ClientMessage::Sync(sync) => self.sync(from, id, sync),
-            ClientMessage::Delivered(Delivered { message_ids }) => self.mark(from, message_ids, false),
-            ClientMessage::Read(Read { message_ids }) => self.mark(from, message_ids, true),
+            ClientMessage::Message(message) => self.post(from, ticket, id, message, now),
+            ClientMessage::Sync(sync) => self.sync(from, ticket, id, sync),
+            ClientMessage::Delivered(Delivered { message_ids }) => {
+                self.mark(from, ticket, message_ids, false)
+            }
+            ClientMessage::Read(Read { message_ids }) => self.mark(from, ticket, message_ids, true),
             ClientMessage::AuthResponse(_) | ClientMessage::Auth(_) | ClientMessage::Received(_) => {
                 Reply::Now(error(ErrorCode::BadRequest, "this is not a request for the router"))
             }
@@ -244,7 +267,7 @@ impl Router {
     }
 
     /// A session is over. Gives back what waited for it.
-    pub(crate) fn detach(&self, outlet: &Outlet) -> Left {
+    pub(crate) fn detach(&self, outlet: &Outlet) -> Leftovers {
         let presence = self.registry.presence_of_session(outlet.user, outlet.session);
         self.registry.detach(outlet.user, outlet.session, |left| self.tell_departed(left));
         self.accounts.last_seen.note(&outlet.device, Now::read());
@@ -282,12 +305,14 @@ impl Router {
             Reply::Later(answer) => {
                 let metrics = Arc::clone(&self.metrics);
                 Reply::Later(Box::pin(async move {
-                    let message = answer.await;
-                    metrics.signalled(&message);
-                    message
+                    let outcome = answer.await;
+                    if let Outcome::Reply(message) = &outcome {
+                        metrics.signalled(message);
+                    }
+                    outcome
                 }))
             }
-            Reply::InParts(parts) => Reply::InParts(parts),
+            Reply::Queued | Reply::InParts(_) => reply,
         }
     }
 
@@ -302,6 +327,18 @@ impl Router {
 /// The frame of a message that the server initiates.
 fn fresh(message: ServerMessage<'static>) -> ServerFrame<'static> {
     link::fresh(message, Now::read())
+}
+
+/// Whether a request is answered when the store has committed it. The store commits the requests of a user in the order
+/// in which they are submitted, so such requests need not wait for each other.
+pub(crate) const fn is_stored(request: &ClientMessage<'_>) -> bool {
+    matches!(
+        request,
+        ClientMessage::ChatMessage(_)
+            | ClientMessage::Message(_)
+            | ClientMessage::Delivered(_)
+            | ClientMessage::Read(_)
+    )
 }
 
 fn done(message: &'static str) -> ServerMessage<'static> {

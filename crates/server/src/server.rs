@@ -24,7 +24,7 @@ use crate::{
     transport::{Certificates, Listener, TlsError, doors, serve},
 };
 
-/// A server that has its address, its database and its keys, and serves once it is [`run`](Server::run).
+/// A server with its address, database and keys. It serves once it is [`run`](Server::run).
 pub struct Server {
     node: Arc<Node>,
     store: Arc<Store>,
@@ -34,7 +34,7 @@ pub struct Server {
     tls: Option<Tls>,
 }
 
-/// Where operators read metrics.
+/// The admin listener.
 struct Admin {
     listener: Listener,
     address: SocketAddr,
@@ -45,11 +45,11 @@ struct Tls {
     acceptor: TlsAcceptor,
 }
 
-/// Why a server does not start.
+/// Why a server cannot start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The key file cannot be made or used.
+    /// The key file cannot be created or used.
     #[error(transparent)]
     KeyFile(#[from] key_file::KeyFileError),
     /// The database cannot be opened.
@@ -60,10 +60,10 @@ pub enum StartError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the system says.
+        /// The operating system's reason.
         source: io::Error,
     },
-    /// The certificate cannot be served.
+    /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// `SECRET_KEY` is too short.
@@ -72,10 +72,10 @@ pub enum StartError {
 }
 
 impl Server {
-    /// Makes or reads the key file, opens the database and brings it up to date, and binds the address.
+    /// Creates or reads the key file, opens and migrates the database, and binds the address.
     ///
     /// # Errors
-    /// [`StartError`], which names what to mend.
+    /// [`StartError`]; its message says what to correct.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
         let ring = key_file::load_or_create(&config.data_dir)?;
         let tls = config.tls.as_ref().map(Tls::load).transpose()?;
@@ -89,35 +89,35 @@ impl Server {
         Ok(Self { node, store, listener, address, admin, tls })
     }
 
-    /// The address that was bound, with the port that port 0 became.
+    /// The bound address, with the real port if the configured one was 0.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where clients on this machine find it.
+    /// The server's URL for clients on this machine.
     #[must_use]
     pub fn url(&self) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{}", self.address)
     }
 
-    /// Where operators on this machine read its metrics. None where the address that is the default was taken.
+    /// The URL of the metrics for operators on this machine. `None` if the default address was in use.
     #[must_use]
     pub fn metrics_url(&self) -> Option<String> {
         self.admin.as_ref().map(|admin| format!("http://{}/metrics", admin.address))
     }
 
-    /// What has its files read again while it runs.
+    /// A handle that reloads files while the server runs.
     #[must_use]
     pub fn reloader(&self) -> Reloader {
         Reloader(self.tls.as_ref().map(|tls| Arc::clone(&tls.certificates)))
     }
 
-    /// Serves until `shutdown` ends, then drains: sends everybody away in good order and waits for it.
+    /// Serves until `shutdown` completes, then drains: tells all clients and waits for their sessions to end.
     ///
     /// # Errors
-    /// [`TaskEnded`] where a task that the server needs has failed: it drains for that, too.
+    /// [`TaskEnded`] if a task that the server needs has failed; the server drains then, too.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), TaskEnded> {
         let background = background(&self.node, &self.store);
         self.run_with(background, shutdown).await
@@ -145,16 +145,16 @@ impl Server {
     }
 }
 
-/// The tasks of a node that must live.
+/// The tasks that a node needs.
 pub(crate) struct Tasks {
-    /// The accept loops, which end with a drain.
+    /// The accept loops, which a drain ends.
     pub(crate) serving: Supervisor,
-    /// The others, which are stopped after it.
+    /// The other tasks, which are stopped after the drain.
     pub(crate) background: Supervisor,
 }
 
 impl Tasks {
-    /// Lets them run until `shutdown` ends or one of them fails, then drains the node and ends them.
+    /// Runs the tasks until `shutdown` completes or one of them fails, then drains the node and stops them.
     ///
     /// # Errors
     /// The task that failed.
@@ -176,7 +176,7 @@ impl Tasks {
         outcome
     }
 
-    /// Drains a node, waits for its accept loops and for the calls under way, and ends the rest.
+    /// Drains a node, waits for its accept loops and running calls, and stops the other tasks.
     async fn stop(self, node: &Node, store: &Store) {
         let Self { mut serving, background } = self;
         let end = Instant::now() + SHUTDOWN;
@@ -202,22 +202,22 @@ impl Tasks {
     }
 }
 
-/// Has a running server read its files again.
+/// Reloads the files of a running server.
 #[derive(Debug, Clone)]
 pub struct Reloader(Option<Arc<Certificates>>);
 
 impl Reloader {
-    /// Reads the certificate and its key again. What cannot be used leaves the old certificate in place and is logged.
+    /// Reads the certificate and its key again. If they cannot be used, the server keeps the old ones and logs why.
     pub fn reload(&self) {
         match &self.0 {
             Some(certificates) => certificates.reload_soon(),
-            None => tracing::info!("asked to read files again; without TLS there are none"),
+            None => tracing::info!("asked to reload files, but without TLS there are none"),
         }
     }
 }
 
 impl Admin {
-    /// Where nobody asked for the address, a server without metrics is better than none.
+    /// If the default address is in use, the server runs without metrics.
     fn bind(listen: AdminListen) -> Result<Option<Self>, StartError> {
         let AdminListen { address, explicit } = listen;
         let bound = Listener::bind(address, |_| {})
@@ -241,28 +241,28 @@ impl Tls {
     }
 }
 
-/// How long everything may take from the signal to the end, a database that is away included.
+/// The time from the signal to the end, even if the database is unavailable.
 const SHUTDOWN: Duration = Duration::from_millis(9_500);
-/// What of that is left for closing the database.
+/// The part of that time for closing the database.
 const STORE_CLOSES: Duration = Duration::from_secs(1);
 /// How often expired rows are deleted.
 const STORE_SWEEP: Duration = Duration::from_secs(60);
-/// How often a node asks what others revoked or changed.
+/// How often a node reads revocations and changes.
 const READ_REVOCATIONS: Duration = Duration::from_secs(1);
 /// How often sessions are told what came to wait for their devices.
 const TELL_PENDING: Duration = Duration::from_secs(1);
 /// How often a node asks what others changed about who may reach whom.
 const READ_STANDINGS: Duration = Duration::from_secs(1);
-/// How often a node looks for rotations whose window has ended.
+/// How often a node looks for rotation windows that have ended.
 const TELL_ROTATION_ENDS: Duration = Duration::from_secs(1);
-/// How often the kinds of password hashes are counted, at the most.
+/// How often the kinds of password hashes are counted at most.
 const COUNT_HASH_KINDS: Duration = Duration::from_secs(5);
-/// How often limits that are not used give back their memory.
+/// How often rate limits free unused memory.
 const LIMITS_SWEEP: Duration = Duration::from_secs(60);
 /// How often it is written down when devices were last connected, and users last seen.
 const WRITE_LAST_SEEN: Duration = Duration::from_secs(5);
 
-/// A node over an open store, which knows what was revoked and who may reach whom.
+/// A node with an open store. It has read the revocations and the relation log.
 pub(crate) async fn node(
     config: Config,
     ring: &KeyRing,
@@ -277,7 +277,7 @@ pub(crate) async fn node(
     Ok(Arc::new(Node::new(config, router)))
 }
 
-/// Begins what a node does besides serving.
+/// Starts the background tasks of a node.
 pub(crate) fn background(node: &Arc<Node>, store: &Arc<Store>) -> Supervisor {
     let (accounts, router) = (|| Arc::clone(&node.accounts), || Arc::clone(&node.router));
     let mut background = Supervisor::default();
@@ -297,8 +297,8 @@ pub(crate) fn background(node: &Arc<Node>, store: &Arc<Store>) -> Supervisor {
     background
 }
 
-/// How many bytes sessions may hold by now. What HTTP answers hold comes from the same memory, and leaves sessions half of
-/// it: answers have limits of their own, and must not end the sessions of others.
+/// How many bytes sessions may hold at the moment. HTTP responses use the same memory but leave sessions at least half
+/// of it: responses have their own limits and must not end other users' sessions.
 fn session_memory(node: Arc<Node>) -> impl Fn() -> usize {
     move || {
         let memory = node.config.session_memory;
@@ -347,7 +347,7 @@ async fn read_standings(router: Arc<Router>) {
     loop {
         ticks.tick().await;
         if let Err(error) = router.read_standings().await {
-            tracing::warn!(%error, "cannot read who may reach whom by now; trying again");
+            tracing::warn!(%error, "cannot read the relation log; trying again");
         }
     }
 }

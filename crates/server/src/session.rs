@@ -7,6 +7,7 @@ mod deadlines;
 mod enter;
 mod greeting;
 mod handshake;
+mod in_flight;
 mod leave;
 mod live;
 mod liveness;
@@ -16,18 +17,13 @@ mod pace;
 mod reauthentication;
 mod registration;
 mod replies;
-mod resume;
 mod sweep;
 mod task;
 #[cfg(test)]
 mod tests;
 mod told;
-mod unanswered;
-mod wire;
 
 pub(crate) use enter::enter;
 pub(crate) use handshake::{Arrival, Credentials};
 pub(crate) use live::fresh;
-pub(crate) use resume::Claim;
 pub(crate) use sweep::sweep;
-pub(crate) use wire::{Backlog, Broken, Incoming, Outgoing, Wire};

@@ -1,4 +1,4 @@
-//! What was said, read back in pages.
+//! Reading the messages of a room in pages.
 
 use aldis_tests::{TestServer, unique};
 use serde_json::{Value, json};
@@ -48,7 +48,7 @@ fn history_is_read_in_pages() {
 }
 
 #[test]
-fn a_number_over_the_maximum_was_taken_in_a_query() {
+fn a_number_over_the_maximum_was_accepted_in_a_query() {
     let server = TestServer::shared();
     let (user, room) = (server.user(), unique("room"));
     joins(&mut user.connects("phone"), &room);

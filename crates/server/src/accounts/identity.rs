@@ -1,7 +1,7 @@
 //! Authentication of sockets: who a token or a key proves, and on which device.
 
-use aldis_auth::{Claims, PublicKey, SecondFactor};
-use aldis_protocol::{AlertKind, DeviceId, ErrorCode, Fingerprint, UserId};
+use aldis_auth::{PublicKey, SecondFactor};
+use aldis_protocol::{AlertKind, DeviceId, ErrorCode, UserId};
 use uuid::Uuid;
 
 use super::{
@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     clock::Now,
+    link::{Identity, TokenLife},
     rate::AddressKey,
     refusal::Denied,
     store::{self, Credential, DeviceOwner, NewDevice},
@@ -36,33 +37,6 @@ pub(crate) struct KeyProof {
 pub(crate) struct ProvedByKey {
     pub(crate) identity: Identity,
     pub(crate) due: Option<FactorDue>,
-}
-
-/// An authenticated user on a device.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Identity {
-    pub(crate) user: UserId,
-    pub(crate) device: DeviceId,
-    pub(crate) fingerprint: Option<Fingerprint>,
-    /// None if a key was the proof.
-    pub(crate) token: Option<TokenLife>,
-    /// The sign-in that the token descends from; none if a key was the proof.
-    pub(crate) family: Option<Uuid>,
-    /// The number of the last revocation that was known before the proof was checked.
-    pub(crate) proved_at: i64,
-}
-
-/// When a token was issued and when it expires, in Unix milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TokenLife {
-    pub(crate) issued_ms: u64,
-    pub(crate) expires_ms: u64,
-}
-
-impl TokenLife {
-    pub(crate) const fn of(claims: &Claims) -> Self {
-        Self { issued_ms: claims.iat.saturating_mul(1000), expires_ms: claims.exp.saturating_mul(1000) }
-    }
 }
 
 pub(super) const UNKNOWN_DEVICE: Denied =

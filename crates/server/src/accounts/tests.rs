@@ -14,7 +14,7 @@ use super::Accounts;
 use crate::{
     clock::unix_ms_i64,
     config::{Config, Loaded},
-    link::Outlet,
+    link::{Item, Outlet},
     shared::Shared,
     store::{LoginProof, NewFamily, Store, StoreOptions},
 };
@@ -70,7 +70,10 @@ impl Node {
     /// Ends a session, and gives back the frames that waited for it, as text.
     fn ends(&self, outlet: &Outlet) -> Vec<String> {
         self.accounts.registry.detach(outlet.user, outlet.session, |_| {});
-        let frames = outlet.close().frames;
-        frames.iter().map(|frame| str::from_utf8(&frame.bytes).unwrap().to_owned()).collect()
+        let text = |item: &Item| match item {
+            Item::Frame(frame) => Some(str::from_utf8(&frame.bytes).unwrap().to_owned()),
+            Item::Reply(..) => None,
+        };
+        outlet.close().items.iter().filter_map(text).collect()
     }
 }

@@ -11,11 +11,11 @@ use aldis_protocol::{
 use rand::RngExt;
 use uuid::Uuid;
 
-use super::{Accounts, Caller, TokenLife, identity::UNKNOWN_DEVICE, revocations::TokenStatus};
+use super::{Accounts, Caller, identity::UNKNOWN_DEVICE, revocations::TokenStatus};
 use crate::{
     clock::Now,
     config::{Config, Origin, TokenAlgorithm},
-    link::Outlet,
+    link::{Outlet, TokenLife},
     refusal::{DISABLED, Denied, FACTOR_REQUIRED, REVOKED},
     store::{FamilyCreation, LoginProof, NewFamily, Notice, REFRESH_IDLE_MS, RefreshFamily, RefreshUse},
 };

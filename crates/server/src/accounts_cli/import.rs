@@ -1,4 +1,4 @@
-//! Accounts from elsewhere: comma-separated values (RFC 4180), an account a line, with an email address and a bcrypt hash.
+//! Imports accounts: comma-separated values (RFC 4180), one account a line, with an email address and a bcrypt hash.
 
 use std::{
     fs::File,
@@ -21,30 +21,30 @@ use crate::{
     store::{ImportedAccount, Store},
 };
 
-/// How many accounts one transaction makes: few enough that a running server waits for milliseconds.
+/// How many accounts one transaction creates: few, so that a running server waits only milliseconds for it.
 const BATCH: usize = 100;
 
 /// The longest line, in bytes: an address, a hash, and room for blanks.
 const LONGEST_LINE: usize = 1_024;
 
-/// Why a line is not imported. Never holds any of it: it may be half a hash.
+/// Why a line is not imported. It contains no text of the line, which may be half a hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 enum BadLine {
     #[error("over {LONGEST_LINE} bytes")]
     TooLong,
     #[error("not UTF-8")]
     NotUtf8,
-    #[error("not two columns, an address and a hash; name them in a first line where you have more")]
+    #[error("not two columns, an address and a hash; if there are more, name them in a header line")]
     Columns,
-    #[error("the first line names no column {0}")]
+    #[error("the header line has no column {0}")]
     NoColumn(&'static str),
-    #[error("no email address where one belongs")]
+    #[error("no valid email address")]
     NoAddress,
-    #[error("where a hash belongs: {0}")]
+    #[error("no valid hash: {0}")]
     NoHash(#[from] BcryptHashError),
 }
 
-/// What became of the lines.
+/// The counts that are printed at the end.
 #[derive(Debug, Default)]
 struct Counts {
     lines: u64,
@@ -53,7 +53,7 @@ struct Counts {
     bad: u64,
 }
 
-/// Makes an account of each line, those apart whose address is taken, names the bad ones, and prints how many were which.
+/// Creates an account for each line, except if the address is taken, reports invalid lines, and prints the counts.
 pub(super) async fn import(store: &Store, source: Source) -> Result<(), AccountsError> {
     let (mut lines, path) = open(source)?;
     let mut counts = Counts::default();
@@ -112,7 +112,7 @@ fn open(source: Source) -> Result<(Box<dyn BufRead>, PathBuf), AccountsError> {
     }
 }
 
-/// The next line with its end. Of one that is too long the rest is passed over.
+/// The next line with its end. The rest of a line that is too long is skipped.
 fn next_line(lines: &mut dyn BufRead) -> io::Result<Option<Result<Vec<u8>, BadLine>>> {
     let mut line = Vec::new();
     (&mut *lines).take(LONGEST_LINE as u64 + 1).read_until(b'\n', &mut line)?;
@@ -123,10 +123,10 @@ fn next_line(lines: &mut dyn BufRead) -> io::Result<Option<Result<Vec<u8>, BadLi
     Ok((!line.is_empty()).then_some(Ok(line)))
 }
 
-/// The account of a line; none of an empty one, and of a first one that names the columns.
+/// The account of a line; `None` for an empty line, and for a first line with the names of the columns.
 fn parse(line: &[u8], is_first: bool, columns: &mut Columns) -> Result<Option<ImportedAccount>, BadLine> {
     let text = str::from_utf8(line).map_err(|_| BadLine::NotUtf8)?;
-    // Spreadsheets begin their files with a byte order mark.
+    // Spreadsheets write a byte order mark at the start of a file.
     let text = text.strip_prefix('\u{feff}').filter(|_| is_first).unwrap_or(text).trim();
     if text.is_empty() {
         return Ok(None);
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_line_may_name_the_columns() {
+    fn a_header_names_the_columns() {
         for (names, line) in [
             ("email,password_hash", format!("ann@example.test,{HASH}")),
             ("ID,Hashed_Password,\"E-Mail\",note", format!("7,{HASH},ann@example.test,\"a, b\"")),
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_line_is_said() {
+    fn an_invalid_line_is_reported_with_its_reason() {
         for line in [
             "ann@example.test".to_owned(),
             format!("1,ann@example.test,{HASH}"),
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_costs_no_memory_and_hides_none() {
+    fn an_endless_line_takes_no_memory_and_hides_no_other_line() {
         let text = format!("{}\nann@example.test\n\n{}", "x".repeat(10_000), "y".repeat(LONGEST_LINE));
         let mut lines = text.as_bytes();
         let mut next = || next_line(&mut lines).unwrap();

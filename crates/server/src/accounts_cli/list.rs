@@ -1,4 +1,4 @@
-//! All accounts as a table.
+//! Lists all accounts as a table.
 
 use aldis_protocol::Timestamp;
 
@@ -11,7 +11,7 @@ const PAGE: i64 = 500;
 const HEADER: &str = "user_id\temail\tfingerprint\tstate\ttotp\tcreated_at\n";
 const NONE: &str = "-";
 
-/// Prints a line for each account, in the order in which they were made, until nobody reads on.
+/// Prints a line for each account, in the order in which they were created, until the reader closes the pipe.
 pub(super) async fn print(store: &Store) -> Result<(), AccountsError> {
     let mut is_read = write(HEADER);
     let mut last = None;
@@ -37,8 +37,8 @@ fn line(account: &AccountSummary) -> String {
     format!("{user_id}\t{email}\t{fingerprint}\t{state}\t{totp}\t{created_at}\n")
 }
 
-/// An address, in which nothing can turn the rest of the line around, and which no spreadsheet takes for a formula: it
-/// computes what begins with one of these signs.
+/// An address that is safe to print: no character can reverse the rest of the line, and no spreadsheet takes it for a
+/// formula, which begins with one of these signs.
 fn shown(email: &str) -> String {
     let mut shown = String::with_capacity(email.len());
     for (place, character) in email.chars().enumerate() {
@@ -58,7 +58,7 @@ mod tests {
     use super::shown;
 
     #[test]
-    fn an_address_turns_nothing_around() {
+    fn an_address_cannot_reverse_a_line() {
         assert_eq!(shown("o'brien+x@bücher.example"), "o'brien+x@bücher.example");
         assert_eq!(shown("a\u{202e}b@c"), "a\\u{202e}b@c");
         assert_eq!(shown("a\u{1b}[2Jb@c"), "a\\u{1b}[2Jb@c");

@@ -1,4 +1,4 @@
-//! A new password: never an argument, which other users of the machine can see.
+//! Reads a new password. It is never an argument, because other users of the machine can see arguments.
 
 use std::{
     io::{self, BufRead, IsTerminal, Read, StdinLock, Write},
@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::AccountsError;
 
-/// Reads a password: from a terminal without echo and twice, else the first line of standard input.
+/// Reads a password: from a terminal twice and without echo, otherwise from the first line of standard input.
 pub(super) fn read() -> Result<Zeroizing<String>, AccountsError> {
     let input = io::stdin();
     if input.is_terminal() {
@@ -28,14 +28,14 @@ fn read_twice(terminal: &mut StdinLock<'_>) -> Result<Zeroizing<String>, Account
 
 fn ask(terminal: &mut StdinLock<'_>, prompt: &str) -> io::Result<Zeroizing<String>> {
     let handle = io::stdin();
-    // Before the prompt: what was typed until then is dropped.
+    // Before the prompt, because this drops what was typed until now.
     let _quiet = Quiet::new(handle.as_fd())?;
     // Standard output is for scripts.
     let _ = io::stderr().write_all(prompt.as_bytes());
     line(terminal)
 }
 
-/// A line without its end. One that is too long for a password is read far enough to see that.
+/// A line without its end. A line that is too long for a password is read only as far as needed to see that.
 fn line(input: &mut impl BufRead) -> io::Result<Zeroizing<String>> {
     let longest = MAX_PASSWORD_BYTES as u64 + 2;
     let mut text = Zeroizing::new(String::with_capacity(MAX_PASSWORD_BYTES + 2));
@@ -45,7 +45,7 @@ fn line(input: &mut impl BufRead) -> io::Result<Zeroizing<String>> {
     Ok(text)
 }
 
-/// A terminal that shows nothing of what is typed but the end of the line, until this is dropped.
+/// A terminal that does not echo what is typed, except the end of the line, until this is dropped.
 struct Quiet<'a> {
     terminal: BorrowedFd<'a>,
     before: Termios,
@@ -64,7 +64,7 @@ impl<'a> Quiet<'a> {
 
 impl Drop for Quiet<'_> {
     fn drop(&mut self) {
-        // A terminal that has gone away needs no echo.
+        // If the terminal is gone, its echo no longer matters.
         let _ = tcsetattr(self.terminal, OptionalActions::Flush, &self.before);
     }
 }
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_the_first_line() {
+    fn a_password_is_the_first_line_of_the_input() {
         assert_eq!(read("correct horse\nbattery\n"), "correct horse");
         assert_eq!(read(" correct horse \r\n"), " correct horse ");
         assert_eq!(read("correct horse"), "correct horse");
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_an_end_is_not_read_to_it() {
+    fn an_endless_line_is_not_read_to_its_end() {
         assert_eq!(read(&"x".repeat(5_000)).len(), MAX_PASSWORD_BYTES + 2);
         assert_eq!(read(&format!("{}\n", "x".repeat(MAX_PASSWORD_BYTES))).len(), MAX_PASSWORD_BYTES);
         assert!(line(&mut &b"\xff\n"[..]).is_err());

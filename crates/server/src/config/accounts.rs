@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_account_is_named_in_three_ways() {
+    fn an_account_has_three_kinds_of_names() {
         let name = |text: &str| text.parse::<AccountName>();
         assert_eq!(name("Ann@Example.test"), Ok(AccountName::Email("ann@example.test".into())));
         let id = "0198c0de-0000-7000-8000-000000000001";

@@ -12,20 +12,16 @@ use futures::stream;
 use tokio::task::yield_now;
 
 use super::{
-    Part, Reply, Router,
-    deliver::{Encoded, deliver_in_order},
-    done, error,
+    Outcome, Part, Reply, Router, done, error,
     mail::failed,
-    outlet::Outlet,
     refused,
-    room_replies::RoomRequest,
     rooms::{UNKNOWN_ROOM, no_room_named},
-    turns::{Storing, Turn},
 };
 use crate::{
     clock::{Now, unix_ms_i64},
+    link::{Encoded, Outlet, Ticket, deliver},
     refusal::Denied,
-    store::{Credential, Durable, NewChat, RoomPage, Said, StoreError, Submitted},
+    store::{Credential, Durable, NewChat, ReplyTo, RoomPage, Said, StoreError},
 };
 
 /// How many messages of another node are read before the next one of this.
@@ -34,10 +30,11 @@ const LARGEST_GAP: u32 = 64;
 type Sessions = Members<Arc<Outlet>>;
 
 impl Router {
-    /// Keeps a message in a room, for everybody in it.
+    /// Stores a message in a room, for everybody in it.
     pub(super) fn say(
         self: &Arc<Self>,
         from: &Arc<Outlet>,
+        ticket: Ticket,
         id: Option<RequestId>,
         message: ChatMessage<'_>,
         now: Now,
@@ -46,35 +43,28 @@ impl Router {
         if let Some(refusal) = self.rates.refuse_stored(from.user, now, &self.metrics) {
             return Reply::Now(refusal);
         }
-        let payload = message.payload.into_owned();
-        let chat = |room| NewChat {
+        let Some(seat) = self.registry.seat((from.user, from.session), &room) else {
+            return Reply::Now(refused(UNKNOWN_ROOM));
+        };
+        let chat = NewChat {
             room,
             sender: from.sender(),
             session: from.session,
             request: id,
-            payload,
+            payload: message.payload.into_owned(),
             now_ms: unix_ms_i64(),
         };
-        if from.turns.may_store() {
-            match self.registry.seat((from.user, from.session), &room) {
-                None => return Reply::Now(refused(UNKNOWN_ROOM)),
-                Some(seat) if seat.is_made => {
-                    let saying = self.submit_chat(from, RoomRequest::of(from), chat(room));
-                    return Reply::Later(Box::pin(Arc::clone(self).answer_chat(saying)));
-                }
-                Some(_) => {}
-            }
+        if seat.is_made {
+            self.submit_chat(from, ticket, chat);
+            return Reply::Queued;
         }
-        let (chat, request) = (chat(room), RoomRequest::of(from));
-        let (router, from, turn) = (Arc::clone(self), Arc::clone(from), Turn::take(from));
+        let (router, from) = (Arc::clone(self), Arc::clone(from));
         Reply::Later(Box::pin(async move {
-            turn.comes_to_store().await;
             if let Err(denied) = router.ready_to_write(&from, &chat.room).await {
-                return refused(denied);
+                return Outcome::Reply(refused(denied));
             }
-            let saying = router.submit_chat(&from, request, chat);
-            drop(turn);
-            router.answer_chat(saying).await
+            router.submit_chat(&from, ticket, chat);
+            Outcome::Queued
         }))
     }
 
@@ -87,36 +77,27 @@ impl Router {
         now: Now,
     ) -> Reply {
         let Some(room) = message.room else { return Reply::Now(no_room_named()) };
-        if from.turns.is_free() {
-            match self.others_in(from, &room) {
-                None => return Reply::Now(refused(UNKNOWN_ROOM)),
-                Some(members) if members.len() <= CHUNK => {
-                    let frame =
-                        broadcast_frame(from, id, room, message.payload, now).for_many(&self.shared_bytes);
-                    self.hand_out(members.iter(), Some(from.session), &frame);
-                    return Reply::Now(broadcast_done());
-                }
-                Some(_) => {}
-            }
+        let Some(members) = self.others_in(from, &room) else { return Reply::Now(refused(UNKNOWN_ROOM)) };
+        if members.len() <= CHUNK {
+            let frame = broadcast_frame(from, id, room, message.payload, now).for_many(&self.shared_bytes);
+            self.hand_out(members.iter(), Some(from.session), &frame);
+            return Reply::Now(broadcast_done());
         }
-        let (router, from, turn) = (Arc::clone(self), Arc::clone(from), Turn::take(from));
+        let (router, from) = (Arc::clone(self), Arc::clone(from));
         let payload = message.payload.into_owned();
         Reply::Later(Box::pin(async move {
-            turn.comes().await;
-            let Some(members) = router.others_in(&from, &room) else { return refused(UNKNOWN_ROOM) };
             let frame = broadcast_frame(&from, id, room, payload, now).for_many(&router.shared_bytes);
             router.fan_out(&members, Some(from.session), &frame).await;
-            broadcast_done()
+            Outcome::Reply(broadcast_done())
         }))
     }
 
     /// A part of what was said in a room. It is made when the socket has room for it.
     pub(super) fn history(self: &Arc<Self>, from: &Arc<Outlet>, asked: HistoryRequest) -> Reply {
         let Some(room) = asked.room else { return Reply::Now(no_room_named()) };
-        let (router, from, turn) = (Arc::clone(self), Arc::clone(from), Turn::take(from));
+        let (router, from) = (Arc::clone(self), Arc::clone(from));
         let limit = asked.limit.unwrap_or(DEFAULT_PAGE).min(MAX_PAGE);
         Reply::InParts(Box::pin(stream::once(async move {
-            turn.comes().await;
             let page = router.room_page_for(&from, &room, asked.since_seq, limit).await;
             let reply = page.map_or_else(refused, |page| {
                 let RoomPage { messages, complete, first_seq, last_seq } = page;
@@ -127,15 +108,8 @@ impl Router {
         })))
     }
 
-    /// Hands what was kept to everybody in the room but the session that said it, which is about to have its answer.
+    /// Hands what was stored to everybody in the room but the session that said it, which learns of it by its reply.
     pub(super) async fn deliver_chat(&self, chat: &Durable<NewChat, Said>) {
-        self.hand_on_chat(chat).await;
-        if let Some(session) = self.session(chat.append.sender.user_id, chat.append.session) {
-            session.room_replies.answered();
-        }
-    }
-
-    async fn hand_on_chat(&self, chat: &Durable<NewChat, Said>) {
         let Said::Stored { seq, at } = chat.answer else { return };
         let NewChat { room, sender, session, request, payload, .. } = &chat.append;
         let members = match self.registry.reach(room, seq) {
@@ -210,30 +184,24 @@ impl Router {
         made.await?
     }
 
-    fn submit_chat(&self, from: &Arc<Outlet>, request: RoomRequest, chat: NewChat) -> Saying {
-        let room = chat.room.clone();
-        Saying { room, request, submitted: self.store.say(chat), _storing: Storing::begin(from) }
+    /// Submits a message for a room, whose reply comes through the session's queue.
+    fn submit_chat(self: &Arc<Self>, from: &Arc<Outlet>, ticket: Ticket, chat: NewChat) {
+        let (router, session, room) = (Arc::clone(self), Arc::clone(from), chat.room.clone());
+        let reply = move |said| session.reply(ticket, router.said_reply(&room, said));
+        self.store.say(chat, ReplyTo::new(reply));
     }
 
-    async fn answer_chat(self: Arc<Self>, saying: Saying) -> ServerMessage<'static> {
-        let Saying { room, request, submitted, _storing } = saying;
-        let said = match submitted {
-            Ok(submitted) => submitted.answer().await,
-            Err(failure) => Err(failure),
-        };
-        if said.is_ok() {
-            request.was_answered();
-        }
+    fn said_reply(&self, room: &RoomId, said: Result<Said, StoreError>) -> ServerMessage<'static> {
         match said {
-            Ok(Said::Stored { seq, .. }) => ServerMessage::Ack(stored(&room, seq)),
+            Ok(Said::Stored { seq, .. }) => ServerMessage::Ack(stored(room, seq)),
             Ok(Said::Duplicate { seq }) => {
-                ServerMessage::Ack(Ack { duplicate: Some(true), ..stored(&room, seq) })
+                ServerMessage::Ack(Ack { duplicate: Some(true), ..stored(room, seq) })
             }
             Ok(Said::Conflict) => error(
                 ErrorCode::Conflict,
                 "this device said something else in this room under this id; give each its own",
             ),
-            Ok(Said::NoRoom) => refused(self.close_room(&room)),
+            Ok(Said::NoRoom) => refused(self.close_room(room)),
             Err(failure) => failed(failure),
         }
     }
@@ -262,17 +230,9 @@ impl Router {
     ) {
         for member in members.filter(|member| Some(member.session) != except) {
             // A session that is full or gone asks for what was kept when its client comes back.
-            let _ = deliver_in_order(&member.handle, frame, &self.metrics);
+            let _ = deliver(&member.handle, frame, &self.metrics);
         }
     }
-}
-
-/// A message in the store's queue.
-struct Saying {
-    room: RoomId,
-    request: RoomRequest,
-    submitted: Result<Submitted<Said>, StoreError>,
-    _storing: Storing,
 }
 
 fn stored(room: &RoomId, seq: u64) -> Ack<'static> {

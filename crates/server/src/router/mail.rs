@@ -9,32 +9,28 @@ use aldis_registry::{Facts, Purpose, may_reach};
 use bytes::Bytes;
 
 use super::{
-    Reply, Router,
-    decoy::decoy,
-    error,
-    named::known_user,
-    outlet::Outlet,
-    refused,
-    relations::Relation,
+    Outcome, Reply, Router, decoy::decoy, error, named::known_user, refused, relations::Relation,
     signaling::target_unavailable,
-    turns::{Storing, Turn},
 };
 use crate::{
     clock::{Now, unix_ms_i64},
-    store::{Kept, Marked, NewMessage, NewReceipt, Posted, StoreError, Submitted, Which},
+    link::{Outlet, Ticket},
+    store::{Marked, NewMessage, NewReceipt, Posted, ReplyTo, StoreError, StoredMeta, Which},
 };
 
 /// A message as a session sends it.
 struct Letter {
+    ticket: Ticket,
     request: RequestId,
     encrypted_content: Bytes,
 }
 
 impl Router {
-    /// Keeps a message for whom it is for, where the sender may reach him.
+    /// Stores a message for its recipient, where the sender may reach them.
     pub(super) fn post(
         self: &Arc<Self>,
         from: &Arc<Outlet>,
+        ticket: Ticket,
         id: Option<RequestId>,
         message: EncryptedMessage<'_>,
         now: Now,
@@ -46,24 +42,22 @@ impl Router {
             return Reply::Now(refusal);
         }
         let recipient = message.recipient;
-        let letter = Letter { request, encrypted_content: message.encrypted_content.into_owned().into() };
-        if from.turns.may_store()
-            && let Some(user) = known_user(from, recipient)
+        let encrypted_content = message.encrypted_content.into_owned().into();
+        let letter = Letter { ticket, request, encrypted_content };
+        if let Some(user) = known_user(from, recipient)
             && let Some(relation) = self.known_relation(from.user, user, now)
         {
-            let posting = self.submit_letter(from, letter, user, relation);
-            return Reply::Later(Box::pin(posting.answer()));
+            self.submit_letter(from, letter, user, relation);
+            return Reply::Queued;
         }
-        let (router, from, turn) = (Arc::clone(self), Arc::clone(from), Turn::take(from));
+        let (router, from) = (Arc::clone(self), Arc::clone(from));
         Reply::Later(Box::pin(async move {
-            turn.comes_to_store().await;
             match router.find_recipient(&from, recipient).await {
                 Ok((user, relation)) => {
-                    let posting = router.submit_letter(&from, letter, user, relation);
-                    drop(turn);
-                    posting.answer().await
+                    router.submit_letter(&from, letter, user, relation);
+                    Outcome::Queued
                 }
-                Err(failure) => failed(failure),
+                Err(failure) => Outcome::Reply(failed(failure)),
             }
         }))
     }
@@ -72,32 +66,32 @@ impl Router {
     pub(super) fn mark(
         self: &Arc<Self>,
         from: &Arc<Outlet>,
+        ticket: Ticket,
         message_ids: Vec<MessageId>,
         is_read: bool,
     ) -> Reply {
-        let (router, from, turn) = (Arc::clone(self), Arc::clone(from), Turn::take(from));
+        let (router, from) = (Arc::clone(self), Arc::clone(from));
         Reply::Later(Box::pin(async move {
-            turn.comes_to_store().await;
-            match router.submit_receipt(&from, Which::Ids(message_ids), is_read).await {
-                Ok(submitted) => {
-                    let storing = Storing::begin(&from);
-                    drop(turn);
-                    let marked = submitted.answer().await;
-                    drop(storing);
-                    marked.map_or_else(failed, marked_reply)
+            match router.receipt(&from, Which::Ids(message_ids), is_read).await {
+                Ok(receipt) => {
+                    let reply = move |marked: Result<_, _>| {
+                        from.reply(ticket, marked.map_or_else(failed, marked_reply));
+                    };
+                    router.store.mark(receipt, ReplyTo::new(reply));
+                    Outcome::Queued
                 }
-                Err(failure) => failed(failure),
+                Err(failure) => Outcome::Reply(failed(failure)),
             }
         }))
     }
 
-    /// Queues a receipt, with whom of the senders it may be told to.
-    pub(super) async fn submit_receipt(
+    /// A receipt, with those of the senders who may be told of it.
+    pub(super) async fn receipt(
         &self,
         from: &Outlet,
         which: Which,
         is_read: bool,
-    ) -> Result<Submitted<Marked>, StoreError> {
+    ) -> Result<NewReceipt, StoreError> {
         let mut may_hear = Vec::new();
         for sender in self.store.senders_of(from.user, &which).await? {
             let relation = self.relation(sender, from.user).await?;
@@ -106,7 +100,7 @@ impl Router {
             }
         }
         let (user, device, now_ms) = (from.user, from.device.clone(), unix_ms_i64());
-        self.store.mark(NewReceipt { user, which, is_read, device, may_hear, now_ms })
+        Ok(NewReceipt { user, which, is_read, device, may_hear, now_ms })
     }
 
     async fn find_recipient(
@@ -118,9 +112,9 @@ impl Router {
         Ok((user, self.relation(from.user, user).await?))
     }
 
-    /// Queues a message. One for somebody out of reach takes the same way, for nobody: it takes as long, and one that was
-    /// stored while he could be reached has its answer again.
-    fn submit_letter(&self, from: &Arc<Outlet>, letter: Letter, user: UserId, relation: Relation) -> Posting {
+    /// Submits a message, whose reply comes through the session's queue. A message to a user out of reach is submitted
+    /// too, for nobody: it takes as long, and a message that was stored while they could be reached gets its reply again.
+    fn submit_letter(&self, from: &Arc<Outlet>, letter: Letter, user: UserId, relation: Relation) {
         let is_reachable = self.may_write(from.user, user, relation);
         let recipient = if is_reachable { user } else { decoy(from.user, &user.to_string()) };
         let message = NewMessage {
@@ -134,7 +128,9 @@ impl Router {
             reaches_out: recipient != from.user && !relation.sender.reached_out,
             now_ms: unix_ms_i64(),
         };
-        Posting { addressee: user, submitted: self.store.post(message), _storing: Storing::begin(from) }
+        let (session, ticket) = (Arc::clone(from), letter.ticket);
+        let reply = move |posted| session.reply(ticket, posted_reply(user, posted));
+        self.store.post(message, ReplyTo::new(reply));
     }
 
     fn may_write(&self, sender: UserId, recipient: UserId, relation: Relation) -> bool {
@@ -149,39 +145,25 @@ impl Router {
     }
 }
 
-/// A message in the store's queue.
-struct Posting {
-    addressee: UserId,
-    submitted: Result<Submitted<Posted>, StoreError>,
-    _storing: Storing,
-}
-
-impl Posting {
-    async fn answer(self) -> ServerMessage<'static> {
-        let posted = match self.submitted {
-            Ok(submitted) => submitted.answer().await,
-            Err(failure) => Err(failure),
-        };
-        match posted {
-            Ok(Posted::Stored(kept)) => ServerMessage::Ack(stored(self.addressee, kept)),
-            Ok(Posted::Duplicate(kept)) => {
-                ServerMessage::Ack(Ack { duplicate: Some(true), ..stored(self.addressee, kept) })
-            }
-            Ok(Posted::Conflict) => error(
-                ErrorCode::Conflict,
-                "this device sent another message under this id; give each its own",
-            ),
-            Ok(Posted::MailboxFull) => error(
-                ErrorCode::MailboxFull,
-                "the recipient's mailbox takes no more messages from you until they have fetched some",
-            ),
-            Ok(Posted::NoSuchUser) => target_unavailable(),
-            Err(failure) => failed(failure),
+fn posted_reply(addressee: UserId, posted: Result<Posted, StoreError>) -> ServerMessage<'static> {
+    match posted {
+        Ok(Posted::Stored(kept)) => ServerMessage::Ack(stored(addressee, kept)),
+        Ok(Posted::Duplicate(kept)) => {
+            ServerMessage::Ack(Ack { duplicate: Some(true), ..stored(addressee, kept) })
         }
+        Ok(Posted::Conflict) => {
+            error(ErrorCode::Conflict, "this device sent another message under this id; give each its own")
+        }
+        Ok(Posted::MailboxFull) => error(
+            ErrorCode::MailboxFull,
+            "the recipient's mailbox takes no more messages from you until they have fetched some",
+        ),
+        Ok(Posted::NoSuchUser) => target_unavailable(),
+        Err(failure) => failed(failure),
     }
 }
 
-fn stored(addressee: UserId, kept: Kept) -> Ack<'static> {
+fn stored(addressee: UserId, kept: StoredMeta) -> Ack<'static> {
     Ack {
         seq: Some(kept.sender_seq),
         message_id: Some(kept.message_id),

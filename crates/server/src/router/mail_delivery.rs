@@ -5,13 +5,11 @@ use std::sync::Arc;
 use aldis_protocol::{Receipt, ServerFrame, ServerMessage, Timestamp, UserId};
 use aldis_registry::Attached;
 
-use super::{
-    Router,
-    deliver::{Encoded, status},
-    fresh,
-    outlet::{Fed, Outlet},
+use super::{Router, fresh};
+use crate::{
+    link::{Encoded, Fed, Outlet, status},
+    store::{Durable, Marked, NewMessage, NewReceipt, Posted, SenderReceipt, StoredMessage, StoredMeta},
 };
-use crate::store::{Arrival, Durable, Kept, Marked, NewMessage, NewReceipt, Posted, StoredMessage};
 
 impl Router {
     /// Hands a message to all devices of its recipient, and to its sender's other ones.
@@ -32,40 +30,40 @@ impl Router {
 
     /// Tells the sender that their messages arrived or were read, and the other devices of the recipient.
     pub(super) fn deliver_receipt(&self, receipt: &Durable<NewReceipt, Marked>) {
-        let Marked::Done(arrivals) = &receipt.answer else { return };
+        let Marked::Done(by_sender) = &receipt.answer else { return };
         let receipt = &receipt.append;
-        for arrival in arrivals {
+        for part in by_sender {
             let others = self.registry.of_user(receipt.user);
             let others = others.into_iter().filter(|other| other.device != receipt.device);
-            self.push_receipt(arrival, arrival.delivered_at_ms, others);
-            if arrival.sender != receipt.user && receipt.may_hear.contains(&arrival.sender) {
-                let senders = self.registry.of_user(arrival.sender);
-                self.push_receipt(arrival, arrival.shown_delivered_at_ms, senders);
+            self.push_receipt(part, part.delivered_at_ms, others);
+            if part.sender != receipt.user && receipt.may_hear.contains(&part.sender) {
+                let senders = self.registry.of_user(part.sender);
+                self.push_receipt(part, part.shown_delivered_at_ms, senders);
             }
         }
     }
 
     fn push_receipt(
         &self,
-        arrival: &Arrival,
+        part: &SenderReceipt,
         delivered_at_ms: i64,
         sessions: impl IntoIterator<Item = Attached<Arc<Outlet>>>,
     ) {
         let frame = Encoded::new(fresh(ServerMessage::Receipt(Receipt {
-            message_ids: arrival.message_ids.clone(),
+            message_ids: part.message_ids.clone(),
             delivered_at: Some(Timestamp::from_ms(delivered_at_ms)),
-            read_at: arrival.read_at_ms.map(Timestamp::from_ms),
+            read_at: part.read_at_ms.map(Timestamp::from_ms),
         })))
         .for_many(&self.shared_bytes);
         for session in sessions {
             // A session that is away finds it in its mailbox.
-            let pushed = session.handle.push_in_order(frame.for_codec(session.handle.codec));
+            let pushed = session.handle.push(frame.for_codec(session.handle.codec));
             let _ = status(pushed, &self.metrics);
         }
     }
 
     /// One of the two mailboxes that a message is in.
-    async fn deliver_copy(&self, message: &NewMessage, kept: Kept, user: UserId) {
+    async fn deliver_copy(&self, message: &NewMessage, kept: StoredMeta, user: UserId) {
         let sessions = self.registry.of_user(user);
         if sessions.is_empty() {
             return;
@@ -79,7 +77,7 @@ impl Router {
     }
 
     /// A message that was kept before. Where the database went away without saying so, nobody has heard of it.
-    async fn deliver_missed(&self, message: &NewMessage, kept: Kept) {
+    async fn deliver_missed(&self, message: &NewMessage, kept: StoredMeta) {
         let copies = [(message.addressee, kept.recipient_seq), (message.sender, kept.sender_seq)];
         for (user, seq) in copies {
             for session in self.registry.of_user(user) {
@@ -110,7 +108,7 @@ impl Router {
             fed = feed();
         }
         if let Fed::Pushed(pushed) = fed {
-            // Whoever has no room or is gone asks for it when he comes back.
+            // Sessions that are full or closed ask for it when they reconnect.
             let _ = status(pushed, &self.metrics);
         }
     }

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use aldis_protocol::{UserId, UserRef};
 
-use super::{Router, decoy::decoy, outlet::Outlet};
-use crate::store::StoreError;
+use super::{Router, decoy::decoy};
+use crate::{link::Outlet, store::StoreError};
 
 /// The user whom a session names, if no query is needed.
 pub(super) fn known_user(from: &Outlet, named: UserRef) -> Option<UserId> {

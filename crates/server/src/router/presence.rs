@@ -15,9 +15,10 @@ use aldis_protocol::{
 use aldis_registry::{DevicePresence, TooManyWatches, Watcher};
 
 pub(super) use self::{crowds::Crowds, standings::Standings};
-use super::{Reply, Router, done, error, outlet::Outlet, turns::Turn};
+use super::{Outcome, Reply, Router, done, error};
 use crate::{
     clock::{Now, unix_ms_i64},
+    link::Outlet,
     store::StoreError,
 };
 
@@ -29,48 +30,34 @@ const BYTES_PER_WATCH: usize = 256;
 
 impl Router {
     /// Sets how a session's device shows itself. It comes after what was asked before.
-    pub(super) fn set_presence(
-        self: &Arc<Self>,
-        from: &Arc<Outlet>,
-        presence: SetPresence<'_>,
-        now: Now,
-    ) -> Reply {
+    pub(super) fn set_presence(&self, from: &Outlet, presence: SetPresence<'_>, now: Now) -> Reply {
         let SetPresence { status, note } = presence;
         let note = note.map(|note| note.into());
         let presence = DevicePresence { status, note, said_at: now.tick, has_left: false };
-        if from.turns.is_free() {
-            self.present(from, presence);
-            return Reply::Now(done("Presence set"));
-        }
-        let (router, from, turn) = (Arc::clone(self), Arc::clone(from), Turn::take(from));
-        Reply::Later(Box::pin(async move {
-            turn.comes().await;
-            router.present(&from, presence);
-            done("Presence set")
-        }))
+        self.present(from, presence);
+        Reply::Now(done("Presence set"))
     }
 
     /// Lets a session watch users, all of them or none. It is told of each once the request is answered.
     pub(super) fn subscribe(self: &Arc<Self>, from: &Arc<Outlet>, users: Vec<UserRef>) -> Reply {
-        let (router, from, turn) = (Arc::clone(self), Arc::clone(from), Turn::take(from));
+        let (router, from) = (Arc::clone(self), Arc::clone(from));
         Reply::Later(Box::pin(async move {
-            turn.comes().await;
-            router.watch(&from, &users).await.map_or_else(|refusal| refusal, |()| done("Subscribed"))
+            let watched = router.watch(&from, &users).await;
+            Outcome::Reply(watched.map_or_else(|refusal| refusal, |()| done("Subscribed")))
         }))
     }
 
     /// Lets a session watch users no more.
     pub(super) fn unsubscribe(self: &Arc<Self>, from: &Arc<Outlet>, users: Vec<UserRef>) -> Reply {
-        let (router, from, turn) = (Arc::clone(self), Arc::clone(from), Turn::take(from));
+        let (router, from) = (Arc::clone(self), Arc::clone(from));
         Reply::Later(Box::pin(async move {
-            turn.comes().await;
-            match router.users_named(from.user, &users).await {
+            Outcome::Reply(match router.users_named(from.user, &users).await {
                 Ok(users) => {
                     router.unwatch(&from, &users);
                     done("Unsubscribed")
                 }
                 Err(failure) => unavailable(&failure),
-            }
+            })
         }))
     }
 
@@ -150,14 +137,14 @@ impl Router {
             self.unwatch(from, &added);
             return Err(unavailable(&failure));
         }
-        from.set_watches(self.registry.watch_count(from.session) * BYTES_PER_WATCH);
+        from.set_subscriptions(self.registry.watch_count(from.session) * BYTES_PER_WATCH);
         users.into_iter().for_each(|user| self.tell_again(from, user));
         Ok(())
     }
 
     fn unwatch(&self, from: &Outlet, users: &[UserId]) {
         self.registry.unwatch(from.session, users);
-        from.set_watches(self.registry.watch_count(from.session) * BYTES_PER_WATCH);
+        from.set_subscriptions(self.registry.watch_count(from.session) * BYTES_PER_WATCH);
     }
 }
 

@@ -2,9 +2,10 @@
 
 use aldis_protocol::{ClientMessage, ErrorCode, ErrorReply, RoomId, ServerMessage, UserId};
 
-use super::{Outlet, Router};
+use super::Router;
 use crate::{
     clock::Now,
+    link::Outlet,
     metrics::Metrics,
     rate::{Buckets, ByteBuckets, ByteRate, Limit, Rate, Wait},
     refusal::Denied,

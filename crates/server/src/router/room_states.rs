@@ -13,23 +13,11 @@ use aldis_protocol::{RoomId, RoomUpdate, ServerMessage};
 use aldis_registry::Occupants;
 use tokio::{sync::Notify, task::yield_now};
 
-use super::{
-    Router,
-    deliver::Encoded,
-    fresh,
-    outlet::{Frame, Outlet},
+use super::{Router, fresh};
+use crate::{
+    link::{Encoded, Frame, Outlet, StateMark},
+    store::StateDocument,
 };
-use crate::store::StateDocument;
-
-/// A state of a room that a session is to tell its client.
-#[derive(Debug, Clone)]
-pub(crate) struct StateMark {
-    pub(super) room: RoomId,
-    /// Which room of the name it is, and which state of it: of two states the one with more is the later one.
-    pub(super) version: (u64, u64),
-    /// In the session's codec; its bytes are shared among all who wait for it.
-    pub(super) frame: Frame,
-}
 
 /// Rooms whose states are still to be told: the newest of each. There are no more than rooms that somebody is in.
 #[derive(Default)]

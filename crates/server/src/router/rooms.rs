@@ -15,18 +15,10 @@ use aldis_protocol::{
 };
 use aldis_registry::{Departure, Joining, Member, Members, RoomFacts, RoomView, Seat};
 
-use super::{
-    Reply, Router,
-    deliver::{Encoded, deliver_in_order},
-    done, error, fresh,
-    outlet::Outlet,
-    refused,
-    room_replies::RoomRequest,
-    room_states::room_update,
-    turns::Turn,
-};
+use super::{Outcome, Reply, Router, done, error, fresh, refused, room_states::room_update};
 use crate::{
     clock::unix_ms_i64,
+    link::{Encoded, Outlet, Ticket, deliver},
     refusal::Denied,
     store::{Credential, NewRoom, RoomCreation, StateDocument, StoreError, Unauthorized},
 };
@@ -79,31 +71,27 @@ impl RoomChanges {
 
 impl Router {
     /// Brings a session into a room.
-    pub(super) fn join(self: &Arc<Self>, from: &Arc<Outlet>, room: Option<RoomId>) -> Reply {
+    pub(super) fn join(self: &Arc<Self>, from: &Arc<Outlet>, ticket: Ticket, room: Option<RoomId>) -> Reply {
         let Some(room) = room else { return Reply::Now(no_room_named()) };
-        let (router, from, turn) = (Arc::clone(self), Arc::clone(from), Turn::take(from));
-        let mut request = RoomRequest::of(&from);
+        let (router, from) = (Arc::clone(self), Arc::clone(from));
         Reply::Later(Box::pin(async move {
-            turn.comes().await;
             // What the session is told of the room comes after its `ack`.
-            match router.enter(&from, &room, || request.answered()).await {
-                Ok(()) => done("Joined the room"),
-                Err(denied) => refused(denied),
+            let reply = || from.reply(ticket, done("Joined the room"));
+            match router.enter(&from, &room, reply).await {
+                Ok(()) => Outcome::Queued,
+                Err(denied) => Outcome::Reply(refused(denied)),
             }
         }))
     }
 
-    /// Takes a session out of a room.
-    pub(super) fn leave(self: &Arc<Self>, from: &Arc<Outlet>, room: Option<RoomId>) -> Reply {
+    /// Takes a session out of a room. What it was told of the room comes before its `ack`.
+    pub(super) fn leave(&self, from: &Outlet, ticket: Ticket, room: Option<RoomId>) -> Reply {
         let Some(room) = room else { return Reply::Now(no_room_named()) };
-        if from.turns.is_free() {
-            return Reply::Now(self.go_out(from, &room));
-        }
-        let (router, from, turn) = (Arc::clone(self), Arc::clone(from), Turn::take(from));
-        Reply::Later(Box::pin(async move {
-            turn.comes().await;
-            router.go_out(&from, &room)
-        }))
+        let was_in = self.registry.leave((from.user, from.session), &room, |departure| {
+            from.reply(ticket, done("Left the room"));
+            self.tell_departed(departure);
+        });
+        if was_in { Reply::Queued } else { Reply::Now(refused(UNKNOWN_ROOM)) }
     }
 
     /// Brings a chat door's session into its room, and gives what it is told where that cannot be.
@@ -193,7 +181,7 @@ impl Router {
     fn tell_room<'a>(&self, members: impl Iterator<Item = &'a Member<Arc<Outlet>>>, frame: &Encoded<'_>) {
         for member in members {
             // A session that is full or gone finds out when its client comes back.
-            let _ = deliver_in_order(&member.handle, frame, &self.metrics);
+            let _ = deliver(&member.handle, frame, &self.metrics);
         }
     }
 
@@ -224,7 +212,7 @@ impl Router {
                 |view, member, is_new| {
                     is_sure();
                     self.tell_entered(room, view, member, is_new);
-                    let _ = deliver_in_order(outlet, &room_update(room, state), &self.metrics);
+                    let _ = deliver(outlet, &room_update(room, state), &self.metrics);
                 },
             );
             match joining {
@@ -275,12 +263,6 @@ impl Router {
         Ok(())
     }
 
-    fn go_out(&self, from: &Outlet, room: &RoomId) -> ServerMessage<'static> {
-        let was_in =
-            self.registry.leave((from.user, from.session), room, |departure| self.tell_departed(departure));
-        if was_in { done("Left the room") } else { refused(UNKNOWN_ROOM) }
-    }
-
     /// Tells a session who is in the room that it is in now, and them of it where it has just come.
     fn tell_entered(
         &self,
@@ -293,7 +275,7 @@ impl Router {
         let members = are_told.then(|| grouped(view.members));
         let list = RoomMembers { room: room.clone(), count: view.users as u64, members };
         let frame = Encoded::new(fresh(ServerMessage::RoomMembers(list)));
-        let _ = deliver_in_order(&member.handle, &frame, &self.metrics);
+        let _ = deliver(&member.handle, &frame, &self.metrics);
         if !are_told || !is_new {
             return;
         }
@@ -309,7 +291,7 @@ impl Router {
     }
 
     fn tell_out(&self, room: &RoomId, left: &Member<Arc<Outlet>>) {
-        let _ = deliver_in_order(&left.handle, &member_left(room, left), &self.metrics);
+        let _ = deliver(&left.handle, &member_left(room, left), &self.metrics);
     }
 }
 

@@ -8,17 +8,12 @@ use aldis_protocol::{
 };
 use aldis_registry::{Facts, Purpose, may_reach};
 
-use super::{
-    Reply, Router,
-    decoy::decoy,
-    deliver::{Encoded, deliver},
-    error,
-    named::known_user,
-    outlet::Outlet,
-    relations::Relation,
-    turns::Turn,
+use super::{Outcome, Reply, Router, decoy::decoy, error, named::known_user, relations::Relation};
+use crate::{
+    clock::Now,
+    link::{Encoded, Outlet, deliver},
+    store::StoreError,
 };
-use crate::{clock::Now, store::StoreError};
 
 impl Router {
     /// Hands a signal to whom it is for, as far as the sender may reach him and he is there. Blocked, forbidden, unknown
@@ -32,19 +27,15 @@ impl Router {
     ) -> Reply {
         let Signal { kind, target, payload, signature } = signal;
         let relay = Relay { id, kind, signature, now };
-        if from.turns.is_free()
-            && let Some(addressee) = self.known_addressee(from, &target, now)
-        {
+        if let Some(addressee) = self.known_addressee(from, &target, now) {
             return Reply::Now(self.hand_on(from, &target, addressee, relay.with(payload)));
         }
-        let turn = Turn::take(from);
         let (router, from, payload) = (Arc::clone(self), Arc::clone(from), payload.into_owned());
         Reply::Later(Box::pin(async move {
-            turn.comes().await;
-            match router.find_addressee(&from, &target).await {
+            Outcome::Reply(match router.find_addressee(&from, &target).await {
                 Ok(addressee) => router.hand_on(&from, &target, addressee, relay.with(payload)),
                 Err(failure) => unavailable(&failure),
-            }
+            })
         }))
     }
 

@@ -9,27 +9,36 @@ use aldis_protocol::{
 use bytes::Bytes;
 use futures::stream;
 
-use super::{Part, Reply, Router, mail::failed, mail_delivery::mail, outlet::Outlet, turns::Turn};
-use crate::store::{StoreError, StoredMessage, Which};
+use super::{Part, Reply, Router, mail::failed, mail_delivery::mail};
+use crate::{
+    link::{Outlet, Ticket},
+    store::{PendingAppend, StoreError, StoredMessage, Which},
+};
 
 /// Messages that are read and handed to the socket at once: 1 MiB at the most.
 const MESSAGES_PER_PART: u32 = 16;
 
 impl Router {
     /// Streams the mailbox from a number on, under the request's id: so a client tells it from what is counted.
-    pub(super) fn sync(self: &Arc<Self>, from: &Arc<Outlet>, id: Option<RequestId>, sync: Sync) -> Reply {
+    pub(super) fn sync(
+        self: &Arc<Self>,
+        from: &Arc<Outlet>,
+        ticket: Ticket,
+        id: Option<RequestId>,
+        sync: Sync,
+    ) -> Reply {
         let streaming = Streaming {
             router: Arc::clone(self),
             session: Arc::clone(from),
+            ticket,
             id,
-            turn: Turn::take(from),
             position: Position::Before,
             last: sync.since_seq,
             left: sync.limit.unwrap_or(DEFAULT_PAGE).min(MAX_PAGE),
         };
         Reply::InParts(Box::pin(stream::unfold(Some(streaming), |streaming| async {
             let mut streaming = streaming?;
-            let part = streaming.next().await;
+            let part = streaming.next().await?;
             let goes_on = matches!(part, Part::Frames(_));
             Some((part, goes_on.then_some(streaming)))
         })))
@@ -40,9 +49,9 @@ impl Router {
 struct Streaming {
     router: Arc<Router>,
     session: Arc<Outlet>,
+    ticket: Ticket,
     /// The request's. What is streamed has it too: so a client knows what is not counted.
     id: Option<RequestId>,
-    turn: Turn,
     position: Position,
     /// The last number streamed.
     last: u64,
@@ -60,21 +69,24 @@ enum Position {
 /// What comes next.
 enum Next {
     Frames(Vec<Bytes>),
-    End(Synced),
+    /// The end that the limit makes.
+    Limit(Synced),
+    /// All is streamed; the reply is in the session's queue.
+    Complete,
 }
 
 impl Streaming {
-    async fn next(&mut self) -> Part {
-        match self.go_on().await {
+    async fn next(&mut self) -> Option<Part> {
+        Some(match self.go_on().await {
             Ok(Next::Frames(frames)) => Part::Frames(frames),
-            Ok(Next::End(synced)) => Part::Reply(Box::new(ServerMessage::Synced(synced))),
+            Ok(Next::Limit(synced)) => Part::Reply(Box::new(ServerMessage::Synced(synced))),
+            Ok(Next::Complete) => return None,
             Err(failure) => Part::Reply(Box::new(failed(failure))),
-        }
+        })
     }
 
     async fn go_on(&mut self) -> Result<Next, StoreError> {
         if self.position == Position::Before {
-            self.turn.comes().await;
             self.mark_delivered().await?;
             self.session.begin_sync();
             self.position = Position::Under;
@@ -91,16 +103,16 @@ impl Streaming {
                 self.left -= u32::try_from(page.messages.len()).unwrap_or(self.left);
                 return Ok(Next::Frames(page.messages.iter().map(|message| self.encode(message)).collect()));
             }
-            let complete = !is_more;
-            if complete && !self.session.end_sync(self.last.min(last_seq)) {
-                continue;
-            }
-            if complete {
-                self.position = Position::Over;
-            }
             // Lower than asked from where the server was restored from a backup: the client has numbers that are gone.
             let seq = self.last.min(last_seq);
-            return Ok(Next::End(Synced { seq, first_seq, complete }));
+            if is_more {
+                return Ok(Next::Limit(Synced { seq, first_seq, complete: false }));
+            }
+            let synced = ServerMessage::Synced(Synced { seq, first_seq, complete: true });
+            if self.session.end_sync(seq, self.ticket, synced) {
+                self.position = Position::Over;
+                return Ok(Next::Complete);
+            }
         }
     }
 
@@ -115,8 +127,8 @@ impl Streaming {
         if self.last == 0 {
             return Ok(());
         }
-        let marking = self.router.submit_receipt(&self.session, Which::UpTo(self.last), false).await?;
-        marking.answer().await.map(drop)
+        let receipt = self.router.receipt(&self.session, Which::UpTo(self.last), false).await?;
+        PendingAppend::by(|reply| self.router.store.mark(receipt, reply)).answer().await.map(drop)
     }
 }
 

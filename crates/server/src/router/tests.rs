@@ -11,10 +11,11 @@ use aldis_protocol::{
 };
 use uuid::Uuid;
 
-use super::{Admission, Outlet, Reply, Router, new_session_id};
+use super::{Admission, Reply, Router, new_session_id};
 use crate::{
     clock::{Now, unix_ms_i64},
     config::{Config, Loaded},
+    link::{Outlet, Ticket},
     store::{Credential, LoginProof, NewFamily, Store, StoreOptions},
 };
 
@@ -67,15 +68,11 @@ impl Node {
     fn signal(&self, from: &Arc<Outlet>, kind: SignalKind, target: Target, now: Now) -> Reply {
         let payload = Payload::from_json("1").unwrap();
         let signal = Signal { kind, target, payload, signature: None };
-        self.router.handle(from, None, ClientMessage::Signal(signal), now)
+        self.router.handle(from, Ticket::default(), None, ClientMessage::Signal(signal), now)
     }
 
     async fn signals(&self, from: &Arc<Outlet>, kind: SignalKind, target: Target) -> ServerMessage<'static> {
-        match self.signal(from, kind, target, Now::read()) {
-            Reply::Now(message) => message,
-            Reply::Later(answer) => answer.await,
-            Reply::InParts(_) => unreachable!("a signal is answered in one piece"),
-        }
+        self.signal(from, kind, target, Now::read()).awaited(from).await
     }
 }
 
@@ -84,7 +81,7 @@ fn code(message: &ServerMessage<'_>) -> Option<ErrorCode> {
 }
 
 fn waits(outlet: &Outlet) -> usize {
-    outlet.close().frames.len()
+    outlet.close().items.len()
 }
 
 /// Each first signal asks the store for one relation, each second within its lifetime for none, whoever the target is.
@@ -109,10 +106,9 @@ async fn whoever_cannot_be_reached_costs_the_same_look_ups() {
     ];
     let now = Now::read();
     for (number, target) in targets.into_iter().enumerate() {
-        let Reply::Later(answer) = node.signal(&sender, SignalKind::Offer, target.clone(), now) else {
-            panic!("{target:?} was answered without the store");
-        };
-        assert_eq!(code(&answer.await), Some(ErrorCode::TargetUnavailable), "{target:?}");
+        let reply = node.signal(&sender, SignalKind::Offer, target.clone(), now);
+        assert!(matches!(reply, Reply::Later(_)), "{target:?} was answered without the store");
+        assert_eq!(code(&reply.awaited(&sender).await), Some(ErrorCode::TargetUnavailable), "{target:?}");
         assert_eq!(node.router.relations.known(), number + 1, "{target:?} cost one look-up");
         let Reply::Now(message) = node.signal(&sender, SignalKind::Offer, target.clone(), now) else {
             panic!("{target:?} was not remembered");
@@ -147,24 +143,6 @@ async fn signals_to_oneself_ask_nobody() {
     };
     assert_eq!(code(&message), None);
     assert_eq!(waits(&other), 1);
-}
-
-#[tokio::test]
-async fn a_signal_does_not_overtake_one_that_waits_for_the_store() {
-    let node = Node::start().await;
-    let (user, peer) = (node.user().await, node.user().await);
-    node.allow(peer, user).await;
-    let (sender, own, target) = (node.session(user), node.session(user), node.session(peer));
-    let now = Now::read();
-    let first = node.signal(&sender, SignalKind::Offer, Target::Device(target.device.clone()), now);
-    let second = node.signal(&sender, SignalKind::Offer, Target::Device(own.device.clone()), now);
-    let (Reply::Later(first), Reply::Later(second)) = (first, second) else {
-        panic!("one was carried out before its turn");
-    };
-    assert_eq!((code(&first.await), code(&second.await)), (None, None));
-    assert_eq!((waits(&target), waits(&own)), (1, 1));
-    let third = node.signal(&sender, SignalKind::Offer, Target::Device(target.device.clone()), now);
-    assert!(matches!(third, Reply::Now(_)), "nobody waits any more");
 }
 
 #[tokio::test]
@@ -222,10 +200,9 @@ fn told(node: &Node, to: &Outlet, user: UserId) -> Option<(Status, u32)> {
 async fn subscribes(node: &Node, from: &Arc<Outlet>, users: &[UserId]) -> ServerMessage<'static> {
     let user_ids = users.iter().copied().map(UserRef::Id).collect();
     let message = ClientMessage::PresenceSubscribe(PresenceSubscribe { user_ids });
-    match node.router.handle(from, None, message, Now::read()) {
-        Reply::Later(answer) => answer.await,
-        Reply::Now(_) | Reply::InParts(_) => panic!("answered without the store, or in parts"),
-    }
+    let reply = node.router.handle(from, Ticket::default(), None, message, Now::read());
+    assert!(matches!(reply, Reply::Later(_)), "answered without the store");
+    reply.awaited(from).await
 }
 
 #[tokio::test]
@@ -302,7 +279,7 @@ async fn a_crowd_is_told_in_the_end_and_its_first_at_once() {
         crowd.push(watcher);
     }
     let busy = SetPresence { status: Status::Busy, note: None };
-    let _ = node.router.handle(&live, None, ClientMessage::Presence(busy), Now::read());
+    let _ = node.router.handle(&live, Ticket::default(), None, ClientMessage::Presence(busy), Now::read());
     let at_once = crowd.iter().filter(|watcher| is_marked(watcher, peer)).count();
     assert_eq!(at_once, 256);
     let rest = async {

@@ -21,16 +21,18 @@ use super::{
     live::{Arrived, Live, fresh},
     pace::Pace,
     registration::{NotRegistered, Registration},
-    resume::{Answer as HandedOver, Arriving, Claim, HandOver, Offer},
     task::Task,
-    wire::{Incoming, Outgoing, Wire},
 };
 use crate::{
-    accounts::{FactorDue, Identity, ProvedByKey},
+    accounts::{FactorDue, ProvedByKey},
     clock::Now,
+    link::{
+        Arriving, Claim, Closing, HandOver, Identity, Incoming, Offer, OfferAnswer, Outgoing, Outlet, Socket,
+        Wire,
+    },
     rate::AddressKey,
     refusal::Denied,
-    router::{Closing, Outlet, Router, new_session_id, replaced},
+    router::{Router, new_session_id, replaced},
 };
 
 /// More than an honest client sends in five seconds.
@@ -45,45 +47,45 @@ const EARLY_FRAMES: usize = 8;
 /// Brings a connection through its door. Returns the session's task, not yet running; nothing where the connection was
 /// sent away, or handed to a session that was there already. Whoever has not proved anything when `dismissed` ends is sent
 /// away with its close.
-pub(crate) async fn enter<W: Wire>(
-    mut wire: W,
+pub(crate) async fn enter(
+    mut socket: Socket,
     mut arrival: Arrival,
     dismissed: impl Future<Output = Closing> + Send,
     router: &Arc<Router>,
     resume_window: Duration,
     sockets: &TaskTracker,
-) -> Option<Task<W>> {
+) -> Option<Task> {
     let (door, codec, room) = (arrival.door, arrival.codec, arrival.room.take());
     let arrived = Arrived { door, codec, room, resume_window, device_claim: arrival.device_claim };
-    match prove(&mut wire, arrival, dismissed, router).await {
+    match prove(&mut *socket, arrival, dismissed, router).await {
         Ok(proved) => {
-            wire.set_message_limit(MAX_MESSAGE_BYTES);
-            admit(wire, arrived, proved, router, sockets).await
+            socket.set_message_limit(MAX_MESSAGE_BYTES);
+            admit(socket, arrived, proved, router, sockets).await
         }
-        Err(Some(refusal)) => refuse(wire, codec, refusal, router).await,
+        Err(Some(refusal)) => refuse(socket, codec, refusal, router).await,
         Err(None) => None,
     }
 }
 
 /// Brings a client that has proved who they are to the session that they claim, or to a fresh one. A client that has gone
 /// meanwhile may be back on another connection, which its session is not taken from.
-pub(super) async fn admit<W: Wire>(
-    wire: W,
+pub(super) async fn admit(
+    socket: Socket,
     arrived: Arrived,
     proved: Proved,
     router: &Arc<Router>,
     sockets: &TaskTracker,
-) -> Option<Task<W>> {
+) -> Option<Task> {
     let Proved { id, identity, due, claim } = proved;
     let (door, codec) = (arrived.door, arrived.codec);
-    let mut arriving = present(Arriving { wire, early: VecDeque::new() }).await?;
+    let mut arriving = present(Arriving { socket, early: VecDeque::new() }).await?;
     if let Some(claim) = claim {
         match hand_over(arriving, &arrived, id.clone(), &identity, claim, router).await? {
-            HandedOver::Taken => return None,
-            HandedOver::Declined(declined) => arriving = declined,
-            HandedOver::Superseded(superseded) => {
+            OfferAnswer::Taken => return None,
+            OfferAnswer::Declined(declined) => arriving = declined,
+            OfferAnswer::Superseded(superseded) => {
                 let refusal = Refusal::closing(replaced()).answering(id);
-                return refuse(superseded.wire, codec, refusal, router).await;
+                return refuse(superseded.socket, codec, refusal, router).await;
             }
         }
     }
@@ -91,7 +93,7 @@ pub(super) async fn admit<W: Wire>(
     if let Some(due) = due
         && let Err(denied) = router.accounts.settle(due, Now::read()).await
     {
-        return refuse(arriving.wire, codec, Refusal::of(door, denied).answering(id), router).await;
+        return refuse(arriving.socket, codec, Refusal::of(door, denied).answering(id), router).await;
     }
     // Nothing is waited for from here to the registration, which may replace another session of the device.
     let arriving = present(arriving).await?;
@@ -105,7 +107,7 @@ pub(super) async fn admit<W: Wire>(
                 ),
                 NotRegistered::Superseded => Refusal::closing(replaced()),
             };
-            return refuse(arriving.wire, codec, refusal.answering(id), router).await;
+            return refuse(arriving.socket, codec, refusal.answering(id), router).await;
         }
     };
     tell_waiting(router, registration.outlet()).await;
@@ -120,11 +122,11 @@ pub(super) async fn admit<W: Wire>(
 }
 
 /// The connection, unless its client is known to have gone, with what the client has sent by now.
-async fn present<W: Wire>(arriving: Arriving<W>) -> Option<Arriving<W>> {
-    let Arriving { mut wire, mut early } = arriving;
+async fn present(arriving: Arriving) -> Option<Arriving> {
+    let Arriving { mut socket, mut early } = arriving;
     let is_gone = poll_fn(|cx| {
         while early.len() < EARLY_FRAMES {
-            match poll_message(&mut wire, cx) {
+            match poll_message(&mut *socket, cx) {
                 Poll::Ready(Incoming::Closed(_) | Incoming::Broken) => return Poll::Ready(true),
                 Poll::Ready(incoming) => early.push_back(incoming),
                 Poll::Pending => break,
@@ -133,24 +135,24 @@ async fn present<W: Wire>(arriving: Arriving<W>) -> Option<Arriving<W>> {
         Poll::Ready(false)
     });
     if is_gone.await {
-        leave(&mut wire).await;
+        leave(&mut *socket).await;
         return None;
     }
-    Some(Arriving { wire, early })
+    Some(Arriving { socket, early })
 }
 
 /// Offers the socket to the session that is claimed. None where that session failed with the socket: its client dials
 /// again.
-async fn hand_over<W: Wire>(
-    arriving: Arriving<W>,
+async fn hand_over(
+    arriving: Arriving,
     arrived: &Arrived,
     id: Option<RequestId>,
     identity: &Identity,
     claim: Claim,
     router: &Arc<Router>,
-) -> Option<HandedOver<W>> {
+) -> Option<OfferAnswer> {
     let Some(outlet) = router.session(identity.user, claim.token.session()) else {
-        return Some(HandedOver::Declined(arriving));
+        return Some(OfferAnswer::Declined(arriving));
     };
     let Arrived { door, codec, room, device_claim, .. } = arrived;
     let (room, identity) = (room.clone(), identity.clone());
@@ -165,15 +167,15 @@ async fn hand_over<W: Wire>(
         device_claim: *device_claim,
     });
     // An offer that is refused here is dropped with its sender, and answered like one that nobody looks at.
-    drop(outlet.hand_over(Box::new(offer)));
+    drop(outlet.hand_over(offer));
     let answer = timeout(TIME_TO_ANSWER, &mut answered).await.ok().and_then(Result::ok);
     let answer = match (answer, withdrawal.take_back()) {
         (Some(answer), _) => answer,
-        (None, Some(arriving)) => HandedOver::Declined(arriving),
+        (None, Some(arriving)) => OfferAnswer::Declined(arriving),
         // The session took the socket when the time had just run out, or failed with it.
         (None, None) => answered.await.ok()?,
     };
-    if matches!(answer, HandedOver::Taken) {
+    if matches!(answer, OfferAnswer::Taken) {
         tell_waiting(router, &outlet).await;
     }
     Some(answer)
@@ -200,34 +202,34 @@ async fn enter_room(router: &Router, outlet: &Outlet, room: &RoomId) -> Option<S
     })
 }
 
-fn greeted<W: Wire>(
-    arriving: Arriving<W>,
+fn greeted(
+    arriving: Arriving,
     arrived: Arrived,
     id: Option<RequestId>,
     identity: &Identity,
     registration: Registration,
     router: &Arc<Router>,
     sockets: &TaskTracker,
-) -> Task<W> {
-    let Arriving { mut wire, early } = arriving;
+) -> Task {
+    let Arriving { mut socket, early } = arriving;
     let outlet = Arc::clone(registration.outlet());
     let token = greeting::resume_token(outlet.session);
     let pace = Pace::new(router.has_rate_limits());
     let metrics = Arc::clone(&router.metrics);
     let live = Live::new(outlet, arrived, identity.token, &token, pace, metrics, Now::read());
-    greeting::greet(&mut wire, live.outlet(), identity, Greeting::fresh(&live, &token, id));
-    Task::new(wire, early, live, registration, Arc::clone(router), sockets.clone())
+    greeting::greet(&mut *socket, live.outlet(), identity, Greeting::fresh(&live, &token, id));
+    Task::new(socket, early, live, registration, Arc::clone(router), sockets.clone())
 }
 
 /// Says why, closes, and waits a moment for the other side to have read it.
-async fn refuse<W: Wire>(mut wire: W, codec: Codec, refusal: Refusal, router: &Router) -> Option<Task<W>> {
+async fn refuse(mut socket: Socket, codec: Codec, refusal: Refusal, router: &Router) -> Option<Task> {
     router.metrics.refused(refusal.code);
     router.metrics.closed(refusal.close);
     let mut frame = fresh(*refusal.message);
     frame.id = refusal.id.or(frame.id);
-    wire.enqueue(Outgoing::Frame(codec.encode_server(&frame)));
-    wire.enqueue(Outgoing::Close(refusal.close, refusal.reason));
-    leave(&mut wire).await;
+    socket.enqueue(Outgoing::Frame(codec.encode_server(&frame)));
+    socket.enqueue(Outgoing::Close(refusal.close, refusal.reason));
+    leave(&mut *socket).await;
     None
 }
 
@@ -240,8 +242,8 @@ pub(super) struct Proved {
     pub(super) claim: Option<Claim>,
 }
 
-async fn prove<W: Wire>(
-    wire: &mut W,
+async fn prove(
+    socket: &mut dyn Wire,
     arrival: Arrival,
     dismissed: impl Future<Output = Closing> + Send,
     router: &Router,
@@ -251,11 +253,11 @@ async fn prove<W: Wire>(
         Begun::Ask(question) => question,
         Begun::Await(awaiting, challenge) => {
             if let Some(challenge) = challenge {
-                wire.enqueue(Outgoing::Frame(codec.encode_server(&fresh(challenge))));
+                socket.enqueue(Outgoing::Frame(codec.encode_server(&fresh(challenge))));
             }
             tokio::select! {
                 biased;
-                question = await_proof(wire, awaiting, small_frames(router)) => question?,
+                question = await_proof(socket, awaiting, small_frames(router)) => question?,
                 closing = dismissed => return Err(Some(Refusal::closing(closing))),
             }
         }
@@ -284,15 +286,15 @@ async fn ask(
 }
 
 /// Waits for the proof. No refusal means that the client went away.
-async fn await_proof<W: Wire>(
-    wire: &mut W,
+async fn await_proof(
+    socket: &mut dyn Wire,
     awaiting: AwaitingProof,
     mut small_frames: u32,
 ) -> Result<Question, Option<Refusal>> {
-    let in_time = timeout(TIME_FOR_PROOF, first_message(wire, &mut small_frames)).await.ok();
+    let in_time = timeout(TIME_FOR_PROOF, first_message(socket, &mut small_frames)).await.ok();
     let incoming = match in_time {
         Some(incoming) => Some(incoming),
-        None => arrived_message(wire, &mut small_frames).await,
+        None => arrived_message(socket, &mut small_frames).await,
     };
     match incoming {
         None => Err(Some(awaiting.timed_out())),
@@ -302,21 +304,21 @@ async fn await_proof<W: Wire>(
     }
 }
 
-async fn first_message<W: Wire>(wire: &mut W, small_frames: &mut u32) -> Incoming {
+async fn first_message(socket: &mut dyn Wire, small_frames: &mut u32) -> Incoming {
     poll_fn(|cx| {
         // What waits is written on the way; whether that works, reading tells.
-        let _ = wire.poll_flush(cx);
-        poll_first_message(wire, cx, small_frames)
+        let _ = socket.poll_flush(cx);
+        poll_first_message(socket, cx, small_frames)
     })
     .await
 }
 
 /// What arrived in time and was not read, because the node or the client stood still: the time was up before anybody
 /// looked at the socket.
-async fn arrived_message<W: Wire>(wire: &mut W, small_frames: &mut u32) -> Option<Incoming> {
+async fn arrived_message(socket: &mut dyn Wire, small_frames: &mut u32) -> Option<Incoming> {
     // Only then does the runtime ask the system for what arrived.
     yield_now().await;
-    poll_fn(|cx| match poll_first_message(wire, cx, small_frames) {
+    poll_fn(|cx| match poll_first_message(socket, cx, small_frames) {
         Poll::Ready(incoming) => Poll::Ready(Some(incoming)),
         Poll::Pending => Poll::Ready(None),
     })
@@ -324,10 +326,10 @@ async fn arrived_message<W: Wire>(wire: &mut W, small_frames: &mut u32) -> Optio
 }
 
 /// The next thing that the other side did besides pings and pongs, of which `small_frames` more are read.
-fn poll_first_message<W: Wire>(wire: &mut W, cx: &mut Context<'_>, small_frames: &mut u32) -> Poll<Incoming> {
+fn poll_first_message(socket: &mut dyn Wire, cx: &mut Context<'_>, small_frames: &mut u32) -> Poll<Incoming> {
     while *small_frames > 0 {
-        let incoming = wire.poll_read(cx);
-        *small_frames = small_frames.saturating_sub(wire.take_small_frames());
+        let incoming = socket.poll_read(cx);
+        *small_frames = small_frames.saturating_sub(socket.take_small_frames());
         let incoming = ready!(incoming);
         if !matches!(incoming, Incoming::Ping | Incoming::Pong) {
             return Poll::Ready(incoming);
@@ -343,9 +345,9 @@ fn small_frames(router: &Router) -> u32 {
 }
 
 /// The next thing that the other side did besides pings and pongs.
-fn poll_message<W: Wire>(wire: &mut W, cx: &mut Context<'_>) -> Poll<Incoming> {
+fn poll_message(socket: &mut dyn Wire, cx: &mut Context<'_>) -> Poll<Incoming> {
     loop {
-        let incoming = ready!(wire.poll_read(cx));
+        let incoming = ready!(socket.poll_read(cx));
         if !matches!(incoming, Incoming::Ping | Incoming::Pong) {
             return Poll::Ready(incoming);
         }

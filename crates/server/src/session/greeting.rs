@@ -13,10 +13,8 @@ use rand::RngExt;
 use super::{
     handshake::proves_on_socket,
     live::{Live, expiry, fresh},
-    resume::ResumeToken,
-    wire::{Outgoing, Wire},
 };
-use crate::{accounts::Identity, router::Outlet};
+use crate::link::{Identity, Outgoing, Outlet, ResumeToken, Wire};
 
 /// What a greeting says about the session.
 pub(super) struct Greeting<'a> {
@@ -48,8 +46,8 @@ impl<'a> Greeting<'a> {
 }
 
 /// Greets a client on its socket.
-pub(super) fn greet<W: Wire>(wire: &mut W, outlet: &Outlet, identity: &Identity, greeting: Greeting<'_>) {
-    let mut say = |frame| wire.enqueue(Outgoing::Frame(outlet.codec.encode_server(&frame)));
+pub(super) fn greet(socket: &mut dyn Wire, outlet: &Outlet, identity: &Identity, greeting: Greeting<'_>) {
+    let mut say = |frame| socket.enqueue(Outgoing::Frame(outlet.codec.encode_server(&frame)));
     if proves_on_socket(greeting.door) {
         let message = ServerMessage::AuthSuccess(AuthSuccess {
             user_id: outlet.user,

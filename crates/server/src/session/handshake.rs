@@ -15,13 +15,12 @@ use aldis_protocol::{
 use aldis_registry::DeviceClaim;
 use bytes::Bytes;
 
-use super::resume::Claim;
 use crate::{
     accounts::{KeyProof, TokenProof, shown_factor},
     clock::Now,
+    link::{Claim, Closing},
     rate::AddressKey,
     refusal::Denied,
-    router::Closing,
 };
 
 /// A connection that came in by a door.

@@ -8,7 +8,10 @@ use std::{
 
 use aldis_protocol::{CloseCode, UserId};
 
-use crate::router::{Closing, Outlet, Router};
+use crate::{
+    link::{Closing, Outlet},
+    router::Router,
+};
 
 /// Gives up sessions until the rest fits into so many bytes. The user who holds most pays first: with the sessions whose
 /// clients are away, the largest first, then with the largest queues. Nobody loses a session by what somebody else holds.
@@ -105,7 +108,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        router::{Admission, Frame, Held, Order, new_session_id},
+        link::{Control, Frame, Held},
+        router::{Admission, new_session_id},
         session::tests::router,
     };
 
@@ -124,8 +128,8 @@ mod tests {
     }
 
     fn is_given_up(outlet: &Outlet) -> bool {
-        let order = outlet.poll_order(&mut Context::from_waker(Waker::noop()));
-        matches!(order, Poll::Ready(Order::Close(closing)) if closing.code == CloseCode::SlowConsumer)
+        let order = outlet.poll_control(&mut Context::from_waker(Waker::noop()));
+        matches!(order, Poll::Ready(Control::Close(closing)) if closing.code == CloseCode::SlowConsumer)
     }
 
     #[test]

@@ -9,9 +9,8 @@ use aldis_protocol::{
 
 use super::deadlines::{Deadline, Deadlines};
 use crate::{
-    accounts::TokenLife,
     clock::{Now, milliseconds},
-    router::Closing,
+    link::{Closing, TokenLife},
 };
 
 /// A lifetime under three minutes has no minute to spare.

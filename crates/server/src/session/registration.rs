@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::router::{Admission, Left, Outlet, Router};
+use crate::{
+    link::{Leftovers, Outlet},
+    router::{Admission, Router},
+};
 
 /// Keeps a session in the registry. Dropping it detaches the session: also where the code between registration and
 /// serving panics, or its task is dropped, nobody stays registered who is not served.
@@ -46,7 +49,7 @@ impl Registration {
     }
 
     /// Detaches the session and gives back what waited for it.
-    pub(super) fn end(&mut self) -> Left {
+    pub(super) fn end(&mut self) -> Leftovers {
         self.is_over = true;
         self.router.detach(&self.outlet)
     }

@@ -1,4 +1,4 @@
-//! What a request at a query door shows: `token` and `device_id` in its query, or `Authorization: Bearer`.
+//! The credentials of a request at a query door: `token` and `device_id` in its query, or `Authorization: Bearer`.
 
 use std::borrow::Cow;
 
@@ -10,14 +10,15 @@ use crate::{
     accounts::Accounts,
     clock::Now,
     http::{Problem, bearer},
+    link::Claim,
     refusal::Denied,
-    session::{Claim, Credentials},
+    session::Credentials,
 };
 
 const MISSING: &str = "Missing authentication token";
 const INVALID: &str = "Invalid authentication token";
 
-/// Reads them. What is wrong with them is told where the door tells it.
+/// Reads the credentials. The door reports errors in its own way.
 pub(super) fn of(uri: &Uri, headers: &HeaderMap) -> Credentials {
     let pairs = pairs(uri);
     let device_id = single(&pairs, query::DEVICE_ID).transpose().map(|text| {
@@ -45,7 +46,7 @@ pub(super) async fn check_token(shown: &Credentials, accounts: &Accounts, now: N
     })
 }
 
-/// Of the two places for a token one is enough; two that differ are an invalid one.
+/// The token may be in either place; two different ones are invalid.
 fn token(pairs: &[(Cow<'_, str>, Cow<'_, str>)], headers: &HeaderMap) -> Result<String, Denied> {
     let invalid = Denied::new(ErrorCode::InvalidToken, "two tokens were shown that differ");
     let in_query = single(pairs, query::TOKEN).map_err(|Ambiguous| invalid.clone())?;
@@ -57,14 +58,14 @@ fn token(pairs: &[(Cow<'_, str>, Cow<'_, str>)], headers: &HeaderMap) -> Result<
     }
 }
 
-/// What is malformed is as an unknown session.
+/// A malformed `resume` counts as an unknown session.
 fn resume(pairs: &[(Cow<'_, str>, Cow<'_, str>)]) -> Option<Claim> {
     let token = single(pairs, query::RESUME).ok().flatten()?;
     let received = single(pairs, query::RECEIVED).ok().flatten()?.parse().ok()?;
     Claim::parse(&Resume { token: token.into(), received })
 }
 
-/// The same name twice, with values that differ.
+/// The same name twice, with different values.
 struct Ambiguous;
 
 fn single<'a>(pairs: &'a [(Cow<'_, str>, Cow<'_, str>)], name: &str) -> Result<Option<&'a str>, Ambiguous> {
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_taken_from_either_place() {
+    fn a_token_may_be_in_either_place() {
         assert_eq!(shown("/signal?token=a%2Bb", None).0, Ok("a+b".to_owned()));
         assert_eq!(shown("/signal", Some("Bearer t")).0, Ok("t".to_owned()));
         assert_eq!(shown("/signal?token=t", Some("bearer t")).0, Ok("t".to_owned()));
@@ -115,13 +116,13 @@ mod tests {
     }
 
     #[test]
-    fn two_tokens_that_differ_are_an_invalid_one() {
+    fn two_different_tokens_are_invalid() {
         assert_eq!(shown("/signal?token=t", Some("Bearer u")).0, Err(ErrorCode::InvalidToken));
         assert_eq!(shown("/signal?token=t&token=u", None).0, Err(ErrorCode::InvalidToken));
     }
 
     #[test]
-    fn what_is_no_device_id_is_an_unknown_device() {
+    fn a_malformed_device_id_is_an_unknown_device() {
         assert_eq!(shown("/signal?device_id=phone", None).1, Some(Ok("phone".to_owned())));
         assert_eq!(shown("/signal?device_id=a*b", None).1, Some(Err(ErrorCode::UnknownDevice)));
         assert_eq!(shown("/signal?device_id=a&device_id=b", None).1, Some(Err(ErrorCode::UnknownDevice)));

@@ -6,9 +6,9 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    accounts::{Identity as Proved, KeyProof, TokenProof, tests::Node},
+    accounts::{KeyProof, TokenProof, tests::Node},
     clock::unix_ms_i64,
-    link::Outlet,
+    link::{Identity as Proved, Outlet},
     refusal::Denied,
     store::{self, Credential, NewDevice, Notice, Recipients},
 };

@@ -6,9 +6,9 @@ use std::collections::HashSet;
 use aldis_protocol::{CloseCode, DeviceId, UserId};
 
 use crate::{
-    accounts::{Accounts, Identity},
+    accounts::Accounts,
     clock::Now,
-    link::{Closing, Outlet},
+    link::{Closing, Identity, Outlet},
     store::{Revocation, StoreError},
 };
 

@@ -9,14 +9,14 @@ use uuid::Uuid;
 use super::{Node, Outlet};
 use crate::{
     clock::{Now, unix_ms_i64},
-    router::Order,
+    link::Control,
     store::{Credential, KEPT_PER_USER},
 };
 
 fn close_code(outlet: &Outlet) -> Option<CloseCode> {
-    match poll_fn(|cx| outlet.poll_order(cx)).now_or_never()? {
-        Order::Close(closing) => Some(closing.code),
-        Order::HandOver(_) => None,
+    match poll_fn(|cx| outlet.poll_control(cx)).now_or_never()? {
+        Control::Close(closing) => Some(closing.code),
+        Control::HandOver(_) => None,
     }
 }
 

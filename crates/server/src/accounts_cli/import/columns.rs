@@ -1,14 +1,14 @@
-//! The columns of an import: which holds the address and which the hash.
+//! The columns of an import: which one has the address and which one the hash.
 
 use super::BadLine;
 
-/// Where address and hash stand in a line.
+/// The positions of address and hash in a line.
 #[derive(Debug, Default)]
 pub(super) enum Columns {
     /// Address and hash, and nothing else.
     #[default]
     Two,
-    /// As a first line names them; other columns are passed over.
+    /// As the header names them; other columns are ignored.
     Named { address: usize, hash: usize },
 }
 
@@ -16,7 +16,7 @@ const ADDRESS_NAMES: [&str; 4] = ["email", "e-mail", "email_address", "mail"];
 const HASH_NAMES: [&str; 4] = ["password_hash", "hashed_password", "hash", "password"];
 
 impl Columns {
-    /// As a first line names them.
+    /// The columns that a header names.
     pub(super) fn named(names: &[String]) -> Result<Self, BadLine> {
         let find = |known: [&'static str; 4]| {
             names.iter().position(|name| is_one_of(name, known)).ok_or(BadLine::NoColumn(known[0]))
@@ -24,7 +24,7 @@ impl Columns {
         Ok(Self::Named { address: find(ADDRESS_NAMES)?, hash: find(HASH_NAMES)? })
     }
 
-    /// Address and hash of a line.
+    /// The address and the hash of a line.
     pub(super) fn pick<'a>(&self, fields: &'a [String]) -> Result<(&'a str, &'a str), BadLine> {
         match (self, fields) {
             (Self::Two, [address, hash]) => Ok((address, hash)),
@@ -38,12 +38,12 @@ impl Columns {
     }
 }
 
-/// Whether a line names columns: one of them is called as addresses are.
+/// Whether a line is a header: one of its fields is a name for the address.
 pub(super) fn are_names(fields: &[String]) -> bool {
     fields.iter().any(|field| is_one_of(field, ADDRESS_NAMES))
 }
 
-/// The fields of a line, without quotes and blanks around them. None where the line holds no record.
+/// The fields of a line, without quotes and surrounding blanks. `None` if the line is malformed.
 pub(super) fn split(line: &str) -> Option<Vec<String>> {
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)

@@ -9,7 +9,8 @@ use aldis_protocol::UserId;
 use aldis_registry::{Decision, Doubt, Facts, Purpose, Stance, may_reach};
 
 use crate::{
-    router::{Router, outlet::Outlet},
+    link::Outlet,
+    router::Router,
     store::{Sighting, StoreError},
 };
 

@@ -43,7 +43,7 @@ impl Standings {
 impl Router {
     /// Begins with the end of the list: before the node serves anybody, nobody watches.
     pub(crate) async fn recall_standings(&self) -> Result<(), StoreError> {
-        self.standings.last.store(self.store.last_standing().await?, Ordering::Relaxed);
+        self.standings.last.store(self.store.last_relation_change().await?, Ordering::Relaxed);
         Ok(())
     }
 
@@ -54,7 +54,7 @@ impl Router {
         }
         loop {
             let last = self.standings.last.load(Ordering::Relaxed);
-            let entries = self.store.standings_after(last, BATCH).await?;
+            let entries = self.store.relation_changes_after(last, BATCH).await?;
             let Some(end) = entries.last().map(|entry| entry.number) else { return Ok(()) };
             let mut pairs = HashSet::new();
             for entry in &entries {

@@ -16,7 +16,7 @@ use super::{Node, code};
 use crate::{
     accounts::Caller,
     clock::Now,
-    router::{Outlet, Reply, Taken},
+    link::{Item, Outlet, Taken, Ticket},
     store::{Revisions, StateChange},
 };
 
@@ -36,11 +36,9 @@ impl Node {
     }
 
     fn asks(&self, from: &Arc<Outlet>, message: ClientMessage<'_>) -> Answer {
-        match self.router.handle(from, None, message, Now::read()) {
-            Reply::Now(message) => Box::pin(std::future::ready(message)),
-            Reply::Later(answer) => answer,
-            Reply::InParts(_) => unreachable!("nothing is streamed"),
-        }
+        let reply = self.router.handle(from, Ticket::default(), None, message, Now::read());
+        let from = Arc::clone(from);
+        Box::pin(async move { reply.awaited(&from).await })
     }
 
     fn joins(&self, from: &Arc<Outlet>) -> Answer {
@@ -62,8 +60,11 @@ type Answer = futures::future::BoxFuture<'static, ServerMessage<'static>>;
 /// What a session was told since it was last asked, but for acks.
 fn received(outlet: &Outlet) -> Vec<Value> {
     let mut received = Vec::new();
-    while let Poll::Ready(Taken::Frames(frames)) = outlet.poll_take(&mut Context::from_waker(Waker::noop())) {
-        received.extend(frames.iter().map(|frame| serde_json::from_slice::<Value>(&frame.bytes).unwrap()));
+    while let Poll::Ready(Taken::Items(items)) = outlet.poll_take(&mut Context::from_waker(Waker::noop())) {
+        received.extend(items.iter().map(|item| match item {
+            Item::Frame(frame) => serde_json::from_slice::<Value>(&frame.bytes).unwrap(),
+            Item::Reply(..) => panic!("a reply that nobody awaited"),
+        }));
     }
     received
 }
@@ -213,12 +214,14 @@ async fn what_is_said_first_in_a_room_that_was_never_made_keeps_its_order() {
         for session in &sessions {
             assert_eq!(code(&node.joins(session).await), None);
         }
-        let saying = sessions.each_ref().map(|session| {
-            let said = ["1", "2", "3", "4"].map(|content| node.says(session, content));
-            tokio::spawn(join_all(said))
+        let saying = sessions.each_ref().map(async |session| {
+            let mut acks = Vec::new();
+            for content in ["1", "2", "3", "4"] {
+                acks.push(node.says(session, content).await);
+            }
+            acks
         });
-        for answers in saying {
-            let acks = answers.await.unwrap();
+        for acks in join_all(saying).await {
             let seqs: Vec<u64> = acks.iter().filter_map(stored).collect();
             assert_eq!(seqs.len(), 4, "{acks:?}");
             assert!(seqs.is_sorted(), "{seqs:?}");

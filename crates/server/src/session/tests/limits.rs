@@ -14,13 +14,12 @@ use super::{
     stage::{Client, Stage, close, open_store, router_over, settle},
 };
 use crate::{
-    accounts::TokenLife,
     clock::{Now, unix_ms_i64},
-    router::{Outlet, Reply, new_session_id},
+    link::{Incoming, Outgoing, Outlet, Ticket, TokenLife},
+    router::new_session_id,
     session::{
         handshake::{Arrival, Credentials},
         memory::relieve,
-        wire::{Incoming, Outgoing},
     },
 };
 
@@ -244,10 +243,8 @@ async fn a_sync_that_nobody_reads_is_held_like_anything_else() {
         let frame = Bytes::from(text.to_string());
         let message: ClientMessage<'_> = Codec::Json.decode_client(&frame).unwrap().message;
         let id = format!("m-{number}").parse().unwrap();
-        let Reply::Later(answer) = router.handle(&stranger, Some(id), message, Now::read()) else {
-            panic!("a message is answered when it is stored")
-        };
-        assert!(matches!(answer.await, ServerMessage::Ack(_)));
+        let reply = router.handle(&stranger, Ticket::default(), Some(id), message, Now::read());
+        assert!(matches!(reply.awaited(&stranger).await, ServerMessage::Ack(_)));
     }
     let (client, _) = connected(&stage).await;
     let outlet = stage.session().unwrap();

@@ -16,11 +16,11 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use super::stage::{Client, Stage, claim, open_store, router_over};
+use super::stage::{Client, Stage, answer, claim, open_store, router_over};
 use crate::{
-    clock::{Now, unix_ms_i64},
-    router::{Outlet, Reply, new_session_id},
-    session::wire::{Incoming, Outgoing},
+    clock::unix_ms_i64,
+    link::{Incoming, Outgoing, Outlet},
+    router::new_session_id,
     store::Store,
 };
 
@@ -201,15 +201,10 @@ impl World {
     /// Others write, one after the other.
     async fn post(&mut self, from: &Arc<Outlet>, to: UserId, count: u8) {
         for _ in 0..count {
-            let (id, text) = self.letter(to);
+            let (_, text) = self.letter(to);
             let frame = Bytes::from(text);
-            let message = Codec::Json.decode_client(&frame).unwrap().message;
-            let id = id.parse().unwrap();
-            let Reply::Later(answer) = self.stage.router.handle(from, Some(id), message, Now::read()) else {
-                panic!("a message is answered when it is stored")
-            };
-            let answer = answer.await;
-            assert!(matches!(answer, ServerMessage::Ack(_)), "{answer:?}");
+            let reply = answer(&self.stage.router, from, Codec::Json.decode_client(&frame).unwrap()).await;
+            assert!(matches!(reply, ServerMessage::Ack(_)), "{reply:?}");
             self.stored += 1;
         }
         self.stage.other_received();

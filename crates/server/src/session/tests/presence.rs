@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     clock::Now,
-    router::{Admission, Outlet, Reply, new_session_id},
-    session::wire::{Incoming, Outgoing},
+    link::{Incoming, Outgoing, Outlet, Ticket},
+    router::{Admission, Reply, new_session_id},
 };
 
 impl Stage {
@@ -43,7 +43,13 @@ impl Stage {
 
     fn shows(&self, device: &Arc<Outlet>, status: Status, note: u32) {
         let presence = SetPresence { status, note: Some(note.to_string().into()) };
-        let reply = self.router.handle(device, None, ClientMessage::Presence(presence), Now::read());
+        let reply = self.router.handle(
+            device,
+            Ticket::default(),
+            None,
+            ClientMessage::Presence(presence),
+            Now::read(),
+        );
         assert!(matches!(reply, Reply::Now(_)));
     }
 }

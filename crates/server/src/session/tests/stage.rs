@@ -12,7 +12,7 @@ use std::{
 
 use aldis_auth::{KeyRing, RootKey};
 use aldis_protocol::{
-    ClientMessage, CloseCode, Codec, DeviceId, Door, ServerMessage, SessionId, UserId,
+    ClientFrame, ClientMessage, CloseCode, Codec, DeviceId, Door, ServerMessage, SessionId, UserId,
     limits::DEFAULT_RESUME_WINDOW,
 };
 use aldis_registry::DeviceClaim;
@@ -23,18 +23,19 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::{
-    accounts::{Identity, TokenLife},
     clock::{Now, next_in_order},
     config::{Config, Loaded},
-    router::{Admission, Outlet, Reply, Router, Taken, new_session_id},
+    link::{
+        Backlog, Broken, Claim, Identity, Incoming, Item, Outgoing, Outlet, ResumeToken, Taken, Ticket,
+        TokenLife, Wire,
+    },
+    router::{Admission, Reply, Router, new_session_id},
     session::{
         enter::{Proved, admit, enter},
         handshake::Arrival,
         live::Arrived,
-        resume::{Claim, ResumeToken},
         sweep,
         task::Task,
-        wire::{Backlog, Broken, Incoming, Outgoing, Wire},
     },
     store::{Store, StoreOptions},
 };
@@ -120,8 +121,8 @@ impl Stage {
 
     /// A client that has just come in by a door; returns when it was sent away, or its session begins.
     pub(super) async fn enters(&self, client: &Client, arrival: Arrival) {
-        let wire = MemoryWire(client.clone());
-        let entering = enter(wire, arrival, pending(), &self.router, self.window, &self.tasks);
+        let socket = Box::new(MemoryWire(client.clone()));
+        let entering = enter(socket, arrival, pending(), &self.router, self.window, &self.tasks);
         if let Some(task) = entering.await {
             self.tasks.spawn(task);
         }
@@ -135,12 +136,7 @@ impl Stage {
     }
 
     /// The same; a session that begins by it is not served yet.
-    pub(super) async fn begins(
-        &self,
-        client: &Client,
-        claim: Option<Claim>,
-        order: u64,
-    ) -> Option<Task<MemoryWire>> {
+    pub(super) async fn begins(&self, client: &Client, claim: Option<Claim>, order: u64) -> Option<Task> {
         self.admits_proved(client, claim, None, order).await
     }
 
@@ -150,7 +146,7 @@ impl Stage {
         claim: Option<Claim>,
         token: Option<TokenLife>,
         order: u64,
-    ) -> Option<Task<MemoryWire>> {
+    ) -> Option<Task> {
         let arrived = Arrived {
             door: Door::Signal,
             codec: Codec::Json,
@@ -167,7 +163,7 @@ impl Stage {
             proved_at: 0,
         };
         let proved = Proved { id: None, identity, due: None, claim };
-        admit(MemoryWire(client.clone()), arrived, proved, &self.router, &self.tasks).await
+        admit(Box::new(MemoryWire(client.clone())), arrived, proved, &self.router, &self.tasks).await
     }
 
     /// The session on the device, if there is one.
@@ -182,18 +178,26 @@ impl Stage {
         let ClientMessage::Signal(signal) = Codec::Json.decode_client(&frame).unwrap().message else {
             panic!("a signal")
         };
-        let reply = self.router.handle(&self.other, None, ClientMessage::Signal(signal), Now::read());
+        let reply = self.router.handle(
+            &self.other,
+            Ticket::default(),
+            None,
+            ClientMessage::Signal(signal),
+            Now::read(),
+        );
         matches!(reply, Reply::Now(ServerMessage::Ack(_)))
     }
 
     /// What the other session has received since it was last asked.
     pub(super) fn other_received(&self) -> Vec<Value> {
         let mut received = Vec::new();
-        while let Poll::Ready(Taken::Frames(frames)) =
+        while let Poll::Ready(Taken::Items(items)) =
             self.other.poll_take(&mut Context::from_waker(Waker::noop()))
         {
-            received
-                .extend(frames.iter().map(|frame| serde_json::from_slice::<Value>(&frame.bytes).unwrap()));
+            received.extend(items.iter().filter_map(|item| match item {
+                Item::Frame(frame) => Some(serde_json::from_slice::<Value>(&frame.bytes).unwrap()),
+                Item::Reply(..) => None,
+            }));
         }
         received
     }
@@ -204,6 +208,16 @@ impl Stage {
         self.tasks.wait().await;
         assert!(self.session().is_none(), "nobody stays in the registry");
     }
+}
+
+/// Carries out what a session that is not served asks, and waits for the answer.
+pub(super) async fn answer(
+    router: &Arc<Router>,
+    from: &Arc<Outlet>,
+    frame: ClientFrame<'_>,
+) -> ServerMessage<'static> {
+    let reply = router.handle(from, Ticket::default(), frame.id, frame.message, Now::read());
+    reply.awaited(from).await
 }
 
 /// Lets everyone do what he can do by now.

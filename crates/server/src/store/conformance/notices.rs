@@ -1,4 +1,4 @@
-//! Notices: for whom they wait, how many, and until when.
+//! Notices: the devices for which they wait, their quotas, and their expiry.
 
 use aldis_protocol::{Alert, AlertKind, ContactLabel, ContactRequest, DeviceId, RoomInvite, UserId};
 use uuid::Uuid;
@@ -9,17 +9,17 @@ use crate::store::{NewDevice, Notice, Recipients};
 suite! {
     a_notice_waits_for_each_device_once,
     a_notice_waits_only_for_its_recipients,
-    an_equal_notice_takes_the_place_of_the_old_one,
-    of_more_than_a_hundred_the_oldest_goes_first,
-    a_hundred_requests_pushed_out_a_waiting_alert,
-    a_hundred_alerts_of_devices_pushed_out_a_started_rotation,
-    alerts_of_the_chain_give_way_to_later_ones_alone,
-    quotas_are_of_each_of_twenty_devices,
+    an_equal_notice_replaces_the_old_one,
+    beyond_a_hundred_the_oldest_notice_is_deleted,
+    a_hundred_requests_displaced_a_waiting_alert,
+    a_hundred_device_alerts_displaced_the_alert_of_a_rotation,
+    only_later_chain_alerts_displace_chain_alerts,
+    each_of_twenty_devices_has_its_own_quotas,
     contact_requests_and_room_invites_share_a_quota,
-    one_asker_takes_one_place_whatever_is_said,
+    one_sender_takes_one_place_whatever_the_label,
     a_notice_waits_thirty_days_until_it_is_swept,
-    a_device_registered_anew_gets_nothing_old,
-    a_notice_for_nobody_is_no_trouble,
+    a_device_registered_again_gets_no_old_notices,
+    a_notice_for_an_unknown_user_is_no_error,
 }
 
 const MONTH_MS: i64 = 30 * 24 * 60 * 60 * 1000;
@@ -82,7 +82,7 @@ async fn a_notice_waits_only_for_its_recipients(at: Fixture) {
     assert_eq!(at.store.take_notices(user, &removed, NOW).await.unwrap(), []);
 }
 
-async fn an_equal_notice_takes_the_place_of_the_old_one(at: Fixture) {
+async fn an_equal_notice_replaces_the_old_one(at: Fixture) {
     let user = at.user().await;
     let device = register(&at, user, "phone", NOW).await;
     for (notice, at_ms) in [(request(1), 0), (request(2), 1), (request(1), 2)] {
@@ -91,7 +91,7 @@ async fn an_equal_notice_takes_the_place_of_the_old_one(at: Fixture) {
     assert_eq!(at.store.take_notices(user, &device, NOW).await.unwrap(), [request(2), request(1)]);
 }
 
-async fn of_more_than_a_hundred_the_oldest_goes_first(at: Fixture) {
+async fn beyond_a_hundred_the_oldest_notice_is_deleted(at: Fixture) {
     let user = at.user().await;
     let device = register(&at, user, "phone", NOW).await;
     for number in 0..102 {
@@ -107,7 +107,7 @@ fn device_alert(number: u64) -> Notice {
     Notice::Alert(Alert { kind, device_id: Some(device), fingerprint: None, sequence: None, hash: None })
 }
 
-async fn a_hundred_requests_pushed_out_a_waiting_alert(at: Fixture) {
+async fn a_hundred_requests_displaced_a_waiting_alert(at: Fixture) {
     let user = at.user().await;
     let device = register(&at, user, "phone", NOW).await;
     for waiting in [device_alert(1), alert(1)] {
@@ -122,7 +122,7 @@ async fn a_hundred_requests_pushed_out_a_waiting_alert(at: Fixture) {
     assert_eq!(waiting[2..], requests, "and requests give way to later ones");
 }
 
-async fn a_hundred_alerts_of_devices_pushed_out_a_started_rotation(at: Fixture) {
+async fn a_hundred_device_alerts_displaced_the_alert_of_a_rotation(at: Fixture) {
     let user = at.user().await;
     let device = register(&at, user, "phone", NOW).await;
     let of_chain = [
@@ -145,7 +145,7 @@ async fn a_hundred_alerts_of_devices_pushed_out_a_started_rotation(at: Fixture) 
     assert_eq!(waiting[5..], (54..150).map(device_alert).collect::<Vec<_>>());
 }
 
-async fn alerts_of_the_chain_give_way_to_later_ones_alone(at: Fixture) {
+async fn only_later_chain_alerts_displace_chain_alerts(at: Fixture) {
     let user = at.user().await;
     let device = register(&at, user, "phone", NOW).await;
     for number in 0..100 {
@@ -157,7 +157,7 @@ async fn alerts_of_the_chain_give_way_to_later_ones_alone(at: Fixture) {
     assert_eq!(at.store.take_notices(user, &device, NOW + 3).await.unwrap(), expected);
 }
 
-async fn quotas_are_of_each_of_twenty_devices(at: Fixture) {
+async fn each_of_twenty_devices_has_its_own_quotas(at: Fixture) {
     let user = at.user().await;
     let mut devices = Vec::new();
     for number in 0..20 {
@@ -192,7 +192,7 @@ async fn contact_requests_and_room_invites_share_a_quota(at: Fixture) {
     assert_eq!(waiting[..2], [alert(1), invite("blue", 2)], "a room has one place");
 }
 
-async fn one_asker_takes_one_place_whatever_is_said(at: Fixture) {
+async fn one_sender_takes_one_place_whatever_the_label(at: Fixture) {
     let user = at.user().await;
     let device = register(&at, user, "phone", NOW).await;
     for number in 0..3 {
@@ -209,13 +209,13 @@ async fn a_notice_waits_thirty_days_until_it_is_swept(at: Fixture) {
     let (one, two) = (register(&at, user, "one", NOW).await, register(&at, user, "two", NOW).await);
     add(&at, user, &alert(1), NOW).await;
     add(&at, user, &alert(2), NOW + 1).await;
-    // Whoever comes before that is told: the clock may be wrong.
+    // A device that connects before that is told: the clock may be wrong.
     assert_eq!(at.store.take_notices(user, &one, NOW + MONTH_MS).await.unwrap(), [alert(1), alert(2)]);
     assert_eq!(at.store.sweep(NOW + MONTH_MS).await.unwrap(), 1);
     assert_eq!(at.store.take_notices(user, &two, NOW).await.unwrap(), [alert(2)]);
 }
 
-async fn a_device_registered_anew_gets_nothing_old(at: Fixture) {
+async fn a_device_registered_again_gets_no_old_notices(at: Fixture) {
     let user = at.user().await;
     let device = register(&at, user, "phone", NOW).await;
     add(&at, user, &alert(1), NOW + 1).await;
@@ -225,6 +225,6 @@ async fn a_device_registered_anew_gets_nothing_old(at: Fixture) {
     assert_eq!(at.store.take_notices(user, &device, NOW + 5).await.unwrap(), [alert(2)]);
 }
 
-async fn a_notice_for_nobody_is_no_trouble(at: Fixture) {
+async fn a_notice_for_an_unknown_user_is_no_error(at: Fixture) {
     add(&at, UserId::new(Uuid::new_v4()), &alert(1), NOW).await;
 }

@@ -1,4 +1,4 @@
-//! Who is in rooms: put in by their owners, joined, removed.
+//! Members of rooms: added by the owner, joined, removed.
 
 use std::collections::HashSet;
 
@@ -14,27 +14,27 @@ use super::{
 use crate::store::{
     Credential, Store, StoreError,
     db::{Tx, on, within},
-    standings,
+    relation_log,
 };
 
-/// What became of a change of a room's members. Only the first two changed anything.
+/// The outcome of a change of a room's members. Only the first two changed anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MemberChange {
-    /// It is done, in a room of this kind. What became of an invitation that the user does not take is the same.
+    /// The change was made, in a room of this kind. Adding a user who refuses the invitation has the same outcome.
     Done(RoomVisibility),
-    /// The user is invited, and is to hear of it.
+    /// The user is invited, and must be told.
     Invited,
-    /// There is no such room, or the asker may not enter it.
+    /// The room does not exist, or the caller may not enter it.
     UnknownRoom,
-    /// The asker may enter the room, but not decide in it.
+    /// The caller may enter the room but does not own it.
     Forbidden,
     /// There is no such user.
     NoSuchUser,
-    /// A room does not go on without its owner.
+    /// The owner cannot be removed.
     IsOwner,
-    /// There are as many as may be.
+    /// The room has the maximum number of members.
     TooMany,
-    /// The owner waits for as many answers to invitations as may be.
+    /// The owner has the maximum number of unanswered invitations.
     TooManyInvitations,
 }
 
@@ -45,8 +45,8 @@ impl MemberChange {
 }
 
 impl Store {
-    /// The users in a room's list, its owner first, then in the order in which they were put in. Those who are invited are
-    /// among them.
+    /// The users in a room's list, including invited ones: the owner first, then in the order in which they were
+    /// added.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -60,8 +60,8 @@ impl Store {
         Ok(users.into_iter().map(UserId::new).collect())
     }
 
-    /// Puts a user in a room, asked by its owner, also a user who was removed from it before. In a private room they are invited
-    /// first. A user who takes no invitation from the owner is listed, and nothing else.
+    /// Adds a user to a room for its owner, also a user who was removed before. In a private room the user is invited
+    /// first. A user who refuses invitations from the owner is only listed.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -78,8 +78,9 @@ impl Store {
         Ok(outcome)
     }
 
-    /// Removes a user from a room, asked by its owner or by the user. A user whom the owner removes from a public room may
-    /// not join it again until they are put in. A user who declines or leaves is not put in again for a while.
+    /// Removes a user from a room, for its owner or for the user. A user whom the owner removes from a public room
+    /// cannot join it again until the owner adds them. A user who declines or leaves cannot be added again for a
+    /// while.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -125,14 +126,14 @@ impl Store {
                 list
             });
             select.push(")");
-            // Of one peer it is asked again and again.
+            // Prepared only for a single peer, which is the frequent case.
             select.build_query_scalar().persistent(peers.len() == 1).fetch_all(pool).await?
         });
         Ok(found.into_iter().map(UserId::new).collect())
     }
 }
 
-/// Tells every node that members of private rooms of an owner no longer reach each other there.
+/// Records for every node that members of an owner's private rooms no longer reach each other through them.
 pub(in crate::store) async fn leave_private_rooms(
     tx: &mut Tx,
     owner: UserId,
@@ -144,10 +145,10 @@ pub(in crate::store) async fn leave_private_rooms(
         sqlx::query_scalar(select).bind(owner.as_uuid()).fetch_all(connection).await?
     });
     let members: Vec<_> = members.into_iter().map(|user| (UserId::new(user), UserId::new(user))).collect();
-    standings::append(tx, &members, now_ms).await
+    relation_log::append(tx, &members, now_ms).await
 }
 
-/// Puts users in a new room.
+/// Adds users to a new room.
 pub(super) async fn insert_members(
     tx: &mut Tx,
     room_id: Uuid,
@@ -166,7 +167,8 @@ pub(super) async fn insert_members(
     Ok(())
 }
 
-/// The transaction has locked both users, and locks the room after them: in the order of an account's deletion.
+/// The transaction has locked both users, and locks the room after them, in the same order as the deletion of an
+/// account.
 async fn add_member(
     tx: &mut Tx,
     room: &RoomId,
@@ -240,7 +242,7 @@ async fn take_out(
                 return Ok(MemberChange::TooMany);
             }
             place(tx, access.room_id, user, Membership::Removed, now_ms).await?;
-            standings::append(tx, &[(user, user)], now_ms).await?;
+            relation_log::append(tx, &[(user, user)], now_ms).await?;
         }
     }
     Ok(MemberChange::Done(access.visibility))
@@ -263,7 +265,8 @@ async fn leave(
     Ok(MemberChange::Done(access.visibility))
 }
 
-/// Takes a user from the list. Nodes send the user's sessions out and forget whom the user reached there.
+/// Removes a user from the list. Nodes then remove the user's sessions from the room and forget whom the user could
+/// reach through it.
 async fn take_off_list(
     tx: &mut Tx,
     room: &RoomId,
@@ -275,12 +278,12 @@ async fn take_off_list(
     delete_member(tx, access.room_id, user).await?;
     match membership {
         Membership::Invited => invitations::withdraw(tx, room, user).await,
-        Membership::Joined => standings::append(tx, &[(user, user)], now_ms).await,
+        Membership::Joined => relation_log::append(tx, &[(user, user)], now_ms).await,
         Membership::Stranger | Membership::Ignored | Membership::Removed => Ok(()),
     }
 }
 
-/// What somebody hears who may not decide.
+/// The outcome for a caller who may not manage the room.
 fn refusal(access: &RoomAccess) -> MemberChange {
     if access.may_look() { MemberChange::Forbidden } else { MemberChange::UnknownRoom }
 }

@@ -1,9 +1,9 @@
-//! Between whom something has changed that decides who may reach whom, or, where both are the same user, about whose
-//! place in rooms: a numbered list that every node reads, so that
-//! what it remembers of two users, and lets its sessions see of them, follows what another node wrote.
+//! A numbered list of pairs of users whose relation has changed. If both are the same user, their place in rooms has
+//! changed. Every node reads the list, so that its caches and its presence subscriptions follow changes of other
+//! nodes.
 //!
-//! The numbers come from one row that stays locked until the commit, as those of revocations do, and for the same
-//! reason: who asks for what follows the last number he has seen misses nothing.
+//! The numbers come from one row that stays locked until the commit, like those of revocations and for the same
+//! reason: a reader that asks for the rows after the last number that it has seen misses none.
 
 use aldis_protocol::UserId;
 use sqlx::QueryBuilder;
@@ -15,39 +15,39 @@ use super::{
     sweep_rows,
 };
 
-/// Nodes read the list every second; a day is for one whose database was away.
+/// Nodes read the list every second; a day covers a node whose database was unavailable.
 const KEPT_MS: i64 = 24 * 60 * 60 * 1000;
 
-/// How many rows one statement writes: a batch of the writer has no more.
+/// How many rows one statement writes; a batch of the writer has no more.
 const ROWS_PER_INSERT: usize = 512;
 
-/// Two users between whom something has changed.
+/// Two users whose relation has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NumberedStanding {
-    /// Its place in the list.
+pub(crate) struct RelationChange {
+    /// The number of the entry.
     pub(crate) number: i64,
-    /// The one.
+    /// One user.
     pub(crate) user: UserId,
-    /// The other.
+    /// The other user.
     pub(crate) peer: UserId,
 }
 
 impl Store {
-    /// What follows a number in the list, `limit` entries at most.
+    /// Up to `limit` entries after a number.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub(crate) async fn standings_after(
+    pub(crate) async fn relation_changes_after(
         &self,
         number: i64,
         limit: i64,
-    ) -> Result<Vec<NumberedStanding>, StoreError> {
+    ) -> Result<Vec<RelationChange>, StoreError> {
         let select =
             "SELECT number, user_id, peer_id FROM standings WHERE number > $1 ORDER BY number LIMIT $2";
         let rows: Vec<(i64, Uuid, Uuid)> = on!(&self.db, r, pool => {
             sqlx::query_as(select).bind(number).bind(limit).fetch_all(pool).await?
         });
-        let numbered = rows.into_iter().map(|(number, user, peer)| NumberedStanding {
+        let numbered = rows.into_iter().map(|(number, user, peer)| RelationChange {
             number,
             user: UserId::new(user),
             peer: UserId::new(peer),
@@ -55,18 +55,18 @@ impl Store {
         Ok(numbered.collect())
     }
 
-    /// The number of the last entry; 0 before the first.
+    /// The number of the last entry; 0 if there is none.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub(crate) async fn last_standing(&self) -> Result<i64, StoreError> {
+    pub(crate) async fn last_relation_change(&self) -> Result<i64, StoreError> {
         let select = "SELECT last FROM standing_counter";
         Ok(on!(&self.db, r, pool => sqlx::query_scalar(select).fetch_one(pool).await?))
     }
 }
 
-/// Adds pairs of users to the list, in this order. To be called late in a transaction, which everybody else who adds to
-/// it waits for from here on: what it locks afterwards, nobody may hold who comes here.
+/// Appends pairs of users in this order. Call it late in a transaction: from here on all others that append wait for
+/// it. A lock that is taken after it must not be held by a transaction that still calls it.
 pub(super) async fn append(tx: &mut Tx, pairs: &[(UserId, UserId)], now_ms: i64) -> Result<(), StoreError> {
     if pairs.is_empty() {
         return Ok(());
@@ -88,7 +88,7 @@ pub(super) async fn append(tx: &mut Tx, pairs: &[(UserId, UserId)], now_ms: i64)
     Ok(())
 }
 
-/// Deletes what every node has read.
+/// Deletes entries that every node has read.
 pub(super) async fn sweep(db: &Db, now_ms: i64) -> Result<u64, StoreError> {
     let delete = "DELETE FROM standings WHERE number IN \
          (SELECT number FROM standings WHERE at_ms <= $1 ORDER BY at_ms, number LIMIT $2)";

@@ -5,6 +5,9 @@ use std::task::{Context, Poll};
 use aldis_protocol::CloseCode;
 use bytes::Bytes;
 
+/// The socket of a session.
+pub(crate) type Socket = Box<dyn Wire>;
+
 /// A socket that frames come from and go to. Nothing here blocks or allocates without bound.
 pub(crate) trait Wire: Send + Unpin + 'static {
     /// The next thing that the other side did.

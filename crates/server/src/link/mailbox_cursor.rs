@@ -5,7 +5,7 @@ const LARGEST_GAP: u64 = 64;
 
 /// How far a session has been told of its user's mailbox.
 #[derive(Debug, Default)]
-pub(super) struct Feed {
+pub(super) struct MailboxCursor {
     /// The last number that it has; 0 where that is not known.
     through: u64,
     /// A `sync` runs: new messages reach the session through it alone. The last number that it would have been told.
@@ -23,12 +23,7 @@ pub(super) enum Reached {
     After(u64),
 }
 
-impl Feed {
-    /// The last number that the session has; 0 where that is not known.
-    pub(super) const fn through(&self) -> u64 {
-        self.through
-    }
-
+impl MailboxCursor {
     /// A message with this number was committed; where it is the next one, the session is told now.
     pub(super) fn reach(&mut self, seq: u64) -> Reached {
         if let Some(reached) = &mut self.syncing {
@@ -86,49 +81,52 @@ mod tests {
 
     #[test]
     fn each_message_is_told_once_and_in_order() {
-        let mut feed = Feed::default();
-        assert_eq!(feed.reach(5), Reached::Next);
-        assert_eq!(feed.reach(5), Reached::Known);
-        assert_eq!(feed.reach(8), Reached::After(5));
-        assert_eq!([feed.reach(6), feed.reach(7), feed.reach(8)], [Reached::Next; 3]);
-        assert_eq!(feed.reach(8 + LARGEST_GAP + 2), Reached::Next);
+        let mut cursor = MailboxCursor::default();
+        assert_eq!(cursor.reach(5), Reached::Next);
+        assert_eq!(cursor.reach(5), Reached::Known);
+        assert_eq!(cursor.reach(8), Reached::After(5));
+        assert_eq!([cursor.reach(6), cursor.reach(7), cursor.reach(8)], [Reached::Next; 3]);
+        assert_eq!(cursor.reach(8 + LARGEST_GAP + 2), Reached::Next);
     }
 
     #[test]
     fn what_was_missed_is_known_where_the_session_has_what_came_before() {
-        let mut feed = Feed::default();
-        assert_eq!(feed.misses(5), None);
-        assert_eq!(feed.reach(5), Reached::Next);
-        assert_eq!([feed.misses(5), feed.misses(7), feed.misses(6 + LARGEST_GAP)], [None, Some(5), None]);
-        feed.begin_sync();
-        assert_eq!(feed.misses(7), None);
+        let mut cursor = MailboxCursor::default();
+        assert_eq!(cursor.misses(5), None);
+        assert_eq!(cursor.reach(5), Reached::Next);
+        assert_eq!(
+            [cursor.misses(5), cursor.misses(7), cursor.misses(6 + LARGEST_GAP)],
+            [None, Some(5), None]
+        );
+        cursor.begin_sync();
+        assert_eq!(cursor.misses(7), None);
     }
 
     #[test]
     fn a_gap_that_cannot_be_filled_is_leapt_over() {
-        let mut feed = Feed::default();
-        assert_eq!([feed.reach(5), feed.reach(7)], [Reached::Next, Reached::After(5)]);
-        feed.leap();
-        assert_eq!([feed.reach(7), feed.reach(8)], [Reached::Next; 2]);
+        let mut cursor = MailboxCursor::default();
+        assert_eq!([cursor.reach(5), cursor.reach(7)], [Reached::Next, Reached::After(5)]);
+        cursor.leap();
+        assert_eq!([cursor.reach(7), cursor.reach(8)], [Reached::Next; 2]);
     }
 
     #[test]
     fn what_comes_during_a_sync_comes_through_it_alone() {
-        let mut feed = Feed::default();
-        feed.begin_sync();
-        assert_eq!(feed.reach(7), Reached::Known);
-        assert!(!feed.end_sync(6), "the seventh is still to be streamed");
-        assert!(feed.end_sync(7));
-        assert_eq!(feed.reach(7), Reached::Known);
-        assert_eq!(feed.reach(8), Reached::Next);
+        let mut cursor = MailboxCursor::default();
+        cursor.begin_sync();
+        assert_eq!(cursor.reach(7), Reached::Known);
+        assert!(!cursor.end_sync(6), "the seventh is still to be streamed");
+        assert!(cursor.end_sync(7));
+        assert_eq!(cursor.reach(7), Reached::Known);
+        assert_eq!(cursor.reach(8), Reached::Next);
     }
 
     #[test]
     fn after_a_sync_that_was_cut_short_nothing_is_known() {
-        let mut feed = Feed::default();
-        assert_eq!(feed.reach(3), Reached::Next);
-        feed.begin_sync();
-        feed.abandon_sync();
-        assert_eq!(feed.reach(9), Reached::Next);
+        let mut cursor = MailboxCursor::default();
+        assert_eq!(cursor.reach(3), Reached::Next);
+        cursor.begin_sync();
+        cursor.abandon_sync();
+        assert_eq!(cursor.reach(9), Reached::Next);
     }
 }

@@ -13,14 +13,14 @@ const LIMIT: usize = 256;
 
 /// The sessions that a session made an offer, the latest last. Nothing is kept where there is none.
 #[derive(Debug, Default)]
-pub(super) struct Offers(Mutex<Option<Box<Offered>>>);
+pub(crate) struct Offers(Mutex<Option<Box<Offered>>>);
 
 #[derive(Debug, Default)]
 struct Offered(VecDeque<SessionId>);
 
 impl Offers {
     /// An offer was handed to this session.
-    pub(super) fn note(&self, target: SessionId) {
+    pub(crate) fn note(&self, target: SessionId) {
         let mut offers = self.lock();
         let Offered(sessions) = &mut **offers.get_or_insert_default();
         sessions.retain(|session| *session != target);
@@ -31,7 +31,7 @@ impl Offers {
     }
 
     /// Whether this session was made an offer.
-    pub(super) fn include(&self, session: SessionId) -> bool {
+    pub(crate) fn include(&self, session: SessionId) -> bool {
         self.lock().as_ref().is_some_and(|offered| offered.0.contains(&session))
     }
 

@@ -1,7 +1,7 @@
-//! What an identity's owner has when a rotation is accepted, kept for the case that he cancels it.
+//! Copies of an identity's blob, encryption key and devices, kept while a rotation can be cancelled.
 //!
-//! A device that is removed inside the window of a rotation is gone as any other, so nothing has to be done when the
-//! window ends; only a cancellation makes it one that was suspended.
+//! A device that is removed inside the window of a rotation is removed like any other, so nothing has to be done when
+//! the window ends. Only a cancellation turns the removal into a suspension.
 
 use aldis_auth::CANCELLATION_WINDOW_MS;
 use aldis_protocol::{DeviceId, UserId};
@@ -17,8 +17,8 @@ const WINDOW_MS: i64 = CANCELLATION_WINDOW_MS as i64;
 /// Far more than the clocks of two nodes differ.
 const CLOCKS_DIFFER_MS: i64 = 24 * 60 * 60 * 1000;
 
-/// Keeps blob, encryption key and devices of a user whom the transaction has locked, in the place of what was kept
-/// before.
+/// Copies the blob, the encryption key and the devices of a user, replacing an earlier copy. The transaction must have
+/// locked the user.
 pub(super) async fn keep(tx: &mut Tx, user: UserId) -> Result<(), StoreError> {
     let statements = [
         "DELETE FROM kept_blobs WHERE user_id = $1",
@@ -39,7 +39,7 @@ pub(super) async fn keep(tx: &mut Tx, user: UserId) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Brings back what was kept, in the place of what there is now: devices registered since are removed.
+/// Restores the copy. Devices registered since are removed.
 pub(super) async fn restore(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<(), StoreError> {
     let statements = [
         "DELETE FROM identity_blobs WHERE user_id = $1",
@@ -55,8 +55,8 @@ pub(super) async fn restore(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<()
     restore_devices(tx, user, now_ms).await
 }
 
-/// Deletes what waits for a device that was removed, unless a cancellation can bring the device back. The transaction has
-/// locked the user.
+/// Deletes the notices of a removed device, unless a cancellation can still restore the device. The transaction must
+/// have locked the user.
 pub(super) async fn forget_notices(tx: &mut Tx, user: UserId, device: &DeviceId) -> Result<(), StoreError> {
     let delete = "DELETE FROM notices WHERE device_id = $1 AND device_id NOT IN \
          (SELECT device_id FROM kept_devices WHERE user_id = $2)";
@@ -66,7 +66,7 @@ pub(super) async fn forget_notices(tx: &mut Tx, user: UserId, device: &DeviceId)
     Ok(())
 }
 
-/// Deletes what no cancellation can bring back any more.
+/// Deletes copies that no cancellation can restore any more.
 pub(super) async fn sweep(db: &Db, now_ms: i64) -> Result<u64, StoreError> {
     let statements = [
         "DELETE FROM kept_blobs WHERE user_id IN (SELECT k.user_id FROM kept_blobs k WHERE NOT EXISTS \
@@ -87,7 +87,8 @@ pub(super) async fn sweep(db: &Db, now_ms: i64) -> Result<u64, StoreError> {
 }
 
 async fn restore_devices(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<(), StoreError> {
-    // Locked first: a key that somebody makes his identity at this moment is one then, or takes the device's afterwards.
+    // Locked first: if another user claims one of these keys as an identity at this moment, the claim happens either
+    // before this or after it.
     let lock_keys = "UPDATE known_keys SET kind = kind \
          WHERE public_key IN (SELECT pubkey FROM kept_devices WHERE user_id = $1)";
     let drop_keys_of_identities = "UPDATE kept_devices SET pubkey = NULL, signature = NULL WHERE user_id = $1 \

@@ -5,11 +5,12 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use aldis_protocol::{AckStatus, Codec, ServerFrame};
+use aldis_protocol::{AckStatus, Codec, RequestId, ServerFrame, ServerMessage};
 use bytes::Bytes;
+use uuid::Uuid;
 
-use super::outlet::{Frame, Outlet, Pushed};
-use crate::metrics::Metrics;
+use super::{Frame, Outlet, Pushed};
+use crate::{clock::Now, metrics::Metrics};
 
 /// A frame for any number of sessions, encoded at most once per codec.
 pub(crate) struct Encoded<'a> {
@@ -23,7 +24,7 @@ pub(crate) struct Encoded<'a> {
 /// How many bytes of frames are held that several sessions share: each frame counts once, until the last session has
 /// let go of it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct SharedBytes(Arc<AtomicUsize>);
+pub(crate) struct SharedBytes(Arc<AtomicUsize>);
 
 /// The bytes of a frame while any session holds them.
 struct Shared {
@@ -33,7 +34,7 @@ struct Shared {
 
 impl SharedBytes {
     /// How many there are now.
-    pub(super) fn get(&self) -> usize {
+    pub(crate) fn get(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 
@@ -61,11 +62,11 @@ impl<'a> Encoded<'a> {
     }
 
     /// The same for several sessions: its memory counts once for all of them.
-    pub(super) fn for_many(self, shared: &SharedBytes) -> Self {
+    pub(crate) fn for_many(self, shared: &SharedBytes) -> Self {
         Self { shared: Some(shared.clone()), ..self }
     }
 
-    pub(super) fn for_codec(&self, codec: Codec) -> Frame {
+    pub(crate) fn for_codec(&self, codec: Codec) -> Frame {
         let encoded = match codec {
             Codec::Json => &self.json,
             Codec::Proto => &self.proto,
@@ -84,19 +85,19 @@ impl<'a> Encoded<'a> {
     }
 }
 
+/// The frame of a message that the server initiates.
+pub(crate) fn fresh(message: ServerMessage<'_>, now: Now) -> ServerFrame<'_> {
+    ServerFrame { id: Some(RequestId::from_uuid(Uuid::now_v7())), timestamp: now.timestamp(), message }
+}
+
 /// Hands a frame to a session, and says how far it went. A session whose queue is full, or that is over, is as one that
 /// is not there: the former closes itself with 4101 and tells its own client.
 pub(crate) fn deliver(target: &Outlet, frame: &Encoded<'_>, metrics: &Metrics) -> Option<AckStatus> {
     status(target.push(frame.for_codec(target.codec)), metrics)
 }
 
-/// The same, in its place among what the session was told of before, and answered.
-pub(super) fn deliver_in_order(target: &Outlet, frame: &Encoded<'_>, metrics: &Metrics) -> Option<AckStatus> {
-    status(target.push_in_order(frame.for_codec(target.codec)), metrics)
-}
-
 /// How far what was pushed went.
-pub(super) fn status(pushed: Pushed, metrics: &Metrics) -> Option<AckStatus> {
+pub(crate) fn status(pushed: Pushed, metrics: &Metrics) -> Option<AckStatus> {
     match pushed {
         Pushed::Queued => Some(AckStatus::Delivered),
         Pushed::Buffered => Some(AckStatus::Buffered),
@@ -113,12 +114,11 @@ mod tests {
     use aldis_protocol::ServerMessage;
 
     use super::*;
-    use crate::router::fresh;
 
     #[test]
     fn a_frame_that_many_hold_counts_once_and_until_the_last_lets_go_of_it() {
         let count = SharedBytes::default();
-        let encoded = Encoded::new(fresh(ServerMessage::Pong)).for_many(&count);
+        let encoded = Encoded::new(fresh(ServerMessage::Pong, Now::read())).for_many(&count);
         let held: Vec<Frame> = (0..1_000).map(|_| encoded.for_codec(Codec::Json)).collect();
         assert_eq!(count.get(), held[0].bytes.len());
         assert!(held.iter().all(|frame| frame.held().own == 0));

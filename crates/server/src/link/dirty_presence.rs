@@ -17,7 +17,7 @@ const BYTES_PER_MARK: usize = 64;
 
 /// Users who are marked, each once, in the order in which they were. Nothing is kept where nobody is.
 #[derive(Debug, Default)]
-pub(super) struct Marks(Option<Box<Marked>>);
+pub(super) struct DirtyPresence(Option<Box<Marked>>);
 
 #[derive(Debug, Default)]
 struct Marked {
@@ -25,7 +25,7 @@ struct Marked {
     known: HashSet<UserId>,
 }
 
-impl Marks {
+impl DirtyPresence {
     /// The client is to be told of this user.
     pub(super) fn add(&mut self, user: UserId) {
         let marked = self.0.get_or_insert_default();
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn each_is_taken_once_in_the_order_of_the_marks() {
-        let mut marks = Marks::default();
+        let mut marks = DirtyPresence::default();
         assert_eq!(marks.take(), []);
         [1, 2, 1, 3, 2].into_iter().for_each(|number| marks.add(user(number)));
         assert_eq!(marks.bytes(), 3 * BYTES_PER_MARK);
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn many_are_taken_in_parts_and_too_many_are_not_kept() {
-        let mut marks = Marks::default();
+        let mut marks = DirtyPresence::default();
         (0..=LIMIT).for_each(|number| marks.add(user(number)));
         marks.add(user(0));
         let mut taken = Vec::new();
