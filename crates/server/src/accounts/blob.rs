@@ -1,4 +1,4 @@
-//! The blobs of identities: owners publish them, and whoever knows the fingerprint reads them.
+//! The blobs of identities: owners publish them, and everybody who knows the fingerprint reads them.
 
 use aldis_protocol::{ErrorCode, Fingerprint, Hash};
 

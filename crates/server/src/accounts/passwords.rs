@@ -117,7 +117,7 @@ impl Passwords {
         hashed.map(|hash| (hash, now)).map_err(failed)
     }
 
-    /// Hashes a password anew whose old hash verified. Returns the hash and the time when it is done.
+    /// Hashes a password again whose old hash verified. Returns the hash and the time when it is done.
     pub(super) async fn rehash(
         &self,
         permit: &HashPermit,

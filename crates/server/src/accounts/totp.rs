@@ -207,7 +207,7 @@ impl SecondFactors {
         }
     }
 
-    /// The time step of a code, and the secret as it is to be stored: sealed anew if an older key sealed it.
+    /// The time step of a code, and the secret as it is to be stored: sealed again if an older key sealed it.
     fn step_of(&self, code: &TotpCode, user: UserId, sealed: &[u8], now: Now) -> Option<(i64, Vec<u8>)> {
         let secret = self.open(user, sealed)?;
         let step = i64::try_from(secret.check(code, now.unix_ms)?).ok()?;
