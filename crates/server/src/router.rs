@@ -49,7 +49,7 @@ use crate::{
     config::{Config, Turn},
     link::{self, Closing, Leftovers, Outlet, SharedBytes, Ticket},
     metrics::Metrics,
-    refusal::Denied,
+    refusal::Refusal,
     shared::Shared,
     store::{self, Store},
 };
@@ -349,10 +349,10 @@ fn error(code: ErrorCode, message: impl Into<std::borrow::Cow<'static, str>>) ->
     ServerMessage::Error(ErrorReply::new(code, message))
 }
 
-fn refused(denied: Denied) -> ServerMessage<'static> {
+fn refused(refusal: Refusal) -> ServerMessage<'static> {
     ServerMessage::Error(ErrorReply {
-        retry_after: denied.retry_after,
-        ..ErrorReply::new(denied.code, denied.message)
+        retry_after: refusal.retry_after,
+        ..ErrorReply::new(refusal.code, refusal.message)
     })
 }
 

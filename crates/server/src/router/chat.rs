@@ -20,7 +20,7 @@ use super::{
 use crate::{
     clock::{Now, unix_ms_i64},
     link::{Encoded, Outlet, Ticket, deliver},
-    refusal::Denied,
+    refusal::Refusal,
     store::{Credential, Durable, NewChat, ReplyTo, RoomPage, Said, StoreError},
 };
 
@@ -60,8 +60,8 @@ impl Router {
         }
         let (router, from) = (Arc::clone(self), Arc::clone(from));
         Reply::Later(Box::pin(async move {
-            if let Err(denied) = router.ready_to_write(&from, &chat.room).await {
-                return Outcome::Reply(refused(denied));
+            if let Err(refusal) = router.ready_to_write(&from, &chat.room).await {
+                return Outcome::Reply(refused(refusal));
             }
             router.submit_chat(&from, ticket, chat);
             Outcome::Queued
@@ -164,7 +164,7 @@ impl Router {
         room: &RoomId,
         since_seq: u64,
         limit: u32,
-    ) -> Result<RoomPage, Denied> {
+    ) -> Result<RoomPage, Refusal> {
         match self.registry.seat((from.user, from.session), room) {
             Some(_) => Ok(self.room_page(room, since_seq, limit, MAX_HISTORY_BYTES).await?),
             None => Err(UNKNOWN_ROOM),
@@ -172,7 +172,7 @@ impl Router {
     }
 
     /// The session is in the room, which is there to be written in.
-    async fn ready_to_write(self: &Arc<Self>, from: &Outlet, room: &RoomId) -> Result<(), Denied> {
+    async fn ready_to_write(self: &Arc<Self>, from: &Outlet, room: &RoomId) -> Result<(), Refusal> {
         let seat = self.registry.seat((from.user, from.session), room).ok_or(UNKNOWN_ROOM)?;
         if seat.is_made {
             return Ok(());

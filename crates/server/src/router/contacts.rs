@@ -12,16 +12,16 @@ use crate::{
     accounts::Caller,
     clock::Now,
     email,
-    refusal::Denied,
+    refusal::Refusal,
     store::{Decided, NewRequest, Recipients},
 };
 
-const NO_SUCH_USER: Denied = Denied::new(ErrorCode::NotFound, "there is no such user");
-const NO_TARGET: Denied =
-    Denied::new(ErrorCode::BadRequest, "a request is for a user id, a fingerprint or an email address");
-const ONESELF: Denied = Denied::new(ErrorCode::BadRequest, "you cannot be your own contact");
-const TOO_MANY: Denied =
-    Denied::new(ErrorCode::Conflict, "you have as many contacts as may be; remove some first");
+const NO_SUCH_USER: Refusal = Refusal::new(ErrorCode::NotFound, "there is no such user");
+const NO_TARGET: Refusal =
+    Refusal::new(ErrorCode::BadRequest, "a request is for a user id, a fingerprint or an email address");
+const ONESELF: Refusal = Refusal::new(ErrorCode::BadRequest, "you cannot be your own contact");
+const TOO_MANY: Refusal =
+    Refusal::new(ErrorCode::Conflict, "you have as many contacts as may be; remove some first");
 
 /// The target of a contact request, as its asker typed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl ContactTarget {
     }
 
     /// Reads a user id, a fingerprint or an address.
-    pub(crate) fn parse(text: &str) -> Result<Self, Denied> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Refusal> {
         text.parse().map(Self::User).or_else(|_| email::canonical(text).map(Self::Address).ok_or(NO_TARGET))
     }
 }
@@ -55,7 +55,7 @@ impl fmt::Display for ContactTarget {
 
 impl Router {
     /// The caller's contacts.
-    pub(crate) async fn contacts(&self, caller: &Caller, now: Now) -> Result<ContactList, Denied> {
+    pub(crate) async fn contacts(&self, caller: &Caller, now: Now) -> Result<ContactList, Refusal> {
         Ok(ContactList { contacts: self.store.contacts_of(caller.user, now.store_ms()).await? })
     }
 
@@ -66,7 +66,7 @@ impl Router {
         peer: UserRef,
         decision: ContactDecision,
         now: Now,
-    ) -> Result<(), Denied> {
+    ) -> Result<(), Refusal> {
         let peer = self.find_user(peer).await?.ok_or(NO_SUCH_USER)?;
         if peer == caller.user {
             return Err(ONESELF);
@@ -87,7 +87,7 @@ impl Router {
         caller: &Caller,
         whom: &ContactTarget,
         now: Now,
-    ) -> Result<(), Denied> {
+    ) -> Result<(), Refusal> {
         let (from, typed, by) = (caller.user, whom.typed_by(caller.user), caller.credential());
         let (to, by_address) = self.who_is_asked(from, whom).await?;
         let forgotten = match by_address {
@@ -106,7 +106,7 @@ impl Router {
         whom: &ContactTarget,
         request: RequestContact,
         now: Now,
-    ) -> Result<(), Denied> {
+    ) -> Result<(), Refusal> {
         let from = caller.user;
         let (to, by_address) = self.who_is_asked(from, whom).await?;
         if to == from {
@@ -125,7 +125,7 @@ impl Router {
     }
 
     /// Who is asked, and whether the asker must not learn that it is they. If there is no such user, a decoy is.
-    async fn who_is_asked(&self, from: UserId, whom: &ContactTarget) -> Result<(UserId, bool), Denied> {
+    async fn who_is_asked(&self, from: UserId, whom: &ContactTarget) -> Result<(UserId, bool), Refusal> {
         let (found, by_address) = match whom {
             ContactTarget::User(user) => (self.find_user(*user).await?, false),
             ContactTarget::Address(email) => {
@@ -140,7 +140,7 @@ impl Router {
     }
 
     /// The user whom a reference names. An id is taken for a user's.
-    async fn find_user(&self, user: UserRef) -> Result<Option<UserId>, Denied> {
+    async fn find_user(&self, user: UserRef) -> Result<Option<UserId>, Refusal> {
         match user {
             UserRef::Id(id) => Ok(Some(id)),
             UserRef::Fingerprint(fingerprint) => {
@@ -169,7 +169,7 @@ mod tests {
         );
         for bad in ["", "ann", "a b@c", "@"] {
             assert_eq!(
-                ContactTarget::parse(bad).map_err(|denied| denied.code),
+                ContactTarget::parse(bad).map_err(|refusal| refusal.code),
                 Err(ErrorCode::BadRequest),
                 "{bad:?}"
             );

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::Router;
 use crate::{
     accounts::Caller,
-    refusal::Denied,
+    refusal::Refusal,
     store::{BYTES_AROUND_MESSAGE, RoomPage},
 };
 
@@ -29,7 +29,7 @@ pub(crate) trait Parts: Send + 'static {
     type End: Serialize + Send;
 
     /// The next part. It is not called after the end.
-    fn next(&mut self) -> impl Future<Output = Result<ListPart<Self::Item, Self::End>, Denied>> + Send;
+    fn next(&mut self) -> impl Future<Output = Result<ListPart<Self::Item, Self::End>, Refusal>> + Send;
 }
 
 /// A part of a list.
@@ -100,7 +100,7 @@ impl Router {
         peer: UserRef,
         before_seq: u64,
         limit: u32,
-    ) -> Result<Conversation, Denied> {
+    ) -> Result<Conversation, Refusal> {
         let peer = self.named_user(caller.user, peer).await?;
         let room = Room { messages: limit, bytes: CONVERSATION_BYTES };
         Ok(Conversation { router: Arc::clone(self), user: caller.user, peer, before_seq, room })
@@ -113,7 +113,7 @@ impl Router {
         name: RoomId,
         since_seq: u64,
         limit: u32,
-    ) -> Result<RoomReading, Denied> {
+    ) -> Result<RoomReading, Refusal> {
         self.readable_room(caller, &name).await?;
         let room = Room { messages: limit, bytes: MAX_HISTORY_BYTES };
         Ok(RoomReading { router: Arc::clone(self), name, since_seq, first_seq: None, room })
@@ -124,7 +124,7 @@ impl Parts for Conversation {
     type Item = StoredMessage;
     type End = ConversationEnd;
 
-    async fn next(&mut self) -> Result<ListPart<StoredMessage, ConversationEnd>, Denied> {
+    async fn next(&mut self) -> Result<ListPart<StoredMessage, ConversationEnd>, Refusal> {
         let Self { router, user, peer, before_seq, room } = self;
         let page = router.store.conversation(*user, *peer, *before_seq, room.messages, room.part()).await?;
         room.take(page.messages.len(), page.bytes);
@@ -140,7 +140,7 @@ impl Parts for RoomReading {
     type Item = RoomMessage;
     type End = RoomReadingEnd;
 
-    async fn next(&mut self) -> Result<ListPart<RoomMessage, RoomReadingEnd>, Denied> {
+    async fn next(&mut self) -> Result<ListPart<RoomMessage, RoomReadingEnd>, Refusal> {
         let Self { router, name, since_seq, first_seq, room } = self;
         let RoomPage { messages, complete, first_seq: first, .. } =
             router.room_page(name, *since_seq, room.messages, room.part()).await?;
@@ -153,7 +153,7 @@ impl Parts for RoomReading {
         let is_end = complete || room.is_used_up();
         let end = RoomReadingEnd { complete, first_seq, next: (!complete).then_some(*since_seq) };
         let items: Result<_, _> = messages.into_iter().map(TryInto::try_into).collect();
-        let items = items.map_err(|_| Denied::new(ErrorCode::Internal, "the server failed"))?;
+        let items = items.map_err(|_| Refusal::new(ErrorCode::Internal, "the server failed"))?;
         Ok(ListPart { items, end: is_end.then_some(end) })
     }
 }

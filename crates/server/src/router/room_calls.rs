@@ -17,40 +17,40 @@ use super::{
 use crate::{
     accounts::Caller,
     clock::{Now, unix_ms_i64},
-    refusal::Denied,
+    refusal::Refusal,
     store::{
         MemberChange, NewRoom, Revisions, RoomAccess, RoomCreation, StateChange, StateDocument, StoreError,
     },
 };
 
-const NAME_TAKEN: Denied = Denied::new(ErrorCode::Conflict, "there is a room of this name; choose another");
-const TOO_MANY_MEMBERS: Denied = Denied::new(
+const NAME_TAKEN: Refusal = Refusal::new(ErrorCode::Conflict, "there is a room of this name; choose another");
+const TOO_MANY_MEMBERS: Refusal = Refusal::new(
     ErrorCode::Conflict,
     "a room has at most 5,000 members, and as many who were removed from it",
 );
-const RESERVED_NAME: Denied =
-    Denied::new(ErrorCode::BadRequest, "no room can have the name `invitations`; choose another");
-const TOO_MANY_INVITATIONS: Denied = Denied::new(
+const RESERVED_NAME: Refusal =
+    Refusal::new(ErrorCode::BadRequest, "no room can have the name `invitations`; choose another");
+const TOO_MANY_INVITATIONS: Refusal = Refusal::new(
     ErrorCode::Conflict,
     "100 invitations of yours wait for users who have not allowed you; wait for answers, or take some back",
 );
 /// The caller may enter the room.
-const NOT_YOURS: Denied = Denied::new(
+const NOT_YOURS: Refusal = Refusal::new(
     ErrorCode::Forbidden,
     "only the room's owner decides here; members set the state where `state_writers` is `members`",
 );
-const NOT_JOINED: Denied =
-    Denied::new(ErrorCode::Forbidden, "you are invited to the room; join it over a socket first");
-const NO_SUCH_USER: Denied = Denied::new(ErrorCode::NotFound, "there is no such user");
-const OWNER_STAYS: Denied = Denied::new(ErrorCode::Conflict, "a room does not go on without its owner");
-const STATE_TOO_LARGE: Denied = Denied::new(ErrorCode::TooLarge, "`state` has at most 32 KiB");
-const STATE_TOO_DEEP: Denied = Denied::new(ErrorCode::BadRequest, "`state` nests too deep");
-const STATE_CHANGED: Denied =
-    Denied::new(ErrorCode::PreconditionFailed, "the state is not the one that you saw; read it again");
+const NOT_JOINED: Refusal =
+    Refusal::new(ErrorCode::Forbidden, "you are invited to the room; join it over a socket first");
+const NO_SUCH_USER: Refusal = Refusal::new(ErrorCode::NotFound, "there is no such user");
+const OWNER_STAYS: Refusal = Refusal::new(ErrorCode::Conflict, "a room does not go on without its owner");
+const STATE_TOO_LARGE: Refusal = Refusal::new(ErrorCode::TooLarge, "`state` has at most 32 KiB");
+const STATE_TOO_DEEP: Refusal = Refusal::new(ErrorCode::BadRequest, "`state` nests too deep");
+const STATE_CHANGED: Refusal =
+    Refusal::new(ErrorCode::PreconditionFailed, "the state is not the one that you saw; read it again");
 
 impl Router {
     /// Makes a room.
-    pub(crate) async fn create_room(&self, caller: &Caller, request: CreateRoom) -> Result<Room, Denied> {
+    pub(crate) async fn create_room(&self, caller: &Caller, request: CreateRoom) -> Result<Room, Refusal> {
         let CreateRoom { room, visibility, members, state_writers } = request;
         if room.as_str() == RESERVED_ROOM {
             return Err(RESERVED_NAME);
@@ -82,12 +82,12 @@ impl Router {
     }
 
     /// The invitations that wait for the caller's answer.
-    pub(crate) async fn room_invitations(&self, caller: &Caller) -> Result<RoomInvitations, Denied> {
+    pub(crate) async fn room_invitations(&self, caller: &Caller) -> Result<RoomInvitations, Refusal> {
         Ok(RoomInvitations { invitations: self.store.room_invitations(caller.user).await? })
     }
 
     /// A room that the caller may join.
-    pub(crate) async fn show_room(&self, caller: &Caller, room: &RoomId) -> Result<Room, Denied> {
+    pub(crate) async fn show_room(&self, caller: &Caller, room: &RoomId) -> Result<Room, Refusal> {
         match self.visible_room(caller, room).await? {
             Readable::Made(access, _) => Ok(Room {
                 room: room.clone(),
@@ -114,7 +114,7 @@ impl Router {
         caller: &Caller,
         room: &RoomId,
         user: UserRef,
-    ) -> Result<(), Denied> {
+    ) -> Result<(), Refusal> {
         let user = self.named_user(caller.user, user).await?;
         let credential = caller.credential();
         let add = || self.store.add_room_member(&credential, room, user, unix_ms_i64());
@@ -132,7 +132,7 @@ impl Router {
         caller: &Caller,
         room: &RoomId,
         user: UserRef,
-    ) -> Result<(), Denied> {
+    ) -> Result<(), Refusal> {
         let user = self.named_user(caller.user, user).await?;
         let credential = caller.credential();
         let remove = || self.store.remove_room_member(&credential, room, user, unix_ms_i64());
@@ -147,13 +147,13 @@ impl Router {
     }
 
     /// The state of a room.
-    pub(crate) async fn room_state(&self, caller: &Caller, room: &RoomId) -> Result<RoomState, Denied> {
+    pub(crate) async fn room_state(&self, caller: &Caller, room: &RoomId) -> Result<RoomState, Refusal> {
         let state = match self.readable_room(caller, room).await? {
             Readable::Made(_, state) => state,
             Readable::Joined(_) => StateDocument::none(),
         };
         RoomState::new(state.revision, &state.state)
-            .map_err(|_| Denied::new(ErrorCode::Internal, "the server failed"))
+            .map_err(|_| Refusal::new(ErrorCode::Internal, "the server failed"))
     }
 
     /// Sets the state of a room, and tells everybody in it.
@@ -163,7 +163,7 @@ impl Router {
         room: &RoomId,
         request: SetRoomState,
         expected: &Revisions,
-    ) -> Result<RoomState, Denied> {
+    ) -> Result<RoomState, Refusal> {
         if request.state.get().len() > MAX_ROOM_STATE_BYTES {
             return Err(STATE_TOO_LARGE);
         }
@@ -188,7 +188,7 @@ impl Router {
     }
 
     /// Refuses a state too many. Only callers who may set it count, so that nobody else uses up what they have.
-    async fn limit_state(&self, caller: &Caller, room: &RoomId) -> Result<(), Denied> {
+    async fn limit_state(&self, caller: &Caller, room: &RoomId) -> Result<(), Refusal> {
         let may_set = match self.store.room(room, caller.user).await? {
             Some((access, _)) => access.may_set_state(caller.user),
             None => self.unmade_room(room).is_some_and(|seat| seat.owner == caller.user),
@@ -197,7 +197,7 @@ impl Router {
     }
 
     /// A room that the caller may be in.
-    pub(super) async fn readable_room(&self, caller: &Caller, room: &RoomId) -> Result<Readable, Denied> {
+    pub(super) async fn readable_room(&self, caller: &Caller, room: &RoomId) -> Result<Readable, Refusal> {
         let visible = self.visible_room(caller, room).await?;
         if let Readable::Made(access, _) = &visible
             && access.is_invited()
@@ -208,7 +208,7 @@ impl Router {
     }
 
     /// A room that the caller may be in, or is invited to.
-    async fn visible_room(&self, caller: &Caller, room: &RoomId) -> Result<Readable, Denied> {
+    async fn visible_room(&self, caller: &Caller, room: &RoomId) -> Result<Readable, Refusal> {
         match self.store.room(room, caller.user).await? {
             Some((access, state)) if access.may_look() => Ok(Readable::Made(access, state)),
             Some(_) => Err(UNKNOWN_ROOM),
@@ -224,7 +224,7 @@ impl Router {
         room: &RoomId,
         unknown: &T,
         change: impl Fn() -> F,
-    ) -> Result<T, Denied> {
+    ) -> Result<T, Refusal> {
         let changed = change().await?;
         if changed != *unknown {
             return Ok(changed);
@@ -247,7 +247,7 @@ pub(super) enum Readable {
     Joined(Seat),
 }
 
-fn done(change: MemberChange) -> Result<RoomVisibility, Denied> {
+fn done(change: MemberChange) -> Result<RoomVisibility, Refusal> {
     match change {
         MemberChange::Done(visibility) => Ok(visibility),
         // Nobody is invited to any other.

@@ -19,21 +19,21 @@ use super::{Outcome, Reply, Router, done, error, fresh, refused, room_states::ro
 use crate::{
     clock::unix_ms_i64,
     link::{Encoded, Outlet, Ticket, deliver},
-    refusal::Denied,
+    refusal::Refusal,
     store::{Credential, NewRoom, RoomCreation, StateDocument, StoreError, Unauthorized},
 };
 
 /// Why a message about no room is refused.
 pub(crate) const NO_ROOM: &str = "missing field `room`; only /v1/chat/{room} knows one without it";
 /// Unknown, private and forbidden are one answer.
-pub(super) const UNKNOWN_ROOM: Denied =
-    Denied::new(ErrorCode::UnknownRoom, "there is no such room, or it is not open to you");
-pub(super) const TOO_MANY_OWNED: Denied =
-    Denied::new(ErrorCode::Conflict, "whose room it would be owns as many as may be");
-const TOO_MANY_JOINED: Denied =
-    Denied::new(ErrorCode::Conflict, "this session is in as many rooms as may be; leave one first");
-const KEEPS_CHANGING: Denied =
-    Denied::new(ErrorCode::Unavailable, "the room changed while you were joining it; try again");
+pub(super) const UNKNOWN_ROOM: Refusal =
+    Refusal::new(ErrorCode::UnknownRoom, "there is no such room, or it is not open to you");
+pub(super) const TOO_MANY_OWNED: Refusal =
+    Refusal::new(ErrorCode::Conflict, "whose room it would be owns as many as may be");
+const TOO_MANY_JOINED: Refusal =
+    Refusal::new(ErrorCode::Conflict, "this session is in as many rooms as may be; leave one first");
+const KEEPS_CHANGING: Refusal =
+    Refusal::new(ErrorCode::Unavailable, "the room changed while you were joining it; try again");
 
 /// How often a join that was overtaken by a change begins anew.
 const JOIN_ATTEMPTS: usize = 8;
@@ -79,7 +79,7 @@ impl Router {
             let reply = || from.reply(ticket, done("Joined the room"));
             match router.enter(&from, &room, reply).await {
                 Ok(()) => Outcome::Queued,
-                Err(denied) => Outcome::Reply(refused(denied)),
+                Err(refusal) => Outcome::Reply(refused(refusal)),
             }
         }))
     }
@@ -100,7 +100,7 @@ impl Router {
     }
 
     /// Makes a room that was joined but never made, before something is written in it.
-    pub(super) async fn make_room(&self, room: &RoomId, credential: &Credential) -> Result<(), Denied> {
+    pub(super) async fn make_room(&self, room: &RoomId, credential: &Credential) -> Result<(), Refusal> {
         let owner = credential.user;
         let new = NewRoom {
             room: room.clone(),
@@ -157,7 +157,7 @@ impl Router {
     }
 
     /// Sends everybody out of a room that is no more.
-    pub(super) fn close_room(&self, room: &RoomId) -> Denied {
+    pub(super) fn close_room(&self, room: &RoomId) -> Refusal {
         if let Some(closed) = self.registry.close(room) {
             for member in closed.members.iter() {
                 self.registry.leave_closed(room, &closed, member, || self.tell_out(room, member));
@@ -191,7 +191,7 @@ impl Router {
         outlet: &Outlet,
         room: &RoomId,
         mut is_sure: impl FnMut() + Send,
-    ) -> Result<(), Denied> {
+    ) -> Result<(), Refusal> {
         let session = (outlet.user, outlet.session);
         for _ in 0..JOIN_ATTEMPTS {
             let seen = self.room_changes.count(room);
@@ -229,7 +229,7 @@ impl Router {
     }
 
     /// The room that a user wants to join.
-    async fn find_room(&self, user: UserId, room: &RoomId) -> Result<Found, Denied> {
+    async fn find_room(&self, user: UserId, room: &RoomId) -> Result<Found, Refusal> {
         match self.store.room(room, user).await? {
             Some((access, state)) if access.may_enter() => {
                 let is_public = access.visibility == RoomVisibility::Public;
@@ -252,7 +252,7 @@ impl Router {
 
     /// The user of a session joins a room for the first time, and becomes a member of it: from here on its other members
     /// reach the user, and are reached.
-    async fn accept_invitation(&self, outlet: &Outlet, room: &RoomId) -> Result<(), Denied> {
+    async fn accept_invitation(&self, outlet: &Outlet, room: &RoomId) -> Result<(), Refusal> {
         let user = outlet.user;
         if self.registry.rooms_joined((user, outlet.session)) >= MAX_ROOMS_PER_SESSION {
             return Err(TOO_MANY_JOINED);

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     greeting::{self, Greeting},
-    handshake::{Arrival, AwaitingProof, Begun, Question, Refusal, Shown, TIME_FOR_PROOF},
+    handshake::{Arrival, AwaitingProof, Begun, Question, Rejection, Shown, TIME_FOR_PROOF},
     leave::leave,
     live::{Arrived, Live, fresh},
     pace::Pace,
@@ -31,7 +31,7 @@ use crate::{
         Wire,
     },
     rate::AddressKey,
-    refusal::Denied,
+    refusal::Refusal,
     router::{Router, new_session_id, replaced},
 };
 
@@ -62,7 +62,7 @@ pub(crate) async fn enter(
             socket.set_message_limit(MAX_MESSAGE_BYTES);
             admit(socket, arrived, proved, router, sockets).await
         }
-        Err(Some(refusal)) => refuse(socket, codec, refusal, router).await,
+        Err(Some(rejection)) => refuse(socket, codec, rejection, router).await,
         Err(None) => None,
     }
 }
@@ -84,30 +84,30 @@ pub(super) async fn admit(
             OfferAnswer::Taken => return None,
             OfferAnswer::Declined(declined) => arriving = declined,
             OfferAnswer::Superseded(superseded) => {
-                let refusal = Refusal::closing(replaced()).answering(id);
-                return refuse(superseded.socket, codec, refusal, router).await;
+                let rejection = Rejection::closing(replaced()).answering(id);
+                return refuse(superseded.socket, codec, rejection, router).await;
             }
         }
     }
     // A session that its client came back to has been given its factor; a new one has not.
     if let Some(due) = due
-        && let Err(denied) = router.accounts.settle(due, Now::read()).await
+        && let Err(refusal) = router.accounts.settle(due, Now::read()).await
     {
-        return refuse(arriving.socket, codec, Refusal::of(door, denied).answering(id), router).await;
+        return refuse(arriving.socket, codec, Rejection::of(door, refusal).answering(id), router).await;
     }
     // Nothing is waited for from here to the registration, which may replace another session of the device.
     let arriving = present(arriving).await?;
     let registration = match begin(&arrived, &identity, router) {
         Ok(registration) => registration,
         Err(refused) => {
-            let refusal = match refused {
-                NotRegistered::TooMany => Refusal::of(
+            let rejection = match refused {
+                NotRegistered::TooMany => Rejection::of(
                     door,
-                    Denied::new(ErrorCode::Overloaded, "this user has too many connections"),
+                    Refusal::new(ErrorCode::Overloaded, "this user has too many connections"),
                 ),
-                NotRegistered::Superseded => Refusal::closing(replaced()),
+                NotRegistered::Superseded => Rejection::closing(replaced()),
             };
-            return refuse(arriving.socket, codec, refusal.answering(id), router).await;
+            return refuse(arriving.socket, codec, rejection.answering(id), router).await;
         }
     };
     tell_waiting(router, registration.outlet()).await;
@@ -222,13 +222,13 @@ fn greeted(
 }
 
 /// Says why, closes, and waits a moment for the other side to have read it.
-async fn refuse(mut socket: Socket, codec: Codec, refusal: Refusal, router: &Router) -> Option<Task> {
-    router.metrics.refused(refusal.code);
-    router.metrics.closed(refusal.close);
-    let mut frame = fresh(*refusal.message);
-    frame.id = refusal.id.or(frame.id);
+async fn refuse(mut socket: Socket, codec: Codec, rejection: Rejection, router: &Router) -> Option<Task> {
+    router.metrics.refused(rejection.code);
+    router.metrics.closed(rejection.close);
+    let mut frame = fresh(*rejection.message);
+    frame.id = rejection.id.or(frame.id);
     socket.enqueue(Outgoing::Frame(codec.encode_server(&frame)));
-    socket.enqueue(Outgoing::Close(refusal.close, refusal.reason));
+    socket.enqueue(Outgoing::Close(rejection.close, rejection.reason));
     leave(&mut *socket).await;
     None
 }
@@ -247,7 +247,7 @@ async fn prove(
     arrival: Arrival,
     dismissed: impl Future<Output = Closing> + Send,
     router: &Router,
-) -> Result<Proved, Option<Refusal>> {
+) -> Result<Proved, Option<Rejection>> {
     let (door, codec, address) = (arrival.door, arrival.codec, arrival.address);
     let question = match arrival.begin(Now::read())? {
         Begun::Ask(question) => question,
@@ -258,14 +258,14 @@ async fn prove(
             tokio::select! {
                 biased;
                 question = await_proof(socket, awaiting, small_frames(router)) => question?,
-                closing = dismissed => return Err(Some(Refusal::closing(closing))),
+                closing = dismissed => return Err(Some(Rejection::closing(closing))),
             }
         }
     };
     let Question { id, proof, resume } = question;
     match ask(router, proof, address).await {
         Ok((identity, due)) => Ok(Proved { id, identity, due, claim: resume }),
-        Err(denied) => Err(Some(Refusal::of(door, denied).answering(id))),
+        Err(refusal) => Err(Some(Rejection::of(door, refusal).answering(id))),
     }
 }
 
@@ -274,7 +274,7 @@ async fn ask(
     router: &Router,
     shown: Shown,
     address: AddressKey,
-) -> Result<(Identity, Option<FactorDue>), Denied> {
+) -> Result<(Identity, Option<FactorDue>), Refusal> {
     match shown {
         Shown::Token(proof) => Ok((router.accounts.prove_by_token(proof, Now::read()).await?, None)),
         Shown::Key(proof) => {
@@ -285,12 +285,12 @@ async fn ask(
     }
 }
 
-/// Waits for the proof. No refusal means that the client went away.
+/// Waits for the proof. No rejection means that the client went away.
 async fn await_proof(
     socket: &mut dyn Wire,
     awaiting: AwaitingProof,
     mut small_frames: u32,
-) -> Result<Question, Option<Refusal>> {
+) -> Result<Question, Option<Rejection>> {
     let in_time = timeout(TIME_FOR_PROOF, first_message(socket, &mut small_frames)).await.ok();
     let incoming = match in_time {
         Some(incoming) => Some(incoming),
@@ -299,7 +299,7 @@ async fn await_proof(
     match incoming {
         None => Err(Some(awaiting.timed_out())),
         Some(Incoming::Frame(frame)) => awaiting.receive(&frame, Now::read()).map_err(Some),
-        Some(Incoming::Refused(close, message)) => Err(Some(Refusal::of_socket(close, message))),
+        Some(Incoming::Refused(close, message)) => Err(Some(Rejection::of_socket(close, message))),
         Some(Incoming::Ping | Incoming::Pong | Incoming::Closed(_) | Incoming::Broken) => Err(None),
     }
 }

@@ -26,7 +26,7 @@ use crate::{
     link::{Claim, Closing, Frame, HandOver, Held, Outlet, ResumeToken, ResumeTokens, TokenLife},
     metrics::Metrics,
     rate::Limit,
-    refusal::Denied,
+    refusal::Refusal,
     router::{NO_ROOM, is_stored},
 };
 
@@ -293,7 +293,7 @@ impl Live {
     pub(super) fn reauthenticate(
         &mut self,
         request: PendingRequest,
-        checked: Result<Claims, Denied>,
+        checked: Result<Claims, Refusal>,
         now: Now,
     ) -> Result<Frame, Closing> {
         let message = match checked {
@@ -301,10 +301,10 @@ impl Live {
                 return Err(reauthentication::other_user(self.door));
             }
             Ok(claims) if claims.did.as_ref().is_some_and(|device| *device != self.outlet.device) => {
-                refused(&Denied::new(ErrorCode::InvalidToken, "the token is for another device"))
+                refused(&Refusal::new(ErrorCode::InvalidToken, "the token is for another device"))
             }
             Ok(claims) => self.renew(&claims, now),
-            Err(denied) => refused(&denied),
+            Err(refusal) => refused(&refusal),
         };
         Ok(self.encode(request.id, message, now))
     }
@@ -544,10 +544,10 @@ fn room_of<'m>(message: &'m mut ClientMessage<'_>) -> Option<&'m mut Option<Room
 
 const ID_TAKEN: &str = "another request had this id; give each its own";
 
-fn refused(denied: &Denied) -> ServerMessage<'static> {
+fn refused(refusal: &Refusal) -> ServerMessage<'static> {
     ServerMessage::AuthFailure(AuthFailure {
-        code: denied.code,
-        message: denied.message.into(),
+        code: refusal.code,
+        message: refusal.message.into(),
         rotation: None,
     })
 }
