@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     greeting::{self, Greeting},
-    handshake::{Arrival, AwaitingProof, Begun, Question, Rejection, Shown, TIME_FOR_PROOF},
+    handshake::{Arrival, AuthQuery, AwaitingProof, Begun, Credential, Rejection, TIME_FOR_PROOF},
     leave::leave,
     live::{Arrived, Live, fresh},
     pace::Pace,
@@ -249,35 +249,35 @@ async fn prove(
     router: &Router,
 ) -> Result<Proved, Option<Rejection>> {
     let (door, codec, address) = (arrival.door, arrival.codec, arrival.address);
-    let question = match arrival.begin(Now::read())? {
-        Begun::Ask(question) => question,
+    let query = match arrival.begin(Now::read())? {
+        Begun::Ask(query) => query,
         Begun::Await(awaiting, challenge) => {
             if let Some(challenge) = challenge {
                 socket.enqueue(Outgoing::Frame(codec.encode_server(&fresh(challenge))));
             }
             tokio::select! {
                 biased;
-                question = await_proof(socket, awaiting, small_frames(router)) => question?,
+                query = await_proof(socket, awaiting, small_frames(router)) => query?,
                 closing = dismissed => return Err(Some(Rejection::closing(closing))),
             }
         }
     };
-    let Question { id, proof, resume } = question;
+    let AuthQuery { id, proof, resume } = query;
     match ask(router, proof, address).await {
         Ok((identity, due)) => Ok(Proved { id, identity, due, claim: resume }),
         Err(refusal) => Err(Some(Rejection::of(door, refusal).answering(id))),
     }
 }
 
-/// Asks whoever knows tokens, keys and devices.
+/// Asks the accounts whom a credential proves.
 async fn ask(
     router: &Router,
-    shown: Shown,
+    credential: Credential,
     address: AddressKey,
 ) -> Result<(Identity, Option<FactorDue>), Refusal> {
-    match shown {
-        Shown::Token(proof) => Ok((router.accounts.prove_by_token(proof, Now::read()).await?, None)),
-        Shown::Key(proof) => {
+    match credential {
+        Credential::Token(proof) => Ok((router.accounts.prove_by_token(proof, Now::read()).await?, None)),
+        Credential::Key(proof) => {
             let ProvedByKey { identity, due } =
                 router.accounts.prove_by_key(proof, address, Now::read()).await?;
             Ok((identity, due))
@@ -290,7 +290,7 @@ async fn await_proof(
     socket: &mut dyn Wire,
     awaiting: AwaitingProof,
     mut small_frames: u32,
-) -> Result<Question, Option<Rejection>> {
+) -> Result<AuthQuery, Option<Rejection>> {
     let in_time = timeout(TIME_FOR_PROOF, first_message(socket, &mut small_frames)).await.ok();
     let incoming = match in_time {
         Some(incoming) => Some(incoming),

@@ -1,7 +1,7 @@
 //! How a connection becomes a session, for all five doors (docs/protocol/doors.md, handshake.md, codes.md).
 //!
 //! One type per state: [`Arrival`] (came in) → [`AwaitingProof`] (on the two doors where the proof comes on the socket)
-//! → [`Question`] (for whoever knows tokens, keys and devices) → an identity or a [`Rejection`]. A proof is consumed by
+//! → [`AuthQuery`] (for the accounts) → an identity or a [`Rejection`]. A proof is consumed by
 //! each step, so that none can be used twice.
 
 use std::time::Duration;
@@ -59,21 +59,21 @@ pub(crate) struct AwaitingProof {
     challenge: Option<SocketChallenge>,
 }
 
-/// What the handshake needs to know from elsewhere.
+/// What the handshake asks the accounts.
 #[must_use = "a proof that is not asked about proves nothing"]
-pub(crate) struct Question {
+pub(crate) struct AuthQuery {
     /// Of the message that brought the proof.
     pub(crate) id: Option<RequestId>,
-    pub(crate) proof: Shown,
+    pub(crate) proof: Credential,
     /// The session that the client comes back to.
     pub(crate) resume: Option<Claim>,
 }
 
-/// What a client shows.
-pub(crate) enum Shown {
-    /// Whose token is this?
+/// The credential that a client shows.
+pub(crate) enum Credential {
+    /// A token.
     Token(TokenProof),
-    /// Whose key is this?
+    /// A key, whose possession is proved.
     Key(KeyProof),
 }
 
@@ -82,7 +82,7 @@ pub(crate) enum Begun {
     /// Send this, if there is one, and wait for the proof.
     Await(AwaitingProof, Option<ServerMessage<'static>>),
     /// The proof is there.
-    Ask(Question),
+    Ask(AuthQuery),
 }
 
 /// How a connection is sent away.
@@ -107,9 +107,9 @@ impl Arrival {
         match self.credentials {
             Credentials::Query { token, device_id, resume } => {
                 let proof = token.and_then(|token| {
-                    Ok(Shown::Token(TokenProof { token, device_id: device_id.transpose()? }))
+                    Ok(Credential::Token(TokenProof { token, device_id: device_id.transpose()? }))
                 });
-                let ask = proof.map(|proof| Begun::Ask(Question { id: None, proof, resume }));
+                let ask = proof.map(|proof| Begun::Ask(AuthQuery { id: None, proof, resume }));
                 ask.map_err(|refusal| Rejection::of(door, refusal))
             }
             Credentials::Challenge { challenge, audience } => {
@@ -130,7 +130,7 @@ impl Arrival {
 
 impl AwaitingProof {
     /// The first message decides.
-    pub(crate) fn receive(self, frame: &Bytes, now: Now) -> Result<Question, Rejection> {
+    pub(crate) fn receive(self, frame: &Bytes, now: Now) -> Result<AuthQuery, Rejection> {
         let (id, taken) = match self.codec.decode_client(frame) {
             Ok(ClientFrame { id, message: ClientMessage::Auth(auth) }) => (id, self.take_token(auth)),
             Ok(ClientFrame { id, message: ClientMessage::AuthResponse(response) }) => {
@@ -140,7 +140,7 @@ impl AwaitingProof {
             Err(error) => (error.id.clone(), Err(self.malformed(&error))),
         };
         match taken {
-            Ok((proof, resume)) => Ok(Question { id, proof, resume }),
+            Ok((proof, resume)) => Ok(AuthQuery { id, proof, resume }),
             Err(rejection) => Err(rejection.answering(id)),
         }
     }
@@ -158,11 +158,11 @@ impl AwaitingProof {
         }
     }
 
-    fn take_token(self, auth: Auth<'_>) -> Result<(Shown, Option<Claim>), Rejection> {
+    fn take_token(self, auth: Auth<'_>) -> Result<(Credential, Option<Claim>), Rejection> {
         match auth.token.filter(|token| !token.expose().is_empty()) {
             Some(token) => {
                 let token = token.expose().to_owned();
-                let proof = Shown::Token(TokenProof { token, device_id: auth.device_id });
+                let proof = Credential::Token(TokenProof { token, device_id: auth.device_id });
                 Ok((proof, auth.resume.as_ref().and_then(Claim::parse)))
             }
             None => {
@@ -175,7 +175,7 @@ impl AwaitingProof {
         self,
         response: AuthResponse<'_>,
         now: Now,
-    ) -> Result<(Shown, Option<Claim>), Rejection> {
+    ) -> Result<(Credential, Option<Claim>), Rejection> {
         let Some(challenge) = self.challenge else { return Err(self.no_proof()) };
         let factor = shown_factor(response.totp_code.as_ref());
         let factor = factor.map_err(|refusal| Rejection::of(self.door, refusal))?;
@@ -186,7 +186,7 @@ impl AwaitingProof {
         };
         match challenge.accept(&proof, now.unix_ms) {
             Ok(key) => {
-                let proof = Shown::Key(KeyProof { key, device_id: proof.device_id, factor });
+                let proof = Credential::Key(KeyProof { key, device_id: proof.device_id, factor });
                 Ok((proof, response.resume.as_ref().and_then(Claim::parse)))
             }
             Err(error) => Err(Rejection::of(self.door, challenge_failed(error))),

@@ -43,7 +43,7 @@ fn refused_at(door: Door, text: &'static str) -> (ErrorCode, CloseCode, &'static
     }
 }
 
-fn query(token: Result<&str, ErrorCode>) -> Credentials {
+fn shown_in_query(token: Result<&str, ErrorCode>) -> Credentials {
     let token = token.map(str::to_owned).map_err(|code| Refusal::new(code, "no"));
     Credentials::Query { token, device_id: None, resume: None }
 }
@@ -140,9 +140,9 @@ fn a_good_answer_to_the_challenge_proves_the_key() {
     let key = SecretKey::from_bytes(&[1; 32]);
     let (awaiting, challenge) = awaiting(Door::Connect);
     let frame = encode(ClientMessage::AuthResponse(answer(challenge, &key)));
-    let question = awaiting.receive(&frame, NOW).unwrap();
-    assert_eq!(question.id, RequestId::new("a-1").ok());
-    assert!(matches!(question.proof, Shown::Key(proof) if proof.key == key.public_key()));
+    let query = awaiting.receive(&frame, NOW).unwrap();
+    assert_eq!(query.id, RequestId::new("a-1").ok());
+    assert!(matches!(query.proof, Credential::Key(proof) if proof.key == key.public_key()));
 }
 
 #[test]
@@ -169,23 +169,23 @@ fn a_malformed_resume_is_none() {
         device_id: None,
         resume: Some(aldis_protocol::Resume { token: "nonsense".into(), received: 1 }),
     };
-    let question = awaiting(Door::Chat).0.receive(&encode(ClientMessage::Auth(auth)), NOW).unwrap();
-    assert!(question.resume.is_none());
-    assert!(matches!(question.proof, Shown::Token(proof) if proof.token == "t"));
+    let query = awaiting(Door::Chat).0.receive(&encode(ClientMessage::Auth(auth)), NOW).unwrap();
+    assert!(query.resume.is_none());
+    assert!(matches!(query.proof, Credential::Token(proof) if proof.token == "t"));
 }
 
 #[test]
 fn query_doors_ask_at_once_and_refuse_by_close() {
     for door in [Door::Signal, Door::Protobuf, Door::Api] {
-        let begun = arrival(door, query(Ok("t"))).begin(NOW);
-        let Ok(Begun::Ask(question)) = begun else { panic!("{door:?} asks at once") };
-        assert!(matches!(question.proof, Shown::Token(proof) if proof.token == "t"));
+        let begun = arrival(door, shown_in_query(Ok("t"))).begin(NOW);
+        let Ok(Begun::Ask(query)) = begun else { panic!("{door:?} asks at once") };
+        assert!(matches!(query.proof, Credential::Token(proof) if proof.token == "t"));
         for (code, close) in [
             (ErrorCode::MissingToken, CloseCode::TokenMissing),
             (ErrorCode::InvalidToken, CloseCode::TokenInvalid),
             (ErrorCode::ExpiredToken, CloseCode::TokenExpired),
         ] {
-            let rejection = arrival(door, query(Err(code))).begin(NOW).err().unwrap();
+            let rejection = arrival(door, shown_in_query(Err(code))).begin(NOW).err().unwrap();
             assert_eq!((rejection.code, rejection.close), (code, close), "{door:?}");
             let ServerMessage::Error(error) = &*rejection.message else { panic!("{door:?} says why") };
             assert_eq!(error.close, Some(close.as_u16()));

@@ -119,7 +119,7 @@ struct World {
     /// What the last `connected` promised to replay and has not come yet.
     to_replay: u64,
     asked: u64,
-    unanswered: VecDeque<Asked>,
+    unanswered: VecDeque<PendingRequest>,
     /// What every request of the client asked for, by its id.
     requests: HashMap<String, Request>,
     /// Sent more than once, so that more than one answer may come.
@@ -134,7 +134,7 @@ struct World {
     mail_seq: Option<u64>,
 }
 
-struct Asked {
+struct PendingRequest {
     id: String,
     text: String,
     /// On which socket it was last sent.
@@ -219,7 +219,7 @@ impl World {
         let (id, text) = self.frame(request);
         client.sends(text.clone());
         self.requests.insert(id.clone(), request);
-        self.unanswered.push_back(Asked { id, text, socket: self.sockets });
+        self.unanswered.push_back(PendingRequest { id, text, socket: self.sockets });
     }
 
     async fn others_ask(&mut self, request: Request, count: u8) {
