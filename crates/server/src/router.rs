@@ -220,7 +220,7 @@ impl Router {
             ClientMessage::Presence(presence) => self.set_presence(from, presence, now),
             ClientMessage::PresenceSubscribe(subscribe) => self.subscribe(from, subscribe.user_ids),
             ClientMessage::PresenceUnsubscribe(unsubscribe) => self.unsubscribe(from, unsubscribe.user_ids),
-            ClientMessage::Join(Join { room }) => self.join(from, ticket, room),
+            ClientMessage::Join(Join { room }) => self.join(from, ticket, room, now),
             ClientMessage::Leave(Leave { room }) => self.leave(from, ticket, room),
             ClientMessage::ChatMessage(message) => self.say(from, ticket, id, message, now),
             ClientMessage::Broadcast(message) => self.broadcast(from, id, message, now),

@@ -28,7 +28,7 @@ use super::{
     problem::Problem,
     query::{QueryOf, page_size},
 };
-use crate::{accounts::Caller, node::Node, store::Revisions};
+use crate::{accounts::Caller, clock::Now, node::Node, store::Revisions};
 
 /// The query of `GET /api/rooms/{room}/messages`.
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -59,7 +59,7 @@ pub(super) async fn create(
     caller: Caller,
     JsonBody(request): JsonBody<CreateRoom>,
 ) -> Result<(StatusCode, Json<Room>), Problem> {
-    Ok((StatusCode::CREATED, Json(node.router.create_room(&caller, request).await?)))
+    Ok((StatusCode::CREATED, Json(node.router.create_room(&caller, request, Now::read()).await?)))
 }
 
 /// The private rooms that others put the caller in and that the caller has not joined yet.
@@ -125,7 +125,7 @@ pub(super) async fn add_member(
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<StatusCode, Problem> {
     let (room, user) = member(path)?;
-    node.router.add_room_member(&caller, &room, user).await?;
+    node.router.add_room_member(&caller, &room, user, Now::read()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -152,7 +152,7 @@ pub(super) async fn remove_member(
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<StatusCode, Problem> {
     let (room, user) = member(path)?;
-    node.router.remove_room_member(&caller, &room, user).await?;
+    node.router.remove_room_member(&caller, &room, user, Now::read()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -239,7 +239,7 @@ pub(super) async fn set_state(
         let detail = "say which state you replace, with If-Match and its revision; the first replaces \"0\"";
         Problem::new(ErrorCode::PreconditionRequired, detail)
     })?;
-    with_etag(node.router.set_room_state(&caller, &room, request, &expected).await?)
+    with_etag(node.router.set_room_state(&caller, &room, request, &expected, Now::read()).await?)
 }
 
 fn with_etag(state: RoomState) -> Result<impl IntoResponse, Problem> {

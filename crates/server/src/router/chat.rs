@@ -52,7 +52,7 @@ impl Router {
             session: from.session,
             request: id,
             payload: message.payload.into_owned(),
-            now_ms: unix_ms_i64(),
+            now_ms: now.store_ms(),
         };
         if seat.is_made {
             self.submit_chat(from, ticket, chat);
@@ -60,7 +60,7 @@ impl Router {
         }
         let (router, from) = (Arc::clone(self), Arc::clone(from));
         Reply::Later(Box::pin(async move {
-            if let Err(refusal) = router.ready_to_write(&from, &chat.room).await {
+            if let Err(refusal) = router.ready_to_write(&from, &chat.room, now).await {
                 return Outcome::Reply(refused(refusal));
             }
             router.submit_chat(&from, ticket, chat);
@@ -172,7 +172,7 @@ impl Router {
     }
 
     /// The session is in the room, which is there to be written in.
-    async fn ready_to_write(self: &Arc<Self>, from: &Outlet, room: &RoomId) -> Result<(), Refusal> {
+    async fn ready_to_write(self: &Arc<Self>, from: &Outlet, room: &RoomId, now: Now) -> Result<(), Refusal> {
         let seat = self.registry.seat((from.user, from.session), room).ok_or(UNKNOWN_ROOM)?;
         if seat.is_made {
             return Ok(());
@@ -180,7 +180,7 @@ impl Router {
         // The room that was stored is made for those inside, also where the session ends meanwhile.
         let (router, room) = (Arc::clone(self), room.clone());
         let credential = Credential::session(seat.owner);
-        let made = self.calls.complete(async move { router.make_room(&room, &credential).await });
+        let made = self.calls.complete(async move { router.make_room(&room, &credential, now).await });
         made.await?
     }
 

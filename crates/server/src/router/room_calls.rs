@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     accounts::Caller,
-    clock::{Now, unix_ms_i64},
+    clock::Now,
     refusal::Refusal,
     store::{
         MemberChange, NewRoom, Revisions, RoomAccess, RoomCreation, StateChange, StateDocument, StoreError,
@@ -50,7 +50,12 @@ const STATE_CHANGED: Refusal =
 
 impl Router {
     /// Makes a room.
-    pub(crate) async fn create_room(&self, caller: &Caller, request: CreateRoom) -> Result<Room, Refusal> {
+    pub(crate) async fn create_room(
+        &self,
+        caller: &Caller,
+        request: CreateRoom,
+        now: Now,
+    ) -> Result<Room, Refusal> {
         let CreateRoom { room, visibility, members, state_writers } = request;
         if room.as_str() == RESERVED_ROOM {
             return Err(RESERVED_NAME);
@@ -62,7 +67,7 @@ impl Router {
         let state_writers = state_writers.unwrap_or(StateWriters::Owner);
         let members = self.users_named(caller.user, &members.unwrap_or_default()).await?;
         let new = NewRoom { room, visibility, state_writers, members };
-        let invited = match self.store.create_room(&caller.credential(), &new, unix_ms_i64()).await? {
+        let invited = match self.store.create_room(&caller.credential(), &new, now.store_ms()).await? {
             RoomCreation::Created { invited } => invited,
             RoomCreation::NameTaken => return Err(NAME_TAKEN),
             RoomCreation::TooManyOwned => return Err(TOO_MANY_OWNED),
@@ -77,7 +82,7 @@ impl Router {
                 self.close_room(&new.room);
             }
         }
-        self.accounts.notices.tell_invited(&new.room, caller.user, &invited, Now::read());
+        self.accounts.notices.tell_invited(&new.room, caller.user, &invited, now);
         self.show_room(caller, &new.room).await
     }
 
@@ -114,14 +119,15 @@ impl Router {
         caller: &Caller,
         room: &RoomId,
         user: UserRef,
+        now: Now,
     ) -> Result<(), Refusal> {
         let user = self.named_user(caller.user, user).await?;
         let credential = caller.credential();
-        let add = || self.store.add_room_member(&credential, room, user, unix_ms_i64());
-        let change = self.change_room(caller, room, &MemberChange::UnknownRoom, add).await?;
+        let add = || self.store.add_room_member(&credential, room, user, now.store_ms());
+        let change = self.change_room(caller, room, &MemberChange::UnknownRoom, add, now).await?;
         done(change)?;
         if change == MemberChange::Invited {
-            self.accounts.notices.tell_invited(room, caller.user, &[user], Now::read());
+            self.accounts.notices.tell_invited(room, caller.user, &[user], now);
         }
         Ok(())
     }
@@ -132,11 +138,13 @@ impl Router {
         caller: &Caller,
         room: &RoomId,
         user: UserRef,
+        now: Now,
     ) -> Result<(), Refusal> {
         let user = self.named_user(caller.user, user).await?;
         let credential = caller.credential();
-        let remove = || self.store.remove_room_member(&credential, room, user, unix_ms_i64());
-        let visibility = done(self.change_room(caller, room, &MemberChange::UnknownRoom, remove).await?)?;
+        let remove = || self.store.remove_room_member(&credential, room, user, now.store_ms());
+        let visibility =
+            done(self.change_room(caller, room, &MemberChange::UnknownRoom, remove, now).await?)?;
         // A user who takes themselves out of a public room may be in it like anybody.
         if visibility == RoomVisibility::Private || user != caller.user {
             self.room_changes.note(room);
@@ -163,6 +171,7 @@ impl Router {
         room: &RoomId,
         request: SetRoomState,
         expected: &Revisions,
+        now: Now,
     ) -> Result<RoomState, Refusal> {
         if request.state.get().len() > MAX_ROOM_STATE_BYTES {
             return Err(STATE_TOO_LARGE);
@@ -170,11 +179,11 @@ impl Router {
         if request.is_too_deep() {
             return Err(STATE_TOO_DEEP);
         }
-        self.limit_state(caller, room).await?;
+        self.limit_state(caller, room, now).await?;
         let state = request.state;
         let credential = caller.credential();
         let set = || self.store.set_room_state(&credential, room, state.get(), expected);
-        match self.change_room(caller, room, &StateChange::UnknownRoom, set).await? {
+        match self.change_room(caller, room, &StateChange::UnknownRoom, set, now).await? {
             StateChange::Set(document) => {
                 let revision = document.revision;
                 self.room_changes.note(room);
@@ -188,12 +197,12 @@ impl Router {
     }
 
     /// Refuses a state too many. Only callers who may set it count, so that nobody else uses up what they have.
-    async fn limit_state(&self, caller: &Caller, room: &RoomId) -> Result<(), Refusal> {
+    async fn limit_state(&self, caller: &Caller, room: &RoomId, now: Now) -> Result<(), Refusal> {
         let may_set = match self.store.room(room, caller.user).await? {
             Some((access, _)) => access.may_set_state(caller.user),
             None => self.unmade_room(room).is_some_and(|seat| seat.owner == caller.user),
         };
-        if may_set { self.rates.limit_room_state(room, Now::read(), &self.metrics) } else { Ok(()) }
+        if may_set { self.rates.limit_room_state(room, now, &self.metrics) } else { Ok(()) }
     }
 
     /// A room that the caller may be in.
@@ -224,6 +233,7 @@ impl Router {
         room: &RoomId,
         unknown: &T,
         change: impl Fn() -> F,
+        now: Now,
     ) -> Result<T, Refusal> {
         let changed = change().await?;
         if changed != *unknown {
@@ -232,7 +242,7 @@ impl Router {
         match self.unmade_room(room) {
             None => Ok(changed),
             Some(seat) if seat.owner == caller.user => {
-                self.make_room(room, &caller.credential()).await?;
+                self.make_room(room, &caller.credential(), now).await?;
                 Ok(change().await?)
             }
             Some(_) => Err(NOT_YOURS),

@@ -17,7 +17,7 @@ use aldis_registry::{Departure, Joining, Member, Members, RoomFacts, RoomView, S
 
 use super::{Outcome, Reply, Router, done, error, fresh, refused, room_states::room_update};
 use crate::{
-    clock::unix_ms_i64,
+    clock::Now,
     link::{Encoded, Outlet, Ticket, deliver},
     refusal::Refusal,
     store::{Credential, NewRoom, RoomCreation, StateDocument, StoreError, Unauthorized},
@@ -71,13 +71,19 @@ impl RoomChanges {
 
 impl Router {
     /// Brings a session into a room.
-    pub(super) fn join(self: &Arc<Self>, from: &Arc<Outlet>, ticket: Ticket, room: Option<RoomId>) -> Reply {
+    pub(super) fn join(
+        self: &Arc<Self>,
+        from: &Arc<Outlet>,
+        ticket: Ticket,
+        room: Option<RoomId>,
+        now: Now,
+    ) -> Reply {
         let Some(room) = room else { return Reply::Now(no_room_named()) };
         let (router, from) = (Arc::clone(self), Arc::clone(from));
         Reply::Later(Box::pin(async move {
             // What the session is told of the room comes after its `ack`.
             let reply = || from.reply(ticket, done("Joined the room"));
-            match router.enter(&from, &room, reply).await {
+            match router.enter(&from, &room, reply, now).await {
                 Ok(()) => Outcome::Queued,
                 Err(refusal) => Outcome::Reply(refused(refusal)),
             }
@@ -95,12 +101,22 @@ impl Router {
     }
 
     /// Brings a chat door's session into its room, and gives what it is told where that cannot be.
-    pub(crate) async fn enter_room(&self, from: &Outlet, room: &RoomId) -> Option<ServerMessage<'static>> {
-        self.enter(from, room, || ()).await.err().map(refused)
+    pub(crate) async fn enter_room(
+        &self,
+        from: &Outlet,
+        room: &RoomId,
+        now: Now,
+    ) -> Option<ServerMessage<'static>> {
+        self.enter(from, room, || (), now).await.err().map(refused)
     }
 
     /// Makes a room that was joined but never made, before something is written in it.
-    pub(super) async fn make_room(&self, room: &RoomId, credential: &Credential) -> Result<(), Refusal> {
+    pub(super) async fn make_room(
+        &self,
+        room: &RoomId,
+        credential: &Credential,
+        now: Now,
+    ) -> Result<(), Refusal> {
         let owner = credential.user;
         let new = NewRoom {
             room: room.clone(),
@@ -108,7 +124,7 @@ impl Router {
             state_writers: StateWriters::Owner,
             members: Vec::new(),
         };
-        let creation = match self.store.create_room(credential, &new, unix_ms_i64()).await {
+        let creation = match self.store.create_room(credential, &new, now.store_ms()).await {
             Err(StoreError::Unauthorized(Unauthorized::NoAccount)) => return Err(self.close_room(room)),
             creation => creation?,
         };
@@ -191,6 +207,7 @@ impl Router {
         outlet: &Outlet,
         room: &RoomId,
         mut is_sure: impl FnMut() + Send,
+        now: Now,
     ) -> Result<(), Refusal> {
         let session = (outlet.user, outlet.session);
         for _ in 0..JOIN_ATTEMPTS {
@@ -198,7 +215,7 @@ impl Router {
             let (facts, state) = match self.find_room(outlet.user, room).await? {
                 Found::Open(facts, state) => (facts, state),
                 Found::Invitation => {
-                    self.accept_invitation(outlet, room).await?;
+                    self.accept_invitation(outlet, room, now).await?;
                     continue;
                 }
             };
@@ -252,12 +269,12 @@ impl Router {
 
     /// The user of a session joins a room for the first time, and becomes a member of it: from here on its other members
     /// reach the user, and are reached.
-    async fn accept_invitation(&self, outlet: &Outlet, room: &RoomId) -> Result<(), Refusal> {
+    async fn accept_invitation(&self, outlet: &Outlet, room: &RoomId, now: Now) -> Result<(), Refusal> {
         let user = outlet.user;
         if self.registry.rooms_joined((user, outlet.session)) >= MAX_ROOMS_PER_SESSION {
             return Err(TOO_MANY_JOINED);
         }
-        if self.store.accept_invitation(&Credential::session(user), room, unix_ms_i64()).await? {
+        if self.store.accept_invitation(&Credential::session(user), room, now.store_ms()).await? {
             self.follow_standing(user, user).await;
         }
         Ok(())

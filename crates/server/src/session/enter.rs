@@ -196,7 +196,7 @@ async fn tell_waiting(router: &Arc<Router>, outlet: &Arc<Outlet>) {
 
 /// Brings a session of the chat door into its room, and gives what it is told where that cannot be.
 async fn enter_room(router: &Router, outlet: &Outlet, room: &RoomId) -> Option<ServerMessage<'static>> {
-    timeout(TIME_FOR_STORE, router.enter_room(outlet, room)).await.unwrap_or_else(|_| {
+    timeout(TIME_FOR_STORE, router.enter_room(outlet, room, Now::read())).await.unwrap_or_else(|_| {
         let message = "the database does not answer; join the room again";
         Some(ServerMessage::Error(ErrorReply::new(ErrorCode::Unavailable, message)))
     })

@@ -31,7 +31,7 @@ impl Node {
         let user = self.user().await;
         let owner = Caller { user, family: self.sign_in(user).await, auth_time: 0, device: None };
         let request = CreateRoom { room: room(), visibility, members: None, state_writers: None };
-        self.router.create_room(&owner, request).await.unwrap();
+        self.router.create_room(&owner, request, Now::read()).await.unwrap();
         owner
     }
 
@@ -83,7 +83,7 @@ async fn states(node: &Node, session: &Outlet) -> Vec<Value> {
 async fn sets_state(node: &Node, owner: &Caller, revision: u64) {
     let request: SetRoomState = serde_json::from_str(r#"{"state":1}"#).unwrap();
     let expected = Revisions::OneOf(vec![revision]);
-    node.router.set_room_state(owner, &room(), request, &expected).await.unwrap();
+    node.router.set_room_state(owner, &room(), request, &expected, Now::read()).await.unwrap();
 }
 
 fn revisions(told: &[Value]) -> Vec<u64> {
@@ -109,7 +109,10 @@ async fn whoever_is_removed_while_he_joins_is_not_in_the_room() {
         let user = node.user().await;
         let session = node.session(user);
         let joining = tokio::spawn(node.joins(&session));
-        node.router.remove_room_member(&owner, &room(), user.to_string().parse().unwrap()).await.unwrap();
+        node.router
+            .remove_room_member(&owner, &room(), user.to_string().parse().unwrap(), Now::read())
+            .await
+            .unwrap();
         let answer = joining.await.unwrap();
         assert!(!node.is_in_room(&session), "{answer:?}");
         let told = received(&session);
