@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::problem::Problem;
 use crate::{
     refusal::Refusal,
-    router::{ListPart, Parts},
+    relay::{ListPart, Parts},
 };
 
 const JSON: &str = "application/json";

@@ -1,4 +1,4 @@
-//! A session after `connected`: frames in, replies and requests for the router out. Mutate it, then ask
+//! A session after `connected`: frames in, replies and requests for the relay out. Mutate it, then ask
 //! [`next_deadline`](Live::next_deadline).
 
 use std::{sync::Arc, time::Duration};
@@ -27,7 +27,7 @@ use crate::{
     metrics::Metrics,
     rate::Limit,
     refusal::Refusal,
-    router::{NO_ROOM, is_stored},
+    relay::{NO_ROOM, is_stored},
 };
 
 /// When a client that sent nothing but nonsense may come back, in seconds.
@@ -75,7 +75,7 @@ pub(super) enum Step<'a> {
     ReplyAndClose(Frame, Closing),
     /// The end.
     Close(Closing),
-    /// Something of the router.
+    /// Something of the relay.
     Ask(PendingRequest, ClientMessage<'a>),
     /// A look at a new token.
     CheckToken(PendingRequest, String),

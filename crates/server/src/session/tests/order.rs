@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::stage::{Client, Stage, answer, claim, open_store, router_over};
+use super::stage::{Client, Stage, answer, claim, open_store, relay_over};
 use crate::{
     clock::unix_ms_i64,
     link::{Incoming, Outgoing, Outlet},
@@ -144,9 +144,9 @@ struct PendingRequest {
 impl World {
     async fn begin() -> Self {
         let store = open_store().await;
-        let router = router_over(Arc::clone(&store));
-        tokio::spawn(Arc::clone(&router).deliver_committed());
-        let stage = Stage::with(router);
+        let relay = relay_over(Arc::clone(&store));
+        tokio::spawn(Arc::clone(&relay).deliver_committed());
+        let stage = Stage::with(relay);
         store
             .create_account(stage.user, &format!("{}@example.org", stage.user), "hash", unix_ms_i64())
             .await
@@ -233,7 +233,7 @@ impl World {
         let other: &Arc<Outlet> = &self.stage.other;
         let frame = Bytes::from(text);
         let frame = Codec::Json.decode_client(&frame).unwrap();
-        answer(&self.stage.router, other, frame).await;
+        answer(&self.stage.relay, other, frame).await;
         self.stage.other_received();
     }
 

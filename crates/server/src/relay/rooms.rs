@@ -15,7 +15,7 @@ use aldis_protocol::{
 };
 use aldis_registry::{Departure, Joining, Member, Members, RoomFacts, RoomView, Seat};
 
-use super::{Outcome, Reply, Router, done, error, fresh, refused, room_states::room_update};
+use super::{Outcome, Relay, Reply, done, error, fresh, refused, room_states::room_update};
 use crate::{
     clock::Now,
     link::{Encoded, Outlet, Ticket, deliver},
@@ -69,7 +69,7 @@ impl RoomChanges {
     }
 }
 
-impl Router {
+impl Relay {
     /// Brings a session into a room.
     pub(super) fn join(
         self: &Arc<Self>,
@@ -79,11 +79,11 @@ impl Router {
         now: Now,
     ) -> Reply {
         let Some(room) = room else { return Reply::Now(no_room_named()) };
-        let (router, from) = (Arc::clone(self), Arc::clone(from));
+        let (relay, from) = (Arc::clone(self), Arc::clone(from));
         Reply::Later(Box::pin(async move {
             // What the session is told of the room comes after its `ack`.
             let reply = || from.reply(ticket, done("Joined the room"));
-            match router.enter(&from, &room, reply, now).await {
+            match relay.enter(&from, &room, reply, now).await {
                 Ok(()) => Outcome::Queued,
                 Err(refusal) => Outcome::Reply(refused(refusal)),
             }

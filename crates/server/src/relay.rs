@@ -55,7 +55,7 @@ use crate::{
 };
 
 /// What the layers to the left ask. One per node.
-pub(crate) struct Router {
+pub(crate) struct Relay {
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) registry: Arc<Registry<Arc<Outlet>>>,
     pub(crate) metrics: Arc<Metrics>,
@@ -156,11 +156,11 @@ pub(crate) enum Admission {
     Superseded,
 }
 
-impl Router {
-    /// A router for the sessions of a node. From now on it ends what belongs to an account that is deleted.
+impl Relay {
+    /// A relay for the sessions of a node. From now on it ends what belongs to an account that is deleted.
     pub(crate) fn new(config: &Config, shared: &Shared, accounts: Arc<Accounts>) -> Arc<Self> {
         let Shared { store, registry, metrics } = shared.clone();
-        let router = Arc::new(Self {
+        let relay = Arc::new(Self {
             accounts,
             registry,
             metrics,
@@ -185,13 +185,13 @@ impl Router {
                 turn: config.turn.clone(),
             },
         });
-        let weak = Arc::downgrade(&router);
-        router.accounts.on_deletion(move |user| {
-            if let Some(router) = weak.upgrade() {
-                router.account_deleted(user);
+        let weak = Arc::downgrade(&relay);
+        relay.accounts.on_deletion(move |user| {
+            if let Some(relay) = weak.upgrade() {
+                relay.account_deleted(user);
             }
         });
-        router
+        relay
     }
 
     /// The rooms of a deleted account end, and nobody sees its presence any more.
@@ -232,7 +232,7 @@ impl Router {
             }
             ClientMessage::Read(Read { message_ids }) => self.mark(from, ticket, message_ids, true),
             ClientMessage::AuthResponse(_) | ClientMessage::Auth(_) | ClientMessage::Received(_) => {
-                Reply::Now(error(ErrorCode::BadRequest, "this is not a request for the router"))
+                Reply::Now(error(ErrorCode::BadRequest, "this is not a request for the relay"))
             }
         }
     }
@@ -367,8 +367,8 @@ pub(crate) fn new_session_id() -> SessionId {
 }
 
 #[cfg(test)]
-impl Router {
-    /// A router with accounts of its own, over an open store.
+impl Relay {
+    /// A relay with accounts of its own, over an open store.
     pub(crate) fn over(config: &Config, ring: &aldis_auth::KeyRing, store: Arc<Store>) -> Arc<Self> {
         let shared = Shared::new(store);
         let accounts = Accounts::new(config, ring, &shared).unwrap();

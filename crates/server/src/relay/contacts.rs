@@ -7,7 +7,7 @@ use aldis_protocol::{
     api::{ContactDecision, ContactList, RequestContact},
 };
 
-use super::{Router, decoy::decoy};
+use super::{Relay, decoy::decoy};
 use crate::{
     accounts::Caller,
     clock::Now,
@@ -53,7 +53,7 @@ impl fmt::Display for ContactTarget {
     }
 }
 
-impl Router {
+impl Relay {
     /// The caller's contacts.
     pub(crate) async fn contacts(&self, caller: &Caller, now: Now) -> Result<ContactList, Refusal> {
         Ok(ContactList { contacts: self.store.contacts_of(caller.user, now.store_ms()).await? })

@@ -11,7 +11,7 @@ use aldis_protocol::{
 use aldis_registry::Seat;
 
 use super::{
-    Router,
+    Relay,
     rooms::{TOO_MANY_OWNED, UNKNOWN_ROOM},
 };
 use crate::{
@@ -48,7 +48,7 @@ const STATE_TOO_DEEP: Refusal = Refusal::new(ErrorCode::BadRequest, "`state` nes
 const STATE_CHANGED: Refusal =
     Refusal::new(ErrorCode::PreconditionFailed, "the state is not the one that you saw; read it again");
 
-impl Router {
+impl Relay {
     /// Makes a room.
     pub(crate) async fn create_room(
         &self,

@@ -2,7 +2,7 @@
 
 use aldis_protocol::{ClientMessage, ErrorCode, ErrorReply, RoomId, ServerMessage, UserId};
 
-use super::Router;
+use super::Relay;
 use crate::{
     clock::Now,
     link::Outlet,
@@ -83,7 +83,7 @@ impl Rates {
     }
 }
 
-impl Router {
+impl Relay {
     /// The refusal of a message that is handed on to others, where its user has sent too much of that lately. `bytes` is
     /// its size as it came; it counts once, however many get it.
     pub(crate) fn refuse_relayed(

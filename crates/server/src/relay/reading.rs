@@ -9,7 +9,7 @@ use aldis_protocol::{
 };
 use serde::Serialize;
 
-use super::Router;
+use super::Relay;
 use crate::{
     accounts::Caller,
     refusal::Refusal,
@@ -62,7 +62,7 @@ impl Room {
 
 /// A page of a conversation, the newest message first.
 pub(crate) struct Conversation {
-    router: Arc<Router>,
+    relay: Arc<Relay>,
     user: UserId,
     peer: UserId,
     before_seq: u64,
@@ -77,7 +77,7 @@ pub(crate) struct ConversationEnd {
 
 /// A page of what was said in a room, in the order of its numbers.
 pub(crate) struct RoomReading {
-    router: Arc<Router>,
+    relay: Arc<Relay>,
     name: RoomId,
     since_seq: u64,
     first_seq: Option<u64>,
@@ -92,7 +92,7 @@ pub(crate) struct RoomReadingEnd {
     next: Option<u64>,
 }
 
-impl Router {
+impl Relay {
     /// The caller's conversation with somebody below a number.
     pub(crate) async fn conversation(
         self: &Arc<Self>,
@@ -103,7 +103,7 @@ impl Router {
     ) -> Result<Conversation, Refusal> {
         let peer = self.named_user(caller.user, peer).await?;
         let room = Room { messages: limit, bytes: CONVERSATION_BYTES };
-        Ok(Conversation { router: Arc::clone(self), user: caller.user, peer, before_seq, room })
+        Ok(Conversation { relay: Arc::clone(self), user: caller.user, peer, before_seq, room })
     }
 
     /// What was said in a room after a number.
@@ -116,7 +116,7 @@ impl Router {
     ) -> Result<RoomReading, Refusal> {
         self.readable_room(caller, &name).await?;
         let room = Room { messages: limit, bytes: MAX_HISTORY_BYTES };
-        Ok(RoomReading { router: Arc::clone(self), name, since_seq, first_seq: None, room })
+        Ok(RoomReading { relay: Arc::clone(self), name, since_seq, first_seq: None, room })
     }
 }
 
@@ -125,8 +125,8 @@ impl Parts for Conversation {
     type End = ConversationEnd;
 
     async fn next(&mut self) -> Result<ListPart<StoredMessage, ConversationEnd>, Refusal> {
-        let Self { router, user, peer, before_seq, room } = self;
-        let page = router.store.conversation(*user, *peer, *before_seq, room.messages, room.part()).await?;
+        let Self { relay, user, peer, before_seq, room } = self;
+        let page = relay.store.conversation(*user, *peer, *before_seq, room.messages, room.part()).await?;
         room.take(page.messages.len(), page.bytes);
         *before_seq = page.messages.last().map_or(*before_seq, |last| last.seq);
         let next = page.is_more.then_some(*before_seq);
@@ -141,9 +141,9 @@ impl Parts for RoomReading {
     type End = RoomReadingEnd;
 
     async fn next(&mut self) -> Result<ListPart<RoomMessage, RoomReadingEnd>, Refusal> {
-        let Self { router, name, since_seq, first_seq, room } = self;
+        let Self { relay, name, since_seq, first_seq, room } = self;
         let RoomPage { messages, complete, first_seq: first, .. } =
-            router.room_page(name, *since_seq, room.messages, room.part()).await?;
+            relay.room_page(name, *since_seq, room.messages, room.part()).await?;
         let bytes = |message: &aldis_protocol::HistoryMessage<'_>| {
             message.message.payload.as_bytes().len() + BYTES_AROUND_MESSAGE + name.as_str().len()
         };
