@@ -28,7 +28,7 @@ const FEW: usize = 100;
 /// Closes all sessions and waits for them, until `end` at most.
 pub(crate) async fn drain(node: &Node, end: Instant) {
     node.start_draining();
-    let told = node.router.registry.all().into_iter().map(|outlet| (announce(&outlet), outlet)).collect();
+    let told = node.relay.registry.all().into_iter().map(|outlet| (announce(&outlet), outlet)).collect();
     close_all(told).await;
     node.sessions.close();
     if timeout(PATIENCE, node.sessions.wait()).await.is_err() {

@@ -1,9 +1,9 @@
 //! The Aldis server: it knows who is connected, verifies who they are, and relays and stores their messages.
 //!
 //! The layers, in the order in which a frame passes them: `transport` (bytes: accept, TLS, HTTP, upgrade), `session`
-//! (frames: the handshake and the session after it), `router` (delivery: who gets what), `accounts` (who users are),
+//! (frames: the handshake and the session after it), `relay` (delivery: who gets what), `accounts` (who users are),
 //! `link` (the queues of the sessions), `store` (durable state). Each layer imports only layers to its right; HTTP
-//! handlers enter at `router` and `accounts`.
+//! handlers enter at `relay` and `accounts`.
 
 mod accounts;
 pub mod accounts_cli;
@@ -19,7 +19,7 @@ mod metrics;
 mod node;
 mod rate;
 mod refusal;
-mod router;
+mod relay;
 mod server;
 mod session;
 mod shared;

@@ -20,7 +20,7 @@ use crate::{
     email,
     metrics::Metrics,
     rate::{AddressKey, Buckets, Limit, Rate, Slowdown},
-    refusal::Denied,
+    refusal::Refusal,
 };
 
 /// What is limited by address.
@@ -91,11 +91,11 @@ impl Limits {
     }
 
     /// Takes one of what an address may do.
-    pub(crate) fn take(&self, limited: Limited, address: AddressKey, now: Now) -> Result<(), Denied> {
+    pub(crate) fn take(&self, limited: Limited, address: AddressKey, now: Now) -> Result<(), Refusal> {
         let taken = self.by_address[limited as usize].take_of_address(address, now.tick);
         taken.map_err(|wait| {
             self.metrics.limited(limited.name());
-            Denied::rate_limited(
+            Refusal::rate_limited(
                 limited.name(),
                 "too many requests from this address; wait before the next one",
                 wait,
@@ -104,10 +104,10 @@ impl Limits {
     }
 
     /// Admits a login; report its outcome to [`end_login`](Self::end_login).
-    pub(crate) fn begin_login(&self, pair: LoginPair, now: Now) -> Result<(), Denied> {
+    pub(crate) fn begin_login(&self, pair: LoginPair, now: Now) -> Result<(), Refusal> {
         self.failed_logins.begin(pair, now.tick).map_err(|wait| {
             self.metrics.limited(Limit::LoginSlowdown);
-            Denied::rate_limited(
+            Refusal::rate_limited(
                 Limit::LoginSlowdown,
                 "too many failed logins; wait before the next one",
                 wait,
@@ -116,10 +116,10 @@ impl Limits {
     }
 
     /// Ends a login. One that neither failed nor succeeded, because the database was away, does not count.
-    pub(crate) fn end_login<T>(&self, pair: &LoginPair, outcome: &Result<T, Denied>) {
+    pub(crate) fn end_login<T>(&self, pair: &LoginPair, outcome: &Result<T, Refusal>) {
         match outcome {
             Ok(_) => self.failed_logins.succeeded(pair),
-            Err(denied) if denied.code == ErrorCode::InvalidCredentials => {}
+            Err(refusal) if refusal.code == ErrorCode::InvalidCredentials => {}
             Err(_) => self.failed_logins.take_back(pair),
         }
     }
@@ -172,7 +172,7 @@ mod tests {
         let pair = |last, typed| LoginPair::new(address(last), typed);
         let fails = |pair| {
             let begun = limits.begin_login(pair, NOW);
-            limits.end_login::<()>(&pair, &Err(Denied::new(ErrorCode::InvalidCredentials, "")));
+            limits.end_login::<()>(&pair, &Err(Refusal::new(ErrorCode::InvalidCredentials, "")));
             begun.is_ok()
         };
         assert_eq!((0..9).filter(|_| fails(pair(1, "Ann@aldis.example"))).count(), 5);
@@ -188,7 +188,7 @@ mod tests {
         let pair = LoginPair::new(address(1), "ann@aldis.example");
         for _ in 0..100 {
             limits.begin_login(pair, NOW).unwrap();
-            limits.end_login::<()>(&pair, &Err(Denied::new(ErrorCode::Unavailable, "")));
+            limits.end_login::<()>(&pair, &Err(Refusal::new(ErrorCode::Unavailable, "")));
         }
     }
 }

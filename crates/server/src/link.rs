@@ -1,6 +1,6 @@
 //! The link to one session: its bounded queue, what it is told to do, and the socket that serves it.
 //!
-//! It lies below the router, which fills the queue, and below the session, which serves it. The queue is the one order
+//! It lies below the relay, which fills the queue, and below the session, which serves it. The queue is the one order
 //! of what a session's client is told: frames that others cause and the replies to its own requests stand in it in the
 //! order in which their effects became visible. Frames from other nodes enter by [`Outlet::push`] as well.
 

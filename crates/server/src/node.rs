@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{accounts::Accounts, config::Config, limits::Limits, router::Router};
+use crate::{accounts::Accounts, config::Config, limits::Limits, relay::Relay};
 
 /// The state that all connections share.
 pub(crate) struct Node {
     pub(crate) config: Config,
     pub(crate) accounts: Arc<Accounts>,
-    pub(crate) router: Arc<Router>,
+    pub(crate) relay: Arc<Relay>,
     pub(crate) limits: Limits,
     /// The tasks of sessions and handshakes; a drain waits for them.
     pub(crate) sessions: TaskTracker,
@@ -22,12 +22,12 @@ pub(crate) struct Node {
 
 impl Node {
     /// A node that has not begun to serve.
-    pub(crate) fn new(config: Config, router: Arc<Router>) -> Self {
+    pub(crate) fn new(config: Config, relay: Arc<Relay>) -> Self {
         Self {
-            limits: Limits::new(config.rate_limits, config.is_behind_proxy(), Arc::clone(&router.metrics)),
+            limits: Limits::new(config.rate_limits, config.is_behind_proxy(), Arc::clone(&relay.metrics)),
             config,
-            accounts: Arc::clone(&router.accounts),
-            router,
+            accounts: Arc::clone(&relay.accounts),
+            relay,
             sessions: TaskTracker::new(),
             stop: CancellationToken::new(),
             draining: CancellationToken::new(),

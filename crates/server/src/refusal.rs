@@ -11,7 +11,7 @@ use crate::{
 
 /// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Denied {
+pub(crate) struct Refusal {
     pub(crate) code: ErrorCode,
     pub(crate) message: &'static str,
     /// The rotation that the caller's key can still cancel.
@@ -22,19 +22,20 @@ pub(crate) struct Denied {
     pub(crate) limit: Option<Limit>,
 }
 
-pub(crate) const DISABLED: Denied = Denied::new(ErrorCode::Forbidden, "the account is disabled");
-pub(crate) const ACCOUNT_DELETED: Denied = Denied::new(ErrorCode::Revoked, "the account was deleted");
-pub(crate) const REVOKED: Denied = Denied::new(ErrorCode::Revoked, "the session was revoked; sign in again");
-pub(crate) const STEP_UP_REQUIRED: Denied =
-    Denied::new(ErrorCode::StepUpRequired, "this needs a login of the last five minutes; sign in again");
-pub(crate) const FACTOR_REQUIRED: Denied =
-    Denied::new(ErrorCode::TotpRequired, "this account has a second factor; add `totp_code`");
-pub(crate) const PROVISIONAL: Denied = Denied::new(
+pub(crate) const DISABLED: Refusal = Refusal::new(ErrorCode::Forbidden, "the account is disabled");
+pub(crate) const ACCOUNT_DELETED: Refusal = Refusal::new(ErrorCode::Revoked, "the account was deleted");
+pub(crate) const REVOKED: Refusal =
+    Refusal::new(ErrorCode::Revoked, "the session was revoked; sign in again");
+pub(crate) const STEP_UP_REQUIRED: Refusal =
+    Refusal::new(ErrorCode::StepUpRequired, "this needs a login of the last five minutes; sign in again");
+pub(crate) const FACTOR_REQUIRED: Refusal =
+    Refusal::new(ErrorCode::TotpRequired, "this account has a second factor; add `totp_code`");
+pub(crate) const PROVISIONAL: Refusal = Refusal::new(
     ErrorCode::Forbidden,
     "the identity's key was rotated less than 72 hours ago and can still be cancelled; this has to wait",
 );
 
-impl Denied {
+impl Refusal {
     /// A refusal with this code; `message` tells people what to do about it.
     pub(crate) const fn new(code: ErrorCode, message: &'static str) -> Self {
         Self { code, message, rotation: None, retry_after: None, limit: None }
@@ -55,7 +56,7 @@ impl Denied {
     }
 }
 
-impl From<NotCompleted> for Denied {
+impl From<NotCompleted> for Refusal {
     fn from(error: NotCompleted) -> Self {
         match error {
             NotCompleted::Overloaded => {
@@ -66,7 +67,7 @@ impl From<NotCompleted> for Denied {
     }
 }
 
-impl From<StoreError> for Denied {
+impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         if let StoreError::Unauthorized(unauthorized) = error {
             return unauthorized.into();
@@ -89,7 +90,7 @@ impl From<StoreError> for Denied {
     }
 }
 
-impl From<Unauthorized> for Denied {
+impl From<Unauthorized> for Refusal {
     fn from(unauthorized: Unauthorized) -> Self {
         match unauthorized {
             Unauthorized::NoAccount => ACCOUNT_DELETED,

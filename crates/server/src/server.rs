@@ -16,7 +16,7 @@ use crate::{
     drain,
     http::{admin_routes, routes},
     node::Node,
-    router::Router,
+    relay::Relay,
     session::sweep,
     shared::Shared,
     store::{Store, StoreError, StoreOptions, SweepClock},
@@ -185,7 +185,7 @@ impl Tasks {
         if timeout_at(last, serving.ended()).await.is_err() {
             tracing::warn!("some connections did not end in time");
         }
-        let calls = &node.router.calls;
+        let calls = &node.relay.calls;
         if timeout_at(last, calls.ended()).await.is_err() {
             tracing::warn!(left = calls.len(), "some calls did not end in time");
         }
@@ -270,27 +270,27 @@ pub(crate) async fn node(
 ) -> Result<Arc<Node>, StartError> {
     let shared = Shared::new(Arc::clone(store));
     let accounts = Accounts::new(&config, ring, &shared).map_err(|_| StartError::SecretKeyTooShort)?;
-    let router = Router::new(&config, &shared, Arc::new(accounts));
-    router.accounts.recall_revocations(Now::read()).await.map_err(|error| database(&config, &error))?;
-    router.recall_standings().await.map_err(|error| database(&config, &error))?;
-    router.accounts.count_hash_kinds().await.map_err(|error| database(&config, &error))?;
-    Ok(Arc::new(Node::new(config, router)))
+    let relay = Relay::new(&config, &shared, Arc::new(accounts));
+    relay.accounts.recall_revocations(Now::read()).await.map_err(|error| database(&config, &error))?;
+    relay.recall_standings().await.map_err(|error| database(&config, &error))?;
+    relay.accounts.count_hash_kinds().await.map_err(|error| database(&config, &error))?;
+    Ok(Arc::new(Node::new(config, relay)))
 }
 
 /// Starts the background tasks of a node.
 pub(crate) fn background(node: &Arc<Node>, store: &Arc<Store>) -> Supervisor {
-    let (accounts, router) = (|| Arc::clone(&node.accounts), || Arc::clone(&node.router));
+    let (accounts, relay) = (|| Arc::clone(&node.accounts), || Arc::clone(&node.relay));
     let mut background = Supervisor::default();
-    background.spawn("session timer", sweep(router(), session_memory(Arc::clone(node))));
+    background.spawn("session timer", sweep(relay(), session_memory(Arc::clone(node))));
     background.spawn("sweep", sweep_store(Arc::clone(store)));
     background.spawn("last seen", write_last_seen(accounts()));
     background.spawn("revocations", read_revocations(accounts()));
     background.spawn("notices", tell_pending(accounts()));
-    background.spawn("standings", read_standings(router()));
-    background.spawn("presence of crowds", tell_crowds(router()));
-    background.spawn("states of rooms", tell_states(router()));
+    background.spawn("standings", read_standings(relay()));
+    background.spawn("presence of crowds", tell_crowds(relay()));
+    background.spawn("states of rooms", tell_states(relay()));
     background.spawn("rotation ends", tell_rotation_ends(accounts()));
-    background.spawn("delivery", router().deliver_committed());
+    background.spawn("delivery", relay().deliver_committed());
     background.spawn("limits", sweep_limits(Arc::clone(node)));
     background.spawn("writer", writer_ended(Arc::clone(store)));
     background.spawn("hash kinds", count_hash_kinds(accounts()));
@@ -341,12 +341,12 @@ async fn tell_pending(accounts: Arc<Accounts>) {
     }
 }
 
-async fn read_standings(router: Arc<Router>) {
+async fn read_standings(relay: Arc<Relay>) {
     let mut ticks = interval(READ_STANDINGS);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if let Err(error) = router.read_standings().await {
+        if let Err(error) = relay.read_standings().await {
             tracing::warn!(%error, "cannot read the relation log; trying again");
         }
     }
@@ -364,12 +364,12 @@ async fn tell_rotation_ends(accounts: Arc<Accounts>) {
     }
 }
 
-async fn tell_crowds(router: Arc<Router>) {
-    router.tell_crowds().await;
+async fn tell_crowds(relay: Arc<Relay>) {
+    relay.tell_crowds().await;
 }
 
-async fn tell_states(router: Arc<Router>) {
-    router.tell_states().await;
+async fn tell_states(relay: Arc<Relay>) {
+    relay.tell_states().await;
 }
 
 async fn sweep_limits(node: Arc<Node>) {
@@ -379,7 +379,7 @@ async fn sweep_limits(node: Arc<Node>) {
         let now = Now::read();
         node.limits.sweep(now);
         node.accounts.sweep_rates(now);
-        node.router.sweep_rates(now);
+        node.relay.sweep_rates(now);
     }
 }
 
@@ -396,7 +396,7 @@ async fn count_hash_kinds(accounts: Arc<Accounts>) {
 }
 
 fn count_connection(node: &Node) {
-    node.router.metrics.connections.add();
+    node.relay.metrics.connections.add();
 }
 
 async fn sweep_store(store: Arc<Store>) {

@@ -1,4 +1,4 @@
-//! What happens between a client and the router: handshake, requests and replies, re-authentication, liveness.
+//! What happens between a client and the relay: handshake, requests and replies, re-authentication, liveness.
 //!
 //! Everything here is a state machine without IO, fed with frames and the time, but for [`enter`](mod@enter) (which drives the
 //! handshake) and [`task`] (the session's one loop).

@@ -6,7 +6,7 @@ use aldis_registry::Registry;
 
 use crate::{link::Outlet, metrics::Metrics, store::Store};
 
-/// What both accounts and the router work on.
+/// What both accounts and the relay work on.
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) store: Arc<Store>,

@@ -12,7 +12,7 @@ use dashmap::DashMap;
 use super::{Accounts, tokens::INVALID_TOKEN};
 use crate::{
     clock::Now,
-    refusal::{ACCOUNT_DELETED, Denied},
+    refusal::{ACCOUNT_DELETED, Refusal},
     store::{AccountState, DeviceOwner, Identity, StoreError},
 };
 
@@ -232,19 +232,23 @@ impl Account {
 
 impl Accounts {
     /// Refuses the user of a genuine token who has no account: another server may have the same key.
-    pub(crate) async fn require_account(&self, user: UserId) -> Result<(), Denied> {
+    pub(crate) async fn require_account(&self, user: UserId) -> Result<(), Refusal> {
         if self.cache.includes(user) { Ok(()) } else { self.read_fingerprint_of(user).await.map(drop) }
     }
 
     /// The fingerprint of a user, if they have an identity. Refuses a user without an account.
-    pub(super) async fn fingerprint_of(&self, user: UserId, now: Now) -> Result<Option<Fingerprint>, Denied> {
+    pub(super) async fn fingerprint_of(
+        &self,
+        user: UserId,
+        now: Now,
+    ) -> Result<Option<Fingerprint>, Refusal> {
         match self.cache.fingerprint_of(user, now) {
             Some(known) => Ok(known),
             None => self.read_fingerprint_of(user).await,
         }
     }
 
-    async fn read_fingerprint_of(&self, user: UserId) -> Result<Option<Fingerprint>, Denied> {
+    async fn read_fingerprint_of(&self, user: UserId) -> Result<Option<Fingerprint>, Refusal> {
         let read = self.cache.begin_read();
         match self.store.account_state(user).await? {
             AccountState::Exists { fingerprint } => {

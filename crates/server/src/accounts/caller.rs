@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::{
     clock::Now,
-    refusal::{Denied, STEP_UP_REQUIRED},
+    refusal::{Refusal, STEP_UP_REQUIRED},
     store::Credential,
 };
 
@@ -32,7 +32,7 @@ impl Caller {
 
     /// The same credential, if the caller signed in recently. Whatever could turn a stolen token into a lasting credential
     /// requires it.
-    pub(super) fn step_up(&self, now: Now) -> Result<Credential, Denied> {
+    pub(super) fn step_up(&self, now: Now) -> Result<Credential, Refusal> {
         let since_login = (now.unix_ms / 1000).saturating_sub(self.auth_time);
         if since_login <= STEP_UP_SECONDS {
             Ok(Credential::recent_login(self.user, self.family, self.device.clone()))

@@ -11,14 +11,14 @@ use aldis_protocol::{
 use super::{Accounts, Caller, notices::device_alert, sign_in::parse_key};
 use crate::{
     clock::Now,
-    refusal::Denied,
+    refusal::Refusal,
     store::{self, NewDevice, Registration},
 };
 
-const KEY_IN_USE: Denied = Denied::new(ErrorCode::KeyInUse, "the key is somebody's identity");
-const TOO_MANY: Denied =
-    Denied::new(ErrorCode::Conflict, "you have as many devices as may be; remove one first");
-const ID_TAKEN: Denied = Denied::new(
+const KEY_IN_USE: Refusal = Refusal::new(ErrorCode::KeyInUse, "the key is somebody's identity");
+const TOO_MANY: Refusal =
+    Refusal::new(ErrorCode::Conflict, "you have as many devices as may be; remove one first");
+const ID_TAKEN: Refusal = Refusal::new(
     ErrorCode::Conflict,
     "the device id is taken, or yours with another key; remove it first or take another",
 );
@@ -31,9 +31,9 @@ impl Accounts {
         caller: &Caller,
         request: RegisterDevice,
         now: Now,
-    ) -> Result<(Device, bool), Denied> {
+    ) -> Result<(Device, bool), Refusal> {
         let device_id = DeviceId::registered(request.device_id.as_str()).map_err(|_| {
-            Denied::new(ErrorCode::BadRequest, "`device_id` of a registered device never starts with ~")
+            Refusal::new(ErrorCode::BadRequest, "`device_id` of a registered device never starts with ~")
         })?;
         parse_key(&request.pubkey)?;
         check_name(request.name.as_deref())?;
@@ -64,11 +64,11 @@ impl Accounts {
             self.devices(caller, now).await?.devices.into_iter().find(|device| device.device_id == device_id);
         registered
             .map(|device| (device, created))
-            .ok_or(Denied::new(ErrorCode::Conflict, "the device was removed while it was registered"))
+            .ok_or(Refusal::new(ErrorCode::Conflict, "the device was removed while it was registered"))
     }
 
     /// The caller's devices.
-    pub(crate) async fn devices(&self, caller: &Caller, now: Now) -> Result<DeviceList, Denied> {
+    pub(crate) async fn devices(&self, caller: &Caller, now: Now) -> Result<DeviceList, Refusal> {
         let devices = self.store.devices_of(caller.user).await?;
         Ok(DeviceList { devices: devices.into_iter().map(|device| self.shown(device, now)).collect() })
     }
@@ -79,9 +79,9 @@ impl Accounts {
         caller: &Caller,
         device: &DeviceId,
         now: Now,
-    ) -> Result<(), Denied> {
+    ) -> Result<(), Refusal> {
         if !self.store.remove_device(&caller.credential(), device, now.store_ms()).await? {
-            return Err(Denied::new(ErrorCode::UnknownDevice, "there is no such device of yours"));
+            return Err(Refusal::new(ErrorCode::UnknownDevice, "there is no such device of yours"));
         }
         self.revoked(now).await;
         self.alert_of_device(caller, AlertKind::DeviceRemoved, device, now).await;
@@ -94,18 +94,18 @@ impl Accounts {
         self.notices.notify(caller.user, device_alert(kind, device), &except, now).await;
     }
 
-    async fn check_statement(&self, caller: &Caller, request: &RegisterDevice) -> Result<(), Denied> {
+    async fn check_statement(&self, caller: &Caller, request: &RegisterDevice) -> Result<(), Refusal> {
         let (Some(signature), Some(created_at_ms)) = (request.signature, request.created_at_ms) else {
             return match request.signature {
                 None => Ok(()),
-                Some(_) => Err(Denied::new(
+                Some(_) => Err(Refusal::new(
                     ErrorCode::BadRequest,
                     "missing field `created_at_ms` beside `signature`",
                 )),
             };
         };
         let not_signed =
-            Denied::new(ErrorCode::InvalidSignature, "the signature is not of this user's identity");
+            Refusal::new(ErrorCode::InvalidSignature, "the signature is not of this user's identity");
         let Some(fingerprint) = self.store.fingerprint_of(caller.user).await? else { return Err(not_signed) };
         let identity = self.store.identity_of_fingerprint(fingerprint).await?;
         let key = identity.and_then(|identity| PublicKey::from_bytes(&identity.active_key).ok());
@@ -146,10 +146,10 @@ impl Accounts {
     }
 }
 
-fn check_name(name: Option<&str>) -> Result<(), Denied> {
+fn check_name(name: Option<&str>) -> Result<(), Refusal> {
     let name = name.unwrap_or_default();
     if name.contains('\0') || name.chars().count() > MAX_DEVICE_NAME_CHARS {
-        return Err(Denied::new(ErrorCode::BadRequest, "`name` has at most 100 characters and no U+0000"));
+        return Err(Refusal::new(ErrorCode::BadRequest, "`name` has at most 100 characters and no U+0000"));
     }
     Ok(())
 }

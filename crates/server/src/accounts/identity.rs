@@ -13,7 +13,7 @@ use crate::{
     clock::Now,
     link::{Identity, TokenLife},
     rate::AddressKey,
-    refusal::Denied,
+    refusal::Refusal,
     store::{self, Credential, DeviceOwner, NewDevice},
 };
 
@@ -39,12 +39,12 @@ pub(crate) struct ProvedByKey {
     pub(crate) due: Option<FactorDue>,
 }
 
-pub(super) const UNKNOWN_DEVICE: Denied =
-    Denied::new(ErrorCode::UnknownDevice, "the device is not registered to this user; register it first");
+pub(super) const UNKNOWN_DEVICE: Refusal =
+    Refusal::new(ErrorCode::UnknownDevice, "the device is not registered to this user; register it first");
 
 impl Accounts {
     /// Authenticates a token for a device.
-    pub(crate) async fn prove_by_token(&self, proof: TokenProof, now: Now) -> Result<Identity, Denied> {
+    pub(crate) async fn prove_by_token(&self, proof: TokenProof, now: Now) -> Result<Identity, Refusal> {
         let proved_at = self.revocations.last();
         let claims = self.check_token_for(&proof.token, proof.device_id.as_ref(), now)?;
         let token = Some(TokenLife::of(&claims));
@@ -67,7 +67,7 @@ impl Accounts {
         proof: KeyProof,
         address: AddressKey,
         now: Now,
-    ) -> Result<ProvedByKey, Denied> {
+    ) -> Result<ProvedByKey, Refusal> {
         let KeyProof { key, device_id, factor } = proof;
         let proved_at = self.revocations.last();
         let registered = match &device_id {
@@ -96,7 +96,7 @@ impl Accounts {
     }
 
     /// The device, if it is registered to a user and not removed.
-    async fn registered_to(&self, user: UserId, device: &DeviceId, now: Now) -> Result<DeviceOwner, Denied> {
+    async fn registered_to(&self, user: UserId, device: &DeviceId, now: Now) -> Result<DeviceOwner, Refusal> {
         match self.find_device(device, now).await? {
             Some(owner) if owner.user_id == user && !owner.removed => Ok(owner),
             _ => Err(UNKNOWN_DEVICE),
@@ -108,7 +108,7 @@ impl Accounts {
         credential: &Credential,
         device: &DeviceId,
         now: Now,
-    ) -> Result<(), Denied> {
+    ) -> Result<(), Refusal> {
         let new = NewDevice {
             device_id: device.clone(),
             pubkey: None,
@@ -124,7 +124,7 @@ impl Accounts {
                 Ok(())
             }
             store::Registration::Unchanged => Ok(()),
-            store::Registration::TooMany => Err(Denied::new(
+            store::Registration::TooMany => Err(Refusal::new(
                 ErrorCode::Conflict,
                 "this user has as many devices as may be; remove one first",
             )),

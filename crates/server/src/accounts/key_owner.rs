@@ -9,7 +9,7 @@ use crate::{
     clock::Now,
     config::Registration,
     rate::AddressKey,
-    refusal::{ACCOUNT_DELETED, DISABLED, Denied},
+    refusal::{ACCOUNT_DELETED, DISABLED, Refusal},
     store::{self, DeviceOwner, IdentityCreation},
 };
 
@@ -40,7 +40,7 @@ impl Accounts {
         key: &PublicKey,
         address: AddressKey,
         now: Now,
-    ) -> Result<KeyOwner, Denied> {
+    ) -> Result<KeyOwner, Refusal> {
         let (identity, created) = self.account_of_key(key, address, now).await?;
         Ok(KeyOwner { created, ..KeyOwner::by_identity(&identity) })
     }
@@ -51,7 +51,7 @@ impl Accounts {
         key: &PublicKey,
         device: DeviceOwner,
         now: Now,
-    ) -> Result<KeyOwner, Denied> {
+    ) -> Result<KeyOwner, Refusal> {
         if device.is_proved_by(key) {
             return if device.disabled { Err(DISABLED) } else { self.owner_by_device(device, now).await };
         }
@@ -66,7 +66,7 @@ impl Accounts {
         }
     }
 
-    async fn owner_by_device(&self, device: DeviceOwner, now: Now) -> Result<KeyOwner, Denied> {
+    async fn owner_by_device(&self, device: DeviceOwner, now: Now) -> Result<KeyOwner, Refusal> {
         let user = device.user_id;
         let fingerprint = self.fingerprint_of(user, now).await?;
         Ok(KeyOwner { user, fingerprint, role: KeyRole::Device, created: false })
@@ -79,13 +79,13 @@ impl Accounts {
         key: &PublicKey,
         address: AddressKey,
         now: Now,
-    ) -> Result<(store::Identity, bool), Denied> {
+    ) -> Result<(store::Identity, bool), Refusal> {
         if let Some(identity) = self.find_identity(key.as_bytes(), now).await? {
             return allowed(identity).map(|identity| (identity, false));
         }
         self.refuse_replaced(key, now).await?;
         if self.settings.registration == Registration::Closed {
-            return Err(Denied::new(ErrorCode::RegistrationClosed, "this server takes no new accounts"));
+            return Err(Refusal::new(ErrorCode::RegistrationClosed, "this server takes no new accounts"));
         }
         self.limit_key_accounts(address, now)?;
         let user = UserId::new(Uuid::now_v7());
@@ -118,7 +118,7 @@ impl KeyOwner {
     }
 }
 
-fn allowed(identity: store::Identity) -> Result<store::Identity, Denied> {
+fn allowed(identity: store::Identity) -> Result<store::Identity, Refusal> {
     match identity.disabled_at_ms {
         None => Ok(identity),
         Some(_) => Err(DISABLED),

@@ -10,23 +10,23 @@ use aldis_protocol::{
 use super::{Accounts, Caller};
 use crate::{
     clock::Now,
-    refusal::Denied,
+    refusal::Refusal,
     store::{Device, Identity, KeyPublication, PublishedKey},
 };
 
-const UNKNOWN_USER: Denied = Denied::new(ErrorCode::NotFound, "there is no such user");
-const LOW_ORDER: Denied =
-    Denied::new(ErrorCode::InvalidKey, "`encryption_key` is no X25519 key, or one that hides nothing");
-const UNSIGNED: Denied = Denied::new(
+const UNKNOWN_USER: Refusal = Refusal::new(ErrorCode::NotFound, "there is no such user");
+const LOW_ORDER: Refusal =
+    Refusal::new(ErrorCode::InvalidKey, "`encryption_key` is no X25519 key, or one that hides nothing");
+const UNSIGNED: Refusal = Refusal::new(
     ErrorCode::BadRequest,
     "missing field `created_at_ms` or `signature`: the account's identity has to sign the key",
 );
-const NOT_SIGNED_BY_IDENTITY: Denied =
-    Denied::new(ErrorCode::InvalidSignature, "the signature is not of this user's identity");
-const OLDER: Denied =
-    Denied::new(ErrorCode::Conflict, "a key that was signed later is there; sign with the time of now");
-const CLOCK_SKEW: Denied =
-    Denied::new(ErrorCode::ClockSkew, "`created_at_ms` is over ten minutes ahead; set the clock");
+const NOT_SIGNED_BY_IDENTITY: Refusal =
+    Refusal::new(ErrorCode::InvalidSignature, "the signature is not of this user's identity");
+const OLDER: Refusal =
+    Refusal::new(ErrorCode::Conflict, "a key that was signed later is there; sign with the time of now");
+const CLOCK_SKEW: Refusal =
+    Refusal::new(ErrorCode::ClockSkew, "`created_at_ms` is over ten minutes ahead; set the clock");
 
 impl Accounts {
     /// Publishes the caller's encryption key.
@@ -35,7 +35,7 @@ impl Accounts {
         caller: &Caller,
         body: EncryptionKeyBody,
         now: Now,
-    ) -> Result<EncryptionKeyBody, Denied> {
+    ) -> Result<EncryptionKeyBody, Refusal> {
         let key = EncryptionKey::from_bytes(&body.encryption_key).map_err(|_| LOW_ORDER)?;
         let signer = match self.identity_of(caller.user).await? {
             Some(identity) => Some(verify(&identity, &key, &body, now)?),
@@ -56,7 +56,7 @@ impl Accounts {
     }
 
     /// The keys of a user and of their devices.
-    pub(crate) async fn keys_of(&self, user: UserRef) -> Result<UserKeys, Denied> {
+    pub(crate) async fn keys_of(&self, user: UserRef) -> Result<UserKeys, Refusal> {
         let user_id = self.user_named(user).await?;
         let identity = self.identity_of(user_id).await?;
         let published = self.store.encryption_key_of(user_id).await?;
@@ -74,7 +74,7 @@ impl Accounts {
         })
     }
 
-    async fn user_named(&self, user: UserRef) -> Result<UserId, Denied> {
+    async fn user_named(&self, user: UserRef) -> Result<UserId, Refusal> {
         match user {
             UserRef::Id(user) if self.store.has_account(user).await? => Ok(user),
             UserRef::Id(_) => Err(UNKNOWN_USER),
@@ -85,7 +85,7 @@ impl Accounts {
         }
     }
 
-    async fn identity_of(&self, user: UserId) -> Result<Option<Identity>, Denied> {
+    async fn identity_of(&self, user: UserId) -> Result<Option<Identity>, Refusal> {
         match self.store.fingerprint_of(user).await? {
             Some(fingerprint) => Ok(self.store.identity_of_fingerprint(fingerprint).await?),
             None => Ok(None),
@@ -99,7 +99,7 @@ fn verify(
     key: &EncryptionKey,
     body: &EncryptionKeyBody,
     now: Now,
-) -> Result<[u8; 32], Denied> {
+) -> Result<[u8; 32], Refusal> {
     let (Some(created_at_ms), Some(signature)) = (body.created_at_ms, body.signature) else {
         return Err(UNSIGNED);
     };

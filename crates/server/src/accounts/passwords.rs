@@ -19,7 +19,7 @@ use crate::{
     limits::LoginPair,
     metrics::Metrics,
     rate::{Limit, Placed, Places},
-    refusal::Denied,
+    refusal::Refusal,
     store::StoreError,
 };
 
@@ -30,11 +30,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How many hashes one caller may have running or waiting.
 const HASHES_PER_CALLER: usize = 2;
 
-const BUSY: Denied = Denied::new(ErrorCode::Overloaded, "too many sign-ins at once; try again in a moment");
-const FAILED: Denied = Denied::new(ErrorCode::Internal, "the server failed");
-const TOO_MANY: Denied = Denied {
+const BUSY: Refusal = Refusal::new(ErrorCode::Overloaded, "too many sign-ins at once; try again in a moment");
+const FAILED: Refusal = Refusal::new(ErrorCode::Internal, "the server failed");
+const TOO_MANY: Refusal = Refusal {
     retry_after: Some(1),
-    ..Denied::new(ErrorCode::RateLimited, "two passwords are being checked already; wait for their answers")
+    ..Refusal::new(ErrorCode::RateLimited, "two passwords are being checked already; wait for their answers")
 };
 
 /// The caller for whom a password is hashed.
@@ -97,7 +97,7 @@ impl Passwords {
     }
 
     /// Admits a caller, unless it has two hashes under way.
-    pub(super) fn admit(&self, caller: HashCaller) -> Result<HashPermit, Denied> {
+    pub(super) fn admit(&self, caller: HashCaller) -> Result<HashPermit, Refusal> {
         let placed = self.callers.take(caller, 1, self.hashes_per_caller).ok_or_else(|| {
             self.metrics.limited(Limit::PasswordHashes);
             TOO_MANY
@@ -111,19 +111,19 @@ impl Passwords {
         permit: &HashPermit,
         password: String,
         now: Now,
-    ) -> Result<(String, Now), Denied> {
+    ) -> Result<(String, Now), Refusal> {
         let hasher = self.hasher;
         let (hashed, now) = self.work(permit, now, move || hasher.hash(&password, &mut rand::rng())).await?;
         hashed.map(|hash| (hash, now)).map_err(failed)
     }
 
-    /// Hashes a password anew whose old hash verified. Returns the hash and the time when it is done.
+    /// Hashes a password again whose old hash verified. Returns the hash and the time when it is done.
     pub(super) async fn rehash(
         &self,
         permit: &HashPermit,
         password: String,
         now: Now,
-    ) -> Result<(String, Now), Denied> {
+    ) -> Result<(String, Now), Refusal> {
         let hasher = self.hasher;
         let (hashed, now) =
             self.work(permit, now, move || hasher.rehash(&password, &mut rand::rng())).await?;
@@ -139,7 +139,7 @@ impl Passwords {
         stored: Option<String>,
         address: &str,
         now: Now,
-    ) -> Result<(Verdict, Now), Denied> {
+    ) -> Result<(Verdict, Now), Refusal> {
         let (hasher, decoy) = (self.hasher, self.decoys.of(address).unwrap_or(self.hasher.kind()));
         self.work(permit, now, move || hasher.verify(&password, stored.as_deref(), decoy)).await
     }
@@ -151,7 +151,7 @@ impl Passwords {
         permit: &HashPermit,
         now: Now,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<(T, Now), Denied> {
+    ) -> Result<(T, Now), Refusal> {
         let (permit, start) = (permit.clone(), Instant::now());
         let _place = Arc::clone(&self.queue).try_acquire_owned().map_err(|_| BUSY)?;
         let turn = self.turn().await?;
@@ -164,7 +164,7 @@ impl Passwords {
         Ok((done, now.after(start.elapsed())))
     }
 
-    async fn turn(&self) -> Result<OwnedSemaphorePermit, Denied> {
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         match timeout(PATIENCE, Arc::clone(&self.workers).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_)) | Err(_) => Err(BUSY),
@@ -188,7 +188,7 @@ impl Decoys {
     }
 }
 
-fn failed(error: aldis_auth::PasswordError) -> Denied {
+fn failed(error: aldis_auth::PasswordError) -> Refusal {
     tracing::error!(%error, "cannot hash a password");
     FAILED
 }
@@ -216,7 +216,7 @@ mod tests {
         let passwords = passwords();
         let held: Vec<_> = (0..100).map(|_| passwords.admit(user(1))).collect();
         assert_eq!(held.iter().filter(|admitted| admitted.is_ok()).count(), HASHES_PER_CALLER);
-        assert!(held.iter().flat_map(|admitted| admitted.as_ref().err()).all(|denied| *denied == TOO_MANY));
+        assert!(held.iter().flat_map(|admitted| admitted.as_ref().err()).all(|refusal| *refusal == TOO_MANY));
         assert!(passwords.admit(user(2)).is_ok(), "others are admitted");
         let address = std::net::IpAddr::from([192, 0, 2, 1]).into();
         assert!(passwords.admit(HashCaller::Login(LoginPair::new(address, "a@b"))).is_ok());

@@ -8,7 +8,7 @@ use super::{Accounts, Caller};
 use crate::{
     clock::Now,
     rate::{AddressKey, Buckets, Limit, Rate, Wait},
-    refusal::Denied,
+    refusal::Refusal,
     store::{Credential, NewDevice, Registration, StoreError},
 };
 
@@ -40,7 +40,7 @@ impl Rates {
 
 impl Accounts {
     /// Limits refreshes, before one uses anything up.
-    pub(super) async fn limit_refresh(&self, presented: &RefreshToken, now: Now) -> Result<(), Denied> {
+    pub(super) async fn limit_refresh(&self, presented: &RefreshToken, now: Now) -> Result<(), Refusal> {
         if !self.rates.refreshes.is_enforced() {
             return Ok(());
         }
@@ -57,7 +57,7 @@ impl Accounts {
     }
 
     /// Limits the new accounts by key of an address.
-    pub(super) fn limit_key_accounts(&self, address: AddressKey, now: Now) -> Result<(), Denied> {
+    pub(super) fn limit_key_accounts(&self, address: AddressKey, now: Now) -> Result<(), Refusal> {
         self.rates.key_accounts.take_of_address(address, now.tick).map_err(|wait| {
             self.over(
                 Limit::KeyAccounts,
@@ -68,7 +68,7 @@ impl Accounts {
     }
 
     /// Limits the blobs that a user publishes.
-    pub(crate) fn limit_blobs(&self, caller: &Caller, now: Now) -> Result<(), Denied> {
+    pub(crate) fn limit_blobs(&self, caller: &Caller, now: Now) -> Result<(), Refusal> {
         self.rates.blobs.take(caller.user, now.tick).map_err(|wait| {
             self.over(Limit::Blobs, "you published too many blobs; wait before the next one", wait)
         })
@@ -80,7 +80,7 @@ impl Accounts {
         credential: &Credential,
         new: &NewDevice,
         now: Now,
-    ) -> Result<Registration, Denied> {
+    ) -> Result<Registration, Refusal> {
         let user = credential.user;
         let registrations = &self.rates.device_registrations;
         if let Err(wait) = registrations.take(user, now.tick) {
@@ -104,9 +104,9 @@ impl Accounts {
         Ok(owner.is_some_and(|owner| owner.user_id == user && !owner.removed))
     }
 
-    fn over(&self, limit: Limit, message: &'static str, wait: Wait) -> Denied {
+    fn over(&self, limit: Limit, message: &'static str, wait: Wait) -> Refusal {
         self.metrics.limited(limit);
-        Denied::rate_limited(limit, message, wait)
+        Refusal::rate_limited(limit, message, wait)
     }
 
     /// Frees the memory of limits that are not in use.

@@ -12,7 +12,7 @@ use aldis_protocol::{
 use super::{Accounts, Caller, sign_in::ShownKey};
 use crate::{
     clock::Now,
-    refusal::{Denied, PROVISIONAL},
+    refusal::{PROVISIONAL, Refusal},
     store::{self, ChainChange, IdentityLink, Notice},
 };
 
@@ -20,30 +20,30 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum NotAccepted {
     /// The caller may not make it.
-    Denied(Denied),
+    Refusal(Refusal),
     /// The chain does not accept it.
     Chain(ChainError),
 }
 
-const UNKNOWN_IDENTITY: Denied = Denied::new(ErrorCode::NotFound, "there is no such identity");
-pub(super) const NO_IDENTITY: Denied =
-    Denied::new(ErrorCode::Conflict, "the account has no identity; link a key first");
-const HAS_IDENTITY: Denied =
-    Denied::new(ErrorCode::Conflict, "the account has an identity; rotate its key instead");
-const KEY_IN_USE: Denied =
-    Denied::new(ErrorCode::KeyInUse, "the key is, or was, somebody's identity or device; make a fresh one");
-const TOO_MANY_ROTATIONS: Denied =
-    Denied::new(ErrorCode::RateLimited, "an identity has three rotations a day; try again tomorrow");
-const REPLACED: Denied = Denied::new(ErrorCode::Revoked, "another key has replaced this one");
-impl From<Denied> for NotAccepted {
-    fn from(denied: Denied) -> Self {
-        Self::Denied(denied)
+const UNKNOWN_IDENTITY: Refusal = Refusal::new(ErrorCode::NotFound, "there is no such identity");
+pub(super) const NO_IDENTITY: Refusal =
+    Refusal::new(ErrorCode::Conflict, "the account has no identity; link a key first");
+const HAS_IDENTITY: Refusal =
+    Refusal::new(ErrorCode::Conflict, "the account has an identity; rotate its key instead");
+const KEY_IN_USE: Refusal =
+    Refusal::new(ErrorCode::KeyInUse, "the key is, or was, somebody's identity or device; make a fresh one");
+const TOO_MANY_ROTATIONS: Refusal =
+    Refusal::new(ErrorCode::RateLimited, "an identity has three rotations a day; try again tomorrow");
+const REPLACED: Refusal = Refusal::new(ErrorCode::Revoked, "another key has replaced this one");
+impl From<Refusal> for NotAccepted {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refusal(refusal)
     }
 }
 
 impl From<store::StoreError> for NotAccepted {
     fn from(error: store::StoreError) -> Self {
-        Self::Denied(error.into())
+        Self::Refusal(error.into())
     }
 }
 
@@ -59,7 +59,7 @@ impl Accounts {
         &self,
         fingerprint: Fingerprint,
         now: Now,
-    ) -> Result<IdentityResponse, Denied> {
+    ) -> Result<IdentityResponse, Refusal> {
         let (identity, chain) = self.identity_and_chain(fingerprint).await?;
         let encryption_key = self.store.encryption_key_of(identity.user_id).await?;
         let state = chain.state(now.unix_ms);
@@ -75,7 +75,7 @@ impl Accounts {
     }
 
     /// The chain of an identity, with everything that is needed to verify it.
-    pub(crate) async fn chain(&self, fingerprint: Fingerprint, now: Now) -> Result<ChainResponse, Denied> {
+    pub(crate) async fn chain(&self, fingerprint: Fingerprint, now: Now) -> Result<ChainResponse, Refusal> {
         let (_, chain) = self.identity_and_chain(fingerprint).await?;
         Ok(chain.to_response(now.unix_ms))
     }
@@ -87,7 +87,7 @@ impl Accounts {
         request: &LinkRequest,
         audience: &str,
         now: Now,
-    ) -> Result<LinkResponse, Denied> {
+    ) -> Result<LinkResponse, Refusal> {
         self.forbid_while_provisional(caller, now).await?;
         let credential = caller.step_up(now)?;
         let shown = ShownKey {
@@ -151,7 +151,7 @@ impl Accounts {
     }
 
     /// Refuses lasting changes while a rotation can still be cancelled: a thief of the key may have made it.
-    pub(super) async fn forbid_while_provisional(&self, caller: &Caller, now: Now) -> Result<(), Denied> {
+    pub(super) async fn forbid_while_provisional(&self, caller: &Caller, now: Now) -> Result<(), Refusal> {
         let chain = self.store.chain_of(caller.user).await?;
         match chain.and_then(|chain| chain.state(now.unix_ms).provisional) {
             Some(_) => Err(PROVISIONAL),
@@ -160,7 +160,7 @@ impl Accounts {
     }
 
     /// Refuses a key that another key has replaced.
-    pub(super) async fn refuse_replaced(&self, key: &PublicKey, now: Now) -> Result<(), Denied> {
+    pub(super) async fn refuse_replaced(&self, key: &PublicKey, now: Now) -> Result<(), Refusal> {
         match self.store.identity_that_claimed(key.as_bytes()).await? {
             Some(identity) if identity.active_key != *key.as_bytes() => {
                 Err(self.replaced(&identity, key, now).await)
@@ -170,16 +170,19 @@ impl Accounts {
     }
 
     /// The refusal of a key that another key has replaced, with the rotation that it can still cancel.
-    pub(super) async fn replaced(&self, identity: &store::Identity, key: &PublicKey, now: Now) -> Denied {
+    pub(super) async fn replaced(&self, identity: &store::Identity, key: &PublicKey, now: Now) -> Refusal {
         match self.store.chain_of(identity.user_id).await {
             Ok(chain) => {
-                Denied { rotation: chain.and_then(|chain| cancellable_by(&chain, key, now)), ..REPLACED }
+                Refusal { rotation: chain.and_then(|chain| cancellable_by(&chain, key, now)), ..REPLACED }
             }
             Err(error) => error.into(),
         }
     }
 
-    async fn identity_and_chain(&self, fingerprint: Fingerprint) -> Result<(store::Identity, Chain), Denied> {
+    async fn identity_and_chain(
+        &self,
+        fingerprint: Fingerprint,
+    ) -> Result<(store::Identity, Chain), Refusal> {
         let identity = self.store.identity_of_fingerprint(fingerprint).await?.ok_or(UNKNOWN_IDENTITY)?;
         let chain = self.store.chain_of(identity.user_id).await?.ok_or(UNKNOWN_IDENTITY)?;
         Ok((identity, chain))

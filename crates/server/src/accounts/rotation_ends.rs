@@ -71,7 +71,9 @@ impl Accounts {
         }
         match self.store.rotation_end(rotation).await {
             Ok(Some(notice)) => {
-                ephemeral.iter().for_each(|outlet| self.notices.push(outlet, notice.clone().into(), now))
+                for outlet in &ephemeral {
+                    self.notices.push(outlet, notice.clone().into(), now);
+                }
             }
             Ok(None) => {}
             Err(error) => {

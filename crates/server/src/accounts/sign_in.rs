@@ -20,7 +20,7 @@ use crate::{
     config::Registration,
     email,
     rate::AddressKey,
-    refusal::{ACCOUNT_DELETED, DISABLED, Denied},
+    refusal::{ACCOUNT_DELETED, DISABLED, Refusal},
     store::{AccountCreation, LoginProof},
 };
 
@@ -46,25 +46,25 @@ pub(super) struct ShownKey<'a> {
     pub(super) signature: &'a [u8; 64],
 }
 
-const WRONG_CREDENTIALS: Denied =
-    Denied::new(ErrorCode::InvalidCredentials, "the address or the password is wrong");
+const WRONG_CREDENTIALS: Refusal =
+    Refusal::new(ErrorCode::InvalidCredentials, "the address or the password is wrong");
 /// A stranger must not learn what was wrong.
-const WRONG_ANSWER: Denied = Denied::new(
+const WRONG_ANSWER: Refusal = Refusal::new(
     ErrorCode::InvalidChallenge,
     "the challenge or its signature is not valid; ask for a new one",
 );
-const BAD_PASSWORD: Denied = Denied::new(
+const BAD_PASSWORD: Refusal = Refusal::new(
     ErrorCode::BadRequest,
     "`password` has 8 characters or more, and at most 1,024 bytes (71 where the server hashes with bcrypt)",
 );
-const BAD_EMAIL: Denied = Denied::new(
+const BAD_EMAIL: Refusal = Refusal::new(
     ErrorCode::BadRequest,
     "`email` is an address with one @ and without blanks or invisible characters, of at most 254 bytes",
 );
-const NOT_DEVICE_OF_KEY: Denied =
-    Denied::new(ErrorCode::UnknownDevice, "the device is not registered to this key's user");
-const ADDRESS_TAKEN: Denied =
-    Denied::new(ErrorCode::Conflict, "the address has an account; sign in, or take another");
+const NOT_DEVICE_OF_KEY: Refusal =
+    Refusal::new(ErrorCode::UnknownDevice, "the device is not registered to this key's user");
+const ADDRESS_TAKEN: Refusal =
+    Refusal::new(ErrorCode::Conflict, "the address has an account; sign in, or take another");
 
 /// An attempt to sign in by password.
 struct Attempt<'a> {
@@ -80,9 +80,9 @@ impl Accounts {
         request: RegisterRequest,
         caller: HashCaller,
         now: Now,
-    ) -> Result<TokenResponse, Denied> {
+    ) -> Result<TokenResponse, Refusal> {
         if self.settings.registration == Registration::Closed {
-            return Err(Denied::new(ErrorCode::RegistrationClosed, "this server takes no new accounts"));
+            return Err(Refusal::new(ErrorCode::RegistrationClosed, "this server takes no new accounts"));
         }
         let email = email::of_new_account(&request.email).ok_or(BAD_EMAIL)?;
         self.passwords.check(request.password.expose()).map_err(|_| BAD_PASSWORD)?;
@@ -108,25 +108,26 @@ impl Accounts {
         &self,
         request: LoginRequest,
         caller: HashCaller,
-        now: Now,
-    ) -> Result<TokenResponse, Denied> {
+        mut now: Now,
+    ) -> Result<TokenResponse, Refusal> {
         let factor = shown_factor(request.totp_code.as_ref())?;
         let permit = self.passwords.admit(caller)?;
         let attempt = Attempt { request: &request, permit: &permit, factor: factor.as_ref() };
         let mut settled = Settled::default();
-        match self.try_login(&attempt, &mut settled, now).await? {
+        match self.try_login(&attempt, &mut settled, &mut now).await? {
             Some(tokens) => Ok(tokens),
             // The stored hash was replaced meanwhile, by a new password or by the rehash of another login.
-            None => self.try_login(&attempt, &mut settled, now).await?.ok_or(WRONG_CREDENTIALS),
+            None => self.try_login(&attempt, &mut settled, &mut now).await?.ok_or(WRONG_CREDENTIALS),
         }
     }
 
+    /// Tries once. Hashing takes time, by which it moves `now` on.
     async fn try_login(
         &self,
         attempt: &Attempt<'_>,
         settled: &mut Settled,
-        now: Now,
-    ) -> Result<Option<TokenResponse>, Denied> {
+        now: &mut Now,
+    ) -> Result<Option<TokenResponse>, Refusal> {
         let Attempt { request, permit, factor } = attempt;
         let account = match email::canonical(&request.email) {
             Some(email) => self.store.find_email_account(&email).await?,
@@ -134,20 +135,21 @@ impl Accounts {
         };
         let password = request.password.expose().to_owned();
         let stored = account.as_ref().map(|account| account.password_hash.clone());
-        let (verdict, mut now) =
-            self.passwords.verify(permit, password.clone(), stored, &request.email, now).await?;
+        let verdict;
+        (verdict, *now) =
+            self.passwords.verify(permit, password.clone(), stored, &request.email, *now).await?;
         let Some(mut account) = account.filter(|_| verdict.matches) else { return Err(WRONG_CREDENTIALS) };
         if account.disabled_at_ms.is_some() {
             return Err(DISABLED);
         }
         if verdict.needs_rehash {
-            let (fresh, later) = self.passwords.rehash(permit, password, now).await?;
-            now = later;
+            let fresh;
+            (fresh, *now) = self.passwords.rehash(permit, password, *now).await?;
             self.store.replace_password_hash(account.user_id, &account.password_hash, &fresh).await?;
             account.password_hash = fresh;
         }
         if settled.user != Some(account.user_id) {
-            let second_factor = self.require_factor(account.user_id, *factor, now).await?;
+            let second_factor = self.require_factor(account.user_id, *factor, *now).await?;
             *settled = Settled { user: Some(account.user_id), second_factor };
         }
         let login = Login {
@@ -157,7 +159,7 @@ impl Accounts {
             proof: LoginProof::Password(&account.password_hash),
             second_factor: settled.second_factor,
         };
-        self.begin_family(login, now).await
+        self.begin_family(login, *now).await
     }
 
     /// Issues a challenge for a key, known or not.
@@ -166,7 +168,7 @@ impl Accounts {
         request: &ChallengeRequest,
         audience: String,
         now: Now,
-    ) -> Result<ChallengeResponse, Denied> {
+    ) -> Result<ChallengeResponse, Refusal> {
         let public_key = parse_key(&request.public_key)?;
         let binding = ChallengeBinding {
             audience: &audience,
@@ -185,7 +187,7 @@ impl Accounts {
         audience: &str,
         address: AddressKey,
         now: Now,
-    ) -> Result<SignedIn, Denied> {
+    ) -> Result<SignedIn, Refusal> {
         let factor = shown_factor(request.totp_code.as_ref())?;
         let shown = ShownKey {
             public_key: &request.public_key,
@@ -203,7 +205,7 @@ impl Accounts {
         shown: &ShownKey<'_>,
         audience: &str,
         now: Now,
-    ) -> Result<PublicKey, Denied> {
+    ) -> Result<PublicKey, Refusal> {
         let public_key = parse_key(shown.public_key)?;
         let binding = ChallengeBinding { audience, public_key: &public_key, device_id: shown.device_id };
         let opened = self
@@ -225,7 +227,7 @@ impl Accounts {
         factor: Option<&SecondFactor>,
         address: AddressKey,
         now: Now,
-    ) -> Result<SignedIn, Denied> {
+    ) -> Result<SignedIn, Refusal> {
         let owner = match device {
             None => self.owner_of_key(key, address, now).await?,
             Some(device) => self.owner_on_known_device(key, device, now).await?,
@@ -249,13 +251,13 @@ impl Accounts {
         key: &PublicKey,
         device: &DeviceId,
         now: Now,
-    ) -> Result<KeyOwner, Denied> {
+    ) -> Result<KeyOwner, Refusal> {
         let Some(registered) = self.store.find_device(device).await? else {
             self.refuse_replaced(key, now).await?;
             return Err(NOT_DEVICE_OF_KEY);
         };
         let owner = self.owner_on_device(key, registered, now).await;
-        owner.map_err(|denied| if denied == UNKNOWN_DEVICE { NOT_DEVICE_OF_KEY } else { denied })
+        owner.map_err(|refusal| if refusal == UNKNOWN_DEVICE { NOT_DEVICE_OF_KEY } else { refusal })
     }
 
     async fn begin_by_key(
@@ -263,7 +265,7 @@ impl Accounts {
         login: Login<'_>,
         key: &PublicKey,
         now: Now,
-    ) -> Result<TokenResponse, Denied> {
+    ) -> Result<TokenResponse, Refusal> {
         if let Some(tokens) = self.begin_family(login, now).await? {
             return Ok(tokens);
         }
@@ -272,8 +274,8 @@ impl Accounts {
     }
 }
 
-pub(super) fn parse_key(bytes: &[u8; 32]) -> Result<PublicKey, Denied> {
+pub(super) fn parse_key(bytes: &[u8; 32]) -> Result<PublicKey, Refusal> {
     PublicKey::from_bytes(bytes).map_err(|_| {
-        Denied::new(ErrorCode::InvalidKey, "this is no Ed25519 key, or one that everybody can sign for")
+        Refusal::new(ErrorCode::InvalidKey, "this is no Ed25519 key, or one that everybody can sign for")
     })
 }

@@ -6,33 +6,33 @@ use super::{Accounts, Caller, passwords::HashCaller};
 use crate::{
     clock::Now,
     link::Outlet,
-    refusal::Denied,
+    refusal::Refusal,
     store::{Notice, PasswordChange},
 };
 
-const WRONG_PASSWORD: Denied = Denied::new(ErrorCode::InvalidCredentials, "`old_password` is wrong");
-const BAD_PASSWORD: Denied = Denied::new(
+const WRONG_PASSWORD: Refusal = Refusal::new(ErrorCode::InvalidCredentials, "`old_password` is wrong");
+const BAD_PASSWORD: Refusal = Refusal::new(
     ErrorCode::BadRequest,
     "`new_password` has 8 characters or more, and at most 1,024 bytes (71 where the server hashes with bcrypt)",
 );
-const NO_PASSWORD: Denied = Denied::new(
+const NO_PASSWORD: Refusal = Refusal::new(
     ErrorCode::Conflict,
     "the account has no address, and so no password; it is proved by its key",
 );
-const PASSWORD_CHANGED: Denied =
-    Denied::new(ErrorCode::Conflict, "the password was changed at the same time; look which one it is now");
+const PASSWORD_CHANGED: Refusal =
+    Refusal::new(ErrorCode::Conflict, "the password was changed at the same time; look which one it is now");
 const PASSWORD_CHANGED_ALERT: Notice = Notice::of_account(AlertKind::PasswordChanged);
 
 impl Accounts {
     /// Signs the caller out: of this sign-in, or of all.
-    pub(crate) async fn logout(&self, caller: &Caller, everywhere: bool, now: Now) -> Result<(), Denied> {
+    pub(crate) async fn logout(&self, caller: &Caller, everywhere: bool, now: Now) -> Result<(), Refusal> {
         self.store.revoke_families(&caller.credential(), everywhere, now.store_ms()).await?;
         self.revoked(now).await;
         Ok(())
     }
 
     /// The address that the caller signs in with, if there is one.
-    pub(crate) async fn address_of(&self, caller: &Caller) -> Result<Option<String>, Denied> {
+    pub(crate) async fn address_of(&self, caller: &Caller) -> Result<Option<String>, Refusal> {
         Ok(self.store.email_of(caller.user).await?)
     }
 
@@ -42,7 +42,7 @@ impl Accounts {
         caller: &Caller,
         request: ChangePasswordRequest,
         mut now: Now,
-    ) -> Result<(), Denied> {
+    ) -> Result<(), Refusal> {
         self.forbid_while_provisional(caller, now).await?;
         let ChangePasswordRequest { old_password, new_password } = request;
         let credential = if old_password.is_some() { caller.credential() } else { caller.step_up(now)? };
@@ -71,7 +71,7 @@ impl Accounts {
     }
 
     /// Deletes the caller's account.
-    pub(crate) async fn delete_account(&self, caller: &Caller, now: Now) -> Result<(), Denied> {
+    pub(crate) async fn delete_account(&self, caller: &Caller, now: Now) -> Result<(), Refusal> {
         self.forbid_while_provisional(caller, now).await?;
         self.store.delete_account(&caller.step_up(now)?, now.store_ms()).await?;
         self.revoked(now).await;

@@ -16,7 +16,7 @@ use crate::{
     clock::Now,
     config::{Config, Origin, TokenAlgorithm},
     link::{Outlet, TokenLife},
-    refusal::{DISABLED, Denied, FACTOR_REQUIRED, REVOKED},
+    refusal::{DISABLED, FACTOR_REQUIRED, REVOKED, Refusal},
     store::{FamilyCreation, LoginProof, NewFamily, Notice, REFRESH_IDLE_MS, RefreshFamily, RefreshUse},
 };
 
@@ -38,16 +38,16 @@ pub(crate) struct SecretKeyTooShort;
 /// The issuer of a server that knows no public name of its own.
 const NAMELESS_ISSUER: &str = "aldis";
 
-pub(super) const INVALID_TOKEN: Denied =
-    Denied::new(ErrorCode::InvalidToken, "the token is not valid; sign in again");
-const EXPIRED_TOKEN: Denied = Denied::new(ErrorCode::ExpiredToken, "the token has expired; refresh it");
+pub(super) const INVALID_TOKEN: Refusal =
+    Refusal::new(ErrorCode::InvalidToken, "the token is not valid; sign in again");
+const EXPIRED_TOKEN: Refusal = Refusal::new(ErrorCode::ExpiredToken, "the token has expired; refresh it");
 const REFRESH_REUSED_ALERT: Notice = Notice::of_account(AlertKind::RefreshReused);
-const INVALID_REFRESH: Denied =
-    Denied::new(ErrorCode::InvalidToken, "the refresh token is not valid; sign in again");
+const INVALID_REFRESH: Refusal =
+    Refusal::new(ErrorCode::InvalidToken, "the refresh token is not valid; sign in again");
 
 impl Accounts {
     /// Authenticates a token over HTTP.
-    pub(crate) async fn caller(&self, token: &str, now: Now) -> Result<Caller, Denied> {
+    pub(crate) async fn caller(&self, token: &str, now: Now) -> Result<Caller, Refusal> {
         let claims = self.check_token(token, now)?;
         self.require_account(claims.sub).await?;
         Ok(Caller { user: claims.sub, device: claims.did, family: claims.sid, auth_time: claims.auth_time })
@@ -61,9 +61,9 @@ impl Accounts {
     }
 
     /// Checks a token without a query. One that expired a moment ago passes, because the clocks of nodes differ.
-    pub(crate) fn check_token(&self, token: &str, now: Now) -> Result<Claims, Denied> {
+    pub(crate) fn check_token(&self, token: &str, now: Now) -> Result<Claims, Refusal> {
         if token.is_empty() {
-            return Err(Denied::new(ErrorCode::MissingToken, "a token is needed"));
+            return Err(Refusal::new(ErrorCode::MissingToken, "a token is needed"));
         }
         let claims = self.tokens.verify(token, now.unix_ms).map_err(|error| match error {
             TokenError::Expired => EXPIRED_TOKEN,
@@ -73,13 +73,13 @@ impl Accounts {
             TokenStatus::InForce => Ok(claims),
             TokenStatus::Revoked => Err(REVOKED),
             TokenStatus::TooOld => {
-                Err(Denied::new(ErrorCode::ExpiredToken, "the token is too old; refresh it"))
+                Err(Refusal::new(ErrorCode::ExpiredToken, "the token is too old; refresh it"))
             }
         }
     }
 
     /// Checks a new token of a live session. From then on the session ends with the token's family.
-    pub(crate) fn renew_token(&self, outlet: &Outlet, token: &str, now: Now) -> Result<Claims, Denied> {
+    pub(crate) fn renew_token(&self, outlet: &Outlet, token: &str, now: Now) -> Result<Claims, Refusal> {
         let claims = self.check_token_of_session(token, now)?;
         let is_its_own =
             claims.sub == outlet.user && claims.did.as_ref().is_none_or(|device| *device == outlet.device);
@@ -89,7 +89,7 @@ impl Accounts {
     }
 
     /// Checks a token for a session. One that expired a moment ago fails, because the session would end at once.
-    fn check_token_of_session(&self, token: &str, now: Now) -> Result<Claims, Denied> {
+    fn check_token_of_session(&self, token: &str, now: Now) -> Result<Claims, Refusal> {
         let claims = self.check_token(token, now)?;
         if TokenLife::of(&claims).expires_ms > now.unix_ms { Ok(claims) } else { Err(EXPIRED_TOKEN) }
     }
@@ -100,11 +100,11 @@ impl Accounts {
         token: &str,
         device: Option<&DeviceId>,
         now: Now,
-    ) -> Result<Claims, Denied> {
+    ) -> Result<Claims, Refusal> {
         let claims = self.check_token_of_session(token, now)?;
         match (device, &claims.did) {
             (Some(asked), Some(bound)) if asked != bound => {
-                Err(Denied::new(ErrorCode::InvalidToken, "the token is for another device"))
+                Err(Refusal::new(ErrorCode::InvalidToken, "the token is for another device"))
             }
             _ => Ok(claims),
         }
@@ -116,7 +116,7 @@ impl Accounts {
         &self,
         login: Login<'_>,
         now: Now,
-    ) -> Result<Option<TokenResponse>, Denied> {
+    ) -> Result<Option<TokenResponse>, Refusal> {
         let Login { user, device, fingerprint, proof, second_factor } = login;
         let refresh = RefreshToken::first(rand::rng().random());
         let now_ms = now.store_ms();
@@ -145,7 +145,7 @@ impl Accounts {
     }
 
     /// Exchanges a refresh token for a new pair. The token is used up.
-    pub(crate) async fn refresh(&self, presented: &str, now: Now) -> Result<TokenResponse, Denied> {
+    pub(crate) async fn refresh(&self, presented: &str, now: Now) -> Result<TokenResponse, Refusal> {
         let presented = RefreshToken::parse(presented).map_err(|_| INVALID_REFRESH)?;
         self.limit_refresh(&presented, now).await?;
         let successor = self.successor_of(&presented).await?;
@@ -156,14 +156,14 @@ impl Accounts {
             RefreshUse::Reused(family) => Err(self.refresh_reused(&family, now).await),
             RefreshUse::Revoked => Err(REVOKED),
             RefreshUse::Expired => {
-                Err(Denied::new(ErrorCode::ExpiredToken, "the refresh token has expired; sign in again"))
+                Err(Refusal::new(ErrorCode::ExpiredToken, "the refresh token has expired; sign in again"))
             }
             RefreshUse::Unknown => Err(INVALID_REFRESH),
         }
     }
 
     /// The successor of a refresh token. If an older key derived a successor that is in use, it is that one again.
-    async fn successor_of(&self, presented: &RefreshToken) -> Result<RefreshToken, Denied> {
+    async fn successor_of(&self, presented: &RefreshToken) -> Result<RefreshToken, Refusal> {
         let current = presented.successor(self.successors.current().1);
         let by_older_keys: Vec<_> =
             self.successors.iter().skip(1).map(|key| presented.successor(key)).collect();
@@ -175,12 +175,12 @@ impl Accounts {
     }
 
     /// A refresh token was used twice, so somebody has a copy of it and its family is revoked. Alerts the user.
-    async fn refresh_reused(&self, family: &RefreshFamily, now: Now) -> Denied {
+    async fn refresh_reused(&self, family: &RefreshFamily, now: Now) -> Refusal {
         tracing::warn!(user = %family.user_id, family = %family.family_id, "a refresh token was used twice");
         self.revoked(now).await;
         let ends = |outlet: &Outlet| outlet.family() == Some(family.family_id);
         self.notices.notify_around(family.user_id, REFRESH_REUSED_ALERT, &[], ends, now).await;
-        Denied::new(ErrorCode::RefreshReused, "the refresh token was used before; sign in again")
+        Refusal::new(ErrorCode::RefreshReused, "the refresh token was used before; sign in again")
     }
 
     fn token_pair(
@@ -189,11 +189,11 @@ impl Accounts {
         refresh: &RefreshToken,
         fingerprint: Option<Fingerprint>,
         now: Now,
-    ) -> Result<TokenResponse, Denied> {
+    ) -> Result<TokenResponse, Refusal> {
         let claims = claims(&family, self.settings.access_token_lifetime, now);
         let access_token = self.tokens.mint(&claims).map_err(|error| {
             tracing::error!(%error, "cannot sign a token");
-            Denied::new(ErrorCode::Internal, "the server failed")
+            Refusal::new(ErrorCode::Internal, "the server failed")
         })?;
         Ok(TokenResponse {
             access_token: access_token.into(),

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::{Accounts, Caller};
 use crate::{
     clock::Now,
-    refusal::{Denied, FACTOR_REQUIRED},
+    refusal::{FACTOR_REQUIRED, Refusal},
     store::{Credential, Evidence, FactorChange, FactorCheck, Notice},
 };
 
@@ -34,35 +34,36 @@ const PURPOSE: &str = "totp";
 
 const TOTP_CHANGED: Notice = Notice::of_account(AlertKind::TotpChanged);
 
-const MALFORMED: Denied = Denied::new(
+const MALFORMED: Refusal = Refusal::new(
     ErrorCode::BadRequest,
     "`totp_code` (or `code`) is six digits as the app shows them, or a recovery code",
 );
-const INVALID: Denied =
-    Denied::new(ErrorCode::InvalidTotp, "the code is wrong or was used before; wait for the app's next one");
+const INVALID: Refusal =
+    Refusal::new(ErrorCode::InvalidTotp, "the code is wrong or was used before; wait for the app's next one");
 /// `retry_after` is the longest time until the oldest wrong code no longer counts.
-const LOCKED: Denied = Denied {
+const LOCKED: Refusal = Refusal {
     retry_after: Some(15 * 60),
-    ..Denied::new(ErrorCode::RateLimited, "too many wrong codes; try again in fifteen minutes")
+    ..Refusal::new(ErrorCode::RateLimited, "too many wrong codes; try again in fifteen minutes")
 };
-const IN_FORCE: Denied =
-    Denied::new(ErrorCode::Conflict, "a second factor is in force; remove it before you enroll another");
-const NOT_ENROLLED: Denied = Denied::new(ErrorCode::NotFound, "there is no second factor; enroll one first");
-const FAILED: Denied = Denied::new(ErrorCode::Internal, "the server failed");
+const IN_FORCE: Refusal =
+    Refusal::new(ErrorCode::Conflict, "a second factor is in force; remove it before you enroll another");
+const NOT_ENROLLED: Refusal =
+    Refusal::new(ErrorCode::NotFound, "there is no second factor; enroll one first");
+const FAILED: Refusal = Refusal::new(ErrorCode::Internal, "the server failed");
 
 /// Parses the code that a user sent with a sign-in. An empty code is none.
-pub(crate) fn shown_factor(code: Option<&Secret<'_>>) -> Result<Option<SecondFactor>, Denied> {
+pub(crate) fn shown_factor(code: Option<&Secret<'_>>) -> Result<Option<SecondFactor>, Refusal> {
     let code = code.map(Secret::expose).filter(|code| !code.trim().is_empty());
     code.map(parse).transpose()
 }
 
-fn parse(code: &str) -> Result<SecondFactor, Denied> {
+fn parse(code: &str) -> Result<SecondFactor, Refusal> {
     SecondFactor::parse(code).map_err(|_| MALFORMED)
 }
 
 impl Accounts {
     /// Gives the caller a new secret and recovery codes. They are in force once a first code is verified.
-    pub(crate) async fn enroll_totp(&self, caller: &Caller, now: Now) -> Result<TotpEnrollment, Denied> {
+    pub(crate) async fn enroll_totp(&self, caller: &Caller, now: Now) -> Result<TotpEnrollment, Refusal> {
         self.forbid_while_provisional(caller, now).await?;
         let credential = caller.step_up(now)?;
         let account = self.account_name(caller.user).await?;
@@ -83,7 +84,7 @@ impl Accounts {
     }
 
     /// Verifies a code of the app, and puts the caller's factor in force if it is not yet.
-    pub(crate) async fn verify_totp(&self, caller: &Caller, code: &str, now: Now) -> Result<(), Denied> {
+    pub(crate) async fn verify_totp(&self, caller: &Caller, code: &str, now: Now) -> Result<(), Refusal> {
         self.forbid_while_provisional(caller, now).await?;
         let credential = caller.step_up(now)?;
         // A recovery code does not prove that the app has the secret.
@@ -98,7 +99,7 @@ impl Accounts {
     }
 
     /// Removes the caller's factor. This needs a code of the app or a recovery code.
-    pub(crate) async fn remove_totp(&self, caller: &Caller, code: &str, now: Now) -> Result<(), Denied> {
+    pub(crate) async fn remove_totp(&self, caller: &Caller, code: &str, now: Now) -> Result<(), Refusal> {
         self.forbid_while_provisional(caller, now).await?;
         let credential = caller.step_up(now)?;
         let shown = Some(parse(code)?);
@@ -109,20 +110,20 @@ impl Accounts {
     }
 
     /// Checks the second factor that was due. Returns whether it was shown: it may have been removed meanwhile.
-    pub(crate) async fn settle(&self, due: FactorDue, now: Now) -> Result<bool, Denied> {
+    pub(crate) async fn settle(&self, due: FactorDue, now: Now) -> Result<bool, Refusal> {
         let Some(shown) = due.shown else {
             self.refuse_without_code(due.user).await?;
             return Ok(false);
         };
         match self.use_factor(due.user, Some(shown), now).await {
             Ok(()) => Ok(true),
-            Err(denied) if denied == NOT_ENROLLED => Ok(false),
-            Err(denied) => Err(denied),
+            Err(refusal) if refusal == NOT_ENROLLED => Ok(false),
+            Err(refusal) => Err(refusal),
         }
     }
 
     /// Asks the store before it refuses: the cache may not know yet that another node removed the factor.
-    async fn refuse_without_code(&self, user: UserId) -> Result<(), Denied> {
+    async fn refuse_without_code(&self, user: UserId) -> Result<(), Refusal> {
         if self.store.has_second_factor(user).await? { Err(FACTOR_REQUIRED) } else { Ok(()) }
     }
 
@@ -132,7 +133,7 @@ impl Accounts {
         user: UserId,
         shown: Option<SecondFactor>,
         now: Now,
-    ) -> Result<Option<FactorDue>, Denied> {
+    ) -> Result<Option<FactorDue>, Refusal> {
         let enrolled = self.has_second_factor(user, now).await?;
         Ok(enrolled.then_some(FactorDue { user, shown }))
     }
@@ -143,14 +144,14 @@ impl Accounts {
         user: UserId,
         shown: Option<&SecondFactor>,
         now: Now,
-    ) -> Result<bool, Denied> {
+    ) -> Result<bool, Refusal> {
         if !self.store.has_second_factor(user).await? {
             return Ok(false);
         }
         self.settle(FactorDue { user, shown: shown.cloned() }, now).await
     }
 
-    async fn use_factor(&self, user: UserId, shown: Option<SecondFactor>, now: Now) -> Result<(), Denied> {
+    async fn use_factor(&self, user: UserId, shown: Option<SecondFactor>, now: Now) -> Result<(), Refusal> {
         let judge = |sealed: &[u8]| self.factors.judge_shown(shown, user, sealed, now);
         outcome(self.store.check_second_factor(user, now.store_ms(), judge).await?)
     }
@@ -161,12 +162,12 @@ impl Accounts {
         change: FactorChange,
         shown: Option<SecondFactor>,
         now: Now,
-    ) -> Result<(), Denied> {
+    ) -> Result<(), Refusal> {
         let judge = |sealed: &[u8]| self.factors.judge_shown(shown, credential.user, sealed, now);
         outcome(self.store.change_second_factor(credential, change, now.store_ms(), judge).await?)
     }
 
-    async fn account_name(&self, user: UserId) -> Result<String, Denied> {
+    async fn account_name(&self, user: UserId) -> Result<String, Refusal> {
         if let Some(email) = self.store.email_of(user).await? {
             return Ok(email);
         }
@@ -187,7 +188,7 @@ impl SecondFactors {
         code.hash(self.recovery_keys.current().1, user)
     }
 
-    fn seal(&self, secret: &TotpSecret, user: UserId) -> Result<Vec<u8>, Denied> {
+    fn seal(&self, secret: &TotpSecret, user: UserId) -> Result<Vec<u8>, Refusal> {
         self.sealer.seal(&mut rand::rng(), sealed_for(user), secret.as_bytes()).map_err(|_| FAILED)
     }
 
@@ -207,7 +208,7 @@ impl SecondFactors {
         }
     }
 
-    /// The time step of a code, and the secret as it is to be stored: sealed anew if an older key sealed it.
+    /// The time step of a code, and the secret as it is to be stored: sealed again if an older key sealed it.
     fn step_of(&self, code: &TotpCode, user: UserId, sealed: &[u8], now: Now) -> Option<(i64, Vec<u8>)> {
         let secret = self.open(user, sealed)?;
         let step = i64::try_from(secret.check(code, now.unix_ms)?).ok()?;
@@ -224,7 +225,7 @@ impl SecondFactors {
     }
 }
 
-fn outcome(checked: FactorCheck) -> Result<(), Denied> {
+fn outcome(checked: FactorCheck) -> Result<(), Refusal> {
     match checked {
         FactorCheck::Accepted => Ok(()),
         FactorCheck::Wrong | FactorCheck::Repeated => Err(INVALID),

@@ -18,7 +18,7 @@ pub(super) async fn take_turns(State(node): State<Arc<Node>>, request: Request, 
     match node.limits.calls.begin(call, now).await {
         Ok(Some(under_way)) => hold(next.run(request).await, under_way),
         Ok(None) => next.run(request).await,
-        Err(denied) => Problem::from(denied).into_response(),
+        Err(refusal) => Problem::from(refusal).into_response(),
     }
 }
 

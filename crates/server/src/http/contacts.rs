@@ -20,7 +20,7 @@ use super::{
     },
     problem::Problem,
 };
-use crate::{accounts::Caller, node::Node, router::ContactTarget};
+use crate::{accounts::Caller, clock::Now, node::Node, relay::ContactTarget};
 
 /// The caller's contacts.
 #[utoipa::path(
@@ -36,7 +36,7 @@ pub(super) async fn list(
     State(node): State<Arc<Node>>,
     caller: Caller,
 ) -> Result<Json<ContactList>, Problem> {
-    Ok(Json(node.router.contacts(&caller).await?))
+    Ok(Json(node.relay.contacts(&caller, Now::read()).await?))
 }
 
 /// Allows or blocks somebody.
@@ -57,7 +57,7 @@ pub(super) async fn set(
     user: Result<Path<UserRef>, PathRejection>,
     JsonBody(request): JsonBody<SetContact>,
 ) -> Result<StatusCode, Problem> {
-    node.router.set_contact(&caller, named(user)?, request.state).await?;
+    node.relay.set_contact(&caller, named(user)?, request.state, Now::read()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -80,7 +80,7 @@ pub(super) async fn remove(
     caller: Caller,
     whom: Result<Path<String>, PathRejection>,
 ) -> Result<StatusCode, Problem> {
-    node.router.remove_contact(&caller, &asked(whom)?).await?;
+    node.relay.remove_contact(&caller, &asked(whom)?, Now::read()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -107,7 +107,7 @@ pub(super) async fn request(
     body: Option<JsonBody<RequestContact>>,
 ) -> Result<StatusCode, Problem> {
     let request = body.map(|JsonBody(request)| request).unwrap_or_default();
-    node.router.request_contact(&caller, &asked(whom)?, request).await?;
+    node.relay.request_contact(&caller, &asked(whom)?, request, Now::read()).await?;
     Ok(StatusCode::ACCEPTED)
 }
 

@@ -24,5 +24,5 @@ use crate::{accounts::Caller, clock::Now, node::Node};
     ),
 )]
 pub(super) async fn list(State(node): State<Arc<Node>>, _caller: Caller) -> Json<Vec<IceServer<'static>>> {
-    Json(node.router.ice_servers(Now::read()).ice_servers)
+    Json(node.relay.ice_servers(Now::read()).ice_servers)
 }

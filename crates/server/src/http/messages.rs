@@ -37,5 +37,5 @@ pub(super) async fn conversation(
 ) -> Result<Response, Problem> {
     let before_seq = query.before_seq.unwrap_or(SEQUENCE_LIMIT);
     let limit = page_size(query.limit)?;
-    paged::answer(node.router.conversation(&caller, query.peer, before_seq, limit).await?).await
+    paged::answer(node.relay.conversation(&caller, query.peer, before_seq, limit).await?).await
 }

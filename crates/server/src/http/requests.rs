@@ -24,6 +24,6 @@ pub(super) async fn bound(State(node): State<Arc<Node>>, request: Request, next:
     match requests.take(address) {
         Ok(Some(place)) => hold(next.run(request).await, place),
         Ok(None) => next.run(request).await,
-        Err(denied) => Problem::from(denied).into_response(),
+        Err(refusal) => Problem::from(refusal).into_response(),
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     clock::Now,
     metrics::Metrics,
     rate::{AddressKey, Buckets, FairQueue, Limit, Rate, Ticket},
-    refusal::Denied,
+    refusal::Refusal,
 };
 
 const WRITES: Rate = Rate::per_second(10).in_bursts_of(30);
@@ -62,13 +62,13 @@ impl Calls {
     }
 
     /// Lets a call begin in its turn. It is under way until what this returns is dropped.
-    pub(crate) async fn begin(&self, call: Call, now: Now) -> Result<Option<UnderWay>, Denied> {
+    pub(crate) async fn begin(&self, call: Call, now: Now) -> Result<Option<UnderWay>, Refusal> {
         let Call { user, address, writes } = call;
         let (buckets, limit) =
             if writes { (&self.writes, Limit::Writes) } else { (&self.reads, Limit::Reads) };
         buckets.take(user, now.tick).map_err(|wait| {
             self.metrics.limited(limit);
-            Denied::rate_limited(limit, "you ask too often; wait before the next call", wait)
+            Refusal::rate_limited(limit, "you ask too often; wait before the next call", wait)
         })?;
         let Some(under_way) = &self.under_way else { return Ok(None) };
         let share = address.share(UNDER_WAY_PER_ADDRESS);
@@ -82,8 +82,8 @@ impl Calls {
         }
     }
 
-    fn too_much(&self) -> Denied {
+    fn too_much(&self) -> Refusal {
         self.metrics.limited(Limit::Calls);
-        Denied::limited(Limit::Calls, "too many of your calls are under way; wait for their answers")
+        Refusal::limited(Limit::Calls, "too many of your calls are under way; wait for their answers")
     }
 }

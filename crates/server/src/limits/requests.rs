@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     metrics::Metrics,
     rate::{AddressKey, Limit, Placed, Places},
-    refusal::Denied,
+    refusal::Refusal,
 };
 
 /// Requests of one address.
@@ -31,12 +31,12 @@ impl Requests {
     }
 
     /// Admits a request. It is under way until what this returns is dropped.
-    pub(crate) fn take(&self, address: AddressKey) -> Result<Option<Placed<AddressKey>>, Denied> {
+    pub(crate) fn take(&self, address: AddressKey) -> Result<Option<Placed<AddressKey>>, Refusal> {
         let Some(places) = &self.places else { return Ok(None) };
         places.take(address, 1, address.share(PER_ADDRESS)).map(Some).ok_or_else(|| {
             self.metrics.limited(Limit::Requests);
             let detail = "too many requests of this address are under way; wait for their answers";
-            Denied::limited(Limit::Requests, detail)
+            Refusal::limited(Limit::Requests, detail)
         })
     }
 }

@@ -266,7 +266,7 @@ impl Outlet {
         *self.family.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The session was proved anew, by what descends from another sign-in, or by a key.
+    /// The client proved again who it is: by a token of this family, or by a key if there is none.
     pub(crate) fn set_family(&self, family: Option<Uuid>) {
         *self.family.lock().unwrap_or_else(PoisonError::into_inner) = family;
     }

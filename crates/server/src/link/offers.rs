@@ -1,4 +1,4 @@
-//! Whom a session made an offer: he may answer it, as long as both sessions last.
+//! The sessions that a session made an offer. Each may answer it, as long as both sessions last.
 
 use std::{
     collections::VecDeque,

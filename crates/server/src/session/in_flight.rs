@@ -15,7 +15,7 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use super::live::PendingRequest;
 use crate::{
     link::{Frame, Ticket},
-    router::{Outcome, Part},
+    relay::{Outcome, Part},
 };
 
 /// Its user bounds how many there are. Nothing is allocated where there is none.

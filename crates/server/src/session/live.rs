@@ -1,4 +1,4 @@
-//! A session after `connected`: frames in, replies and requests for the router out. Mutate it, then ask
+//! A session after `connected`: frames in, replies and requests for the relay out. Mutate it, then ask
 //! [`next_deadline`](Live::next_deadline).
 
 use std::{sync::Arc, time::Duration};
@@ -26,8 +26,8 @@ use crate::{
     link::{Claim, Closing, Frame, HandOver, Held, Outlet, ResumeToken, ResumeTokens, TokenLife},
     metrics::Metrics,
     rate::Limit,
-    refusal::Denied,
-    router::{NO_ROOM, is_stored},
+    refusal::Refusal,
+    relay::{NO_ROOM, is_stored},
 };
 
 /// When a client that sent nothing but nonsense may come back, in seconds.
@@ -75,7 +75,7 @@ pub(super) enum Step<'a> {
     ReplyAndClose(Frame, Closing),
     /// The end.
     Close(Closing),
-    /// Something of the router.
+    /// Something of the relay.
     Ask(PendingRequest, ClientMessage<'a>),
     /// A look at a new token.
     CheckToken(PendingRequest, String),
@@ -293,7 +293,7 @@ impl Live {
     pub(super) fn reauthenticate(
         &mut self,
         request: PendingRequest,
-        checked: Result<Claims, Denied>,
+        checked: Result<Claims, Refusal>,
         now: Now,
     ) -> Result<Frame, Closing> {
         let message = match checked {
@@ -301,10 +301,10 @@ impl Live {
                 return Err(reauthentication::other_user(self.door));
             }
             Ok(claims) if claims.did.as_ref().is_some_and(|device| *device != self.outlet.device) => {
-                refused(&Denied::new(ErrorCode::InvalidToken, "the token is for another device"))
+                refused(&Refusal::new(ErrorCode::InvalidToken, "the token is for another device"))
             }
             Ok(claims) => self.renew(&claims, now),
-            Err(denied) => refused(&denied),
+            Err(refusal) => refused(&refusal),
         };
         Ok(self.encode(request.id, message, now))
     }
@@ -544,10 +544,10 @@ fn room_of<'m>(message: &'m mut ClientMessage<'_>) -> Option<&'m mut Option<Room
 
 const ID_TAKEN: &str = "another request had this id; give each its own";
 
-fn refused(denied: &Denied) -> ServerMessage<'static> {
+fn refused(refusal: &Refusal) -> ServerMessage<'static> {
     ServerMessage::AuthFailure(AuthFailure {
-        code: denied.code,
-        message: denied.message.into(),
+        code: refusal.code,
+        message: refusal.message.into(),
         rotation: None,
     })
 }

@@ -31,7 +31,7 @@ use crate::{
         Arriving, Backlog, Broken, Closing, Control, Frame, HandOver, Held, Incoming, Item, Leftovers, Offer,
         OfferAnswer, Outgoing, Outlet, Socket, StateMark, Taken, Ticket,
     },
-    router::{Reply, Router},
+    relay::{Relay, Reply},
 };
 
 /// Requests that may be in flight at once.
@@ -44,7 +44,7 @@ const REPLIES_PER_WRITE: usize = 32;
 pub(crate) struct Task {
     socket: Option<Socket>,
     live: Live,
-    router: Arc<Router>,
+    relay: Arc<Relay>,
     registration: Registration,
     /// Waits for sockets that the session has let go of.
     sockets: TaskTracker,
@@ -97,14 +97,14 @@ impl Task {
         early: VecDeque<Incoming>,
         live: Live,
         registration: Registration,
-        router: Arc<Router>,
+        relay: Arc<Relay>,
         sockets: TaskTracker,
     ) -> Self {
         live.outlet().set_deadline(live.next_deadline());
         Self {
             socket: Some(socket),
             live,
-            router,
+            relay,
             registration,
             sockets,
             in_flight: InFlight::default(),
@@ -316,7 +316,7 @@ impl Task {
             }
             Incoming::Closed(code) if code.is_some_and(is_for_good) => Flow::Break(Ending::Gone),
             Incoming::Closed(_) => {
-                self.router.client_left(self.outlet());
+                self.relay.client_left(self.outlet());
                 Flow::Break(Ending::Broken)
             }
             Incoming::Broken => Flow::Break(Ending::Broken),
@@ -346,7 +346,7 @@ impl Task {
             }
             Step::Ask(request, message) => self.ask(ticket, request, message, frame.len(), now),
             Step::CheckToken(request, token) => {
-                let checked = self.router.accounts.renew_token(self.outlet(), &token, now);
+                let checked = self.relay.accounts.renew_token(self.outlet(), &token, now);
                 match self.live.reauthenticate(request, checked, now) {
                     Ok(reply) => self.reply(ticket, reply),
                     Err(closing) => Flow::Break(Ending::Closed(closing)),
@@ -355,7 +355,7 @@ impl Task {
         }
     }
 
-    /// Has the router carry out a request that came in so many bytes.
+    /// Has the relay carry out a request that came in so many bytes.
     fn ask(
         &mut self,
         ticket: Ticket,
@@ -365,9 +365,9 @@ impl Task {
         now: Now,
     ) -> Flow {
         let id = request.id().cloned();
-        let reply = match self.router.refuse_relayed(self.outlet(), &message, bytes, now) {
+        let reply = match self.relay.refuse_relayed(self.outlet(), &message, bytes, now) {
             Some(refusal) => Reply::Now(refusal),
-            None => self.router.handle(self.outlet(), ticket, id, message, now),
+            None => self.relay.handle(self.outlet(), ticket, id, message, now),
         };
         let state = match reply {
             Reply::Now(message) => {
@@ -429,15 +429,15 @@ impl Task {
     /// Tells the client how these users show themselves by now.
     fn tell_of(&mut self, users: Vec<UserId>) -> Flow {
         users.into_iter().try_for_each(|user| {
-            let Some(message) = self.router.tell(self.outlet(), user) else { return Flow::Continue(()) };
-            self.told.note(user, |user| self.router.is_watching(self.live.outlet(), user));
+            let Some(message) = self.relay.tell(self.outlet(), user) else { return Flow::Continue(()) };
+            self.told.note(user, |user| self.relay.is_watching(self.live.outlet(), user));
             self.say_or_end(message)
         })
     }
 
     /// Tells the client the states of rooms, as far as they are news.
     fn tell_states(&mut self, states: Vec<StateMark>) -> Flow {
-        states.into_iter().try_for_each(|state| match self.router.take_state(self.outlet(), state) {
+        states.into_iter().try_for_each(|state| match self.relay.take_state(self.outlet(), state) {
             Some(frame) => self.send_own_or_end(frame),
             None => Flow::Continue(()),
         })
@@ -492,7 +492,7 @@ impl Task {
                 Due::Ping => self.ping(),
                 Due::Say(message) => self.say_or_end(message)?,
                 Due::IceServers => {
-                    let servers = self.router.ice_servers(now);
+                    let servers = self.relay.ice_servers(now);
                     self.live.schedule_ice_servers(servers.expires_at, now);
                     self.say_or_end(ServerMessage::IceServers(servers))?;
                 }
@@ -528,12 +528,12 @@ impl Task {
             return;
         }
         let Outlet { user, session, .. } = **self.outlet();
-        if !self.router.registry.renew_claim(user, session, offer.device_claim) {
+        if !self.relay.registry.renew_claim(user, session, offer.device_claim) {
             let _ = answer.send(OfferAnswer::Superseded(offer.arriving));
             return;
         }
         let HandOver { arriving: Arriving { mut socket, early }, id, identity, claim, .. } = offer;
-        self.router.accounts.proved_again(self.outlet(), &identity);
+        self.relay.accounts.proved_again(self.outlet(), &identity);
         let next = greeting::resume_token(self.outlet().session);
         let missed = self.live.resume(claim, &next, identity.token, Now::read());
         let greeting = Greeting::resumed(&self.live, &next, id, missed.len());
@@ -547,7 +547,7 @@ impl Task {
         self.in_flight.lose_socket();
         self.early = early;
         self.outlet().set_detached(false);
-        self.router.client_returned(self.outlet());
+        self.relay.client_returned(self.outlet());
         let _ = answer.send(OfferAnswer::Taken);
     }
 
@@ -575,7 +575,7 @@ impl Task {
 
     /// A socket is gone. What its client was told, but may not have heard, it is told anew on the next one.
     fn tell_again(&mut self) {
-        self.told.take().for_each(|user| self.router.tell_again(self.outlet(), user));
+        self.told.take().for_each(|user| self.relay.tell_again(self.outlet(), user));
     }
 
     /// Lets a socket end by itself, with a word of why where the server closes it.
@@ -588,7 +588,7 @@ impl Task {
 
     fn close_socket(&self, socket: &mut Socket, closing: Closing) {
         let Closing { code, reason, error } = closing;
-        self.router.metrics.closed(code);
+        self.relay.metrics.closed(code);
         let error = self.outlet().codec.encode_server(&fresh(ServerMessage::Error(error)));
         socket.enqueue(Outgoing::Frame(error));
         socket.enqueue(Outgoing::Close(code, reason));

@@ -14,7 +14,7 @@ use aldis_protocol::CloseCode;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-pub(super) use self::stage::router;
+pub(super) use self::stage::relay;
 use self::stage::{Client, Stage, claim, close, message, session_id, settle, signal};
 use crate::link::{Closing, Incoming, Outgoing};
 

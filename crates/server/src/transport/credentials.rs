@@ -11,7 +11,7 @@ use crate::{
     clock::Now,
     http::{Problem, bearer},
     link::Claim,
-    refusal::Denied,
+    refusal::Refusal,
     session::Credentials,
 };
 
@@ -24,7 +24,7 @@ pub(super) fn of(uri: &Uri, headers: &HeaderMap) -> Credentials {
     let device_id = single(&pairs, query::DEVICE_ID).transpose().map(|text| {
         text.ok()
             .and_then(|text| text.parse::<DeviceId>().ok())
-            .ok_or(Denied::new(ErrorCode::UnknownDevice, "`device_id` is no device id"))
+            .ok_or(Refusal::new(ErrorCode::UnknownDevice, "`device_id` is no device id"))
     });
     Credentials::Query { token: token(&pairs, headers), device_id, resume: resume(&pairs) }
 }
@@ -36,25 +36,25 @@ pub(super) async fn check_token(shown: &Credentials, accounts: &Accounts, now: N
     let checked = match token {
         Ok(token) => match accounts.check_token_for(token, device, now) {
             Ok(claims) => accounts.require_account(claims.sub).await,
-            Err(denied) => Err(denied),
+            Err(refusal) => Err(refusal),
         },
-        Err(denied) => Err(denied.clone()),
+        Err(refusal) => Err(refusal.clone()),
     };
-    checked.map_err(|denied| {
-        let missing = denied.code == ErrorCode::MissingToken;
-        Problem::new(denied.code, if missing { MISSING } else { INVALID })
+    checked.map_err(|refusal| {
+        let missing = refusal.code == ErrorCode::MissingToken;
+        Problem::new(refusal.code, if missing { MISSING } else { INVALID })
     })
 }
 
 /// The token may be in either place; two different ones are invalid.
-fn token(pairs: &[(Cow<'_, str>, Cow<'_, str>)], headers: &HeaderMap) -> Result<String, Denied> {
-    let invalid = Denied::new(ErrorCode::InvalidToken, "two tokens were shown that differ");
+fn token(pairs: &[(Cow<'_, str>, Cow<'_, str>)], headers: &HeaderMap) -> Result<String, Refusal> {
+    let invalid = Refusal::new(ErrorCode::InvalidToken, "two tokens were shown that differ");
     let in_query = single(pairs, query::TOKEN).map_err(|Ambiguous| invalid.clone())?;
     let in_header = bearer(headers)?;
     match (in_query.filter(|token| !token.is_empty()), in_header.filter(|token| !token.is_empty())) {
         (Some(one), Some(other)) if one != other => Err(invalid),
         (Some(token), _) | (None, Some(token)) => Ok(token.to_owned()),
-        (None, None) => Err(Denied::new(ErrorCode::MissingToken, "no token was shown")),
+        (None, None) => Err(Refusal::new(ErrorCode::MissingToken, "no token was shown")),
     }
 }
 
@@ -98,8 +98,9 @@ mod tests {
         }
         match of(&path.parse().unwrap(), &headers) {
             Credentials::Query { token, device_id, .. } => (
-                token.map_err(|denied| denied.code),
-                device_id.map(|device| device.map(|device| device.to_string()).map_err(|denied| denied.code)),
+                token.map_err(|refusal| refusal.code),
+                device_id
+                    .map(|device| device.map(|device| device.to_string()).map_err(|refusal| refusal.code)),
             ),
             Credentials::Challenge { .. } | Credentials::FirstMessage => {
                 panic!("a query door reads its query")

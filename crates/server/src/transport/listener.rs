@@ -112,7 +112,7 @@ async fn admit<L: Accept>(
     if let Ok(place) = connections.admit(AddressKey::from(peer.ip())).await {
         return Some((stream, peer, place, order));
     }
-    node.router.metrics.limited(Limit::Connections);
+    node.relay.metrics.limited(Limit::Connections);
     None
 }
 

@@ -138,9 +138,9 @@ impl Arrived {
     }
 
     fn place(&self, address: AddressKey) -> Result<Place, Problem> {
-        let place = self.gate.enter(address, self.node.router.registry.len());
+        let place = self.gate.enter(address, self.node.relay.registry.len());
         place.ok_or_else(|| {
-            self.node.router.metrics.limited(Limit::UnauthenticatedSockets);
+            self.node.relay.metrics.limited(Limit::UnauthenticatedSockets);
             Problem::lifted(
                 Limit::UnauthenticatedSockets,
                 ErrorCode::Overloaded,
@@ -166,8 +166,7 @@ async fn begin_session<S: ByteStream>(
         dismiss()
     };
     let window = node.config.resume_window;
-    if let Some(task) =
-        enter(Box::new(socket), arrival, dismissed, &node.router, window, &node.sessions).await
+    if let Some(task) = enter(Box::new(socket), arrival, dismissed, &node.relay, window, &node.sessions).await
     {
         drop(places);
         if node.is_draining() {

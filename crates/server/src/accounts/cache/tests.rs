@@ -9,7 +9,7 @@ use crate::{
     accounts::{KeyProof, TokenProof, tests::Node},
     clock::unix_ms_i64,
     link::{Identity as Proved, Outlet},
-    refusal::Denied,
+    refusal::Refusal,
     store::{self, Credential, NewDevice, Notice, Recipients},
 };
 
@@ -175,7 +175,7 @@ impl Node {
     }
 
     /// Asks for all that a connect asks for.
-    async fn connects(&self, shown: &Shown, now: Now) -> Result<Proved, Denied> {
+    async fn connects(&self, shown: &Shown, now: Now) -> Result<Proved, Refusal> {
         let identity = match shown.clone() {
             Shown::Token(token, device_id) => {
                 self.accounts.prove_by_token(TokenProof { token, device_id }, now).await?

@@ -1,4 +1,4 @@
-//! The ends of rotations' windows, told to whoever is live.
+//! The ends of rotations' windows, told to live devices.
 
 use aldis_auth::{CANCELLATION_WINDOW_MS, Rotation, SecretKey};
 use aldis_protocol::{DeviceId, UserId};
@@ -62,7 +62,7 @@ fn told(node: &Node, outlet: &Outlet) -> usize {
 }
 
 #[tokio::test]
-async fn whoever_is_live_is_told_once_at_the_end() {
+async fn a_live_device_is_told_once_at_the_end() {
     let node = Node::start().await;
     let end_ms = unix_ms_i64();
     let (user, stranger) = (rotated(&node, end_ms).await, rotated(&node, end_ms + 2).await);
@@ -86,7 +86,7 @@ async fn whoever_is_live_is_told_once_at_the_end() {
 }
 
 #[tokio::test]
-async fn whoever_is_between_two_sockets_is_told_on_the_next() {
+async fn a_device_between_two_sockets_is_told_on_the_next() {
     let node = Node::start().await;
     let end_ms = unix_ms_i64();
     let user = rotated(&node, end_ms).await;
@@ -103,7 +103,7 @@ async fn whoever_is_between_two_sockets_is_told_on_the_next() {
     node.accounts.tell_rotation_ends(&mut ends, at(end_ms + 1)).await.unwrap();
     node.accounts.tell_rotation_ends(&mut ends, at(end_ms + 2)).await.unwrap();
     assert_eq!(told(&node, &comes_back), 1);
-    let anew = node.session(user, Some(&gone), None);
-    node.accounts.notices.tell_waiting(&anew, Now::read()).await;
-    assert_eq!(told(&node, &anew), 1, "it waits for its next connect");
+    let next = node.session(user, Some(&gone), None);
+    node.accounts.notices.tell_waiting(&next, Now::read()).await;
+    assert_eq!(told(&node, &next), 1, "it waits for its next connect");
 }

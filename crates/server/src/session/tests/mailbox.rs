@@ -16,11 +16,11 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use super::stage::{Client, Stage, answer, claim, open_store, router_over};
+use super::stage::{Client, Stage, answer, claim, open_store, relay_over};
 use crate::{
     clock::unix_ms_i64,
     link::{Incoming, Outgoing, Outlet},
-    router::new_session_id,
+    relay::new_session_id,
     store::Store,
 };
 
@@ -139,9 +139,9 @@ struct Syncing {
 impl World {
     async fn begin() -> Self {
         let store = open_store().await;
-        let router = router_over(Arc::clone(&store));
-        tokio::spawn(Arc::clone(&router).deliver_committed());
-        let stage = Stage::with(router);
+        let relay = relay_over(Arc::clone(&store));
+        tokio::spawn(Arc::clone(&relay).deliver_committed());
+        let stage = Stage::with(relay);
         let stranger = UserId::new(Uuid::now_v7());
         for user in [stage.user, stranger] {
             store.create_account(user, &format!("{user}@example.org"), "hash", unix_ms_i64()).await.unwrap();
@@ -203,7 +203,7 @@ impl World {
         for _ in 0..count {
             let (_, text) = self.letter(to);
             let frame = Bytes::from(text);
-            let reply = answer(&self.stage.router, from, Codec::Json.decode_client(&frame).unwrap()).await;
+            let reply = answer(&self.stage.relay, from, Codec::Json.decode_client(&frame).unwrap()).await;
             assert!(matches!(reply, ServerMessage::Ack(_)), "{reply:?}");
             self.stored += 1;
         }

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::stage::{Client, Stage, answer, claim, open_store, router_over};
+use super::stage::{Client, Stage, answer, claim, open_store, relay_over};
 use crate::{
     clock::unix_ms_i64,
     link::{Incoming, Outgoing, Outlet},
@@ -119,7 +119,7 @@ struct World {
     /// What the last `connected` promised to replay and has not come yet.
     to_replay: u64,
     asked: u64,
-    unanswered: VecDeque<Asked>,
+    unanswered: VecDeque<PendingRequest>,
     /// What every request of the client asked for, by its id.
     requests: HashMap<String, Request>,
     /// Sent more than once, so that more than one answer may come.
@@ -134,7 +134,7 @@ struct World {
     mail_seq: Option<u64>,
 }
 
-struct Asked {
+struct PendingRequest {
     id: String,
     text: String,
     /// On which socket it was last sent.
@@ -144,9 +144,9 @@ struct Asked {
 impl World {
     async fn begin() -> Self {
         let store = open_store().await;
-        let router = router_over(Arc::clone(&store));
-        tokio::spawn(Arc::clone(&router).deliver_committed());
-        let stage = Stage::with(router);
+        let relay = relay_over(Arc::clone(&store));
+        tokio::spawn(Arc::clone(&relay).deliver_committed());
+        let stage = Stage::with(relay);
         store
             .create_account(stage.user, &format!("{}@example.org", stage.user), "hash", unix_ms_i64())
             .await
@@ -219,7 +219,7 @@ impl World {
         let (id, text) = self.frame(request);
         client.sends(text.clone());
         self.requests.insert(id.clone(), request);
-        self.unanswered.push_back(Asked { id, text, socket: self.sockets });
+        self.unanswered.push_back(PendingRequest { id, text, socket: self.sockets });
     }
 
     async fn others_ask(&mut self, request: Request, count: u8) {
@@ -233,7 +233,7 @@ impl World {
         let other: &Arc<Outlet> = &self.stage.other;
         let frame = Bytes::from(text);
         let frame = Codec::Json.decode_client(&frame).unwrap();
-        answer(&self.stage.router, other, frame).await;
+        answer(&self.stage.relay, other, frame).await;
         self.stage.other_received();
     }
 

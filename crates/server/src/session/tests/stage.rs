@@ -1,4 +1,4 @@
-//! Where sessions are tried: a router, mostly without a database and in a time that stands still until it is waited for,
+//! Where sessions are tried: a relay, mostly without a database and in a time that stands still until it is waited for,
 //! and clients whose sockets are queues in memory.
 
 use std::{
@@ -29,7 +29,7 @@ use crate::{
         Backlog, Broken, Claim, Identity, Incoming, Item, Outgoing, Outlet, ResumeToken, Taken, Ticket,
         TokenLife, Wire,
     },
-    router::{Admission, Reply, Router, new_session_id},
+    relay::{Admission, Relay, Reply, new_session_id},
     session::{
         enter::{Proved, admit, enter},
         handshake::Arrival,
@@ -40,18 +40,18 @@ use crate::{
     store::{Store, StoreOptions},
 };
 
-/// A router whose database is away.
-pub(in crate::session) fn router() -> Arc<Router> {
+/// A relay whose database is away.
+pub(in crate::session) fn relay() -> Arc<Relay> {
     static STORE: LazyLock<Arc<Store>> = LazyLock::new(|| {
         // A runtime of its own: that of a test stands still in time.
         thread::spawn(|| Runtime::new().unwrap().block_on(closed_store())).join().unwrap()
     });
-    router_over(Arc::clone(&STORE))
+    relay_over(Arc::clone(&STORE))
 }
 
-/// A router over a database, on which everybody may write to everybody.
-pub(super) fn router_over(store: Arc<Store>) -> Arc<Router> {
-    Router::over(&config(), &KeyRing::new(RootKey::new([7; 32])), store)
+/// A relay over a database, on which everybody may write to everybody.
+pub(super) fn relay_over(store: Arc<Store>) -> Arc<Relay> {
+    Relay::over(&config(), &KeyRing::new(RootKey::new([7; 32])), store)
 }
 
 /// An empty database in memory. Its threads know nothing of a time that stands still.
@@ -75,7 +75,7 @@ fn config() -> Config {
 
 /// A user with one device, whose sessions are tried, and another session of his that sends to it.
 pub(super) struct Stage {
-    pub(super) router: Arc<Router>,
+    pub(super) relay: Arc<Relay>,
     pub(super) tasks: TaskTracker,
     pub(super) window: Duration,
     pub(super) user: UserId,
@@ -86,18 +86,18 @@ pub(super) struct Stage {
 impl Stage {
     /// An empty stage. The sweep runs.
     pub(super) fn new() -> Self {
-        Self::with(router())
+        Self::with(relay())
     }
 
-    /// An empty stage with this router.
-    pub(super) fn with(router: Arc<Router>) -> Self {
-        tokio::spawn(sweep(Arc::clone(&router), || usize::MAX));
+    /// An empty stage with this relay.
+    pub(super) fn with(relay: Arc<Relay>) -> Self {
+        tokio::spawn(sweep(Arc::clone(&relay), || usize::MAX));
         let user = UserId::new(Uuid::now_v7());
         let other = "other".parse().unwrap();
         let other = Arc::new(Outlet::new(new_session_id(), user, other, None, None, Codec::Json));
-        assert_eq!(router.attach(&other, 0), Admission::Admitted);
+        assert_eq!(relay.attach(&other, 0), Admission::Admitted);
         let device = "phone".parse().unwrap();
-        Self { router, tasks: TaskTracker::new(), window: DEFAULT_RESUME_WINDOW, user, device, other }
+        Self { relay, tasks: TaskTracker::new(), window: DEFAULT_RESUME_WINDOW, user, device, other }
     }
 
     /// A client that has proved who he is, with a session, the claimed one or a fresh one.
@@ -122,7 +122,7 @@ impl Stage {
     /// A client that has just come in by a door; returns when it was sent away, or its session begins.
     pub(super) async fn enters(&self, client: &Client, arrival: Arrival) {
         let socket = Box::new(MemoryWire(client.clone()));
-        let entering = enter(socket, arrival, pending(), &self.router, self.window, &self.tasks);
+        let entering = enter(socket, arrival, pending(), &self.relay, self.window, &self.tasks);
         if let Some(task) = entering.await {
             self.tasks.spawn(task);
         }
@@ -163,12 +163,12 @@ impl Stage {
             proved_at: 0,
         };
         let proved = Proved { id: None, identity, due: None, claim };
-        admit(Box::new(MemoryWire(client.clone())), arrived, proved, &self.router, &self.tasks).await
+        admit(Box::new(MemoryWire(client.clone())), arrived, proved, &self.relay, &self.tasks).await
     }
 
     /// The session on the device, if there is one.
     pub(super) fn session(&self) -> Option<Arc<Outlet>> {
-        self.router.registry.on_device(&self.device).map(|(_, outlet)| outlet)
+        self.relay.registry.on_device(&self.device).map(|(_, outlet)| outlet)
     }
 
     /// Sends a number to the device; whether it was accepted.
@@ -178,7 +178,7 @@ impl Stage {
         let ClientMessage::Signal(signal) = Codec::Json.decode_client(&frame).unwrap().message else {
             panic!("a signal")
         };
-        let reply = self.router.handle(
+        let reply = self.relay.handle(
             &self.other,
             Ticket::default(),
             None,
@@ -212,11 +212,11 @@ impl Stage {
 
 /// Carries out what a session that is not served asks, and waits for the answer.
 pub(super) async fn answer(
-    router: &Arc<Router>,
+    relay: &Arc<Relay>,
     from: &Arc<Outlet>,
     frame: ClientFrame<'_>,
 ) -> ServerMessage<'static> {
-    let reply = router.handle(from, Ticket::default(), frame.id, frame.message, Now::read());
+    let reply = relay.handle(from, Ticket::default(), frame.id, frame.message, Now::read());
     reply.awaited(from).await
 }
 

@@ -8,14 +8,14 @@ use aldis_protocol::{
 };
 use aldis_registry::{Facts, Purpose, may_reach};
 
-use super::{Outcome, Reply, Router, decoy::decoy, error, named::known_user, relations::Relation};
+use super::{Outcome, Relay, Reply, decoy::decoy, error, named::known_user, relations::Relation};
 use crate::{
     clock::Now,
     link::{Encoded, Outlet, deliver},
     store::StoreError,
 };
 
-impl Router {
+impl Relay {
     /// Hands a signal to whom it is for, as far as the sender may reach him and he is there. Blocked, forbidden, unknown
     /// and offline are one answer after the same look-ups.
     pub(super) fn signal(
@@ -26,14 +26,14 @@ impl Router {
         now: Now,
     ) -> Reply {
         let Signal { kind, target, payload, signature } = signal;
-        let relay = Relay { id, kind, signature, now };
+        let head = SignalHead { id, kind, signature, now };
         if let Some(addressee) = self.known_addressee(from, &target, now) {
-            return Reply::Now(self.hand_on(from, &target, addressee, relay.with(payload)));
+            return Reply::Now(self.hand_on(from, &target, addressee, head.with(payload)));
         }
-        let (router, from, payload) = (Arc::clone(self), Arc::clone(from), payload.into_owned());
+        let (relay, from, payload) = (Arc::clone(self), Arc::clone(from), payload.into_owned());
         Reply::Later(Box::pin(async move {
-            Outcome::Reply(match router.find_addressee(&from, &target).await {
-                Ok(addressee) => router.hand_on(&from, &target, addressee, relay.with(payload)),
+            Outcome::Reply(match relay.find_addressee(&from, &target).await {
+                Ok(addressee) => relay.hand_on(&from, &target, addressee, head.with(payload)),
                 Err(failure) => unavailable(&failure),
             })
         }))
@@ -46,8 +46,8 @@ impl Router {
         addressee: Addressee,
         signal: Relayed<'_>,
     ) -> ServerMessage<'static> {
-        let (kind, now) = (signal.relay.kind, signal.relay.now);
-        let handed = Handing { router: self, from, addressee, kind, frame: signal.frame(from) };
+        let (kind, now) = (signal.head.kind, signal.head.now);
+        let handed = Handing { relay: self, from, addressee, kind, frame: signal.frame(from) };
         if kind == SignalKind::Offer
             && self.rates.limits_offers()
             && let Some(refusal) =
@@ -96,7 +96,7 @@ struct Addressee {
 
 /// A signal, about to be handed to whoever of the addressee's sessions may get it.
 struct Handing<'a> {
-    router: &'a Router,
+    relay: &'a Relay,
     from: &'a Arc<Outlet>,
     addressee: Addressee,
     kind: SignalKind,
@@ -109,18 +109,18 @@ impl Handing<'_> {
     fn counted_as(&self, target: &Target) -> UserId {
         let reaches = |outlet: &Outlet| {
             outlet.session != self.from.session
-                && may_reach(self.router.settings.routing, Purpose::Signal, self.facts(outlet))
+                && may_reach(self.relay.settings.routing, Purpose::Signal, self.facts(outlet))
         };
         let (reaches_user, name) = match target {
             Target::Device(device) => (
-                self.router
+                self.relay
                     .registry
                     .on_device(device)
                     .is_some_and(|(user, outlet)| user == self.addressee.user && reaches(&outlet)),
                 device.to_string(),
             ),
             Target::User(named) => (
-                self.router.registry.of_user(self.addressee.user).iter().any(|one| reaches(&one.handle)),
+                self.relay.registry.of_user(self.addressee.user).iter().any(|one| reaches(&one.handle)),
                 named.to_string(),
             ),
         };
@@ -128,7 +128,7 @@ impl Handing<'_> {
     }
 
     fn to_device(&self, device: &DeviceId) -> ServerMessage<'static> {
-        let target = self.router.registry.on_device(device).filter(|(user, _)| *user == self.addressee.user);
+        let target = self.relay.registry.on_device(device).filter(|(user, _)| *user == self.addressee.user);
         match target.and_then(|(_, outlet)| self.to_session(&outlet)) {
             Some(status) => ServerMessage::Ack(handed_on(status, device.as_str())),
             None => target_unavailable(),
@@ -137,9 +137,9 @@ impl Handing<'_> {
 
     fn reach_user(mut self) -> ServerMessage<'static> {
         let (mut devices, mut best) = (Vec::new(), None);
-        let targets = self.router.registry.of_user(self.addressee.user);
+        let targets = self.relay.registry.of_user(self.addressee.user);
         if targets.len() > 1 {
-            self.frame = self.frame.for_many(&self.router.shared_bytes);
+            self.frame = self.frame.for_many(&self.relay.shared_bytes);
         }
         for target in targets {
             if target.session == self.from.session {
@@ -162,10 +162,10 @@ impl Handing<'_> {
     /// How far the signal went, if it may go there at all.
     fn to_session(&self, target: &Outlet) -> Option<AckStatus> {
         let facts = self.facts(target);
-        if !may_reach(self.router.settings.routing, Purpose::Signal, facts) {
+        if !may_reach(self.relay.settings.routing, Purpose::Signal, facts) {
             return None;
         }
-        let status = deliver(target, &self.frame, &self.router.metrics)?;
+        let status = deliver(target, &self.frame, &self.relay.metrics)?;
         if self.kind == SignalKind::Offer && !facts.same_user {
             self.from.offers.note(target.session);
         }
@@ -182,34 +182,34 @@ impl Handing<'_> {
             offered: target.offers.include(self.from.session),
             share_private_room: self.addressee.relation.share_private_room,
             // One's own devices are reached without.
-            share_public_room: !same_user && self.router.registry.share_public_room(one, other),
+            share_public_room: !same_user && self.relay.registry.share_public_room(one, other),
         }
     }
 }
 
 /// What of a signal is handed on besides its payload.
-struct Relay {
+struct SignalHead {
     id: Option<RequestId>,
     kind: SignalKind,
     signature: Option<SignalSignature>,
     now: Now,
 }
 
-impl Relay {
+impl SignalHead {
     fn with(self, payload: Payload<'_>) -> Relayed<'_> {
-        Relayed { relay: self, payload }
+        Relayed { head: self, payload }
     }
 }
 
 /// A signal without its sender.
 struct Relayed<'a> {
-    relay: Relay,
+    head: SignalHead,
     payload: Payload<'a>,
 }
 
 impl<'a> Relayed<'a> {
     fn frame(self, from: &Outlet) -> Encoded<'a> {
-        let Relay { id, kind, signature, now } = self.relay;
+        let SignalHead { id, kind, signature, now } = self.head;
         let signal = RelayedSignal::new(kind, from.sender(), self.payload).with_signature(signature);
         Encoded::new(ServerFrame { id, timestamp: now.timestamp(), message: ServerMessage::Signal(signal) })
     }

@@ -10,12 +10,12 @@ use aldis_protocol::{SessionId, UserId};
 use tokio::{sync::Notify, task::yield_now};
 
 use super::WATCHERS_AT_ONCE;
-use crate::router::Router;
+use crate::relay::Relay;
 
 /// Users whose crowds are still to be told, and after which session to go on. There are never more than there are users
 /// with a crowd: of one who changes again, the crowd is told once.
 #[derive(Debug, Default)]
-pub(in crate::router) struct Crowds {
+pub(in crate::relay) struct Crowds {
     waiting: Mutex<HashMap<UserId, SessionId>>,
     added: Notify,
 }
@@ -45,7 +45,7 @@ impl Crowds {
     }
 }
 
-impl Router {
+impl Relay {
     /// Has every session that watches this user, and may see him, tell its client.
     pub(super) fn tell_watchers(&self, user: UserId) {
         if let Some(after) = self.tell_some(user, None) {

@@ -9,7 +9,7 @@ use aldis_protocol::{
 use bytes::Bytes;
 use futures::stream;
 
-use super::{Part, Reply, Router, mail::failed, mail_delivery::mail};
+use super::{Part, Relay, Reply, mail::failed, mail_delivery::mail};
 use crate::{
     link::{Outlet, Ticket},
     store::{PendingAppend, StoreError, StoredMessage, Which},
@@ -18,7 +18,7 @@ use crate::{
 /// Messages that are read and handed to the socket at once: 1 MiB at the most.
 const MESSAGES_PER_PART: u32 = 16;
 
-impl Router {
+impl Relay {
     /// Streams the mailbox from a number on, under the request's id: so a client tells it from what is counted.
     pub(super) fn sync(
         self: &Arc<Self>,
@@ -28,7 +28,7 @@ impl Router {
         sync: Sync,
     ) -> Reply {
         let streaming = Streaming {
-            router: Arc::clone(self),
+            relay: Arc::clone(self),
             session: Arc::clone(from),
             ticket,
             id,
@@ -47,7 +47,7 @@ impl Router {
 
 /// A `sync` under way. New messages of the mailbox reach its session through it alone.
 struct Streaming {
-    router: Arc<Router>,
+    relay: Arc<Relay>,
     session: Arc<Outlet>,
     ticket: Ticket,
     /// The request's. What is streamed has it too: so a client knows what is not counted.
@@ -94,7 +94,7 @@ impl Streaming {
         loop {
             // One more than may be streamed tells whether that is all.
             let ask = (self.left + 1).min(MESSAGES_PER_PART);
-            let mut page = self.router.store.mailbox_page(self.session.user, self.last, ask).await?;
+            let mut page = self.relay.store.mailbox_page(self.session.user, self.last, ask).await?;
             let (first_seq, last_seq) = (page.first_seq, page.last_seq);
             let is_more = page.messages.len() > self.left as usize;
             page.messages.truncate(self.left as usize);
@@ -127,8 +127,8 @@ impl Streaming {
         if self.last == 0 {
             return Ok(());
         }
-        let receipt = self.router.receipt(&self.session, Which::UpTo(self.last), false).await?;
-        PendingAppend::by(|reply| self.router.store.mark(receipt, reply)).answer().await.map(drop)
+        let receipt = self.relay.receipt(&self.session, Which::UpTo(self.last), false).await?;
+        PendingAppend::by(|reply| self.relay.store.mark(receipt, reply)).answer().await.map(drop)
     }
 }
 

@@ -15,25 +15,25 @@ use aldis_protocol::{
 };
 use aldis_registry::{Departure, Joining, Member, Members, RoomFacts, RoomView, Seat};
 
-use super::{Outcome, Reply, Router, done, error, fresh, refused, room_states::room_update};
+use super::{Outcome, Relay, Reply, done, error, fresh, refused, room_states::room_update};
 use crate::{
-    clock::unix_ms_i64,
+    clock::Now,
     link::{Encoded, Outlet, Ticket, deliver},
-    refusal::Denied,
+    refusal::Refusal,
     store::{Credential, NewRoom, RoomCreation, StateDocument, StoreError, Unauthorized},
 };
 
 /// Why a message about no room is refused.
 pub(crate) const NO_ROOM: &str = "missing field `room`; only /v1/chat/{room} knows one without it";
 /// Unknown, private and forbidden are one answer.
-pub(super) const UNKNOWN_ROOM: Denied =
-    Denied::new(ErrorCode::UnknownRoom, "there is no such room, or it is not open to you");
-pub(super) const TOO_MANY_OWNED: Denied =
-    Denied::new(ErrorCode::Conflict, "whose room it would be owns as many as may be");
-const TOO_MANY_JOINED: Denied =
-    Denied::new(ErrorCode::Conflict, "this session is in as many rooms as may be; leave one first");
-const KEEPS_CHANGING: Denied =
-    Denied::new(ErrorCode::Unavailable, "the room changed while you were joining it; try again");
+pub(super) const UNKNOWN_ROOM: Refusal =
+    Refusal::new(ErrorCode::UnknownRoom, "there is no such room, or it is not open to you");
+pub(super) const TOO_MANY_OWNED: Refusal =
+    Refusal::new(ErrorCode::Conflict, "whose room it would be owns as many as may be");
+const TOO_MANY_JOINED: Refusal =
+    Refusal::new(ErrorCode::Conflict, "this session is in as many rooms as may be; leave one first");
+const KEEPS_CHANGING: Refusal =
+    Refusal::new(ErrorCode::Unavailable, "the room changed while you were joining it; try again");
 
 /// How often a join that was overtaken by a change begins anew.
 const JOIN_ATTEMPTS: usize = 8;
@@ -69,17 +69,23 @@ impl RoomChanges {
     }
 }
 
-impl Router {
+impl Relay {
     /// Brings a session into a room.
-    pub(super) fn join(self: &Arc<Self>, from: &Arc<Outlet>, ticket: Ticket, room: Option<RoomId>) -> Reply {
+    pub(super) fn join(
+        self: &Arc<Self>,
+        from: &Arc<Outlet>,
+        ticket: Ticket,
+        room: Option<RoomId>,
+        now: Now,
+    ) -> Reply {
         let Some(room) = room else { return Reply::Now(no_room_named()) };
-        let (router, from) = (Arc::clone(self), Arc::clone(from));
+        let (relay, from) = (Arc::clone(self), Arc::clone(from));
         Reply::Later(Box::pin(async move {
             // What the session is told of the room comes after its `ack`.
             let reply = || from.reply(ticket, done("Joined the room"));
-            match router.enter(&from, &room, reply).await {
+            match relay.enter(&from, &room, reply, now).await {
                 Ok(()) => Outcome::Queued,
-                Err(denied) => Outcome::Reply(refused(denied)),
+                Err(refusal) => Outcome::Reply(refused(refusal)),
             }
         }))
     }
@@ -95,12 +101,22 @@ impl Router {
     }
 
     /// Brings a chat door's session into its room, and gives what it is told where that cannot be.
-    pub(crate) async fn enter_room(&self, from: &Outlet, room: &RoomId) -> Option<ServerMessage<'static>> {
-        self.enter(from, room, || ()).await.err().map(refused)
+    pub(crate) async fn enter_room(
+        &self,
+        from: &Outlet,
+        room: &RoomId,
+        now: Now,
+    ) -> Option<ServerMessage<'static>> {
+        self.enter(from, room, || (), now).await.err().map(refused)
     }
 
     /// Makes a room that was joined but never made, before something is written in it.
-    pub(super) async fn make_room(&self, room: &RoomId, credential: &Credential) -> Result<(), Denied> {
+    pub(super) async fn make_room(
+        &self,
+        room: &RoomId,
+        credential: &Credential,
+        now: Now,
+    ) -> Result<(), Refusal> {
         let owner = credential.user;
         let new = NewRoom {
             room: room.clone(),
@@ -108,7 +124,7 @@ impl Router {
             state_writers: StateWriters::Owner,
             members: Vec::new(),
         };
-        let creation = match self.store.create_room(credential, &new, unix_ms_i64()).await {
+        let creation = match self.store.create_room(credential, &new, now.store_ms()).await {
             Err(StoreError::Unauthorized(Unauthorized::NoAccount)) => return Err(self.close_room(room)),
             creation => creation?,
         };
@@ -157,7 +173,7 @@ impl Router {
     }
 
     /// Sends everybody out of a room that is no more.
-    pub(super) fn close_room(&self, room: &RoomId) -> Denied {
+    pub(super) fn close_room(&self, room: &RoomId) -> Refusal {
         if let Some(closed) = self.registry.close(room) {
             for member in closed.members.iter() {
                 self.registry.leave_closed(room, &closed, member, || self.tell_out(room, member));
@@ -191,14 +207,15 @@ impl Router {
         outlet: &Outlet,
         room: &RoomId,
         mut is_sure: impl FnMut() + Send,
-    ) -> Result<(), Denied> {
+        now: Now,
+    ) -> Result<(), Refusal> {
         let session = (outlet.user, outlet.session);
         for _ in 0..JOIN_ATTEMPTS {
             let seen = self.room_changes.count(room);
             let (facts, state) = match self.find_room(outlet.user, room).await? {
                 Found::Open(facts, state) => (facts, state),
                 Found::Invitation => {
-                    self.accept_invitation(outlet, room).await?;
+                    self.accept_invitation(outlet, room, now).await?;
                     continue;
                 }
             };
@@ -229,7 +246,7 @@ impl Router {
     }
 
     /// The room that a user wants to join.
-    async fn find_room(&self, user: UserId, room: &RoomId) -> Result<Found, Denied> {
+    async fn find_room(&self, user: UserId, room: &RoomId) -> Result<Found, Refusal> {
         match self.store.room(room, user).await? {
             Some((access, state)) if access.may_enter() => {
                 let is_public = access.visibility == RoomVisibility::Public;
@@ -252,12 +269,12 @@ impl Router {
 
     /// The user of a session joins a room for the first time, and becomes a member of it: from here on its other members
     /// reach the user, and are reached.
-    async fn accept_invitation(&self, outlet: &Outlet, room: &RoomId) -> Result<(), Denied> {
+    async fn accept_invitation(&self, outlet: &Outlet, room: &RoomId, now: Now) -> Result<(), Refusal> {
         let user = outlet.user;
         if self.registry.rooms_joined((user, outlet.session)) >= MAX_ROOMS_PER_SESSION {
             return Err(TOO_MANY_JOINED);
         }
-        if self.store.accept_invitation(&Credential::session(user), room, unix_ms_i64()).await? {
+        if self.store.accept_invitation(&Credential::session(user), room, now.store_ms()).await? {
             self.follow_standing(user, user).await;
         }
         Ok(())

@@ -49,13 +49,13 @@ use crate::{
     config::{Config, Turn},
     link::{self, Closing, Leftovers, Outlet, SharedBytes, Ticket},
     metrics::Metrics,
-    refusal::Denied,
+    refusal::Refusal,
     shared::Shared,
     store::{self, Store},
 };
 
 /// What the layers to the left ask. One per node.
-pub(crate) struct Router {
+pub(crate) struct Relay {
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) registry: Arc<Registry<Arc<Outlet>>>,
     pub(crate) metrics: Arc<Metrics>,
@@ -156,11 +156,11 @@ pub(crate) enum Admission {
     Superseded,
 }
 
-impl Router {
-    /// A router for the sessions of a node. From now on it ends what belongs to an account that is deleted.
+impl Relay {
+    /// A relay for the sessions of a node. From now on it ends what belongs to an account that is deleted.
     pub(crate) fn new(config: &Config, shared: &Shared, accounts: Arc<Accounts>) -> Arc<Self> {
         let Shared { store, registry, metrics } = shared.clone();
-        let router = Arc::new(Self {
+        let relay = Arc::new(Self {
             accounts,
             registry,
             metrics,
@@ -185,13 +185,13 @@ impl Router {
                 turn: config.turn.clone(),
             },
         });
-        let weak = Arc::downgrade(&router);
-        router.accounts.on_deletion(move |user| {
-            if let Some(router) = weak.upgrade() {
-                router.account_deleted(user);
+        let weak = Arc::downgrade(&relay);
+        relay.accounts.on_deletion(move |user| {
+            if let Some(relay) = weak.upgrade() {
+                relay.account_deleted(user);
             }
         });
-        router
+        relay
     }
 
     /// The rooms of a deleted account end, and nobody sees its presence any more.
@@ -220,7 +220,7 @@ impl Router {
             ClientMessage::Presence(presence) => self.set_presence(from, presence, now),
             ClientMessage::PresenceSubscribe(subscribe) => self.subscribe(from, subscribe.user_ids),
             ClientMessage::PresenceUnsubscribe(unsubscribe) => self.unsubscribe(from, unsubscribe.user_ids),
-            ClientMessage::Join(Join { room }) => self.join(from, ticket, room),
+            ClientMessage::Join(Join { room }) => self.join(from, ticket, room, now),
             ClientMessage::Leave(Leave { room }) => self.leave(from, ticket, room),
             ClientMessage::ChatMessage(message) => self.say(from, ticket, id, message, now),
             ClientMessage::Broadcast(message) => self.broadcast(from, id, message, now),
@@ -232,15 +232,15 @@ impl Router {
             }
             ClientMessage::Read(Read { message_ids }) => self.mark(from, ticket, message_ids, true),
             ClientMessage::AuthResponse(_) | ClientMessage::Auth(_) | ClientMessage::Received(_) => {
-                Reply::Now(error(ErrorCode::BadRequest, "this is not a request for the router"))
+                Reply::Now(error(ErrorCode::BadRequest, "this is not a request for the relay"))
             }
         }
     }
 
     /// Makes a session reachable and sends the one that it replaces away.
     ///
-    /// `proved_at` is the last revocation that was known when it was [proved](crate::accounts::Identity::proved_at): what was revoked
-    /// since, and found no session to close, closes it now.
+    /// `proved_at` is the last revocation that was known [before its proof](crate::accounts::Identity::proved_at): a later
+    /// one found no session to close, so it closes this one now.
     pub(crate) fn attach(&self, outlet: &Arc<Outlet>, proved_at: i64) -> Admission {
         let Outlet { session, device, device_claim: claim, .. } = &**outlet;
         let attached =
@@ -349,10 +349,10 @@ fn error(code: ErrorCode, message: impl Into<std::borrow::Cow<'static, str>>) ->
     ServerMessage::Error(ErrorReply::new(code, message))
 }
 
-fn refused(denied: Denied) -> ServerMessage<'static> {
+fn refused(refusal: Refusal) -> ServerMessage<'static> {
     ServerMessage::Error(ErrorReply {
-        retry_after: denied.retry_after,
-        ..ErrorReply::new(denied.code, denied.message)
+        retry_after: refusal.retry_after,
+        ..ErrorReply::new(refusal.code, refusal.message)
     })
 }
 
@@ -367,8 +367,8 @@ pub(crate) fn new_session_id() -> SessionId {
 }
 
 #[cfg(test)]
-impl Router {
-    /// A router with accounts of its own, over an open store.
+impl Relay {
+    /// A relay with accounts of its own, over an open store.
     pub(crate) fn over(config: &Config, ring: &aldis_auth::KeyRing, store: Arc<Store>) -> Arc<Self> {
         let shared = Shared::new(store);
         let accounts = Accounts::new(config, ring, &shared).unwrap();

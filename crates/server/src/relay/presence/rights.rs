@@ -10,7 +10,7 @@ use aldis_registry::{Decision, Doubt, Facts, Purpose, Stance, may_reach};
 
 use crate::{
     link::Outlet,
-    router::Router,
+    relay::Relay,
     store::{Sighting, StoreError},
 };
 
@@ -20,7 +20,7 @@ const HIDDEN_AT_ONCE: usize = 256;
 /// Users between whom and one other it is looked up at a time how they stand.
 const PEERS_AT_ONCE: usize = 256;
 
-impl Router {
+impl Relay {
     /// Decides whether a session sees users whom it has just asked for. Asks the same, whoever they are, whether they
     /// exist, and whether it may; and again of those between whom and the session's user something changed meanwhile.
     pub(super) async fn decide_first(&self, from: &Outlet, users: &[UserId]) -> Result<(), StoreError> {
@@ -55,7 +55,7 @@ impl Router {
 
     /// Something has changed between two users that decides who of them may reach whom. Nothing that was remembered of
     /// them counts any more, and the watches of each by the other are decided anew.
-    pub(in crate::router) async fn standing_changed(
+    pub(in crate::relay) async fn standing_changed(
         &self,
         one: UserId,
         other: UserId,
@@ -68,14 +68,14 @@ impl Router {
     }
 
     /// The same. What cannot be looked up now is the next time that the list is read.
-    pub(in crate::router) async fn follow_standing(&self, one: UserId, other: UserId) {
+    pub(in crate::relay) async fn follow_standing(&self, one: UserId, other: UserId) {
         if let Err(error) = self.standing_changed(one, other).await {
             self.look_again(one, other, &error);
         }
     }
 
     /// The same for whoever has just made the change, and is not to learn from the time it takes who watches.
-    pub(in crate::router) async fn standing_was_changed(&self, one: UserId, other: UserId) {
+    pub(in crate::relay) async fn standing_was_changed(&self, one: UserId, other: UserId) {
         let doubts = self.doubt_standing(one, other);
         if let Err(error) = self.resolve_all(one, other, &doubts).await {
             self.look_again(one, other, &error);
@@ -97,7 +97,7 @@ impl Router {
     }
 
     /// A user is gone for good: nobody who watches him sees anything of him any more.
-    pub(in crate::router) fn hide_for_good(&self, user: UserId) {
+    pub(in crate::relay) fn hide_for_good(&self, user: UserId) {
         let mut after = None;
         loop {
             let doubts = self.registry.doubt_all(user, after, HIDDEN_AT_ONCE);

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::Router;
+use super::Relay;
 use crate::store::Committed;
 
-impl Router {
+impl Relay {
     /// Delivers what the store commits, until it is closed. One task for the node: that is what keeps the order.
     pub(crate) async fn deliver_committed(self: Arc<Self>) {
         let mut committed: mpsc::Receiver<Vec<Committed>> = self.store.committed();

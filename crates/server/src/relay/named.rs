@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use aldis_protocol::{UserId, UserRef};
 
-use super::{Router, decoy::decoy};
+use super::{Relay, decoy::decoy};
 use crate::{link::Outlet, store::StoreError};
 
 /// The user whom a session names, if no query is needed.
@@ -15,7 +15,7 @@ pub(super) fn known_user(from: &Outlet, named: UserRef) -> Option<UserId> {
     }
 }
 
-impl Router {
+impl Relay {
     /// The user whom somebody names, or a decoy if there is none.
     pub(super) async fn named_user(&self, by: UserId, named: UserRef) -> Result<UserId, StoreError> {
         let fingerprint = match named {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use aldis_protocol::{Receipt, ServerFrame, ServerMessage, Timestamp, UserId};
 use aldis_registry::Attached;
 
-use super::{Router, fresh};
+use super::{Relay, fresh};
 use crate::{
     link::{Encoded, Fed, Outlet, status},
     store::{Durable, Marked, NewMessage, NewReceipt, Posted, SenderReceipt, StoredMessage, StoredMeta},
 };
 
-impl Router {
+impl Relay {
     /// Hands a message to all devices of its recipient, and to its sender's other ones.
     pub(super) async fn deliver_message(&self, message: &Durable<NewMessage, Posted>) {
         let (message, kept) = match message.answer {

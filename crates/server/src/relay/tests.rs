@@ -1,4 +1,4 @@
-//! The router alone: what it asks the store, and in which order it carries things out.
+//! The relay alone: what it asks the store, and in which order it carries things out.
 
 mod rooms;
 
@@ -11,7 +11,7 @@ use aldis_protocol::{
 };
 use uuid::Uuid;
 
-use super::{Admission, Reply, Router, new_session_id};
+use super::{Admission, Relay, Reply, new_session_id};
 use crate::{
     clock::{Now, unix_ms_i64},
     config::{Config, Loaded},
@@ -20,7 +20,7 @@ use crate::{
 };
 
 struct Node {
-    router: Arc<Router>,
+    relay: Arc<Relay>,
 }
 
 impl Node {
@@ -29,13 +29,13 @@ impl Node {
         let Loaded::Run(config) = Config::load(arguments, []).unwrap() else { unreachable!() };
         let config = Config { rate_limits: false, ..*config };
         let store = Store::open(&config.database_url, &StoreOptions::default()).await.unwrap();
-        Self { router: Router::over(&config, &KeyRing::new(RootKey::new([7; 32])), Arc::new(store)) }
+        Self { relay: Relay::over(&config, &KeyRing::new(RootKey::new([7; 32])), Arc::new(store)) }
     }
 
     async fn user(&self) -> UserId {
         let user = UserId::new(Uuid::new_v4());
         let email = format!("{user}@example.org");
-        self.router.store.create_account(user, &email, "hash", unix_ms_i64()).await.unwrap();
+        self.relay.store.create_account(user, &email, "hash", unix_ms_i64()).await.unwrap();
         user
     }
 
@@ -45,30 +45,30 @@ impl Node {
         let token_hash = aldis_protocol::Hash::of(family_id.as_bytes()).0;
         let family = NewFamily { family_id, user_id, device_id: None, token_hash, second_factor: false };
         let proof = LoginProof::Password("hash");
-        self.router.store.create_family(&family, proof, unix_ms_i64()).await.unwrap();
+        self.relay.store.create_family(&family, proof, unix_ms_i64()).await.unwrap();
         family_id
     }
 
     fn session(&self, user: UserId) -> Arc<Outlet> {
         let device = DeviceId::ephemeral(Uuid::now_v7());
         let outlet = Arc::new(Outlet::new(new_session_id(), user, device, None, None, Codec::Json));
-        assert_eq!(self.router.attach(&outlet, 0), Admission::Admitted);
+        assert_eq!(self.relay.attach(&outlet, 0), Admission::Admitted);
         outlet
     }
 
     async fn allow(&self, user: UserId, peer: UserId) {
-        let (store, now_ms) = (&self.router.store, unix_ms_i64());
+        let (store, now_ms) = (&self.relay.store, unix_ms_i64());
         store
             .decide_contact(&Credential::session(user), peer, ContactDecision::Allowed, now_ms)
             .await
             .unwrap();
-        self.router.relations.forget(user, peer);
+        self.relay.relations.forget(user, peer);
     }
 
     fn signal(&self, from: &Arc<Outlet>, kind: SignalKind, target: Target, now: Now) -> Reply {
         let payload = Payload::from_json("1").unwrap();
         let signal = Signal { kind, target, payload, signature: None };
-        self.router.handle(from, Ticket::default(), None, ClientMessage::Signal(signal), now)
+        self.relay.handle(from, Ticket::default(), None, ClientMessage::Signal(signal), now)
     }
 
     async fn signals(&self, from: &Arc<Outlet>, kind: SignalKind, target: Target) -> ServerMessage<'static> {
@@ -90,7 +90,7 @@ async fn whoever_cannot_be_reached_costs_the_same_look_ups() {
     let node = Node::start().await;
     let (user, live, away) = (node.user().await, node.user().await, node.user().await);
     let blocker = node.user().await;
-    node.router
+    node.relay
         .store
         .decide_contact(&Credential::session(blocker), user, ContactDecision::Blocked, unix_ms_i64())
         .await
@@ -109,7 +109,7 @@ async fn whoever_cannot_be_reached_costs_the_same_look_ups() {
         let reply = node.signal(&sender, SignalKind::Offer, target.clone(), now);
         assert!(matches!(reply, Reply::Later(_)), "{target:?} was answered without the store");
         assert_eq!(code(&reply.awaited(&sender).await), Some(ErrorCode::TargetUnavailable), "{target:?}");
-        assert_eq!(node.router.relations.known(), number + 1, "{target:?} cost one look-up");
+        assert_eq!(node.relay.relations.known(), number + 1, "{target:?} cost one look-up");
         let Reply::Now(message) = node.signal(&sender, SignalKind::Offer, target.clone(), now) else {
             panic!("{target:?} was not remembered");
         };
@@ -123,12 +123,12 @@ async fn an_unknown_fingerprint_costs_what_a_known_one_does() {
     let node = Node::start().await;
     let sender = node.session(node.user().await);
     let known = UserId::new(Uuid::new_v4());
-    node.router.store.create_account_for_key(known, [7; 32], unix_ms_i64()).await.unwrap();
+    node.relay.store.create_account_for_key(known, [7; 32], unix_ms_i64()).await.unwrap();
     for (number, first_key) in [[7; 32], [8; 32]].into_iter().enumerate() {
         let target = Target::User(UserRef::Fingerprint(Fingerprint::of_first_key(&first_key)));
         let answer = node.signals(&sender, SignalKind::Offer, target).await;
         assert_eq!(code(&answer), Some(ErrorCode::TargetUnavailable));
-        assert_eq!(node.router.relations.known(), number + 1);
+        assert_eq!(node.relay.relations.known(), number + 1);
     }
 }
 
@@ -169,10 +169,10 @@ async fn an_offer_opens_the_way_back_between_its_two_sessions_alone() {
     let to_another = node.signals(&called, SignalKind::Answer, to_another).await;
     assert_eq!(code(&to_another), Some(ErrorCode::TargetUnavailable), "another session offered nothing");
 
-    node.router.detach(&calling);
+    node.relay.detach(&calling);
     let again =
         Arc::new(Outlet::new(new_session_id(), caller, calling.device.clone(), None, None, Codec::Json));
-    assert_eq!(node.router.attach(&again, 0), Admission::Admitted);
+    assert_eq!(node.relay.attach(&again, 0), Admission::Admitted);
     let late = node.signals(&called, SignalKind::Answer, Target::Device(again.device.clone())).await;
     assert_eq!(code(&late), Some(ErrorCode::TargetUnavailable), "the offer ended with its session");
 }
@@ -193,14 +193,14 @@ async fn only_an_offer_opens_the_way_back() {
 
 /// What a session tells of a user, where it has something to tell.
 fn told(node: &Node, to: &Outlet, user: UserId) -> Option<(Status, u32)> {
-    let Some(ServerMessage::Presence(presence)) = node.router.tell(to, user) else { return None };
+    let Some(ServerMessage::Presence(presence)) = node.relay.tell(to, user) else { return None };
     Some((presence.status, presence.devices))
 }
 
 async fn subscribes(node: &Node, from: &Arc<Outlet>, users: &[UserId]) -> ServerMessage<'static> {
     let user_ids = users.iter().copied().map(UserRef::Id).collect();
     let message = ClientMessage::PresenceSubscribe(PresenceSubscribe { user_ids });
-    let reply = node.router.handle(from, Ticket::default(), None, message, Now::read());
+    let reply = node.relay.handle(from, Ticket::default(), None, message, Now::read());
     assert!(matches!(reply, Reply::Later(_)), "answered without the store");
     reply.awaited(from).await
 }
@@ -223,19 +223,19 @@ async fn a_session_is_marked_for_whom_it_asked_once_that_is_answered() {
 async fn what_another_node_changed_is_carried_out_when_it_is_read() {
     let node = Node::start().await;
     let (user, peer) = (node.user().await, node.user().await);
-    node.router.recall_standings().await.unwrap();
+    node.relay.recall_standings().await.unwrap();
     let (watcher, _live) = (node.session(user), node.session(peer));
     subscribes(&node, &watcher, &[peer]).await;
     assert_eq!(told(&node, &watcher, peer), Some((Status::Offline, 0)));
-    let (store, now_ms) = (&node.router.store, unix_ms_i64());
+    let (store, now_ms) = (&node.relay.store, unix_ms_i64());
     for (decision, shown) in
         [(ContactDecision::Allowed, (Status::Online, 1)), (ContactDecision::Blocked, (Status::Offline, 0))]
     {
         store.decide_contact(&Credential::session(peer), user, decision, now_ms).await.unwrap();
         assert_eq!(told(&node, &watcher, peer), None, "not read yet");
-        node.router.read_standings().await.unwrap();
+        node.relay.read_standings().await.unwrap();
         assert_eq!(told(&node, &watcher, peer), Some(shown));
-        node.router.read_standings().await.unwrap();
+        node.relay.read_standings().await.unwrap();
         assert_eq!(told(&node, &watcher, peer), None);
     }
 }
@@ -249,10 +249,10 @@ async fn nothing_is_shown_while_nobody_knows_whether_it_may_be() {
     let (watcher, _live) = (node.session(user), node.session(peer));
     subscribes(&node, &watcher, &[peer]).await;
     assert_eq!(told(&node, &watcher, peer), Some((Status::Online, 1)));
-    node.router.standing_was_changed(peer, user).await;
+    node.relay.standing_was_changed(peer, user).await;
     assert_eq!(told(&node, &watcher, peer), None, "it is as it was");
-    node.router.store.close().await;
-    assert!(node.router.standing_changed(peer, user).await.is_err());
+    node.relay.store.close().await;
+    assert!(node.relay.standing_changed(peer, user).await.is_err());
     assert_eq!(told(&node, &watcher, peer), Some((Status::Offline, 0)));
 }
 
@@ -279,7 +279,7 @@ async fn a_crowd_is_told_in_the_end_and_its_first_at_once() {
         crowd.push(watcher);
     }
     let busy = SetPresence { status: Status::Busy, note: None };
-    let _ = node.router.handle(&live, Ticket::default(), None, ClientMessage::Presence(busy), Now::read());
+    let _ = node.relay.handle(&live, Ticket::default(), None, ClientMessage::Presence(busy), Now::read());
     let at_once = crowd.iter().filter(|watcher| is_marked(watcher, peer)).count();
     assert_eq!(at_once, 256);
     let rest = async {
@@ -292,7 +292,7 @@ async fn a_crowd_is_told_in_the_end_and_its_first_at_once() {
     };
     let rounds = tokio::select! {
         biased;
-        () = node.router.tell_crowds() => unreachable!("it goes on for ever"),
+        () = node.relay.tell_crowds() => unreachable!("it goes on for ever"),
         rounds = rest => rounds,
     };
     assert_eq!(rounds.iter().sum::<usize>(), CROWD - at_once);

@@ -1,4 +1,4 @@
-//! Rooms through the router alone: what happens when two things happen at once.
+//! Rooms through the relay alone: what happens when two things happen at once.
 
 use std::{
     sync::Arc,
@@ -31,12 +31,12 @@ impl Node {
         let user = self.user().await;
         let owner = Caller { user, family: self.sign_in(user).await, auth_time: 0, device: None };
         let request = CreateRoom { room: room(), visibility, members: None, state_writers: None };
-        self.router.create_room(&owner, request).await.unwrap();
+        self.relay.create_room(&owner, request, Now::read()).await.unwrap();
         owner
     }
 
     fn asks(&self, from: &Arc<Outlet>, message: ClientMessage<'_>) -> Answer {
-        let reply = self.router.handle(from, Ticket::default(), None, message, Now::read());
+        let reply = self.relay.handle(from, Ticket::default(), None, message, Now::read());
         let from = Arc::clone(from);
         Box::pin(async move { reply.awaited(&from).await })
     }
@@ -51,7 +51,7 @@ impl Node {
     }
 
     fn is_in_room(&self, session: &Outlet) -> bool {
-        self.router.registry.seat((session.user, session.session), &room()).is_some()
+        self.relay.registry.seat((session.user, session.session), &room()).is_some()
     }
 }
 
@@ -71,10 +71,10 @@ fn received(outlet: &Outlet) -> Vec<Value> {
 
 /// The states that a session tells its client as soon as its socket has room.
 async fn states(node: &Node, session: &Outlet) -> Vec<Value> {
-    node.router.tell_waiting_states().await;
+    node.relay.tell_waiting_states().await;
     let mut told = Vec::new();
     while let Some(states) = session.take_states() {
-        let frames = states.into_iter().filter_map(|state| node.router.take_state(session, state));
+        let frames = states.into_iter().filter_map(|state| node.relay.take_state(session, state));
         told.extend(frames.map(|frame| serde_json::from_slice::<Value>(&frame.bytes).unwrap()));
     }
     told
@@ -83,7 +83,7 @@ async fn states(node: &Node, session: &Outlet) -> Vec<Value> {
 async fn sets_state(node: &Node, owner: &Caller, revision: u64) {
     let request: SetRoomState = serde_json::from_str(r#"{"state":1}"#).unwrap();
     let expected = Revisions::OneOf(vec![revision]);
-    node.router.set_room_state(owner, &room(), request, &expected).await.unwrap();
+    node.relay.set_room_state(owner, &room(), request, &expected, Now::read()).await.unwrap();
 }
 
 fn revisions(told: &[Value]) -> Vec<u64> {
@@ -109,7 +109,10 @@ async fn whoever_is_removed_while_he_joins_is_not_in_the_room() {
         let user = node.user().await;
         let session = node.session(user);
         let joining = tokio::spawn(node.joins(&session));
-        node.router.remove_room_member(&owner, &room(), user.to_string().parse().unwrap()).await.unwrap();
+        node.relay
+            .remove_room_member(&owner, &room(), user.to_string().parse().unwrap(), Now::read())
+            .await
+            .unwrap();
         let answer = joining.await.unwrap();
         assert!(!node.is_in_room(&session), "{answer:?}");
         let told = received(&session);
@@ -152,12 +155,12 @@ async fn states_that_followed_each_other_filled_the_queue_of_a_slow_reader() {
     }
     for revision in 0..5 {
         sets_state(&node, &owner, revision).await;
-        node.router.tell_waiting_states().await;
+        node.relay.tell_waiting_states().await;
     }
     assert_eq!(received(&slow), Vec::<Value>::new());
     assert_eq!(revisions(&states(&node, &slow).await), [5], "the latest alone");
     assert_eq!(revisions(&states(&node, &slow).await), [0; 0]);
-    node.router.registry.leave((gone.user, gone.session), &room(), |_| ());
+    node.relay.registry.leave((gone.user, gone.session), &room(), |_| ());
     assert_eq!(revisions(&states(&node, &gone).await), [0; 0], "it is in the room no longer");
     assert_eq!(code(&node.joins(&gone).await), None);
     assert_eq!(revisions(&received(&gone)), [5]);
@@ -172,10 +175,10 @@ async fn a_join_that_read_a_new_state_kept_it_from_all_others() {
     assert_eq!(code(&node.joins(&first).await), None);
     received(&first);
     let (credential, name, none) = (owner.credential(), room(), Revisions::OneOf(vec![0]));
-    let set = node.router.store.set_room_state(&credential, &name, "1", &none);
+    let set = node.relay.store.set_room_state(&credential, &name, "1", &none);
     let StateChange::Set(document) = set.await.unwrap() else { panic!("the owner sets it") };
     assert_eq!(code(&node.joins(&second).await), None);
-    node.router.tell_state(&room(), document);
+    node.relay.tell_state(&room(), document);
     assert_eq!(revisions(&states(&node, &first).await), [1]);
     assert_eq!(revisions(&states(&node, &second).await), [0; 0], "they were told by joining");
 }
@@ -199,17 +202,17 @@ async fn whoever_joins_at_once_knows_of_each_other() {
             assert_eq!(knows + hears, 1, "in the list or told later: {told:?}");
         }
         for session in &sessions {
-            node.router.detach(session);
+            node.relay.detach(session);
         }
     }
-    assert!(node.router.registry.room_here(&room()).is_none());
+    assert!(node.relay.registry.room_here(&room()).is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_said_first_in_a_room_that_was_never_made_keeps_its_order() {
     for _ in 0..ROUNDS / 10 {
         let node = Node::start().await;
-        let delivery = tokio::spawn(Arc::clone(&node.router).deliver_committed());
+        let delivery = tokio::spawn(Arc::clone(&node.relay).deliver_committed());
         let sessions = [node.session(node.user().await), node.session(node.user().await)];
         for session in &sessions {
             assert_eq!(code(&node.joins(session).await), None);
@@ -241,7 +244,7 @@ async fn what_is_said_first_in_a_room_that_was_never_made_keeps_its_order() {
 async fn without_the_store_nobody_joins() {
     let node = Node::start().await;
     let session = node.session(node.user().await);
-    node.router.store.close().await;
+    node.relay.store.close().await;
     assert_eq!(code(&node.joins(&session).await), Some(ErrorCode::Unavailable));
     assert!(!node.is_in_room(&session));
 }

@@ -9,7 +9,7 @@ use aldis_registry::{Facts, Purpose, may_reach};
 use bytes::Bytes;
 
 use super::{
-    Outcome, Reply, Router, decoy::decoy, error, named::known_user, refused, relations::Relation,
+    Outcome, Relay, Reply, decoy::decoy, error, named::known_user, refused, relations::Relation,
     signaling::target_unavailable,
 };
 use crate::{
@@ -25,7 +25,7 @@ struct Letter {
     encrypted_content: Bytes,
 }
 
-impl Router {
+impl Relay {
     /// Stores a message for its recipient, where the sender may reach them.
     pub(super) fn post(
         self: &Arc<Self>,
@@ -50,11 +50,11 @@ impl Router {
             self.submit_letter(from, letter, user, relation);
             return Reply::Queued;
         }
-        let (router, from) = (Arc::clone(self), Arc::clone(from));
+        let (relay, from) = (Arc::clone(self), Arc::clone(from));
         Reply::Later(Box::pin(async move {
-            match router.find_recipient(&from, recipient).await {
+            match relay.find_recipient(&from, recipient).await {
                 Ok((user, relation)) => {
-                    router.submit_letter(&from, letter, user, relation);
+                    relay.submit_letter(&from, letter, user, relation);
                     Outcome::Queued
                 }
                 Err(failure) => Outcome::Reply(failed(failure)),
@@ -70,14 +70,14 @@ impl Router {
         message_ids: Vec<MessageId>,
         is_read: bool,
     ) -> Reply {
-        let (router, from) = (Arc::clone(self), Arc::clone(from));
+        let (relay, from) = (Arc::clone(self), Arc::clone(from));
         Reply::Later(Box::pin(async move {
-            match router.receipt(&from, Which::Ids(message_ids), is_read).await {
+            match relay.receipt(&from, Which::Ids(message_ids), is_read).await {
                 Ok(receipt) => {
                     let reply = move |marked: Result<_, _>| {
                         from.reply(ticket, marked.map_or_else(failed, marked_reply));
                     };
-                    router.store.mark(receipt, ReplyTo::new(reply));
+                    relay.store.mark(receipt, ReplyTo::new(reply));
                     Outcome::Queued
                 }
                 Err(failure) => Outcome::Reply(failed(failure)),

@@ -7,21 +7,21 @@ use aldis_protocol::{
     api::{ContactDecision, ContactList, RequestContact},
 };
 
-use super::{Router, decoy::decoy};
+use super::{Relay, decoy::decoy};
 use crate::{
     accounts::Caller,
-    clock::{Now, unix_ms_i64},
+    clock::Now,
     email,
-    refusal::Denied,
+    refusal::Refusal,
     store::{Decided, NewRequest, Recipients},
 };
 
-const NO_SUCH_USER: Denied = Denied::new(ErrorCode::NotFound, "there is no such user");
-const NO_TARGET: Denied =
-    Denied::new(ErrorCode::BadRequest, "a request is for a user id, a fingerprint or an email address");
-const ONESELF: Denied = Denied::new(ErrorCode::BadRequest, "you cannot be your own contact");
-const TOO_MANY: Denied =
-    Denied::new(ErrorCode::Conflict, "you have as many contacts as may be; remove some first");
+const NO_SUCH_USER: Refusal = Refusal::new(ErrorCode::NotFound, "there is no such user");
+const NO_TARGET: Refusal =
+    Refusal::new(ErrorCode::BadRequest, "a request is for a user id, a fingerprint or an email address");
+const ONESELF: Refusal = Refusal::new(ErrorCode::BadRequest, "you cannot be your own contact");
+const TOO_MANY: Refusal =
+    Refusal::new(ErrorCode::Conflict, "you have as many contacts as may be; remove some first");
 
 /// The target of a contact request, as its asker typed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl ContactTarget {
     }
 
     /// Reads a user id, a fingerprint or an address.
-    pub(crate) fn parse(text: &str) -> Result<Self, Denied> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Refusal> {
         text.parse().map(Self::User).or_else(|_| email::canonical(text).map(Self::Address).ok_or(NO_TARGET))
     }
 }
@@ -53,10 +53,10 @@ impl fmt::Display for ContactTarget {
     }
 }
 
-impl Router {
+impl Relay {
     /// The caller's contacts.
-    pub(crate) async fn contacts(&self, caller: &Caller) -> Result<ContactList, Denied> {
-        Ok(ContactList { contacts: self.store.contacts_of(caller.user, unix_ms_i64()).await? })
+    pub(crate) async fn contacts(&self, caller: &Caller, now: Now) -> Result<ContactList, Refusal> {
+        Ok(ContactList { contacts: self.store.contacts_of(caller.user, now.store_ms()).await? })
     }
 
     /// Allows or blocks a user: at once on this node, within a second on every other.
@@ -65,12 +65,13 @@ impl Router {
         caller: &Caller,
         peer: UserRef,
         decision: ContactDecision,
-    ) -> Result<(), Denied> {
+        now: Now,
+    ) -> Result<(), Refusal> {
         let peer = self.find_user(peer).await?.ok_or(NO_SUCH_USER)?;
         if peer == caller.user {
             return Err(ONESELF);
         }
-        let decided = self.store.decide_contact(&caller.credential(), peer, decision, unix_ms_i64()).await;
+        let decided = self.store.decide_contact(&caller.credential(), peer, decision, now.store_ms()).await;
         self.standing_was_changed(caller.user, peer).await;
         match decided? {
             Decided::Done => Ok(()),
@@ -81,12 +82,17 @@ impl Router {
 
     /// Takes back a decision about a user, or a request to them. By address it takes back only a request by that address,
     /// so that nothing tells whose it is.
-    pub(crate) async fn remove_contact(&self, caller: &Caller, whom: &ContactTarget) -> Result<(), Denied> {
+    pub(crate) async fn remove_contact(
+        &self,
+        caller: &Caller,
+        whom: &ContactTarget,
+        now: Now,
+    ) -> Result<(), Refusal> {
         let (from, typed, by) = (caller.user, whom.typed_by(caller.user), caller.credential());
         let (to, by_address) = self.who_is_asked(from, whom).await?;
         let forgotten = match by_address {
-            true => self.store.take_back_request(&by, to, &typed, unix_ms_i64()).await,
-            false => self.store.forget_contact(&by, to, &typed, unix_ms_i64()).await,
+            true => self.store.take_back_request(&by, to, &typed, now.store_ms()).await,
+            false => self.store.forget_contact(&by, to, &typed, now.store_ms()).await,
         };
         self.standing_was_changed(from, to).await;
         Ok(forgotten?)
@@ -99,7 +105,8 @@ impl Router {
         caller: &Caller,
         whom: &ContactTarget,
         request: RequestContact,
-    ) -> Result<(), Denied> {
+        now: Now,
+    ) -> Result<(), Refusal> {
         let from = caller.user;
         let (to, by_address) = self.who_is_asked(from, whom).await?;
         if to == from {
@@ -109,16 +116,16 @@ impl Router {
         let request = NewRequest { from, to, typed, by_address, label: request.label };
         let live = self.accounts.notices.live_devices(to);
         let (by, waits_for) = (caller.credential(), Recipients::all_but(&live));
-        let is_told = self.store.request_contact(&by, &request, &waits_for, unix_ms_i64()).await;
+        let is_told = self.store.request_contact(&by, &request, &waits_for, now.store_ms()).await;
         self.standing_was_changed(from, to).await;
         if is_told? {
-            self.accounts.notices.tell_live(to, request.notice(), &live, &[], Now::read()).await;
+            self.accounts.notices.tell_live(to, request.notice(), &live, &[], now).await;
         }
         Ok(())
     }
 
     /// Who is asked, and whether the asker must not learn that it is they. If there is no such user, a decoy is.
-    async fn who_is_asked(&self, from: UserId, whom: &ContactTarget) -> Result<(UserId, bool), Denied> {
+    async fn who_is_asked(&self, from: UserId, whom: &ContactTarget) -> Result<(UserId, bool), Refusal> {
         let (found, by_address) = match whom {
             ContactTarget::User(user) => (self.find_user(*user).await?, false),
             ContactTarget::Address(email) => {
@@ -133,7 +140,7 @@ impl Router {
     }
 
     /// The user whom a reference names. An id is taken for a user's.
-    async fn find_user(&self, user: UserRef) -> Result<Option<UserId>, Denied> {
+    async fn find_user(&self, user: UserRef) -> Result<Option<UserId>, Refusal> {
         match user {
             UserRef::Id(id) => Ok(Some(id)),
             UserRef::Fingerprint(fingerprint) => {
@@ -162,7 +169,7 @@ mod tests {
         );
         for bad in ["", "ann", "a b@c", "@"] {
             assert_eq!(
-                ContactTarget::parse(bad).map_err(|denied| denied.code),
+                ContactTarget::parse(bad).map_err(|refusal| refusal.code),
                 Err(ErrorCode::BadRequest),
                 "{bad:?}"
             );

@@ -12,7 +12,7 @@ use futures::stream;
 use tokio::task::yield_now;
 
 use super::{
-    Outcome, Part, Reply, Router, done, error,
+    Outcome, Part, Relay, Reply, done, error,
     mail::failed,
     refused,
     rooms::{UNKNOWN_ROOM, no_room_named},
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     clock::{Now, unix_ms_i64},
     link::{Encoded, Outlet, Ticket, deliver},
-    refusal::Denied,
+    refusal::Refusal,
     store::{Credential, Durable, NewChat, ReplyTo, RoomPage, Said, StoreError},
 };
 
@@ -29,7 +29,7 @@ const LARGEST_GAP: u32 = 64;
 
 type Sessions = Members<Arc<Outlet>>;
 
-impl Router {
+impl Relay {
     /// Stores a message in a room, for everybody in it.
     pub(super) fn say(
         self: &Arc<Self>,
@@ -52,18 +52,18 @@ impl Router {
             session: from.session,
             request: id,
             payload: message.payload.into_owned(),
-            now_ms: unix_ms_i64(),
+            now_ms: now.store_ms(),
         };
         if seat.is_made {
             self.submit_chat(from, ticket, chat);
             return Reply::Queued;
         }
-        let (router, from) = (Arc::clone(self), Arc::clone(from));
+        let (relay, from) = (Arc::clone(self), Arc::clone(from));
         Reply::Later(Box::pin(async move {
-            if let Err(denied) = router.ready_to_write(&from, &chat.room).await {
-                return Outcome::Reply(refused(denied));
+            if let Err(refusal) = relay.ready_to_write(&from, &chat.room, now).await {
+                return Outcome::Reply(refused(refusal));
             }
-            router.submit_chat(&from, ticket, chat);
+            relay.submit_chat(&from, ticket, chat);
             Outcome::Queued
         }))
     }
@@ -83,11 +83,11 @@ impl Router {
             self.hand_out(members.iter(), Some(from.session), &frame);
             return Reply::Now(broadcast_done());
         }
-        let (router, from) = (Arc::clone(self), Arc::clone(from));
+        let (relay, from) = (Arc::clone(self), Arc::clone(from));
         let payload = message.payload.into_owned();
         Reply::Later(Box::pin(async move {
-            let frame = broadcast_frame(&from, id, room, payload, now).for_many(&router.shared_bytes);
-            router.fan_out(&members, Some(from.session), &frame).await;
+            let frame = broadcast_frame(&from, id, room, payload, now).for_many(&relay.shared_bytes);
+            relay.fan_out(&members, Some(from.session), &frame).await;
             Outcome::Reply(broadcast_done())
         }))
     }
@@ -95,10 +95,10 @@ impl Router {
     /// A part of what was said in a room. It is made when the socket has room for it.
     pub(super) fn history(self: &Arc<Self>, from: &Arc<Outlet>, asked: HistoryRequest) -> Reply {
         let Some(room) = asked.room else { return Reply::Now(no_room_named()) };
-        let (router, from) = (Arc::clone(self), Arc::clone(from));
+        let (relay, from) = (Arc::clone(self), Arc::clone(from));
         let limit = asked.limit.unwrap_or(DEFAULT_PAGE).min(MAX_PAGE);
         Reply::InParts(Box::pin(stream::once(async move {
-            let page = router.room_page_for(&from, &room, asked.since_seq, limit).await;
+            let page = relay.room_page_for(&from, &room, asked.since_seq, limit).await;
             let reply = page.map_or_else(refused, |page| {
                 let RoomPage { messages, complete, first_seq, last_seq } = page;
                 let last_seq = Some(last_seq);
@@ -165,7 +165,7 @@ impl Router {
         room: &RoomId,
         since_seq: u64,
         limit: u32,
-    ) -> Result<RoomPage, Denied> {
+    ) -> Result<RoomPage, Refusal> {
         match self.registry.seat((from.user, from.session), room) {
             Some(_) => Ok(self.room_page(room, since_seq, limit, MAX_HISTORY_BYTES).await?),
             None => Err(UNKNOWN_ROOM),
@@ -173,22 +173,22 @@ impl Router {
     }
 
     /// The session is in the room, which is there to be written in.
-    async fn ready_to_write(self: &Arc<Self>, from: &Outlet, room: &RoomId) -> Result<(), Denied> {
+    async fn ready_to_write(self: &Arc<Self>, from: &Outlet, room: &RoomId, now: Now) -> Result<(), Refusal> {
         let seat = self.registry.seat((from.user, from.session), room).ok_or(UNKNOWN_ROOM)?;
         if seat.is_made {
             return Ok(());
         }
         // The room that was stored is made for those inside, also where the session ends meanwhile.
-        let (router, room) = (Arc::clone(self), room.clone());
+        let (relay, room) = (Arc::clone(self), room.clone());
         let credential = Credential::session(seat.owner);
-        let made = self.calls.complete(async move { router.make_room(&room, &credential).await });
+        let made = self.calls.complete(async move { relay.make_room(&room, &credential, now).await });
         made.await?
     }
 
     /// Submits a message for a room, whose reply comes through the session's queue.
     fn submit_chat(self: &Arc<Self>, from: &Arc<Outlet>, ticket: Ticket, chat: NewChat) {
-        let (router, session, room) = (Arc::clone(self), Arc::clone(from), chat.room.clone());
-        let reply = move |said| session.reply(ticket, router.said_reply(&room, said));
+        let (relay, session, room) = (Arc::clone(self), Arc::clone(from), chat.room.clone());
+        let reply = move |said| session.reply(ticket, relay.said_reply(&room, said));
         self.store.say(chat, ReplyTo::new(reply));
     }
 

@@ -6,7 +6,7 @@ use aldis_protocol::UserId;
 use aldis_registry::Stance;
 use dashmap::DashMap;
 
-use super::Router;
+use super::Relay;
 use crate::{clock::Now, store::StoreError};
 
 /// How many pairs are cached. A full cache is cleared, and each pair costs one query again.
@@ -107,7 +107,7 @@ fn key(one: UserId, other: UserId) -> (UserId, UserId) {
     (one.min(other), one.max(other))
 }
 
-impl Router {
+impl Relay {
     /// How two users are related, if the cache knows. A user's relation to themselves is always known.
     pub(super) fn known_relation(&self, sender: UserId, target: UserId, now: Now) -> Option<Relation> {
         if sender == target {

@@ -13,7 +13,7 @@ use aldis_protocol::{RoomId, RoomUpdate, ServerMessage};
 use aldis_registry::Occupants;
 use tokio::{sync::Notify, task::yield_now};
 
-use super::{Router, fresh};
+use super::{Relay, fresh};
 use crate::{
     link::{Encoded, Frame, Outlet, StateMark},
     store::StateDocument,
@@ -59,7 +59,7 @@ impl Waiting {
     }
 }
 
-impl Router {
+impl Relay {
     /// Has everybody in a room told its new state. Nobody waits for that. To be called when the room's change is
     /// [noted](super::rooms::RoomChanges::note), so that who joins from then on has read this state.
     pub(super) fn tell_state(&self, room: &RoomId, document: StateDocument) {

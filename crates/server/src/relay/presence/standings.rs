@@ -10,7 +10,7 @@ use std::{
 
 use aldis_protocol::UserId;
 
-use crate::{router::Router, store::StoreError};
+use crate::{relay::Relay, store::StoreError};
 
 /// How many are read at a time.
 const BATCH: i64 = 500;
@@ -21,7 +21,7 @@ const UNSETTLED: usize = 65_536;
 
 /// How far the list was read.
 #[derive(Debug, Default)]
-pub(in crate::router) struct Standings {
+pub(in crate::relay) struct Standings {
     last: AtomicI64,
     unsettled: Mutex<HashSet<(UserId, UserId)>>,
 }
@@ -40,7 +40,7 @@ impl Standings {
     }
 }
 
-impl Router {
+impl Relay {
     /// Begins with the end of the list: before the node serves anybody, nobody watches.
     pub(crate) async fn recall_standings(&self) -> Result<(), StoreError> {
         self.standings.last.store(self.store.last_relation_change().await?, Ordering::Relaxed);

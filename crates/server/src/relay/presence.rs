@@ -1,7 +1,7 @@
 //! Presence: how devices show themselves, and who is told (docs/protocol/messages.md).
 //!
 //! A session that watches is never handed a presence. It is [marked](Outlet::mark), and asks what it is to
-//! [tell](Router::tell) when its socket has room: so that is the latest, and what its user may see by then.
+//! [tell](Relay::tell) when its socket has room: so that is the latest, and what its user may see by then.
 
 mod crowds;
 mod rights;
@@ -15,7 +15,7 @@ use aldis_protocol::{
 use aldis_registry::{DevicePresence, TooManyWatches, Watcher};
 
 pub(super) use self::{crowds::Crowds, standings::Standings};
-use super::{Outcome, Reply, Router, done, error};
+use super::{Outcome, Relay, Reply, done, error};
 use crate::{
     clock::{Now, unix_ms_i64},
     link::Outlet,
@@ -28,7 +28,7 @@ const WATCHERS_AT_ONCE: usize = 256;
 /// What a subscription costs, roughly: an entry on the side of the session, and one on that of the user.
 const BYTES_PER_WATCH: usize = 256;
 
-impl Router {
+impl Relay {
     /// Sets how a session's device shows itself. It comes after what was asked before.
     pub(super) fn set_presence(&self, from: &Outlet, presence: SetPresence<'_>, now: Now) -> Reply {
         let SetPresence { status, note } = presence;
@@ -40,20 +40,20 @@ impl Router {
 
     /// Lets a session watch users, all of them or none. It is told of each once the request is answered.
     pub(super) fn subscribe(self: &Arc<Self>, from: &Arc<Outlet>, users: Vec<UserRef>) -> Reply {
-        let (router, from) = (Arc::clone(self), Arc::clone(from));
+        let (relay, from) = (Arc::clone(self), Arc::clone(from));
         Reply::Later(Box::pin(async move {
-            let watched = router.watch(&from, &users).await;
+            let watched = relay.watch(&from, &users).await;
             Outcome::Reply(watched.map_or_else(|refusal| refusal, |()| done("Subscribed")))
         }))
     }
 
     /// Lets a session watch users no more.
     pub(super) fn unsubscribe(self: &Arc<Self>, from: &Arc<Outlet>, users: Vec<UserRef>) -> Reply {
-        let (router, from) = (Arc::clone(self), Arc::clone(from));
+        let (relay, from) = (Arc::clone(self), Arc::clone(from));
         Reply::Later(Box::pin(async move {
-            Outcome::Reply(match router.users_named(from.user, &users).await {
+            Outcome::Reply(match relay.users_named(from.user, &users).await {
                 Ok(users) => {
-                    router.unwatch(&from, &users);
+                    relay.unwatch(&from, &users);
                     done("Unsubscribed")
                 }
                 Err(failure) => unavailable(&failure),

@@ -2,13 +2,13 @@
 
 use aldis_protocol::{ClientMessage, ErrorCode, ErrorReply, RoomId, ServerMessage, UserId};
 
-use super::Router;
+use super::Relay;
 use crate::{
     clock::Now,
     link::Outlet,
     metrics::Metrics,
     rate::{Buckets, ByteBuckets, ByteRate, Limit, Rate, Wait},
-    refusal::Denied,
+    refusal::Refusal,
 };
 
 const OFFERS: Rate = Rate::per_minute(30);
@@ -53,10 +53,10 @@ impl Rates {
     }
 
     /// Refuses a state of a room too many.
-    pub(super) fn limit_room_state(&self, room: &RoomId, now: Now, metrics: &Metrics) -> Result<(), Denied> {
+    pub(super) fn limit_room_state(&self, room: &RoomId, now: Now, metrics: &Metrics) -> Result<(), Refusal> {
         self.room_states.take(room.clone(), now.tick).map_err(|wait| {
             metrics.limited(Limit::RoomStates);
-            Denied::rate_limited(
+            Refusal::rate_limited(
                 Limit::RoomStates,
                 "the state of a room is set 5 times a second at most; wait a moment",
                 wait,
@@ -83,7 +83,7 @@ impl Rates {
     }
 }
 
-impl Router {
+impl Relay {
     /// The refusal of a message that is handed on to others, where its user has sent too much of that lately. `bytes` is
     /// its size as it came; it counts once, however many get it.
     pub(crate) fn refuse_relayed(
@@ -136,7 +136,7 @@ mod tests {
         let set = |room: &str, tick| {
             rates
                 .limit_room_state(&room.parse().unwrap(), Now { tick, unix_ms: 0 }, &metrics)
-                .map_err(|denied| denied.code)
+                .map_err(|refusal| refusal.code)
         };
         assert_eq!([0; 5].map(|tick| set("room", tick)), [Ok(()); 5]);
         assert_eq!(set("room", 199), Err(ErrorCode::RateLimited));

@@ -9,10 +9,10 @@ use aldis_protocol::{
 };
 use serde::Serialize;
 
-use super::Router;
+use super::Relay;
 use crate::{
     accounts::Caller,
-    refusal::Denied,
+    refusal::Refusal,
     store::{BYTES_AROUND_MESSAGE, RoomPage},
 };
 
@@ -29,7 +29,7 @@ pub(crate) trait Parts: Send + 'static {
     type End: Serialize + Send;
 
     /// The next part. It is not called after the end.
-    fn next(&mut self) -> impl Future<Output = Result<ListPart<Self::Item, Self::End>, Denied>> + Send;
+    fn next(&mut self) -> impl Future<Output = Result<ListPart<Self::Item, Self::End>, Refusal>> + Send;
 }
 
 /// A part of a list.
@@ -62,7 +62,7 @@ impl Room {
 
 /// A page of a conversation, the newest message first.
 pub(crate) struct Conversation {
-    router: Arc<Router>,
+    relay: Arc<Relay>,
     user: UserId,
     peer: UserId,
     before_seq: u64,
@@ -77,7 +77,7 @@ pub(crate) struct ConversationEnd {
 
 /// A page of what was said in a room, in the order of its numbers.
 pub(crate) struct RoomReading {
-    router: Arc<Router>,
+    relay: Arc<Relay>,
     name: RoomId,
     since_seq: u64,
     first_seq: Option<u64>,
@@ -92,7 +92,7 @@ pub(crate) struct RoomReadingEnd {
     next: Option<u64>,
 }
 
-impl Router {
+impl Relay {
     /// The caller's conversation with somebody below a number.
     pub(crate) async fn conversation(
         self: &Arc<Self>,
@@ -100,10 +100,10 @@ impl Router {
         peer: UserRef,
         before_seq: u64,
         limit: u32,
-    ) -> Result<Conversation, Denied> {
+    ) -> Result<Conversation, Refusal> {
         let peer = self.named_user(caller.user, peer).await?;
         let room = Room { messages: limit, bytes: CONVERSATION_BYTES };
-        Ok(Conversation { router: Arc::clone(self), user: caller.user, peer, before_seq, room })
+        Ok(Conversation { relay: Arc::clone(self), user: caller.user, peer, before_seq, room })
     }
 
     /// What was said in a room after a number.
@@ -113,10 +113,10 @@ impl Router {
         name: RoomId,
         since_seq: u64,
         limit: u32,
-    ) -> Result<RoomReading, Denied> {
+    ) -> Result<RoomReading, Refusal> {
         self.readable_room(caller, &name).await?;
         let room = Room { messages: limit, bytes: MAX_HISTORY_BYTES };
-        Ok(RoomReading { router: Arc::clone(self), name, since_seq, first_seq: None, room })
+        Ok(RoomReading { relay: Arc::clone(self), name, since_seq, first_seq: None, room })
     }
 }
 
@@ -124,9 +124,9 @@ impl Parts for Conversation {
     type Item = StoredMessage;
     type End = ConversationEnd;
 
-    async fn next(&mut self) -> Result<ListPart<StoredMessage, ConversationEnd>, Denied> {
-        let Self { router, user, peer, before_seq, room } = self;
-        let page = router.store.conversation(*user, *peer, *before_seq, room.messages, room.part()).await?;
+    async fn next(&mut self) -> Result<ListPart<StoredMessage, ConversationEnd>, Refusal> {
+        let Self { relay, user, peer, before_seq, room } = self;
+        let page = relay.store.conversation(*user, *peer, *before_seq, room.messages, room.part()).await?;
         room.take(page.messages.len(), page.bytes);
         *before_seq = page.messages.last().map_or(*before_seq, |last| last.seq);
         let next = page.is_more.then_some(*before_seq);
@@ -140,10 +140,10 @@ impl Parts for RoomReading {
     type Item = RoomMessage;
     type End = RoomReadingEnd;
 
-    async fn next(&mut self) -> Result<ListPart<RoomMessage, RoomReadingEnd>, Denied> {
-        let Self { router, name, since_seq, first_seq, room } = self;
+    async fn next(&mut self) -> Result<ListPart<RoomMessage, RoomReadingEnd>, Refusal> {
+        let Self { relay, name, since_seq, first_seq, room } = self;
         let RoomPage { messages, complete, first_seq: first, .. } =
-            router.room_page(name, *since_seq, room.messages, room.part()).await?;
+            relay.room_page(name, *since_seq, room.messages, room.part()).await?;
         let bytes = |message: &aldis_protocol::HistoryMessage<'_>| {
             message.message.payload.as_bytes().len() + BYTES_AROUND_MESSAGE + name.as_str().len()
         };
@@ -153,7 +153,7 @@ impl Parts for RoomReading {
         let is_end = complete || room.is_used_up();
         let end = RoomReadingEnd { complete, first_seq, next: (!complete).then_some(*since_seq) };
         let items: Result<_, _> = messages.into_iter().map(TryInto::try_into).collect();
-        let items = items.map_err(|_| Denied::new(ErrorCode::Internal, "the server failed"))?;
+        let items = items.map_err(|_| Refusal::new(ErrorCode::Internal, "the server failed"))?;
         Ok(ListPart { items, end: is_end.then_some(end) })
     }
 }

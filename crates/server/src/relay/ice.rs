@@ -7,12 +7,12 @@ use hmac::{Hmac, KeyInit, Mac};
 use rand::RngExt;
 use sha1::Sha1;
 
-use super::Router;
+use super::Relay;
 use crate::{clock::Now, config::Turn};
 
 const TURN_LIFETIME_MS: u64 = 60 * 60 * 1000;
 
-impl Router {
+impl Relay {
     /// The configured servers, with fresh credentials.
     pub(crate) fn ice_servers(&self, now: Now) -> IceServers<'static> {
         let stun = &self.settings.stun_urls;
