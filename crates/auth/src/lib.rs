@@ -72,3 +72,8 @@ pub use totp::{
     InvalidSecondFactor, LabelTooLong, RECOVERY_CODES, RecoveryCode, SecondFactor, TOTP_SECRET_BYTES,
     TOTP_STEP_MS, TotpCode, TotpSecret,
 };
+
+/// The examples of the README are tested.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -2,8 +2,8 @@
 
 use crate::Codec;
 
-/// Where a client comes in. All doors lead to the same session; a door decides only how identity is proved, how a
-/// refusal looks and which codec is the default.
+/// A WebSocket endpoint. All doors lead to the same session; they differ in how identity is proved, how a refusal looks
+/// and which codec is the default.
 // Exhaustive on purpose: a server decides about each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Door {

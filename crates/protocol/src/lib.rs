@@ -75,3 +75,8 @@ pub use payload::{InvalidPayload, Payload};
 pub use secret::Secret;
 pub use server::{ServerFrame, ServerMessage};
 pub use timestamp::{InvalidTimestamp, Timestamp};
+
+/// The examples of the README are tested.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

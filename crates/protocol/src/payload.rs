@@ -1,4 +1,4 @@
-//! Content that is relayed and never looked into.
+//! Content that the server relays without looking into it.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::limits::MAX_JSON_DEPTH;
 
-/// One JSON value, as the bytes in which it came: checked, relayed, never parsed.
+/// One JSON value, kept as the bytes in which it came. It is checked and relayed, but not parsed.
 ///
 /// ```
 /// use aldis_protocol::Payload;
@@ -34,8 +34,8 @@ enum Repr<'a> {
 pub struct InvalidPayload;
 
 impl<'a> Payload<'a> {
-    /// Takes a text that holds one JSON value. White space around the value is left away: the other end of a JSON
-    /// socket could not see it, and what is signed must be what arrives.
+    /// Takes a text that holds one JSON value. White space around the value is removed: JSON frames cannot
+    /// carry it, and the bytes that are signed must be the bytes that arrive.
     ///
     /// # Errors
     /// [`InvalidPayload`] where it holds anything else, or nests deeper than 128 levels.
@@ -95,10 +95,10 @@ impl<'a> Payload<'a> {
         }))
     }
 
-    /// The value, to stand inside other JSON as it is.
+    /// The value as raw JSON, to put into other JSON unchanged.
     ///
     /// # Errors
-    /// [`InvalidPayload`] where it is no JSON after all.
+    /// [`InvalidPayload`] if it is not JSON.
     pub fn to_raw(&self) -> Result<Box<RawValue>, InvalidPayload> {
         serde_json::from_slice(self.as_bytes()).map_err(|_| InvalidPayload)
     }

@@ -1,4 +1,4 @@
-//! Everything that a server may say.
+//! The frames of servers.
 
 use crate::{
     Ack, Alert, AuthChallenge, AuthFailure, AuthRequired, AuthSuccess, Connected, ContactRequest, ErrorReply,
@@ -15,11 +15,11 @@ pub struct ServerFrame<'a> {
     pub id: Option<RequestId>,
     /// When it was sent; on stored messages, when they were committed.
     pub timestamp: Timestamp,
-    /// What it says.
+    /// The message.
     pub message: ServerMessage<'a>,
 }
 
-/// What a server may say.
+/// A message of a server.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each variant is the message inside it, documented there")]
@@ -89,8 +89,8 @@ impl ServerMessage<'_> {
 
     /// Whether a client confirms it by `received` (docs/protocol/resume.md).
     ///
-    /// What a `sync` streams and its `synced` are not counted either, nor is anything before `connected`: that is not
-    /// the message's to know.
+    /// A message alone does not tell everything: what a `sync` streams, its `synced`, and all messages before `connected`
+    /// are not counted either.
     #[must_use]
     pub const fn is_counted(&self) -> bool {
         match self {

@@ -73,7 +73,7 @@ pub fn genesis_hash(public_key: &[u8; 32]) -> Hash {
 /// One key of an identity handing over to the next: signed by both.
 ///
 /// Sequence and previous hash keep a rotation from being replayed at another place of the chain; the second signature
-/// keeps anybody from claiming a key that is not his.
+/// keeps anybody from claiming a key that is not theirs.
 #[derive(Debug, Clone, Copy)]
 pub struct KeyRotation<'a> {
     /// The identity.

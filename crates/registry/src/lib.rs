@@ -19,3 +19,8 @@ pub use rooms::{
     CHUNK, Closed, Departure, Joining, Member, Members, Occupants, Reach, RoomFacts, RoomView, Seat,
 };
 pub use watches::{Decision, Doubt, Sight, TooManyWatches, Watcher, WatcherPage};
+
+/// The examples of the README are tested.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

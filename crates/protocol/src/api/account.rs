@@ -132,7 +132,7 @@ pub struct TokenResponse {
     pub expires_in: u64,
     /// For `POST /api/auth/refresh`, once.
     pub refresh_token: Secret<'static>,
-    /// Whose they are.
+    /// The user.
     pub user_id: UserId,
     /// The identity that proved itself, where a key was the proof.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-//! The contacts of a user: who may signal him, message him and see his presence.
+//! The contacts of a user: who may signal them, message them and see their presence.
 
 // Exhaustive on purpose, every type of this file: the caller or the server builds a body in full, and decides about each
 // member.
@@ -61,9 +61,9 @@ pub struct ContactList {
 names! {
     /// What a user decided about another.
     ContactDecision {
-        /// He may signal, message, and see the presence.
+        /// They may signal and message the user, and see the user's presence.
         Allowed = "allowed",
-        /// Neither reaches the other.
+        /// Neither can reach the other.
         Blocked = "blocked",
     }
 }
@@ -71,13 +71,13 @@ names! {
 names! {
     /// How a contact stands with a user.
     open ContactState {
-        /// He may signal, message, and see the presence.
+        /// They may signal and message the user, and see the user's presence.
         Allowed = "allowed",
-        /// Neither reaches the other.
+        /// Neither can reach the other.
         Blocked = "blocked",
-        /// He asked to be allowed.
+        /// They asked to be allowed.
         Incoming = "incoming",
-        /// He was asked.
+        /// They were asked.
         Outgoing = "outgoing",
     }
 }

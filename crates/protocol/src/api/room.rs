@@ -72,7 +72,7 @@ pub struct Room {
 names! {
     /// Who may join a room.
     RoomVisibility {
-        /// Whoever was not removed from it.
+        /// Everybody who was not removed from it.
         Public = "public",
         /// Its members.
         Private = "private",
@@ -84,7 +84,7 @@ names! {
     StateWriters {
         /// Its owner.
         Owner = "owner",
-        /// Everybody who was put in it.
+        /// Everybody whom the owner added.
         Members = "members",
     }
 }

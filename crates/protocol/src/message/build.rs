@@ -1,5 +1,5 @@
-//! How the messages are built that may get more fields (docs/protocol/evolution.md): what is always there by `new`, the
-//! rest by a method each.
+//! Constructors of the messages that may get more fields (docs/protocol/evolution.md): `new` takes the fields that are
+//! always present, and each optional field has a method.
 
 use std::borrow::Cow;
 
@@ -11,11 +11,11 @@ use crate::{
     StoredChatMessage, Synced, Timestamp, UserId,
 };
 
-/// Each struct with the fields that are always there, and behind the semicolon the others.
+/// Each struct: its required fields, then, after the semicolon, its optional ones with their methods.
 macro_rules! build {
     ($($name:ident $(<$lifetime:lifetime>)? { $($field:ident: $type:ty),* $(; $($rest:tt)*)? })*) => {$(
         impl $(<$lifetime>)? $name $(<$lifetime>)? {
-            /// With all that is always there.
+            /// With the fields that are always present.
             #[must_use]
             pub const fn new($($field: $type),*) -> Self {
                 build!(@literal ($($field)*) $($($rest)*)?)
@@ -28,7 +28,7 @@ macro_rules! build {
         Self { $($field,)* $($option: None,)* }
     };
     (@methods $($with:ident $option:ident: $type:ty),*) => {$(
-        #[doc = concat!("The same with this `", stringify!($option), "`.")]
+        #[doc = concat!("Sets `", stringify!($option), "`.")]
         #[must_use]
         pub fn $with(mut self, $option: impl Into<Option<$type>>) -> Self {
             self.$option = $option.into();

@@ -1,4 +1,4 @@
-//! Encrypted messages that wait for whoever is away (docs/protocol/messages.md).
+//! Encrypted messages, kept for users who are away (docs/protocol/messages.md).
 
 use std::borrow::Cow;
 
@@ -23,7 +23,7 @@ pub struct EncryptedMessage<'a> {
 pub struct MailboxMessage<'a> {
     /// Its id, the same for everyone.
     pub message_id: MessageId,
-    /// Its number in the mailbox of whoever gets this.
+    /// Its number in the mailbox of the user who receives this frame.
     pub seq: u64,
     /// From whom.
     pub sender_user_id: UserId,

@@ -1,4 +1,4 @@
-//! Messages free of the frame that they were read from.
+//! `into_owned`: messages that no longer borrow from their frame.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use crate::{
     Secret, ServerFrame, ServerMessage, SessionInfo, SetPresence, Signal, StoredChatMessage,
 };
 
-/// What borrows, and what it is without that.
+/// A value that may borrow, and its owned form.
 trait Own {
     type Owned;
 
@@ -57,12 +57,12 @@ macro_rules! own_by_into_owned {
 
 own_by_into_owned! { Payload Secret }
 
-/// Each struct with the fields that borrow, and behind the semicolon those that do not.
+/// Each struct: the fields that borrow, then, after the semicolon, the fields that do not.
 macro_rules! into_owned {
     ($($name:ident { $($borrows:ident),+; $($owns:ident),* })*) => {
         $(
             impl $name<'_> {
-                /// The same, free of the frame that it was read from.
+                /// The same value, no longer borrowed from its frame.
                 #[must_use]
                 pub fn into_owned(self) -> $name<'static> {
                     let Self { $($borrows,)+ $($owns,)* } = self;
@@ -109,11 +109,11 @@ into_owned! {
     Presence { note; user_id, status, devices, last_seen }
 }
 
-/// Each enum with the variants that borrow, behind the semicolon those that do not, and those that hold nothing.
+/// Each enum: the variants that borrow, the variants that do not, and the variants without a message.
 macro_rules! variants_into_owned {
     ($name:ident { $($borrows:ident),+; $($owns:ident),+; $($empty:ident),+ }) => {
         impl $name<'_> {
-            /// The same, free of the frame that it was read from.
+            /// The same value, no longer borrowed from its frame.
             #[must_use]
             pub fn into_owned(self) -> $name<'static> {
                 match self {

@@ -10,21 +10,21 @@ use crate::{
 };
 
 names! {
-    /// How a device shows itself; ordered from the least to the most available.
+    /// The presence of a device, ordered from the least to the most available.
     #[derive(PartialOrd, Ord)]
     open Status {
-        /// As if it were not there.
+        /// Shown as not connected.
         Offline = "offline",
-        /// There, and not to be disturbed.
+        /// Connected, not to be disturbed.
         Busy = "busy",
-        /// There, with nobody in front of it.
+        /// Connected, nobody is using it.
         Away = "away",
-        /// There.
+        /// Connected.
         Online = "online",
     }
 }
 
-/// C→S: how this device shows itself from now on.
+/// C→S: sets the presence of this device.
 // Exhaustive on purpose: who sends it decides about each field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -58,7 +58,7 @@ pub struct PresenceUnsubscribe {
     pub user_ids: Vec<UserRef>,
 }
 
-/// S→C: how a watched user shows themselves.
+/// S→C: the presence of a watched user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[non_exhaustive]

@@ -1,4 +1,4 @@
-//! The replies that most requests share (docs/protocol/messages.md).
+//! `ack` and `error` (docs/protocol/messages.md).
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ pub struct Ack<'a> {
     /// For people.
     #[serde(borrow)]
     pub message: Cow<'a, str>,
-    /// How far it went.
+    /// What was done with the request.
     pub status: AckStatus,
     /// The number that a stored message got, in its room or in the sender's mailbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -31,7 +31,7 @@ pub struct Ack<'a> {
 }
 
 impl<'a> Ack<'a> {
-    /// An `ack` without anything that was asked for.
+    /// An `ack` with a status and a text alone.
     #[must_use]
     pub fn new(status: AckStatus, message: impl Into<Cow<'a, str>>) -> Self {
         Self { message: message.into(), status, seq: None, message_id: None, devices: None, duplicate: None }
@@ -39,7 +39,7 @@ impl<'a> Ack<'a> {
 }
 
 names! {
-    /// How far a request went.
+    /// What was done with a request.
     open AckStatus {
         /// Handed to a live connection.
         Delivered = "delivered",

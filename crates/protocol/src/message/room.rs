@@ -120,7 +120,7 @@ pub struct Broadcast<'a> {
     /// The room; on `/v1/chat/{room}` it may be left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room: Option<RoomId>,
-    /// What it says; never looked into.
+    /// The content, relayed without being looked into.
     #[serde(borrow, skip_serializing)]
     pub payload: Payload<'a>,
 }
@@ -150,7 +150,7 @@ pub struct RelayedBroadcast<'a> {
     /// Who said it.
     #[serde(flatten)]
     pub sender: Sender,
-    /// What it says, byte for byte as it was sent.
+    /// The content, byte for byte as it was sent.
     #[serde(skip_serializing)]
     pub payload: Payload<'a>,
 }

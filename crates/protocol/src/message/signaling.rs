@@ -1,4 +1,4 @@
-//! How two devices find a way to each other (docs/protocol/messages.md).
+//! Signaling: how two devices set up a connection to each other (docs/protocol/messages.md).
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use crate::{DeviceId, Fingerprint, MessageKind, Payload, Secret, Timestamp, User
 /// The STUN servers that a server names where it is configured with no others.
 pub const DEFAULT_STUN_SERVERS: [&str; 2] = ["stun:stun.l.google.com:19302", "stun:stun1.l.google.com:19302"];
 
-/// C→S: `offer`, `answer`, `ice-candidate` or `signal`, to be handed on as it is.
+/// C→S: `offer`, `answer`, `ice-candidate` or `signal`, relayed unchanged.
 // Exhaustive on purpose: who sends it decides about each field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signal<'a> {
@@ -17,7 +17,7 @@ pub struct Signal<'a> {
     pub kind: SignalKind,
     /// To whom.
     pub target: Target,
-    /// What it says; never looked into.
+    /// The content, relayed without being looked into.
     pub payload: Payload<'a>,
     /// The sender's own signature, for the target to verify.
     pub signature: Option<SignalSignature>,
@@ -78,9 +78,9 @@ pub struct RelayedSignal<'a> {
     pub kind: SignalKind,
     /// From whom.
     pub sender: Sender,
-    /// What it says, byte for byte as it was sent.
+    /// The content, byte for byte as it was sent.
     pub payload: Payload<'a>,
-    /// The sender's own signature; whoever gets it verifies it.
+    /// The sender's own signature, for the receiver to verify.
     pub signature: Option<SignalSignature>,
 }
 

@@ -1,4 +1,4 @@
-//! The members that surround every message.
+//! The envelope of a frame: the members that every message has.
 
 use std::{borrow::Cow, fmt};
 
@@ -14,14 +14,14 @@ use super::{
 };
 use crate::{DecodeError, MessageKind, RequestId, Timestamp, limits::MAX_JSON_DEPTH, payload::depth_exceeds};
 
-/// What a frame is, before it is read as that.
+/// The envelope of a frame, read before its message.
 pub(super) struct Head<'a> {
     /// What the frame is, where this version knows its type.
     pub(super) kind: Option<MessageKind>,
     /// The type.
     pub(super) name: Cow<'a, str>,
     pub(super) id: Option<RequestId>,
-    /// The name of a member that only servers set.
+    /// A member that only servers may set, if the frame has one.
     pub(super) sender_field: Option<Cow<'a, str>>,
     timestamp: Option<&'a RawValue>,
     members: Members<'a>,
@@ -51,7 +51,7 @@ impl<'a> Head<'a> {
         self.members.read().map_or_else(|| parse(self.text), Ok)
     }
 
-    /// When the server sent it. What clients say of the time is not even read.
+    /// When the server sent it. The timestamp of a client is ignored.
     pub(super) fn timestamp(&self) -> Result<Timestamp, DecodeError> {
         self.timestamp.map_or_else(|| Err(DecodeError::missing("timestamp")), |raw| member("timestamp", raw))
     }

@@ -1,4 +1,4 @@
-//! The members of a frame as they stand there, so that a frame's text is walked once.
+//! The members of a frame as raw JSON, so that the text of a frame is walked only once.
 
 use std::borrow::Cow;
 
@@ -11,14 +11,14 @@ use serde_json::value::RawValue;
 
 use crate::payload::AS_IT_STANDS;
 
-/// Members kept for the message; no frame of the protocol has as many.
+/// How many members are kept. No frame of the protocol has as many.
 const MOST: usize = 16;
 
-/// The members of an object, each value as the text that it is.
+/// The members of an object, each value as raw JSON.
 pub(super) struct Members<'a> {
     kept: [Option<(&'a str, &'a RawValue)>; MOST],
     count: usize,
-    /// Some were not kept: there were too many, or a name has escapes.
+    /// Some members were not kept: there were too many, or a name has escapes.
     is_cut: bool,
 }
 
@@ -37,14 +37,15 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// Reads them as a type. None where that fails, or where not all were kept: the whole text then has to tell.
+    /// Reads the members as a type. None if that fails or if not all were kept: then the whole text is parsed, which
+    /// also tells the place of an error.
     pub(super) fn read<T: Deserialize<'a>>(&self) -> Option<T> {
         let entries = self.kept.get(..self.count).filter(|_| !self.is_cut)?;
         T::deserialize(Entries { entries: entries.iter(), value: None }).ok()
     }
 }
 
-/// One value, without its text being walked again where it is relayed or is a plain string.
+/// Reads one value. The text of a payload or of a string without escapes is not walked again.
 pub(super) fn read_value<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Option<T> {
     T::deserialize(Value(value)).ok()
 }

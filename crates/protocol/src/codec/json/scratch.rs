@@ -1,11 +1,11 @@
-//! Where the members of a frame are put together while its size is not known.
+//! A buffer for the members of a frame whose size is not known yet.
 
 use std::io;
 
-/// Room for the members of nearly every frame, but for its payload.
+/// Enough for the members of nearly every frame, without the payload.
 const SMALL: usize = 512;
 
-/// Bytes on the stack; on the heap where there are more.
+/// Bytes on the stack, or on the heap if there are more than [`SMALL`].
 pub(super) struct Scratch {
     small: [u8; SMALL],
     used: usize,

@@ -19,13 +19,13 @@ pub(super) struct Start<'a> {
 #[derive(Serialize)]
 pub(super) struct NoMembers {}
 
-/// A frame of the members of `body`, with `payload` as it is.
+/// A frame of the members of `body`, with `payload` unchanged.
 pub(super) fn write(start: Start<'_>, body: &impl Serialize, payload: Option<&[u8]>) -> Vec<u8> {
     write_with(start, |head| head.put_members(body), payload)
 }
 
-/// A frame of the members that `put` puts, with `payload` as it is. Its buffer has exactly its size: many frames wait
-/// for their socket, or for being confirmed.
+/// A frame of the members that `put` adds, with `payload` unchanged. The buffer has exactly the size of the frame, because
+/// many frames wait in queues and replay buffers.
 pub(super) fn write_with(
     start: Start<'_>,
     put: impl FnOnce(&mut Scratch),
@@ -36,7 +36,7 @@ pub(super) fn write_with(
     frame
 }
 
-/// The same behind what is there already.
+/// Appends the frame to `frame`.
 pub(super) fn append_with(
     frame: &mut Vec<u8>,
     start: Start<'_>,

@@ -38,7 +38,8 @@ fn read_message(
     check::client_message(head.id.as_ref(), read_body(kind, &envelope, body)?)
 }
 
-/// Each message of a history is an envelope: a frame of nothing but empty ones would take a hundred times its size.
+/// Refuses a history with messages: each of them is an envelope, and decoding empty ones takes a hundred times the
+/// memory of the frame.
 fn refuse_messages_of_history(kind: MessageKind, head: &Head<'_>) -> Result<(), DecodeError> {
     const MESSAGES: u64 = 3;
     let is_message =
@@ -134,7 +135,7 @@ fn read_auth(body: schema::Auth) -> Result<Auth<'static>, DecodeError> {
     })
 }
 
-/// A malformed one is as an unknown one: the session begins afresh.
+/// A malformed resume claim counts as an unknown one: the session begins afresh.
 fn read_resume(resume: schema::Resume) -> Option<Resume<'static>> {
     let received = Some(resume.received).filter(|received| *received < SEQUENCE_LIMIT)?;
     Some(Resume { token: resume.token.into(), received })

@@ -1,4 +1,4 @@
-//! What a frame's tags tell before it is decoded: whose request it is, and what it says.
+//! The request id and the body's number, read from a frame's tags before it is decoded.
 
 use prost::decode_length_delimiter;
 
