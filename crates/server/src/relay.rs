@@ -239,7 +239,7 @@ impl Relay {
 
     /// Makes a session reachable and sends the one that it replaces away.
     ///
-    /// `proved_at` is the last revocation that was known [before its proof](crate::accounts::Identity::proved_at): a later
+    /// `proved_at` is the last revocation that was known [before its proof](crate::link::Identity::proved_at): a later
     /// one found no session to close, so it closes this one now.
     pub(crate) fn attach(&self, outlet: &Arc<Outlet>, proved_at: i64) -> Admission {
         let Outlet { session, device, device_claim: claim, .. } = &**outlet;

@@ -80,9 +80,8 @@ use self::{
     db::Db,
     health::WriteHealth,
     sweep::{SWEEP_ROWS, sweep_rows},
-    turns::Writing,
     url::Target,
-    writer::Writer,
+    writer::{MessageBatch, SignInBatch, Writer},
 };
 
 /// The open database of one node. Owns its connections and the task of the group-commit writer until
@@ -90,9 +89,9 @@ use self::{
 pub(crate) struct Store {
     db: Db,
     /// Messages, chat and receipts.
-    writer: Writer,
+    writer: Writer<MessageBatch>,
     /// Sign-ins, and when devices were last seen.
-    sign_ins: Writer,
+    sign_ins: Writer<SignInBatch>,
     health: Arc<WriteHealth>,
 }
 
@@ -127,9 +126,9 @@ impl Store {
             Target::Postgres(connect) => postgres::open(connect, options).await?,
         };
         let health = Arc::<WriteHealth>::default();
-        let writer = |writing| Writer::start(db.clone(), writing, Arc::clone(&health));
-        let (messages, sign_ins) = (writer(Writing::Messages), writer(Writing::SignIns));
-        Ok(Self { writer: messages, sign_ins, health, db })
+        let writer = Writer::start(db.clone(), Arc::clone(&health));
+        let sign_ins = Writer::start(db.clone(), Arc::clone(&health));
+        Ok(Self { writer, sign_ins, health, db })
     }
 
     /// Carries out every queued append, waits for all other running calls, and closes the connections. Later calls

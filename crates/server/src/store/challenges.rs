@@ -9,7 +9,7 @@ use super::{
     Store, StoreError,
     db::{Db, Tx, on},
     row, sweep_rows,
-    writer::{Append, Queued},
+    writer::{Append, SignInAppend},
 };
 
 /// How long a used challenge is kept after it has expired. This is far longer than an append waits and than the clocks
@@ -30,7 +30,7 @@ impl Store {
         if expires_at_ms <= now_ms || self.is_used(challenge).await? {
             return Ok(false);
         }
-        self.sign_ins.append(Queued::Challenge, UsedChallenge { challenge, expires_at_ms }).await
+        self.sign_ins.append(SignInAppend::Challenge, UsedChallenge { challenge, expires_at_ms }).await
     }
 
     /// Whether a challenge was used before. Needs no transaction.

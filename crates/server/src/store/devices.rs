@@ -13,7 +13,7 @@ use super::{
     revocations::{self, Revocation},
     rotation_backup, row,
     tokens::{self, Choice},
-    writer::{Append, Queued},
+    writer::{Append, SignInAppend},
 };
 
 /// How many devices a user can have.
@@ -159,7 +159,7 @@ impl Store {
     /// [`StoreError`]; some of them may be stored.
     pub(crate) async fn set_last_seen(&self, seen: &[(DeviceId, i64)]) -> Result<(), StoreError> {
         for some in seen.chunks(TOUCHES_PER_APPEND) {
-            self.sign_ins.append(Queued::LastSeen, LastSeen(some.to_vec())).await?;
+            self.sign_ins.append(SignInAppend::LastSeen, LastSeen(some.to_vec())).await?;
         }
         Ok(())
     }

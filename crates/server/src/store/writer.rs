@@ -6,8 +6,8 @@
 //! of is [delivered](Committed) before it is answered. The appends of one user are written and delivered in the order
 //! in which they were queued.
 //!
-//! A node has two writers: one for messages, chat and receipts, and one for sign-ins, so that a sign-in does not wait
-//! for messages.
+//! A node has two writers, each with its own queue and its own kinds of appends: one for messages, chat and receipts, and
+//! one for sign-ins, so that a sign-in does not wait for messages.
 
 use std::{
     future::Future,
@@ -24,20 +24,22 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     StoreError,
-    challenges::UsedChallenge,
-    chat::{NewChat, Rooms},
     committed::{Committed, Durable},
     db::{Db, Tx},
-    devices::LastSeen,
     health::{self, WriteHealth},
-    mailbox::{Mailboxes, NewMessage, NewReceipt},
     turns::Writing,
 };
 
 mod lane;
+mod messages;
 mod queue;
+mod sign_ins;
 
-use self::{lane::BatchLane, queue::Queue};
+use self::queue::Queue;
+pub(super) use self::{
+    messages::{MessageAppend, MessageBatch},
+    sign_ins::{SignInAppend, SignInBatch},
+};
 
 /// How many rows a batch changes at most. With more rows the cost of a commit for each hardly falls, and the first
 /// append would only wait longer.
@@ -81,26 +83,49 @@ pub(super) trait Append: Send + Sync + Sized {
     ) -> impl Future<Output = Result<Vec<Self::Answer>, StoreError>> + Send;
 }
 
+/// The appends in the queue of one writer: an enum of its kinds.
+pub(super) trait Queued: Send + 'static {
+    /// How many rows it changes.
+    fn rows(&self) -> usize;
+
+    /// Answers with an error; the append is not carried out.
+    fn refuse(self, error: StoreError);
+}
+
+/// The appends of one writer that share a transaction, by kind.
+pub(super) trait Batch: Sized + Send + 'static {
+    /// An append in the queue.
+    type Queued: Queued;
+
+    /// In which turn its transactions begin.
+    const WRITING: Writing;
+
+    /// The batch of these appends, in the order in which they were queued.
+    fn of(queued: Vec<Self::Queued>) -> Self;
+
+    /// How many appends it has.
+    fn len(&self) -> usize;
+
+    /// Writes all of them.
+    fn write(&mut self, tx: &mut Tx) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Answers the appends that concern no other user, and all of them after an error. Returns the others in the order
+    /// in which they were queued.
+    fn answer(self, outcome: &Result<(), StoreError>) -> Vec<Committed>;
+
+    /// Splits the batch into batches of one append, in the order in which they were queued.
+    fn split(self) -> Vec<Self>;
+}
+
 /// A handle to a writer, which owns its task.
-pub(super) struct Writer {
-    queue: Arc<Queue>,
-    delivery: Arc<OnceLock<mpsc::Sender<Vec<Committed>>>>,
+pub(super) struct Writer<B: Batch> {
+    queue: Arc<Queue<B::Queued>>,
+    delivery: Delivery,
     task: TaskTracker,
 }
 
-/// An append in the queue.
-pub(super) enum Queued {
-    /// A challenge to use up.
-    Challenge(Waiting<UsedChallenge>),
-    /// Devices that were connected.
-    LastSeen(Waiting<LastSeen>),
-    /// An encrypted message.
-    Message(Waiting<NewMessage>),
-    /// Encrypted messages that were delivered or read.
-    Receipt(Waiting<NewReceipt>),
-    /// A chat message.
-    Chat(Waiting<NewChat>),
-}
+/// Where committed appends go that are delivered before they are answered.
+type Delivery = Arc<OnceLock<mpsc::Sender<Vec<Committed>>>>;
 
 /// An append and the caller that waits for it.
 pub(super) struct Waiting<A: Append> {
@@ -177,6 +202,17 @@ impl<T> PendingAppend<T> {
     }
 }
 
+impl<A: Append> Waiting<A> {
+    fn rows(&self) -> usize {
+        self.append.rows()
+    }
+
+    /// Answers with an error; the append is not carried out.
+    fn refuse(self, error: StoreError) {
+        self.responder.respond(Err(error));
+    }
+}
+
 impl<T> Responder<T> {
     /// Answers the caller.
     pub(super) fn respond(self, answer: Result<T, StoreError>) {
@@ -184,48 +220,14 @@ impl<T> Responder<T> {
     }
 }
 
-impl Queued {
-    /// How many rows it changes.
-    fn rows(&self) -> usize {
-        match self {
-            Self::Challenge(waiting) => waiting.append.rows(),
-            Self::LastSeen(waiting) => waiting.append.rows(),
-            Self::Message(waiting) => waiting.append.rows(),
-            Self::Receipt(waiting) => waiting.append.rows(),
-            Self::Chat(waiting) => waiting.append.rows(),
-        }
-    }
-
-    /// Answers with an error; the append is not carried out.
-    fn refuse(self, error: StoreError) {
-        match self {
-            Self::Challenge(waiting) => waiting.responder.respond(Err(error)),
-            Self::LastSeen(waiting) => waiting.responder.respond(Err(error)),
-            Self::Message(waiting) => waiting.responder.respond(Err(error)),
-            Self::Receipt(waiting) => waiting.responder.respond(Err(error)),
-            Self::Chat(waiting) => waiting.responder.respond(Err(error)),
-        }
-    }
-}
-
-impl Writer {
-    /// Starts the task. Its transactions take turns as `writing`.
-    pub(super) fn start(db: Db, writing: Writing, health: Arc<WriteHealth>) -> Self {
+impl<B: Batch> Writer<B> {
+    /// Starts the task.
+    pub(super) fn start(db: Db, health: Arc<WriteHealth>) -> Self {
         let (queue, task, delivery) = (Arc::new(Queue::default()), TaskTracker::new(), Arc::default());
-        let target = Target { db, writing, health };
-        task.spawn(run(target, Arc::clone(&queue), Arc::clone(&delivery)));
+        let target = Target { db, health };
+        task.spawn(run::<B>(target, Arc::clone(&queue), Arc::clone(&delivery)));
         task.close();
         Self { queue, delivery, task }
-    }
-
-    /// Receives the committed appends from now on, in the order in which each user queued them. The receiver must
-    /// answer each. Only the first call gets anything. Before it, and after the receiver is dropped, the writer
-    /// answers by itself.
-    pub(super) fn committed(&self) -> mpsc::Receiver<Vec<Committed>> {
-        let (sender, receiver) = mpsc::channel(UNDELIVERED_BATCHES);
-        // After a second call, the sender is dropped and its receiver ends at once.
-        let _ = self.delivery.set(sender);
-        receiver
     }
 
     /// Queues an append. Later appends of the same user are not carried out before it.
@@ -234,7 +236,7 @@ impl Writer {
     /// for users with less in the queue. After the end it is [`StoreError::Unavailable`].
     pub(super) fn submit<A: Append>(
         &self,
-        kind: fn(Waiting<A>) -> Queued,
+        kind: fn(Waiting<A>) -> B::Queued,
         append: A,
         reply: ReplyTo<A::Answer>,
     ) {
@@ -251,7 +253,7 @@ impl Writer {
     /// Queues an append and waits until it is durable. Dropping the future does not cancel the append.
     pub(super) async fn append<A: Append>(
         &self,
-        kind: fn(Waiting<A>) -> Queued,
+        kind: fn(Waiting<A>) -> B::Queued,
         append: A,
     ) -> Result<A::Answer, StoreError> {
         PendingAppend::by(|reply| self.submit(kind, append, reply)).answer().await
@@ -275,32 +277,43 @@ impl Writer {
     }
 }
 
+impl Writer<MessageBatch> {
+    /// Receives the committed appends from now on, in the order in which each user queued them. The receiver must
+    /// answer each. Only the first call gets anything. Before it, and after the receiver is dropped, the writer
+    /// answers by itself.
+    pub(super) fn committed(&self) -> mpsc::Receiver<Vec<Committed>> {
+        let (sender, receiver) = mpsc::channel(UNDELIVERED_BATCHES);
+        // After a second call, the sender is dropped and its receiver ends at once.
+        let _ = self.delivery.set(sender);
+        receiver
+    }
+}
+
 /// The database for the batches, and the health that records whether they succeed.
 struct Target {
     db: Db,
-    writing: Writing,
     health: Arc<WriteHealth>,
 }
 
 /// Abandons the queue when the task ends, also by a panic; otherwise callers would wait for ever.
-struct Abandoned(Arc<Queue>);
+struct Abandoned<Q: Queued>(Arc<Queue<Q>>);
 
-impl Drop for Abandoned {
+impl<Q: Queued> Drop for Abandoned<Q> {
     fn drop(&mut self) {
         self.0.abandon();
     }
 }
 
-async fn run(target: Target, queue: Arc<Queue>, delivery: Arc<OnceLock<mpsc::Sender<Vec<Committed>>>>) {
+async fn run<B: Batch>(target: Target, queue: Arc<Queue<B::Queued>>, delivery: Delivery) {
     let queue = Abandoned(queue);
     while let Some(queued) = queue.0.take(BATCH).await {
-        carry_out(&target, Batch::of(target.writing, queued), delivery.get()).await;
+        carry_out(&target, B::of(queued), delivery.get()).await;
     }
 }
 
 /// Commits a batch and answers it. If the database refuses the batch, each append is tried in a transaction of its
 /// own, so that only the refused one fails. That would not help while the database is unavailable, so then all fail.
-async fn carry_out(target: &Target, mut batch: Batch, delivery: Option<&mpsc::Sender<Vec<Committed>>>) {
+async fn carry_out<B: Batch>(target: &Target, mut batch: B, delivery: Option<&mpsc::Sender<Vec<Committed>>>) {
     match target.commit(&mut batch).await {
         Err(refusal) if !refusal.is_retryable() && batch.len() > 1 => {
             for mut alone in batch.split() {
@@ -313,11 +326,12 @@ async fn carry_out(target: &Target, mut batch: Batch, delivery: Option<&mpsc::Se
 }
 
 impl Target {
-    async fn commit(&self, batch: &mut Batch) -> Result<(), StoreError> {
+    async fn commit<B: Batch>(&self, batch: &mut B) -> Result<(), StoreError> {
         if batch.len() == 0 {
             return Ok(());
         }
-        let outcome = batch.commit(&self.db).await;
+        let outcome = timeout(BATCH_TIMEOUT, self.write_until_undisturbed(batch)).await;
+        let outcome = outcome.unwrap_or_else(|_| Err(StoreError::timed_out()));
         match &outcome {
             Ok(()) => self.health.succeeded(),
             Err(error @ StoreError::Unavailable(_)) => {
@@ -327,6 +341,22 @@ impl Target {
             Err(_) => {}
         }
         outcome
+    }
+
+    async fn write_until_undisturbed<B: Batch>(&self, batch: &mut B) -> Result<(), StoreError> {
+        for _ in 1..ATTEMPTS {
+            match self.write(batch).await {
+                Err(error) if error.is_lost_race() => {}
+                outcome => return outcome,
+            }
+        }
+        self.write(batch).await
+    }
+
+    async fn write<B: Batch>(&self, batch: &mut B) -> Result<(), StoreError> {
+        let mut tx = self.db.begin_as(B::WRITING).await?;
+        batch.write(&mut tx).await?;
+        tx.commit().await
     }
 }
 
@@ -340,110 +370,4 @@ async fn hand_on(committed: Vec<Committed>, delivery: Option<&mpsc::Sender<Vec<C
         None => Some(committed),
     };
     left.into_iter().flatten().for_each(Committed::answer);
-}
-
-/// The appends that share a transaction, by kind.
-struct Batch {
-    writing: Writing,
-    challenges: BatchLane<UsedChallenge>,
-    last_seen: BatchLane<LastSeen>,
-    messages: BatchLane<NewMessage>,
-    receipts: BatchLane<NewReceipt>,
-    chats: BatchLane<NewChat>,
-}
-
-impl Batch {
-    fn empty(writing: Writing) -> Self {
-        Self {
-            writing,
-            challenges: BatchLane::default(),
-            last_seen: BatchLane::default(),
-            messages: BatchLane::default(),
-            receipts: BatchLane::default(),
-            chats: BatchLane::default(),
-        }
-    }
-
-    fn of(writing: Writing, queued: Vec<Queued>) -> Self {
-        let mut batch = Self::empty(writing);
-        for (place, append) in queued.into_iter().enumerate() {
-            match append {
-                Queued::Challenge(waiting) => batch.challenges.push(place, waiting),
-                Queued::LastSeen(waiting) => batch.last_seen.push(place, waiting),
-                Queued::Message(waiting) => batch.messages.push(place, waiting),
-                Queued::Receipt(waiting) => batch.receipts.push(place, waiting),
-                Queued::Chat(waiting) => batch.chats.push(place, waiting),
-            }
-        }
-        batch
-    }
-
-    fn len(&self) -> usize {
-        let of_others = self.messages.len() + self.receipts.len() + self.chats.len();
-        self.challenges.len() + self.last_seen.len() + of_others
-    }
-
-    async fn commit(&mut self, db: &Db) -> Result<(), StoreError> {
-        timeout(BATCH_TIMEOUT, self.write_until_undisturbed(db))
-            .await
-            .unwrap_or_else(|_| Err(StoreError::timed_out()))
-    }
-
-    async fn write_until_undisturbed(&mut self, db: &Db) -> Result<(), StoreError> {
-        for _ in 1..ATTEMPTS {
-            match self.write(db).await {
-                Err(error) if error.is_lost_race() => {}
-                outcome => return outcome,
-            }
-        }
-        self.write(db).await
-    }
-
-    async fn write(&mut self, db: &Db) -> Result<(), StoreError> {
-        let mut tx = db.begin_as(self.writing).await?;
-        // Locks all counters before anything else, in the order of their ids, so that two nodes cannot deadlock. The
-        // counters stay locked until the commit, so numbers become visible in order and without gaps.
-        let mut mailboxes = Mailboxes::lock(&mut tx, self.mailbox_users()).await?;
-        let rooms = self.chats.appends().iter().map(|chat| &chat.room);
-        let mut rooms = Rooms::lock(&mut tx, rooms).await?;
-        self.challenges.write(&mut tx, &mut ()).await?;
-        self.last_seen.write(&mut tx, &mut ()).await?;
-        self.messages.write(&mut tx, &mut mailboxes).await?;
-        self.receipts.write(&mut tx, &mut mailboxes).await?;
-        self.chats.write(&mut tx, &mut rooms).await?;
-        mailboxes.write(&mut tx).await?;
-        rooms.write(&mut tx).await?;
-        tx.commit().await
-    }
-
-    fn mailbox_users(&self) -> impl Iterator<Item = UserId> {
-        let of_messages = self.messages.appends().iter().flat_map(NewMessage::mailboxes);
-        of_messages.chain(self.receipts.appends().iter().map(NewReceipt::mailbox))
-    }
-
-    /// Answers the appends that concern no other user, and all of them after an error. Returns the others in the order
-    /// in which they were queued.
-    fn answer(self, outcome: &Result<(), StoreError>) -> Vec<Committed> {
-        self.challenges.answer(outcome);
-        self.last_seen.answer(outcome);
-        let mut committed = self.messages.hand_on(outcome, Committed::Message);
-        committed.extend(self.receipts.hand_on(outcome, Committed::Receipt));
-        committed.extend(self.chats.hand_on(outcome, Committed::Chat));
-        committed.sort_unstable_by_key(|(place, _)| *place);
-        committed.into_iter().map(|(_, committed)| committed).collect()
-    }
-
-    /// Splits the batch into batches of one append, in the order in which they were queued.
-    fn split(self) -> impl Iterator<Item = Self> {
-        let empty = move || Self::empty(self.writing);
-        let challenges = self.challenges.split(|challenges| Self { challenges, ..empty() });
-        let last_seen = self.last_seen.split(|last_seen| Self { last_seen, ..empty() });
-        let messages = self.messages.split(|messages| Self { messages, ..empty() });
-        let receipts = self.receipts.split(|receipts| Self { receipts, ..empty() });
-        let chats = self.chats.split(|chats| Self { chats, ..empty() });
-        let mut alone: Vec<(usize, Self)> =
-            challenges.chain(last_seen).chain(messages).chain(receipts).chain(chats).collect();
-        alone.sort_unstable_by_key(|(place, _)| *place);
-        alone.into_iter().map(|(_, batch)| batch)
-    }
 }

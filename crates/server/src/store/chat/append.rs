@@ -12,7 +12,7 @@ use crate::store::{
     batch::{in_pieces, with_values},
     db::Tx,
     row,
-    writer::{Append, Queued, ReplyTo},
+    writer::{Append, MessageAppend, ReplyTo},
 };
 
 /// A message for a room.
@@ -56,7 +56,7 @@ pub(crate) enum Said {
 impl Store {
     /// Queues a message for a room.
     pub(crate) fn say(&self, chat: NewChat, reply: ReplyTo<Said>) {
-        self.writer.submit(Queued::Chat, chat, reply);
+        self.writer.submit(MessageAppend::Chat, chat, reply);
     }
 }
 

@@ -20,7 +20,7 @@ use crate::store::{
     contacts,
     db::{Tx, within},
     relation_log,
-    writer::{Append, Queued, ReplyTo},
+    writer::{Append, MessageAppend, ReplyTo},
 };
 
 /// A message to store.
@@ -78,7 +78,7 @@ pub(crate) struct StoredMeta {
 impl Store {
     /// Queues a message to be stored.
     pub(crate) fn post(&self, message: NewMessage, reply: ReplyTo<Posted>) {
-        self.writer.submit(Queued::Message, message, reply);
+        self.writer.submit(MessageAppend::Message, message, reply);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::store::{
     Store, StoreError,
     batch::hex_list,
     db::{Db, Tx, on, within},
-    writer::{Append, Queued, ReplyTo},
+    writer::{Append, MessageAppend, ReplyTo},
 };
 
 /// How many messages one statement reads or changes.
@@ -73,7 +73,7 @@ pub(crate) struct SenderReceipt {
 impl Store {
     /// Queues a receipt.
     pub(crate) fn mark(&self, receipt: NewReceipt, reply: ReplyTo<Marked>) {
-        self.writer.submit(Queued::Receipt, receipt, reply);
+        self.writer.submit(MessageAppend::Receipt, receipt, reply);
     }
 }
 

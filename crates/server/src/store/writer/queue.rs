@@ -15,28 +15,28 @@ const BYTES: usize = 32 * 1024 * 1024;
 const LEAST_BYTES: usize = 4 * 1024;
 
 /// The queue of one writer.
-pub(super) struct Queue {
-    state: Mutex<State>,
+pub(super) struct Queue<Q> {
+    state: Mutex<State<Q>>,
     room: Arc<Semaphore>,
     /// Notified when an append was queued or the queue was closed.
     changed: Notify,
 }
 
-#[derive(Default)]
-struct State {
-    waiting: FairQueue<Option<UserId>, Queued>,
+struct State<Q> {
+    waiting: FairQueue<Option<UserId>, Q>,
     is_closed: bool,
 }
 
-impl Default for Queue {
+impl<Q> Default for Queue<Q> {
     fn default() -> Self {
-        Self { state: Mutex::default(), room: Arc::new(Semaphore::new(BYTES)), changed: Notify::new() }
+        let state = State { waiting: FairQueue::default(), is_closed: false };
+        Self { state: Mutex::new(state), room: Arc::new(Semaphore::new(BYTES)), changed: Notify::new() }
     }
 }
 
-impl Queue {
+impl<Q: Queued> Queue<Q> {
     /// Queues an append behind the others of its user. A closed queue refuses it.
-    pub(super) fn push(&self, user: Option<UserId>, bytes: usize, append: Queued) {
+    pub(super) fn push(&self, user: Option<UserId>, bytes: usize, append: Q) {
         let mut state = self.state();
         if state.is_closed {
             drop(state);
@@ -49,7 +49,7 @@ impl Queue {
 
     /// Waits for appends and takes as many as change up to `rows` rows, but at least one. `None` once the queue is
     /// closed and empty.
-    pub(super) async fn take(&self, rows: usize) -> Option<Vec<Queued>> {
+    pub(super) async fn take(&self, rows: usize) -> Option<Vec<Q>> {
         loop {
             let taken = self.take_now(rows);
             if !taken.is_empty() {
@@ -80,7 +80,7 @@ impl Queue {
         self.state().waiting.is_empty()
     }
 
-    fn take_now(&self, rows: usize) -> Vec<Queued> {
+    fn take_now(&self, rows: usize) -> Vec<Q> {
         let (mut state, mut taken, mut count) = (self.state(), Vec::new(), 0);
         while count < rows
             && let Some(next) = state.waiting.pop()
@@ -112,7 +112,7 @@ impl Queue {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State<Q>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -129,8 +129,8 @@ mod tests {
 
     use super::*;
     use crate::store::{
-        mailbox::{Marked, NewReceipt, Posted, Which},
-        writer::{Append, NewMessage, PendingAppend, Responder, Waiting},
+        mailbox::{Marked, NewMessage, NewReceipt, Posted, Which},
+        writer::{Append, MessageAppend, PendingAppend, Responder, Waiting},
     };
 
     fn user(number: u128) -> UserId {
@@ -138,8 +138,8 @@ mod tests {
     }
 
     fn push<A: Append>(
-        queue: &Queue,
-        kind: fn(Waiting<A>) -> Queued,
+        queue: &Queue<MessageAppend>,
+        kind: fn(Waiting<A>) -> MessageAppend,
         append: A,
     ) -> Result<PendingAppend<A::Answer>, StoreError> {
         let (user, bytes) = (append.user(), append.bytes());
@@ -149,7 +149,11 @@ mod tests {
         }))
     }
 
-    fn post(queue: &Queue, sender: UserId, number: usize) -> Result<PendingAppend<Posted>, StoreError> {
+    fn post(
+        queue: &Queue<MessageAppend>,
+        sender: UserId,
+        number: usize,
+    ) -> Result<PendingAppend<Posted>, StoreError> {
         let message = NewMessage {
             sender,
             sender_device: "phone".parse().unwrap(),
@@ -161,22 +165,22 @@ mod tests {
             reaches_out: false,
             now_ms: 0,
         };
-        push(queue, Queued::Message, message)
+        push(queue, MessageAppend::Message, message)
     }
 
-    fn mark(queue: &Queue, user: UserId, count: usize) -> PendingAppend<Marked> {
+    fn mark(queue: &Queue<MessageAppend>, user: UserId, count: usize) -> PendingAppend<Marked> {
         let which = Which::Ids(vec![MessageId::new(Uuid::nil()); count]);
         let device = "phone".parse().unwrap();
         let receipt = NewReceipt { user, which, is_read: false, device, may_hear: Vec::new(), now_ms: 0 };
-        push(queue, Queued::Receipt, receipt).unwrap()
+        push(queue, MessageAppend::Receipt, receipt).unwrap()
     }
 
-    fn senders(taken: &[Queued]) -> Vec<(UserId, String)> {
-        let of = |queued: &Queued| match queued {
-            Queued::Message(waiting) => (waiting.append.sender, waiting.append.request.as_str().to_owned()),
-            Queued::Challenge(_) | Queued::LastSeen(_) | Queued::Receipt(_) | Queued::Chat(_) => {
-                panic!("a message")
+    fn senders(taken: &[MessageAppend]) -> Vec<(UserId, String)> {
+        let of = |queued: &MessageAppend| match queued {
+            MessageAppend::Message(waiting) => {
+                (waiting.append.sender, waiting.append.request.as_str().to_owned())
             }
+            MessageAppend::Receipt(_) | MessageAppend::Chat(_) => panic!("a message"),
         };
         taken.iter().map(of).collect()
     }
