@@ -19,7 +19,7 @@ macro_rules! error_codes {
 
             /// The name on the wire.
             #[must_use]
-            pub const fn as_str(&self) -> &str {
+            pub fn as_str(self) -> &'static str {
                 match self {
                     Self::Unknown(word) => word.as_str(),
                     $(Self::$variant => $name,)*

@@ -3,7 +3,7 @@
 //! A set of words that clients send is closed: the server refuses any other. A set that servers send is open: a word that
 //! this version does not know is kept as it came, because a newer server may send it (docs/protocol/evolution.md).
 
-use std::{fmt, marker::PhantomData};
+use std::{fmt, marker::PhantomData, sync::OnceLock};
 
 use serde::{
     Deserializer,
@@ -21,6 +21,9 @@ pub struct UnknownName {
 
 /// A word that this version does not know, as it came from a newer server: 1 to 32 characters of `a–z 0–9 _ -`.
 ///
+/// A process keeps the words that it has read, so that a status or code is a small value that can be copied. After 1,024
+/// different words it reads every further one as `other`.
+///
 /// ```
 /// use aldis_protocol::AckStatus;
 /// let status: AckStatus = "postponed".parse()?;
@@ -28,29 +31,30 @@ pub struct UnknownName {
 /// # Ok::<(), aldis_protocol::UnknownName>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UnknownWord {
-    bytes: [u8; MAX_WORD_LEN],
-    len: u8,
-}
+pub struct UnknownWord(u16);
+
+/// The words that were read. The bound is for hostile servers.
+static KEPT: [OnceLock<Box<str>>; 1024] = [const { OnceLock::new() }; 1024];
 
 impl UnknownWord {
-    /// Takes a text that is a word by its form.
+    /// Takes a text that has the form of a word.
     pub(crate) fn new(text: &str) -> Option<Self> {
-        let is_word = text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
-        let mut bytes = [0; MAX_WORD_LEN];
-        bytes.get_mut(..text.len()).filter(|_| is_word && !text.is_empty())?.copy_from_slice(text.as_bytes());
-        Some(Self { bytes, len: text.len() as u8 })
+        let is_word = (1..=MAX_WORD_LEN).contains(&text.len())
+            && text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
+        is_word.then(|| Self(keep(&KEPT, text)))
     }
 
     /// The word.
     #[must_use]
-    pub const fn as_str(&self) -> &str {
-        let (word, _) = self.bytes.split_at(self.len as usize);
-        match std::str::from_utf8(word) {
-            Ok(word) => word,
-            Err(_) => "",
-        }
+    pub fn as_str(self) -> &'static str {
+        KEPT.get(usize::from(self.0)).and_then(OnceLock::get).map_or("other", |word| &**word)
     }
+}
+
+/// Where the word is kept, if there is room for it; else an index behind the last.
+fn keep(slots: &[OnceLock<Box<str>>], word: &str) -> u16 {
+    let is_kept_in = |slot: &OnceLock<Box<str>>| **slot.get_or_init(|| word.into()) == *word;
+    slots.iter().position(is_kept_in).unwrap_or(slots.len()) as u16
 }
 
 impl fmt::Debug for UnknownWord {
@@ -111,7 +115,7 @@ macro_rules! names {
 
             /// The word on the wire.
             #[must_use]
-            pub const fn as_str(&self) -> &str {
+            pub fn as_str(self) -> &'static str {
                 match self {
                     Self::Unknown(word) => word.as_str(),
                     $(Self::$variant => $word,)*
@@ -224,6 +228,13 @@ mod tests {
         assert_eq!(word.parse::<ErrorCode>().unwrap().to_string(), word);
         assert_eq!(word.parse::<Status>().unwrap().to_string(), word);
         assert_eq!(serde_json::to_string(&word.parse::<Status>().unwrap()).unwrap(), "\"postponed\"");
+    }
+
+    #[test]
+    fn words_are_kept_up_to_a_bound() {
+        let slots = [const { OnceLock::new() }; 2];
+        assert_eq!(["a", "b", "a", "c", "b"].map(|word| keep(&slots, word)), [0, 1, 0, 2, 1]);
+        assert_eq!(UnknownWord(u16::MAX).as_str(), "other");
     }
 
     #[test]

@@ -87,6 +87,16 @@ impl ServerMessage<'_> {
         })
     }
 
+    /// Its `type` on the wire.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match (self.kind(), self) {
+            (Some(kind), _) => kind.as_str(),
+            (None, Self::Unknown(message)) => message.kind.as_str(),
+            (None, _) => "",
+        }
+    }
+
     /// Whether a client confirms it by `received` (docs/protocol/resume.md).
     ///
     /// A message alone does not tell everything: what a `sync` streams, its `synced`, and all messages before `connected`

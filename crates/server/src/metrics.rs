@@ -181,7 +181,7 @@ impl Metrics {
             "aldis_refusals_total",
             "Refusals by error code",
             "code",
-            self.refusals.each(|code| code),
+            self.refusals.each(ErrorCode::as_str),
         );
         text.counters(
             "aldis_rate_limited_total",
@@ -221,7 +221,7 @@ const MALFORMED: &str = "malformed";
 impl Signal {
     const ALL: [Self; 3] = [Self::Delivered, Self::Buffered, Self::Unavailable];
 
-    const fn as_str(self) -> &'static str {
+    fn as_str(self) -> &'static str {
         match self {
             Self::Delivered => AckStatus::Delivered.as_str(),
             Self::Buffered => AckStatus::Buffered.as_str(),

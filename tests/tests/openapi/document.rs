@@ -119,7 +119,7 @@ fn every_call_says_how_it_succeeds_and_how_it_is_refused() {
             assert_eq!(has("WWW-Authenticate"), status == 401, "{name}: {status}");
             assert_eq!(has("Retry-After"), [429, 503].contains(&status), "{name}: {status}");
             if status >= 400 {
-                codes.extend(refused(&description, status, response).map(|code| code.to_string()));
+                codes.extend(refused(&description, status, response).map(ErrorCode::as_str));
             }
         }
         let refuses = |status: &str| responses.contains_key(status);

@@ -100,7 +100,7 @@ impl<'de> de::Visitor<'de> for ObjectVisitor {
         let mut object = Object { kind: None, id: None, timestamp: None, sender_field: None, members };
         while let Some(Text(name)) = map.next_key()? {
             let value: &RawValue = map.next_value()?;
-            object.members.keep(&name, value);
+            object.members.keep(plain(&name), value);
             match &*name {
                 "type" => once(&mut object.kind, "type", value)?,
                 "id" => once(&mut object.id, "id", value)?,
@@ -112,6 +112,11 @@ impl<'de> de::Visitor<'de> for ObjectVisitor {
         }
         Ok(object)
     }
+}
+
+/// A name that has no escapes.
+const fn plain<'a>(name: &Cow<'a, str>) -> Option<&'a str> {
+    if let Cow::Borrowed(name) = name { Some(name) } else { None }
 }
 
 fn once<'a, E: de::Error>(

@@ -1,7 +1,5 @@
 //! The members of a frame as raw JSON, so that the text of a frame is walked only once.
 
-use std::borrow::Cow;
-
 use serde::{
     Deserialize, Deserializer,
     de::{self, DeserializeSeed, MapAccess, Visitor, value::BorrowedStrDeserializer},
@@ -27,9 +25,10 @@ impl<'a> Members<'a> {
         Self { kept: [None; MOST], count: 0, is_cut: false }
     }
 
-    pub(super) fn keep(&mut self, name: &Cow<'a, str>, value: &'a RawValue) {
+    /// Keeps a member. `name` is none if it has escapes.
+    pub(super) fn keep(&mut self, name: Option<&'a str>, value: &'a RawValue) {
         match (name, self.kept.get_mut(self.count)) {
-            (Cow::Borrowed(name), Some(free)) => {
+            (Some(name), Some(free)) => {
                 *free = Some((name, value));
                 self.count += 1;
             }

@@ -305,11 +305,7 @@ fn read_mailbox_message<'a>(head: &Head<'a>) -> Result<MailboxMessage<'a>, Decod
 }
 
 pub(in crate::codec) fn encode_server(frame: &ServerFrame<'_>) -> Bytes {
-    let name = match &frame.message {
-        ServerMessage::Unknown(message) => message.kind.as_str(),
-        message => message.kind().map_or_else(Default::default, MessageKind::as_str),
-    };
-    let start = Start { name, id: frame.id.as_ref(), timestamp: Some(frame.timestamp) };
+    let start = Start { name: frame.message.name(), id: frame.id.as_ref(), timestamp: Some(frame.timestamp) };
     match &frame.message {
         ServerMessage::AuthChallenge(message) => write(start, message, None),
         ServerMessage::AuthSuccess(message) => write(start, message, None),

@@ -52,9 +52,9 @@ pub(super) fn append_with(
     };
     let length = pieces.iter().map(|piece| piece.len()).sum();
     if frame.is_empty() {
-        frame.reserve_exact(length)
+        frame.reserve_exact(length);
     } else {
-        frame.reserve(length)
+        frame.reserve(length);
     }
     for piece in pieces {
         frame.extend_from_slice(piece);
