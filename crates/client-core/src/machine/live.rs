@@ -63,7 +63,7 @@ impl<R> Machine<R> {
             ServerMessage::AuthFailure(failure) => self.handle_auth_failure(id.as_ref(), failure),
             ServerMessage::Signal(signal) => self.handle_signal(now, id, timestamp, signal),
             ServerMessage::IceServers(servers) => {
-                self.tell(Event::IceServers(into_owned::ice_servers(servers)))
+                self.tell(Event::IceServers(into_owned::ice_servers(servers)));
             }
             ServerMessage::Presence(presence) => self.tell(Event::Presence(into_owned::presence(presence))),
             ServerMessage::Alert(alert) => self.tell(Event::Alert(alert)),
