@@ -108,3 +108,31 @@ fn two_hundred_signals_arrive_once_and_in_order_over_twenty_cuts() {
         }
     });
 }
+
+#[test]
+fn a_client_whose_network_changed_resumes_while_the_old_socket_still_stands() {
+    let server = TestServer::start();
+    let proxy = Proxy::before(&server);
+    let identity = Identity::new();
+    let devices = ["caller", "callee"].map(|name| unique(name).parse::<DeviceId>().unwrap());
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let (caller, mut caller_events) = start(&proxy, identity.secret(), &devices[0]);
+        assert!(!next_connected(&mut caller_events).await);
+        let (callee, mut callee_events) = start(&proxy, identity.secret(), &devices[1]);
+        assert!(!next_connected(&mut callee_events).await);
+        let may_send = Semaphore::new(2);
+        callee.reconnect_now();
+        signal(&caller, &devices[1], 1, &may_send).await.unwrap();
+        assert!(next_connected(&mut callee_events).await, "the session goes on");
+        signal(&caller, &devices[1], 2, &may_send).await.unwrap();
+        let mut heard = Vec::new();
+        while heard.len() < 2 {
+            if let Event::Signal(signal) = next(&mut callee_events).await {
+                heard.push(signal.signal.payload.as_bytes().to_vec());
+            }
+        }
+        assert_eq!(heard, [b"1", b"2"]);
+        let statistics = callee.statistics();
+        assert_eq!((statistics.connects, statistics.resumes), (2, 1));
+    });
+}

@@ -7,12 +7,14 @@
 //! was taken. Until that is known, [`Pending`] keeps every request; after a fresh session, only the durable ones.
 
 mod background;
+mod deadlines;
 mod disconnect;
 mod leaving;
 mod live;
 mod liveness;
 mod mailbox;
 mod proving;
+mod replies;
 mod rooms;
 mod sequenced_stream;
 mod session;
@@ -22,13 +24,11 @@ mod watching;
 use std::{collections::VecDeque, time::Duration};
 
 use aldis_auth::SigningRequest;
-use aldis_protocol::{
-    Ack, Codec, DecodeError, DeviceId, History, IceServers, MessageKind, RequestId, Secret, ServerFrame,
-    ServerMessage, Synced, Target, Timestamp, UserId,
-};
+use aldis_protocol::{Codec, DeviceId, MessageKind, RequestId, Secret, Target, UserId};
 use bytes::Bytes;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
+pub use self::replies::Reply;
 use self::{
     background::BackgroundRequests,
     disconnect::{ClosingError, Decision, Disconnect, decide_reconnect},
@@ -46,26 +46,9 @@ use crate::{
     RequestError, Session, State, TokenError, TokenReason,
     backoff::Backoff,
     calls::CallBook,
-    into_owned,
     pending::{Origin, Pending, Request},
     purpose::Purpose,
 };
-
-/// What a request was answered with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Reply {
-    /// The request was carried out.
-    Ack(Ack<'static>),
-    /// To `ice_servers`.
-    IceServers(IceServers<'static>),
-    /// To `history`.
-    History(History<'static>),
-    /// To `sync`, behind what it streamed.
-    Synced(Synced),
-    /// To `ping`.
-    Pong,
-}
 
 /// What the shell has to do. `R` is what a request's reply is settled with: a channel, a promise.
 ///
@@ -403,19 +386,6 @@ impl<R> Machine<R> {
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is due.
-    pub fn next_timeout(&self) -> Option<Instant> {
-        let sleep = self.sleep_watch.deadline().filter(|_| self.minds_sleep());
-        let deadlines = [
-            self.phase_deadline(),
-            self.session_deadline(),
-            self.delivery_deadline(),
-            self.pending.next_deadline(),
-            sleep,
-        ];
-        deadlines.into_iter().flatten().min()
-    }
-
     /// What to do next, in order.
     pub fn poll_output(&mut self) -> Option<Output<R>> {
         self.outputs.pop_front()
@@ -520,69 +490,6 @@ impl<R> Machine<R> {
         self.tell(Event::Closed { cause, retry_in: None });
     }
 
-    /// A reply that was not understood is an outcome all the same; anything else may be a newer server's.
-    fn handle_unknown(&mut self, now: Now, error: &DecodeError) {
-        tracing::debug!(%error, "a frame of the server was not understood");
-        self.count(now, |session, at| session.note_unknown(error.id.as_ref(), at));
-        if let Some(request) = error.id.as_ref().and_then(|id| self.pending.take(id)) {
-            self.answer(now, request, Timestamp::from_ms(0), Err(RequestError::UnexpectedReply));
-        }
-    }
-
-    /// Gives a reply to whoever waits for it; gives anything else back. A second reply to a request that was sent again
-    /// is nobody's.
-    fn settle_reply<'a>(&mut self, now: Now, frame: ServerFrame<'a>) -> Option<ServerFrame<'a>> {
-        let is_reply = if let ServerMessage::Error(error) = &frame.message {
-            error.close.is_none()
-        } else {
-            is_reply(frame.message.kind())
-        };
-        let Some(id) = frame.id.as_ref().filter(|_| is_reply) else { return Some(frame) };
-        if let Some(request) = self.pending.take(id) {
-            if matches!(frame.message, ServerMessage::Error(_)) && self.pending.was_sent_again(id) {
-                self.pending.give_up(&request);
-            }
-            self.answer(now, request, frame.timestamp, outcome(frame.message));
-            return None;
-        }
-        let late = self.pending.take_late(id);
-        if let Some(purpose) = late.filter(|_| matches!(frame.message, ServerMessage::Ack(_))) {
-            self.note_late(&purpose);
-        }
-        (!self.pending.was_sent_again(id)).then_some(frame)
-    }
-
-    /// A reply that came at this time of the server's.
-    fn answer(&mut self, now: Now, request: Request<R>, at: Timestamp, outcome: Result<Reply, RequestError>) {
-        let (purpose, reply_to) = match request.origin {
-            Origin::Application { purpose, reply_to, .. } => (purpose, reply_to),
-            Origin::Client(request) => return self.background_answered(now, request, at, outcome),
-        };
-        let is_done = outcome.is_ok();
-        let seq = if let Ok(Reply::Ack(ack)) = &outcome { ack.seq } else { None };
-        self.settle(reply_to, outcome);
-        if is_done {
-            self.note_done(now, purpose, at, seq);
-        } else {
-            self.note_failed(&purpose);
-        }
-    }
-
-    /// Nothing has been asked.
-    fn refuse(&mut self, request: Request<R>, error: RequestError) {
-        if let Origin::Application { reply_to, .. } = request.origin {
-            self.settle(reply_to, Err(error));
-        }
-    }
-
-    /// There will be no reply.
-    fn fail(&mut self, request: Request<R>, error: RequestError) {
-        if let Origin::Application { purpose, reply_to, .. } = request.origin {
-            self.settle(reply_to, Err(error));
-            self.note_failed(&purpose);
-        }
-    }
-
     fn note_closing(&mut self, error: &aldis_protocol::ErrorReply<'_>, close: u16) {
         self.disconnect.error = Some(ClosingError {
             code: error.code,
@@ -590,57 +497,6 @@ impl<R> Machine<R> {
             reconnect: error.reconnect,
             retry_after: error.retry_after.map(Duration::from_secs),
         });
-    }
-
-    fn phase_deadline(&self) -> Option<Instant> {
-        match &self.phase {
-            Phase::Leaving(leaving) => Some(leaving.deadline()),
-            Phase::Waiting(until) => Some(*until),
-            Phase::Proving(proving) => Some(proving.deadline),
-            Phase::Live(live) => Some(live.liveness.deadline()),
-            Phase::Idle | Phase::AskingToken | Phase::Dialing(_) | Phase::Finished => None,
-        }
-    }
-
-    fn session_deadline(&self) -> Option<Instant> {
-        let session = self.session.as_ref()?;
-        match &self.phase {
-            Phase::Live(_) => session.confirm_by(),
-            Phase::Idle
-            | Phase::Waiting(_)
-            | Phase::AskingToken
-            | Phase::Dialing(_)
-            | Phase::Proving(_)
-            | Phase::Leaving(_)
-            | Phase::Finished => session.resume_deadline(),
-        }
-    }
-
-    /// When something is to be done for rooms and mailbox.
-    fn delivery_deadline(&self) -> Option<Instant> {
-        match &self.phase {
-            Phase::Leaving(_) | Phase::Finished => return None,
-            Phase::Idle
-            | Phase::Waiting(_)
-            | Phase::AskingToken
-            | Phase::Dialing(_)
-            | Phase::Proving(_)
-            | Phase::Live(_) => {}
-        }
-        let mailbox = self.mailbox.as_ref();
-        let hand_at = mailbox.and_then(Mailbox::hand_at);
-        let gaps = [
-            self.rooms.gap_deadline(),
-            mailbox.and_then(Mailbox::gap_deadline),
-            self.background.wait_until(),
-        ];
-        let gaps = gaps.into_iter().flatten().filter(|_| matches!(self.phase, Phase::Live(_)));
-        gaps.chain(hand_at).min()
-    }
-
-    /// Whether a sleep of the computer would make a difference.
-    fn minds_sleep(&self) -> bool {
-        matches!(self.phase, Phase::Live(_) | Phase::Waiting(_))
     }
 
     fn set_state(&mut self, state: State) {
@@ -660,51 +516,6 @@ impl<R> Machine<R> {
 
     fn fresh_id(&mut self) -> RequestId {
         RequestId::from_uuid(uuid::Builder::from_random_bytes(self.rng.random()).into_uuid())
-    }
-}
-
-fn is_reply(kind: MessageKind) -> bool {
-    matches!(
-        kind,
-        MessageKind::Ack
-            | MessageKind::Pong
-            | MessageKind::IceServers
-            | MessageKind::History
-            | MessageKind::Synced
-    )
-}
-
-fn outcome(message: ServerMessage<'_>) -> Result<Reply, RequestError> {
-    match message {
-        ServerMessage::Ack(ack) => Ok(Reply::Ack(into_owned::ack(ack))),
-        ServerMessage::Pong => Ok(Reply::Pong),
-        ServerMessage::IceServers(servers) => Ok(Reply::IceServers(into_owned::ice_servers(servers))),
-        ServerMessage::History(history) => Ok(Reply::History(into_owned::history(history))),
-        ServerMessage::Synced(synced) => Ok(Reply::Synced(synced)),
-        ServerMessage::Error(error) => Err(RequestError::Refused(crate::Refusal {
-            code: error.code,
-            message: error.message.into_owned(),
-            retry_after: error.retry_after.map(Duration::from_secs),
-        })),
-        ServerMessage::AuthChallenge(_)
-        | ServerMessage::AuthSuccess(_)
-        | ServerMessage::AuthFailure(_)
-        | ServerMessage::Connected(_)
-        | ServerMessage::AuthRequired(_)
-        | ServerMessage::Signal(_)
-        | ServerMessage::RoomMembers(_)
-        | ServerMessage::MemberJoined(_)
-        | ServerMessage::MemberLeft(_)
-        | ServerMessage::ChatMessage(_)
-        | ServerMessage::Broadcast(_)
-        | ServerMessage::RoomUpdate(_)
-        | ServerMessage::Message(_)
-        | ServerMessage::Receipt(_)
-        | ServerMessage::Presence(_)
-        | ServerMessage::Alert(_)
-        | ServerMessage::ContactRequest(_)
-        | ServerMessage::RoomInvite(_)
-        | ServerMessage::ServerDraining(_) => Err(RequestError::UnexpectedReply),
     }
 }
 
