@@ -1,10 +1,10 @@
-//! The life of a connection without IO: what comes in, what goes out, when to act.
+//! A connection without IO: inputs, outputs and deadlines.
 //!
-//! Put something in (`handle_…`), take out everything that [`poll_output`](Machine::poll_output) has, wait until
-//! [`next_timeout`](Machine::next_timeout) or the next input. Time comes with each input; randomness is the seed.
+//! Call a `handle_…` method for each input, carry out every output of [`poll_output`](Machine::poll_output), then wait for
+//! [`next_timeout`](Machine::next_timeout) or the next input. Time comes with each input, randomness with the seed.
 //!
-//! A session outlives its socket ([`Resumable`]): its token goes into the next proof, and `connected` says whether it
-//! was taken. Until that is known, [`Pending`] keeps every request; after a fresh session, only the durable ones.
+//! A session outlives its socket ([`Resumable`]): the next proof names its token, and `connected` says whether it was
+//! resumed. Until then [`Pending`] keeps every request; in a fresh session, only durable ones.
 
 mod background;
 mod deadlines;
@@ -119,9 +119,9 @@ pub struct Machine<R> {
     disconnect: Disconnect,
     /// What `server_draining` asked for.
     reconnect_after: Option<Duration>,
-    /// While it is there or may still be resumed.
+    /// The session, while it is live or can be resumed.
     session: Option<Resumable>,
-    /// As whom, in this session or the last.
+    /// The user and device of this session, or of the last.
     me: Option<Me>,
     pending: Pending<R>,
     background: BackgroundRequests,
@@ -134,14 +134,14 @@ pub struct Machine<R> {
     outputs: VecDeque<Output<R>>,
 }
 
-/// Who the server says that this is.
+/// The user and device that the server named.
 #[derive(Debug)]
 struct Me {
     user_id: UserId,
     device_id: DeviceId,
 }
 
-/// One type per state, which holds what only that state knows.
+/// One type per state, with only what that state needs.
 #[derive(Debug)]
 enum Phase {
     Idle,
@@ -236,7 +236,7 @@ impl<R> Machine<R> {
         }
     }
 
-    /// A frame came.
+    /// A frame arrived.
     pub fn handle_frame(&mut self, now: Now, bytes: &Bytes) {
         self.handle_heard(now);
         match self.settings.codec.decode_server(bytes) {
@@ -258,7 +258,7 @@ impl<R> Machine<R> {
         self.drive(now);
     }
 
-    /// A WebSocket pong came.
+    /// A WebSocket pong arrived.
     pub fn handle_pong(&mut self, now: Now) {
         self.handle_heard(now);
         if let Phase::Live(live) = &mut self.phase {
@@ -266,7 +266,7 @@ impl<R> Machine<R> {
         }
     }
 
-    /// Anything came.
+    /// Anything arrived, such as a WebSocket ping.
     pub fn handle_heard(&mut self, now: Now) {
         if let Phase::Live(live) = &mut self.phase {
             live.liveness.heard(now.instant);
@@ -319,12 +319,12 @@ impl<R> Machine<R> {
         self.drive(now);
     }
 
-    /// The application has done with a call.
+    /// The application has ended a call.
     pub fn handle_end_call(&mut self, peer: &Target) {
         self.calls.end(peer);
     }
 
-    /// The application wants no more.
+    /// The application stops the client.
     pub fn handle_stop(&mut self, now: Now) {
         match &self.phase {
             Phase::Live(_) => self.say_goodbye(now),
@@ -336,8 +336,8 @@ impl<R> Machine<R> {
         }
     }
 
-    /// The network has changed, as when a phone leaves its wireless network: the socket leads nowhere, though nobody has
-    /// said so. Drops it, or the wait for the next attempt, and dials at once; the session is resumed.
+    /// The network has changed, as when a phone leaves its wireless network: the socket is dead without notice. Drops it,
+    /// or the wait for the next attempt, and dials at once; the session is resumed.
     pub fn handle_network_change(&mut self, now: Now) {
         match &self.phase {
             Phase::Proving(_) | Phase::Live(_) => {
@@ -356,7 +356,7 @@ impl<R> Machine<R> {
         }
     }
 
-    /// The time asked for has come.
+    /// The deadline of [`next_timeout`](Self::next_timeout) has come.
     pub fn handle_timeout(&mut self, now: Now) {
         for request in self.pending.take_overdue(now.instant) {
             self.fail(request, RequestError::TimedOut);
@@ -386,12 +386,12 @@ impl<R> Machine<R> {
         }
     }
 
-    /// What to do next, in order.
+    /// The next output, in order.
     pub fn poll_output(&mut self) -> Option<Output<R>> {
         self.outputs.pop_front()
     }
 
-    /// Whether nothing follows but the refusal of further requests.
+    /// Whether the machine has finished: it only refuses further requests.
     pub fn is_finished(&self) -> bool {
         matches!(self.phase, Phase::Finished)
     }
@@ -414,7 +414,7 @@ impl<R> Machine<R> {
         self.outputs.push_back(Output::Dial);
     }
 
-    /// The socket is gone, whoever's doing it was.
+    /// The socket is gone.
     fn handle_end(&mut self, now: Now, cause: ConnectionError) {
         match &self.phase {
             Phase::Proving(_) | Phase::Live(_) => {}
@@ -449,7 +449,7 @@ impl<R> Machine<R> {
         self.retry(now, cause, retry_after);
     }
 
-    /// The server's refusal says more than the close that followed it.
+    /// The server's refusal, which says more than the close that followed it.
     fn refusal(&mut self) -> Option<ConnectionError> {
         if let Phase::Proving(proving) = &mut self.phase { proving.refusal.take() } else { None }
     }
@@ -458,7 +458,7 @@ impl<R> Machine<R> {
         self.disconnect.error.as_ref().and_then(|error| error.retry_after).or(self.reconnect_after)
     }
 
-    /// Gives up what there is and waits for the next attempt.
+    /// Drops the socket and waits for the next attempt.
     fn retry(&mut self, now: Now, cause: ConnectionError, retry_after: Option<Duration>) {
         self.break_off(now);
         let wait = self.backoff.next_delay(retry_after, self.rng.random());
@@ -467,7 +467,7 @@ impl<R> Machine<R> {
         self.tell(Event::Closed { cause, retry_in: Some(wait) });
     }
 
-    /// Gives up the socket; the session waits for the next one.
+    /// Drops the socket; the session waits to be resumed.
     fn break_off(&mut self, now: Now) {
         if let Phase::Live(live) = &self.phase {
             self.backoff.connection_lasted(now.instant.saturating_duration_since(live.since));
@@ -478,7 +478,7 @@ impl<R> Machine<R> {
         }
     }
 
-    /// Gives up for good.
+    /// Stops for good.
     fn finish(&mut self, cause: ConnectionError) {
         self.outputs.push_back(Output::HangUp);
         self.session = None;

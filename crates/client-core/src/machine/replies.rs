@@ -1,4 +1,4 @@
-//! Replies, and requests that get none.
+//! Replies to requests, and requests without a reply.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{
     pending::{Origin, Request},
 };
 
-/// What a request was answered with.
+/// The reply to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reply {
@@ -22,14 +22,14 @@ pub enum Reply {
     IceServers(IceServers<'static>),
     /// To `history`.
     History(History<'static>),
-    /// To `sync`, behind what it streamed.
+    /// To `sync`, after the messages that it streamed.
     Synced(Synced),
     /// To `ping`.
     Pong,
 }
 
 impl<R> Machine<R> {
-    /// A reply that was not understood is an outcome all the same; anything else may be a newer server's.
+    /// A reply that cannot be decoded settles its request; any other frame may be of a newer server.
     pub(super) fn handle_unknown(&mut self, now: Now, error: &DecodeError) {
         tracing::debug!(%error, "a frame of the server was not understood");
         self.count(now, |session, at| session.note_unknown(error.id.as_ref(), at));
@@ -38,8 +38,8 @@ impl<R> Machine<R> {
         }
     }
 
-    /// Gives a reply to whoever waits for it; gives anything else back. A second reply to a request that was sent again
-    /// is nobody's.
+    /// Settles the request that a reply answers; returns any other frame. A second reply to a request that was sent again
+    /// is ignored.
     pub(super) fn settle_reply<'a>(&mut self, now: Now, frame: ServerFrame<'a>) -> Option<ServerFrame<'a>> {
         let is_reply = if let ServerMessage::Error(error) = &frame.message {
             error.close.is_none()
@@ -61,7 +61,7 @@ impl<R> Machine<R> {
         (!self.pending.was_sent_again(id)).then_some(frame)
     }
 
-    /// A reply that came at this time of the server's.
+    /// Settles a request with a reply that has this time of the server.
     fn answer(&mut self, now: Now, request: Request<R>, at: Timestamp, outcome: Result<Reply, RequestError>) {
         let (purpose, reply_to) = match request.origin {
             Origin::Application { purpose, reply_to, .. } => (purpose, reply_to),
@@ -77,14 +77,14 @@ impl<R> Machine<R> {
         }
     }
 
-    /// Nothing has been asked.
+    /// Refuses a request that changed nothing.
     pub(super) fn refuse(&mut self, request: Request<R>, error: RequestError) {
         if let Origin::Application { reply_to, .. } = request.origin {
             self.settle(reply_to, Err(error));
         }
     }
 
-    /// There will be no reply.
+    /// Fails a request that will get no reply.
     pub(super) fn fail(&mut self, request: Request<R>, error: RequestError) {
         if let Origin::Application { purpose, reply_to, .. } = request.origin {
             self.settle(reply_to, Err(error));
