@@ -1,5 +1,5 @@
-"""Runs the programs of tests that `cargo test --no-run --message-format=json` names, several at a time, each where cargo
-would. What a program prints is shown when it ends. Fails where one fails."""
+"""Runs the test programs that `cargo test --no-run --message-format=json` lists, several at a time, each in the directory
+that cargo would use. Prints the output of a program when it ends. Fails if one of them fails."""
 
 import json
 import pathlib
@@ -36,7 +36,7 @@ def main():
             if code != 0:
                 failed.append(running[ended])
     if not running:
-        failed.append("no program of tests was built")
+        failed.append("no test program was built")
     sys.exit(f"failed: {', '.join(failed)}" if failed else 0)
 
 

@@ -1,11 +1,11 @@
-//! A room in the terminal: what is said there comes once and in order, whatever breaks. Ctrl-D ends it.
+//! A chat room in the terminal: each message arrives once and in order, whatever breaks. Ctrl-D ends it.
 //!
 //! ```text
 //! cargo run -p aldis-examples --example chat_room -- http://127.0.0.1:8000 alice.key lobby
 //! ```
 //!
-//! in two terminals, with two key files. Cut the network, stop the server and start it again: the client comes back,
-//! enters the room again and fetches what it missed.
+//! Run it in two terminals, with two key files. Cut the network, or restart the server: the client reconnects, joins
+//! the room again and fetches the messages that it missed.
 
 use std::{env, error::Error, path::Path};
 
@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (key, room): (_, RoomId) = (key_file::load_or_create(Path::new(key_file))?, room.parse()?);
     let (client, events) = Client::start(Options::new(url, Credentials::key(key))?);
     let listening = tokio::spawn(listen(events));
-    // All that the room has kept. A program that stores what it hears names the number of the last message instead.
+    // All messages that the room has kept. A program that stores messages passes the number of its last one instead.
     client.join(&room, Since::Seq(0)).await?;
     let mut lines = typed_lines();
     while let Some(line) = lines.recv().await {

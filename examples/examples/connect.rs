@@ -1,5 +1,5 @@
-//! Connects to a server and tells what happens, until Ctrl-C: with a fresh key, with that of a file (made where it is
-//! missing), or with that of a registered device.
+//! Connects to a server and prints the events, until Ctrl-C: with a new key, with the key in a file (created if
+//! missing), or with the key of a registered device.
 //!
 //! ```text
 //! cargo run -p aldis-examples --example connect -- http://localhost:8000 [<key file> [<device id>]]

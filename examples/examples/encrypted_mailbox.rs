@@ -1,11 +1,12 @@
-//! An encrypted mailbox that loses nothing and shows nothing twice, over breaks and restarts: each message goes to a
-//! file, its number with it, and only then does the client say that it arrived. Ctrl-D ends it.
+//! An encrypted mailbox that loses nothing and shows nothing twice, even after breaks and restarts. The program writes
+//! each message with its number to a file, and only then does the client confirm it. Ctrl-D ends it.
 //!
 //! ```text
 //! cargo run -p aldis-examples --example encrypted_mailbox -- http://127.0.0.1:8000 alice.key alice.inbox "our secret"
 //! ```
 //!
-//! A typed line is `<fingerprint> <text>`. A real program shares no secret but encrypts to verified keys (`keys_of`).
+//! A typed line is `<fingerprint> <text>`. A real program encrypts to verified keys (`keys_of`) instead of a shared
+//! secret.
 
 use std::{env, error::Error, fs::File, io, path::Path, sync::Arc};
 
@@ -60,7 +61,7 @@ fn open(cipher: &XChaCha20Poly1305, content: &[u8]) -> String {
     opened.map_or("(sealed with another secret)".into(), |text| harmless(&String::from_utf8_lossy(&text)))
 }
 
-/// Commits the message and the cursor in one line.
+/// Stores the message and the cursor in one line.
 async fn store(file: String, seq: u64, text: String) -> io::Result<()> {
     let mut file = OpenOptions::new().append(true).open(file).await?;
     file.write_all(format!("{seq} {text}\n").as_bytes()).await?;
@@ -69,7 +70,7 @@ async fn store(file: String, seq: u64, text: String) -> io::Result<()> {
     Ok(())
 }
 
-/// The number of the last line. Half a line, of a program that was killed, is cut off.
+/// The number of the last line. An incomplete line, left by a program that was killed, is cut off.
 fn cursor(inbox: &str) -> io::Result<u64> {
     let file = File::options().create(true).truncate(false).read(true).write(true).open(inbox)?;
     let text = io::read_to_string(&file)?;

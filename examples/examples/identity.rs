@@ -1,11 +1,11 @@
-//! Signs what a shell cannot: it writes the bodies that `curl` sends (docs/walkthrough.md shows how).
+//! Signs statements for a shell: it writes the bodies that `curl` sends (docs/walkthrough.md shows how).
 //!
 //! ```text
 //! cargo run -p aldis-examples --example identity -- key ann.key
 //! ```
 //!
-//! Each command reads the server's answers from the standard input where it needs one, and looks at them before it
-//! signs: a challenge has to name the server that was dialled, a chain has to verify and to name the key.
+//! A command that needs a response of the server reads it from standard input, and checks it before it signs: a
+//! challenge must name the dialled server; a chain must verify and have the key as its active one.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 use std::{
@@ -39,7 +39,7 @@ const USAGE: &str = "usage: identity <command>
   rotate <key file> <new key file> <reason>       the body of POST /api/identity/rotate; the chain is the input
   cancel <replaced key file>                      the body of POST /api/identity/rotate/cancel; the chain is the input";
 
-/// A challenge is shorter.
+/// More than any challenge has.
 const CHALLENGE_BYTES: u64 = 16 * 1024;
 
 type Outcome = Result<(), Box<dyn Error>>;

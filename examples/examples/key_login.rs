@@ -1,10 +1,10 @@
-//! Signs in with a key once, and as a device from then on: what is kept of the account is in a file.
+//! Signs in with a key once, and as a device from then on. The account is stored in a file.
 //!
 //! ```text
 //! cargo run -p aldis-examples --example key_login -- http://localhost:8000 ann.key ann.account
 //! ```
 //!
-//! The first run makes the device, and asks for a code where the account has a second factor. Later ones need neither
+//! The first run registers the device, and asks for a code if the account has a second factor. Later runs need neither
 //! the key nor a code.
 #![allow(clippy::print_stdout, reason = "a program for the terminal")]
 
@@ -49,7 +49,14 @@ async fn enter(server: &Server, key_file: &str, account_file: &str) -> Result<Ac
 }
 
 async fn ask(asked: TotpAsked) -> Option<String> {
-    println!("{}", if asked.was_wrong { "That was not it. The code?" } else { "The code of your app?" });
+    println!(
+        "{}",
+        if asked.was_wrong {
+            "Wrong code. Enter the code again:"
+        } else {
+            "Enter the code of your authenticator app:"
+        }
+    );
     let line = tokio::task::spawn_blocking(|| io::stdin().lines().next()).await.ok()??;
     line.ok().map(|code| code.trim().to_owned())
 }

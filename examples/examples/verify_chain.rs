@@ -1,12 +1,12 @@
-//! Verifies an identity's chain without asking anybody: from a file, or from the standard input.
+//! Verifies an identity's chain without a server: from a file, or from standard input.
 //!
 //! ```text
 //! curl -s http://127.0.0.1:8000/api/identity/$FINGERPRINT/chain > chain.json
 //! cargo run -p aldis-examples --example verify_chain -- $FINGERPRINT chain.json
 //! ```
 //!
-//! It shows each statement with what became of it, and the key that is active now. Where the chain does not verify it
-//! says why and ends with 1.
+//! It prints each statement with its status, and the active key. If the chain does not verify, it prints why and exits
+//! with status 1.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 use std::{env, path::Path, process::ExitCode};

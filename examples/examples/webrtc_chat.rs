@@ -1,12 +1,13 @@
-//! A conversation between two terminals: the server helps them find each other, and what is typed goes directly.
+//! A conversation between two terminals: the server relays the signaling, and the lines go directly from one to the
+//! other.
 //!
 //! ```text
 //! cargo run -p aldis-examples --example webrtc_chat -- http://127.0.0.1:8000 alice.key
 //! ```
 //!
-//! in each of two terminals: one person, two devices. The key file is made when it is missing. With somebody's
-//! fingerprint as a third argument it calls that person instead, on a server that lets strangers through
-//! (`ALDIS_ROUTING=open`). Ctrl-D ends it.
+//! Run it in two terminals: one person with two devices. The key file is created if missing. With a fingerprint as the
+//! third argument it calls that person instead, on a server that allows strangers (`ALDIS_ROUTING=open`). Ctrl-D ends
+//! it.
 
 use std::{
     env,
@@ -31,9 +32,9 @@ use tokio::{
 };
 
 const USAGE: &str = "usage: webrtc_chat <server URL> <key file> [<fingerprint of whom to call>]";
-/// A signal that waits for longer has nobody waiting for it.
+/// After this time nobody waits for a signal any more.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// How many events of calls may wait.
+/// How many events of calls can wait.
 const CALL_EVENTS: usize = 64;
 
 fn main() -> ExitCode {
@@ -57,7 +58,7 @@ fn run(url: &str, key_file: &str, peer: Option<&String>) -> Result<(), Box<dyn E
     let key = key_file::load_or_create(Path::new(key_file))?;
     let runtime = Runtime::new()?;
     let result = runtime.block_on(chat(url, &key, peer));
-    // A name that is still being looked up is nothing to wait for.
+    // Do not wait for names that are still being resolved.
     runtime.shutdown_background();
     result
 }

@@ -1,5 +1,5 @@
 """A chat client that survives restarts of the server: python3 first_client.py ws://127.0.0.1:8000 alice.key lobby
-It says what it reads from standard input. Packages: websockets, cryptography."""
+It sends the lines of standard input. Packages: websockets, cryptography."""
 import asyncio, base64, contextlib, hashlib, json, os, random, struct, sys, threading, time, uuid
 from urllib.parse import urlsplit
 import websockets
@@ -10,20 +10,20 @@ UNCOUNTED = {"connected", "pong", "server_draining", "presence", "history", "syn
 STOP_CLOSES = {1002, 1003, 1007, 4001, *range(4300, 4400)}  # docs/protocol/codes.md
 STOP_CODES = {"revoked", "registration_closed", "totp_required", "invalid_totp", "invalid_key", "bad_request"}
 
-def key_from(path):  # made at the first start; without a copy of the file the account is lost
+def key_from(path):  # created at the first start; if the file is lost, so is the account
     if not os.path.exists(path):
         with open(path, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
             file.write(os.urandom(32))
     return Ed25519PrivateKey.from_private_bytes(open(path, "rb").read())
 
-def statement(context, *fields):  # what is signed: docs/protocol/signing.md
+def statement(context, *fields):  # the signed bytes: docs/protocol/signing.md
     return context + b"\0" + b"".join(struct.pack(">I", len(field)) + field for field in fields)
 
 class Client:
     def __init__(self, url, key, room):
         self.url, self.key, self.room = url, key, room
         self.public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-        # A registered device: (device, id) of a message is unique, so one that is sent twice is stored once.
+        # A registered device: (device, id) is unique, so a message that is sent twice is stored once.
         self.device = "py-" + hashlib.sha256(self.public).hexdigest()[:16]
         self.socket = self.resume_token = None
         self.unanswered = {}  # requests by id, in the order sent
@@ -36,8 +36,8 @@ class Client:
             try:
                 async with websockets.connect(self.url + "/v1/connect", ping_interval=20, ping_timeout=20) as socket:
                     await self.serve(socket)
-            except websockets.InvalidHandshake as error:  # no upgrade: 429 and 503 say when to come back
-                answer = getattr(error, "response", error)  # where newer and older versions have the answer
+            except websockets.InvalidHandshake as error:  # no upgrade: 429 and 503 say when to try again
+                answer = getattr(error, "response", error)  # newer and older versions of the package
                 why = f"refused with {getattr(answer, 'status_code', error)}"
                 self.retry_after = float(getattr(answer, "headers", {}).get("Retry-After", 0))
             except websockets.ConnectionClosed as closed:
@@ -62,7 +62,7 @@ class Client:
             names_a_close = frame["type"] == "error" and "close" in frame["payload"]
             self.received += self.socket is not None and frame["type"] not in UNCOUNTED and not names_a_close
             self.refusal = frame.get("code", self.refusal)  # of an auth_failure
-            if handler := getattr(self, "on_" + frame["type"], None):  # what is not known is ignored
+            if handler := getattr(self, "on_" + frame["type"], None):  # unknown types are ignored
                 await handler(frame, socket)
             if self.received - self.confirmed >= 32 or self.received > self.confirmed and time.monotonic() - told > 3:
                 self.confirmed, told = self.received, time.monotonic()
@@ -100,7 +100,7 @@ class Client:
             self.unanswered = {request["id"]: request for request in again}
             await self.ask("join")
             await self.ask_history()
-        for request in again:  # under the same ids: nothing is stored twice
+        for request in again:  # with the same ids: nothing is stored twice
             await socket.send(json.dumps(request))
 
     async def on_ack(self, frame, socket):
@@ -112,7 +112,7 @@ class Client:
         await self.show(frame["seq"], frame["sender_user_id"], frame["payload"])
 
     async def show(self, seq, sender, payload):
-        if seq == self.cursor + 1:  # the cursor moves only over numbers without a gap
+        if seq == self.cursor + 1:  # the cursor never skips a number
             self.cursor = seq
             print(f"{seq} {sender}: {payload['content']}", flush=True)
         elif seq > self.cursor:

@@ -3,7 +3,7 @@ import base64, hashlib, json, struct, sys
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 ROTATION = "fingerprint sequence previous_hash:hex old_key:base64 new_key:base64 reason created_at_ms"
-STATEMENTS = {  # the fields in their order; behind a colon the form of a field that is no text or number
+STATEMENTS = {  # the fields in order; after a colon, the form of a field that is not a text or number
     "auth-challenge": "audience transport nonce:base64 public_key:base64 device_id expires_at_ms",
     "identity-genesis": "public_key:base64",
     "key-rotation": ROTATION,

@@ -3,7 +3,7 @@
 python3 verify_token.py TOKEN ISSUER SECRET_KEY                         where ALGORITHM is HS256
 python3 verify_token.py TOKEN ISSUER https://HOST/.well-known/jwks.json where ALGORITHM is EdDSA
 
-ISSUER is the server's public origin, as in https://aldis.example; `aldis` where none is configured."""
+ISSUER is the server's public origin, such as https://aldis.example; `aldis` if none is configured."""
 import json, sys
 import jwt
 

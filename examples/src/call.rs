@@ -1,4 +1,4 @@
-//! One attempt at a data channel to another device, and the channel that comes of it.
+//! One attempt at a data channel to another device, and the channel itself.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -15,29 +15,29 @@ use webrtc::{
 
 use crate::signed::CallId;
 
-/// A wildcard stands for every interface but the loopback one, which is all that two terminals on one machine need.
+/// The wildcard stands for every interface except loopback, which is all that two terminals on one machine need.
 const LOCAL_ADDRESSES: [&str; 2] = ["127.0.0.1:0", "0.0.0.0:0"];
-/// A peer that is killed says nothing: after this long without a sign of life it has left.
+/// A peer that is killed sends nothing: after this long without a sign of life, it counts as gone.
 const SILENCE: Duration = Duration::from_secs(4);
-/// How often the line shows a sign of life.
+/// How often a sign of life is sent.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
-/// How much may be on its way; who types more waits.
+/// How much unsent data can wait; then the sender waits.
 const SEND_BUFFER_BYTES: usize = 1 << 20;
 const CHANNEL: &str = "chat";
 
-/// What happens in a call; told together with its id.
+/// An event of a call; sent together with the call's id.
 pub enum CallEvent {
     /// A local address for the peer to try.
     Candidate(RTCIceCandidateInit),
     /// The data channel can be used.
     Open(Arc<dyn DataChannel>),
-    /// The peer has sent a line.
+    /// The peer sent a line.
     Line(String),
     /// The peer is gone, or was never reached.
     Lost,
 }
 
-/// Where a call tells its events.
+/// Where a call sends its events.
 pub type CallEvents = mpsc::Sender<(CallId, CallEvent)>;
 
 /// A peer connection. It lives until it is closed.
@@ -47,10 +47,10 @@ pub struct Call {
 }
 
 impl Call {
-    /// Prepares an offer, to be sent to whom one likes.
+    /// Prepares an offer.
     ///
     /// # Errors
-    /// What WebRTC says: most often that no socket could be bound.
+    /// An error of WebRTC: most often that no socket could be bound.
     pub async fn to_offer(id: CallId, ice: Vec<RTCIceServer>, events: CallEvents) -> Result<Self> {
         let call = Self::new(id, ice, events.clone()).await?;
         let prepared = async {
@@ -63,10 +63,10 @@ impl Call {
         call.or_close(prepared).await.map(|(call, ())| call)
     }
 
-    /// Takes somebody's offer, and gives the answer to it.
+    /// Accepts an offer, and returns the answer to it.
     ///
     /// # Errors
-    /// What WebRTC says: that the offer is none, for one.
+    /// An error of WebRTC, for example for a malformed offer.
     pub async fn to_answer(
         id: CallId,
         offer: RTCSessionDescription,
@@ -110,39 +110,39 @@ impl Call {
         }
     }
 
-    /// Its id.
+    /// The id of the call.
     #[must_use]
     pub fn id(&self) -> CallId {
         self.id
     }
 
-    /// The own offer or answer, with the addresses found so far.
+    /// Our own offer or answer, with the addresses found so far.
     ///
     /// # Errors
-    /// Where the connection is closed.
+    /// The connection is closed.
     pub async fn description(&self) -> Result<RTCSessionDescription> {
         self.connection.local_description().await.ok_or(Error::ErrConnectionClosed)
     }
 
-    /// Takes the answer to the own offer.
+    /// Accepts the answer to our own offer.
     ///
     /// # Errors
-    /// What WebRTC says: that the answer is none, for one.
+    /// An error of WebRTC, for example for a malformed answer.
     pub async fn accept(&self, answer: RTCSessionDescription) -> Result<()> {
         self.connection.set_remote_description(answer).await
     }
 
-    /// Takes an address of the peer's.
+    /// Adds an address of the peer.
     ///
     /// # Errors
-    /// What WebRTC says: that it is no address, for one.
+    /// An error of WebRTC, for example for a malformed address.
     pub async fn add_candidate(&self, candidate: RTCIceCandidateInit) -> Result<()> {
         self.connection.add_ice_candidate(candidate).await
     }
 
-    /// Ends it.
+    /// Ends the call.
     pub async fn close(self) {
-        // What cannot be closed is closed already.
+        // A connection that cannot be closed is closed already.
         let _ = self.connection.close().await;
     }
 }
@@ -153,7 +153,7 @@ impl fmt::Debug for Call {
     }
 }
 
-/// Hands on what WebRTC calls back with.
+/// Passes on WebRTC's callbacks as events.
 struct Reporter {
     id: CallId,
     events: CallEvents,
@@ -199,6 +199,6 @@ async fn tell_channel(id: CallId, channel: Arc<dyn DataChannel>, events: CallEve
 }
 
 async fn tell(id: CallId, event: CallEvent, events: &CallEvents) {
-    // Where nobody listens any more the program is about to end.
+    // If nobody listens any more, the program is about to end.
     let _ = events.send((id, event)).await;
 }

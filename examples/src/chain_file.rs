@@ -1,4 +1,4 @@
-//! Chains as `GET /api/identity/{fingerprint}/chain` gives them, read from elsewhere than a server.
+//! Reads chains, as `GET /api/identity/{fingerprint}/chain` returns them, from a file.
 
 use std::{
     fs::File,
@@ -12,25 +12,25 @@ use aldis_client::{
     protocol::{Fingerprint, api::ChainResponse},
 };
 
-/// The longest chain there is, with the longest reasons, is shorter.
+/// The longest chain with the longest reasons is shorter.
 const MAX_BYTES: u64 = 3 * 1024 * 1024;
 
-/// Why there is no chain to be had.
+/// Why there is no valid chain.
 #[derive(Debug, thiserror::Error)]
 pub enum ChainFileError {
     /// The file cannot be read.
     #[error("cannot read the chain: {0}")]
     Io(#[from] io::Error),
-    /// It is not what the server answers.
-    #[error("this is no chain: {0}")]
+    /// It is not a response with a chain.
+    #[error("this is not a chain: {0}")]
     Form(#[from] serde_json::Error),
-    /// It proves nothing.
+    /// The chain does not verify.
     #[error("the chain does not verify: {0}")]
     Chain(#[from] ChainError),
 }
 
-/// Reads a chain from a file, or from the standard input where there is none, and verifies it: for an identity that
-/// the caller knows, else for the one that it names.
+/// Reads a chain from a file, or from standard input if no file is given, and verifies it: for the given identity,
+/// otherwise for the one that it names.
 ///
 /// # Errors
 /// [`ChainFileError`].

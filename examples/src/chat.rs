@@ -1,8 +1,8 @@
-//! Whom to call, whom to answer, and what was said.
+//! Decides whom to call and whom to answer, and relays the lines of the conversation.
 //!
-//! A device rings until somebody answers: it prepares one offer and sends it again and again. A line that is busy
-//! ignores offers; their sender rings on, and gets through when the line is free. So a peer may leave and come back,
-//! and either of them may begin.
+//! A device rings until somebody answers: it prepares one offer and sends it again and again. A busy device ignores
+//! offers; their sender keeps ringing, and gets through when the call has ended. So a peer may leave and come back,
+//! and either side may begin.
 
 mod line;
 
@@ -31,7 +31,7 @@ use crate::{
     terminal::{harmless, show},
 };
 
-/// How often it rings: [`Chat::tick`] is to be called so often.
+/// How often it rings: [`Chat::tick`] must be called at this interval.
 pub const RING: Duration = Duration::from_secs(2);
 /// How long an answered call may take until its channel is open.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -49,14 +49,15 @@ pub struct Chat {
 }
 
 impl Chat {
-    /// With a `peer`, calls it and answers nobody else. Without one, calls the own other devices and answers whoever
-    /// the server lets through. The events of calls come back through [`on_call`](Self::on_call).
+    /// With a `peer`, calls that user and answers nobody else. Without one, calls the user's own other devices and
+    /// answers everyone whom the server lets through. The events of calls come back through
+    /// [`on_call`](Self::on_call).
     #[must_use]
     pub fn new(signer: Signer, peer: Option<Fingerprint>, events: CallEvents) -> Self {
         Self { signer, peer, ice: Vec::new(), events, line: Line::Idle }
     }
 
-    /// Takes what the client tells.
+    /// Handles an event of the client.
     #[expect(clippy::wildcard_enum_match_arm, reason = "a chat has no use for most of it")]
     pub async fn on_client(&mut self, event: Event) {
         match event {
@@ -80,7 +81,7 @@ impl Chat {
         }
     }
 
-    /// Takes what a call tells. What a call tells that is over does not count.
+    /// Handles an event of a call. Events of a call that has ended are ignored.
     pub async fn on_call(&mut self, id: CallId, event: CallEvent) {
         if self.line.call_id() != Some(id) {
             return;
@@ -105,21 +106,21 @@ impl Chat {
         }
     }
 
-    /// Rings, and gives up an attempt that takes too long.
+    /// Rings, and ends an attempt that takes too long.
     pub async fn tick(&mut self) {
         match &self.line {
-            Line::Idle => self.ring_anew().await,
+            Line::Idle => self.ring_again().await,
             Line::Ringing(_) => self.ring().await,
-            Line::Connecting { since, .. } if since.elapsed() > CONNECT => self.ring_anew().await,
+            Line::Connecting { since, .. } if since.elapsed() > CONNECT => self.ring_again().await,
             Line::Connecting { .. } | Line::Open { .. } => {}
         }
     }
 
-    /// Ends the call, telling the peer.
+    /// Ends the call and tells the peer.
     pub async fn hang_up(&mut self) {
         let line = mem::replace(&mut self.line, Line::Idle);
         if let Line::Open { channel, .. } = &line {
-            // A channel that cannot be closed is closed.
+            // A channel that cannot be closed is closed already.
             let _ = channel.close().await;
         }
         if let Some(peer) = line.peer() {
@@ -142,7 +143,7 @@ impl Chat {
         if let Line::Open { peer, .. } = &self.line {
             show(format_args!("{} has left; waiting", peer.fingerprint));
         }
-        self.ring_anew().await;
+        self.ring_again().await;
     }
 
     fn open(&mut self, channel: Arc<dyn DataChannel>) {
@@ -156,7 +157,7 @@ impl Chat {
     }
 }
 
-/// Signals, out and in.
+/// Outgoing and incoming signals.
 impl Chat {
     fn callee(&self) -> Fingerprint {
         self.peer.unwrap_or_else(|| self.signer.fingerprint())
@@ -166,7 +167,7 @@ impl Chat {
         Target::User(UserRef::Fingerprint(self.callee()))
     }
 
-    async fn ring_anew(&mut self) {
+    async fn ring_again(&mut self) {
         self.hang_up().await;
         if self.signer.client().session().is_none() {
             return;
@@ -182,7 +183,7 @@ impl Chat {
         if let Line::Ringing(call) = &self.line
             && let Ok(offer) = call.description().await
         {
-            // Where nobody is there, or no server, the next ring may be heard.
+            // If the peer or the server is not there, the next ring may succeed.
             let _ = self.signer.send(&self.callee_target(), call.id(), Content::Offer(offer)).await;
         }
     }
@@ -192,7 +193,7 @@ impl Chat {
             Some(peer) => Target::Device(peer.device_id.clone()),
             None => self.callee_target(),
         };
-        // An offer that was not heard is sent again, with this candidate in it.
+        // An offer that was not received is sent again, with this candidate in it.
         let _ = self.signer.send(&target, id, Content::Candidate(candidate)).await;
     }
 
@@ -225,7 +226,7 @@ impl Chat {
         self.peer.is_none_or(|peer| peer == caller.fingerprint)
     }
 
-    /// Of two who ring each other at once, one has to yield.
+    /// If two devices ring each other at the same time, one of them has to yield.
     fn insists(&self, caller: &Writer) -> bool {
         caller.fingerprint == self.callee()
             && self.signer.client().is_polite_to(&caller.device_id) == Some(false)
@@ -236,7 +237,7 @@ impl Chat {
         match Call::to_answer(id, offer, self.ice.clone(), self.events.clone()).await {
             Ok((call, answer)) => {
                 let target = Target::Device(caller.device_id.clone());
-                // An answer that does not arrive is a call that does not connect in time.
+                // If the answer does not arrive, the call does not connect in time.
                 let _ = self.signer.send(&target, id, Content::Answer(answer)).await;
                 self.line = Line::Connecting { call, peer: caller, since: Instant::now() };
             }
@@ -263,7 +264,7 @@ impl Chat {
             && call.id() == id
             && expected.fingerprint == peer.fingerprint
         {
-            // One address that cannot be used leaves the others.
+            // If one address cannot be used, the others remain.
             let _ = call.add_candidate(candidate).await;
         }
     }

@@ -1,4 +1,4 @@
-//! The servers that tell a device its public address, or relay for it.
+//! The STUN and TURN servers for a call.
 
 use std::time::Duration;
 
@@ -7,16 +7,17 @@ use futures::future::join_all;
 use tokio::{net::lookup_host, time::timeout};
 use webrtc::peer_connection::RTCIceServer;
 
-/// How long a name may take to resolve. On one network none of these servers is needed, so nothing waits for them.
+/// How long a name may take to resolve. On one network none of these servers is needed, so nothing should wait for
+/// them.
 const RESOLVE: Duration = Duration::from_secs(1);
 const DEFAULT_PORT: u16 = 3478;
 
-/// Asks the server for its list, and leaves out what has no address: WebRTC would wait for the name.
+/// Asks the server for its list, and leaves out servers whose name does not resolve: WebRTC would wait for it.
 pub async fn reachable_servers(client: &Client) -> Vec<RTCIceServer> {
     only_reachable(client.ice_servers([]).await).await
 }
 
-/// Leaves out the URLs whose host has no address.
+/// Leaves out the URLs whose host does not resolve.
 pub async fn only_reachable(servers: Vec<IceServer<'static>>) -> Vec<RTCIceServer> {
     let servers = join_all(servers.into_iter().map(reachable_part)).await;
     servers.into_iter().filter(|server| !server.urls.is_empty()).collect()
@@ -53,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_is_added_where_there_is_none() {
+    fn a_missing_port_is_added() {
         for (url, expected) in [
             ("stun:stun.example.org", "stun.example.org:3478"),
             ("stun:stun.example.org:19302", "stun.example.org:19302"),

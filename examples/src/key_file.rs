@@ -1,4 +1,4 @@
-//! A file that holds a secret key: one line of base64 that only its owner can read.
+//! A file with a secret key: one line of base64 that only its owner can read.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -14,21 +14,21 @@ use zeroize::Zeroizing;
 /// Why a key file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
-    /// Somebody other than its owner can read it.
-    #[error("others can read {0}; if nobody has, run `chmod 600` on it")]
+    /// Other users than its owner can read it.
+    #[error("other users can read {0}; if nobody has read it, run `chmod 600` on it")]
     Exposed(PathBuf),
-    /// It holds something else than a key.
+    /// It does not contain a key.
     #[error("{0} is not a key file")]
     Broken(PathBuf),
-    /// It can be neither read nor made.
+    /// It can be neither read nor created.
     #[error("{0}: {1}")]
     Io(PathBuf, #[source] io::Error),
 }
 
-/// Reads the key, after making one where there is no file. Programs that do so at once end with the same key.
+/// Reads the key, creating one if there is no file. Programs that start at the same time get the same key.
 ///
 /// # Errors
-/// [`KeyFileError`]; an existing file is left as it is.
+/// [`KeyFileError`]; an existing file is left unchanged.
 pub fn load_or_create(path: &Path) -> Result<SecretKey, KeyFileError> {
     match File::open(path) {
         Ok(file) => read(file, path),
@@ -55,7 +55,8 @@ fn read(file: File, path: &Path) -> Result<SecretKey, KeyFileError> {
     bytes.map(|bytes| SecretKey::from_bytes(&bytes)).map_err(|_| KeyFileError::Broken(path.to_owned()))
 }
 
-/// Writes a whole file under another name first, then links it: a link never replaces, and nobody reads half a key.
+/// Writes a complete file under another name first, then links it: a link never replaces a file, and no reader sees an
+/// incomplete key.
 fn create(path: &Path) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}", Uuid::new_v4().simple()));
@@ -101,13 +102,13 @@ mod tests {
 
     impl Drop for Directory {
         fn drop(&mut self) {
-            // Whatever cannot be removed is the system's to clear.
+            // Files that cannot be removed are left to the system.
             let _ = fs::remove_dir_all(&self.0);
         }
     }
 
     #[test]
-    fn a_key_is_made_once_and_for_its_owner_only() {
+    fn a_key_is_created_once_and_only_for_its_owner() {
         let directory = Directory::new();
         let made = load_or_create(&directory.file()).unwrap().public_key();
         assert_eq!(load_or_create(&directory.file()).unwrap().public_key(), made);
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_that_start_at_once_have_one_key() {
+    fn programs_that_start_at_the_same_time_have_one_key() {
         let directory = Directory::new();
         let starts: Vec<_> = (0..8)
             .map(|_| directory.file())
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_others_can_read_or_that_is_no_key_is_refused_and_kept() {
+    fn a_file_that_others_can_read_or_without_a_key_is_refused_and_kept() {
         let directory = Directory::new();
         load_or_create(&directory.file()).unwrap();
         fs::set_permissions(directory.file(), fs::Permissions::from_mode(0o644)).unwrap();

@@ -11,16 +11,16 @@ use uuid::Uuid;
 
 const OWNER_ONLY: u32 = 0o600;
 
-/// Writes a file beside the old one and puts it in its place: whoever reads sees either.
+/// Writes a new file and renames it over the old one, so that a reader sees either of them.
 ///
 /// # Errors
-/// What the system says; the old file is there then.
+/// An error of the system; the old file is unchanged.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}", Uuid::new_v4().simple()));
     let written = write_new(temporary.as_ref(), content).and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
-        // What went wrong counts for more than what it leaves.
+        // The first error matters more than a leftover file.
         let _ = fs::remove_file(&temporary);
     }
     written
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_replaced_and_stays_its_owners() {
+    fn a_replaced_file_is_readable_only_by_its_owner() {
         let path = env::temp_dir().join(format!("aldis-private-{}", Uuid::new_v4().simple()));
         replace(&path, b"one").unwrap();
         replace(&path, b"two").unwrap();

@@ -1,4 +1,4 @@
-//! Signals that only their sender can have made: the server carries them and could not answer a call itself.
+//! Signed signals: the server relays them, and cannot answer a call itself.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,28 +14,28 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use webrtc::peer_connection::{RTCIceCandidateInit, RTCSessionDescription};
 
-/// Names a call, so that what belongs to an earlier one is told apart.
+/// The id of a call, which distinguishes its signals from those of earlier calls.
 pub type CallId = Uuid;
 
 /// The payload of a signal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Letter {
-    /// The call that it is about.
+    /// The call.
     pub call: CallId,
-    /// What it says.
+    /// The content.
     pub content: Content,
-    /// The key that signed it: the one which the sender's fingerprint is the hash of.
+    /// The key that signed it; its hash is the sender's fingerprint.
     #[serde(with = "binary::array")]
     public_key: [u8; 32],
 }
 
-/// What two devices have to tell each other before they can talk directly.
+/// What two devices exchange before they can talk directly.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Content {
-    /// How one would like to talk.
+    /// How the caller would like to connect.
     Offer(RTCSessionDescription),
-    /// How one agrees to.
+    /// How the other device agrees to it.
     Answer(RTCSessionDescription),
     /// A network address to try.
     Candidate(RTCIceCandidateInit),
@@ -51,7 +51,7 @@ impl Content {
     }
 }
 
-/// Who a letter is from, which its signature has proved.
+/// The verified author of a letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Writer {
     /// The identity.
@@ -63,18 +63,18 @@ pub struct Writer {
 /// Why a letter was not sent.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// A signal is signed with the name of the own device, and there is none before the first session.
+    /// A signal is signed with the device's own id, which is unknown before the first session.
     #[error("not connected yet")]
     NoSession,
-    /// A letter that is no JSON.
+    /// The letter is not JSON.
     #[error(transparent)]
     Payload(#[from] InvalidPayload),
-    /// The server did not take it.
+    /// The server refused it.
     #[error(transparent)]
     Request(#[from] RequestError),
 }
 
-/// Signs what goes out over a connection, and checks what comes in.
+/// Signs outgoing signals, and verifies incoming ones.
 #[derive(Debug)]
 pub struct Signer {
     client: Client,
@@ -88,19 +88,19 @@ impl Signer {
         Self { client, key }
     }
 
-    /// The own identity.
+    /// Our own identity.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         self.key.public_key().fingerprint()
     }
 
-    /// The connection.
+    /// The client.
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Sends a signal and waits until the server has handed it on.
+    /// Sends a signal and waits until the server has relayed it.
     ///
     /// # Errors
     /// [`SendError`].
@@ -113,10 +113,10 @@ impl Signer {
         Ok(())
     }
 
-    /// Opens a letter, if whom the server names as its sender has signed it, for this device or its user.
+    /// Opens a letter, if the sender that the server names has signed it for this device or its user.
     ///
     /// # Errors
-    /// [`InvalidSignature`] for anything else. An identity that has changed its key since it began is not known here.
+    /// [`InvalidSignature`] in every other case, and for an identity that has rotated its key.
     pub fn open(&self, incoming: &IncomingSignal) -> Result<(Writer, Letter), InvalidSignature> {
         let device = self.client.session().map(|session| session.device_id.to_string());
         let names: Vec<_> = [Some(self.fingerprint().to_string()), device].into_iter().flatten().collect();
@@ -147,7 +147,7 @@ fn sign(
     Ok(Signal { kind, target: target.clone(), payload, signature })
 }
 
-/// `names` are those of the reader, of which the writer signed one.
+/// `names` are the reader's names; the author signed one of them.
 fn open(incoming: &IncomingSignal, names: &[String]) -> Result<(Writer, Letter), InvalidSignature> {
     let sender = &incoming.signal.sender;
     let letter: Letter = incoming.signal.payload.parse().map_err(|_| InvalidSignature)?;
@@ -161,7 +161,7 @@ fn open(incoming: &IncomingSignal, names: &[String]) -> Result<(Writer, Letter),
     Ok((Writer { fingerprint, device_id: sender.device_id.clone() }, letter))
 }
 
-/// The target as it is signed (docs/protocol/signing.md).
+/// The target in the form that is signed (docs/protocol/signing.md).
 fn signed_name(target: &Target) -> String {
     match target {
         Target::Device(device) => device.to_string(),
@@ -190,15 +190,15 @@ mod tests {
         Letter { call: Uuid::nil(), content: Content::Offer(offer), public_key: *key.public_key().as_bytes() }
     }
 
-    /// A letter as the server relays it, with whom the server says it is from.
+    /// A letter as the server relays it, with the sender that the server claims.
     fn relayed(signer: &SecretKey, target: &str, letter: &Letter, sender: &SecretKey) -> IncomingSignal {
         let (device_id, id) = ("phone".parse().unwrap(), "m-1".parse().unwrap());
         let target = target.parse().map_or_else(|_| Target::Device(target.parse().unwrap()), Target::User);
         let signal = sign(signer, &device_id, &id, &target, letter).unwrap();
         let fingerprint = Some(sender.public_key().fingerprint());
-        let sender = Sender { device_id, user_id: UserId::new(Uuid::nil()), fingerprint };
+        let sender = Sender::new(device_id, UserId::new(Uuid::nil())).with_fingerprint(fingerprint);
         let Signal { kind, payload, signature, .. } = signal;
-        let signal = RelayedSignal { kind, sender, payload, signature };
+        let signal = RelayedSignal::new(kind, sender, payload).with_signature(signature);
         IncomingSignal { id: Some(id), timestamp: Timestamp::from_ms(0), signal }
     }
 
@@ -216,12 +216,12 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_to_somebody_else_is_not() {
+    fn a_letter_to_another_device_is_refused() {
         assert!(open(&relayed(&key(1), "tablet", &letter(&key(1), "v=0"), &key(1)), &names()).is_err());
     }
 
     #[test]
-    fn nobody_writes_in_the_name_of_another() {
+    fn a_letter_in_the_name_of_another_is_refused() {
         let claimed = relayed(&key(2), "desk", &letter(&key(1), "v=0"), &key(1));
         assert!(open(&claimed, &names()).is_err(), "signed by another key than it shows");
         let lied_about = relayed(&key(2), "desk", &letter(&key(2), "v=0"), &key(1));

@@ -1,4 +1,4 @@
-//! Lines typed and lines shown.
+//! Reads and shows lines.
 
 use std::{
     fmt,
@@ -8,12 +8,12 @@ use std::{
 
 use tokio::sync::mpsc;
 
-/// How many typed lines may wait.
+/// How many typed lines can wait.
 const TYPED_LINES: usize = 16;
 
-/// The lines of the standard input, until it ends.
+/// The lines of standard input, until it ends.
 ///
-/// A thread reads them, and is left where it waits when the program ends: such a read cannot be taken back.
+/// A thread reads them. When the program ends, the thread is left in its read, which cannot be interrupted.
 #[must_use]
 pub fn typed_lines() -> mpsc::Receiver<String> {
     let (sender, lines) = mpsc::channel(TYPED_LINES);
@@ -27,12 +27,12 @@ pub fn typed_lines() -> mpsc::Receiver<String> {
     lines
 }
 
-/// Writes a line. A terminal that has gone away is no reason to stop talking.
+/// Shows a line. If the terminal is gone, the conversation continues.
 pub fn show(line: impl fmt::Display) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
-/// Somebody else's text as it may be shown: without characters that would steer the terminal.
+/// A text of another user that is safe to show: without control characters for the terminal.
 #[must_use]
 pub fn harmless(text: &str) -> String {
     text.chars().filter(|character| !character.is_control()).collect()

@@ -1,4 +1,4 @@
-//! `key_login` as it is used: twice.
+//! `key_login`, run twice.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "this is how a test fails and says why")]
 
@@ -28,7 +28,7 @@ impl Directory {
         Self(path)
     }
 
-    /// Runs the example to its end, and gives what it shows.
+    /// Runs the example to its end, and returns its output.
     fn runs(&self, server: &TestServer) -> String {
         let output = Command::new(binary())
             .args([&server.url(""), "ann.key", "ann.account"])
@@ -43,7 +43,7 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // Whatever cannot be removed is the system's to clear.
+        // Files that cannot be removed are left to the system.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -1,4 +1,4 @@
-//! docs/walkthrough.md, run as it is printed.
+//! Runs docs/walkthrough.md as it is printed.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "this is how a test fails and says why")]
 
@@ -13,7 +13,7 @@ use std::{
 
 use aldis_tests::unique;
 
-/// Far longer than the walk takes.
+/// Far longer than the script takes.
 const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -35,7 +35,7 @@ fn the_walkthrough_runs_as_printed() {
     );
 }
 
-/// What stands in the page's `sh` blocks, in their order.
+/// The `sh` blocks of the page, in order.
 fn blocks(page: &str) -> String {
     let mut blocks = String::new();
     let mut inside = false;
@@ -50,14 +50,14 @@ fn blocks(page: &str) -> String {
     blocks
 }
 
-/// A shell with a process group of its own, which ends with it.
+/// A shell with its own process group, which ends with it.
 struct Shell(Child);
 
 impl Shell {
     fn run(script: &str, directory: &Path) -> Self {
         let log = fs::File::create(directory.join("shell.log")).expect("a log");
         let child = Command::new("bash")
-            // It stops at the first command that fails, and shows each.
+            // The shell stops at the first command that fails, and prints each command.
             .args(["-euxo", "pipefail", "-c", script])
             .env("PATH", path())
             .current_dir(directory)
@@ -70,7 +70,7 @@ impl Shell {
         Self(child)
     }
 
-    /// Whether it came to the end of the script in time.
+    /// Whether the script ended in time.
     fn awaits_end(&mut self) -> bool {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
@@ -85,14 +85,14 @@ impl Shell {
 
 impl Drop for Shell {
     fn drop(&mut self) {
-        // What it left in the background is in its group; what has ended is what is wanted.
+        // Background processes of the script are in its group. They may have ended already.
         let group = format!("-{}", self.0.id());
         let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
         let _ = self.0.wait();
     }
 }
 
-/// The path with the server and the examples in front, as the page has it.
+/// The search path of the page, with the server and the examples first.
 fn path() -> String {
     let test = env::current_exe().expect("the path of the running test");
     let target = test.parent().and_then(Path::parent).expect("a target directory");
@@ -118,7 +118,7 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // Whatever cannot be removed is the system's to clear.
+        // Files that cannot be removed are left to the system.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -1,4 +1,4 @@
-//! `webrtc_chat` as it is used: terminals, a server and a key file.
+//! `webrtc_chat` in terminals, with a server and key files.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "this is how a test fails and says why")]
 
@@ -24,7 +24,7 @@ use aldis_examples::{
 use aldis_tests::{TestServer, unique};
 use webrtc::peer_connection::RTCSessionDescription;
 
-/// How long anything is awaited.
+/// How long to wait for anything.
 const PATIENCE: Duration = Duration::from_secs(30);
 const SHOWN_LINES: usize = 1_000;
 
@@ -77,7 +77,7 @@ fn the_conversation_goes_on_without_the_server() {
 }
 
 #[test]
-fn somebody_else_can_be_called_where_the_server_lets_strangers_through() {
+fn another_user_can_be_called_with_open_routing() {
     let server = TestServer::builder().env("ALDIS_ROUTING", "open").start();
     let keys = Keys::new();
     let alice = fingerprint(&keys.alice());
@@ -93,7 +93,7 @@ fn somebody_else_can_be_called_where_the_server_lets_strangers_through() {
 }
 
 #[tokio::test]
-async fn an_offer_that_its_sender_has_not_signed_is_not_answered() {
+async fn an_offer_with_a_wrong_signature_is_not_answered() {
     let (server, keys) = (TestServer::start(), Keys::new());
     let mut terminal = Terminal::open(&server, &keys.alice(), None);
     terminal.expect("connected as");
@@ -108,7 +108,7 @@ async fn an_offer_that_its_sender_has_not_signed_is_not_answered() {
     client.stop().await;
 }
 
-/// Waits for the channel, then says something both ways.
+/// Waits for the channel, then sends a line in both directions.
 fn talk(one: &mut Terminal, other: &mut Terminal) {
     one.expect("data channel open");
     other.expect("data channel open");
@@ -131,7 +131,7 @@ fn key(file: &Path) -> SecretKey {
     key_file::load_or_create(file).expect("the key")
 }
 
-/// A running `webrtc_chat`. It is killed when it is dropped.
+/// A running `webrtc_chat`, which is killed when it is dropped.
 struct Terminal {
     process: Child,
     input: Option<ChildStdin>,
@@ -162,7 +162,7 @@ impl Terminal {
         writeln!(input, "{line}").expect("a program that reads");
     }
 
-    /// Waits for a line that has this in it.
+    /// Waits for a line that contains this.
     fn expect(&mut self, part: &str) {
         let deadline = Instant::now() + PATIENCE;
         let mut shown = Vec::new();
@@ -177,7 +177,7 @@ impl Terminal {
         }
     }
 
-    /// As Ctrl-D does.
+    /// Ends the input, as Ctrl-D does.
     fn leave(mut self) {
         self.input = None;
         assert!(self.process.wait().expect("its end").success());
@@ -190,7 +190,7 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // It may be gone already, which is what is wanted.
+        // It may have ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -223,7 +223,7 @@ impl Keys {
 
 impl Drop for Keys {
     fn drop(&mut self) {
-        // Whatever cannot be removed is the system's to clear.
+        // Files that cannot be removed are left to the system.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -9,17 +9,17 @@ use sha1::Sha1;
 
 use crate::{Answer, Http, Identity, TestServer, now_ms};
 
-/// An account's second factor in the hands of its owner. Each code serves once, and a scenario has two that stay good
-/// however slow it is: [`code`](Self::code) and [`next_code`](Self::next_code). Enrolling uses the first.
+/// The authenticator app of an account's owner. Each code works once, and two codes stay valid however slow a scenario
+/// is: [`code`](Self::code) and [`next_code`](Self::next_code). Enrolling uses the first.
 pub struct Authenticator {
     secret: Vec<u8>,
     base32: String,
-    /// The ten that came with it.
+    /// The ten recovery codes.
     pub recovery_codes: Vec<String>,
 }
 
 impl Authenticator {
-    /// Enrolls the caller, and puts the factor in force with the app's present code.
+    /// Enrols the caller, and activates the factor with the app's current code.
     #[must_use]
     #[track_caller]
     pub fn enroll(http: &Http) -> Self {
@@ -28,7 +28,7 @@ impl Authenticator {
         app
     }
 
-    /// Takes an enrolment's answer.
+    /// Reads the response to an enrolment.
     #[must_use]
     #[track_caller]
     pub fn read(enrolment: &Value) -> Self {
@@ -65,7 +65,7 @@ impl Authenticator {
         self.code_in(1)
     }
 
-    /// The code that the app shows so many steps of 30 s from now.
+    /// The code that the app shows this many steps of 30 s from now.
     #[must_use]
     pub fn code_in(&self, steps: i64) -> String {
         let step = (now_ms() / 30_000).checked_add_signed(steps).expect("a step");
@@ -77,20 +77,20 @@ impl Authenticator {
         format!("{:06}", number % 1_000_000)
     }
 
-    /// Six digits that are not among the codes of now.
+    /// Six digits that are not a currently valid code.
     #[must_use]
     pub fn wrong_code(&self) -> String {
         let good: Vec<String> = (-2..=2).map(|steps| self.code_in(steps)).collect();
         (0..).map(|number| format!("{number:06}")).find(|code| !good.contains(code)).expect("a wrong code")
     }
 
-    /// Shows a code at `POST /api/auth/totp/verify`.
+    /// Sends a code to `POST /api/auth/totp/verify`.
     #[must_use]
     pub fn verifies(&self, http: &Http, code: &str) -> Answer {
         http.post("/api/auth/totp/verify", &json!({"code": code}))
     }
 
-    /// Asks for the factor to be removed.
+    /// Asks to remove the factor.
     #[must_use]
     pub fn removes(&self, http: &Http, code: &str) -> Answer {
         let body = json!({"code": code}).to_string().into_bytes();

@@ -1,4 +1,4 @@
-//! The description of the HTTP API, `docs/openapi.json`, against which every answer is held that a scenario gets.
+//! The description of the HTTP API, `docs/openapi.json`. Every response in a scenario is validated against it.
 
 use std::sync::LazyLock;
 
@@ -7,12 +7,12 @@ use serde_json::{Map, Value};
 use crate::Answer;
 use crate::schema::mismatch;
 
-/// The written copy, which a scenario holds against what the server describes.
+/// The copy in the repository; a scenario compares it with what the server serves.
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     serde_json::from_str(include_str!("../../docs/openapi.json")).expect("a description that is JSON")
 });
 
-/// What of an answer is not as its call is described. Paths and methods that are not described are nobody's call.
+/// How a response differs from the description of its call. Paths and methods without a description are ignored.
 pub(crate) fn breach(method: &str, target: &str, answer: &Answer) -> Option<String> {
     let path = target.split(['?', '#']).next().unwrap_or_default();
     let is_head = method == "HEAD";
@@ -40,7 +40,7 @@ fn wrong_content(response: &Value, answer: &Answer) -> Option<String> {
     if kind.ends_with("json") { mismatch(&DOCUMENT, &content["schema"], &answer.json()) } else { None }
 }
 
-/// The calls at the path, which may be written with other slashes at its end than it is described.
+/// The calls at the path. The slash at its end may differ from the description.
 fn operations(path: &str) -> Option<&'static Map<String, Value>> {
     let paths = DOCUMENT["paths"].as_object().expect("paths");
     let exact = paths.get(path).or_else(|| paths.get(&format!("{path}/")));

@@ -1,4 +1,4 @@
-//! WebSocket frames (RFC 6455, section 5.2), right and wrong ones.
+//! WebSocket frames (RFC 6455, section 5.2), valid and invalid ones.
 
 /// One frame of a client.
 #[derive(Debug, Clone)]
@@ -63,7 +63,7 @@ impl Frame {
         Self::new(0xa, payload)
     }
 
-    /// More of the message follows.
+    /// Without FIN: more of the message follows.
     #[must_use]
     pub fn unfinished(mut self) -> Self {
         self.is_final = false;
@@ -77,14 +77,14 @@ impl Frame {
         self
     }
 
-    /// Without the mask that clients owe.
+    /// Without the mask that a client must use.
     #[must_use]
     pub fn unmasked(mut self) -> Self {
         self.masked = false;
         self
     }
 
-    /// With a length of 64 bits that is not the payload's.
+    /// With a 64-bit length that is not the payload's.
     #[must_use]
     pub fn stating_length(mut self, length: u64) -> Self {
         self.stated_length = Some(length);

@@ -1,4 +1,4 @@
-//! The HTTP API as any program calls it.
+//! The HTTP API, as any program calls it.
 
 use std::sync::LazyLock;
 
@@ -17,7 +17,7 @@ pub struct Http {
     token: Option<String>,
 }
 
-/// What the server answered.
+/// A response of the server.
 #[derive(Debug)]
 pub struct Answer {
     /// The HTTP status.
@@ -83,14 +83,14 @@ impl Http {
 }
 
 impl Answer {
-    /// The body, where the status is the one awaited.
+    /// The body, if the status is as expected.
     #[track_caller]
     pub fn expects(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "the status of {}", self.text());
         if self.body.is_empty() { Value::Null } else { self.json() }
     }
 
-    /// The problem, where it is the one awaited and has the members of RFC 9457 that every problem has.
+    /// The problem, if it is as expected and has the members of RFC 9457.
     #[track_caller]
     pub fn expects_problem(&self, status: u16, code: &str) -> Value {
         assert_eq!(
@@ -137,7 +137,7 @@ fn client() -> &'static Client {
     &CLIENT
 }
 
-/// The answer, which has to be one that the call is described to have.
+/// The response, which must match the description of the call.
 #[track_caller]
 fn as_described(method: Method, path: &str, request: RequestBuilder) -> Answer {
     let answer = send(request);

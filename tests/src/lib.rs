@@ -1,16 +1,16 @@
-//! The language in which the scenarios of this package are written: a server as its users run it, and clients that
-//! know only the protocol.
+//! The test harness of the scenarios in this package: a server as its users run it, and clients that know only the
+//! protocol.
 //!
-//! - [`TestServer`] is the real binary with a database and a data directory of its own.
-//! - [`Http`] and [`RawHttp`] call its HTTP API, the first as any program would, the second byte by byte. What the
-//!   first is answered has to be as the API's description has it.
+//! - [`TestServer`] is the real binary with its own database and data directory.
+//! - [`Http`] and [`RawHttp`] call its HTTP API, the first as any program would, the second byte by byte. Each response
+//!   to the first must match the API's description.
 //! - [`Upgrade`] opens a socket at a door; [`RawSocket`] sends any frame over it, valid or not; [`Peer`] speaks JSON
 //!   and [`ProtoPeer`] protobuf.
 //! - [`Proxy`] is the network between clients and the server, and can be cut.
-//! - [`User`], [`Device`] and [`Identity`] are who signs in, [`Authenticator`] what they hold beside.
+//! - [`User`], [`Device`] and [`Identity`] sign in; an [`Authenticator`] is a second factor.
 //!
-//! Whatever is awaited is awaited for [`PATIENCE`] at most; then the scenario ends with what was awaited, what came
-//! instead and what the server logged.
+//! Every wait ends after [`PATIENCE`]. The scenario then fails with what it expected, what came instead and the log of
+//! the server.
 
 mod authenticator;
 mod contract;
@@ -42,7 +42,7 @@ pub use server::{Builder, SECRET_KEY, TestServer};
 pub use upgrade::Upgrade;
 pub use user::{Device, Identity, User};
 
-/// How long anything is awaited.
+/// How long to wait for anything.
 pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// A name that no other scenario uses.
@@ -59,7 +59,7 @@ pub fn base64(bytes: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
-/// Bytes as the JSON codec wrote them, of a length known from the protocol.
+/// Decodes base64 of the JSON codec, of a length known from the protocol.
 #[must_use]
 pub fn unbase64<const N: usize>(text: &str) -> [u8; N] {
     use base64::Engine as _;
@@ -67,8 +67,7 @@ pub fn unbase64<const N: usize>(text: &str) -> [u8; N] {
     bytes.try_into().expect("the length that the protocol states")
 }
 
-/// The Python interpreter that has the packages which `tests/run` installs: Debian's own, or the one that
-/// `ALDIS_PYTHON` names.
+/// The Python interpreter with the packages that `tests/run` installs: Debian's, or the one that `ALDIS_PYTHON` names.
 #[must_use]
 pub fn python() -> std::ffi::OsString {
     std::env::var_os("ALDIS_PYTHON").unwrap_or_else(|| "/usr/bin/python3".into())

@@ -1,4 +1,4 @@
-//! Encrypted messages, as scenarios write and read them.
+//! Encrypted messages in scenarios.
 
 mod follower;
 mod sender;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{Peer, User, base64, unique};
 
-/// How long an answer is awaited of a server whose database is in trouble.
+/// How long to wait for an answer of a server whose database fails.
 pub const WAIT: Duration = Duration::from_secs(60);
 
 /// A `message` with this id.
@@ -20,7 +20,7 @@ pub fn message(id: &str, recipient: &str, content: &[u8]) -> Value {
     json!({"type": "message", "id": id, "recipient_id": recipient, "encrypted_content": base64(content)})
 }
 
-/// Asks for all of a mailbox behind a number; what it streams, and its end.
+/// Asks for all messages after a number; returns the streamed messages and `synced`.
 #[track_caller]
 pub fn syncs(peer: &mut Peer, since_seq: u64) -> (Vec<Value>, Value) {
     let (mut messages, mut since) = (Vec::new(), since_seq);
@@ -35,14 +35,14 @@ pub fn syncs(peer: &mut Peer, since_seq: u64) -> (Vec<Value>, Value) {
     }
 }
 
-/// Sends a `sync`; gives its id.
+/// Sends a `sync` and returns its id.
 pub fn asks_sync(peer: &mut Peer, since_seq: u64, limit: u64) -> String {
     let id = unique("sync");
     peer.sends(json!({"type": "sync", "id": id, "since_seq": since_seq, "limit": limit}));
     id
 }
 
-/// What a `sync` streams, each under its id, and its end. Nothing else may come meanwhile.
+/// The messages that a `sync` streams, each with its id, and `synced`. Nothing else may arrive meanwhile.
 #[track_caller]
 pub fn streamed(peer: &mut Peer, id: &str) -> (Vec<Value>, Value) {
     let mut messages = Vec::new();
@@ -57,7 +57,7 @@ pub fn streamed(peer: &mut Peer, id: &str) -> (Vec<Value>, Value) {
     }
 }
 
-/// The number of a message, an `ack` or the end of a `sync`.
+/// The number of a message, an `ack` or a `synced`.
 #[must_use]
 #[track_caller]
 pub fn number(frame: &Value) -> u64 {
@@ -71,15 +71,15 @@ pub fn numbers(messages: &[Value]) -> Vec<u64> {
     messages.iter().map(number).collect()
 }
 
-/// Fails unless the messages have the numbers from 1 on, without a gap.
+/// Fails unless the messages are numbered from 1 without a gap.
 #[track_caller]
 pub fn assert_whole(messages: &[Value]) {
     let count = u64::try_from(messages.len()).expect("a count");
     assert_eq!(numbers(messages), (1..=count).collect::<Vec<_>>(), "numbers without a gap");
 }
 
-/// Fails unless what each sender was told is true: its messages are in its own mailbox under the numbers that it was
-/// told, and once in the recipient's, whose numbers have no gap.
+/// Fails unless each sender was told the truth: their messages are in their own mailbox under the numbers of their
+/// acks, and once in the recipient's mailbox, whose numbers have no gap.
 #[track_caller]
 pub fn assert_kept<'a>(recipient: &User, senders: impl IntoIterator<Item = &'a Sender>) {
     let (received, _) = syncs(&mut recipient.opens_ephemeral(), 0);
@@ -102,7 +102,7 @@ pub fn assert_kept<'a>(recipient: &User, senders: impl IntoIterator<Item = &'a S
     assert!(left.is_empty(), "{} messages that nobody sent, or twice", left.len());
 }
 
-/// Waits for something that other threads or the server do.
+/// Waits until a condition holds that other threads or the server bring about.
 #[track_caller]
 pub fn await_that(what: &str, is_so: impl Fn() -> bool) {
     let start = Instant::now();

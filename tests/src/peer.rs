@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 
 use crate::{Frame, Incoming, PATIENCE, RawSocket, unique};
 
-/// One end of a session, in JSON. Nothing that the server sends is passed over: each frame is awaited by its name. Only
-/// alerts, which come when something happens to the account, are kept aside until a scenario asks for them.
+/// One end of a session, in JSON. It skips nothing that the server sends: each frame must be expected by its type.
+/// Only alerts are set aside until a scenario asks for them, because they arrive when something happens to the
+/// account.
 #[derive(Debug)]
 pub struct Peer {
-    /// The socket below, for frames that are no JSON.
+    /// The socket below, for frames that are not JSON.
     pub socket: RawSocket,
-    /// The last `connected` that came, or null.
+    /// The last `connected`, or null.
     pub connected: Value,
     alerts: VecDeque<String>,
 }
@@ -43,13 +44,13 @@ impl Peer {
         self.socket.sends(&Frame::text(text));
     }
 
-    /// The next message, which is of this type.
+    /// Expects the next message to have this type.
     #[track_caller]
     pub fn expects(&mut self, kind: &str) -> Value {
         self.expects_within(kind, PATIENCE)
     }
 
-    /// The next message, which is of this type and comes within `patience`.
+    /// Expects the next message to have this type and to arrive within `patience`.
     #[track_caller]
     pub fn expects_within(&mut self, kind: &str, patience: Duration) -> Value {
         let text = self.text(kind, patience);
@@ -58,14 +59,14 @@ impl Peer {
         message
     }
 
-    /// The next message, of whatever type.
+    /// The next message of any type.
     #[track_caller]
     pub fn expects_any(&mut self) -> Value {
         let text = self.text("any message", PATIENCE);
         serde_json::from_str(&text).expect("JSON from the server")
     }
 
-    /// The next message as it stands on the wire, which is of this type.
+    /// Expects the next message to have this type, and returns its text.
     #[track_caller]
     pub fn expects_text(&mut self, kind: &str) -> String {
         let text = self.text(kind, PATIENCE);
@@ -74,14 +75,14 @@ impl Peer {
         text
     }
 
-    /// `connected`, which is kept.
+    /// Expects `connected` and stores it.
     #[track_caller]
     pub fn expects_connected(&mut self) -> Value {
         self.connected = self.expects("connected");
         self.connected.clone()
     }
 
-    /// `error` with this code.
+    /// Expects `error` with this code.
     #[track_caller]
     pub fn expects_error(&mut self, code: &str) -> Value {
         let error = self.expects("error");
@@ -90,19 +91,19 @@ impl Peer {
         error
     }
 
-    /// A close with this code and this reason, after the `error` that names it where one comes.
+    /// Expects a close with this code and reason, after the `error` that announces it, if one comes.
     #[track_caller]
     pub fn expects_close(&mut self, code: u16, reason: &str) {
         assert_eq!(self.closing(code), reason, "the reason of the close {code}");
     }
 
-    /// A close with this code, after the `error` that names it where one comes.
+    /// Expects a close with this code, after the `error` that announces it, if one comes.
     #[track_caller]
     pub fn expects_close_code(&mut self, code: u16) {
         self.closing(code);
     }
 
-    /// The `error` that names a close, then the close.
+    /// Expects the `error` that announces a close, then the close.
     #[track_caller]
     pub fn expects_error_and_close(&mut self, error: &str, close: u16) -> Value {
         let error = self.expects_error(error);
@@ -111,7 +112,7 @@ impl Peer {
         error
     }
 
-    /// The refusal at `/v1/connect`: `auth_failure`, then the close.
+    /// Expects the refusal at `/v1/connect`: `auth_failure`, then the close.
     #[track_caller]
     pub fn expects_refusal(&mut self, code: &str, close: u16) -> Value {
         let failure = self.expects("auth_failure");
@@ -124,8 +125,8 @@ impl Peer {
         failure
     }
 
-    /// Nothing has come for this session: the next message is the answer to a ping sent now. What another session
-    /// caused before its own `ack` would have come before it.
+    /// Expects that nothing has arrived for this session: the next message answers a ping that is sent now. Messages
+    /// that another session caused before its own `ack` would arrive earlier.
     #[track_caller]
     pub fn expects_nothing(&mut self) {
         let id = unique("fence");
@@ -134,7 +135,7 @@ impl Peer {
         assert_eq!(pong["id"], id, "the answer to this ping");
     }
 
-    /// The next text, alerts aside unless one is awaited.
+    /// The next text. Alerts are set aside unless one is expected.
     #[track_caller]
     fn text(&mut self, awaited: &str, patience: Duration) -> String {
         if awaited == "alert"

@@ -1,4 +1,4 @@
-//! PgBouncer in front of a PostgreSQL of the tests.
+//! PgBouncer in front of a PostgreSQL cluster of the tests.
 
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
@@ -18,7 +18,7 @@ pub struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// Starts one in a pool mode, `session` or `transaction`, in front of every database of the cluster.
+    /// Starts PgBouncer with a pool mode, `session` or `transaction`, for every database of the cluster.
     ///
     /// # Errors
     /// It is not installed, or does not listen in time.
@@ -59,7 +59,7 @@ impl PgBouncer {
 
 impl Drop for PgBouncer {
     fn drop(&mut self) {
-        // Killed as a group: `runuser` may stand between.
+        // Killed as a group, because `runuser` may be in between.
         let group = format!("-{}", self.process.id());
         let _ = std::process::Command::new("kill").args(["-TERM", "--", &group]).status();
         let _ = self.process.wait();

@@ -1,4 +1,4 @@
-//! PostgreSQL for tests: a cluster of their own on loopback, gone when the process that started it is gone.
+//! PostgreSQL for tests: a cluster on loopback that ends with the process that started it.
 
 use std::{
     fs, io,
@@ -9,12 +9,12 @@ use std::{
     sync::{Mutex, OnceLock, PoisonError},
 };
 
-/// How often to look for a free port: between finding one and listening on it, somebody else may take it.
+/// How often to look for a free port: between finding one and listening on it, another process may take it.
 const PORT_ATTEMPTS: usize = 8;
 
-/// A running PostgreSQL that trusts everybody on its loopback port and keeps nothing over a crash of the machine.
+/// A running PostgreSQL that trusts all users on its loopback port and does not survive a crash of the machine.
 ///
-/// Stopped, and its directory removed, when dropped or when the process ends in any way.
+/// It is stopped and its directory is removed when this is dropped or the process ends in any way.
 pub struct Cluster {
     tools: PathBuf,
     port: u16,
@@ -25,7 +25,7 @@ impl Cluster {
     /// The cluster that all tests of this process share.
     ///
     /// # Errors
-    /// Why it did not start; where PostgreSQL is missing, what to install.
+    /// Why it did not start, and what to install if PostgreSQL is missing.
     pub fn shared() -> Result<&'static Self, String> {
         static SHARED: OnceLock<Result<Cluster, String>> = OnceLock::new();
         SHARED.get_or_init(|| Self::start().map_err(|error| error.to_string())).as_ref().map_err(Clone::clone)
@@ -47,7 +47,7 @@ impl Cluster {
         Err(io::Error::other("PostgreSQL does not start on any port"))
     }
 
-    /// Makes an empty database and says its URL.
+    /// Creates an empty database and returns its URL.
     ///
     /// # Errors
     /// The name is taken or malformed, or the cluster is stopped.
@@ -66,7 +66,7 @@ impl Cluster {
     /// Runs statements in a database as its superuser.
     ///
     /// # Errors
-    /// What PostgreSQL says against them.
+    /// PostgreSQL's error.
     pub fn execute(&self, database: &str, statements: &str) -> io::Result<()> {
         let port = self.port.to_string();
         let mut psql = Command::new(self.tools.join("psql"));
@@ -86,7 +86,7 @@ impl Cluster {
         }
     }
 
-    /// Where it listens, on loopback.
+    /// Its port on loopback.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
@@ -100,7 +100,7 @@ impl Cluster {
         self.order("stop")
     }
 
-    /// Ends the server as a crash does: without a checkpoint, in the middle of whatever it does.
+    /// Ends the server like a crash: without a checkpoint, in the middle of its work.
     ///
     /// # Errors
     /// It was not running.
@@ -108,7 +108,7 @@ impl Cluster {
         self.order("crash")
     }
 
-    /// Stops all of the server's processes where they are; connections to it stay open, and nothing answers.
+    /// Pauses all of the server's processes: connections stay open, and nothing answers.
     ///
     /// # Errors
     /// It was not running.
@@ -116,7 +116,7 @@ impl Cluster {
         self.order("freeze")
     }
 
-    /// Lets a frozen server go on.
+    /// Continues a paused server.
     ///
     /// # Errors
     /// It was not running.
@@ -137,8 +137,8 @@ impl Cluster {
     }
 }
 
-/// A shell that owns the cluster and obeys orders on its standard input. Its end, which comes with the end of this
-/// process however that happens, is the order to stop and to remove everything.
+/// A shell that owns the cluster and reads commands from its standard input. When that input ends, which happens when
+/// this process ends in any way, the shell stops the cluster and removes everything.
 struct Keeper {
     shell: Child,
     orders: Option<ChildStdin>,
@@ -210,8 +210,8 @@ impl Drop for Keeper {
     }
 }
 
-/// PostgreSQL refuses to run as root, so root becomes the user that its package made. A process group of its own
-/// keeps an interrupt from the keyboard away from the keeper, which has to clean up after it.
+/// PostgreSQL refuses to run as root, so root becomes the user that its package created. A separate process group
+/// keeps keyboard interrupts away from the keeper, which has to clean up.
 pub(crate) fn shell_as_postgres() -> io::Result<Command> {
     use std::os::unix::process::CommandExt;
 

@@ -1,14 +1,14 @@
-//! A client that speaks protobuf, from the published schema alone.
+//! A client that speaks protobuf, written from the published schema alone.
 
 use aldis_protocol::schema::{Envelope, envelope::Body};
 use prost::Message as _;
 
 use crate::{Frame, Incoming, RawSocket};
 
-/// One end of a session, in protobuf. Nothing that the server sends is passed over but alerts.
+/// One end of a session, in protobuf. It skips nothing that the server sends except alerts.
 #[derive(Debug)]
 pub struct ProtoPeer {
-    /// The socket below, for frames that are no protobuf.
+    /// The socket below, for frames that are not protobuf.
     pub socket: RawSocket,
 }
 
@@ -20,12 +20,12 @@ impl ProtoPeer {
     }
 
     /// Sends a request.
-    #[expect(clippy::needless_pass_by_value, reason = "scenarios hand over what they just made")]
+    #[expect(clippy::needless_pass_by_value, reason = "a scenario's own envelope")]
     pub fn sends(&mut self, envelope: Envelope) {
         self.socket.sends(&Frame::binary(envelope.encode_to_vec()));
     }
 
-    /// The next message, of which `pick` takes what is awaited; `awaited` is for the report where it is something else.
+    /// Expects the next message to be one from which `pick` takes a value; `awaited` describes it in the error.
     #[track_caller]
     pub fn expects<T>(&mut self, awaited: &str, pick: impl FnOnce(Body) -> Option<T>) -> (Envelope, T) {
         let (mut envelope, bytes) = self.next(awaited);
@@ -34,7 +34,7 @@ impl ProtoPeer {
         (envelope, picked)
     }
 
-    /// The next message but for alerts.
+    /// The next message, except alerts.
     #[track_caller]
     fn next(&mut self, awaited: &str) -> (Envelope, Vec<u8>) {
         loop {

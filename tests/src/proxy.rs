@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use crate::TestServer;
 
-/// How often the listener looks whether it is still wanted.
+/// How often the listener checks whether to stop.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Passes bytes on between clients and a server, until it is cut.
+/// Passes bytes between clients and a server until it is cut.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -28,7 +28,7 @@ struct Network {
 }
 
 impl Proxy {
-    /// A proxy in front of a server, on a port of its own.
+    /// A proxy in front of a server, on its own port.
     #[must_use]
     pub fn before(server: &TestServer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -46,13 +46,13 @@ impl Proxy {
         format!("http://{}", self.address)
     }
 
-    /// Cuts all that is connected, without a close frame; what is under way is lost. New connections are let through.
-    /// Gives how many were cut.
+    /// Cuts all connections without a close frame; bytes in transit are lost. New connections are let through. Returns
+    /// how many were cut.
     pub fn cut(&self) -> usize {
         self.network.cut()
     }
 
-    /// Cuts all that is connected and lets nobody through until it [comes up](Self::comes_up).
+    /// Cuts all connections and lets nothing through until it [comes up](Self::comes_up).
     pub fn goes_down(&self) {
         self.network.is_down.store(true, Ordering::SeqCst);
         self.network.cut();
@@ -78,11 +78,11 @@ impl Drop for Proxy {
 impl Network {
     fn cut(&self) -> usize {
         let streams = std::mem::take(&mut *self.streams.lock().unwrap_or_else(PoisonError::into_inner));
-        // One that has ended by itself is cut already.
+        // A connection that has ended by itself is cut already.
         streams.iter().filter(|stream| stream.shutdown(Shutdown::Both).is_ok()).count() / 2
     }
 
-    /// Takes in a connection. One that was made while the network went down is cut with it.
+    /// Adds a connection. One that was made while the network went down is cut with it.
     fn keep(&self, pair: [TcpStream; 2]) {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner).extend(pair);
         if self.is_down.load(Ordering::SeqCst) {
@@ -102,7 +102,7 @@ fn accept(listener: &TcpListener, server: SocketAddr, network: &Network) {
     }
 }
 
-/// Joins a client to the server. Without a server, the client is dropped as by the server itself.
+/// Joins a client to the server. Without a server, the client is dropped as the server itself would do.
 fn connect(client: TcpStream, address: SocketAddr, network: &Network) {
     let Ok(server) = TcpStream::connect(address) else { return };
     client.set_nonblocking(false).expect("a socket option");

@@ -43,7 +43,7 @@ impl RawHttp {
         connection.answer()
     }
 
-    /// Sends exactly these bytes. A server that has closed meanwhile is no failure here: it may have answered before.
+    /// Sends exactly these bytes. It is no failure if the server has closed meanwhile: it may have answered before.
     pub fn send(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
     }
@@ -76,7 +76,7 @@ impl RawHttp {
         answer
     }
 
-    /// Waits until the server closes without another byte; answers how long that took.
+    /// Waits until the server closes without sending another byte; returns how long that took.
     #[track_caller]
     pub fn expects_end(&mut self, patience: Duration) -> Duration {
         let start = Instant::now();
@@ -85,7 +85,7 @@ impl RawHttp {
         start.elapsed()
     }
 
-    /// The connection, and what came behind the last response.
+    /// The connection, and the bytes after the last response.
     #[must_use]
     pub fn into_parts(self) -> (TcpStream, Vec<u8>) {
         (self.stream, self.received)
@@ -115,7 +115,7 @@ impl RawHttp {
 }
 
 impl RawAnswer {
-    /// A header of the response; empty where there is none.
+    /// A header of the response; empty if there is none.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         self.headers.iter().find(|(given, _)| given == name).map_or("", |(_, value)| value)

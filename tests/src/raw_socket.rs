@@ -1,4 +1,4 @@
-//! A WebSocket that checks nothing of what it sends.
+//! A WebSocket that does not check what it sends.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -32,24 +32,24 @@ pub enum Incoming {
 }
 
 impl RawSocket {
-    /// Takes over an upgraded connection and what was received behind the response.
+    /// Takes over an upgraded connection and the bytes after the response.
     #[must_use]
     pub fn new(server: &TestServer, stream: TcpStream, received: Vec<u8>, subprotocol: String) -> Self {
         stream.set_write_timeout(Some(PATIENCE)).expect("a socket option");
         Self { _server: server.clone(), stream, received, subprotocol }
     }
 
-    /// Sends a frame. A server that has closed meanwhile is no failure here: what it said is still to be read.
+    /// Sends a frame. It is no failure if the server has closed meanwhile: what it sent can still be read.
     pub fn sends(&mut self, frame: &Frame) {
         self.sends_bytes(&frame.encode());
     }
 
-    /// Sends exactly these bytes; answers whether the connection took them.
+    /// Sends exactly these bytes; returns whether the connection took them.
     pub fn sends_bytes(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).is_ok()
     }
 
-    /// The next frame. Pings are answered, not shown.
+    /// The next frame. Pings are answered and not returned.
     #[must_use]
     #[track_caller]
     pub fn next(&mut self, awaited: &str) -> Incoming {
@@ -85,7 +85,7 @@ impl RawSocket {
         }
     }
 
-    /// Waits for a close frame and the end of the connection behind it; frames before it are passed over.
+    /// Waits for a close frame and the end of the connection; skips frames before it.
     #[must_use]
     #[track_caller]
     pub fn expects_any_close(&mut self) -> (u16, String) {
@@ -101,7 +101,7 @@ impl RawSocket {
         }
     }
 
-    /// After a close frame: echoes it and waits for the end, which the server owes.
+    /// After a close frame: echoes it and waits for the end of the connection.
     #[track_caller]
     pub fn expects_end(&mut self, code: u16) {
         self.sends(&Frame::close(code, ""));
@@ -109,7 +109,7 @@ impl RawSocket {
         assert_eq!(next, Incoming::End, "after a close frame comes only the end");
     }
 
-    /// Breaks the connection without a word.
+    /// Breaks the connection without a close frame.
     pub fn breaks(self) {
         drop(self.stream);
     }
@@ -134,7 +134,7 @@ impl RawSocket {
         Some((first & 0x0f, payload))
     }
 
-    /// False where the connection is gone.
+    /// False if the connection is gone.
     fn read(&mut self, patience: Duration) -> bool {
         self.stream.set_read_timeout(Some(patience)).expect("a socket option");
         let mut buffer = [0; 16 * 1024];
@@ -150,7 +150,7 @@ impl RawSocket {
     }
 }
 
-/// What a frame is to a scenario, or the payload of a ping.
+/// The incoming frame for a scenario, or the payload of a ping.
 fn incoming(opcode: u8, payload: Vec<u8>) -> Result<Incoming, Vec<u8>> {
     Ok(match opcode {
         0x1 => Incoming::Text(String::from_utf8(payload).expect("a text of UTF-8")),

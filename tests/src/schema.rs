@@ -1,5 +1,5 @@
-//! Whether a value is as a schema has it, in the words of JSON Schema that the description uses. A word that is not known
-//! here ends the scenario, so that nothing passes for want of looking.
+//! Validates a value by a schema, with the keywords of JSON Schema that the description uses. An unknown keyword fails
+//! the scenario, so that nothing passes unchecked.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
@@ -8,7 +8,7 @@ use aldis_protocol::{Timestamp, UserId};
 use regex::Regex;
 use serde_json::{Map, Value};
 
-/// What is wrong with a value, and where. Members that are not described are wrong, too.
+/// How a value differs from the schema, and where. Members that are not described are errors too.
 #[must_use]
 pub fn mismatch(document: &Value, schema: &Value, value: &Value) -> Option<String> {
     Checker { document }.check(schema, value, "").err()
@@ -30,7 +30,7 @@ impl Checker<'_> {
         }
     }
 
-    /// The members of the value that the schema describes, where the value is as the schema says.
+    /// The members of the value that the schema describes, if the value is valid.
     fn members(&self, schema: &Value, value: &Value, at: &str) -> Checked<BTreeSet<String>> {
         let mut described = BTreeSet::new();
         for (word, rule) in object(schema) {
@@ -73,7 +73,7 @@ impl Checker<'_> {
         Ok(described)
     }
 
-    /// Whether a schema says nothing of what it takes.
+    /// Whether a schema accepts anything.
     fn takes_anything(&self, schema: &Value) -> bool {
         let schema = schema.get("$ref").map_or(schema, |reference| self.referred(reference));
         object(schema).keys().all(|word| word == "description")
@@ -96,7 +96,7 @@ impl Checker<'_> {
     }
 }
 
-/// Whether a value keeps to a rule about itself alone. Rules about another type hold.
+/// Whether a value satisfies a rule that concerns it alone. Rules for other types are satisfied.
 fn keeps_to(word: &str, rule: &Value, value: &Value) -> bool {
     let length = || value.as_str().map(|text| text.chars().count() as u64);
     match word {
@@ -115,7 +115,7 @@ fn keeps_to(word: &str, rule: &Value, value: &Value) -> bool {
     }
 }
 
-/// A description has few patterns, and scenarios many texts.
+/// A description has few patterns, and scenarios have many texts.
 fn matches(pattern: &str, text: &str) -> bool {
     thread_local! {
         static PATTERNS: RefCell<HashMap<String, Regex>> = RefCell::default();

@@ -14,20 +14,20 @@ use std::{env, fs, thread};
 use crate::postgres::Cluster;
 use crate::{Http, PATIENCE, User, unique};
 
-/// The server's `SECRET_KEY`, with which scenarios sign tokens of their own.
+/// The server's `SECRET_KEY`, with which scenarios sign their own tokens.
 pub const SECRET_KEY: &str = "a key for scenarios only, 32 bytes and more";
 
-/// The server writes two lines at the most; what comes after is not kept.
+/// The server writes at most two lines; anything after them is dropped.
 const FIRST_LINES: usize = 2;
 const ADMIN_LISTEN: &str = "ALDIS_ADMIN_LISTEN";
-/// How long the binary has to come up, migrations included.
+/// How long the binary may take to start, including migrations.
 const START: Duration = Duration::from_secs(30);
-/// How much of the log is kept, in lines.
+/// How many lines of the log are kept.
 const LOG_LINES: usize = 20_000;
-/// How much of the log the report of a failure shows, in lines.
+/// How many lines of the log the report of a failure shows.
 const SHOWN_LINES: usize = 200;
 
-/// A running server. It is killed, and its files removed, when the last clone is dropped.
+/// A running server. It is killed, and its files are removed, when the last clone is dropped.
 #[derive(Debug, Clone)]
 pub struct TestServer {
     process: Arc<Process>,
@@ -40,13 +40,13 @@ pub struct Builder {
 }
 
 impl TestServer {
-    /// A server of one's own, on SQLite, with rate limits off.
+    /// A separate server, on SQLite, with rate limits off.
     #[must_use]
     pub fn start() -> Self {
         Self::builder().start()
     }
 
-    /// A server with settings of one's own.
+    /// A separate server with its own settings.
     #[must_use]
     pub fn builder() -> Builder {
         let settings = [
@@ -59,8 +59,8 @@ impl TestServer {
         Builder { settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into() }
     }
 
-    /// The server that the scenarios of one file share: each brings its own users. It lives as long as one of them
-    /// holds it.
+    /// The server that the scenarios of one file share; each scenario has its own users. It lives as long as one of
+    /// them holds it.
     #[must_use]
     pub fn shared() -> Self {
         static SHARED: Mutex<Weak<Process>> = Mutex::new(Weak::new());
@@ -73,13 +73,13 @@ impl TestServer {
         server
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.process.address
     }
 
-    /// Host and port, as in `Host` and in a URL.
+    /// Host and port, as in a `Host` header and in a URL.
     #[must_use]
     pub fn authority(&self) -> String {
         self.address().to_string()
@@ -91,7 +91,7 @@ impl TestServer {
         format!("http://{}{path}", self.address())
     }
 
-    /// Where its database is.
+    /// Its database URL.
     #[must_use]
     pub fn database_url(&self) -> &str {
         &self.process.settings["DATABASE_URL"]
@@ -103,26 +103,26 @@ impl TestServer {
         Http::new(self)
     }
 
-    /// Registers somebody new by email and password.
+    /// Registers a new user by email and password.
     #[must_use]
     pub fn user(&self) -> User {
         User::register(self)
     }
 
-    /// Where it says that its metrics are.
+    /// The URL of its metrics.
     #[must_use]
     pub fn metrics_url(&self) -> Option<String> {
         self.process.running.lock().expect("the server's process").metrics.clone()
     }
 
-    /// What it tells operators, in Prometheus' text format.
+    /// Its metrics, in Prometheus' text format.
     #[must_use]
     pub fn metrics(&self) -> String {
         let url = self.metrics_url().expect("a server with metrics");
         reqwest::blocking::get(url).and_then(reqwest::blocking::Response::text).expect("metrics")
     }
 
-    /// The value of one series of its metrics, with its labels as they stand there; 0 where there is none.
+    /// The value of a series of its metrics, with its labels; 0 if there is none.
     #[must_use]
     pub fn metric(&self, series: &str) -> u64 {
         let page = self.metrics();
@@ -136,26 +136,26 @@ impl TestServer {
         self.process.running.lock().expect("the server's process").child.id()
     }
 
-    /// Memory that it holds, in KiB.
+    /// Its resident memory, in KiB.
     #[must_use]
     pub fn resident_kib(&self) -> u64 {
         let path = format!("/proc/{}/status", self.process_id());
-        let status = fs::read_to_string(path).expect("what the system says of the server");
+        let status = fs::read_to_string(path).expect("the server's status file");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"));
         line.and_then(|size| size.trim().parse().ok()).expect("the size of the server's memory")
     }
 
-    /// Lets none of its files grow beyond this many bytes, or any again; to who writes, the disk is full.
+    /// Limits the size of its files, or removes the limit. A write beyond it fails like on a full disk.
     pub fn limits_files(&self, bytes: Option<u64>) {
         let id = self.process_id().to_string();
-        // Only the soft limit, which anybody may raise again.
+        // Only the soft limit, which can be raised again.
         let limit =
             bytes.map_or_else(|| "--fsize=unlimited:".to_owned(), |bytes| format!("--fsize={bytes}:"));
         let prlimit = Command::new("prlimit").args(["--pid", &id, &limit]).status();
         assert!(prlimit.expect("the command prlimit").success(), "the limit could not be set");
     }
 
-    /// Its data directory, where the database is too.
+    /// Its data directory, which has the database too.
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.process.directory.0
@@ -215,7 +215,7 @@ impl TestServer {
         }
     }
 
-    /// All that a server which has ended has logged, as far as it was kept.
+    /// The kept log of a server that has ended.
     #[must_use]
     pub fn log(&self) -> String {
         self.process.log.whole()
@@ -248,13 +248,13 @@ impl Builder {
         self
     }
 
-    /// Keeps its data in a new database of the shared PostgreSQL instead of SQLite.
+    /// Uses a new database of the shared PostgreSQL instead of SQLite.
     #[must_use]
     pub fn postgres(self) -> Self {
         self.postgres_of(Cluster::shared().unwrap_or_else(|error| panic!("{error}")))
     }
 
-    /// Keeps its data in a new database of a PostgreSQL of the scenario's own.
+    /// Uses a new database of the scenario's own PostgreSQL.
     #[must_use]
     pub fn postgres_of(self, cluster: &Cluster) -> Self {
         let name = unique("aldis").replace('-', "_");
@@ -262,7 +262,7 @@ impl Builder {
         self.env("DATABASE_URL", &url)
     }
 
-    /// Makes it another node beside a server: over the same database, with the same keys.
+    /// Makes it another node beside a server, with the same database and keys.
     #[must_use]
     pub fn beside(mut self, other: &TestServer) -> Self {
         for shared in ["DATABASE_URL", "ALDIS_DATA_DIR"] {
@@ -271,7 +271,7 @@ impl Builder {
         self
     }
 
-    /// Takes back a variable that [`TestServer::builder`] sets.
+    /// Removes a variable that [`TestServer::builder`] sets.
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {
         self.settings.remove(name);
@@ -302,7 +302,7 @@ impl Builder {
         let _directory = self.own_directory();
         let mut command = command(&self.settings);
         let mut child = command.args(arguments).stdin(Stdio::piped()).spawn().expect("the server's binary");
-        // A program that ends without reading it all is none that has to be fed.
+        // A program may end without reading all of its input.
         let _ = child.stdin.take().expect("its input").write_all(input.as_bytes());
         let deadline = Instant::now() + PATIENCE;
         while child.try_wait().expect("the binary's state").is_none() {
@@ -345,7 +345,7 @@ struct Running {
 impl Drop for Process {
     fn drop(&mut self) {
         let Running { child, .. } = self.running.get_mut().unwrap_or_else(PoisonError::into_inner);
-        // It may be dead already, which is what is wanted.
+        // It may have ended already.
         let _ = child.kill();
         let _ = child.wait();
     }
@@ -357,19 +357,19 @@ fn launch(settings: &BTreeMap<String, String>, log: &Log) -> (Running, SocketAdd
     let lines = Lines::of(child.stdout.take().expect("the server's output"));
     let line = lines.next();
     let Some(address) = line.as_deref().and_then(announced) else {
-        // The process is no longer of use, and may be gone.
+        // The process is not needed any more, and may have ended.
         let _ = child.kill();
         let _ = child.wait();
         log.print();
         panic!("the server was to say `listening on http…` within {START:?}; it said {line:?}");
     };
-    // Where nobody asked for metrics, the server may have found no address for them.
+    // If the scenario set no address for metrics, the server may have found none.
     let metrics = settings.contains_key(ADMIN_LISTEN).then(|| lines.next()).flatten();
     let metrics = metrics.and_then(|line| Some(line.trim_end().strip_prefix("metrics on ")?.to_owned()));
     (Running { child, metrics }, address)
 }
 
-/// The binary with nothing of this process's environment but what every program needs.
+/// The binary, with only the parts of this process's environment that every program needs.
 fn command(settings: &BTreeMap<String, String>) -> Command {
     let inherited = ["PATH", "HOME", "TMPDIR"].map(|name| (name, env::var(name)));
     let mut command = Command::new(binary());
@@ -384,7 +384,7 @@ fn command(settings: &BTreeMap<String, String>) -> Command {
     command
 }
 
-/// The address in the one line that the server writes to its output.
+/// The address in the line that the server prints.
 fn announced(line: &str) -> Option<SocketAddr> {
     let url = line.trim_end().strip_prefix("listening on ")?;
     url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"))?.parse().ok()
@@ -404,14 +404,14 @@ fn binary() -> PathBuf {
     path
 }
 
-/// The first lines that the server writes to its output.
+/// The first lines of the server's output.
 struct Lines(mpsc::Receiver<String>);
 
 impl Lines {
     fn of(output: impl std::io::Read + Send + 'static) -> Self {
         let (sender, receiver) = mpsc::sync_channel(FIRST_LINES);
         thread::spawn(move || {
-            // Read on to the end, so that the server never blocks on a full pipe.
+            // Reads to the end, so that the server never blocks on a full pipe.
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 let _ = sender.try_send(line);
             }
@@ -458,7 +458,7 @@ impl Log {
         lines.iter().map(|line| format!("{line}\n")).collect()
     }
 
-    /// Prints it once, whoever asks.
+    /// Prints the log once.
     fn print(&self) {
         if self.is_printed.swap(true, Ordering::Relaxed) {
             return;
@@ -485,7 +485,7 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // Whatever cannot be removed is the system's to clear.
+        // Files that cannot be removed are left to the system.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

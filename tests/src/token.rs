@@ -1,4 +1,4 @@
-//! Access tokens taken apart and put together by hand.
+//! Takes access tokens apart and builds them by hand.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -46,7 +46,7 @@ pub fn unsigned(header: &Value, claims: &Value) -> String {
     format!("{}.{}.", encode(header), encode(claims))
 }
 
-/// A genuine token with some claims set otherwise, or removed where the value is null.
+/// A valid token with some claims changed, or removed if the new value is null.
 #[must_use]
 pub fn altered(token: &str, changes: &Value) -> String {
     let mut claims = claims(token);
@@ -61,7 +61,7 @@ pub fn altered(token: &str, changes: &Value) -> String {
     sign(&header(token), &claims)
 }
 
-/// A genuine token of a lifetime that began `age` seconds ago and ends in `left` seconds.
+/// A valid token that was issued `age` seconds ago and expires in `left` seconds.
 #[must_use]
 pub fn aged(token: &str, age: u64, left: i64) -> String {
     let now = i64::try_from(now_ms() / 1000).expect("a time");

@@ -1,4 +1,4 @@
-//! Opening a socket at a door, header by header.
+//! Opens a socket at a door, header by header.
 
 use crate::{Peer, RawAnswer, RawHttp, RawSocket, TestServer};
 
@@ -35,7 +35,7 @@ impl Upgrade {
         self
     }
 
-    /// Replaces a header, or leaves it out where there is no value.
+    /// Replaces a header, or removes it if there is no value.
     #[must_use]
     pub fn with(mut self, name: &str, value: Option<&str>) -> Self {
         self.headers.retain(|(given, _)| !given.eq_ignore_ascii_case(name));
@@ -73,7 +73,7 @@ impl Upgrade {
         self.try_open_pipelining(server, &[])
     }
 
-    /// The same, with bytes sent right behind the request.
+    /// The same, with bytes sent directly after the request.
     #[track_caller]
     pub fn try_open_pipelining(
         &self,
@@ -112,14 +112,14 @@ impl Upgrade {
         }
     }
 
-    /// The socket, spoken to in JSON.
+    /// A JSON peer on the socket.
     #[must_use]
     #[track_caller]
     pub fn peer(&self, server: &TestServer) -> Peer {
         Peer::new(self.open(server))
     }
 
-    /// The socket of a good proof in the query or the header: `connected` has come.
+    /// A JSON peer after `connected`, for a valid proof in the query or the header.
     #[must_use]
     #[track_caller]
     pub fn connected(&self, server: &TestServer) -> Peer {

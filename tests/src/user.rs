@@ -1,4 +1,4 @@
-//! Who signs in.
+//! Users, devices and identities.
 
 use std::fmt;
 
@@ -34,13 +34,13 @@ pub struct Device {
     pub key: Identity,
 }
 
-/// An Ed25519 key: that of an identity, or of a device.
+/// An Ed25519 key of an identity or a device.
 pub struct Identity {
     key: SecretKey,
 }
 
 impl User {
-    /// Registers somebody new.
+    /// Registers a new user.
     #[must_use]
     #[track_caller]
     pub fn register(server: &TestServer) -> Self {
@@ -58,7 +58,7 @@ impl User {
         }
     }
 
-    /// Allows another user, who then may reach this one beside strangers.
+    /// Allows another user, who may then reach this one.
     pub fn allows(&self, other: &Self) {
         let headers = [("Content-Type", "application/json")];
         let body = br#"{"state":"allowed"}"#.to_vec();
@@ -125,7 +125,7 @@ impl Identity {
         Self::of(SecretKey::generate(&mut rand::rng()))
     }
 
-    /// A key that there is already.
+    /// Wraps an existing key.
     #[must_use]
     pub fn of(key: SecretKey) -> Self {
         Self { key }

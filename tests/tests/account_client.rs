@@ -38,7 +38,7 @@ fn email() -> String {
     format!("{}@aldis.example", unique("somebody"))
 }
 
-/// Where a test keeps its account.
+/// Where a test stores its account.
 #[derive(Clone, Default)]
 struct Drawer(Arc<Mutex<Vec<SavedAccount>>>);
 
@@ -82,7 +82,7 @@ async fn connected(account: &Account) -> (Client, Events) {
 // Signing in.
 
 #[test]
-fn somebody_registers_and_comes_back_with_what_was_kept() {
+fn a_user_registers_and_continues_with_the_stored_account() {
     let server = TestServer::shared();
     run(async {
         let (drawer, address) = (Drawer::default(), email());
@@ -107,7 +107,7 @@ fn somebody_registers_and_comes_back_with_what_was_kept() {
 }
 
 #[test]
-fn the_first_sign_in_makes_a_device_that_the_identity_vouches_for() {
+fn the_first_sign_in_registers_a_device_signed_by_the_identity() {
     let server = TestServer::shared();
     run(async {
         let (identity, drawer) = (new_key(), Drawer::default());
@@ -127,7 +127,7 @@ fn the_first_sign_in_makes_a_device_that_the_identity_vouches_for() {
         );
         assert!(keys.unverified.devices.is_empty());
 
-        // From then on the device is the proof, on the socket and over HTTP.
+        // From now on the device is the proof, on the socket and over HTTP.
         let (client, _events) = connected(&account).await;
         client.stop().await;
         let restored = client_of(&server).restore(drawer.last());
@@ -139,7 +139,7 @@ fn the_first_sign_in_makes_a_device_that_the_identity_vouches_for() {
 }
 
 #[test]
-fn a_device_that_is_removed_signs_nobody_in_any_more() {
+fn a_removed_device_cannot_sign_in() {
     let server = TestServer::shared();
     run(async {
         let identity = new_key();
@@ -149,7 +149,7 @@ fn a_device_that_is_removed_signs_nobody_in_any_more() {
         );
         let device = here.device().unwrap();
         there.remove_device(device.id()).await.unwrap();
-        // What it was signed in with ended with it.
+        // Its sign-in ended with it.
         let error = here.devices().await.unwrap_err();
         assert_eq!((error.code(), error.needs_credentials()), (Some(ErrorCode::Revoked), true));
         let error = client_of(&server).sign_in_as(device).await.unwrap_err();
@@ -158,7 +158,7 @@ fn a_device_that_is_removed_signs_nobody_in_any_more() {
 }
 
 #[test]
-fn what_cannot_be_kept_is_not_begun() {
+fn a_sign_in_that_cannot_be_stored_is_not_begun() {
     let server = TestServer::shared();
     run(async {
         let identity = new_key();
@@ -172,7 +172,7 @@ fn what_cannot_be_kept_is_not_begun() {
 
 // The second factor.
 
-/// Puts a second factor in force.
+/// Activates a second factor.
 async fn enroll(account: &Account) -> Authenticator {
     let enrolment = serde_json::to_value(account.enroll_totp().await.unwrap()).unwrap();
     let app = Authenticator::read(&enrolment);
@@ -180,7 +180,7 @@ async fn enroll(account: &Account) -> Authenticator {
     app
 }
 
-/// Answers in their order, and what was asked.
+/// A server that gets these answers in order, and the list of what it asked.
 fn answering(server: Server, answers: Vec<String>) -> (Server, Arc<Mutex<Vec<TotpAsked>>>) {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&asked);
@@ -203,7 +203,7 @@ fn a_code_is_asked_for_until_one_is_right() {
         let account = here.sign_in(&identity).await.unwrap();
         let asked: Vec<_> = asked.lock().unwrap().iter().map(|why| (why.attempt, why.was_wrong)).collect();
         assert_eq!(asked, [(1, false), (2, true)]);
-        // The device needs none.
+        // The device needs no code.
         let (client, _events) = connected(&account).await;
         client.stop().await;
         account.sign_in_again(LoginProof::Device).await.unwrap();
@@ -212,7 +212,7 @@ fn a_code_is_asked_for_until_one_is_right() {
 }
 
 #[test]
-fn a_code_is_asked_for_three_times_at_most() {
+fn a_code_is_asked_for_at_most_three_times() {
     let server = TestServer::shared();
     run(async {
         let address = email();
@@ -266,7 +266,7 @@ fn fifty_tasks_make_one_refresh() {
 }
 
 #[test]
-fn a_task_that_loses_interest_loses_no_refresh_token() {
+fn a_cancelled_task_loses_no_refresh_token() {
     let server = TestServer::start();
     run(async {
         let saved = client_of(&server).without_device().sign_in(&new_key()).await.unwrap().saved();
@@ -283,7 +283,7 @@ fn a_task_that_loses_interest_loses_no_refresh_token() {
 }
 
 #[test]
-fn a_socket_gets_fresh_tokens_by_itself() {
+fn a_socket_renews_its_tokens_by_itself() {
     let server = TestServer::builder().env("ACCESS_TOKEN_EXPIRE_MINUTES", "0.1").start();
     run(async {
         let account = client_of(&server).register(&email(), PASSWORD).await.unwrap();
@@ -300,7 +300,7 @@ fn a_socket_gets_fresh_tokens_by_itself() {
 }
 
 #[test]
-fn a_sign_out_ends_what_it_began() {
+fn a_sign_out_ends_the_sign_in_and_its_device() {
     let server = TestServer::shared();
     run(async {
         let drawer = Drawer::default();
@@ -324,7 +324,7 @@ fn a_sign_out_ends_what_it_began() {
             matches!(stopped, Event::Closed { cause: ConnectionError::Token(_), retry_in: None }),
             "{stopped:?}"
         );
-        // The refresh token from before is revoked, and the device does not sign in behind its owner's back.
+        // The old refresh token is revoked, and the device does not sign in again by itself.
         let stale = client_of(&server).restore(before);
         assert_eq!(stale.devices().await.unwrap_err().code(), Some(ErrorCode::Revoked));
         assert!(matches!(stale.devices().await, Err(AccountError::SignedOut)));
@@ -357,7 +357,7 @@ fn a_password_changes_and_an_account_ends() {
 // Identities.
 
 #[test]
-fn a_rotation_is_taken_back_by_the_key_that_it_replaced() {
+fn a_rotation_is_cancelled_by_the_replaced_key() {
     let server = TestServer::shared();
     run(async {
         let (old, new) = (new_key(), new_key());
@@ -365,7 +365,7 @@ fn a_rotation_is_taken_back_by_the_key_that_it_replaced() {
         let fingerprint = account.fingerprint().unwrap();
         let (client, mut events) = connected(&account).await;
         let pending = account.rotate(&old, &new, "the laptop was stolen").await.unwrap();
-        assert_eq!(account.rotate(&old, &new, "the same again").await.unwrap(), pending);
+        assert_eq!(account.rotate(&old, &new, "a repetition").await.unwrap(), pending);
         assert!(matches!(account.rotate(&old, &new_key(), "x").await, Err(IdentityError::NotActive)));
         account.vouch_for_device(&new).await.unwrap();
         let seen = loop {
@@ -393,7 +393,7 @@ fn a_rotation_is_taken_back_by_the_key_that_it_replaced() {
 }
 
 #[test]
-fn a_rotation_is_taken_back_from_the_refusal_that_names_it() {
+fn a_rotation_is_cancelled_with_the_refusal_that_names_it() {
     let server = TestServer::shared();
     run(async {
         let (old, thiefs) = (new_key(), new_key());
@@ -448,7 +448,7 @@ fn an_email_account_links_an_identity() {
 }
 
 #[test]
-fn a_blob_is_replaced_only_by_who_has_seen_it() {
+fn a_blob_is_replaced_only_with_its_etag() {
     let server = TestServer::shared();
     run(async {
         let account = client_of(&server).sign_in(&new_key()).await.unwrap();
@@ -515,7 +515,7 @@ fn a_server_that_hides_part_of_a_chain_is_caught() {
     let shorter = fetched(&short, read()).unwrap_err();
     assert!(matches!(shorter, IdentityError::Forked(ChainForked::Shorter)), "{shorter}");
     assert!(shorter.is_alarming() && !shorter.is_retryable());
-    assert!(fetched(&short, Pins::default()).is_ok(), "it does verify, for who has seen nothing");
+    assert!(fetched(&short, Pins::default()).is_ok(), "it verifies without a pin");
 
     let mut forged = long.clone();
     forged.statements.swap(0, 1);
@@ -530,7 +530,7 @@ fn a_server_that_hides_part_of_a_chain_is_caught() {
 // Contacts.
 
 #[test]
-fn two_who_ask_each_other_are_contacts() {
+fn two_users_who_ask_each_other_are_contacts() {
     let server = TestServer::shared();
     run(async {
         let address = email();
@@ -564,7 +564,7 @@ fn two_who_ask_each_other_are_contacts() {
 // Rooms.
 
 #[test]
-fn somebody_who_is_put_in_a_private_room_is_told_and_decides() {
+fn a_user_added_to_a_private_room_is_told_and_decides() {
     let server = TestServer::shared();
     let owner = server.user();
     let rooms = ["first", "second"].map(unique);

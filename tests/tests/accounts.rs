@@ -23,7 +23,7 @@ fn address() -> String {
 // Email and password.
 
 #[test]
-fn registration_answers_tokens() {
+fn a_registration_returns_tokens() {
     let server = TestServer::shared();
     let tokens = register(&server, &address(), "12345678").expects(201);
     assert_eq!((&tokens["token_type"], &tokens["expires_in"]), (&json!("bearer"), &json!(900)));
@@ -35,7 +35,7 @@ fn registration_answers_tokens() {
 }
 
 #[test]
-fn an_access_token_carries_its_claims() {
+fn an_access_token_has_its_claims() {
     let server = TestServer::shared();
     let user = server.user();
     let (header, claims) = (token::header(&user.token), token::claims(&user.token));
@@ -143,7 +143,7 @@ fn passwords_have_eight_characters_to_1024_bytes() {
 }
 
 #[test]
-fn passwords_are_never_cut_short() {
+fn passwords_are_never_cut() {
     let server = TestServer::shared();
     let email = address();
     let password = "x".repeat(100);
@@ -220,7 +220,7 @@ fn a_login_for_a_foreign_device_is_refused() {
     user.logs_in(&json!({"device_id": unique("never")})).expects_problem(404, "unknown_device");
 }
 
-/// Registers somebody from an address that a proxy names.
+/// Registers a user from an address that a proxy reports.
 fn register_from(server: &TestServer, from: &str) -> Answer {
     let headers = [("Content-Type", "application/json"), ("X-Forwarded-For", from)];
     let body = json!({"email": address(), "password": "12345678"}).to_string();
@@ -244,7 +244,7 @@ fn the_sixth_registration_of_an_hour_is_refused_until_later() {
 #[test]
 fn a_forwarded_address_does_not_lift_a_limit() {
     let server = TestServer::builder().without("ALDIS_RATE_LIMITS").start();
-    // Loopback may do ten times as much as another address.
+    // Loopback has ten times the limit.
     for number in 1..=50 {
         register_from(&server, &format!("192.0.2.{number}")).expects(201);
     }
@@ -252,7 +252,7 @@ fn a_forwarded_address_does_not_lift_a_limit() {
 }
 
 #[test]
-fn with_a_closed_registration_nobody_new_signs_in() {
+fn with_closed_registration_new_users_cannot_sign_in() {
     let server = TestServer::builder().env("ALDIS_REGISTRATION", "closed").start();
     register(&server, &address(), "12345678").expects_problem(403, "registration_closed");
     Identity::new().signs_in(&server, None).expects_problem(403, "registration_closed");
@@ -261,7 +261,7 @@ fn with_a_closed_registration_nobody_new_signs_in() {
 // Refresh.
 
 #[test]
-fn a_refresh_token_serves_once() {
+fn a_refresh_token_works_once() {
     let server = TestServer::shared();
     let user = server.user();
     let first = refresh(&server, &user.refresh_token).expects(200);
@@ -272,7 +272,7 @@ fn a_refresh_token_serves_once() {
 }
 
 #[test]
-fn the_same_again_gives_the_same_successor_while_that_is_unused() {
+fn a_repetition_gets_the_same_successor_while_that_is_unused() {
     let server = TestServer::shared();
     let user = server.user();
     let first = refresh(&server, &user.refresh_token).expects(200);
@@ -309,7 +309,7 @@ fn nonsense_refreshes_nothing() {
 // Keys.
 
 #[test]
-fn a_key_never_seen_makes_an_account_and_later_opens_it() {
+fn a_new_key_creates_an_account_and_later_signs_in_to_it() {
     let server = TestServer::shared();
     let identity = Identity::new();
     let made = identity.signs_in(&server, None).expects(201);
@@ -389,7 +389,7 @@ fn a_challenge_is_used_up_by_a_failure() {
 }
 
 #[test]
-fn a_challenge_serves_one_of_many_at_once() {
+fn only_one_of_many_concurrent_uses_of_a_challenge_succeeds() {
     let server = TestServer::shared();
     let identity = Identity::new();
     let challenge = identity.challenge(&server, None);
@@ -483,7 +483,7 @@ fn a_public_origin_is_the_audience_whatever_the_host() {
     assert_eq!(Identity::new().challenge(&server, None)["audience"], "relay.example:8443");
 }
 
-/// The key whose bytes begin so and are zero else.
+/// The key whose bytes begin like this and are zero otherwise.
 fn small_order(bytes: &[u8]) -> [u8; 32] {
     let mut key = [0; 32];
     key[..bytes.len()].copy_from_slice(bytes);

@@ -7,7 +7,7 @@ use aldis_protocol::{Fingerprint, Hash, api::ChainHead};
 use aldis_tests::{Identity, SECRET_KEY, TestServer, Upgrade, User, base64, now_ms, token, unique};
 use serde_json::{Value, json};
 
-/// Tokens that nobody but an attacker would make, from a genuine one.
+/// Forged tokens, made from a valid one.
 fn forgeries(genuine: &str) -> Vec<(String, String)> {
     let (header, claims) = (token::header(genuine), token::claims(genuine));
     let changed = |changes: Value| {
@@ -71,7 +71,7 @@ fn nested(depth: usize) -> Value {
 }
 
 #[test]
-fn forged_tokens_open_no_door_and_no_call() {
+fn forged_tokens_are_refused_at_every_door_and_call() {
     let server = TestServer::shared();
     let user = server.user();
     for (what, token) in forgeries(&user.token) {
@@ -100,7 +100,7 @@ fn forged_tokens_open_no_door_and_no_call() {
 }
 
 #[test]
-fn a_challenge_for_one_device_serves_no_other() {
+fn a_challenge_for_one_device_is_invalid_for_another() {
     let server = TestServer::shared();
     let identity = Identity::new();
     identity.signs_in(&server, None).expects(201);
@@ -162,7 +162,7 @@ impl Owner {
 }
 
 #[test]
-fn of_many_rotations_at_once_one_is_accepted() {
+fn only_one_of_many_concurrent_rotations_is_accepted() {
     for server in [TestServer::start(), TestServer::builder().postgres().start()] {
         let owner = Owner::new(&server);
         let bodies: Vec<Value> =
@@ -181,9 +181,9 @@ fn of_many_rotations_at_once_one_is_accepted() {
     }
 }
 
-/// Whoever has stolen a token of an hour ago, and the key besides, makes nothing of it that lasts.
+/// A stolen token of a login an hour ago, even together with the key, gives the thief nothing that lasts.
 #[test]
-fn a_stolen_token_becomes_no_lasting_credential() {
+fn a_stolen_token_never_becomes_a_lasting_credential() {
     let server = TestServer::shared();
     let owner = Owner::new(&server);
     let hour_old = json!({"auth_time": now_ms() / 1000 - 3_600});
@@ -310,7 +310,7 @@ fn a_zero_character_in_any_text_of_a_body_is_a_bad_request() {
 }
 
 #[test]
-fn a_zero_character_in_any_path_finds_nothing() {
+fn a_zero_character_in_any_path_is_not_found() {
     let server = TestServer::shared();
     let http = server.user().http();
     let calls = [

@@ -1,5 +1,5 @@
-//! Connects of those who were here lately: what they cost, and what becomes of what a node remembers when another node
-//! changes it (docs/security.md, "Revocation").
+//! Connects of recently seen users: their cost, and the cache of a node when another node makes changes
+//! (docs/security.md, "Revocation").
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,10 @@ use aldis_protocol::statement::Transport;
 use aldis_tests::{Authenticator, Device, Http, Identity, Peer, TestServer, Upgrade, User, now_ms, unique};
 use serde_json::{Value, json};
 
-/// After this time nothing is remembered that another node has changed.
+/// After this time no cached fact is used that another node has changed.
 const REMEMBERED: Duration = Duration::from_secs(2);
 
-/// Two nodes over one database.
+/// Two nodes with one database.
 struct Nodes {
     one: TestServer,
     other: TestServer,
@@ -26,7 +26,7 @@ impl Nodes {
     }
 }
 
-/// Shows a key at `/v1/connect`; what came first after it.
+/// Sends a proof by key at `/v1/connect`; returns the first message after it.
 fn shows(server: &TestServer, key: &Identity, device_id: Option<&str>) -> (Peer, Value) {
     let mut peer = Upgrade::to("/v1/connect").peer(server);
     let challenge = peer.expects("auth_challenge");
@@ -35,21 +35,20 @@ fn shows(server: &TestServer, key: &Identity, device_id: Option<&str>) -> (Peer,
     (peer, answer)
 }
 
-/// How a key is received at `/v1/connect`: `auth_success`, or the code of the failure.
+/// The result of a key at `/v1/connect`: `auth_success`, or the code of the failure.
 fn verdict(server: &TestServer, key: &Identity, device_id: Option<&str>) -> String {
     let (_, answer) = shows(server, key, device_id);
     answer.get("code").unwrap_or(&answer["type"]).as_str().expect("a verdict").to_owned()
 }
 
-/// How a token is received at `/signal`: `connected`, or the code of the error.
+/// The result of a token at `/signal`: `connected`, or the code of the error.
 fn verdict_on_token(server: &TestServer, token: &str, device_id: &str) -> String {
     let mut peer = Upgrade::to("/signal").bearer(token).query("device_id", device_id).peer(server);
     let answer = peer.expects_any();
     answer["payload"].get("code").unwrap_or(&answer["type"]).as_str().expect("a verdict").to_owned()
 }
 
-/// Asks again and again, until what was changed just now is known. Whoever asks two seconds later is not answered from
-/// memory.
+/// Asks until the change is known. After two seconds the answer must not come from a cache.
 #[track_caller]
 fn soon(expected: &str, mut ask: impl FnMut() -> String) {
     let changed = Instant::now();
@@ -76,7 +75,7 @@ fn asks(user: &User, whom: &str) {
 }
 
 #[test]
-fn a_connect_of_somebody_known_costs_no_query() {
+fn a_connect_of_a_recent_user_costs_no_query() {
     const ROUNDS: u64 = 60;
     let server = TestServer::start();
     let (user, (key, _)) = (server.user(), owner(&server));
@@ -100,7 +99,7 @@ fn a_connect_of_somebody_known_costs_no_query() {
         connects.iter().for_each(|connect| drop(connect()));
     }
     let asked = calls() - before;
-    // What was registered just now is read once more, and the server looks after itself.
+    // The new rows are read once more, and the server does its background work.
     let background = 40 + 8 * start.elapsed().as_secs();
     let connected = ROUNDS * connects.len() as u64;
     assert!(background < connected, "too slow to tell");
@@ -108,7 +107,7 @@ fn a_connect_of_somebody_known_costs_no_query() {
 }
 
 #[test]
-fn a_device_removed_on_another_node_is_not_remembered() {
+fn a_device_removed_on_another_node_is_refused() {
     let Nodes { one, other } = &Nodes::start();
     let user = one.user();
     let phone = user.device("phone");
@@ -125,7 +124,7 @@ fn a_device_removed_on_another_node_is_not_remembered() {
 }
 
 #[test]
-fn a_key_given_to_a_device_on_another_node_counts() {
+fn a_key_added_to_a_device_on_another_node_is_accepted() {
     let Nodes { one, other } = &Nodes::start();
     let (key, http) = owner(one);
     let phone = Device { id: unique("phone"), key: Identity::new() };
@@ -138,7 +137,7 @@ fn a_key_given_to_a_device_on_another_node_counts() {
 }
 
 #[test]
-fn a_device_key_that_becomes_an_identity_counts_no_longer_on_any_node() {
+fn a_device_key_that_becomes_an_identity_no_longer_proves_the_device_on_any_node() {
     let Nodes { one, other } = &Nodes::start();
     let user = one.user();
     let phone = user.device("phone");
@@ -151,7 +150,7 @@ fn a_device_key_that_becomes_an_identity_counts_no_longer_on_any_node() {
 }
 
 #[test]
-fn an_identity_linked_on_another_node_is_the_senders() {
+fn an_identity_linked_on_another_node_is_stamped_on_signals() {
     let Nodes { one, other } = &Nodes::start();
     let user = one.user();
     let mut listens = Upgrade::to("/signal").bearer(&user.token).connected(other);
@@ -173,7 +172,7 @@ fn an_identity_linked_on_another_node_is_the_senders() {
 }
 
 #[test]
-fn a_second_factor_is_asked_for_on_every_node_as_long_as_it_is_in_force() {
+fn a_second_factor_is_required_on_every_node_while_it_is_active() {
     let Nodes { one, other } = &Nodes::start();
     let (key, http) = owner(one);
     assert_eq!(verdict(other, &key, None), "auth_success");
@@ -221,7 +220,7 @@ fn an_account_deleted_on_another_node_is_gone() {
 // Notices.
 
 #[test]
-fn a_notice_of_another_node_comes_to_a_device_that_is_here() {
+fn a_notice_of_another_node_reaches_a_live_device() {
     let Nodes { one, other } = &Nodes::start();
     let (asked, asker, second) = (other.user(), one.user(), one.user());
     let phone = asked.device("phone").id;
@@ -230,7 +229,7 @@ fn a_notice_of_another_node_comes_to_a_device_that_is_here() {
     asks(&asker, &asked.id);
     assert_eq!(live.expects("contact_request")["user_id"], asker.id);
 
-    // What was told waits no longer, and what another node says waits for whoever connects right now.
+    // A notice that was sent no longer waits, and a notice of another node waits for the next connect.
     drop(live);
     asked.opens(&phone).expects_nothing();
     asks(&second, &asked.id);
@@ -239,7 +238,7 @@ fn a_notice_of_another_node_comes_to_a_device_that_is_here() {
 }
 
 #[test]
-fn a_notice_waits_for_a_client_that_comes_back_to_its_session() {
+fn a_notice_waits_for_a_client_that_resumes() {
     for Nodes { one, other } in [Nodes::start(), {
         let one = TestServer::start();
         Nodes { other: one.clone(), one }

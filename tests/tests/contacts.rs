@@ -8,7 +8,7 @@ use aldis_tests::{Answer, Identity, Peer, ProtoPeer, TestServer, Upgrade, User, 
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-/// Two users with a live device each.
+/// Two users, each with a live device.
 fn strangers(server: &TestServer) -> ((User, Peer), (User, Peer)) {
     let [one, other] = [server.user(), server.user()].map(|user| {
         let peer = user.connects("device");
@@ -30,7 +30,7 @@ fn asks_as(user: &User, whom: &str, label: &str) -> Answer {
     user.http().post(&format!("/api/contacts/{whom}/request"), &json!({"label": label}))
 }
 
-/// What the contacts of a user are called.
+/// The labels of a user's contacts.
 fn labels(user: &User) -> Vec<Value> {
     let answer = user.http().get("/api/contacts").expects(200);
     answer["contacts"].as_array().expect("one named array").iter().map(|one| one["label"].clone()).collect()
@@ -74,7 +74,7 @@ fn does_not_reach(from: &mut Peer, to: &mut Peer) {
 }
 
 #[test]
-fn whom_the_target_allowed_may_signal_him_and_not_the_other_way() {
+fn an_allowed_user_may_signal_the_target_but_not_the_reverse() {
     let server = TestServer::shared();
     let ((_, mut one), (other, mut target)) = strangers(&server);
     does_not_reach(&mut one, &mut target);
@@ -113,7 +113,7 @@ fn contacts_are_listed_with_their_state_and_time() {
 }
 
 #[test]
-fn a_request_comes_to_every_live_device_and_is_listed() {
+fn a_request_reaches_every_live_device_and_is_listed() {
     let server = TestServer::shared();
     let (asker, asked) = (server.user(), server.user());
     let mut devices = [asked.connects("one"), asked.connects("two"), asked.opens_ephemeral()];
@@ -130,7 +130,7 @@ fn a_request_comes_to_every_live_device_and_is_listed() {
 }
 
 #[test]
-fn a_request_waits_for_devices_that_are_away_and_comes_once() {
+fn a_request_waits_for_offline_devices_and_arrives_once() {
     for builder in [TestServer::builder(), TestServer::builder().postgres()] {
         let server = builder.start();
         let (asker, asked) = (server.user(), server.user());
@@ -149,7 +149,7 @@ fn a_request_waits_for_devices_that_are_away_and_comes_once() {
 }
 
 #[test]
-fn requests_that_cross_allow_both_ways() {
+fn crossing_requests_allow_both_ways() {
     let server = TestServer::shared();
     let ((one, mut first), (other, mut second)) = strangers(&server);
     asks(&one, &other.id).expects(202);
@@ -163,7 +163,7 @@ fn requests_that_cross_allow_both_ways() {
 }
 
 #[test]
-fn whoever_asks_may_be_reached_and_an_answer_allows_both() {
+fn a_user_who_asks_may_be_reached_and_an_answer_allows_both() {
     let server = TestServer::shared();
     let ((asker, mut first), (asked, mut second)) = strangers(&server);
     asks(&asker, &asked.id).expects(202);
@@ -177,7 +177,7 @@ fn whoever_asks_may_be_reached_and_an_answer_allows_both() {
 }
 
 #[test]
-fn a_request_reaches_back_until_the_asker_blocks() {
+fn the_sender_of_a_request_may_be_reached_until_they_block() {
     let server = TestServer::shared();
     let ((asker, mut first), (asked, mut second)) = strangers(&server);
     asks(&asker, &asked.id).expects(202);
@@ -208,7 +208,7 @@ fn a_request_by_address_or_fingerprint_finds_its_user() {
 }
 
 #[test]
-fn a_request_is_answered_alike_whoever_is_asked() {
+fn every_request_gets_the_same_answer() {
     let server = TestServer::shared();
     let (asker, there, blocker) = (server.user(), server.user(), server.user());
     decides(&blocker, &asker.id, "blocked").expects(204);
@@ -239,7 +239,7 @@ fn a_request_is_answered_alike_whoever_is_asked() {
 }
 
 #[test]
-fn a_label_comes_with_its_request_and_stays_with_the_contact() {
+fn a_label_arrives_with_its_request_and_stays_with_the_contact() {
     let server = TestServer::shared();
     let (ann, bob) = (server.user(), server.user());
     let mut live = bob.connects("device");
@@ -258,7 +258,7 @@ fn a_label_comes_with_its_request_and_stays_with_the_contact() {
 }
 
 #[test]
-fn who_asked_by_address_sees_label_and_fingerprint_once_allowed() {
+fn after_a_request_by_address_label_and_fingerprint_show_once_allowed() {
     let server = TestServer::shared();
     let (ann, bob) = (server.user(), server.user());
     let key = Identity::new();
@@ -278,7 +278,7 @@ fn who_asked_by_address_sees_label_and_fingerprint_once_allowed() {
 }
 
 #[test]
-fn what_disguises_is_no_label() {
+fn disguising_characters_are_refused_in_labels() {
     let server = TestServer::shared();
     let (user, other) = (server.user(), server.user());
     let bad = ["a\u{0}", "a\nb", "\u{7f}", "\u{85}", "\u{202e}nnA", "\u{2066}", "\u{200f}", "\u{61c}"];
@@ -297,7 +297,7 @@ fn what_disguises_is_no_label() {
 }
 
 #[test]
-fn nobody_hears_of_the_twenty_first_request() {
+fn the_twenty_first_request_reaches_nobody() {
     let server = TestServer::shared();
     let user = server.user();
     let keys: Vec<Identity> = (0..18).map(|_| Identity::new()).collect();
@@ -306,7 +306,7 @@ fn nobody_hears_of_the_twenty_first_request() {
     }
     let (contact, stranger, other) = (server.user(), server.user(), server.user());
     let mut live = other.connects("device");
-    // A contact takes a place, and so does an address that is nobody's; the same again takes none.
+    // A contact takes a place, and so does an unknown address; a repetition takes none.
     decides(&user, &contact.id, "allowed").expects(204);
     decides(&contact, &user.id, "allowed").expects(204);
     let nobody = format!("{}@aldis.example", unique("nobody"));
@@ -331,7 +331,7 @@ fn nobody_hears_of_the_twenty_first_request() {
 }
 
 #[test]
-fn a_request_by_address_is_taken_back_by_address_alone() {
+fn a_request_by_address_is_withdrawn_only_by_address() {
     let server = TestServer::shared();
     let (user, other) = (server.user(), server.user());
     asks(&user, &other.email).expects(202);
@@ -339,7 +339,7 @@ fn a_request_by_address_is_taken_back_by_address_alone() {
     assert_eq!(states(&other), state(&user, "incoming"));
     forgets(&user, &other.email.to_uppercase());
     assert_eq!(states(&other), []);
-    // What was decided about somebody is not told by their address, and not undone by it.
+    // A withdrawal by address does not reveal or undo a decision about its owner.
     decides(&user, &other.id, "allowed").expects(204);
     forgets(&user, &other.email);
     forgets(&user, &format!("{}@aldis.example", unique("nobody")));
@@ -348,7 +348,7 @@ fn a_request_by_address_is_taken_back_by_address_alone() {
 }
 
 #[test]
-fn a_hundred_requests_pushed_out_an_alert() {
+fn a_hundred_requests_displaced_an_alert() {
     let server = TestServer::shared();
     let user = server.user();
     let phone = user.device("phone").id;
@@ -371,7 +371,7 @@ fn a_hundred_requests_pushed_out_an_alert() {
 }
 
 #[test]
-fn a_block_shuts_both_ways_at_once() {
+fn a_block_works_both_ways_at_once() {
     let server = TestServer::shared();
     let ((one, mut first), (other, mut second)) = strangers(&server);
     asks(&one, &other.id).expects(202);
@@ -408,7 +408,7 @@ fn a_block_holds_with_open_routing_too() {
 }
 
 #[test]
-fn an_offer_is_answered_by_whom_it_was_made_to() {
+fn the_target_of_an_offer_may_answer() {
     let server = TestServer::shared();
     let ((caller, mut calling), (callee, mut called)) = strangers(&server);
     decides(&callee, &caller.id, "allowed").expects(204);
@@ -437,7 +437,7 @@ fn an_offer_is_answered_by_whom_it_was_made_to() {
 }
 
 #[test]
-fn blocked_forbidden_unknown_and_offline_are_one_answer() {
+fn blocked_forbidden_unknown_and_offline_get_the_same_answer() {
     let server = TestServer::shared();
     let (user, forbidding, blocker, away) = (server.user(), server.user(), server.user(), server.user());
     let (live, blocking) = (forbidding.connects("device"), blocker.connects("device"));
@@ -518,7 +518,7 @@ fn contacts_signal_each_other_in_either_codec() {
 }
 
 #[test]
-fn what_is_no_user_or_no_decision_is_refused() {
+fn malformed_users_and_decisions_are_refused() {
     let server = TestServer::shared();
     let (user, other) = (server.user(), server.user());
     decides(&user, &other.id, "friend").expects_problem(422, "bad_request");

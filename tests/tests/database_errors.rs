@@ -1,4 +1,4 @@
-//! Databases that cannot serve, and what the server says of them at its start (configuration.md, "Databases").
+//! Databases that cannot be used, and the error at the server's start (configuration.md, "Databases").
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use aldis_tests::{Builder, TestServer, pgbouncer::PgBouncer, postgres::Cluster, unique};
 
-/// The one line of a server that does not start.
+/// The error line of a server that does not start.
 #[track_caller]
 fn refusal(builder: Builder) -> String {
     let output = builder.run(&[]);
@@ -90,7 +90,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[test]
-fn nobody_else_reads_the_files_of_a_database() {
+fn other_users_cannot_read_the_files_of_a_database() {
     let server = TestServer::start();
     let _ = server.user();
     let path = |ending: &str| server.directory().join(format!("aldis.db{ending}"));
@@ -109,7 +109,7 @@ fn nobody_else_reads_the_files_of_a_database() {
 }
 
 #[test]
-fn a_postgresql_that_is_away_is_named_with_host_and_port() {
+fn an_unavailable_postgresql_is_named_with_host_and_port() {
     expects(
         "postgres://bob:hush@127.0.0.1:1/aldis",
         &["127.0.0.1:1/aldis", "Connection refused", "check the host"],
@@ -130,7 +130,7 @@ fn a_database_in_latin1_answered_500_later() {
 }
 
 #[test]
-fn a_user_that_may_make_no_table_learns_what_to_grant() {
+fn a_database_user_without_rights_is_told_what_to_grant() {
     let cluster = Cluster::shared().unwrap();
     let (name, url) = database(cluster);
     cluster
@@ -158,7 +158,7 @@ fn a_pooler_in_transaction_mode_broke_prepared_statements() {
 }
 
 #[test]
-fn a_pooler_in_session_mode_serves() {
+fn a_pooler_in_session_mode_works() {
     let cluster = Cluster::shared().unwrap();
     let (name, _) = database(cluster);
     let pooler = PgBouncer::start(cluster, "session").expect("PgBouncer");
@@ -168,7 +168,7 @@ fn a_pooler_in_session_mode_serves() {
 }
 
 #[test]
-fn ssl_require_connected_in_the_clear() {
+fn ssl_require_connected_without_tls() {
     let cluster = Cluster::shared().unwrap();
     let (_, url) = database(cluster);
     expects(&format!("{url}?ssl=require"), &["check sslmode"]);

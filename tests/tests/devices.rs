@@ -46,7 +46,7 @@ fn a_key_that_is_an_identity_is_in_use() {
 }
 
 #[test]
-fn ids_and_keys_have_a_form() {
+fn malformed_ids_and_keys_are_refused() {
     let server = TestServer::shared();
     let user = server.user();
     let good_key = Identity::new().public();
@@ -62,7 +62,7 @@ fn ids_and_keys_have_a_form() {
 }
 
 #[test]
-fn every_character_of_the_grammar_serves() {
+fn every_character_of_the_grammar_is_accepted() {
     let server = TestServer::shared();
     let user = server.user();
     let id = unique("AZaz09_.:-");
@@ -71,7 +71,7 @@ fn every_character_of_the_grammar_serves() {
 }
 
 #[test]
-fn the_list_says_who_is_online() {
+fn the_list_shows_which_devices_are_online() {
     let server = TestServer::shared();
     let user = server.user();
     let (phone, laptop) = (user.device("phone"), user.device("laptop"));
@@ -86,7 +86,7 @@ fn the_list_says_who_is_online() {
 }
 
 #[test]
-fn a_device_that_had_just_left_was_last_seen_never() {
+fn a_device_that_had_just_left_had_no_last_seen() {
     let server = TestServer::shared();
     let user = server.user();
     let phone = user.device("phone");
@@ -150,7 +150,7 @@ fn a_removal_closes_the_devices_sockets() {
 }
 
 #[test]
-fn a_removed_device_opens_nothing() {
+fn a_removed_device_cannot_connect() {
     let server = TestServer::shared();
     let user = server.user();
     let device = user.device("phone");
@@ -163,7 +163,7 @@ fn a_removed_device_opens_nothing() {
 }
 
 #[test]
-fn a_removed_devices_tokens_are_over() {
+fn a_removed_devices_tokens_are_revoked() {
     let server = TestServer::shared();
     let user = server.user();
     let device = user.device("phone");
@@ -194,7 +194,7 @@ fn a_removed_id_is_never_given_to_somebody_else() {
 }
 
 #[test]
-fn only_ones_own_devices_are_removed() {
+fn devices_of_others_cannot_be_removed() {
     let server = TestServer::shared();
     let (user, owner) = (server.user(), server.user());
     let id = owner.device("phone").id;
@@ -215,7 +215,7 @@ fn the_twenty_first_device_is_a_conflict() {
 }
 
 #[test]
-fn an_identity_vouches_for_its_device() {
+fn an_identity_signs_its_device() {
     let server = TestServer::shared();
     let identity = Identity::new();
     let tokens = identity.signs_in(&server, None).expects(201);
@@ -252,7 +252,7 @@ fn a_name_with_a_zero_character_is_refused() {
 }
 
 #[test]
-fn a_time_over_the_maximum_was_taken() {
+fn a_time_over_the_maximum_was_accepted() {
     let server = TestServer::shared();
     let user = server.user();
     let key = base64(&[9; 32]);

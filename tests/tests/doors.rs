@@ -1,4 +1,4 @@
-//! Every door: how identity is proved there, how a refusal looks, which codec speaks (docs/protocol/doors.md).
+//! Every door: how a client proves who it is, what a refusal looks like, and the codec (docs/protocol/doors.md).
 
 use std::time::{Duration, Instant};
 
@@ -7,14 +7,14 @@ use serde_json::json;
 
 const QUERY_DOORS: [&str; 2] = ["/signal", "/api/ws"];
 
-/// A session at the chat door whose first message is this.
+/// A session at the chat door with this first message.
 fn chat(server: &TestServer, first: serde_json::Value) -> Peer {
     let mut peer = Upgrade::to(format!("/v1/chat/{}", unique("room"))).peer(server);
     peer.sends(first);
     peer
 }
 
-/// A session at `/v1/connect` whose challenge has come.
+/// A session at `/v1/connect` after its challenge.
 fn connect(server: &TestServer) -> (Peer, serde_json::Value) {
     let mut peer = Upgrade::to("/v1/connect").peer(server);
     let challenge = peer.expects("auth_challenge");
@@ -59,7 +59,7 @@ fn connected_tells_session_heartbeat_and_limits() {
 }
 
 #[test]
-fn what_the_server_starts_has_a_fresh_id_and_a_timestamp() {
+fn frames_that_the_server_starts_have_a_fresh_id_and_a_timestamp() {
     let user = TestServer::shared().user();
     let (first, second) = (user.opens_ephemeral().connected, user.opens_ephemeral().connected);
     assert_ne!(first["id"], second["id"]);
@@ -128,7 +128,7 @@ fn a_challenge_is_bound_to_its_socket() {
 }
 
 #[test]
-fn an_answer_for_http_does_not_serve_on_a_socket() {
+fn an_answer_for_http_is_refused_on_a_socket() {
     let server = TestServer::shared();
     let identity = Identity::new();
     let (mut peer, challenge) = connect(&server);
@@ -154,7 +154,7 @@ fn chat_refuses_with_exactly_four_reasons() {
 }
 
 #[test]
-fn malformed_text_at_the_chat_door_is_no_auth() {
+fn malformed_text_at_the_chat_door_is_not_an_auth() {
     let server = TestServer::shared();
     for text in
         ["", "nonsense", "[]", "\u{feff}{\"type\":\"auth\"}", r#"{"type":"nothing"}"#, r#"{"type":1}"#]
@@ -175,7 +175,7 @@ fn chat_opens_after_auth() {
 }
 
 #[test]
-fn silence_is_over_after_five_seconds() {
+fn silence_is_ended_after_five_seconds() {
     let server = TestServer::shared();
     let start = Instant::now();
     let (mut connect, _) = connect(&server);
@@ -203,7 +203,7 @@ fn the_socket_doors_ignore_query_and_header() {
 }
 
 #[test]
-fn what_follows_a_good_proof_is_processed_in_order() {
+fn requests_after_a_valid_proof_are_processed_in_order() {
     let server = TestServer::shared();
     let user = server.user();
     let frames = [
@@ -221,7 +221,7 @@ fn what_follows_a_good_proof_is_processed_in_order() {
 }
 
 #[test]
-fn what_follows_a_bad_proof_is_never_processed() {
+fn requests_after_an_invalid_proof_are_never_processed() {
     let server = TestServer::shared();
     let user = server.user();
     let (mut peer, _) = connect(&server);
@@ -234,7 +234,7 @@ fn what_follows_a_bad_proof_is_never_processed() {
 // The query doors.
 
 #[test]
-fn query_doors_send_connected_alone() {
+fn query_doors_send_only_connected() {
     let server = TestServer::shared();
     let user = server.user();
     for door in QUERY_DOORS {
@@ -265,7 +265,7 @@ fn signal_and_ws_refuse_by_a_close() {
 }
 
 #[test]
-fn two_tokens_that_differ_are_an_invalid_one() {
+fn two_different_tokens_are_invalid() {
     let server = TestServer::shared();
     let (token, other) = (server.user().token, server.user().token);
     let upgrades = [
@@ -280,7 +280,7 @@ fn two_tokens_that_differ_are_an_invalid_one() {
 }
 
 #[test]
-fn what_follows_a_query_is_processed_after_a_good_proof_alone() {
+fn requests_after_a_query_are_processed_only_after_a_valid_proof() {
     let server = TestServer::shared();
     let user = server.user();
     let ping = Frame::text(json!({"type": "ping", "id": "early"}).to_string()).encode();
@@ -294,7 +294,7 @@ fn what_follows_a_query_is_processed_after_a_good_proof_alone() {
 }
 
 #[test]
-fn a_malformed_resume_is_as_an_unknown_one() {
+fn a_malformed_resume_is_treated_like_an_unknown_one() {
     let server = TestServer::shared();
     let user = server.user();
     for (token, received) in [("nonsense", "0"), ("", "0"), ("nonsense", "many"), ("x", "-1")] {
@@ -313,7 +313,7 @@ fn a_malformed_resume_is_as_an_unknown_one() {
 }
 
 #[test]
-fn a_cookie_is_no_credential() {
+fn a_cookie_is_not_a_credential() {
     let server = TestServer::shared();
     let user = server.user();
     let cookie = format!("token={0}; access_token={0}", user.token);
@@ -361,7 +361,7 @@ fn api_ws_refuses_before_the_upgrade() {
 }
 
 #[test]
-fn only_genuine_tokens_open() {
+fn only_valid_tokens_are_accepted() {
     let server = TestServer::shared();
     let user = server.user();
     let (header, claims) = (token::header(&user.token), token::claims(&user.token));
@@ -396,7 +396,7 @@ fn only_genuine_tokens_open() {
 }
 
 #[test]
-fn a_signed_token_of_the_harness_opens() {
+fn a_token_signed_by_the_harness_is_accepted() {
     let server = TestServer::shared();
     let user = server.user();
     let token = token::altered(&user.token, &json!({}));
@@ -406,7 +406,7 @@ fn a_signed_token_of_the_harness_opens() {
 // Devices.
 
 #[test]
-fn a_registered_device_opens_at_every_door() {
+fn a_registered_device_connects_at_every_door() {
     let server = TestServer::shared();
     let user = server.user();
     let device = user.device("phone").id;
@@ -423,7 +423,7 @@ fn a_registered_device_opens_at_every_door() {
 }
 
 #[test]
-fn a_foreign_device_opens_nowhere() {
+fn a_device_of_another_user_is_refused_at_every_door() {
     let server = TestServer::shared();
     let (user, owner) = (server.user(), server.user());
     let device = owner.device("phone").id;
@@ -437,7 +437,7 @@ fn a_foreign_device_opens_nowhere() {
 }
 
 #[test]
-fn a_token_bound_to_a_device_opens_that_one_alone() {
+fn a_token_bound_to_a_device_is_valid_only_for_it() {
     let server = TestServer::shared();
     let user = server.user();
     let (phone, laptop) = (user.device("phone").id, user.device("laptop").id);
@@ -472,7 +472,7 @@ fn a_device_id_of_another_grammar_is_unknown() {
 }
 
 #[test]
-fn a_device_key_counts_only_with_its_device_id() {
+fn a_device_key_is_accepted_only_with_its_device_id() {
     let server = TestServer::shared();
     let user = server.user();
     let device = user.device("phone");
@@ -484,7 +484,7 @@ fn a_device_key_counts_only_with_its_device_id() {
 }
 
 #[test]
-fn another_key_does_not_open_a_device() {
+fn another_key_does_not_prove_a_device() {
     let server = TestServer::shared();
     let device = server.user().device("phone");
     let (mut peer, challenge) = connect(&server);
@@ -505,7 +505,7 @@ fn an_identity_key_registers_a_free_device_by_naming_it() {
 }
 
 #[test]
-fn a_closed_registration_refuses_keys_never_seen() {
+fn a_closed_registration_refuses_new_keys() {
     let server = TestServer::builder().env("ALDIS_REGISTRATION", "closed").start();
     let (mut peer, challenge) = connect(&server);
     peer.sends(Identity::new().answers(&challenge, None));
@@ -583,7 +583,7 @@ fn without_a_subprotocol_the_door_decides() {
 }
 
 #[test]
-fn the_other_kind_of_frame_is_closed() {
+fn the_wrong_kind_of_frame_closes_the_socket() {
     let server = TestServer::shared();
     let user = server.user();
     let mut json = user.opens_ephemeral();

@@ -1,4 +1,4 @@
-//! A server that is told to stop while it is at work (docs/http.md, "Operations").
+//! A server that is told to stop while it is working (docs/http.md, "Operations").
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 /// From the signal to the end.
 const END: Duration = Duration::from_secs(10);
 
-/// What a session sees of a drain: what it was told, and when it was closed, from the signal on.
+/// What a session gets of a drain, and when it is closed, counted from the signal.
 struct Farewell {
     reconnect_after: u64,
     closed_after: Duration,
 }
 
-/// Reads `server_draining`, the `error` that names the close, and the close.
+/// Reads `server_draining`, the `error` that announces the close, and the close.
 #[track_caller]
 fn farewell(mut peer: Peer, signal: Instant) -> Farewell {
     let draining = peer.expects("server_draining");
@@ -27,13 +27,13 @@ fn farewell(mut peer: Peer, signal: Instant) -> Farewell {
     let error = peer.expects_error("draining");
     let closed_after = signal.elapsed();
     assert_eq!((&error["payload"]["close"], &error["payload"]["reconnect"]), (&json!(1012), &json!(true)));
-    assert_eq!(error["payload"]["retry_after"], draining["reconnect_after"], "the time told");
+    assert_eq!(error["payload"]["retry_after"], draining["reconnect_after"], "the reconnect time");
     peer.expects_close_code(1012);
     Farewell { reconnect_after: draining["reconnect_after"].as_u64().expect("seconds"), closed_after }
 }
 
 #[test]
-fn what_a_burst_was_told_before_a_drain_is_there_after_it() {
+fn messages_acknowledged_before_a_drain_are_there_after_it() {
     let server = TestServer::builder().env("ALDIS_ROUTING", "open").start();
     let recipient = server.user();
     let mut follower = Follower::of(&recipient);
@@ -70,7 +70,7 @@ fn what_a_burst_was_told_before_a_drain_is_there_after_it() {
     let confirmed: BTreeSet<&str> = follower.confirmed.iter().filter_map(Value::as_str).collect();
     let delivered = messages.iter().filter(|message| message["delivered_at"].is_string());
     let delivered: BTreeSet<&str> = delivered.filter_map(|message| message["message_id"].as_str()).collect();
-    assert!(confirmed.is_subset(&delivered), "what was acknowledged as done is done");
+    assert!(confirmed.is_subset(&delivered), "acknowledged requests were carried out");
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn many_closes_are_spread_over_five_seconds() {
 }
 
 #[test]
-fn a_session_that_waits_for_its_client_holds_up_no_drain() {
+fn a_session_that_waits_for_its_client_does_not_delay_a_drain() {
     let server = TestServer::start();
     let user = server.user();
     user.opens_ephemeral().socket.breaks();
@@ -111,18 +111,18 @@ fn a_session_that_waits_for_its_client_holds_up_no_drain() {
 }
 
 #[test]
-fn a_client_that_reads_nothing_holds_up_no_drain() {
+fn a_client_that_reads_nothing_does_not_delay_a_drain() {
     let server = TestServer::start();
     let user = server.user();
     let deaf: Vec<Peer> = (0..3).map(|_| user.opens_ephemeral()).collect();
-    // Nor does one that has not said yet who he is.
+    // A client that has not sent its proof does not delay the drain either.
     let silent = Upgrade::to("/v1/connect").open(&server);
     assert!(server.terminate().success());
     drop((deaf, silent));
 }
 
 #[test]
-fn a_client_that_has_proved_nothing_yet_is_told_to_come_back() {
+fn an_unauthenticated_client_is_told_to_reconnect() {
     let server = TestServer::start();
     let waiting = ["/v1/connect", "/v1/chat/lobby"].map(|door| Upgrade::to(door).peer(&server));
     let signal = Instant::now();
@@ -147,7 +147,7 @@ fn a_client_that_has_proved_nothing_yet_is_told_to_come_back() {
 }
 
 #[test]
-fn a_call_that_is_under_way_is_answered() {
+fn a_running_call_is_answered() {
     let server = TestServer::start();
     let mut witness = server.user().opens_ephemeral();
     let body = json!({"email": "late@aldis.example", "password": "correct horse battery"}).to_string();

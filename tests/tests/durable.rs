@@ -1,4 +1,4 @@
-//! What was acknowledged as stored is there, whatever happens to the server or its database (docs/protocol/order.md;
+//! Messages that were acknowledged as stored survive failures of the server and its database (docs/protocol/order.md;
 //! docs/architecture.md, "Invariants").
 
 use std::collections::BTreeMap;
@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 /// How often the server is killed.
 const KILLS: usize = 5;
 const SENDERS: usize = 4;
-/// What each of them sends between two kills; all together fits a mailbox that nobody fetches.
+/// How many messages each of them sends between two kills. All of them together fit a mailbox that nobody reads.
 const BURST: usize = 40;
 
-/// On which everybody may write to everybody.
+/// A server on which all users can write to each other.
 fn open_server() -> Builder {
     TestServer::builder().env("ALDIS_ROUTING", "open")
 }
@@ -46,7 +46,7 @@ fn survives_kills(server: &TestServer) {
         }
         follower.connects();
         let stored = AtomicUsize::new(0);
-        // Each time at another place of the burst.
+        // At another point of the burst each time.
         let enough = 1 + kill * SENDERS * BURST / (KILLS + 1);
         thread::scope(|scope| {
             scope.spawn(|| follower.follows());
@@ -115,7 +115,7 @@ fn await_more(count: &AtomicUsize, more: usize) {
 }
 
 #[test]
-fn two_servers_over_one_database_leave_no_gaps_and_lock_nobody_out() {
+fn two_servers_with_one_database_leave_no_gaps_and_do_not_deadlock() {
     const EACH: usize = 40;
     let one = open_server().postgres().start();
     let other = open_server().beside(&one).start();
@@ -145,7 +145,7 @@ fn two_servers_over_one_database_leave_no_gaps_and_lock_nobody_out() {
     }
 }
 
-/// Sends a message to each, all at once; none is refused, and what comes meanwhile has rising numbers.
+/// Sends a message to each at once. None is refused, and the numbers of incoming messages rise.
 fn numbers_rise_while_it_sends<'a>(peer: &mut Peer, recipients: impl Iterator<Item = &'a String>) {
     let mut waiting = 0;
     for recipient in recipients {
@@ -190,7 +190,7 @@ fn two_servers_store_what_a_device_sends_to_both_once() {
 }
 
 #[test]
-fn what_another_server_stored_is_told_here_when_it_is_sent_here_again() {
+fn a_message_stored_by_another_server_is_delivered_when_sent_again_here() {
     let one = open_server().postgres().start();
     let other = open_server().beside(&one).start();
     let (writer, reader) = (one.user(), one.user());
@@ -203,7 +203,7 @@ fn what_another_server_stored_is_told_here_when_it_is_sent_here_again() {
     let mut there = connects_to(&one, &writer, &device);
     there.sends(message("m-2", &reader.id, b"x"));
     let ack = there.expects("ack");
-    // As where the database went away before it could say that it had stored it.
+    // As if the database failed before it could confirm the commit.
     here.sends(message("m-2", &reader.id, b"x"));
     assert_eq!(here.expects("ack")["duplicate"], true);
     let told = reading.expects("message");
@@ -219,7 +219,7 @@ fn connects_to(server: &TestServer, user: &User, device: &str) -> Peer {
     door.connected(server)
 }
 
-/// So many `ack`s, by their ids; other frames are passed over.
+/// This many `ack`s, by id; other frames are skipped.
 fn acks(peer: &mut Peer, count: usize) -> BTreeMap<String, Value> {
     let mut acks = BTreeMap::new();
     while acks.len() < count {
@@ -233,10 +233,10 @@ fn acks(peer: &mut Peer, count: usize) -> BTreeMap<String, Value> {
     acks
 }
 
-/// The system refuses to let the server's files grow, which is a full disk to it. It works for any user, as file systems
-/// of a size of one's own do not.
+/// The system refuses to let the server's files grow, which looks like a full disk. Unlike a small file system, this
+/// needs no special permissions.
 #[test]
-fn a_full_disk_refuses_what_does_not_fit_and_keeps_the_rest() {
+fn a_full_disk_refuses_new_messages_and_keeps_stored_ones() {
     const CONTENT: usize = 48_000;
     let server = open_server().start();
     let recipient = server.user();
@@ -260,7 +260,7 @@ fn a_full_disk_refuses_what_does_not_fit_and_keeps_the_rest() {
         }
     }
     assert!(refusals.len() > 5 && acks.len() > 10, "{} stored, {} refused", acks.len(), refusals.len());
-    // What can be read is read.
+    // Reads still work.
     let mut away = recipient.opens(&reader);
     let (messages, _) = syncs(&mut away, 0);
     assert_whole(&messages);
@@ -287,7 +287,7 @@ fn a_full_disk_refuses_what_does_not_fit_and_keeps_the_rest() {
 }
 
 #[test]
-fn a_database_that_hangs_holds_up_neither_the_answer_nor_the_end() {
+fn a_hanging_database_delays_neither_the_answer_nor_the_shutdown() {
     let cluster = Cluster::start().unwrap();
     let server = open_server().postgres_of(&cluster).start();
     let user = server.user();

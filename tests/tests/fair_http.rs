@@ -1,4 +1,4 @@
-//! One address, one user, one reader over HTTP cannot hurt the others (docs/operations.md, "Rate limits").
+//! A single address, user or reader cannot harm the others over HTTP (docs/operations.md, "Rate limits").
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -12,12 +12,12 @@ use serde_json::{Value, json};
 /// The largest content.
 const CONTENT: usize = 48_000;
 const MIB: usize = 1024 * 1024;
-/// How much more memory the server may hold while somebody does not read.
+/// How much more memory the server may hold for a client that does not read.
 const FLAT_KIB: u64 = 48 * 1024;
 /// Connections of a loopback address: ten times as many as of another.
 const PER_LOOPBACK_ADDRESS: usize = 1_280;
 
-/// A server with limits, which believes the address that a proxy adds.
+/// A server with limits that trusts the address that a proxy reports.
 fn behind_proxy() -> TestServer {
     limits().env("ALDIS_TRUSTED_PROXY_HOPS", "1").start()
 }
@@ -31,7 +31,7 @@ fn head(server: &TestServer, call: &str, headers: &[(&str, &str)]) -> String {
     format!("{call} HTTP/1.1\r\nHost: {}\r\n{headers}\r\n", server.authority())
 }
 
-/// A call of a user whose body never comes.
+/// A call of a user whose body never arrives.
 fn begins(server: &TestServer, user: &User, from: &str) -> RawHttp {
     let bearer = format!("Bearer {}", user.token);
     let headers = [
@@ -49,7 +49,7 @@ fn register(user: &User) -> Answer {
     user.registers(&Device { id: unique("device"), key: Identity::new() })
 }
 
-/// So many messages of the largest size in the mailbox of a user.
+/// Sends this many messages of the largest size to a user.
 fn fills(server: &TestServer, recipient: &User, count: usize) -> User {
     let sender = server.user();
     let mut peer = sender.opens_ephemeral();
@@ -68,9 +68,9 @@ fn fills(server: &TestServer, recipient: &User, count: usize) -> User {
     sender
 }
 
-/// 4,095 idle connections of one address, which nobody had signed in on, shut out every other address.
+/// 4,095 idle connections of one address without a sign-in locked out all other addresses.
 #[test]
-fn idle_connections_of_one_address_shut_nobody_out() {
+fn idle_connections_of_one_address_lock_nobody_out() {
     let server = limits().start();
     let request = head(&server, "GET /health", &[]);
     let mut idle: Vec<RawHttp> = (0..PER_LOOPBACK_ADDRESS + 20)
@@ -101,16 +101,16 @@ fn an_idle_connection_is_closed_after_fifteen_seconds() {
     assert!(waited > Duration::from_secs(14), "{waited:?}");
 }
 
-/// Behind a proxy every connection is the proxy's: what counts is what an address has under way.
+/// Behind a proxy every connection is the proxy's, so the requests in progress of an address count.
 #[test]
-fn behind_a_proxy_an_address_has_128_requests_under_way() {
+fn behind_a_proxy_an_address_has_128_requests_in_progress() {
     let server = behind_proxy();
     let request = |from: &str| {
         let headers =
             [("Content-Type", "application/json"), ("Content-Length", "100"), ("X-Forwarded-For", from)];
         head(&server, "POST /api/auth/challenge", &headers)
     };
-    // One more than 128: a call of `health` may come before the last of them and take its place.
+    // One more than 128, because a call of `health` may come before the last of them and take its place.
     let _held: Vec<RawHttp> = (0..129)
         .map(|_| {
             let mut connection = RawHttp::connect(&server);
@@ -128,7 +128,7 @@ fn behind_a_proxy_an_address_has_128_requests_under_way() {
     assert_eq!(health("203.0.113.9, 198.51.100.2").status, 200);
 }
 
-/// Hundreds of connections of one user doing writes kept everybody's messages waiting for seconds.
+/// Hundreds of connections of one user that wrote delayed everybody's messages for seconds.
 #[test]
 fn a_user_writes_ten_times_a_second_and_nobody_else_waits() {
     let server = behind_proxy();
@@ -153,7 +153,7 @@ fn a_user_writes_ten_times_a_second_and_nobody_else_waits() {
 }
 
 #[test]
-fn a_user_has_four_calls_under_way_and_none_of_that_holds_up_who_signs_out() {
+fn a_user_has_four_calls_in_progress_and_can_still_sign_out() {
     let server = behind_proxy();
     let (busy, other) = (server.user(), server.user());
     let device = busy.device("lost");
@@ -161,7 +161,7 @@ fn a_user_has_four_calls_under_way_and_none_of_that_holds_up_who_signs_out() {
     let start = Instant::now();
     let mut refused = 0;
     for call in &mut calls {
-        // The four that are under way are answered when their bodies are late, after 15 s.
+        // The four calls in progress are answered when their bodies are late, after 15 s.
         let answer = call.answer_within(Duration::from_secs(25));
         match answer.status {
             429 => refused += 1,
@@ -180,7 +180,7 @@ fn a_user_has_four_calls_under_way_and_none_of_that_holds_up_who_signs_out() {
     busy.http().post("/api/auth/logout", &json!({})).expects(204);
 }
 
-/// Answers of 24 MB each were made for readers who took nothing, as many as had asked.
+/// Responses of 24 MB each were built for readers who read nothing, one for each request.
 #[test]
 fn conversations_that_nobody_reads_cost_no_memory() {
     let server = behind_proxy();
@@ -206,16 +206,16 @@ fn conversations_that_nobody_reads_cost_no_memory() {
     await_that("the reader's own calls to go on", || reader.http().get("/devices/").status == 200);
 }
 
-/// The requests sent ahead by somebody who takes no answers were answered into memory.
+/// Pipelined requests of a client that reads no responses were answered into memory.
 #[test]
-fn requests_sent_ahead_wait_until_their_answers_are_read() {
+fn pipelined_requests_wait_until_responses_are_read() {
     let server = limits().start();
     let mut stream = TcpStream::connect(server.address()).unwrap();
     stream.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
     let before = server.resident_kib();
     let ahead = head(&server, "HEAD /health", &[]).repeat(1_000);
     let start = Instant::now();
-    // Until the network takes no more.
+    // Until the network accepts no more.
     while start.elapsed() < Duration::from_secs(60) && stream.write_all(ahead.as_bytes()).is_ok() {}
     let after = server.resident_kib();
     assert!(after < before + FLAT_KIB, "{before} KiB, then {after}");
@@ -286,7 +286,7 @@ fn a_rooms_history_is_read_in_pages() {
     assert_eq!(numbers, (1..=20).collect::<Vec<_>>());
 }
 
-/// A slow reader takes a little now and then, which must be enough.
+/// A slow reader reads a little from time to time, which must be enough.
 #[test]
 fn a_slow_reader_gets_all_of_its_page() {
     let server = TestServer::builder().env("ALDIS_ROUTING", "open").start();

@@ -1,4 +1,4 @@
-//! What one user does does not hurt the others (security.md, "Limits").
+//! One user cannot harm the others (security.md, "Limits").
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -8,7 +8,7 @@ use aldis_tests::mail::{WAIT, await_that, message};
 use aldis_tests::{Frame, Incoming, Peer, TestServer, Upgrade, User, unique};
 use serde_json::{Value, json};
 
-/// A reader of 10 Mbit/s takes so many bytes a second.
+/// A reader with 10 Mbit/s reads this many bytes a second.
 const TEN_MEGABITS: f64 = 1_250_000.0;
 
 fn with_limits() -> TestServer {
@@ -25,7 +25,7 @@ fn joins(peer: &mut Peer, room: &str) {
     while peer.expects_any()["type"] != "room_update" {}
 }
 
-/// Comes back after a break, having received nothing. The resume token brings the ephemeral device id back.
+/// Resumes after a break without having received anything. The resume token restores the ephemeral device id.
 #[track_caller]
 fn resumes(server: &TestServer, user: &User, connected: &Value) -> Peer {
     let token = connected["session"]["resume_token"].as_str().expect("a resume token");
@@ -34,7 +34,7 @@ fn resumes(server: &TestServer, user: &User, connected: &Value) -> Peer {
     door.bearer(&user.token).connected(server)
 }
 
-/// Sets a flag at its end, also where a scenario fails: threads of a scope are waited for.
+/// Sets a flag when dropped, even if a scenario fails, because threads of a scope are waited for.
 struct SetOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for SetOnDrop<'_> {
@@ -44,7 +44,7 @@ impl Drop for SetOnDrop<'_> {
 }
 
 #[test]
-fn what_two_users_left_waiting_cost_everybody_who_was_away_the_session() {
+fn the_backlog_of_two_users_ended_the_sessions_of_all_disconnected_users() {
     let server = TestServer::builder()
         .env("ALDIS_ROUTING", "open")
         .env("ALDIS_SESSION_MEMORY", "8")
@@ -57,7 +57,7 @@ fn what_two_users_left_waiting_cost_everybody_who_was_away_the_session() {
             let connected = peer.connected.clone();
             peer.socket.breaks();
             sender.sends(signal(connected["device_id"].as_str().unwrap(), 1_000));
-            // Delivered where the server has not noticed the break yet: the client misses it all the same.
+            // `delivered` if the server has not noticed the break yet; the client misses it in any case.
             sender.expects("ack");
             (user, connected)
         })
@@ -93,7 +93,7 @@ fn leaves(user: &User) -> String {
 }
 
 #[test]
-fn broadcasts_within_the_limits_threw_out_members_with_ten_megabits() {
+fn broadcasts_within_the_limits_closed_members_with_ten_megabits() {
     let server = with_limits();
     let (mut sender, mut member) = (server.user().opens_ephemeral(), server.user().opens_ephemeral());
     let room = unique("room");
@@ -131,7 +131,7 @@ fn broadcasts_within_the_limits_threw_out_members_with_ten_megabits() {
     assert_eq!(server.metric(r#"aldis_rate_limited_total{limit="relayed_bytes"}"#), refused);
 }
 
-/// Reads no more than 10 Mbit/s until all that was accepted has come.
+/// Reads at most 10 Mbit/s until all accepted messages have arrived.
 fn reads_slowly(member: &mut Peer, is_over: &AtomicBool, accepted: &AtomicUsize) -> usize {
     let (start, mut received, mut bytes) = (Instant::now(), 0, 0.0);
     while !is_over.load(Ordering::SeqCst) || received < accepted.load(Ordering::SeqCst) {
@@ -151,7 +151,7 @@ fn reads_slowly(member: &mut Peer, is_over: &AtomicBool, accepted: &AtomicUsize)
 }
 
 #[test]
-fn frames_without_a_reply_cost_a_core_each_and_no_socket_was_closed() {
+fn frames_without_a_reply_took_a_core_each_and_no_socket_was_closed() {
     let server = with_limits();
     let ping: &[Frame] = &[Frame::ping("")];
     let pong: &[Frame] = &[Frame::pong("")];
@@ -167,7 +167,7 @@ fn frames_without_a_reply_cost_a_core_each_and_no_socket_was_closed() {
                 let burst: Vec<u8> = frames[0].encode().repeat(50);
                 let start = Instant::now();
                 loop {
-                    // What cannot be sent any more is answered below.
+                    // What can no longer be sent is answered below.
                     let _ = peer.socket.sends_bytes(&burst);
                     match peer.socket.try_next(Duration::from_millis(10)) {
                         None | Some(Incoming::Pong(_)) => {}
@@ -191,9 +191,9 @@ fn frames_without_a_reply_cost_a_core_each_and_no_socket_was_closed() {
     });
 }
 
-/// A session that sends what it may is not taken for one of a flood.
+/// A session within its limits is not treated as a flood.
 #[test]
-fn whoever_pings_and_confirms_now_and_then_is_left_alone() {
+fn occasional_pings_and_confirmations_are_not_a_flood() {
     let server = with_limits();
     let user = server.user();
     let (mut sender, mut peer) = (user.opens_ephemeral(), user.opens_ephemeral());
@@ -209,7 +209,7 @@ fn whoever_pings_and_confirms_now_and_then_is_left_alone() {
 }
 
 #[test]
-fn the_writes_of_one_user_held_up_the_messages_of_all_others() {
+fn the_writes_of_one_user_delayed_the_messages_of_all_others() {
     let server = TestServer::builder().env("ALDIS_ROUTING", "open").start();
     let (flooding, mut writer, recipient) = (server.user(), server.user().opens_ephemeral(), server.user());
     let (is_over, written) = (AtomicBool::new(false), AtomicUsize::new(0));
@@ -240,6 +240,6 @@ fn the_writes_of_one_user_held_up_the_messages_of_all_others() {
         }
         (acks, written.load(Ordering::SeqCst) - before)
     });
-    // Each message used to wait for all sixty that were in front of it.
+    // Each message used to wait for the sixty writes before it.
     assert!(meanwhile < 40 * acks, "{meanwhile} other writes came before {acks} messages");
 }

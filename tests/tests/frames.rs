@@ -13,7 +13,7 @@ fn ping_of(length: usize) -> String {
     json!({"type": "ping", "padding": "x".repeat(length - empty)}).to_string()
 }
 
-/// What a session is closed with after these bytes.
+/// The code with which a session is closed after these bytes.
 fn close_after(bytes: &[u8]) -> u16 {
     let mut socket: RawSocket = peer().socket;
     socket.sends_bytes(bytes);
@@ -177,7 +177,7 @@ fn ten_malformed_messages_in_a_row_end_the_connection() {
 }
 
 #[test]
-fn what_is_too_large_and_well_formed_counts_for_nothing() {
+fn a_large_well_formed_message_is_not_counted_as_malformed() {
     let mut peer = peer();
     let content = aldis_tests::base64(&[b'x'; 48_001]);
     let recipient = "01900000-0000-7000-8000-000000000001";
@@ -191,7 +191,7 @@ fn what_is_too_large_and_well_formed_counts_for_nothing() {
 }
 
 #[test]
-fn breaches_of_the_framing_are_1002() {
+fn violations_of_the_framing_are_1002() {
     let valid = json!({"type": "ping"}).to_string();
     let breaches: Vec<(&str, Vec<u8>)> = vec![
         ("an unmasked frame", Frame::text(valid.as_str()).unmasked().encode()),
@@ -246,7 +246,7 @@ fn a_million_empty_fragments_end_or_are_one_message() {
 }
 
 #[test]
-fn five_thousand_keys_are_no_harm() {
+fn five_thousand_keys_do_no_harm() {
     let mut peer = peer();
     let members: Vec<String> = (0..5_000).map(|number| format!(r#""k{number}":0"#)).collect();
     peer.sends_text(&format!(r#"{{"type":"ping","id":"1",{}}}"#, members.join(",")));
@@ -279,7 +279,7 @@ fn a_close_is_answered_by_a_close() {
 }
 
 #[test]
-fn a_partial_frame_and_a_break_harm_nobody() {
+fn a_partial_frame_before_a_break_does_no_harm() {
     let server = TestServer::shared();
     let user = server.user();
     let mut broken = user.opens_ephemeral();

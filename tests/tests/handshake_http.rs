@@ -14,7 +14,7 @@ fn exchange(request: &str) -> RawAnswer {
 // Upgrades.
 
 #[test]
-fn only_version_13_is_spoken() {
+fn only_version_13_is_supported() {
     let server = TestServer::shared();
     for (version, door) in
         [(Some("12"), "/signal"), (Some("8"), "/v1/connect"), (None, "/ws"), (Some("13, 8"), "/api/ws")]
@@ -123,7 +123,7 @@ fn a_list_for_production_locked_the_development_server_out_of_sockets_only() {
 }
 
 #[test]
-fn an_origin_shown_twice_is_refused() {
+fn an_origin_sent_twice_is_refused() {
     let server = TestServer::shared();
     let upgrade = Upgrade::to("/v1/connect")
         .header("Origin", "http://localhost")
@@ -140,7 +140,7 @@ fn header_values_of_an_upgrade_are_read_as_the_rfc_says() {
 }
 
 #[test]
-fn half_an_upgrade_is_none() {
+fn an_incomplete_upgrade_is_refused() {
     let server = TestServer::shared();
     for (name, value) in
         [("Upgrade", None), ("Upgrade", Some("h2c")), ("Connection", None), ("Connection", Some("close"))]
@@ -151,7 +151,7 @@ fn half_an_upgrade_is_none() {
 }
 
 #[test]
-fn an_upgrade_is_a_get() {
+fn an_upgrade_must_be_a_get() {
     let server = TestServer::shared();
     let request = String::from_utf8(Upgrade::to("/v1/connect").encode(&server)).unwrap();
     let answer = RawHttp::exchange(&server, request.replacen("GET", "POST", 1).as_bytes());
@@ -211,7 +211,7 @@ fn a_uri_over_8_kib_is_414() {
 }
 
 #[test]
-fn a_header_has_ten_seconds_and_trickling_extends_nothing() {
+fn a_header_has_ten_seconds_even_if_it_arrives_slowly() {
     let server = TestServer::shared();
     let mut silent = RawHttp::connect(&server);
     let mut trickling = RawHttp::connect(&server);
@@ -294,7 +294,7 @@ fn a_missing_or_mistyped_field_is_named() {
 }
 
 #[test]
-fn no_json_is_422_and_another_media_type_415() {
+fn malformed_json_is_422_and_another_media_type_415() {
     let http = TestServer::shared().http();
     let json = [("Content-Type", "application/json")];
     let deep = [b"[".repeat(200), b"]".repeat(200)].concat();
@@ -429,7 +429,7 @@ fn a_request_that_two_servers_read_differently_was_answered() {
 }
 
 #[test]
-fn a_body_with_line_feeds_and_a_request_behind_it_are_read_as_they_are() {
+fn a_body_with_line_feeds_and_the_next_request_are_read_unchanged() {
     let server = TestServer::shared();
     let host = server.authority();
     let body = "{\n\"email\": \"a\",\n\n\"password\": \"b\"\n}";
@@ -460,7 +460,7 @@ fn nonsense_is_400() {
 }
 
 #[test]
-fn a_connection_serves_several_requests() {
+fn a_connection_takes_several_requests() {
     let server = TestServer::shared();
     let mut connection = RawHttp::connect(&server);
     let request = format!("GET /health HTTP/1.1\r\nHost: {}\r\n\r\n", server.authority());

@@ -1,4 +1,4 @@
-//! What operators ask (docs/http.md, "Operations").
+//! Health and readiness (docs/http.md, "Operations").
 
 use aldis_tests::{TestServer, mail::await_that};
 use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
@@ -22,7 +22,7 @@ fn a_server_that_serves_is_ready() {
 }
 
 #[test]
-fn metrics_are_not_for_the_public_listener() {
+fn metrics_are_not_on_the_public_listener() {
     TestServer::shared().http().get("/metrics").expects_problem(404, "not_found");
 }
 
@@ -34,7 +34,7 @@ fn a_server_whose_disk_is_full_was_ready() {
     await_that("the server to notice", || readiness(&server) == 503);
     let answer = server.http().get("/health/ready");
     answer.expects_problem(503, "unavailable");
-    assert_eq!(server.http().get("/health").status, 200, "it serves what needs no database");
+    assert_eq!(server.http().get("/health").status, 200, "it serves calls without the database");
     server.limits_files(None);
     await_that("the server to recover", || readiness(&server) == 200);
     let _user = server.user();

@@ -15,7 +15,7 @@ fn with_turn() -> TestServer {
         .start()
 }
 
-/// What coturn computes with `use-auth-secret`.
+/// The password that coturn computes with `use-auth-secret`.
 fn password(username: &str) -> String {
     let mut mac = Hmac::<Sha1>::new_from_slice(SECRET.as_bytes()).unwrap();
     mac.update(username.as_bytes());
@@ -61,7 +61,7 @@ fn turn_credentials_are_those_of_turn_rest() {
 }
 
 #[test]
-fn each_call_has_an_alias_of_its_own() {
+fn each_call_gets_its_own_alias() {
     let server = with_turn();
     let http = server.user().http();
     let alias = || turn(&http.get("/api/ice-servers").expects(200))["username"].clone();

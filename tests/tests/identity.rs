@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 const HOUR_MS: u64 = 60 * 60 * 1000;
 
-/// An identity that is signed in.
+/// A signed-in identity.
 struct Owner {
     server: TestServer,
     key: Identity,
@@ -35,7 +35,7 @@ impl Owner {
         }
     }
 
-    /// The same identity, signed in by another key.
+    /// The same identity, signed in with another key.
     fn signed_in_as(&self, key: Identity) -> Self {
         let tokens = key.signs_in(&self.server, None).expects(200);
         Self {
@@ -59,7 +59,7 @@ impl Owner {
         serde_json::from_value(self.summary()["head"].clone()).unwrap()
     }
 
-    /// The chain, verified without a word of the server's.
+    /// The chain, verified without trusting the server.
     fn chain(&self) -> (Chain, Vec<StatementStatus>) {
         let answer = self.server.http().get(&format!("/api/identity/{}/chain", self.fingerprint));
         let response: ChainResponse = serde_json::from_value(answer.expects(200)).unwrap();
@@ -89,7 +89,7 @@ impl Owner {
         serde_json::to_value(cancellation.to_request(self.fingerprint)).unwrap()
     }
 
-    /// Without a login.
+    /// Cancels without a login.
     fn cancels(&self, key: &Identity) -> Answer {
         self.server.http().post("/api/identity/rotate/cancel", &self.cancellation(key))
     }
@@ -111,7 +111,7 @@ impl Owner {
         }
     }
 
-    /// A device that the identity vouches for.
+    /// A device with a statement of the identity's key.
     fn device(&self, name: &str) -> String {
         let device_id = unique(name);
         let (key, id, created_at_ms) =
@@ -177,7 +177,7 @@ fn an_identity_is_public() {
 }
 
 #[test]
-fn the_keys_of_a_user_are_shown_to_whoever_is_signed_in() {
+fn the_keys_of_a_user_are_visible_to_signed_in_users() {
     let server = TestServer::shared();
     let (owner, user) = (Owner::new(&server), server.user());
     let phone = owner.device("phone");
@@ -234,7 +234,7 @@ fn an_encryption_key_is_signed_by_the_identity() {
 // Blobs.
 
 #[test]
-fn a_blob_is_overwritten_only_by_who_saw_it() {
+fn a_blob_is_overwritten_only_with_its_etag() {
     let server = TestServer::shared();
     let owner = Owner::new(&server);
     let path = format!("/api/identity/blob/{}", owner.fingerprint);
@@ -312,7 +312,7 @@ fn a_key_is_linked_only_after_a_login_and_by_its_owner() {
 // Rotating.
 
 #[test]
-fn a_rotation_hands_over_at_once() {
+fn a_rotation_takes_effect_at_once() {
     let server = TestServer::shared();
     let (owner, new) = (Owner::new(&server), Identity::new());
     let other = owner.key.signs_in(&server, None).expects(200);
@@ -342,7 +342,7 @@ fn a_rotation_hands_over_at_once() {
 }
 
 #[test]
-fn the_replaced_key_learns_of_the_rotation_and_does_nothing_else() {
+fn the_replaced_key_is_told_of_the_rotation_and_can_do_nothing_else() {
     let server = TestServer::shared();
     let owner = Owner::new(&server);
     let phone = owner.device("phone");
@@ -358,7 +358,7 @@ fn the_replaced_key_learns_of_the_rotation_and_does_nothing_else() {
 }
 
 #[test]
-fn a_cancellation_brings_everything_back() {
+fn a_cancellation_restores_everything() {
     let server = TestServer::shared();
     let (owner, thief) = (Owner::new(&server), Identity::new());
     let phone = owner.device("phone");
@@ -376,9 +376,9 @@ fn a_cancellation_brings_everything_back() {
     let devices = listed(&owner.http());
 
     owner.rotates(&thief).expects(201);
-    put_blob(&owner.http(), Some("*"), b"his").expects(204);
-    let his = owner.encryption_key([8; 32], &thief, now_ms());
-    put(&owner.http(), "/api/keys/encryption", &his).expects(200);
+    put_blob(&owner.http(), Some("*"), b"theirs").expects(204);
+    let theirs = owner.encryption_key([8; 32], &thief, now_ms());
+    put(&owner.http(), "/api/keys/encryption", &theirs).expects(200);
     let thief = owner.signed_in_as(thief);
     let tablet = thief.device("tablet");
     let (mut on_phone, mut on_tablet) = (thief.opens(Some(&phone)), thief.opens(Some(&tablet)));
@@ -397,7 +397,7 @@ fn a_cancellation_brings_everything_back() {
     assert_eq!(refused.get("rotation"), None);
 
     let tokens = owner.key.signs_in(&server, None).expects(200);
-    assert_eq!(cancel(), cancelled, "the same again");
+    assert_eq!(cancel(), cancelled, "a repetition");
     let again = server.http().bearer(access(&tokens));
     assert_eq!(listed(&again), devices);
     assert_eq!(server.http().get(&format!("/api/identity/blob/{}", owner.fingerprint)).body, b"mine");
@@ -431,7 +431,7 @@ fn only_the_replaced_key_cancels() {
 }
 
 #[test]
-fn a_provisional_key_does_nothing_for_good() {
+fn a_provisional_key_can_do_no_lasting_damage() {
     let server = TestServer::shared();
     let (user, key) = (server.user(), Identity::new());
     links(&user, &key).expects(200);
@@ -541,7 +541,7 @@ fn chains_and_blobs_are_read_60_times_a_minute() {
 }
 
 #[test]
-fn a_hundred_contact_requests_pushed_out_the_alert_of_a_rotation() {
+fn a_hundred_contact_requests_displaced_the_alert_of_a_rotation() {
     let server = TestServer::shared();
     let owner = Owner::new(&server);
     let phone = owner.device("phone");

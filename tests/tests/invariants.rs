@@ -1,12 +1,12 @@
-//! What architecture.md says of the source, held against the source.
+//! Checks the source against the statements of architecture.md.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use aldis_protocol::{ErrorCode, MessageKind, reason};
 
-/// A source file without what is compiled for tests only.
+/// A source file without its test code.
 struct Source {
     /// Relative to the workspace, with `/`.
     path: String,
@@ -14,7 +14,7 @@ struct Source {
 }
 
 #[test]
-fn one_file_of_the_server_and_one_of_the_client_know_the_websocket_library() {
+fn only_one_file_of_server_and_client_uses_the_websocket_library() {
     let knows = |source: &Source| source.code.contains("tungstenite");
     let paths_of = |package: &str| {
         let sources = sources(package);
@@ -27,7 +27,7 @@ fn one_file_of_the_server_and_one_of_the_client_know_the_websocket_library() {
     }
 }
 
-/// Words of the wire that are also words of English, SQL or a log: they may stand as literals elsewhere.
+/// Wire words that are also ordinary words in English, SQL or logs: they may be literals elsewhere.
 const ORDINARY_WORDS: [&str; 1] = ["read"];
 
 #[test]
@@ -54,7 +54,7 @@ fn wire_names_live_in_protocol_only() {
     assert!(strays.is_empty(), "wire names outside the protocol crate: {strays:#?}");
 }
 
-/// What stands behind `=` is a member of a longer text, as in `error="invalid_token"` of RFC 6750.
+/// A word after `=` belongs to a longer text, such as `error="invalid_token"` of RFC 6750.
 fn has_literal(code: &str, name: &str) -> bool {
     let literal = format!("\"{name}\"");
     code.match_indices(&literal).any(|(start, _)| !code[..start].ends_with('='))
@@ -62,11 +62,11 @@ fn has_literal(code: &str, name: &str) -> bool {
 
 #[test]
 fn each_layer_of_the_server_imports_only_what_is_to_its_right() {
-    const LAYERS: [&[&str]; 4] = [&["transport", "http"], &["session"], &["router"], &["store"]];
+    const LAYERS: [&[&str]; 6] =
+        [&["transport", "http"], &["session"], &["relay"], &["accounts"], &["link"], &["store"]];
     let mut breaches = Vec::new();
     for source in sources("server") {
-        let module = source.path.trim_start_matches("crates/server/src/");
-        let module = module.split(['/', '.']).next().unwrap_or_default();
+        let module = room_of(&source);
         let Some(layer) = LAYERS.iter().position(|names| names.contains(&module)) else { continue };
         let left: Vec<&str> = LAYERS[..layer].concat();
         for name in imported_modules(&source.code).into_iter().filter(|name| left.contains(&name.as_str())) {
@@ -74,6 +74,51 @@ fn each_layer_of_the_server_imports_only_what_is_to_its_right() {
         }
     }
     assert!(breaches.is_empty(), "{breaches:#?}");
+}
+
+#[test]
+fn no_rooms_of_the_server_import_each_other_in_a_circle() {
+    let mut imports: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for source in sources("server") {
+        let room = room_of(&source);
+        if !["lib", "main"].contains(&room) {
+            let names = imported_modules(&source.code).into_iter();
+            // A macro names `crate::$module`.
+            let names = names.filter(|name| !name.is_empty() && name != room);
+            imports.entry(room.to_owned()).or_default().extend(names);
+        }
+    }
+    // Rooms that import none that is left go, until only circles are left.
+    while let Some(done) = imports.keys().find(|room| imports[*room].is_empty()).cloned() {
+        imports.remove(&done);
+        imports.values_mut().for_each(|names| {
+            names.remove(&done);
+        });
+    }
+    assert!(imports.is_empty(), "circles among these: {imports:#?}");
+}
+
+/// A file, and the clock that it may read: it measures how long a password hash takes.
+const CLOCKS_IN_ACCOUNTS: [(&str, &str); 1] = [("crates/server/src/accounts/passwords.rs", "Instant::now")];
+
+#[test]
+fn accounts_are_told_the_time() {
+    let clocks = ["Now::read", "Now::tick", "unix_ms_i64", "SystemTime", "Instant::now"];
+    let mut strays = Vec::new();
+    for source in sources("server").into_iter().filter(|source| room_of(source) == "accounts") {
+        for clock in clocks.iter().filter(|clock| source.code.contains(**clock)) {
+            if !CLOCKS_IN_ACCOUNTS.contains(&(source.path.as_str(), clock)) {
+                strays.push(format!("{}: {clock}", source.path));
+            }
+        }
+    }
+    assert!(strays.is_empty(), "{strays:#?}");
+}
+
+/// The module of the server, directly below the crate, that a file belongs to.
+fn room_of(source: &Source) -> &str {
+    let module = source.path.trim_start_matches("crates/server/src/");
+    module.split(['/', '.']).next().unwrap_or_default()
 }
 
 /// What writes without a credential: nobody who is signed in asks for it, or it comes with a proof of its own.
@@ -105,7 +150,7 @@ const WITHOUT_CREDENTIAL: [(&str, &[&str]); 14] = [
 ];
 
 #[test]
-fn every_change_that_a_signed_in_user_asks_for_begins_with_a_credential() {
+fn every_change_by_a_signed_in_user_begins_with_a_credential() {
     let listed: BTreeSet<String> = WITHOUT_CREDENTIAL
         .iter()
         .flat_map(|(file, functions)| functions.iter().map(move |function| format!("{file}: {function}")))
@@ -124,19 +169,19 @@ fn every_change_that_a_signed_in_user_asks_for_begins_with_a_credential() {
     );
 }
 
-/// The places where a transaction begins without a credential, or a statement writes outside one.
+/// The places where a transaction begins without a credential, or a statement writes outside a transaction.
 fn writes(code: &str) -> impl Iterator<Item = usize> {
     let begun = code.match_indices("db.begin");
     begun.chain(code.match_indices(", w, pool =>")).map(|(place, _)| place)
 }
 
-/// The name of the function that begins last before this place.
+/// The name of the last function that begins before this place.
 fn function_around(code: &str, place: usize) -> String {
     code[..place].rfind("fn ").map(|start| identifier(&code[start + "fn ".len()..])).unwrap_or_default()
 }
 
 #[test]
-fn modules_stand_beside_their_directories() {
+fn modules_are_beside_their_directories() {
     let strays: Vec<String> =
         every_source().map(|source| source.path).filter(|path| path.ends_with("/mod.rs")).collect();
     assert!(strays.is_empty(), "{strays:?}");
@@ -150,7 +195,7 @@ fn nothing_is_unbounded() {
 }
 
 #[test]
-fn pure_crates_read_no_clock_and_throw_no_dice() {
+fn pure_crates_use_no_clock_and_no_randomness() {
     let hidden = [
         "Instant::now",
         "SystemTime::now",
@@ -172,12 +217,11 @@ fn pure_crates_read_no_clock_and_throw_no_dice() {
 
 #[test]
 fn imports_are_found_in_lists_too() {
-    let code =
-        "use crate::{\n    clock::Now,\n    store::{self, session},\n};\nfn f() { crate::router::g() }";
-    assert_eq!(imported_modules(code), ["clock", "store", "router"]);
+    let code = "use crate::{\n    clock::Now,\n    store::{self, session},\n};\nfn f() { crate::relay::g() }";
+    assert_eq!(imported_modules(code), ["clock", "store", "relay"]);
 }
 
-/// The first names behind each `crate::`.
+/// The first names after each `crate::`.
 fn imported_modules(code: &str) -> Vec<String> {
     let mut modules = Vec::new();
     for after in code.split("crate::").skip(1) {
@@ -240,13 +284,13 @@ fn collect(directory: &Path, paths: &mut Vec<PathBuf>) {
     }
 }
 
-/// Files that a `#[cfg(test)] mod …;` above them brings in.
+/// Files that a `#[cfg(test)] mod …;` includes.
 fn is_for_tests(path: &str) -> bool {
     let names = ["tests", "test_dir", "conformance", "fake", "simulation"];
     path.split(['/', '.']).any(|part| names.contains(&part))
 }
 
-/// Tests stand last in a file.
+/// Tests come last in a file.
 fn without_tests(code: &str) -> &str {
     match code.find("#[cfg(test)]\nmod tests {") {
         Some(start) => &code[..start],

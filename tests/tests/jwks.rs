@@ -11,7 +11,7 @@ fn published(server: &TestServer) -> Vec<Value> {
     server.http().get(PATH).expects(200)["keys"].as_array().expect("keys").clone()
 }
 
-/// The published key that verifies a token, as another service does it.
+/// The published key that verifies a token, as another service would find it.
 fn verifier<'a>(keys: &'a [Value], token: &str) -> Option<&'a Value> {
     let (signed, signature) = token.rsplit_once('.').expect("a token");
     let signature: [u8; 64] = bytes(signature);
@@ -26,7 +26,7 @@ fn bytes<const N: usize>(text: &str) -> [u8; N] {
 }
 
 #[test]
-fn tokens_are_verified_with_the_published_keys_also_those_of_older_ones() {
+fn tokens_of_current_and_older_keys_verify_with_the_published_keys() {
     let server = TestServer::builder().env("ALGORITHM", "EdDSA").start();
     let before = server.user();
     let keys = published(&server);
@@ -50,6 +50,6 @@ fn tokens_are_verified_with_the_published_keys_also_those_of_older_ones() {
 }
 
 #[test]
-fn what_verifies_hs256_is_a_secret() {
+fn hs256_publishes_no_key() {
     TestServer::shared().http().get(PATH).expects_problem(404, "not_found");
 }

@@ -7,7 +7,7 @@ use aldis_protocol::statement::Transport;
 use aldis_tests::{Answer, Device, Frame, Identity, Peer, TestServer, Upgrade, User, unique};
 use serde_json::{Value, json};
 
-/// A server of one's own with limits, which believes the address that a proxy adds.
+/// A separate server with limits that trusts the address that a proxy reports.
 fn limited() -> TestServer {
     TestServer::builder().without("ALDIS_RATE_LIMITS").env("ALDIS_TRUSTED_PROXY_HOPS", "1").start()
 }
@@ -37,7 +37,7 @@ fn upgrade_status(server: &TestServer, from: &str, door: &str, user: &User) -> u
     upgrade_from(from, door, user).try_open(server).err().map_or(101, |refused| refused.status)
 }
 
-/// Signs in by a key from an address.
+/// Signs in with a key from an address.
 fn signs_in(server: &TestServer, from: &str, key: &Identity) -> Answer {
     let challenge =
         post(server, from, "/api/auth/challenge", &json!({"public_key": key.public()})).expects(200);
@@ -55,7 +55,7 @@ fn proves(server: &TestServer, from: &str, key: &Identity, device: Option<&str>)
     peer
 }
 
-/// Sends so many pings at once, and gives the replies in their order.
+/// Sends this many pings at once, and returns the replies in order.
 fn pings(peer: &mut Peer, count: usize) -> Vec<Value> {
     let pings: Vec<u8> =
         (0..count).flat_map(|_| Frame::text(json!({"type": "ping"}).to_string()).encode()).collect();
@@ -63,7 +63,7 @@ fn pings(peer: &mut Peer, count: usize) -> Vec<Value> {
     (0..count).map(|_| peer.expects_any()).collect()
 }
 
-/// The same, one by one; where the server closes, the last is the error that says so.
+/// The same, one by one. If the server closes, the last one is the `error` that announces it.
 fn pings_until_closed(peer: &mut Peer, count: usize) -> Vec<Value> {
     let mut replies = Vec::new();
     for _ in 0..count {
@@ -101,7 +101,7 @@ fn registrations_are_counted_by_address_and_ipv6_by_64() {
 }
 
 #[test]
-fn the_fifth_failed_login_is_followed_by_a_wait_for_this_pair_alone() {
+fn after_the_fifth_failed_login_only_this_pair_has_to_wait() {
     let server = limited();
     let user = server.user();
     for _ in 0..5 {
@@ -146,7 +146,7 @@ fn the_old_password_could_be_guessed_without_a_limit() {
 }
 
 #[test]
-fn an_account_without_a_password_cost_others_the_hashing() {
+fn an_account_without_a_password_used_up_the_hashing() {
     let server = limited();
     let tokens = Identity::new().signs_in(&server, None).expects(201);
     let http = server.http().bearer(tokens["access_token"].as_str().unwrap());
@@ -156,7 +156,7 @@ fn an_account_without_a_password_cost_others_the_hashing() {
 }
 
 #[test]
-fn an_unknown_address_is_slowed_down_as_a_known_one() {
+fn an_unknown_address_is_slowed_down_like_a_known_one() {
     let server = limited();
     for _ in 0..5 {
         login(&server, "192.0.2.1", "nobody@aldis.example", "wrong password")
@@ -174,7 +174,7 @@ fn an_address_has_20_logins_a_minute() {
 }
 
 #[test]
-fn challenges_and_upgrades_are_counted_apart() {
+fn challenges_and_upgrades_are_counted_separately() {
     let server = limited();
     let user = server.user();
     let body = json!({"public_key": Identity::new().public()});
@@ -191,7 +191,7 @@ fn every_door_answers_429_before_the_upgrade() {
     let refused = (0..700).any(|_| upgrade_status(&server, from, "/api/ws", &user) == 429);
     assert!(refused, "300 a minute");
     for door in ["/v1/connect", "/v1/chat/lobby", "/signal", "/ws", "/api/ws"] {
-        // One may be free again by now.
+        // One place may be free again by now.
         let mut tries = (0..2).filter_map(|_| upgrade_from(from, door, &user).try_open(&server).err());
         let refused = tries.find(|refused| refused.status == 429).unwrap_or_else(|| panic!("{door}: no 429"));
         assert_eq!(refused.header("retry-after"), "1", "{door}");
@@ -200,7 +200,7 @@ fn every_door_answers_429_before_the_upgrade() {
 }
 
 #[test]
-fn a_family_is_refreshed_10_times_a_minute_and_loses_nothing_by_the_refusal() {
+fn a_family_is_refreshed_10_times_a_minute_and_a_refusal_costs_nothing() {
     let server = limited();
     let user = server.user();
     let refresh = |token: &str| server.http().post("/api/auth/refresh", &json!({"refresh_token": token}));
@@ -222,7 +222,7 @@ fn a_family_is_refreshed_10_times_a_minute_and_loses_nothing_by_the_refusal() {
 }
 
 #[test]
-fn messages_too_many_are_refused_one_by_one_and_new_tokens_never() {
+fn excess_messages_are_refused_one_by_one_but_never_new_tokens() {
     let server = limited();
     let user = server.user();
     let mut peer = user.opens_ephemeral();
@@ -240,7 +240,7 @@ fn messages_too_many_are_refused_one_by_one_and_new_tokens_never() {
 }
 
 #[test]
-fn three_times_too_much_for_ten_seconds_is_4103_and_the_session_waits() {
+fn three_times_the_limit_for_ten_seconds_is_4103_and_the_session_waits() {
     let server = limited();
     let mut peer = server.user().opens_ephemeral();
     let deadline = Instant::now() + Duration::from_secs(20);
@@ -323,9 +323,9 @@ fn offers_to_one_user_by_many_names_count_together() {
     victim[1].expects("offer");
 }
 
-/// Whom a stranger cannot reach is counted by name: nobody learns from the limit that a device is one of a user's.
+/// A target that a stranger cannot reach is counted by its name, so the limit does not reveal whose device it is.
 #[test]
-fn offers_that_reach_nobody_tell_nothing_of_whose_a_device_is() {
+fn offers_that_reach_nobody_do_not_reveal_the_owner_of_a_device() {
     let server = limited();
     let mut stranger = server.user().connects("stranger");
     let victim = server.user();
@@ -343,7 +343,7 @@ fn offers_that_reach_nobody_tell_nothing_of_whose_a_device_is() {
     }
 }
 
-/// 300 accounts a minute came from one address, each with a blob of 256 KiB.
+/// One address created 300 accounts a minute, each with a blob of 256 KiB.
 #[test]
 fn an_address_makes_30_accounts_by_key_in_an_hour_over_http_and_sockets_together() {
     let server = limited();
@@ -399,9 +399,9 @@ fn churning_devices_ends_after_20_a_day() {
     proves(&server, "192.0.2.1", &key, Some(&unique("named"))).expects_refusal("rate_limited", 4103);
 }
 
-/// A developer who ran into a limit on their own machine found nothing about it anywhere.
+/// A developer who reached a limit on their own machine found no hint about the setting.
 #[test]
-fn a_refusal_on_the_machine_itself_names_the_setting_that_lifts_it() {
+fn a_refusal_on_loopback_names_the_setting_that_lifts_it() {
     let server = limited();
     let register = |from: &str| {
         let email = format!("{}@aldis.example", unique("a"));

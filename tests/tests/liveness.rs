@@ -17,7 +17,7 @@ fn a_ping_message_is_answered_each_time() {
 }
 
 #[test]
-fn a_device_says_how_it_shows_itself() {
+fn a_device_sets_its_status() {
     let user = TestServer::shared().user();
     let (mut one, mut other) = (user.connects("one"), user.connects("other"));
     for status in ["away", "busy", "offline", "online"] {
@@ -47,7 +47,7 @@ fn a_device_is_offline_once_it_has_closed() {
 }
 
 #[test]
-fn a_reader_that_stops_reading_is_dropped_and_nobody_else_notices() {
+fn a_client_that_stops_reading_is_closed_and_nobody_else_notices() {
     let server = TestServer::shared();
     let user = server.user();
     let mut sender = user.opens_ephemeral();

@@ -1,4 +1,4 @@
-//! Encrypted messages, syncs and receipts as they should not be: each gets its documented answer, and the session goes on
+//! Malformed messages, syncs and receipts: each gets its documented answer, and the session continues
 //! (docs/protocol/doors.md, messages.md, codes.md; docs/security.md, "Bad input").
 
 use aldis_protocol::schema::{self, Envelope, envelope::Body};
@@ -26,7 +26,7 @@ fn proto_error(peer: &mut ProtoPeer) -> String {
     error.code
 }
 
-/// Each is answered with this error, and the session goes on.
+/// Each frame is answered with this error, and the session continues.
 #[track_caller]
 fn refuses(peer: &mut Peer, code: &str, frames: impl IntoIterator<Item = String>) {
     for frame in frames {
@@ -54,7 +54,7 @@ fn ids_over_their_grammar_are_bad_requests() {
         assert_eq!(peer.expects("ack")["id"], id);
     }
     let (messages, _) = syncs(&mut peer, 0);
-    assert_eq!(messages.len(), 2, "what was refused takes no number");
+    assert_eq!(messages.len(), 2, "a refused message takes no number");
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn recipients_are_user_ids_or_fingerprints() {
 }
 
 #[test]
-fn numbers_and_limits_of_a_sync_have_their_bounds() {
+fn numbers_and_limits_of_a_sync_are_bounded() {
     let server = TestServer::shared();
     let user = server.user();
     let mut peer = user.opens_ephemeral();
@@ -186,7 +186,7 @@ fn numbers_and_limits_of_a_sync_have_their_bounds() {
     let far = (1_u64 << 53) - 1;
     for (fields, seq) in [
         (String::new(), 0),
-        // Beyond the newest number, the answer is the newest.
+        // Beyond the newest number, the answer is the newest one.
         (format!(r#","since_seq":{far}"#), 0),
         (r#","since_seq":1000000"#.to_owned(), 0),
         (r#","limit":501"#.to_owned(), 0),
@@ -202,14 +202,14 @@ fn numbers_and_limits_of_a_sync_have_their_bounds() {
             (seq, &json!(1), &json!(true))
         );
     }
-    // Whoever asked beyond the end still hears of what comes, from its beginning.
+    // A client that asked beyond the end gets new messages, from the first one.
     let mut writer = user.opens_ephemeral();
     writer.sends(message("m", &user.id, b"x"));
     assert_eq!(number(&peer.expects("message")), 1);
 }
 
 #[test]
-fn a_limit_is_cut_to_500() {
+fn a_limit_is_reduced_to_500() {
     let server = open_server();
     let recipient = server.user();
     for _ in 0..3 {
@@ -229,14 +229,14 @@ fn a_limit_is_cut_to_500() {
     assert_eq!(streamed(&mut peer, "default").0.len(), 100);
 }
 
-/// Somebody new whom a user has allowed: strangers have half of a mailbox.
+/// A new user whom `user` has allowed, because strangers have half of a mailbox.
 fn contact_of(user: &User, server: &TestServer) -> User {
     let contact = server.user();
     user.allows(&contact);
     contact
 }
 
-/// Sends so many messages, all of which are stored; gives their ids.
+/// Sends this many messages, which are all stored; returns their ids.
 #[track_caller]
 fn sends(peer: &mut Peer, recipient: &User, count: usize) -> Vec<Value> {
     for _ in 0..count {
@@ -246,7 +246,7 @@ fn sends(peer: &mut Peer, recipient: &User, count: usize) -> Vec<Value> {
 }
 
 #[test]
-fn receipts_are_of_known_form_and_of_ones_own_messages() {
+fn malformed_receipts_and_receipts_for_others_are_refused() {
     let server = open_server();
     let (writer, reader, stranger) = (server.user(), server.user(), server.user());
     let mut peer = writer.opens_ephemeral();
@@ -275,14 +275,14 @@ fn receipts_are_of_known_form_and_of_ones_own_messages() {
         peer.expects_nothing();
     }
     let (messages, _) = syncs(&mut reading, 0);
-    assert!(messages[0]["delivered_at"].is_null(), "what was refused was refused whole");
+    assert!(messages[0]["delivered_at"].is_null(), "a refused receipt changes nothing");
     reading.sends_text(&receipt("read", json!(vec![id.clone(); 500])));
     reading.expects("ack");
     assert_eq!(peer.expects("receipt")["message_ids"], json!([id]), "once, however often it is named");
 }
 
 #[test]
-fn a_mailbox_holds_a_thousand_of_all_and_a_quarter_of_that_of_one() {
+fn a_mailbox_holds_a_thousand_messages_and_250_of_one_sender() {
     let server = open_server();
     let reader = server.user();
     let mut writers: Vec<Peer> = (0..5).map(|_| contact_of(&reader, &server).opens_ephemeral()).collect();
@@ -291,27 +291,27 @@ fn a_mailbox_holds_a_thousand_of_all_and_a_quarter_of_that_of_one() {
         refuses(peer, "mailbox_full", [message("over", &reader.id, b"x").to_string()]);
     }
     refuses(&mut writers[4], "mailbox_full", [message("over", &reader.id, b"x").to_string()]);
-    // Nobody else's is.
+    // Other mailboxes are not full.
     sends(&mut writers[4], &server.user(), 1);
     let mut reading = reader.opens_ephemeral();
     let id = asks_sync(&mut reading, 0, 1);
     let (messages, _) = streamed(&mut reading, &id);
-    // One that arrived makes room for one.
+    // A delivered message makes room for another.
     reading.sends(json!({"type": "delivered", "id": "d", "message_ids": [messages[0]["message_id"]]}));
     reading.expects("ack");
     let first = &mut writers[0];
     assert_eq!(first.expects("receipt")["message_ids"].as_array().map(Vec::len), Some(1));
     first.sends(message("over", &reader.id, b"x"));
     let ack = first.expects("ack");
-    assert_eq!((number(&ack), &ack["duplicate"]), (251, &Value::Null), "what was refused may be tried again");
+    assert_eq!((number(&ack), &ack["duplicate"]), (251, &Value::Null), "a refused message may be sent again");
     refuses(&mut writers[4], "mailbox_full", [message("over-2", &reader.id, b"x").to_string()]);
     assert_eq!(number(&reading.expects("message")), 1_001);
     let (sent, _) = syncs(&mut writers[4], 0);
-    assert_eq!(numbers(&sent), [1], "what was refused takes no number");
+    assert_eq!(numbers(&sent), [1], "a refused message takes no number");
 }
 
 #[test]
-fn a_retry_tells_nothing_of_a_block_since() {
+fn a_retry_does_not_reveal_a_later_block() {
     let server = TestServer::shared();
     let (writer, reader) = (server.user(), server.user());
     let decides = |state: &str| {

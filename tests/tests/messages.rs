@@ -28,7 +28,7 @@ fn message(id: &str, recipient: &str, content: &str) -> Value {
     json!({"type": "message", "id": id, "recipient_id": recipient, "encrypted_content": base64(content.as_bytes())})
 }
 
-/// Sends a message, which is stored; gives its `ack`.
+/// Sends a message that is stored; returns its `ack`.
 #[track_caller]
 fn stores(from: &mut Peer, recipient: &str, content: &str) -> Value {
     let id = unique("m");
@@ -45,7 +45,7 @@ fn syncs(peer: &mut Peer, since_seq: u64) -> (Vec<Value>, Value) {
     streamed(peer, &id)
 }
 
-/// What a `sync` streams, and its end.
+/// The messages that a `sync` streams, and `synced`.
 #[track_caller]
 fn streamed(peer: &mut Peer, id: &str) -> (Vec<Value>, Value) {
     let mut messages = Vec::new();
@@ -53,7 +53,7 @@ fn streamed(peer: &mut Peer, id: &str) -> (Vec<Value>, Value) {
         let next = peer.expects_any();
         match next["type"].as_str() {
             Some("message") => {
-                assert_eq!(next["id"], id, "what a sync streams has its id");
+                assert_eq!(next["id"], id, "streamed messages have the id of the sync");
                 messages.push(next);
             }
             Some("synced") => {
@@ -110,7 +110,7 @@ fn numbers_of_both_mailboxes_go_up_without_gaps() {
 }
 
 #[test]
-fn whoever_may_not_be_written_to_is_as_one_who_is_not_there() {
+fn an_unreachable_recipient_looks_like_an_unknown_one() {
     let server = TestServer::shared();
     let (ann, stranger) = (server.user(), server.user());
     let blocking = server.user();
@@ -137,7 +137,7 @@ fn whoever_may_not_be_written_to_is_as_one_who_is_not_there() {
 }
 
 #[test]
-fn whoever_wrote_may_be_answered_until_he_blocks() {
+fn a_sender_may_be_answered_until_they_block() {
     let server = TestServer::shared();
     let (ann, bob) = (server.user(), server.user());
     allows(&bob, &ann.id);
@@ -154,7 +154,7 @@ fn whoever_wrote_may_be_answered_until_he_blocks() {
 }
 
 #[test]
-fn the_same_message_again_is_stored_once_and_another_under_its_id_is_a_conflict() {
+fn a_repeated_message_is_stored_once_and_other_content_is_a_conflict() {
     let server = TestServer::shared();
     let (ann, bob) = friends(&server);
     let device = ann.device("phone");
@@ -174,13 +174,13 @@ fn the_same_message_again_is_stored_once_and_another_under_its_id_is_a_conflict(
     assert_eq!((&again["seq"], &again["message_id"]), (&first["seq"], &first["message_id"]));
     later.sends(message("m-1", &bob.id, "other"));
     later.expects_error("conflict");
-    // What was refused was not carried out, and its id may serve.
+    // A refused message was not stored, and its id can be used again.
     let (messages, _) = syncs(&mut later, 0);
     assert_eq!(numbers(&messages), [1]);
 }
 
 #[test]
-fn who_was_away_gets_everything_by_sync() {
+fn a_user_who_was_offline_gets_everything_by_sync() {
     let server = TestServer::shared();
     let (ann, bob) = friends(&server);
     let mut sender = ann.connects("phone");
@@ -204,7 +204,7 @@ fn who_was_away_gets_everything_by_sync() {
 }
 
 #[test]
-fn a_limit_ends_a_sync_and_the_next_one_goes_on() {
+fn a_limit_ends_a_sync_and_the_next_one_continues() {
     let server = TestServer::shared();
     let (ann, bob) = friends(&server);
     let mut sender = ann.connects("phone");
@@ -224,19 +224,19 @@ fn a_limit_ends_a_sync_and_the_next_one_goes_on() {
     peer.sends(json!({"type": "sync", "id": "s", "limit": 0}));
     peer.expects_error("bad_request");
     let beyond = (vec![], json!(25), json!(true));
-    assert_eq!(limited(&mut peer, 1 << 52, 5), beyond, "the newest number, lower than what was asked from");
+    assert_eq!(limited(&mut peer, 1 << 52, 5), beyond, "the newest number, lower than the requested one");
     assert_eq!(limited(&mut peer, 25, 5), beyond);
-    // What lies before 20 arrived with the second, and the rest with the last.
+    // The messages before 20 were marked by the second sync, and the rest by the last.
     for count in [20, 5] {
         assert_eq!(sender.expects("receipt")["message_ids"].as_array().map(Vec::len), Some(count));
     }
-    // Whoever asks beyond the end still hears of what comes.
+    // A client that asks beyond the end still gets new messages.
     stores(&mut sender, &bob.id, "y");
     assert_eq!(peer.expects("message")["seq"], 26);
 }
 
 #[test]
-fn what_is_sent_and_received_elsewhere_is_in_every_devices_sync() {
+fn messages_of_other_devices_are_in_every_devices_sync() {
     let server = TestServer::shared();
     let (ann, bob) = friends(&server);
     let (mut one, mut other) = (ann.connects("phone"), bob.connects("phone"));
@@ -274,7 +274,7 @@ fn receipts_reach_the_sender_and_the_readers_other_devices() {
     let read = sender.expects("receipt");
     assert!(read["delivered_at"].is_string() && read["read_at"].is_string(), "{read}");
     assert_eq!(other.expects("receipt")["read_at"], read["read_at"]);
-    // Once, never backwards.
+    // Set once, never changed.
     reader.sends(json!({"type": "delivered", "id": "d-2", "message_ids": [id]}));
     reader.expects("ack");
     sender.expects_nothing();
@@ -283,7 +283,7 @@ fn receipts_reach_the_sender_and_the_readers_other_devices() {
 }
 
 #[test]
-fn receipts_about_messages_of_others_are_refused_whole() {
+fn a_receipt_with_a_message_of_another_user_is_refused() {
     let server = TestServer::shared();
     let (ann, bob) = friends(&server);
     let (mut sender, mut reader) = (ann.connects("phone"), bob.connects("phone"));
@@ -304,7 +304,7 @@ fn receipts_about_messages_of_others_are_refused_whole() {
 }
 
 #[test]
-fn who_may_not_reach_the_reader_hears_of_no_receipt() {
+fn a_sender_who_may_not_reach_the_reader_gets_no_receipt() {
     let server = TestServer::shared();
     let (ann, bob) = friends(&server);
     let (mut sender, mut reader) = (ann.connects("phone"), bob.connects("phone"));
@@ -316,7 +316,7 @@ fn who_may_not_reach_the_reader_hears_of_no_receipt() {
     sender.expects_nothing();
 }
 
-/// When a message arrived and was read, as a user finds it over HTTP and by `sync`.
+/// When a message was delivered and read, as a user sees it over HTTP and by `sync`.
 #[track_caller]
 fn receipts(user: &User, live: &mut Peer, peer: &User, id: &Value) -> [Value; 2] {
     let over_http = user.http().get(&format!("/api/messages?peer={}", peer.id)).expects(200);
@@ -356,7 +356,7 @@ fn a_blocked_sender_saw_when_a_message_was_read() {
         let [delivered, read] = receipts(&bob, &mut reader, &ann, &unseen);
         assert!(delivered.is_string() && read.is_string(), "the reader sees their own");
 
-        // What happened behind the block stays there; what comes after it is seen again.
+        // Receipts from behind the block stay hidden; later ones are visible again.
         decides(who, &whom.id, "allowed");
         assert_eq!(receipts(&ann, &mut sender, &bob, &arrived), [before, Value::Null]);
         let later = stores(&mut sender, &bob.id, "hello again")["message_id"].clone();
@@ -369,7 +369,7 @@ fn a_blocked_sender_saw_when_a_message_was_read() {
 }
 
 #[test]
-fn a_sync_delivers_what_lies_before_it() {
+fn a_sync_marks_earlier_messages_as_delivered() {
     let server = TestServer::shared();
     let (ann, bob) = friends(&server);
     let mut sender = ann.connects("phone");
@@ -403,7 +403,7 @@ fn a_full_mailbox_says_so() {
 }
 
 #[test]
-fn four_strangers_filled_the_mailbox_and_kept_out_a_friend() {
+fn four_strangers_filled_the_mailbox_and_kept_out_a_contact() {
     let server = TestServer::builder().env("ALDIS_ROUTING", "open").start();
     let (ann, bob) = friends(&server);
     for (stored, refused) in [(250, 0), (250, 0), (0, 1), (0, 1)] {
@@ -420,7 +420,7 @@ fn four_strangers_filled_the_mailbox_and_kept_out_a_friend() {
     }
     let mut friend = ann.connects("phone");
     assert_eq!(stores(&mut friend, &bob.id, "hello")["status"], "stored");
-    // One who is allowed by now is a friend.
+    // A user who is allowed now counts as a contact.
     let stranger = server.user();
     let mut late = stranger.connects("phone");
     late.sends(message("m", &bob.id, "x"));
@@ -448,7 +448,7 @@ fn requests_are_answered_in_the_order_sent() {
 }
 
 #[test]
-fn content_and_ids_have_their_form() {
+fn malformed_content_and_ids_are_refused() {
     let server = TestServer::shared();
     let (ann, bob) = friends(&server);
     let mut peer = ann.connects("phone");
@@ -477,7 +477,7 @@ fn content_and_ids_have_their_form() {
 }
 
 #[test]
-fn a_fingerprint_names_the_recipient_as_well() {
+fn a_fingerprint_can_name_the_recipient() {
     let server = TestServer::shared();
     let (alice, bob) = (Identity::new(), Identity::new());
     let (mut sender, mut reader) =

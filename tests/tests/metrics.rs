@@ -1,4 +1,4 @@
-//! What operators read on the admin listener (docs/http.md, "Operations").
+//! The admin listener (docs/http.md, "Operations").
 
 use aldis_tests::{TestServer, Upgrade};
 use serde_json::json;
@@ -26,7 +26,7 @@ fn the_public_listener_has_no_metrics() {
 }
 
 #[test]
-fn what_happens_is_counted() {
+fn events_are_counted() {
     let server = TestServer::start();
     let user = server.user();
     let (mut sender, mut target) = (user.connects("sender"), user.connects("target"));
@@ -57,7 +57,7 @@ fn what_happens_is_counted() {
 }
 
 #[test]
-fn a_signal_to_somebody_who_is_away_is_buffered() {
+fn a_signal_to_a_disconnected_device_is_buffered() {
     let server = TestServer::start();
     let user = server.user();
     let (mut sender, target) = (user.connects("sender"), user.connects("target"));
@@ -91,7 +91,7 @@ fn refusals_are_counted_wherever_they_happen() {
 }
 
 #[test]
-fn a_page_of_another_name_read_the_metrics() {
+fn a_web_page_of_another_name_read_the_metrics() {
     let server = TestServer::builder().env("ALDIS_ADMIN_NAMES", "metrics.aldis.example").start();
     let url = server.metrics_url().unwrap();
     let status = |host: &str| {

@@ -1,4 +1,5 @@
-//! Accounts from the terminal, beside a running server (docs/operations.md, "Accounts"; docs/security.md, "Revocation").
+//! Accounts from the terminal, beside a running server (docs/operations.md, "Accounts"; docs/security.md,
+//! "Revocation").
 
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -6,20 +7,20 @@ use std::time::{Duration, Instant};
 use aldis_tests::{Authenticator, Device, Identity, Incoming, Peer, TestServer, Upgrade, User, unique};
 use serde_json::{Value, json};
 
-/// Within this time what an operator revokes closes sockets on every node.
+/// The time within which an operator's revocation closes sockets on every node.
 const CLOSED_WITHIN: Duration = Duration::from_secs(2);
 
-/// A hash as OpenBSD made it, and its password.
+/// A hash made by OpenBSD, and its password.
 const BCRYPT: (&str, &str) =
     ("$2a$06$.rCVZVOThsIa97pEDOxvGuRRgzG64bvtJ0938xuqzv18d3ZpQhstC", "abcdefghijklmnopqrstuvwxyz");
 
-/// Runs `aldis accounts …` over the database of a server.
+/// Runs `aldis accounts …` on the database of a server.
 fn accounts(server: &TestServer, arguments: &[&str], input: &str) -> Output {
     let arguments = [&["accounts"], arguments].concat();
     TestServer::builder().beside(server).run_with(&arguments, input)
 }
 
-/// What it prints where it succeeds.
+/// The output of a successful command.
 #[track_caller]
 fn done(server: &TestServer, arguments: &[&str], input: &str) -> String {
     let output = accounts(server, arguments, input);
@@ -28,7 +29,7 @@ fn done(server: &TestServer, arguments: &[&str], input: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What it says where it ends with this code, having printed nothing.
+/// The error of a command that ends with this code and prints nothing.
 #[track_caller]
 fn refused(server: &TestServer, arguments: &[&str], input: &str, code: i32) -> String {
     let output = accounts(server, arguments, input);
@@ -49,7 +50,7 @@ fn access(tokens: &Value) -> &str {
     tokens["access_token"].as_str().unwrap()
 }
 
-/// The line that an account has in the list.
+/// The line of an account in the list.
 #[track_caller]
 fn listed(server: &TestServer, user_id: &str) -> Vec<String> {
     let list = done(server, &["list"], "");
@@ -58,7 +59,7 @@ fn listed(server: &TestServer, user_id: &str) -> Vec<String> {
     lines.find(|line| line[0] == user_id).unwrap_or_else(|| panic!("{user_id} in {list}"))
 }
 
-/// A close that an `error` named before it, whatever else came before.
+/// Expects a close after an `error` that announces it, and skips earlier messages.
 #[track_caller]
 fn closes(door: &str, mut peer: Peer, error: &str, code: u16) {
     let mut named = Value::Null;
@@ -74,13 +75,13 @@ fn closes(door: &str, mut peer: Peer, error: &str, code: u16) {
     }
 }
 
-/// An alert of this kind comes, whatever other ones come before.
+/// Expects an alert of this kind, and skips earlier ones.
 #[track_caller]
 fn hears(peer: &mut Peer, kind: &str) {
     while peer.expects("alert")["payload"]["kind"] != kind {}
 }
 
-/// All messages that came to a session which has just connected.
+/// All messages to a session that has just connected.
 fn all_heard(peer: &mut Peer) -> String {
     peer.sends(json!({"type": "ping", "id": "fence"}));
     let mut heard = String::new();
@@ -100,7 +101,7 @@ fn both() -> [TestServer; 2] {
 // Making.
 
 #[test]
-fn an_account_is_made_where_registration_is_closed() {
+fn an_account_is_created_while_registration_is_closed() {
     let closed = || TestServer::builder().env("ALDIS_REGISTRATION", "closed");
     for server in [closed().start(), closed().postgres().start()] {
         let email = address();
@@ -115,7 +116,7 @@ fn an_account_is_made_where_registration_is_closed() {
 }
 
 #[test]
-fn an_account_is_made_while_no_server_runs() {
+fn an_account_is_created_while_no_server_runs() {
     let server = TestServer::start();
     assert!(server.terminate().success());
     let email = address();
@@ -125,7 +126,7 @@ fn an_account_is_made_while_no_server_runs() {
 }
 
 #[test]
-fn a_password_is_read_from_standard_input_alone_and_has_its_rules() {
+fn a_password_is_read_only_from_standard_input_and_checked() {
     let server = TestServer::shared();
     let email = address();
     refused(&server, &["create", &email, "correct horse battery"], "", 2);
@@ -140,7 +141,7 @@ fn a_password_is_read_from_standard_input_alone_and_has_its_rules() {
 }
 
 #[test]
-fn what_names_no_account_is_refused_and_changes_nothing() {
+fn an_unknown_account_is_refused_and_nothing_changes() {
     let server = TestServer::shared();
     for bad in ["", "somebody", "a@b@c", "a b@c", "01a2"] {
         refused(&server, &["disable", bad], "", 2);
@@ -161,7 +162,7 @@ fn what_names_no_account_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn a_database_that_cannot_be_used_is_said() {
+fn an_unusable_database_is_reported() {
     let run = |url| TestServer::builder().env("DATABASE_URL", url).run(&["accounts", "list"]);
     let memory = run("sqlite::memory:");
     assert_eq!(memory.status.code(), Some(2), "{memory:?}");
@@ -171,7 +172,7 @@ fn a_database_that_cannot_be_used_is_said() {
 }
 
 #[test]
-fn flags_stand_before_or_behind_the_command() {
+fn flags_may_come_before_or_after_the_command() {
     let server = TestServer::start();
     let user = server.user();
     let url = format!("sqlite:{}", server.directory().join("aldis.db").display());
@@ -217,7 +218,7 @@ fn accounts_are_listed_in_columns_and_found_by_any_of_their_names() {
 
 // Disabling.
 
-/// Somebody with an address, an identity and a device.
+/// A user with an address, an identity and a device.
 struct Somebody {
     user: User,
     identity: Identity,
@@ -237,7 +238,7 @@ impl Somebody {
         Self { user, identity, phone }
     }
 
-    /// A session at each door by each proof.
+    /// A session at each door with each proof.
     fn opens_everywhere(&self, server: &TestServer) -> Vec<(&'static str, Peer)> {
         let token = &self.user.token;
         let auth = json!({"type": "auth", "payload": {"token": token}});
@@ -260,7 +261,7 @@ impl Somebody {
         ]
     }
 
-    /// Shows a key at `/v1/connect`.
+    /// Sends a proof by key at `/v1/connect`.
     fn shows(&self, server: &TestServer, key: &Identity, device_id: Option<&str>) -> Peer {
         let mut peer = Upgrade::to("/v1/connect").peer(server);
         let challenge = peer.expects("auth_challenge");
@@ -268,7 +269,7 @@ impl Somebody {
         peer
     }
 
-    /// His tokens open nothing: the node has read that they are revoked.
+    /// The user's tokens are refused: the node has read that they are revoked.
     #[track_caller]
     fn expects_tokens_revoked(&self, server: &TestServer, tokens: &Value) {
         let token = access(tokens);
@@ -294,7 +295,7 @@ impl Somebody {
         chat.expects_close(1008, "Invalid token");
     }
 
-    /// He signs in nowhere.
+    /// The user cannot sign in anywhere.
     #[track_caller]
     fn expects_disabled(&self, server: &TestServer) {
         let (phone, key) = (Some(&*self.phone.id), &self.identity);
@@ -326,17 +327,17 @@ impl Somebody {
 }
 
 #[test]
-fn a_disabled_account_is_sent_away_and_kept_out_until_it_is_enabled() {
+fn a_disabled_account_is_closed_and_refused_until_it_is_enabled() {
     for server in both() {
         let (somebody, stranger) = (Somebody::new(&server), server.user());
         let sessions = somebody.opens_everywhere(&server);
-        let mut not_his = stranger.opens_ephemeral();
+        let mut foreign = stranger.opens_ephemeral();
 
         done(&server, &["disable", &somebody.user.email], "");
         for (door, peer) in sessions {
             closes(door, peer, "forbidden", 4302);
         }
-        not_his.expects_nothing();
+        foreign.expects_nothing();
         somebody.expects_tokens_revoked(&server, &somebody.tokens());
         somebody.expects_disabled(&server);
 
@@ -397,7 +398,7 @@ fn a_disabled_account_is_disabled_on_every_node() {
 // Passwords, second factors, sign-ins.
 
 #[test]
-fn a_new_password_ends_the_sign_ins_and_every_device_hears_of_it() {
+fn a_new_password_ends_the_sign_ins_and_alerts_every_device() {
     for server in both() {
         let mut somebody = Somebody::new(&server);
         let mut by_token = somebody.user.opens_ephemeral();
@@ -421,7 +422,7 @@ fn a_new_password_ends_the_sign_ins_and_every_device_hears_of_it() {
 }
 
 #[test]
-fn a_lost_second_factor_is_taken_away_and_every_device_hears_of_it() {
+fn removing_a_second_factor_alerts_every_device() {
     for server in both() {
         let user = server.user();
         let (phone, laptop) = (user.device("phone"), user.device("laptop"));
@@ -447,17 +448,17 @@ fn a_lost_second_factor_is_taken_away_and_every_device_hears_of_it() {
 }
 
 #[test]
-fn revoking_signs_an_account_out_whatever_proved_its_sessions() {
+fn revoking_ends_all_sessions_of_an_account() {
     for server in both() {
         let (somebody, stranger) = (Somebody::new(&server), server.user());
         let sessions = somebody.opens_everywhere(&server);
-        let mut not_his = stranger.opens_ephemeral();
+        let mut foreign = stranger.opens_ephemeral();
         let line = done(&server, &["revoke", &somebody.identity.fingerprint()], "");
         assert_eq!(line, format!("{}\tsigned_out\n", somebody.user.id));
         for (door, peer) in sessions {
             closes(door, peer, "revoked", 4301);
         }
-        not_his.expects_nothing();
+        foreign.expects_nothing();
         somebody.expects_tokens_revoked(&server, &somebody.tokens());
         somebody.expects_welcome(&server);
     }
@@ -466,7 +467,7 @@ fn revoking_signs_an_account_out_whatever_proved_its_sessions() {
 // Importing.
 
 #[test]
-fn what_is_imported_signs_in_and_is_hashed_anew() {
+fn an_imported_account_signs_in_and_is_hashed_again() {
     for server in both() {
         let (hash, password) = BCRYPT;
         let (email, existing) = (address(), server.user());
@@ -485,7 +486,7 @@ fn what_is_imported_signs_in_and_is_hashed_anew() {
         let hashed = || server.metric("aldis_password_hashes_total");
         let before = hashed();
         login(&server, &email, password).expects(200);
-        assert_eq!(hashed() - before, 2, "compared, and made anew");
+        assert_eq!(hashed() - before, 2, "compared, and hashed again");
         login(&server, &email, password).expects(200);
         assert_eq!(hashed() - before, 3, "it is of the server's own kind now");
         login(&server, &other, password).expects(200);
@@ -496,7 +497,7 @@ fn what_is_imported_signs_in_and_is_hashed_anew() {
 fn an_imported_password_that_bcrypt_had_cut_was_refused() {
     for server in both() {
         let email = address();
-        // Of any password that begins with 72 times `x`, as libcrypt cuts it.
+        // For any password that begins with 72 times `x`, as libcrypt cuts it.
         let hash = "$2b$04$abcdefghijklmnopqrstuubzadhGtS2zEF.gu0yd0opP6cVzb.e0i";
         done(&server, &["import", "-"], &format!("{email},{hash}"));
         let password = "x".repeat(100);
@@ -510,7 +511,7 @@ fn an_imported_password_that_bcrypt_had_cut_was_refused() {
 }
 
 #[test]
-fn bad_lines_are_named_and_stop_no_other() {
+fn invalid_lines_are_reported_and_do_not_stop_the_import() {
     let server = TestServer::start();
     let (hash, password) = BCRYPT;
     let (first, last) = (address(), address());

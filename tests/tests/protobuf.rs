@@ -1,4 +1,4 @@
-//! The same vocabulary in protobuf (docs/protocol/README.md).
+//! The protocol in protobuf (docs/protocol/README.md).
 
 use aldis_protocol::schema::{self, Envelope, envelope::Body};
 use aldis_tests::{Frame, Identity, ProtoPeer, TestServer, Upgrade, User, unique};
@@ -102,7 +102,7 @@ fn malformed_envelopes_are_answered_and_the_connection_stays() {
 }
 
 #[test]
-fn a_key_proves_itself_in_protobuf() {
+fn a_key_authenticates_in_protobuf() {
     let server = TestServer::shared();
     let identity = Identity::new();
     let socket = Upgrade::to("/v1/connect").subprotocols("aldis.v1.proto").open(&server);

@@ -1,4 +1,4 @@
-//! Tokens that expire under a live session (docs/protocol/handshake.md, `auth_required`).
+//! Tokens that expire during a live session (docs/protocol/handshake.md, `auth_required`).
 
 use std::time::{Duration, Instant};
 
@@ -23,13 +23,13 @@ fn auth(id: &str, token: &str) -> Value {
     json!({"type": "auth", "id": id, "payload": {"token": token}})
 }
 
-/// A genuine token that has ten seconds left of its fifteen minutes.
+/// A valid token that has ten seconds of its fifteen minutes left.
 fn nearly_over(user: &User) -> String {
     token::aged(&user.token, 890, 10)
 }
 
 #[test]
-fn it_comes_at_once_where_its_moment_has_passed() {
+fn auth_required_comes_at_once_if_its_time_has_passed() {
     let server = TestServer::shared();
     let user = server.user();
     let mut peer = signal(&server, &nearly_over(&user));
@@ -39,7 +39,7 @@ fn it_comes_at_once_where_its_moment_has_passed() {
 }
 
 #[test]
-fn it_comes_one_minute_before_the_end() {
+fn auth_required_comes_one_minute_before_the_end() {
     let server = TestServer::shared();
     let user = server.user();
     let start = Instant::now();
@@ -50,7 +50,7 @@ fn it_comes_one_minute_before_the_end() {
 }
 
 #[test]
-fn it_comes_at_two_thirds_of_a_short_life() {
+fn auth_required_comes_at_two_thirds_of_a_short_life() {
     let server = TestServer::builder().env("ACCESS_TOKEN_EXPIRE_MINUTES", "0.1").start();
     let user = server.user();
     let start = Instant::now();
@@ -74,7 +74,7 @@ fn a_new_token_keeps_the_session() {
 }
 
 #[test]
-fn messages_flow_meanwhile() {
+fn messages_flow_during_a_reauthentication() {
     let server = TestServer::shared();
     let user = server.user();
     let mut peer = signal(&server, &nearly_over(&user));
@@ -100,7 +100,7 @@ fn without_a_new_token_the_session_ends_with_the_old_one() {
 }
 
 #[test]
-fn the_end_is_named_by_an_error() {
+fn the_close_is_announced_by_an_error() {
     let server = TestServer::shared();
     let user = server.user();
     let mut peer = signal(&server, &token::aged(&user.token, 897, 3));
@@ -153,7 +153,7 @@ fn auth_is_a_request_at_any_time() {
 }
 
 #[test]
-fn a_token_in_its_leeway_was_greeted_and_thrown_out_at_once() {
+fn a_token_in_its_leeway_was_accepted_and_closed_at_once() {
     let server = TestServer::shared();
     let user = server.user();
     let late = token::aged(&user.token, 901, -1);
@@ -180,7 +180,7 @@ fn a_token_in_its_leeway_was_greeted_and_thrown_out_at_once() {
 }
 
 #[test]
-fn a_session_has_the_leeway_of_its_token_to_show_the_next_one() {
+fn a_session_has_the_leeway_of_its_token_to_send_the_next_one() {
     let server = TestServer::shared();
     let user = server.user();
     let mut peer = signal(&server, &token::aged(&user.token, 898, 2));

@@ -1,4 +1,4 @@
-//! A server that is killed, or told to stop, and comes back (docs/http.md, "Operations"; docs/protocol/codes.md).
+//! A server that is killed or told to stop, and restarted (docs/http.md, "Operations"; docs/protocol/codes.md).
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ async fn disconnected(client: &Client) {
 }
 
 #[test]
-fn clients_are_back_by_themselves_after_a_kill() {
+fn clients_reconnect_by_themselves_after_a_kill() {
     let server = TestServer::start();
     let identity = Identity::new();
     let (one, other) = (unique("one"), unique("other"));
@@ -63,12 +63,12 @@ fn clients_are_back_by_themselves_after_a_kill() {
 }
 
 #[test]
-fn what_was_answered_survives_a_kill() {
+fn acknowledged_changes_survive_a_kill() {
     survives_a_kill(&TestServer::start());
 }
 
 #[test]
-fn what_was_answered_survives_a_kill_on_postgresql() {
+fn acknowledged_changes_survive_a_kill_on_postgresql() {
     survives_a_kill(&TestServer::builder().postgres().start());
 }
 
@@ -93,7 +93,7 @@ fn survives_a_kill(server: &TestServer) {
 }
 
 #[test]
-fn a_made_secret_key_survives_too() {
+fn a_generated_secret_key_survives_too() {
     let server = TestServer::builder().without("SECRET_KEY").start();
     let user = server.user();
     server.kill9();
@@ -102,7 +102,7 @@ fn a_made_secret_key_survives_too() {
 }
 
 #[test]
-fn a_drain_tells_its_clients_and_ends_well() {
+fn a_drain_tells_its_clients_and_exits_with_0() {
     let server = TestServer::start();
     let user = server.user();
     let mut live = user.opens_ephemeral();
@@ -124,14 +124,14 @@ fn a_drain_tells_its_clients_and_ends_well() {
 }
 
 #[test]
-fn a_drain_takes_no_new_sockets() {
+fn a_drain_accepts_no_new_sockets() {
     let server = TestServer::start();
     let user = server.user();
     let mut live = user.opens_ephemeral();
     let open = Upgrade::to("/signal").bearer(&user.token);
     server.signal_terminate();
     live.expects("server_draining");
-    // The listener may be gone already, which is a refusal too.
+    // The listener may be closed already, which is a refusal too.
     if std::net::TcpStream::connect(server.address()).is_ok() {
         assert_eq!(open.refused(&server).status, 503);
     }

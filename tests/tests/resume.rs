@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 /// Far longer than a server needs to notice that a connection is gone.
 const NOTICING: Duration = Duration::from_secs(8);
 
-/// A device that can be away, and somebody who sends to it.
+/// A device that can be disconnected, and a user who sends to it.
 struct Scene {
     server: TestServer,
     user: User,
@@ -34,7 +34,7 @@ impl Scene {
         self.user.opens(&self.device)
     }
 
-    /// Comes back to the session of this `connected`, having received so many.
+    /// Resumes the session of this `connected`, having received this many messages.
     fn comes_back(&self, connected: &Value, received: u64) -> Peer {
         self.upgrade(connected, received).connected(&self.server)
     }
@@ -44,7 +44,7 @@ impl Scene {
             .query("device_id", &self.device)
     }
 
-    /// Sends the next number to the device; the status of its `ack`.
+    /// Sends the next number to the device; returns the status of its `ack`.
     fn sends(&mut self) -> String {
         self.sends_to(&self.device.clone())
     }
@@ -114,7 +114,7 @@ fn assert_fresh(peer: &Peer, before: &Value) {
     assert_ne!(session["id"], before["session"]["id"]);
 }
 
-/// All that has come so far, up to the answer to a ping sent now: how much of it is counted.
+/// Reads everything that has arrived so far, up to the answer to a ping; returns how many messages count.
 #[track_caller]
 fn counts(peer: &mut Peer) -> u64 {
     peer.sends(json!({"type": "ping", "id": "count"}));
@@ -131,7 +131,7 @@ fn counts(peer: &mut Peer) -> u64 {
 }
 
 #[test]
-fn exactly_what_was_missed_comes_again_in_order_and_then_what_is_new() {
+fn exactly_the_missed_messages_are_replayed_in_order_before_new_ones() {
     let mut scene = Scene::new();
     let mut phone = scene.connects();
     let before = phone.connected.clone();
@@ -151,7 +151,7 @@ fn exactly_what_was_missed_comes_again_in_order_and_then_what_is_new() {
 }
 
 #[test]
-fn a_client_that_missed_nothing_gets_nothing_again() {
+fn a_client_that_missed_nothing_gets_no_replay() {
     let mut scene = Scene::new();
     let mut phone = scene.connects();
     let before = phone.connected.clone();
@@ -179,7 +179,7 @@ fn an_ephemeral_device_gets_its_id_back() {
 }
 
 #[test]
-fn the_former_token_is_good_until_the_first_frame_on_the_new_socket() {
+fn the_previous_token_is_valid_until_the_first_frame_on_the_new_socket() {
     let mut scene = Scene::new();
     let phone = scene.connects();
     let first = phone.connected.clone();
@@ -204,7 +204,7 @@ fn the_former_token_is_good_until_the_first_frame_on_the_new_socket() {
 }
 
 #[test]
-fn the_current_token_is_good_whether_or_not_it_was_used_before() {
+fn the_current_token_is_valid_even_if_it_was_used_before() {
     let scene = Scene::new();
     let mut connected = scene.connects().connected;
     for _ in 0..4 {
@@ -215,7 +215,7 @@ fn the_current_token_is_good_whether_or_not_it_was_used_before() {
 }
 
 #[test]
-fn a_session_is_nobody_elses() {
+fn a_session_cannot_be_resumed_by_another_user_or_device() {
     let mut scene = Scene::new();
     let stranger = scene.server.user();
     let mut phone = scene.connects();
@@ -280,7 +280,7 @@ fn another_chat_room_gets_a_fresh_session() {
 }
 
 #[test]
-fn a_malformed_resume_is_as_an_unknown_one() {
+fn a_malformed_resume_is_treated_like_an_unknown_one() {
     let scene = Scene::new();
     let before = scene.connects().connected;
     let good = resume_token(&before);
@@ -316,7 +316,7 @@ fn a_malformed_resume_is_as_an_unknown_one() {
 }
 
 #[test]
-fn what_is_confirmed_is_kept_no_longer() {
+fn confirmed_messages_are_no_longer_kept() {
     let mut scene = Scene::new();
     let mut phone = scene.connects();
     let before = phone.connected.clone();
@@ -335,7 +335,7 @@ fn what_is_confirmed_is_kept_no_longer() {
 }
 
 #[test]
-fn a_count_beyond_what_was_sent_is_refused() {
+fn a_count_beyond_the_sent_messages_is_refused() {
     let mut scene = Scene::new();
     let mut phone = scene.connects();
     let before = phone.connected.clone();
@@ -350,7 +350,7 @@ fn a_count_beyond_what_was_sent_is_refused() {
 }
 
 #[test]
-fn pongs_and_errors_that_name_a_close_are_not_counted() {
+fn pongs_and_errors_that_announce_a_close_are_not_counted() {
     let scene = Scene::new();
     let mut phone = scene.connects();
     let before = phone.connected.clone();
@@ -407,12 +407,12 @@ fn the_socket_that_a_resume_displaces_is_closed_as_replaced() {
 }
 
 #[test]
-fn a_dead_socket_that_is_still_open_gives_way() {
+fn a_dead_open_socket_is_displaced() {
     let mut scene = Scene::new();
     let dead = scene.connects();
     let before = dead.connected.clone();
     let payload = "x".repeat(60_000);
-    // As much as the sockets hold: the rest waits in the server.
+    // More than the sockets hold, so that the rest waits in the server.
     for _ in 0..15 {
         scene.sender.sends(json!({"type": "signal", "target_device_id": scene.device, "payload": payload}));
         scene.sender.expects("ack");
@@ -427,7 +427,7 @@ fn a_dead_socket_that_is_still_open_gives_way() {
 }
 
 #[test]
-fn the_window_passes() {
+fn a_session_ends_with_its_window() {
     let mut scene = Scene::on(TestServer::builder().env("ALDIS_RESUME_WINDOW", "1").start());
     let phone = scene.connects();
     let before = phone.connected.clone();
@@ -442,7 +442,7 @@ fn the_window_passes() {
 }
 
 #[test]
-fn without_a_window_a_break_is_the_end() {
+fn without_a_window_a_break_ends_the_session() {
     let mut scene = Scene::on(TestServer::builder().env("ALDIS_RESUME_WINDOW", "0").start());
     let phone = scene.connects();
     let before = phone.connected.clone();
@@ -453,7 +453,7 @@ fn without_a_window_a_break_is_the_end() {
 }
 
 #[test]
-fn a_client_that_closes_without_meaning_it_may_come_back() {
+fn a_client_that_closes_with_another_code_may_resume() {
     for close in [Frame::close(4000, "reload"), Frame::new(0x8, []), Frame::close(3000, "")] {
         let mut scene = Scene::new();
         let mut phone = scene.connects();
@@ -467,7 +467,7 @@ fn a_client_that_closes_without_meaning_it_may_come_back() {
 }
 
 #[test]
-fn a_client_that_says_good_bye_has_ended_its_session() {
+fn a_client_that_closes_with_1000_or_1001_ends_its_session() {
     for code in [1000, 1001] {
         let mut scene = Scene::new();
         let mut phone = scene.connects();
@@ -549,7 +549,7 @@ fn every_other_close_of_the_server_ends_the_session() {
 }
 
 #[test]
-fn a_session_that_was_replaced_is_over() {
+fn a_replaced_session_has_ended() {
     let scene = Scene::new();
     let mut phone = scene.connects();
     let before = phone.connected.clone();
@@ -578,7 +578,7 @@ fn a_request_sent_again_after_a_resume_gets_the_same_ack_and_arrives_once() {
 }
 
 #[test]
-fn a_buffer_that_runs_over_ends_the_session() {
+fn a_buffer_overflow_ends_the_session() {
     let mut scene = Scene::new();
     let before = {
         let phone = scene.connects();
@@ -595,7 +595,7 @@ fn a_buffer_that_runs_over_ends_the_session() {
             other => panic!("awaited an answer, got {other:?}"),
         }
     }
-    assert_eq!(buffered, 1_024, "what is said to be held is held");
+    assert_eq!(buffered, 1_024, "a buffered message is held");
     assert_fresh(&scene.comes_back(&before, 0), &before);
 }
 
@@ -619,7 +619,7 @@ fn the_buffer_is_bounded_in_bytes_too() {
 }
 
 #[test]
-fn what_was_received_and_not_yet_confirmed_costs_nobody_his_session() {
+fn unconfirmed_received_messages_do_not_end_a_session() {
     let mut scene = Scene::new();
     let mut phone = scene.connects();
     let before = phone.connected.clone();
@@ -638,7 +638,7 @@ fn what_was_received_and_not_yet_confirmed_costs_nobody_his_session() {
 }
 
 #[test]
-fn what_is_pipelined_behind_a_resume_is_carried_out_after_the_replay() {
+fn requests_pipelined_after_a_resume_are_carried_out_after_the_replay() {
     let mut scene = Scene::new();
     let before = {
         let mut peer = Upgrade::to("/v1/connect").peer(&scene.server);
@@ -666,7 +666,7 @@ fn what_is_pipelined_behind_a_resume_is_carried_out_after_the_replay() {
 }
 
 #[test]
-fn a_key_comes_back_too() {
+fn a_key_can_resume_too() {
     let server = TestServer::shared();
     let identity = Identity::new();
     let device = unique("phone");
@@ -682,7 +682,7 @@ fn a_key_comes_back_too() {
 }
 
 #[test]
-fn every_query_door_takes_a_resume() {
+fn every_query_door_accepts_a_resume() {
     for path in ["/signal", "/ws", "/api/ws"] {
         let mut scene = Scene::new();
         let device = scene.device.clone();
@@ -697,7 +697,7 @@ fn every_query_door_takes_a_resume() {
 }
 
 #[test]
-fn every_door_takes_a_resume_in_protobuf() {
+fn every_door_accepts_a_resume_in_protobuf() {
     let doors = ["/v1/connect".to_owned(), format!("/v1/chat/{}", unique("room")), "/signal".to_owned()];
     for path in doors.iter().map(String::as_str).chain(["/ws", "/api/ws"]) {
         let mut scene = Scene::new();
@@ -747,7 +747,7 @@ fn opens_in_protobuf(
     (peer, connected.session.expect("a session"))
 }
 
-/// What a room says at first; how much of it is counted.
+/// Reads the first messages of a room; returns how many of them count.
 fn settles_in_protobuf(peer: &mut ProtoPeer) -> u64 {
     peer.sends(Envelope { body: Some(Body::Ping(schema::Ping {})), ..Default::default() });
     let mut counted = 0;
@@ -765,7 +765,7 @@ fn connected_body(body: Body) -> Option<schema::Connected> {
 }
 
 #[test]
-fn a_drain_does_not_wait_for_those_who_are_away() {
+fn a_drain_does_not_wait_for_disconnected_clients() {
     let mut scene = Scene::on(TestServer::start());
     drop(scene.connects());
     scene.sends_until_buffered();

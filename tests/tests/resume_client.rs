@@ -12,15 +12,15 @@ use tokio::sync::Semaphore;
 const CUTS: usize = 20;
 /// Signals for each cut.
 const PER_CUT: usize = 10;
-/// Signals that may wait for their `ack` at a time.
+/// Signals that can wait for their `ack` at a time.
 const UNDER_WAY: usize = 8;
-/// For a resume to come about, or a signal to arrive.
+/// The time for a resume, or for a signal to arrive.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn start(proxy: &Proxy, key: SecretKey, device: &DeviceId) -> (Client, Events) {
     let credentials = Credentials::key(key).for_device(device.clone());
     let options = Options::new(&proxy.url(), credentials).unwrap();
-    // Twenty breaks in a row are a matter of seconds only where the waits do not grow.
+    // Twenty breaks in a row take seconds only if the waits do not grow.
     Client::start(options.longest_wait(Duration::from_millis(500)))
 }
 
@@ -43,7 +43,7 @@ async fn next(events: &mut Events) -> Event {
         .expect("a client that goes on")
 }
 
-/// Waits for a connection, and says whether it goes on with the session from before.
+/// Waits for a connection, and returns whether it resumed the previous session.
 async fn next_connected(events: &mut Events) -> bool {
     loop {
         if let Event::Connected(session) = next(events).await {
@@ -52,7 +52,7 @@ async fn next_connected(events: &mut Events) -> bool {
     }
 }
 
-/// What the callee hears while the network is cut in the middle of each ten signals, and the next ten are let go.
+/// The signals that the callee gets. The network is cut in the middle of each ten signals; then the next ten are sent.
 async fn listen(mut events: Events, proxy: &Proxy, may_send: &Semaphore) -> Vec<u32> {
     let (mut heard, mut resumed, mut cuts) = (Vec::new(), 0, 0);
     may_send.add_permits(PER_CUT);
@@ -69,7 +69,7 @@ async fn listen(mut events: Events, proxy: &Proxy, may_send: &Semaphore) -> Vec<
             other => panic!("{other:?}"),
         }
         if cuts == resumed && cuts < CUTS && heard.len() >= cuts * PER_CUT + PER_CUT / 2 {
-            assert!(proxy.cut() > 0, "somebody was connected");
+            assert!(proxy.cut() > 0, "a client was connected");
             may_send.add_permits(PER_CUT);
             cuts += 1;
         }

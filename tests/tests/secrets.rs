@@ -1,4 +1,4 @@
-//! Nothing secret reaches the log, even at its most talkative (docs/security.md, "Tokens", "At rest").
+//! No secret reaches the log, even at trace level (docs/security.md, "Tokens", "At rest").
 
 use aldis_tests::{Authenticator, Frame, Identity, TestServer, Upgrade, unique};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
 
-/// Signs in, connects and signals in every way, well and badly; answers what must not be in the log.
+/// Signs in, connects and signals in every way, successfully and not; returns what must not be in the log.
 fn secrets_used(server: &TestServer) -> Vec<String> {
     let user = server.user();
     let device = user.device("phone").id;

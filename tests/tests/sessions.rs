@@ -8,7 +8,7 @@ use aldis_tests::{
 };
 use serde_json::{Value, json};
 
-/// Within this time sockets are closed on every node.
+/// The time within which sockets are closed on every node.
 const CLOSED_WITHIN: Duration = Duration::from_secs(2);
 
 fn access(tokens: &Value) -> &str {
@@ -27,7 +27,7 @@ fn opens(server: &TestServer, token: &str) -> Peer {
     Upgrade::to("/signal").bearer(token).connected(server)
 }
 
-/// The user's token, as if his login were this many seconds ago.
+/// The user's token, as if their login were this many seconds ago.
 fn logged_in_ago(user: &User, seconds: u64) -> String {
     token::altered(&user.token, &json!({"auth_time": now_ms() / 1000 - seconds}))
 }
@@ -55,7 +55,7 @@ fn expects_revoked(server: &TestServer, token: &str) {
     assert_eq!(last_close(&mut chat), (1008, "Invalid token".to_owned()));
 }
 
-/// The close after whatever comes before it.
+/// Waits for a close, and skips earlier messages.
 fn last_close(peer: &mut Peer) -> (u16, String) {
     loop {
         if let Incoming::Close(code, reason) = peer.socket.next("a close") {
@@ -67,7 +67,7 @@ fn last_close(peer: &mut Peer) -> (u16, String) {
 // Signing out.
 
 #[test]
-fn a_logout_ends_the_family_and_its_sockets_alone() {
+fn a_logout_ends_only_the_family_and_its_sockets() {
     let server = TestServer::shared();
     let user = server.user();
     let other = user.logs_in(&json!({})).expects(200);
@@ -83,7 +83,7 @@ fn a_logout_ends_the_family_and_its_sockets_alone() {
 }
 
 #[test]
-fn a_logout_takes_the_tokens_that_were_refreshed_with_it() {
+fn a_logout_revokes_refreshed_tokens_too() {
     let server = TestServer::shared();
     let user = server.user();
     let fresh = refresh(&server, &json!(user.refresh_token)).expects(200);
@@ -94,17 +94,17 @@ fn a_logout_takes_the_tokens_that_were_refreshed_with_it() {
 }
 
 #[test]
-fn a_logout_everywhere_ends_all_and_the_next_login_counts() {
+fn a_logout_everywhere_ends_all_and_the_next_login_works() {
     let server = TestServer::shared();
     let (user, stranger) = (server.user(), server.user());
     let other = user.logs_in(&json!({})).expects(200);
     let (mut one, mut two) = (user.opens_ephemeral(), opens(&server, access(&other)));
-    let mut not_his = stranger.opens_ephemeral();
+    let mut foreign = stranger.opens_ephemeral();
 
     user.http().post("/api/auth/logout", &json!({"everywhere": true})).expects(204);
     one.expects_error_and_close("revoked", 4301);
     two.expects_error_and_close("revoked", 4301);
-    not_his.expects_nothing();
+    foreign.expects_nothing();
     for token in [&user.token, access(&other)] {
         server.http().bearer(token).get("/devices/").expects_problem(401, "revoked");
     }
@@ -152,7 +152,7 @@ fn a_session_proved_by_key_outlives_a_logout() {
 }
 
 #[test]
-fn what_is_revoked_stays_revoked_after_a_restart() {
+fn revocations_survive_a_restart() {
     let server = TestServer::start();
     let user = server.user();
     user.http().post("/api/auth/logout", &json!({})).expects(204);
@@ -164,7 +164,7 @@ fn what_is_revoked_stays_revoked_after_a_restart() {
 // Refresh.
 
 #[test]
-fn the_same_refresh_token_fifty_times_at_once_has_one_successor() {
+fn fifty_concurrent_uses_of_a_refresh_token_have_one_successor() {
     for server in [TestServer::start(), TestServer::builder().postgres().start()] {
         let user = server.user();
         let calls: Vec<_> = (0..50)
@@ -204,7 +204,7 @@ fn a_new_password_ends_every_session_but_its_own() {
 }
 
 #[test]
-fn a_password_needs_the_old_one_or_a_login_of_now() {
+fn a_new_password_needs_the_old_one_or_a_recent_login() {
     let server = TestServer::shared();
     let user = server.user();
     let stale = server.http().bearer(&logged_in_ago(&user, 301));
@@ -274,7 +274,7 @@ fn a_deleted_identity_is_revoked_for_good() {
 }
 
 #[test]
-fn a_deletion_needs_a_login_of_now() {
+fn a_deletion_needs_a_recent_login() {
     let server = TestServer::shared();
     let user = server.user();
     let stale = server.http().bearer(&logged_in_ago(&user, 301));
@@ -305,7 +305,7 @@ fn closes_in_time(mut peer: Peer, since: Instant, error: &str, code: u16) {
 }
 
 #[test]
-fn a_logout_counts_on_every_node() {
+fn a_logout_takes_effect_on_every_node() {
     let nodes = Nodes::start();
     let user = nodes.one.user();
     let live = opens(&nodes.other, &user.token);
@@ -316,7 +316,7 @@ fn a_logout_counts_on_every_node() {
 }
 
 #[test]
-fn a_removed_device_is_sent_away_on_every_node() {
+fn a_removed_device_is_closed_on_every_node() {
     let nodes = Nodes::start();
     let user = nodes.one.user();
     let phone = user.device("phone").id;
@@ -331,7 +331,7 @@ fn a_removed_device_is_sent_away_on_every_node() {
 }
 
 #[test]
-fn a_deleted_account_is_sent_away_on_every_node() {
+fn a_deleted_account_is_closed_on_every_node() {
     let nodes = Nodes::start();
     let identity = Identity::new();
     let tokens = identity.signs_in(&nodes.one, None).expects(201);

@@ -15,7 +15,7 @@ fn signal(id: &str, target: &str) -> Value {
 }
 
 #[test]
-fn each_kind_of_signal_arrives_as_it_was_sent() {
+fn each_kind_of_signal_arrives_unchanged() {
     let (user, mut one, mut other) = pair();
     for kind in ["offer", "answer", "ice-candidate", "signal"] {
         let payload = json!({"sdp": "v=0\r\n…", "deep": [1, {"a": null}]});
@@ -38,7 +38,7 @@ fn each_kind_of_signal_arrives_as_it_was_sent() {
 }
 
 #[test]
-fn an_ack_says_what_was_done() {
+fn an_ack_says_what_happened() {
     let (_, mut one, mut other) = pair();
     one.sends(signal("s1", &other.device_id()));
     let ack = one.expects("ack");
@@ -92,7 +92,7 @@ fn a_signature_passes_unchanged() {
 }
 
 #[test]
-fn a_senders_fingerprint_is_stamped_where_there_is_one() {
+fn a_senders_fingerprint_is_stamped_if_there_is_one() {
     let server = TestServer::shared();
     let identity = Identity::new();
     let mut one = identity.connects(&server, Some(&unique("one")));
@@ -111,7 +111,7 @@ fn a_request_without_an_id_is_acked_without_one() {
 }
 
 #[test]
-fn a_user_as_target_reaches_all_his_devices() {
+fn a_signal_to_a_user_reaches_all_their_devices() {
     let server = TestServer::shared();
     let user = server.user();
     let mut sender = user.connects("sender");
@@ -132,7 +132,7 @@ fn a_user_as_target_reaches_all_his_devices() {
 }
 
 #[test]
-fn a_fingerprint_serves_as_a_user() {
+fn a_fingerprint_can_name_a_user() {
     let server = TestServer::shared();
     let identity = Identity::new();
     let mut one = identity.connects(&server, None);
@@ -143,7 +143,7 @@ fn a_fingerprint_serves_as_a_user() {
 }
 
 #[test]
-fn whoever_cannot_be_reached_is_unavailable_alike() {
+fn all_unreachable_targets_get_the_same_answer() {
     let server = TestServer::shared();
     let user = server.user();
     let stranger = server.user();
@@ -172,7 +172,7 @@ fn whoever_cannot_be_reached_is_unavailable_alike() {
 }
 
 #[test]
-fn with_open_routing_everyone_is_reached() {
+fn with_open_routing_everyone_can_be_reached() {
     let server = TestServer::builder().env("ALDIS_ROUTING", "open").start();
     let (user, stranger) = (server.user(), server.user());
     let (mut one, mut other) = (user.connects("one"), stranger.connects("other"));
@@ -185,7 +185,7 @@ fn with_open_routing_everyone_is_reached() {
 }
 
 #[test]
-fn whoever_was_offered_to_may_answer() {
+fn the_target_of_an_offer_may_answer() {
     let server = TestServer::builder().env("ALDIS_ROUTING", "open").start();
     let (user, stranger) = (server.user(), server.user());
     let (mut one, mut other) = (user.connects("one"), stranger.connects("other"));
@@ -200,7 +200,7 @@ fn whoever_was_offered_to_may_answer() {
 }
 
 #[test]
-fn the_same_again_is_not_carried_out_and_gets_the_same_ack() {
+fn a_repetition_is_not_carried_out_and_gets_the_same_ack() {
     let (_, mut one, mut other) = pair();
     one.sends(signal("s1", &other.device_id()));
     let first = one.expects_text("ack");
@@ -212,7 +212,7 @@ fn the_same_again_is_not_carried_out_and_gets_the_same_ack() {
 }
 
 #[test]
-fn the_last_256_requests_are_known() {
+fn the_last_256_requests_are_remembered() {
     let (_, mut one, mut other) = pair();
     let mut sends = |number: usize| {
         one.sends(signal(&format!("n{number}"), &other.device_id()));
@@ -250,7 +250,7 @@ fn the_same_id_with_another_content_is_a_conflict() {
 }
 
 #[test]
-fn what_an_error_answered_may_be_tried_again() {
+fn a_refused_request_may_be_tried_again() {
     let server = TestServer::shared();
     let user = server.user();
     let mut one = user.connects("one");

@@ -1,4 +1,4 @@
-//! What the server does at the signals that operators and tools send (operations.md, "Signals").
+//! Signals of the operating system (operations.md, "Signals").
 
 use std::fs;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use aldis_tests::{TestServer, unique};
 
 #[test]
-fn a_hangup_ended_the_server() {
+fn sighup_ended_the_server() {
     let server = TestServer::start();
     server.signals("HUP");
-    server.awaits_log("asked to read files again");
+    server.awaits_log("asked to reload files");
     server.signals("USR1");
     server.signals("USR2");
     server.http().get("/health").expects(200);
@@ -17,7 +17,7 @@ fn a_hangup_ended_the_server() {
 }
 
 #[test]
-fn quit_drains() {
+fn sigquit_drains() {
     let server = TestServer::start();
     let mut peer = server.user().opens_ephemeral();
     server.signals("QUIT");
@@ -26,7 +26,7 @@ fn quit_drains() {
 }
 
 #[test]
-fn a_hangup_has_the_certificate_read_again() {
+fn sighup_reloads_the_certificate() {
     let directory = std::env::temp_dir().join(unique("aldis-hangup"));
     fs::create_dir(&directory).unwrap();
     let write = || {

@@ -1,4 +1,4 @@
-//! Clients that ask for much and read little: each pays for itself, and nobody else notices
+//! Clients that request much and read little: each bears its own cost, and nobody else notices
 //! (docs/protocol/messages.md, codes.md; docs/security.md).
 
 use std::thread;
@@ -12,18 +12,18 @@ use serde_json::{Value, json};
 
 /// The largest content.
 const CONTENT: usize = 48_000;
-/// Four senders with their part of a mailbox each.
+/// Four senders, each with their part of a mailbox.
 const MAILBOX: usize = 1_000;
 const PART: usize = 250;
-/// How much more memory the server may hold while somebody does not read: a queue, what the allocator keeps of a burst,
-/// and the messages that are on their way, but not what waits for him.
+/// How much more memory the server may hold for a client that does not read: a queue, memory that the allocator keeps
+/// after a burst, and the messages in transit, but not the rest of the mailbox.
 const FLAT_KIB: u64 = 48 * 1024;
 
 fn open_server() -> TestServer {
     TestServer::builder().env("ALDIS_ROUTING", "open").start()
 }
 
-/// Sends so many large messages to each, from as many users as it takes, all stored; gives the time it took.
+/// Sends this many large messages to a user, from as many senders as needed, all stored; returns the time it took.
 #[track_caller]
 fn fills(server: &TestServer, recipient: &User, count: usize) -> Duration {
     let start = Instant::now();
@@ -45,7 +45,7 @@ fn fills(server: &TestServer, recipient: &User, count: usize) -> Duration {
 }
 
 #[test]
-fn a_reader_that_never_reads_is_closed_and_nobody_else_notices() {
+fn a_client_that_never_reads_is_closed_and_nobody_else_notices() {
     let server = open_server();
     let recipient = server.user();
     let mut deaf = recipient.opens_ephemeral();
@@ -61,15 +61,15 @@ fn a_reader_that_never_reads_is_closed_and_nobody_else_notices() {
             assert_eq!(last, (9..=8 + count).collect::<Vec<_>>(), "each once and in order");
         });
         fills(&server, &recipient, usize::try_from(count).unwrap());
-        reader.join().expect("somebody who reads gets everything");
+        reader.join().expect("a client that reads gets everything");
     });
     assert!(server.resident_kib() < before + FLAT_KIB, "{before} KiB, then {}", server.resident_kib());
     await_that("the close of who does not read", || closed() > 0);
-    assert_eq!(closed(), 1, "and of nobody else");
-    // What the network had taken before is there; then comes the end, with its reason where it still got through.
+    assert_eq!(closed(), 1, "no other");
+    // What the network had accepted before arrives; then the end, with its reason if that still got through.
     let mut last = 8;
     let end = loop {
-        match deaf.socket.next("what the network holds, or the end") {
+        match deaf.socket.next("bytes in the network, or the end") {
             Incoming::Text(text) => {
                 let frame: Value = serde_json::from_str(&text).unwrap();
                 if frame["type"] == "error" {
@@ -84,13 +84,13 @@ fn a_reader_that_never_reads_is_closed_and_nobody_else_notices() {
     };
     assert!(matches!(end, Incoming::Close(4101, _) | Incoming::End), "{end:?}");
     assert!(last < 8 + count, "it got less than all");
-    // It has lost nothing: it comes back, and asks.
+    // It has lost nothing: it reconnects and asks for the rest.
     let (messages, _) = syncs(&mut recipient.opens_ephemeral(), last);
     assert_eq!(numbers(&messages), (last + 1..=8 + count).collect::<Vec<_>>());
 }
 
 #[test]
-fn who_reads_late_but_in_time_is_told_why_it_is_closed() {
+fn a_client_that_reads_late_but_in_time_gets_the_reason_of_the_close() {
     let server = open_server();
     let recipient = server.user();
     let mut slow = recipient.opens_ephemeral();
@@ -112,7 +112,7 @@ fn who_reads_late_but_in_time_is_told_why_it_is_closed() {
 }
 
 #[test]
-fn a_sync_that_nobody_reads_costs_no_memory_and_goes_on_when_somebody_does() {
+fn an_unread_sync_takes_no_memory_and_continues_when_it_is_read() {
     let server = open_server();
     let recipient = server.user();
     fills(&server, &recipient, MAILBOX);
@@ -123,7 +123,7 @@ fn a_sync_that_nobody_reads_costs_no_memory_and_goes_on_when_somebody_does() {
     let id = asks_sync(&mut late, 0, 500);
     let _ = asks_sync(&mut never, 0, 500);
     let start = Instant::now();
-    // Long enough for a server that does not wait for its readers to have read both syncs from the database, 64 MB.
+    // Long enough for a server that does not wait for its readers to read both syncs from the database, 64 MB.
     while start.elapsed() < Duration::from_secs(3) {
         others.iter_mut().for_each(Peer::expects_nothing);
         let now = server.resident_kib();
@@ -134,7 +134,7 @@ fn a_sync_that_nobody_reads_costs_no_memory_and_goes_on_when_somebody_does() {
     assert_eq!((messages.len(), number(&synced), &synced["complete"]), (500, 500, &json!(false)));
     let (messages, synced) = syncs(&mut late, 500);
     assert_eq!((messages.len(), number(&synced)), (500, 1_000));
-    // Who reads nothing for ten seconds is closed.
+    // A client that reads nothing for ten seconds is closed.
     await_that("the close", || server.metric(r#"aldis_closes_total{code="4101"}"#) == 1);
     assert!(start.elapsed() > Duration::from_secs(10), "{:?}", start.elapsed());
     let (code, _) = ends(&mut never);
@@ -142,7 +142,7 @@ fn a_sync_that_nobody_reads_costs_no_memory_and_goes_on_when_somebody_does() {
     others.iter_mut().for_each(Peer::expects_nothing);
 }
 
-/// Passes over all that still comes; the code of the close, where one came.
+/// Skips everything that still arrives; returns the code of the close, if one came.
 fn ends(peer: &mut Peer) -> (Option<u16>, usize) {
     let mut frames = 0;
     loop {
@@ -155,7 +155,7 @@ fn ends(peer: &mut Peer) -> (Option<u16>, usize) {
 }
 
 #[test]
-fn syncs_that_are_asked_for_at_once_come_one_after_the_other() {
+fn concurrent_syncs_are_answered_one_after_another() {
     let server = open_server();
     let recipient = server.user();
     let mut writer = server.user().opens_ephemeral();
@@ -175,7 +175,7 @@ fn syncs_that_are_asked_for_at_once_come_one_after_the_other() {
 }
 
 #[test]
-fn a_sync_that_a_break_ends_is_asked_for_again_on_the_resumed_session() {
+fn a_sync_that_a_break_ended_is_sent_again_on_the_resumed_session() {
     let server = open_server();
     let recipient = server.user();
     let device = recipient.device("phone").id;
@@ -188,19 +188,19 @@ fn a_sync_that_a_break_ends_is_asked_for_again_on_the_resumed_session() {
     }
     let connected = reader.connected.clone();
     reader.socket.breaks();
-    // While the session waits for its client, messages go on: they are kept for it, behind a gap.
+    // While the session waits for its client, new messages are kept for it, after a gap.
     let mut writer = server.user().opens_ephemeral();
     writer.sends(message("late", &recipient.id, b"late"));
     writer.expects("ack");
     let mut reader = resumes(&server, &recipient, &connected);
-    assert_eq!(reader.connected["session"]["resumed"], true, "what was streamed is not counted");
+    assert_eq!(reader.connected["session"]["resumed"], true, "streamed messages are not counted");
     let live =
         if reader.connected["session"]["replayed"] == 1 { Some(reader.expects("message")) } else { None };
     assert!(live.as_ref().is_none_or(|live| number(live) == 301 && live["id"] == "late"), "{live:?}");
     reader.expects_nothing();
     let (messages, _) = syncs(&mut reader, 20);
     assert_eq!(numbers(&messages), (21..=301).collect::<Vec<_>>());
-    // From here on everything comes live again.
+    // From now on everything arrives live again.
     writer.sends(message("later", &recipient.id, b"later"));
     assert_eq!(number(&reader.expects("message")), 302);
 }
@@ -215,9 +215,9 @@ fn resumes(server: &TestServer, user: &User, connected: &Value) -> Peer {
     door.bearer(&user.token).connected(server)
 }
 
-/// They used to wait for ever where a sync behind them had been given up, too.
+/// They used to wait for ever if a sync after them had been ended too.
 #[test]
-fn what_waited_between_syncs_that_a_break_ended_is_answered() {
+fn requests_between_syncs_that_a_break_ended_are_answered() {
     let server = open_server();
     let recipient = server.user();
     fills(&server, &recipient, 250);

@@ -1,4 +1,4 @@
-//! How the binary is started, and when it refuses (docs/configuration.md).
+//! Starting the binary, and when it refuses to start (docs/configuration.md).
 
 use std::fs;
 use std::net::TcpListener;
@@ -31,7 +31,7 @@ const VARIABLES: [&str; 21] = [
     "ALDIS_RATE_LIMITS",
 ];
 
-/// What a server says that refuses to start.
+/// The error of a server that refuses to start.
 #[track_caller]
 fn refusal(builder: Builder) -> String {
     let output = builder.run(&[]);
@@ -51,7 +51,7 @@ fn help_names_every_variable() {
 }
 
 #[test]
-fn check_config_prints_what_is_in_force_and_no_secret() {
+fn check_config_prints_the_settings_and_no_secret() {
     let builder = TestServer::builder().env("ALDIS_TURN_SECRET", "the secret of TURN");
     let output = builder.env("ALDIS_TURN_URLS", "turn:turn.example").run(&["--check-config"]);
     assert!(output.status.success(), "{output:?}");
@@ -100,7 +100,7 @@ fn a_taken_admin_address_is_an_error_unless_it_is_the_default() {
     let error = refusal(TestServer::builder().env("ALDIS_ADMIN_LISTEN", &address));
     assert!(error.contains(&address), "{error}");
 
-    // Where somebody else has it, it is taken as well.
+    // If another program has the port, it is in use as well.
     let _taken = TcpListener::bind("127.0.0.1:9100");
     let server = TestServer::builder().without("ALDIS_ADMIN_LISTEN").start();
     server.http().get("/health").expects(200);
@@ -109,7 +109,7 @@ fn a_taken_admin_address_is_an_error_unless_it_is_the_default() {
 }
 
 #[test]
-fn the_key_file_is_for_its_owner_alone() {
+fn only_its_owner_can_read_the_key_file() {
     let server = TestServer::start();
     let key = server.directory().join("aldis.key");
     let mode = fs::metadata(&key).unwrap().permissions().mode();
@@ -139,13 +139,13 @@ fn a_broken_or_open_key_file_is_an_error_and_stays() {
 }
 
 #[test]
-fn sqlalchemys_form_of_a_url_serves() {
+fn sqlalchemys_form_of_a_url_works() {
     let server = TestServer::builder().env("DATABASE_URL", "sqlite+aiosqlite:///relative.db").start();
     assert!(server.directory().join("relative.db").exists(), "three slashes are relative");
 }
 
 #[test]
-fn eddsa_tokens_open_too() {
+fn eddsa_tokens_are_accepted_too() {
     let server = TestServer::builder().env("ALGORITHM", "EdDSA").without("SECRET_KEY").start();
     let user = server.user();
     assert_eq!(aldis_tests::token::header(&user.token)["alg"], "EdDSA");

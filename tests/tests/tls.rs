@@ -6,7 +6,7 @@ use std::time::Duration;
 use aldis_client::{CallError, Client, Credentials, Options, Server, SignInError};
 use aldis_tests::{Identity, RawHttp, TestServer, unique};
 
-/// A certificate for loopback names, and its key, in a directory of their own.
+/// A certificate for loopback names and its key, in their own directory.
 struct Certificate {
     directory: std::path::PathBuf,
     pem: String,

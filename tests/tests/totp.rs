@@ -14,7 +14,7 @@ fn enrolled(server: &TestServer) -> (User, Authenticator) {
     (user, app)
 }
 
-/// An identity with a second factor, signed in.
+/// A signed-in identity with a second factor.
 fn enrolled_identity(server: &TestServer) -> (Identity, Http, Authenticator) {
     let identity = Identity::new();
     let tokens = identity.signs_in(server, None).expects(201);
@@ -31,13 +31,13 @@ fn enroll(http: &Http) -> Answer {
     http.post("/api/auth/totp/enroll", &json!({}))
 }
 
-/// Somebody who signed in so many seconds ago.
+/// A user who signed in this many seconds ago.
 fn signed_in_before(server: &TestServer, user: &User, seconds: u64) -> Http {
     let auth_time = now_ms() / 1000 - seconds;
     server.http().bearer(&token::altered(&user.token, &json!({"auth_time": auth_time})))
 }
 
-/// Shows a key at `/v1/connect`; `changes` are added to the answer.
+/// Sends a proof by key at `/v1/connect`; `changes` are added to it.
 fn shows(server: &TestServer, key: &Identity, device_id: Option<&str>, changes: &Value) -> Peer {
     let mut peer = Upgrade::to("/v1/connect").peer(server);
     let challenge = peer.expects("auth_challenge");
@@ -58,7 +58,7 @@ fn expects_entry(mut peer: Peer) -> Value {
 // Enrolment.
 
 #[test]
-fn an_enrolment_brings_a_secret_three_ways_and_ten_recovery_codes() {
+fn an_enrolment_has_a_secret_in_three_forms_and_ten_recovery_codes() {
     let server = TestServer::shared();
     let user = server.user();
     let enrolment = enroll(&user.http()).expects(200);
@@ -76,7 +76,7 @@ fn an_enrolment_brings_a_secret_three_ways_and_ten_recovery_codes() {
 }
 
 #[test]
-fn a_factor_is_in_force_only_after_a_code_was_verified() {
+fn a_factor_is_active_only_after_a_code_was_verified() {
     let server = TestServer::shared();
     let user = server.user();
     let app = Authenticator::read(&enroll(&user.http()).expects(200));
@@ -89,7 +89,7 @@ fn a_factor_is_in_force_only_after_a_code_was_verified() {
 }
 
 #[test]
-fn an_unverified_enrolment_is_replaced_by_the_next_and_one_in_force_is_not() {
+fn only_an_unverified_enrolment_is_replaced_by_the_next() {
     let server = TestServer::shared();
     let user = server.user();
     let first = Authenticator::read(&enroll(&user.http()).expects(200));
@@ -123,7 +123,7 @@ fn without_an_enrolment_there_is_nothing_to_verify_or_remove() {
 }
 
 #[test]
-fn a_factor_asks_for_a_login_of_the_last_five_minutes() {
+fn a_factor_needs_a_login_of_the_last_five_minutes() {
     let server = TestServer::shared();
     let user = server.user();
     let (fresh, stale) = (signed_in_before(&server, &user, 290), signed_in_before(&server, &user, 310));
@@ -149,7 +149,7 @@ fn a_device_is_registered_only_after_a_login_of_the_last_five_minutes() {
 }
 
 #[test]
-fn devices_are_told_when_a_factor_comes_and_goes() {
+fn devices_are_alerted_when_a_factor_is_added_or_removed() {
     let server = TestServer::shared();
     let user = server.user();
     let mut phone = user.connects("phone");
@@ -188,7 +188,7 @@ fn a_login_asks_for_the_code_only_after_the_right_password() {
 }
 
 #[test]
-fn a_code_serves_once_over_every_call() {
+fn a_code_works_once_over_all_calls() {
     let server = TestServer::shared();
     let user = server.user();
     let app = Authenticator::read(&enroll(&user.http()).expects(200));
@@ -211,7 +211,7 @@ fn codes_two_steps_away_are_wrong() {
 }
 
 #[test]
-fn of_many_uses_of_a_code_at_once_one_succeeds() {
+fn only_one_of_many_concurrent_uses_of_a_code_succeeds() {
     let server = TestServer::shared();
     for by in [|app: &Authenticator| app.next_code(), |app: &Authenticator| app.recovery_codes[0].clone()] {
         let (user, app) = enrolled(&server);
@@ -226,7 +226,7 @@ fn of_many_uses_of_a_code_at_once_one_succeeds() {
 }
 
 #[test]
-fn a_recovery_code_serves_once_at_every_sign_in() {
+fn a_recovery_code_works_once_at_every_kind_of_sign_in() {
     let server = TestServer::shared();
     let (user, app) = enrolled(&server);
     logs_in(&user, &app.recovery_codes[0]).expects(200);
@@ -249,7 +249,7 @@ fn identity_http(server: &TestServer, identity: &Identity, code: &str) -> Http {
 }
 
 #[test]
-fn a_refresh_asks_for_no_code() {
+fn a_refresh_needs_no_code() {
     let server = TestServer::shared();
     let (user, _) = enrolled(&server);
     let refresh = json!({"refresh_token": user.refresh_token});
@@ -259,7 +259,7 @@ fn a_refresh_asks_for_no_code() {
 // Guessing.
 
 #[test]
-fn five_wrong_codes_of_any_kind_lock_right_ones_too() {
+fn five_wrong_codes_of_any_kind_lock_correct_ones_too() {
     let server = TestServer::shared();
     let (user, app) = enrolled(&server);
     let wrong = app.wrong_code();
@@ -283,7 +283,7 @@ fn five_wrong_codes_of_any_kind_lock_right_ones_too() {
 }
 
 #[test]
-fn what_is_no_code_counted_as_wrong_and_locked_the_account() {
+fn malformed_codes_counted_as_wrong_and_locked_the_account() {
     let server = TestServer::shared();
     let (user, app) = enrolled(&server);
     for code in ["1", "12345", "1234567", "abcdef", "１２３４５６", "12345x", "nonsense", "-"] {
@@ -358,7 +358,7 @@ fn a_locked_identity_is_locked_at_its_door() {
 }
 
 #[test]
-fn of_many_guesses_at_once_five_are_looked_at() {
+fn only_five_of_many_concurrent_guesses_are_checked() {
     let server = TestServer::shared();
     let (user, app) = enrolled(&server);
     let (http, wrong) = (&user.http(), &*app.wrong_code());
@@ -421,7 +421,7 @@ fn naming_a_device_registers_it_only_with_a_code() {
 }
 
 #[test]
-fn a_client_that_comes_back_to_its_session_needs_no_code() {
+fn a_client_that_resumes_needs_no_code() {
     let server = TestServer::shared();
     let (identity, _, app) = enrolled_identity(&server);
     let device = unique("phone");
@@ -436,7 +436,7 @@ fn a_client_that_comes_back_to_its_session_needs_no_code() {
 }
 
 #[test]
-fn a_resume_token_that_holds_no_session_is_no_code() {
+fn a_resume_token_without_a_session_does_not_replace_a_code() {
     let server = TestServer::shared();
     let (identity, _, app) = enrolled_identity(&server);
     let (device, other_device) = (unique("phone"), unique("tablet"));
@@ -461,7 +461,7 @@ fn a_resume_token_that_holds_no_session_is_no_code() {
 // At rest.
 
 #[test]
-fn a_factor_outlives_a_restart_and_a_change_of_the_key() {
+fn a_factor_survives_a_restart_and_a_key_rotation() {
     let server = TestServer::builder().without("SECRET_KEY").start();
     let (user, app) = enrolled(&server);
     let identity = Identity::new();
@@ -514,7 +514,7 @@ fn rotating_needs_a_key_file_and_takes_the_servers_settings() {
 }
 
 #[test]
-fn the_database_holds_neither_secret_nor_recovery_codes() {
+fn the_database_contains_neither_secret_nor_recovery_codes() {
     let server = TestServer::start();
     let (_, app) = enrolled(&server);
     assert!(server.terminate().success());

@@ -1,12 +1,13 @@
-//! An identity's chain: which key speaks for it, provable from the signatures alone.
+//! An identity's chain: it proves by signatures alone which key speaks for the identity.
 //!
-//! It begins with the first key, whose hash is the identity's fingerprint. A rotation hands over to a new key and is
-//! signed by both; for [`CANCELLATION_WINDOW_MS`] the key that it replaced, and nobody else, can cancel it. One
-//! rotation at a time has its window open, so a cancellation always follows the rotation that it undoes.
+//! It begins with the first key, whose hash is the identity's fingerprint. A rotation changes to a new key and is
+//! signed by the old and the new key. For [`CANCELLATION_WINDOW_MS`] the replaced key, and only that key, can cancel
+//! it. Only one rotation at a time can be inside its window, so a cancellation always follows the rotation that it
+//! cancels directly.
 //!
-//! Server and client check a chain with the same code. What the signatures don't cover is the moment at which the
-//! server accepted a statement: it is held within [`MAX_CLOCK_SKEW_MS`] of what was signed, and a [`Pin`] keeps the
-//! server from changing its mind.
+//! Server and client verify a chain with the same code. The signatures do not cover the time at which the server
+//! accepted a statement. That time must be within [`MAX_CLOCK_SKEW_MS`] of the signed time, and with a [`Pin`] a
+//! client notices if the server changes it later.
 
 mod error;
 mod pin;
@@ -25,15 +26,16 @@ pub use self::{
 };
 use crate::PublicKey;
 
-/// How long a rotation can be cancelled, from its acceptance on: 72 hours, at the end of which it is over.
+/// How long a rotation can be cancelled, from its acceptance on: 72 hours. At exactly 72 hours it can no longer be
+/// cancelled.
 pub const CANCELLATION_WINDOW_MS: u64 = 72 * 60 * 60 * 1_000;
-/// How far the time that was signed may be from the time of acceptance.
+/// The largest difference between the signed time and the time of acceptance.
 pub const MAX_CLOCK_SKEW_MS: u64 = 10 * 60 * 1_000;
-/// The most statements of one chain. The last place takes only a cancellation, so that a full chain is no way to make
-/// a rotation stick.
+/// The most statements of a chain. Only a cancellation may take the last place, so that filling the chain cannot
+/// prevent the cancellation of a rotation.
 pub const MAX_CHAIN_LENGTH: usize = 1_000;
 
-/// A whole chain. What exists was verified, and stays so as it grows.
+/// A complete chain. Every value of this type is verified, and stays so as it grows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chain {
     fingerprint: Fingerprint,
@@ -42,17 +44,17 @@ pub struct Chain {
     links: Vec<Link>,
 }
 
-/// What became of a statement that a server was given.
+/// The outcome of a statement that a server received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acceptance<'a> {
-    /// It is the chain's head now, and has to be stored.
+    /// It is the chain's new head and must be stored.
     Added(&'a Link),
-    /// The exact same was accepted before; nothing changed.
+    /// The same statement was accepted before; nothing changed.
     AlreadyThere(&'a Link),
 }
 
 impl Chain {
-    /// The chain of a new identity. Times are Unix milliseconds, here as everywhere.
+    /// The chain of a new identity. All times are Unix milliseconds.
     #[must_use]
     pub fn begin(first_key: PublicKey, accepted_at_ms: u64) -> Self {
         let fingerprint = first_key.fingerprint();
@@ -60,13 +62,12 @@ impl Chain {
         Self { fingerprint, first_key, links: vec![genesis] }
     }
 
-    /// Verifies the chain of the identity that the caller asked for: its statements, each with the time at which it
-    /// was accepted. It costs two signature checks a rotation; the statement after the first that fails is not looked
-    /// at.
+    /// Verifies the chain of the identity that the caller asked for. Each statement comes with its time of acceptance.
+    /// It costs two signature checks for each rotation, and stops at the first invalid statement.
     ///
     /// # Errors
-    /// [`ChainError::NotGenesis`] where it does not begin with the fingerprint's key, else what
-    /// [`append`](Self::append) says.
+    /// [`ChainError::NotGenesis`] if the first key does not have this fingerprint; otherwise as
+    /// [`append`](Self::append).
     pub fn verify(
         fingerprint: Fingerprint,
         statements: impl IntoIterator<Item = (Statement, u64)>,
@@ -82,10 +83,10 @@ impl Chain {
         Ok(chain)
     }
 
-    /// Adds a statement that was accepted at a given time, after every check.
+    /// Verifies a statement that was accepted at a given time, and adds it.
     ///
     /// # Errors
-    /// [`ChainError`]; the chain is as it was.
+    /// [`ChainError`]; the chain is unchanged.
     pub fn append(&mut self, statement: Statement, accepted_at_ms: u64) -> Result<&Link, ChainError> {
         if accepted_at_ms <= self.last().accepted_at_ms() {
             return Err(ChainError::AcceptedBeforeHead);
@@ -99,13 +100,13 @@ impl Chain {
         Ok(self.last())
     }
 
-    /// Takes a statement from its author, as the server does: its time of acceptance is `now_ms`, or 1 ms after the
-    /// head's where the clock is behind that. The exact same again changes nothing.
+    /// Accepts a statement from its author, as the server does. Its time of acceptance is `now_ms`, or 1 ms after the
+    /// head's if the clock is behind that. Repeating a statement changes nothing.
     ///
-    /// Whether a new key was seen in any other chain or device list, the caller knows.
+    /// The caller must check that a new key was not used in another chain or by a device.
     ///
     /// # Errors
-    /// [`ChainError`]; the chain is as it was.
+    /// [`ChainError`]; the chain is unchanged.
     pub fn accept(
         &mut self,
         statement: impl Into<Statement>,
@@ -125,25 +126,25 @@ impl Chain {
         self.fingerprint
     }
 
-    /// The key that it began with.
+    /// The first key.
     #[must_use]
     pub const fn first_key(&self) -> &PublicKey {
         &self.first_key
     }
 
-    /// The statements with their hashes and times, from the genesis on; the place of each is its sequence.
+    /// The statements with their hashes and times, beginning with the genesis; the index of each is its sequence.
     #[must_use]
     pub fn links(&self) -> &[Link] {
         &self.links
     }
 
-    /// What the next statement names.
+    /// The head, which the next statement must name.
     #[must_use]
     pub fn head(&self) -> ChainHead {
         ChainHead { sequence: self.next_sequence() - 1, hash: self.last().hash() }
     }
 
-    /// Whether the key was ever in this chain, cancelled or not.
+    /// Whether the key was ever in this chain, even in a cancelled rotation.
     #[must_use]
     pub fn has_seen(&self, key: &PublicKey) -> bool {
         self.links.iter().any(|link| match link.statement() {

@@ -1,8 +1,8 @@
-//! Challenges: possession of a key proved to one server, once.
+//! Challenges: a client proves the possession of a key, to one server and once.
 //!
-//! The server issues ([`SocketChallenge`], [`HttpChallenges`]), the client checks and signs ([`verify_challenge`],
-//! [`create_auth_response`]), the server accepts. What is signed names audience, transport, key, device and expiry, so
-//! that an answer is worth nothing anywhere else.
+//! The server issues a challenge ([`SocketChallenge`], [`HttpChallenges`]), the client checks and signs it
+//! ([`verify_challenge`], [`create_auth_response`]), and the server accepts the answer. The signed bytes contain
+//! audience, transport, key, device and expiry, so an answer is useless for anything else.
 
 mod answer;
 #[cfg(feature = "server")]
@@ -25,21 +25,21 @@ pub use http::{
 #[cfg(feature = "server")]
 pub use socket::{SOCKET_CHALLENGE_LIFETIME_MS, SocketChallenge};
 
-/// A client's answer to a challenge, as it came: nothing in it is checked yet.
+/// A client's answer to a challenge, not verified yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChallengeResponse {
     /// The key that signed.
     pub public_key: [u8; 32],
-    /// Its signature.
+    /// The signature.
     pub signature: [u8; 64],
-    /// The device that the key speaks for, if one is named.
+    /// The device that the key proves, if one is named.
     pub device_id: Option<DeviceId>,
 }
 
 /// The audience of a server's origin: the host, and the port if it is not the scheme's default.
 ///
-/// Server and client both make theirs here, from the configured origin and from the URL that was dialled, so that
-/// letter case, a default port spelled out or another spelling of an IPv6 address make no difference.
+/// The server computes it from the configured origin, the client from the dialled URL. So letter case, an explicit
+/// default port or another notation of an IPv6 address make no difference.
 ///
 /// ```
 /// use aldis_auth::audience_of;

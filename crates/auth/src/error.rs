@@ -1,4 +1,4 @@
-//! Every refusal of this crate, and what the peer is told of it.
+//! All errors of this crate, and the error code that the peer gets.
 
 use aldis_protocol::ErrorCode;
 
@@ -11,16 +11,16 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthError {
-    /// The key is no key, or a weak one.
+    /// The key is malformed or weak.
     #[error(transparent)]
     Key(#[from] InvalidKey),
-    /// The signature is not one of that key over that challenge.
+    /// The signature is not that key's for that challenge.
     #[error(transparent)]
     Signature(#[from] InvalidSignature),
     /// A socket's challenge was answered too late.
     #[error("the challenge has expired")]
     ExpiredChallenge,
-    /// The challenge is malformed, over, or made for somebody else; which of these is not told.
+    /// The challenge is malformed, expired, or for another binding; the error does not say which.
     #[error("the challenge is not valid")]
     InvalidChallenge,
     /// The access token is refused.
@@ -32,10 +32,10 @@ pub enum AuthError {
     /// The password cannot be hashed.
     #[error(transparent)]
     Password(#[from] PasswordError),
-    /// A token could not be made.
+    /// A token could not be signed.
     #[error(transparent)]
     Signing(#[from] SigningFailed),
-    /// The identity's chain does not take the statement.
+    /// The identity's chain refuses the statement.
     #[error(transparent)]
     Chain(#[from] ChainError),
     /// The code is wrong, used or malformed.
@@ -47,7 +47,7 @@ pub enum AuthError {
 }
 
 impl AuthError {
-    /// What the peer is told.
+    /// The error code that the peer gets.
     #[must_use]
     pub const fn code(self) -> ErrorCode {
         match self {

@@ -1,4 +1,4 @@
-//! Ed25519 keys, and the check on X25519 keys.
+//! Ed25519 keys, and checks of X25519 keys.
 
 use std::fmt;
 
@@ -15,12 +15,12 @@ use zeroize::Zeroizing;
 
 /// The public key of an identity or a device: canonical and of full order.
 ///
-/// A weak (small-order) key is refused because signatures exist that verify under it for any message; a second
-/// spelling of a key because it would pass for a new one.
+/// A weak (small-order) key is refused because there are signatures that it verifies for any message. A non-canonical
+/// encoding of a key is refused because it would count as a different key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PublicKey(VerifyingKey);
 
-/// Bytes that are no key, or a weak one.
+/// The bytes are not a key, or the key is weak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the key is not a valid one")]
 pub struct InvalidKey;
@@ -31,32 +31,32 @@ pub struct InvalidKey;
 pub struct InvalidSignature;
 
 impl PublicKey {
-    /// Takes a key from the network.
+    /// Checks a key from the network.
     ///
     /// # Errors
-    /// [`InvalidKey`] for what is no point of the curve, not in canonical form, or of small order.
+    /// [`InvalidKey`] if it is not a point of the curve, not in canonical form, or of small order.
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, InvalidKey> {
         let key = VerifyingKey::from_bytes(bytes).map_err(|_| InvalidKey)?;
         let canonical = key.to_edwards().compress().to_bytes() == *bytes;
         if canonical && !key.is_weak() { Ok(Self(key)) } else { Err(InvalidKey) }
     }
 
-    /// The key as it stands on the wire.
+    /// The key in the form of the wire.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         self.0.as_bytes()
     }
 
-    /// The fingerprint of the identity that began with this key. After a rotation the identity keeps its old one.
+    /// The fingerprint of the identity that began with this key. It does not change with a rotation.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of_first_key(self.as_bytes())
     }
 
-    /// Verifies strictly: one signature has one form.
+    /// Verifies strictly: a signature has only one valid form.
     ///
     /// # Errors
-    /// [`InvalidSignature`] where it is not this key's signature over `message`.
+    /// [`InvalidSignature`] if it is not this key's signature of `message`.
     pub fn verify(&self, message: &[u8], signature: &[u8; 64]) -> Result<(), InvalidSignature> {
         self.0.verify_strict(message, &Signature::from_bytes(signature)).map_err(|_| InvalidSignature)
     }
@@ -70,8 +70,8 @@ impl fmt::Debug for PublicKey {
 
 /// The secret key of an identity or a device, wiped when dropped.
 ///
-/// It signs statements, each with its own domain, and has no way to sign arbitrary bytes: whoever can choose what is
-/// signed could have a rotation signed as something harmless.
+/// It signs statements, each with its own context, and offers no way to sign arbitrary bytes: an attacker who could
+/// choose the bytes could have a rotation signed as something harmless.
 pub struct SecretKey(SigningKey);
 
 /// A statement that a key is asked to sign.
@@ -104,62 +104,62 @@ impl SigningRequest {
 }
 
 impl SecretKey {
-    /// Makes a new key.
+    /// Generates a key.
     #[must_use]
     pub fn generate<R: CryptoRng + ?Sized>(rng: &mut R) -> Self {
         Self(SigningKey::generate(rng))
     }
 
-    /// Takes a key that was kept: the 32 bytes of [`to_bytes`](Self::to_bytes).
+    /// Restores a stored key from the 32 bytes of [`to_bytes`](Self::to_bytes).
     #[must_use]
     pub fn from_bytes(bytes: &[u8; 32]) -> Self {
         Self(SigningKey::from_bytes(bytes))
     }
 
-    /// The key, to be kept.
+    /// The key's bytes, for storing it.
     #[must_use]
     pub fn to_bytes(&self) -> Zeroizing<[u8; 32]> {
         Zeroizing::new(self.0.to_bytes())
     }
 
-    /// The public half.
+    /// The public key.
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
         PublicKey(self.0.verifying_key())
     }
 
-    /// Answers a challenge. [`create_auth_response`](crate::create_auth_response) does so after the checks that a
-    /// client owes itself.
+    /// Signs a challenge. [`create_auth_response`](crate::create_auth_response) does this after the checks that a
+    /// client must make.
     #[must_use]
     pub fn sign_challenge(&self, challenge: &AuthChallenge<'_>) -> [u8; 64] {
         self.sign(&challenge.bytes())
     }
 
-    /// Hands an identity over, as its old key.
+    /// Signs a rotation as the old key.
     #[must_use]
     pub fn sign_rotation(&self, rotation: &KeyRotation<'_>) -> [u8; 64] {
         self.sign(&rotation.bytes())
     }
 
-    /// Takes an identity over, as its new key.
+    /// Signs a rotation as the new key.
     #[must_use]
     pub fn accept_rotation(&self, rotation: &KeyRotation<'_>) -> [u8; 64] {
         self.sign(&rotation.accept_bytes())
     }
 
-    /// Takes a rotation back, as the key that it replaced.
+    /// Signs the cancellation of a rotation as the replaced key.
     #[must_use]
     pub fn sign_cancel(&self, cancel: &KeyRotationCancel<'_>) -> [u8; 64] {
         self.sign(&cancel.bytes())
     }
 
-    /// Vouches for a device's key.
+    /// Signs a device's key.
     #[must_use]
     pub fn sign_device(&self, statement: &DeviceStatement<'_>) -> [u8; 64] {
         self.sign(&statement.bytes())
     }
 
-    /// Vouches for an encryption key.
+    /// Signs an encryption key.
     #[must_use]
     pub fn sign_encryption_key(&self, statement: &EncryptionKeyStatement<'_>) -> [u8; 64] {
         self.sign(&statement.bytes())
@@ -188,14 +188,14 @@ impl fmt::Debug for SecretKey {
     }
 }
 
-/// An X25519 public key that somebody may encrypt to: canonical and not of low order.
+/// An X25519 public key for encryption: canonical and not of low order.
 ///
-/// With a low-order key the shared secret is the same for everybody, so that anybody could read along.
+/// With a low-order key the shared secret is the same for everybody, so anybody could decrypt the messages.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EncryptionKey([u8; 32]);
 
 impl EncryptionKey {
-    /// Takes a key from the network.
+    /// Checks a key from the network.
     ///
     /// # Errors
     /// [`InvalidKey`] for a number not below 2²⁵⁵ − 19, and for a point of low order.
@@ -207,7 +207,7 @@ impl EncryptionKey {
         }
     }
 
-    /// The key as it stands on the wire.
+    /// The key in the form of the wire.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -251,24 +251,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kept_key_is_the_same_key() {
+    fn a_stored_key_is_the_same_key() {
         let secret = SecretKey::generate(&mut StdRng::seed_from_u64(1));
         assert_eq!(SecretKey::from_bytes(&secret.to_bytes()).public_key(), secret.public_key());
     }
 
     #[test]
-    fn a_made_key_passes_the_door() {
+    fn a_generated_key_is_accepted() {
         let public = SecretKey::generate(&mut StdRng::seed_from_u64(2)).public_key();
         assert_eq!(PublicKey::from_bytes(public.as_bytes()), Ok(public));
     }
 
     #[test]
-    fn a_secret_key_prints_as_nothing() {
+    fn a_secret_key_is_never_printed() {
         assert_eq!(format!("{:?}", SecretKey::from_bytes(&[1; 32])), "SecretKey(..)");
     }
 
     #[test]
-    fn a_public_key_prints_as_on_the_wire() {
+    fn a_public_key_is_printed_as_on_the_wire() {
         let public = SecretKey::from_bytes(&[1; 32]).public_key();
         assert_eq!(format!("{public:?}"), "PublicKey(iojj3XQJ8ZX9UtstPLpdcspnCb8dlBIb83SIAbQPb1w=)");
     }

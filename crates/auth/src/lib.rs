@@ -1,16 +1,16 @@
-//! Who are you: the proofs that an Aldis server accepts and an Aldis client gives.
+//! Authentication: the proofs that a client gives and a server verifies.
 //!
 //! - A [`SecretKey`] proves an identity or a device by answering a challenge ([`SocketChallenge`], [`HttpChallenges`],
-//!   and on the client [`verify_challenge`]): possession of the key, now, to this server and no other.
+//!   and on the client [`verify_challenge`]). The answer is valid for this server only, and only once.
 //! - An access token ([`TokenKeys`], [`Claims`]) proves a login that happened earlier.
-//! - A [`RefreshToken`] proves, once, that its holder may have the next access token.
-//! - A [`Chain`] proves which key speaks for an identity after rotations and cancellations, to servers and clients
-//!   alike; a [`Pin`] is what a client remembers of it.
-//! - A password ([`PasswordHasher`]) proves an account by email; a [`SecondFactor`], the device of its owner beside either.
+//! - A [`RefreshToken`] gets the next access token, and can be used once.
+//! - A [`Chain`] proves which key speaks for an identity after rotations and cancellations. A [`Pin`] is what a client
+//!   remembers of a chain.
+//! - A password ([`PasswordHasher`]) proves an account by email. A [`SecondFactor`] can be required in addition to a
+//!   password or an identity's key.
 //!
-//! Whatever the server keeps secret is a [`SubKey`] of a [`RootKey`] in its [`KeyRing`]; what it keeps in the database
-//! and needs back, a [`Sealer`] seals; every refusal is an [`AuthError`], which
-//! alone knows its name on the wire.
+//! All secret keys of the server are [`SubKey`]s of a [`RootKey`] in its [`KeyRing`]. A [`Sealer`] encrypts secrets that
+//! are stored in the database. Every refusal is an [`AuthError`], which has the error code for the wire.
 //!
 //! The crate is pure: the time (Unix milliseconds) and the randomness are arguments.
 //!
@@ -72,3 +72,8 @@ pub use totp::{
     InvalidSecondFactor, LabelTooLong, RECOVERY_CODES, RecoveryCode, SecondFactor, TOTP_SECRET_BYTES,
     TOTP_STEP_MS, TotpCode, TotpSecret,
 };
+
+/// The examples of the README are tested.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

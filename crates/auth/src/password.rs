@@ -1,4 +1,4 @@
-//! Passwords: hashed with Argon2id, or with bcrypt where it is wanted; hashes of either kind verify.
+//! Passwords: hashed with Argon2id or, if configured, with bcrypt. Hashes of both kinds can be verified.
 
 mod kind;
 mod mapping;
@@ -15,14 +15,14 @@ use rand::CryptoRng;
 pub use self::kind::{HashKind, HashShares};
 use self::mapping::mapped;
 
-/// The most bytes of a password under bcrypt, which reads 72 with the zero that ends them and ignores the rest.
+/// The most bytes of a password with bcrypt, which reads 72 including the zero byte at the end and ignores the rest.
 pub const MAX_BCRYPT_PASSWORD_BYTES: usize = 71;
 
-/// The highest cost of a bcrypt hash that is taken over: one login takes four seconds of a core. Each step more doubles it.
+/// The highest cost of an imported bcrypt hash: a login takes four seconds of a core. Each step doubles it.
 pub const MAX_BCRYPT_COST: u32 = 16;
 
-/// How new passwords are hashed. One hash takes tens (Argon2id) or hundreds (bcrypt) of milliseconds of one core, and
-/// Argon2id 19 MiB for that time: bound how many run at once.
+/// The algorithm for new passwords. One hash takes tens (Argon2id) or hundreds (bcrypt) of milliseconds of one core,
+/// and Argon2id also takes 19 MiB: limit how many run at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PasswordHasher {
     /// 19 MiB, 2 passes, 1 lane.
@@ -32,7 +32,7 @@ pub enum PasswordHasher {
     Bcrypt,
 }
 
-/// Why a password is not hashed.
+/// Why a password is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordError {
     /// Fewer than [`MIN_PASSWORD_CHARACTERS`].
@@ -44,19 +44,19 @@ pub enum PasswordError {
     /// More than [`MAX_BCRYPT_PASSWORD_BYTES`], with bcrypt configured.
     #[error("a password has at most {MAX_BCRYPT_PASSWORD_BYTES} bytes on this server")]
     TooLongForBcrypt,
-    /// U+0000, where other software ends the password.
+    /// U+0000, which ends the password in other software.
     #[error("a password has no zero characters")]
     ContainsNul,
-    /// The hash function failed, for want of memory.
+    /// The hash function failed, because there was no memory.
     #[error("the password could not be hashed")]
     HashingFailed,
 }
 
-/// Why a text is not taken over as a bcrypt hash.
+/// Why a text is not accepted as a bcrypt hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BcryptHashError {
-    /// It has another form.
-    #[error("no bcrypt hash; that is $2a$, $2b$ or $2y$, two digits, $ and 53 characters")]
+    /// It does not have the form of a bcrypt hash.
+    #[error("not a bcrypt hash, which is $2a$, $2b$ or $2y$, two digits, $ and 53 characters")]
     Form,
     /// Its cost is over [`MAX_BCRYPT_COST`].
     #[error(
@@ -65,22 +65,22 @@ pub enum BcryptHashError {
     Cost,
 }
 
-/// What came of looking at a password.
+/// The result of checking a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "a verdict that nobody reads lets everybody in"]
 pub struct Verdict {
-    /// Whether it is the right one.
+    /// Whether it is the correct one.
     pub matches: bool,
-    /// Whether to hash the (right) password anew, since the stored hash is of another kind or cost than configured.
+    /// Whether to hash the correct password again, because the stored hash has another kind or cost than configured.
     pub needs_rehash: bool,
 }
 
 impl PasswordHasher {
-    /// Whether a password may be chosen: 8 characters to 1,024 bytes (71 with bcrypt), no U+0000. What counts is the
-    /// password as it is hashed: composed (NFC), its blanks as U+0020.
+    /// Whether a password may be chosen: at least 8 characters and at most 1,024 bytes (71 with bcrypt), no U+0000.
+    /// The normalised password counts: in NFC, with all blanks as U+0020.
     ///
     /// # Errors
-    /// [`PasswordError`] names the rule that it breaks.
+    /// [`PasswordError`] names the broken rule.
     pub fn check(self, password: &str) -> Result<(), PasswordError> {
         let password = mapped(password);
         if password.chars().take(MIN_PASSWORD_CHARACTERS).count() < MIN_PASSWORD_CHARACTERS {
@@ -95,28 +95,28 @@ impl PasswordHasher {
     /// Hashes a password for storage, with a salt from `rng`: a PHC string, or bcrypt's `$2b$` form.
     ///
     /// # Errors
-    /// [`PasswordError`] for a password that [`check`](Self::check) refuses, and where hashing fails.
+    /// [`PasswordError`] for a password that [`check`](Self::check) refuses, or if hashing fails.
     pub fn hash<R: CryptoRng + ?Sized>(self, password: &str, rng: &mut R) -> Result<String, PasswordError> {
         self.check(password)?;
         self.digest(&mapped(password), rng)
     }
 
-    /// Hashes a password anew whose old hash verified: it is as long or as short as it was. What bcrypt would cut is
-    /// hashed with Argon2id.
+    /// Hashes a password again after its old hash was verified, even if it is too short by now. A password that bcrypt
+    /// would cut is hashed with Argon2id.
     ///
     /// # Errors
-    /// [`PasswordError`] for a password over [`MAX_PASSWORD_BYTES`] or with U+0000, and where hashing fails.
+    /// [`PasswordError`] for a password over [`MAX_PASSWORD_BYTES`] or with U+0000, or if hashing fails.
     pub fn rehash<R: CryptoRng + ?Sized>(self, password: &str, rng: &mut R) -> Result<String, PasswordError> {
         let password = mapped(password);
         check_hashable(&password)?;
         self.for_length_of(&password).digest(&password, rng)
     }
 
-    /// Compares a password with the stored hash. Where there is none, as for an unknown address, it does the work of a
-    /// hash of the kind `decoy` and says no. A stored text that is no hash matches nothing.
+    /// Compares a password with the stored hash. If there is none, as for an unknown address, it does the work of a
+    /// hash of the kind `decoy` and returns that it does not match. A stored text that is no hash matches nothing.
     ///
-    /// Where mapping changes the password, it is compared as typed, too: hashes from elsewhere and from before are of
-    /// what was typed.
+    /// If normalising changes the password, it is also compared as typed, because imported and old hashes were made
+    /// from the typed text.
     pub fn verify(self, password: &str, stored: Option<&str>, decoy: HashKind) -> Verdict {
         let typed = password;
         let password = mapped(typed);
@@ -139,7 +139,7 @@ impl PasswordHasher {
         }
     }
 
-    /// The hasher that sees all of a password.
+    /// The hasher for this password: Argon2id if bcrypt would cut it.
     fn for_length_of(self, password: &str) -> Self {
         if password.len() > MAX_BCRYPT_PASSWORD_BYTES { Self::Argon2id } else { self }
     }
@@ -153,7 +153,7 @@ impl PasswordHasher {
         }
     }
 
-    /// Whether the hash is of the kind and cost that this hasher makes.
+    /// Whether the hash has the kind and cost of this hasher.
     fn made(self, stored: &str) -> bool {
         match self {
             Self::Argon2id => PasswordHash::new(stored).is_ok_and(|hash| is_current_argon2id(&hash)),
@@ -162,7 +162,7 @@ impl PasswordHasher {
     }
 }
 
-/// Whether a text that comes from elsewhere is a bcrypt hash with which passwords can be verified.
+/// Whether an imported text is a bcrypt hash with which passwords can be verified.
 ///
 /// # Errors
 /// [`BcryptHashError`] says why not.
@@ -191,7 +191,7 @@ fn hash_bcrypt(password: &str, salt: [u8; 16]) -> Result<String, PasswordError> 
         .map_err(|_| PasswordError::HashingFailed)
 }
 
-/// What no hash of this server is of.
+/// Refuses passwords that no hash of this server can have.
 fn check_hashable(password: &str) -> Result<(), PasswordError> {
     if password.len() > MAX_PASSWORD_BYTES {
         Err(PasswordError::TooLong)
@@ -203,14 +203,14 @@ fn check_hashable(password: &str) -> Result<(), PasswordError> {
 }
 
 fn matches(password: &str, stored: &str) -> bool {
-    // The work is done even for a password that cannot match, so that its length tells nothing by the time taken.
+    // The work is done even for a password that cannot match, so that the time does not reveal its length.
     let is_match = if is_bcrypt(stored) {
-        // bcrypt reads 72 bytes; software that made an imported hash cut the password there.
+        // bcrypt reads 72 bytes; the software that made an imported hash cut the password there.
         bcrypt::verify(password, stored).unwrap_or(false)
     } else {
         Argon2::default().verify_password(password.as_bytes(), stored).is_ok()
     };
-    // bcrypt repeats what stands before a zero.
+    // bcrypt repeats the bytes before a zero byte.
     is_match & check_hashable(password).is_ok()
 }
 
@@ -230,7 +230,7 @@ fn is_current_argon2id(hash: &PasswordHash) -> bool {
 /// 19 MiB, 2 passes, 1 lane: the second of OWASP's equivalent choices, and the library's default.
 const ARGON2ID_PARAMS: Params = Params::DEFAULT;
 const BCRYPT_COST: u32 = 12;
-/// bcrypt knows no lower one.
+/// The lowest cost of bcrypt.
 const MIN_BCRYPT_COST: u32 = 4;
 
 #[cfg(test)]
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn each_hasher_knows_its_own() {
+    fn each_hasher_recognises_its_own_hashes() {
         for (hasher, form) in [
             (PasswordHasher::Argon2id, "$argon2id$v=19$m=19456,t=2,p=1$"),
             (PasswordHasher::Bcrypt, "$2b$12$"),
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn the_other_kind_verifies_and_wants_a_rehash() {
+    fn a_hash_of_the_other_kind_verifies_and_needs_a_rehash() {
         let bcrypt = hash(PasswordHasher::Bcrypt, "correct horse");
         let argon2id = hash(PasswordHasher::Argon2id, "correct horse");
         assert_eq!(verify(PasswordHasher::Argon2id, "correct horse", Some(&bcrypt)), YES_BUT_REHASH);
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn other_costs_want_a_rehash() {
+    fn other_costs_need_a_rehash() {
         let weak = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(64, 1, 1, None).unwrap())
             .hash_password_with_salt(b"correct horse", &[0; 16])
             .unwrap()
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn what_bcrypt_would_cut_stays_with_argon2id() {
+    fn a_password_that_bcrypt_would_cut_is_hashed_with_argon2id() {
         let long = "x".repeat(100);
         let stored = hash(PasswordHasher::Argon2id, &long);
         assert_eq!(verify(PasswordHasher::Bcrypt, &long, Some(&stored)), YES);
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_of_what_was_typed_verifies_and_wants_a_rehash() {
+    fn a_hash_of_the_typed_text_verifies_and_needs_a_rehash() {
         let typed = "cafe\u{301} au lait";
         let imported = bcrypt::hash_with_salt(typed, 4, [0; 16]).unwrap().to_string();
         let older = hash_argon2id(typed, &[0; 16]).unwrap();
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn an_imported_password_under_the_minimum_is_hashed_anew() {
+    fn an_imported_password_under_the_minimum_is_hashed_again() {
         let imported = bcrypt::hash_with_salt("short", 4, [0; 16]).unwrap().to_string();
         assert_eq!(verify(PasswordHasher::Argon2id, "short", Some(&imported)), YES_BUT_REHASH);
         let fresh = PasswordHasher::Argon2id.rehash("short", &mut StdRng::seed_from_u64(1)).unwrap();
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_hash_is_taken_over_in_its_three_forms_up_to_a_cost() {
+    fn a_foreign_hash_is_imported_in_three_forms_up_to_a_cost() {
         let stored = "$2a$06$.rCVZVOThsIa97pEDOxvGuRRgzG64bvtJ0938xuqzv18d3ZpQhstC";
         for good in ["$2a$06$", "$2b$06$", "$2y$06$", "$2b$04$", "$2b$16$"] {
             assert_eq!(check_bcrypt_hash(&stored.replace("$2a$06$", good)), Ok(()), "{good}");
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn bcrypt_never_matches_by_repetition() {
+    fn a_repeated_password_never_matches_with_bcrypt() {
         let repeated = bcrypt::hash_with_salt("abcdefgh", 4, [0; 16]).unwrap().to_string();
         assert_eq!(verify(PasswordHasher::Bcrypt, "abcdefgh\0abcdefgh", Some(&repeated)), NO);
         let long = bcrypt::hash_with_salt("x".repeat(2_000), 4, [0; 16]).unwrap().to_string();
@@ -407,14 +407,14 @@ mod tests {
     }
 
     #[test]
-    fn a_password_made_here_is_never_cut_short() {
+    fn a_password_set_here_is_never_cut() {
         let stored = hash(PasswordHasher::Bcrypt, &"x".repeat(71));
         for other in [70, 72, 73] {
             assert_eq!(verify(PasswordHasher::Bcrypt, &"x".repeat(other), Some(&stored)), NO, "{other}");
         }
     }
 
-    /// Everything that the work of a comparison depends on, but for the password.
+    /// Everything that determines the work of a comparison, except the password.
     fn work(stored: &str) -> (String, usize, usize) {
         if let Ok(parts) = stored.parse::<bcrypt::HashParts>() {
             return (format!("bcrypt, cost {}", parts.get_cost()), parts.get_salt_raw().len(), stored.len());
@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_costs_the_work_of_somebody() {
+    fn an_unknown_address_costs_as_much_as_a_known_one() {
         for hasher in [PasswordHasher::Argon2id, PasswordHasher::Bcrypt] {
             assert_eq!(work(&hasher.kind().decoy()), work(&hash(hasher, "correct horse")));
         }
@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_matches_nothing() {
+    fn an_unknown_address_matches_nothing() {
         for hasher in [PasswordHasher::Argon2id, PasswordHasher::Bcrypt] {
             assert!(hasher.made(&hasher.kind().decoy()));
             assert_eq!(verify(hasher, "correct horse", None), NO);

@@ -1,4 +1,4 @@
-//! Refresh tokens: each serves once and is followed by the next of its family.
+//! Refresh tokens: each can be used once and is followed by the next one of its family.
 
 use std::fmt;
 
@@ -8,23 +8,23 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::SubKey;
 
-/// 32 bytes that fetch the next access token. Only its [`hash`](Self::hash) is ever stored.
+/// 32 bytes that get the next access token. Only its [`hash`](Self::hash) is ever stored.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct RefreshToken([u8; 32]);
 
-/// A text that is no refresh token.
+/// The text is not a refresh token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the refresh token is malformed")]
 pub struct InvalidRefreshToken;
 
 impl RefreshToken {
-    /// The first token of a family, made of 32 random bytes.
+    /// The first token of a family, from 32 random bytes.
     #[must_use]
     pub const fn first(random: [u8; 32]) -> Self {
         Self(random)
     }
 
-    /// Reads the token's text: base64url without padding, in its one form.
+    /// Parses the token's text: base64url without padding, in its canonical form.
     ///
     /// # Errors
     /// [`InvalidRefreshToken`] for any other text.
@@ -36,20 +36,20 @@ impl RefreshToken {
         bytes.try_into().map(Self).map_err(|_| InvalidRefreshToken)
     }
 
-    /// The token as its holder gets it. There is no `Display`, so that none is printed by mistake.
+    /// The token's text for its holder. There is no `Display`, so that it is not printed by mistake.
     #[must_use]
     pub fn to_text(&self) -> String {
         BASE64_URL_SAFE_NO_PAD.encode(self.0)
     }
 
-    /// SHA-256 of the token: what the server stores and looks it up by.
+    /// The SHA-256 of the token, which the server stores and looks up.
     #[must_use]
     pub fn hash(&self) -> [u8; 32] {
         Sha256::digest(self.0).into()
     }
 
-    /// The next token of the family. It is computed, not drawn, so that the same one can be given again to a client
-    /// that lost the reply, though the server stored neither.
+    /// The next token of the family. It is computed and not random, so a client that lost the response can get the
+    /// same one again, although the server stores neither.
     #[must_use]
     pub fn successor(&self, key: &SubKey) -> Self {
         Self(key.mac(&[SUCCESSOR_LABEL, &self.0]))
@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn other_texts_are_refused() {
         let text = RefreshToken::first([2; 32]).to_text();
-        // The last character carries two bits that must be zero.
+        // The last character has two bits that must be zero.
         let other_form = format!("{}J", &text[..42]);
         for bad in
             ["", "AAAA", &text[1..], &format!("{text}="), &other_form, &"é".repeat(21), &"\0".repeat(43)]
@@ -101,13 +101,13 @@ mod tests {
     }
 
     #[test]
-    fn it_prints_as_nothing() {
+    fn it_is_never_printed() {
         assert_eq!(format!("{:?}", RefreshToken::first([2; 32])), "RefreshToken(..)");
     }
 
     proptest! {
         #[test]
-        fn text_and_token_are_one(bytes: [u8; 32]) {
+        fn a_token_and_its_text_convert_both_ways(bytes: [u8; 32]) {
             let token = RefreshToken::first(bytes);
             prop_assert_eq!(RefreshToken::parse(&token.to_text()).unwrap().hash(), token.hash());
         }

@@ -1,4 +1,4 @@
-//! Secrets at rest: whoever reads the database without the key file reads nothing of them.
+//! Sealed secrets: a reader of the database needs the key file to decrypt them.
 
 use aldis_protocol::UserId;
 use chacha20poly1305::{
@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::{KeyId, SubKey, SubKeyRing};
 
-/// Whose secret it is and what it is for: sealed for one, it opens for no other.
+/// The owner and the purpose of a secret. A sealed secret opens only with the same ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SealedFor<'a> {
     /// The user.
@@ -19,12 +19,14 @@ pub struct SealedFor<'a> {
     pub purpose: &'a str,
 }
 
-/// Bytes that are no sealed secret of this server, user and purpose; which of these is not told.
+/// The bytes are not a sealed secret of this server, user and purpose; the error does not say which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the sealed secret cannot be opened: it was changed, moved, or sealed with a key that is gone")]
+#[error(
+    "the sealed secret cannot be opened: it was changed or moved, or its key is no longer in the key file"
+)]
 pub struct CannotOpen;
 
-/// The longest secret that is sealed, in bytes.
+/// The longest secret that can be sealed, in bytes.
 pub const MAX_SEALED_SECRET_BYTES: usize = 4_096;
 
 /// Seals and opens secrets (XChaCha20-Poly1305).
@@ -34,7 +36,7 @@ pub struct Sealer {
 }
 
 impl Sealer {
-    /// Takes the server's keys for sealing. It seals with the current one and opens with any.
+    /// Takes the server's keys for sealing. It seals with the current one and opens with all.
     #[must_use]
     pub const fn new(keys: SubKeyRing) -> Self {
         Self { keys }
@@ -62,7 +64,7 @@ impl Sealer {
         Ok([&[VERSION], kid.as_bytes().as_slice(), &nonce, &ciphertext].concat())
     }
 
-    /// Opens what was sealed for the same user and purpose.
+    /// Opens a secret that was sealed for the same user and purpose.
     ///
     /// # Errors
     /// [`CannotOpen`].
@@ -74,14 +76,14 @@ impl Sealer {
         cipher(key).decrypt(&XNonce::from(parts.nonce), payload).map(Zeroizing::new).map_err(|_| CannotOpen)
     }
 
-    /// Whether it was sealed with an older key than the current one, and should be sealed anew.
+    /// Whether it was sealed with an older key and should be sealed again.
     #[must_use]
     pub fn is_outdated(&self, sealed: &[u8]) -> bool {
         Parts::of(sealed).is_some_and(|parts| parts.kid != self.keys.current().0)
     }
 }
 
-/// A secret over [`MAX_SEALED_SECRET_BYTES`].
+/// The secret is longer than [`MAX_SEALED_SECRET_BYTES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a secret to be sealed has at most {MAX_SEALED_SECRET_BYTES} bytes")]
 pub struct SecretTooLong;
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sealed_opens() {
+    fn a_sealed_secret_opens() {
         let sealed = sealed(&ring(&[1]));
         assert_eq!(sealed.len(), SECRET.len() + 49);
         assert!(!sealed.windows(4).any(|window| window == &SECRET[..4]));
@@ -145,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn the_layout_is_stated() {
+    fn the_layout_is_as_documented() {
         let sealed = sealed(&ring(&[1]));
         assert_eq!(sealed[0], 1);
         assert_eq!(&sealed[1..9], RootKey::new([1; 32]).kid().as_bytes());
@@ -156,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn it_opens_for_nobody_else_and_nothing_else() {
+    fn it_opens_for_no_other_user_or_purpose() {
         let sealed = sealed(&ring(&[1]));
         assert_eq!(ring(&[1]).open(totp_of(2), &sealed), Err(CannotOpen));
         let other_purpose = SealedFor { purpose: "backup", ..totp_of(1) };
@@ -176,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_are_alike() {
+    fn equal_secrets_are_sealed_differently() {
         let (sealer, mut rng) = (ring(&[1]), StdRng::seed_from_u64(1));
         let mut seal = || sealer.seal(&mut rng, totp_of(1), SECRET).unwrap();
         assert_ne!(seal(), seal());
@@ -192,7 +194,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_changed_byte_is_noticed(at: prop::sample::Index, with in 1u8..) {
+        fn a_changed_byte_is_detected(at: prop::sample::Index, with in 1u8..) {
             let mut sealed = sealed(&ring(&[1]));
             let at = at.index(sealed.len());
             sealed[at] ^= with;

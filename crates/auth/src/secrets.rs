@@ -1,4 +1,4 @@
-//! The server's one secret, and the keys derived from it.
+//! The server's root secret, and the keys derived from it.
 
 mod ring;
 
@@ -11,22 +11,22 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 pub use self::ring::{InvalidKeyRing, KeyId, KeyRing, MAX_RING_KEYS, SubKeyRing};
 
-/// 32 bytes that nothing uses directly: what the key file holds, one or several ([`KeyRing`]).
+/// 32 bytes that are only used to derive keys. The key file contains one or several ([`KeyRing`]).
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct RootKey([u8; 32]);
 
 impl RootKey {
-    /// Takes 32 bytes of good randomness.
+    /// Takes 32 random bytes.
     #[must_use]
     pub const fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The key for one purpose (HKDF-SHA256, the label as info). Knowing it tells nothing about the root or its siblings.
+    /// The key for one purpose (HKDF-SHA256, with the label as info). It reveals nothing about the root or other keys.
     #[must_use]
     pub fn sub_key(&self, label: &str) -> SubKey {
         let pseudorandom_key = SubKey(Hkdf::<Sha256>::extract(None, &self.0).0.into());
-        // One block is all that 32 bytes need of HKDF-Expand, and unlike the library's call it cannot fail.
+        // HKDF-Expand needs one block for 32 bytes. Unlike the library's call, this cannot fail.
         SubKey(pseudorandom_key.mac(&[label.as_bytes(), &[1]]))
     }
 }
@@ -48,9 +48,10 @@ impl SubKey {
         &self.0
     }
 
-    /// HMAC-SHA256 over the parts as one message. Where a part's length varies, the caller makes its end unambiguous.
+    /// HMAC-SHA256 over the parts as one message. If the length of a part varies, the caller must make its end
+    /// unambiguous.
     pub(crate) fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
-        // HMAC pads a shorter key with zeros to its block; a whole block is the one form that cannot be refused.
+        // HMAC pads a shorter key with zeros to a block. A full block is the only length that cannot be refused.
         let mut block = Zeroizing::new([0; 64]);
         block[..32].copy_from_slice(&self.0);
         let mut mac = Hmac::<Sha256>::new((&*block).into());
@@ -77,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn each_label_has_its_key() {
+    fn each_label_has_its_own_key() {
         let root = RootKey::new([7; 32]);
         assert_ne!(root.sub_key("a").as_bytes(), root.sub_key("b").as_bytes());
         assert_ne!(root.sub_key("a").as_bytes(), RootKey::new([8; 32]).sub_key("a").as_bytes());
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_print_as_nothing() {
+    fn keys_are_never_printed() {
         let root = RootKey::new([7; 32]);
         assert_eq!(format!("{root:?} {:?}", root.sub_key("a")), "RootKey(..) SubKey(..)");
     }

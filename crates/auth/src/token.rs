@@ -1,4 +1,4 @@
-//! Access tokens: JSON Web Tokens that this server made for itself.
+//! Access tokens: JSON Web Tokens that the server makes and verifies.
 
 mod provider;
 
@@ -13,39 +13,39 @@ use uuid::Uuid;
 
 use crate::SecretKey;
 
-/// The longest token that is looked at.
+/// The longest token that is parsed.
 pub const MAX_TOKEN_BYTES: usize = 4_096;
-/// The shortest secret for HS256: shorter ones can be guessed from any token.
+/// The shortest secret for HS256; a shorter one can be guessed from any token.
 pub const MIN_SECRET_BYTES: usize = 32;
-/// By how much the clocks of two nodes may differ.
+/// How much the clocks of two nodes may differ.
 pub const TOKEN_LEEWAY_MS: u64 = 5_000;
-/// The most older keys whose tokens are still taken.
+/// The most older keys whose tokens are still accepted.
 pub const MAX_RETIRED_TOKEN_KEYS: usize = 8;
 
-/// What an access token says of its holder. Times are Unix seconds.
+/// The claims of an access token. Times are Unix seconds.
 ///
-/// Issuer and audience are not here: [`TokenKeys`] writes its own and accepts no others.
+/// Issuer and audience are not included: [`TokenKeys`] writes its own and accepts no others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
     /// The user.
     pub sub: UserId,
-    /// The family: the sign-in that this token and its refresh tokens descend from.
+    /// The family of the sign-in.
     pub sid: Uuid,
-    /// The one device that the token may open, if it is bound to one.
+    /// The only device that the token is valid for, if it is bound to one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub did: Option<DeviceId>,
     /// The token's own id.
     pub jti: String,
-    /// When it was made.
+    /// When it was issued.
     #[serde(deserialize_with = "numeric_date")]
     pub iat: u64,
-    /// From when on it counts.
+    /// The time from which it is valid.
     #[serde(deserialize_with = "numeric_date")]
     pub nbf: u64,
-    /// Until when it counts.
+    /// The time until which it is valid.
     #[serde(deserialize_with = "numeric_date")]
     pub exp: u64,
-    /// When its user last proved himself by more than a token.
+    /// When its user last proved who they are by more than a token.
     #[serde(deserialize_with = "numeric_date")]
     pub auth_time: u64,
 }
@@ -53,26 +53,26 @@ pub struct Claims {
 /// Why a token is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// It is genuine in everything, but its time is over.
+    /// It is valid except for its expiry.
     #[error("the token has expired")]
     Expired,
-    /// Anything else.
+    /// In every other case.
     #[error("the token is not valid")]
     Invalid,
 }
 
-/// A secret under [`MIN_SECRET_BYTES`].
+/// The secret is shorter than [`MIN_SECRET_BYTES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a secret for tokens has at least {MIN_SECRET_BYTES} bytes")]
 pub struct SecretTooShort;
 
-/// A token could not be made.
+/// The token could not be signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the token could not be signed")]
 pub struct SigningFailed;
 
-/// Makes the tokens of one server with one key, and verifies those of this and of the keys before it. Each key has one
-/// algorithm, whatever a token's header asks for.
+/// Makes tokens with one key, and verifies those of this and older keys. Each key has one algorithm, whatever a
+/// token's header says.
 pub struct TokenKeys {
     current: TokenKey,
     retired: Vec<TokenKey>,
@@ -81,7 +81,7 @@ pub struct TokenKeys {
 struct TokenKey {
     header: Header,
     kid: String,
-    /// Of an algorithm whose tokens others can verify.
+    /// The public key, for an algorithm with which others can verify tokens.
     public: Option<[u8; 32]>,
     issuer: String,
     audience: String,
@@ -91,10 +91,10 @@ struct TokenKey {
 }
 
 impl TokenKeys {
-    /// HS256: the secret's UTF-8 bytes are the key.
+    /// HS256: the UTF-8 bytes of the secret are the key.
     ///
     /// # Errors
-    /// [`SecretTooShort`] under [`MIN_SECRET_BYTES`].
+    /// [`SecretTooShort`] if it has fewer than [`MIN_SECRET_BYTES`].
     pub fn hs256(secret: &str, issuer: &str, audience: &str) -> Result<Self, SecretTooShort> {
         let secret = secret.as_bytes();
         if secret.len() < MIN_SECRET_BYTES {
@@ -108,7 +108,7 @@ impl TokenKeys {
     #[must_use]
     pub fn eddsa(secret: &SecretKey, issuer: &str, audience: &str) -> Self {
         let public = secret.public_key();
-        // "der" in name only: the crate's own provider takes both halves as they are.
+        // Despite its name, the crate's own provider takes both halves as they are.
         let signing = EncodingKey::from_ed_der(&*secret.to_bytes());
         let verifying = DecodingKey::from_ed_der(public.as_bytes());
         let mut keys =
@@ -139,8 +139,8 @@ impl TokenKeys {
         Self { current, retired: Vec::new() }
     }
 
-    /// Goes on accepting the tokens that an older key signed and named in their header. At most
-    /// [`MAX_RETIRED_TOKEN_KEYS`] are kept, those added first.
+    /// Also accepts tokens that an older key has signed and named in their header. At most [`MAX_RETIRED_TOKEN_KEYS`]
+    /// are kept: the first ones added.
     #[must_use]
     pub fn with_retired(mut self, older: Self) -> Self {
         self.retired.push(older.current);
@@ -149,13 +149,14 @@ impl TokenKeys {
         self
     }
 
-    /// The current key's name in the headers of its tokens: derived from the key, the same on every node.
+    /// The id of the current key in the headers of its tokens. It is derived from the key, so it is the same on every
+    /// node.
     #[must_use]
     pub fn kid(&self) -> &str {
         &self.current.kid
     }
 
-    /// The keys with which others can verify the tokens, each with its name, the current one first. None of HS256.
+    /// The public keys with their ids, the current one first. There are none for HS256.
     pub fn public_keys(&self) -> impl Iterator<Item = (&str, &[u8; 32])> {
         let keys = std::iter::once(&self.current).chain(&self.retired);
         keys.filter_map(|key| Some((key.kid.as_str(), key.public.as_ref()?)))
@@ -164,18 +165,18 @@ impl TokenKeys {
     /// Makes a token.
     ///
     /// # Errors
-    /// [`SigningFailed`], which no valid claims lead to.
+    /// [`SigningFailed`], which does not happen with valid claims.
     pub fn mint(&self, claims: &Claims) -> Result<String, SigningFailed> {
         let key = &self.current;
         let issued = IssuedClaims { iss: &key.issuer, aud: &key.audience, claims };
         encode(&key.header, &issued, &key.signing).map_err(|_| SigningFailed)
     }
 
-    /// Reads a token. What it says was true when it was made; whether its user, family or device was revoked since,
-    /// the caller knows.
+    /// Verifies a token. Its claims were true when it was made; the caller must check whether its user, family or
+    /// device was revoked since.
     ///
     /// # Errors
-    /// [`TokenError::Expired`] for a token that was good until [`TOKEN_LEEWAY_MS`] ago or earlier, else
+    /// [`TokenError::Expired`] for a valid token whose expiry is at least [`TOKEN_LEEWAY_MS`] ago, otherwise
     /// [`TokenError::Invalid`].
     pub fn verify(&self, token: &str, now_ms: u64) -> Result<Claims, TokenError> {
         if token.len() > MAX_TOKEN_BYTES {
@@ -184,8 +185,8 @@ impl TokenKeys {
         self.key_of(token).verify(token, now_ms)
     }
 
-    /// A token without a key's name, or with one that nobody knows, is held against the current key, which refuses
-    /// the latter.
+    /// The key for a token. Without a key id, or with an unknown one, it is the current key, which refuses a token
+    /// with an unknown id.
     fn key_of(&self, token: &str) -> &TokenKey {
         if self.retired.is_empty() {
             return &self.current;
@@ -223,7 +224,7 @@ struct IssuedClaims<'a> {
     claims: &'a Claims,
 }
 
-/// A time as RFC 7519 has it: a number that may be a float and have a fraction, which is left out.
+/// A time as in RFC 7519: a number that may have a fraction, which is dropped.
 fn numeric_date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -238,7 +239,7 @@ fn numeric_date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Er
     }
 }
 
-/// In seconds; far beyond any time, and below what an integer holds.
+/// In seconds; far beyond any time, and below the limit of an integer.
 const MAX_FLOAT_DATE: f64 = 1e15;
 
 fn validation(algorithm: Algorithm, issuer: &str, audience: &str) -> Validation {
@@ -246,7 +247,7 @@ fn validation(algorithm: Algorithm, issuer: &str, audience: &str) -> Validation 
     validation.set_issuer(&[issuer]);
     validation.set_audience(&[audience]);
     validation.set_required_spec_claims(&["iss", "aud"]);
-    // The library would read the system's clock: `within_its_time` is the check.
+    // The library would read the system's clock; `within_its_time` checks instead.
     validation.validate_exp = false;
     validation.validate_nbf = false;
     validation

@@ -1,4 +1,4 @@
-//! Time-based one-time passwords (RFC 6238: SHA-1, six digits, 30 s), and the recovery codes beside them.
+//! Time-based one-time passwords (RFC 6238: SHA-1, six digits, 30 s), and recovery codes.
 
 mod qr;
 mod recovery;
@@ -13,21 +13,21 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 pub use self::recovery::{RECOVERY_CODES, RecoveryCode};
 
-/// How long a code is shown, in milliseconds.
+/// How long an app shows a code, in milliseconds.
 pub const TOTP_STEP_MS: u64 = 30_000;
-/// How long a secret is, in bytes: as long as the hash, as the standard asks for.
+/// The length of a secret in bytes: that of the hash, as the standard recommends.
 pub const TOTP_SECRET_BYTES: usize = 20;
 
-/// What an authenticator app and the server share, wiped when dropped.
+/// The secret that an authenticator app and the server share, wiped when dropped.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct TotpSecret([u8; TOTP_SECRET_BYTES]);
 
-/// What somebody gives as a second factor.
+/// A second factor, as typed by the user.
 #[derive(Clone, PartialEq, Eq)]
 pub enum SecondFactor {
     /// Six digits from an authenticator app.
     Totp(TotpCode),
-    /// One of the codes that were given at the enrolment.
+    /// One of the recovery codes from the enrolment.
     Recovery(RecoveryCode),
 }
 
@@ -35,45 +35,45 @@ pub enum SecondFactor {
 #[derive(Clone, PartialEq, Eq)]
 pub struct TotpCode([u8; DIGITS]);
 
-/// A code that is wrong, used before, or none at all; which of these is not told.
+/// The code is wrong, was used before, or is malformed; the error does not say which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the code is not valid")]
 pub struct InvalidSecondFactor;
 
 impl TotpSecret {
-    /// Takes 20 bytes: random ones for a new secret, those of [`as_bytes`](Self::as_bytes) for one that was kept.
+    /// Takes 20 bytes: random ones for a new secret, or those of [`as_bytes`](Self::as_bytes) for a stored one.
     #[must_use]
     pub const fn new(bytes: [u8; TOTP_SECRET_BYTES]) -> Self {
         Self(bytes)
     }
 
-    /// The secret, to be sealed.
+    /// The secret's bytes, for sealing.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; TOTP_SECRET_BYTES] {
         &self.0
     }
 
-    /// The secret for people to type in: 32 characters of base32.
+    /// The secret for typing it in: 32 characters of base32.
     #[must_use]
     pub fn to_base32(&self) -> Secret<'static> {
         let chunks = self.0.as_chunks::<5>().0;
         Secret::from(chunks.iter().flat_map(base32_of_5).map(char::from).collect::<String>())
     }
 
-    /// The step of a code that the app shows now, or shows 30 s from now or showed 30 s ago by a clock that is off.
+    /// The step of a code, if it is the current one or one step earlier or later, because clocks differ.
     ///
-    /// A code serves once: the caller keeps the step and takes only later ones from then on.
+    /// A code can be used once: the caller must store the step and accept only later ones.
     #[must_use]
     pub fn check(&self, code: &TotpCode, now_ms: u64) -> Option<u64> {
         let now = now_ms / TOTP_STEP_MS;
-        // All three are computed, so that the time tells nothing; the latest wins.
+        // Computes all three, so that the time reveals nothing; the latest match wins.
         (now.saturating_sub(1)..=now.saturating_add(1)).fold(None, |found, step| {
             if bool::from(self.code_at(step).0.ct_eq(&code.0)) { Some(step) } else { found }
         })
     }
 
-    /// The address that an authenticator app takes. Issuer and account are shown to people; a colon in them, which
-    /// parts the two, becomes a hyphen.
+    /// The `otpauth:` URI for an authenticator app. Issuer and account are shown to people. A colon separates them, so
+    /// colons in them are replaced by hyphens.
     #[must_use]
     pub fn otpauth_uri(&self, issuer: &str, account: &str) -> Secret<'static> {
         let (issuer, account) = (label(issuer), label(account));
@@ -84,16 +84,16 @@ impl TotpSecret {
         ))
     }
 
-    /// The same address as a picture.
+    /// The same URI as a QR code.
     ///
     /// # Errors
-    /// [`LabelTooLong`] where issuer and account together don't fit: over about 600 characters.
+    /// [`LabelTooLong`] if issuer and account do not fit: together more than about 600 characters.
     pub fn qr_svg(&self, issuer: &str, account: &str) -> Result<Secret<'static>, LabelTooLong> {
         qr::svg(self.otpauth_uri(issuer, account).expose()).map(Secret::from).ok_or(LabelTooLong)
     }
 
     fn code_at(&self, step: u64) -> TotpCode {
-        // HMAC pads a shorter key with zeros to its block; a whole block is the one form that cannot be refused.
+        // HMAC pads a shorter key with zeros to a block. A full block is the only length that cannot be refused.
         let mut block = Zeroizing::new([0; 64]);
         block[..TOTP_SECRET_BYTES].copy_from_slice(&self.0);
         let mac: [u8; 20] = Hmac::<Sha1>::new((&*block).into())
@@ -111,13 +111,13 @@ impl fmt::Debug for TotpSecret {
     }
 }
 
-/// Issuer and account don't fit a QR code.
+/// Issuer and account do not fit a QR code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the names are too long for a QR code")]
 pub struct LabelTooLong;
 
 impl SecondFactor {
-    /// Reads what somebody typed: a code of six digits, or a recovery code.
+    /// Parses what a user typed: a code of six digits, or a recovery code.
     ///
     /// # Errors
     /// [`InvalidSecondFactor`] for anything else.
@@ -133,7 +133,7 @@ impl fmt::Debug for SecondFactor {
 }
 
 impl TotpCode {
-    /// Reads six ASCII digits. Blanks are left out: apps show `123 456`.
+    /// Parses six ASCII digits. Blanks are ignored, because apps show `123 456`.
     ///
     /// # Errors
     /// [`InvalidSecondFactor`] for anything else.
@@ -165,7 +165,7 @@ impl fmt::Debug for TotpCode {
 
 const DIGITS: usize = 6;
 
-/// RFC 4226's dynamic truncation: 31 bits at a place that the last four bits name.
+/// RFC 4226's dynamic truncation: 31 bits at the offset in the last four bits.
 fn truncated(mac: &[u8; 20]) -> u32 {
     let at = usize::from(mac[19] & 15);
     u32::from_be_bytes([mac[at] & 0x7f, mac[at + 1], mac[at + 2], mac[at + 3]])
@@ -177,7 +177,7 @@ fn base32_of_5(bytes: &[u8; 5]) -> [u8; 8] {
     std::array::from_fn(|place| ALPHABET[(number >> (35 - 5 * place) & 31) as usize])
 }
 
-/// Percent-encodes all but what RFC 3986 leaves unreserved.
+/// Percent-encodes everything except RFC 3986's unreserved characters.
 fn label(text: &str) -> String {
     text.bytes().fold(String::with_capacity(text.len()), |mut label, byte| {
         match byte {
@@ -256,14 +256,14 @@ mod tests {
     }
 
     #[test]
-    fn a_code_with_the_blanks_that_apps_show_was_none() {
+    fn a_code_with_the_blanks_that_apps_show_was_refused() {
         for text in ["123 456", " 123456\n", "12 34 56", "123\u{a0}456", "123\u{2009}456"] {
             assert_eq!(TotpCode::parse(text), Ok(code("123456")), "{text:?}");
         }
     }
 
     #[test]
-    fn both_kinds_are_told_apart() {
+    fn both_kinds_of_codes_are_distinguished() {
         assert!(matches!(SecondFactor::parse("287082"), Ok(SecondFactor::Totp(_))));
         assert!(matches!(SecondFactor::parse("01234-56789"), Ok(SecondFactor::Recovery(_))));
         assert_eq!(SecondFactor::parse("28708"), Err(InvalidSecondFactor));
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn the_picture_has_room_for_the_longest_address() {
+    fn the_qr_code_has_room_for_the_longest_address() {
         let account = format!("{}@{}", "é".repeat(63), "x".repeat(127));
         let svg = secret().qr_svg("relay.example.test", &account).unwrap();
         assert!(svg.expose().contains("<svg ") && svg.expose().ends_with("</svg>"));
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_print_as_nothing() {
+    fn secrets_are_never_printed() {
         let (totp, recovery) = (SecondFactor::parse("287082"), SecondFactor::parse("01234-56789"));
         let printed = format!("{:?} {:?} {totp:?} {recovery:?}", secret(), code("287082"));
         let expected = "TotpSecret(..) TotpCode(..) Ok(SecondFactor(..)) Ok(SecondFactor(..))";

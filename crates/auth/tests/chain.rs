@@ -23,7 +23,7 @@ use aldis_protocol::{
 };
 use world::{NOW, cancellation, chain, key, resigned, rotation};
 
-/// A chain whose key 0 handed over to key 1 at `NOW + 1`.
+/// A chain that was rotated from key 0 to key 1 at `NOW + 1`.
 fn rotated() -> Chain {
     let mut chain = chain();
     chain.append(rotation(&chain, 0, 1, NOW + 1).into(), NOW + 1).unwrap();
@@ -66,7 +66,7 @@ fn a_new_key_is_active_at_once_and_provisional_for_72_hours() {
 }
 
 #[test]
-fn a_cancellation_counts_until_one_millisecond_before_72_hours() {
+fn a_cancellation_is_possible_until_one_millisecond_before_72_hours() {
     let deadline = NOW + 1 + CANCELLATION_WINDOW_MS;
     let chain = rotated();
     let cancel = |at_ms| cancellation(&chain, 0, at_ms);
@@ -92,7 +92,7 @@ fn only_the_replaced_key_cancels() {
 }
 
 #[test]
-fn a_cancellation_undoes_the_pending_rotation_once() {
+fn a_pending_rotation_is_cancelled_once() {
     let mut chain = rotated();
     let first = cancellation(&chain, 0, NOW + 2);
     chain.append(first.clone().into(), NOW + 2).unwrap();
@@ -106,7 +106,7 @@ fn a_cancellation_undoes_the_pending_rotation_once() {
 }
 
 #[test]
-fn one_rotation_is_pending_at_a_time() {
+fn only_one_rotation_is_pending_at_a_time() {
     let mut chain = rotated();
     let deadline = NOW + 1 + CANCELLATION_WINDOW_MS;
     let next = |at_ms| rotation(&chain, 1, 2, at_ms);
@@ -115,7 +115,7 @@ fn one_rotation_is_pending_at_a_time() {
     let next = next(deadline);
     chain.append(next.into(), deadline).unwrap();
     assert_eq!(chain.state(deadline).active_key, key(2).public_key());
-    // By a clock that is behind, too: the second proves that the first's window was over.
+    // Also with a clock that is behind: the second rotation proves that the first one's window is over.
     let statuses = [StatementStatus::Final, StatementStatus::Final, StatementStatus::Provisional];
     assert_eq!(chain.statuses(NOW).collect::<Vec<_>>(), statuses);
 }
@@ -144,7 +144,7 @@ fn a_statement_follows_the_head() {
 }
 
 #[test]
-fn the_active_key_hands_over() {
+fn only_the_active_key_rotates() {
     let chain = chain();
     assert_eq!(refused(&chain, rotation(&chain, 1, 2, NOW + 1), NOW + 1), ChainError::WrongSigner);
     let mut cancelled = rotated();
@@ -154,7 +154,7 @@ fn the_active_key_hands_over() {
 }
 
 #[test]
-fn a_key_once_seen_is_never_a_new_one() {
+fn a_key_that_was_used_before_is_never_a_new_one() {
     let chain = chain();
     assert_eq!(refused(&chain, rotation(&chain, 0, 0, NOW + 1), NOW + 1), ChainError::KeyInUse);
     let mut cancelled = rotated();
@@ -178,7 +178,7 @@ fn both_keys_sign_a_rotation() {
 }
 
 #[test]
-fn a_statement_is_for_one_identity() {
+fn a_statement_is_valid_for_one_identity() {
     let chain = chain();
     let foreign = key(5).public_key().fingerprint();
     let rotation = Rotation::sign(foreign, chain.head(), &key(0), &key(1), "", NOW + 1);
@@ -186,7 +186,7 @@ fn a_statement_is_for_one_identity() {
 }
 
 #[test]
-fn what_is_signed_and_what_is_accepted_are_ten_minutes_apart_at_most() {
+fn the_signed_time_is_at_most_ten_minutes_from_the_acceptance() {
     let accepted_at = NOW + 2 * MAX_CLOCK_SKEW_MS;
     for (created_at, fits) in [
         (accepted_at - MAX_CLOCK_SKEW_MS - 1, false),
@@ -206,7 +206,7 @@ fn what_is_signed_and_what_is_accepted_are_ten_minutes_apart_at_most() {
 }
 
 #[test]
-fn times_of_acceptance_rise() {
+fn times_of_acceptance_increase() {
     let chain = chain();
     for at_ms in [NOW, NOW - 1] {
         assert_eq!(refused(&chain, rotation(&chain, 0, 1, NOW), at_ms), ChainError::AcceptedBeforeHead);
@@ -229,7 +229,7 @@ fn a_reason_is_short_and_has_no_nul() {
 }
 
 #[test]
-fn the_exact_same_again_changes_nothing() {
+fn a_repetition_changes_nothing() {
     let mut chain = chain();
     let rotation = rotation(&chain, 0, 1, NOW + 1);
     assert!(matches!(chain.accept(rotation.clone(), NOW + 1), Ok(Acceptance::Added(_))));
@@ -246,7 +246,7 @@ fn the_exact_same_again_changes_nothing() {
 }
 
 #[test]
-fn a_full_chain_takes_one_cancellation_and_nothing_more() {
+fn a_full_chain_accepts_only_one_cancellation() {
     let (mut chain, mut now_ms, mut keys) = (chain(), NOW, 0_u64..);
     let mut active = keys.next().unwrap();
     while chain.links().len() < MAX_CHAIN_LENGTH - 1 {
@@ -265,7 +265,7 @@ fn a_full_chain_takes_one_cancellation_and_nothing_more() {
 }
 
 #[test]
-fn only_the_asked_for_identity_is_verified() {
+fn only_the_requested_identity_is_verified() {
     let chain = rotated();
     let statements = || chain.links().iter().map(|link| (link.statement().clone(), link.accepted_at_ms()));
     assert_eq!(Chain::verify(chain.fingerprint(), statements()).as_ref(), Ok(&chain));
@@ -281,7 +281,7 @@ fn only_the_asked_for_identity_is_verified() {
 }
 
 #[test]
-fn calls_carry_the_statements() {
+fn statements_survive_the_http_bodies() {
     let chain = rotated();
     let (rotation, cancellation) = (rotation(&chain, 1, 2, NOW), cancellation(&chain, 0, NOW));
     let request: RotateRequest = rotation.to_request();
@@ -294,7 +294,7 @@ fn calls_carry_the_statements() {
 }
 
 #[test]
-fn each_refusal_has_its_name_on_the_wire() {
+fn each_refusal_has_its_error_code() {
     for (error, code) in [
         (ChainError::Conflict(chain().head()), ErrorCode::ChainConflict),
         (ChainError::RotationPending, ErrorCode::RotationPending),
@@ -330,7 +330,7 @@ fn the_published_chain_is_reproduced() {
         let (ours, theirs) = (&statements[place], published(name));
         assert_eq!(ours["hash"], theirs["sha256_hex"], "{name}");
         for (field, value) in theirs["fields"].as_object().unwrap() {
-            // Genesis and rotation leave the identity to the answer around them.
+            // Genesis and rotation take the identity from the response around them.
             let there = ours.get(field).unwrap_or(&response["fingerprint"]);
             assert_eq!(there, value, "{name}.{field}");
         }

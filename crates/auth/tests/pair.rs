@@ -1,4 +1,4 @@
-//! Server and client halves of a challenge, together.
+//! The server's and the client's part of a challenge, together.
 
 #![allow(clippy::unwrap_used, reason = "the lint spares test functions, but not their helpers")]
 
@@ -44,7 +44,7 @@ fn socket_answer() -> (SocketChallenge, ChallengeResponse) {
 }
 
 #[test]
-fn a_key_opens_a_socket() {
+fn a_key_authenticates_on_a_socket() {
     let (challenge, response) = socket_answer();
     assert_eq!(challenge.accept(&response, NOW), Ok(key().public_key()));
 }
@@ -59,7 +59,7 @@ fn a_socket_challenge_lives_ten_seconds() {
 }
 
 #[test]
-fn an_answer_counts_for_its_key_device_challenge_and_audience_only() {
+fn an_answer_is_valid_only_for_its_key_device_challenge_and_audience() {
     let (_, good) = socket_answer();
     let wrong = Err(AuthError::Signature(InvalidSignature));
     let other_key = ChallengeResponse {
@@ -75,7 +75,7 @@ fn an_answer_counts_for_its_key_device_challenge_and_audience_only() {
 }
 
 #[test]
-fn a_weak_key_is_refused_with_the_signature_that_fits_everything() {
+fn a_weak_key_is_refused_with_its_universal_signature() {
     let mut signature = [0; 64];
     signature[0] = 1;
     let mut public_key = [0; 32];
@@ -86,7 +86,7 @@ fn a_weak_key_is_refused_with_the_signature_that_fits_everything() {
 }
 
 #[test]
-fn a_client_signs_for_the_server_that_it_dialled() {
+fn a_client_signs_only_for_the_dialled_server() {
     let received = ReceivedChallenge {
         challenge: [5; 32],
         audience: "other.example.test",
@@ -175,11 +175,11 @@ fn an_http_challenge_outlives_a_change_of_the_key() {
     let issued = issue(&binding);
     assert!(server_with(&[5, 3]).open(&issued.challenge, &binding, NOW).is_ok());
     let newer = server_with(&[5, 3]).issue(&mut StdRng::seed_from_u64(4), &binding, NOW);
-    assert!(server().open(&newer.challenge, &binding, NOW).is_err(), "the newest key makes them");
+    assert!(server().open(&newer.challenge, &binding, NOW).is_err(), "the newest key issues them");
 }
 
 #[test]
-fn an_http_challenge_is_for_its_binding_and_server_only() {
+fn an_http_challenge_is_valid_only_for_its_binding_and_server() {
     let (public_key, other_key) = (key().public_key(), SecretKey::from_bytes(&[2; 32]).public_key());
     let device = device();
     let good = binding(&public_key, Some(&device));
@@ -199,7 +199,7 @@ fn an_http_challenge_is_for_its_binding_and_server_only() {
 }
 
 #[test]
-fn an_answer_for_a_socket_is_worth_nothing_over_http() {
+fn an_answer_for_a_socket_is_invalid_over_http() {
     let public_key = key().public_key();
     let binding = binding(&public_key, None);
     let issued = issue(&binding);
@@ -216,7 +216,7 @@ fn an_answer_for_a_socket_is_worth_nothing_over_http() {
 }
 
 #[test]
-fn no_two_challenges_are_alike() {
+fn no_two_challenges_are_equal() {
     let public_key = key().public_key();
     let binding = binding(&public_key, None);
     let mut rng = StdRng::seed_from_u64(4);
@@ -242,7 +242,7 @@ proptest! {
     }
 
     #[test]
-    fn any_answer_is_taken_or_refused(public_key: [u8; 32], signature_low: [u8; 32], signature_high: [u8; 32]) {
+    fn any_answer_is_accepted_or_refused_without_a_panic(public_key: [u8; 32], signature_low: [u8; 32], signature_high: [u8; 32]) {
         let mut signature = [0; 64];
         signature[..32].copy_from_slice(&signature_low);
         signature[32..].copy_from_slice(&signature_high);

@@ -1,4 +1,4 @@
-//! Access tokens: what is taken, and what attackers send.
+//! Access tokens: which are accepted, and which attacks are refused.
 
 #![allow(clippy::unwrap_used, reason = "the lint spares test functions, but not their helpers")]
 
@@ -38,7 +38,7 @@ fn claims() -> Claims {
     }
 }
 
-/// The claims as they stand in a token, for tests to spoil.
+/// The claims of a token, for tests to change.
 fn payload() -> Value {
     let mut payload = serde_json::to_value(claims()).unwrap();
     payload["iss"] = json!(ISSUER);
@@ -46,7 +46,7 @@ fn payload() -> Value {
     payload
 }
 
-/// A token as another program makes it, with the right secret.
+/// A token that another program made with the right secret.
 fn signed(header: &str, payload: &str) -> String {
     signed_with(SECRET.as_bytes(), header, payload)
 }
@@ -71,7 +71,7 @@ fn is_invalid(token: &str) {
 }
 
 #[test]
-fn what_is_minted_verifies() {
+fn a_minted_token_verifies() {
     for keys in [hs256(), eddsa()] {
         let token = keys.mint(&claims()).unwrap();
         assert_eq!(keys.verify(&token, NOW_MS), Ok(claims()));
@@ -98,7 +98,7 @@ fn a_token_without_kid_and_device_verifies() {
 }
 
 #[test]
-fn unknown_claims_are_left_alone() {
+fn unknown_claims_are_ignored() {
     let mut payload = payload();
     payload["scope"] = json!(["everything"]);
     assert_eq!(hs256().verify(&with_payload(&payload), NOW_MS), Ok(claims()));
@@ -111,7 +111,7 @@ fn a_short_secret_is_refused() {
 }
 
 #[test]
-fn the_algorithm_is_the_configured_one() {
+fn only_the_configured_algorithm_is_accepted() {
     let payload = payload().to_string();
     let unsigned = |header: &str| {
         format!("{}.{}.", BASE64_URL_SAFE_NO_PAD.encode(header), BASE64_URL_SAFE_NO_PAD.encode(&payload))
@@ -128,7 +128,7 @@ fn the_algorithm_is_the_configured_one() {
 }
 
 #[test]
-fn a_public_key_is_no_hmac_secret() {
+fn a_public_key_is_not_accepted_as_an_hmac_secret() {
     let public_key = SecretKey::from_bytes(&[1; 32]).public_key();
     let forged = signed_with(public_key.as_bytes(), r#"{"alg":"HS256","typ":"JWT"}"#, &payload().to_string());
     assert_eq!(eddsa().verify(&forged, NOW_MS), Err(TokenError::Invalid));
@@ -137,7 +137,7 @@ fn a_public_key_is_no_hmac_secret() {
 }
 
 #[test]
-fn a_token_of_other_keys_is_invalid() {
+fn a_token_of_another_key_is_invalid() {
     let others = [
         TokenKeys::hs256("another secret of at least 32 bytes", ISSUER, AUDIENCE).unwrap(),
         TokenKeys::hs256(SECRET, "somebody", AUDIENCE).unwrap(),
@@ -152,7 +152,7 @@ fn a_token_of_other_keys_is_invalid() {
 }
 
 #[test]
-fn a_header_chooses_nothing() {
+fn a_header_selects_nothing() {
     let kid = hs256().kid().to_owned();
     assert!(hs256().verify(&with_header(&format!(r#"{{"alg":"HS256","kid":"{kid}"}}"#)), NOW_MS).is_ok());
     for header in [
@@ -196,7 +196,7 @@ fn every_claim_but_the_device_is_required() {
 }
 
 #[test]
-fn no_claim_stands_twice() {
+fn a_repeated_claim_is_refused() {
     for claim in ["iss", "aud", "sub", "sid", "did", "jti", "iat", "nbf", "exp", "auth_time"] {
         let once = payload();
         let twice = format!(r#"{{"{claim}":{},{}"#, once[claim], &once.to_string()[1..]);
@@ -264,7 +264,7 @@ fn a_token_begins_five_seconds_before_its_time() {
 }
 
 #[test]
-fn only_a_genuine_token_is_called_expired() {
+fn only_an_otherwise_valid_token_is_expired() {
     let late =
         Claims { exp: NOW - 900, nbf: NOW - 1_800, iat: NOW - 1_800, auth_time: NOW - 1_800, ..claims() };
     assert_eq!(hs256().verify(&hs256().mint(&late).unwrap(), NOW_MS), Err(TokenError::Expired));
@@ -286,7 +286,7 @@ fn only_a_genuine_token_is_called_expired() {
 }
 
 #[test]
-fn a_huge_token_is_not_looked_at() {
+fn a_huge_token_is_not_parsed() {
     let of_length = |pad: usize| {
         let mut payload = payload();
         payload["pad"] = json!("x".repeat(pad));
@@ -307,7 +307,7 @@ fn deep_json_is_invalid() {
 }
 
 #[test]
-fn tokens_of_older_keys_are_taken_and_none_are_made() {
+fn tokens_of_older_keys_are_accepted_but_not_made() {
     const NEW: &str = "a newer secret of thirty-two bytes!!";
     let new = || TokenKeys::hs256(NEW, ISSUER, AUDIENCE).unwrap();
     let ring = new().with_retired(eddsa().with_retired(hs256()));
@@ -332,7 +332,7 @@ fn public_keys_are_those_of_eddsa_with_the_names_in_their_tokens() {
 }
 
 #[test]
-fn a_name_is_no_way_to_another_keys_algorithm() {
+fn a_key_id_cannot_select_another_keys_algorithm() {
     let ring = hs256().with_retired(eddsa());
     let public = SecretKey::from_bytes(&[1; 32]).public_key();
     let payload = payload().to_string();
@@ -348,7 +348,7 @@ fn a_name_is_no_way_to_another_keys_algorithm() {
 }
 
 #[test]
-fn keys_print_nothing_secret() {
+fn the_debug_output_of_keys_is_not_secret() {
     let keys = hs256();
     assert_eq!(format!("{keys:?}"), format!("TokenKeys {{ kid: {:?}, .. }}", keys.kid()));
 }

@@ -1,4 +1,4 @@
-//! Keys and signatures held against vectors that another implementation made.
+//! Compares keys and signatures with vectors of another implementation.
 
 #![allow(
     clippy::unwrap_used,
@@ -50,7 +50,7 @@ impl Vector {
         self.text(field).parse().ok()
     }
 
-    /// The signature is the published one, and verifies over the published bytes.
+    /// The signature is that of the vector, and verifies over the vector's bytes.
     fn is_signed(&self, by: &str, signature: [u8; 64]) {
         assert_eq!(binary::encode(&signature), self.0["signatures"][by].as_str().unwrap());
         let message = hex(self.0["bytes_hex"].as_str().unwrap());
@@ -194,7 +194,7 @@ fn weak_and_non_canonical_signing_keys_are_refused() {
 }
 
 #[test]
-fn the_universal_forgery_finds_no_key() {
+fn the_universal_forgery_fails_with_every_key() {
     let forgery = &file()["universal_forgery"];
     assert_eq!(PublicKey::from_bytes(&hex_array(&forgery["key_hex"])), Err(InvalidKey));
     let signature = hex_array(&forgery["signature_hex"]);
@@ -209,7 +209,7 @@ fn low_order_and_non_canonical_encryption_keys_are_refused() {
     for key in refused {
         let mut bytes = hex_array::<32>(key);
         assert_eq!(EncryptionKey::from_bytes(&bytes), Err(InvalidKey), "{key}");
-        // X25519 ignores the highest bit: with it set, it is the same key in another spelling.
+        // X25519 ignores the highest bit, so setting it gives another encoding of the same key.
         bytes[31] |= 0x80;
         assert_eq!(EncryptionKey::from_bytes(&bytes), Err(InvalidKey), "{key} with the highest bit");
     }

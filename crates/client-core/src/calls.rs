@@ -138,12 +138,8 @@ mod tests {
     const NOW: u64 = 1_767_225_600_000;
 
     fn signal(kind: SignalKind, device: &str) -> RelayedSignal<'static> {
-        let sender = Sender {
-            device_id: device.parse().unwrap(),
-            user_id: UserId::new(Uuid::from_u128(7)),
-            fingerprint: None,
-        };
-        RelayedSignal { kind, sender, payload: Payload::from_json("{}").unwrap(), signature: None }
+        let sender = Sender::new(device.parse().unwrap(), UserId::new(Uuid::from_u128(7)));
+        RelayedSignal::new(kind, sender, Payload::from_json("{}").unwrap())
     }
 
     fn id(text: &str) -> RequestId {
@@ -189,7 +185,7 @@ mod tests {
         let mut book = CallBook::default();
         let mut at = |created_at_ms| {
             let signature = Some(SignalSignature { signature: [0; 64], created_at_ms });
-            book.admit(&RelayedSignal { signature, ..signal(SignalKind::Offer, "phone") }, None, NOW)
+            book.admit(&signal(SignalKind::Offer, "phone").with_signature(signature), None, NOW)
         };
         assert_eq!(at(NOW - 600_000), Ok(()));
         assert_eq!(at(NOW + 600_000), Ok(()));

@@ -150,7 +150,8 @@ pub enum Event {
         missed: u64,
     },
     /// Anything else that the server tells: members, states and broadcasts of rooms, receipts. Without
-    /// a mailbox handler, messages of the mailbox too, as they come.
+    /// a mailbox handler, messages of the mailbox too, as they come. Messages whose type only a newer server knows come
+    /// as [`ServerMessage::Unknown`](aldis_protocol::ServerMessage::Unknown).
     Message(Box<ServerFrame<'static>>),
 }
 
@@ -259,11 +260,8 @@ mod tests {
     use super::*;
 
     fn signed(key: &SecretKey) -> IncomingSignal {
-        let sender = Sender {
-            device_id: "phone".parse().unwrap(),
-            user_id: UserId::new(Uuid::from_u128(1)),
-            fingerprint: Some(key.public_key().fingerprint()),
-        };
+        let sender = Sender::new("phone".parse().unwrap(), UserId::new(Uuid::from_u128(1)))
+            .with_fingerprint(key.public_key().fingerprint());
         let statement = SignalStatement {
             kind: "offer",
             sender_fingerprint: key.public_key().fingerprint(),
@@ -277,12 +275,8 @@ mod tests {
         IncomingSignal {
             id: Some("m-1".parse().unwrap()),
             timestamp: Timestamp::from_ms(2),
-            signal: RelayedSignal {
-                kind: SignalKind::Offer,
-                sender,
-                payload: Payload::from_json("{}").unwrap(),
-                signature: Some(signature),
-            },
+            signal: RelayedSignal::new(SignalKind::Offer, sender, Payload::from_json("{}").unwrap())
+                .with_signature(signature),
         }
     }
 

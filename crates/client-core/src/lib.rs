@@ -15,7 +15,6 @@ mod endpoint;
 mod error;
 mod events;
 mod http;
-mod into_owned;
 mod keys;
 mod machine;
 mod own_device;

@@ -364,5 +364,5 @@ impl fmt::Debug for Client {
 }
 
 fn default_ice_server() -> IceServer<'static> {
-    IceServer { urls: DEFAULT_STUN_SERVERS.map(Into::into).to_vec(), username: None, credential: None }
+    IceServer::new(DEFAULT_STUN_SERVERS.map(Into::into).to_vec())
 }

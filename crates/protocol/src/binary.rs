@@ -4,6 +4,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 
 /// Why a text is not the base64 that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum InvalidBase64 {
     /// Outside the alphabet, unpadded, or not the canonical form.
     #[error("not canonical base64 (standard alphabet, with padding)")]

@@ -1,4 +1,4 @@
-//! What both codecs ask of a message beyond its form.
+//! The limits of fields, checked by both codecs after decoding.
 
 use crate::{
     ChatContent, ClientMessage, DecodeError, Delivered, DeviceId, Payload, PresenceSubscribe,
@@ -10,7 +10,7 @@ use crate::{
     payload::depth_exceeds,
 };
 
-/// Passes on a client's message that keeps to the limits of its fields.
+/// Checks the limits of the fields of a client's message.
 pub(crate) fn client_message<'a>(
     id: Option<&RequestId>,
     message: ClientMessage<'a>,
@@ -42,7 +42,7 @@ pub(crate) fn client_message<'a>(
     .map(|()| message)
 }
 
-/// A signal goes to a device or to a user.
+/// A signal has one target: a device or a user.
 pub(crate) fn target(device: Option<DeviceId>, user: Option<UserRef>) -> Result<Target, DecodeError> {
     match (device, user) {
         (Some(device), None) => Ok(Target::Device(device)),
@@ -54,7 +54,7 @@ pub(crate) fn target(device: Option<DeviceId>, user: Option<UserRef>) -> Result<
     }
 }
 
-/// A signature names its time.
+/// A signature comes with its time, or not at all.
 pub(crate) fn signature(
     signature: Option<[u8; 64]>,
     created_at_ms: Option<u64>,
@@ -74,17 +74,17 @@ pub(crate) fn content_too_large() -> DecodeError {
     DecodeError::too_large(format!("`encrypted_content` is over {MAX_ENCRYPTED_CONTENT_BYTES} bytes"))
 }
 
-/// A client set what only servers set.
+/// The error for a member that only servers may set.
 pub(crate) fn server_field(name: &str) -> DecodeError {
     DecodeError::bad_request(format!("`{name}` is the server's to set"))
 }
 
-/// A `limit` is cut to its maximum, however large it is.
+/// Cuts a `limit` to 32 bits; the server cuts it to its maximum later.
 pub(crate) fn limit(asked: u64) -> u32 {
     u32::try_from(asked).unwrap_or(u32::MAX)
 }
 
-/// The history, its list of messages, and the message.
+/// The levels around a payload in a `history`: the frame, the list and the message.
 const LEVELS_AROUND_CHAT: usize = 3;
 
 fn chat_content(payload: &Payload<'_>) -> Result<(), DecodeError> {

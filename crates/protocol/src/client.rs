@@ -1,4 +1,4 @@
-//! Everything that a client may say.
+//! The frames of clients.
 
 use crate::{
     Auth, AuthResponse, Broadcast, ChatMessage, Delivered, EncryptedMessage, HistoryRequest, Join, Leave,
@@ -7,15 +7,17 @@ use crate::{
 };
 
 /// A frame from a client.
+// Exhaustive on purpose: the envelope of version 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientFrame<'a> {
-    /// Ties the reply to it.
+    /// The reply has the same id.
     pub id: Option<RequestId>,
-    /// What it says.
+    /// The message.
     pub message: ClientMessage<'a>,
 }
 
-/// What a client may say. Text, payloads and encrypted content borrow from the frame where the codec allows it.
+/// A message of a client. Text, payloads and encrypted content borrow from the frame where the codec allows it.
+// Exhaustive on purpose: a server decides about each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each variant is the message inside it, documented there")]
 pub enum ClientMessage<'a> {

@@ -36,9 +36,9 @@ macro_rules! close_codes {
 }
 
 close_codes! {
-    /// The connection has done its work.
+    /// The connection ended normally.
     Normal = 1000,
-    /// An end goes away.
+    /// One side goes away: a page is closed, a program ends.
     GoingAway = 1001,
     /// A breach of RFC 6455.
     ProtocolError = 1002,
@@ -58,13 +58,13 @@ close_codes! {
     Overloaded = 1013,
     /// No token, or no proof in time.
     TokenMissing = 4001,
-    /// A bad token or proof.
+    /// An invalid token or proof.
     TokenInvalid = 4002,
-    /// A token or challenge whose time is over.
+    /// An expired token or challenge.
     TokenExpired = 4003,
-    /// No pong came.
+    /// No pong arrived in time.
     HeartbeatMissed = 4100,
-    /// The client does not read as fast as it is written to.
+    /// The client reads too slowly.
     SlowConsumer = 4101,
     /// Too much in too short a time.
     RateLimited = 4103,
@@ -87,17 +87,18 @@ close_codes! {
 }
 
 /// What a client does after a close.
+// Exhaustive on purpose: a client decides about each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Advice {
-    /// Come back by itself.
+    /// Reconnect.
     Reconnect,
-    /// Come back with new credentials; a client that proves itself by key comes back with backoff.
+    /// Get new credentials, then reconnect. A client that proves itself by key reconnects with backoff.
     NewCredentials,
-    /// The same, but only once in a row: where new credentials are refused too, stop.
+    /// Get new credentials, then reconnect, once. If the new credentials are refused too, stop.
     NewCredentialsOnce,
-    /// Drop the message that was sent last, which would be refused again, and come back.
+    /// Drop the message that was sent last, because it would be refused again, then reconnect.
     DropMessageAndReconnect,
-    /// Stay away and tell the application.
+    /// Do not reconnect. Tell the application.
     Stop,
 }
 
@@ -116,7 +117,7 @@ pub mod reason {
 }
 
 impl CloseCode {
-    /// What a client does about it. `reason` decides for [`CloseCode::PolicyViolation`] alone.
+    /// What a client does after this close. `reason` decides for [`CloseCode::PolicyViolation`] alone.
     #[must_use]
     pub fn advice(self, reason: &str) -> Advice {
         match self {
@@ -149,7 +150,7 @@ impl CloseCode {
         }
     }
 
-    /// What a client does about any number, known or not: an unknown one is judged by its range.
+    /// What a client does after a close with any code. The range of an unknown code decides.
     ///
     /// ```
     /// use aldis_protocol::{Advice, CloseCode};
@@ -166,7 +167,7 @@ impl CloseCode {
         }
     }
 
-    /// Whether the session waits for its client after a close with this code by the server (docs/protocol/resume.md).
+    /// Whether the session can be resumed after the server closed with this code (docs/protocol/resume.md).
     #[must_use]
     pub fn keeps_session(self, reason: &str) -> bool {
         matches!(self, Self::HeartbeatMissed | Self::RateLimited | Self::TooManyErrors | Self::SessionExpired)

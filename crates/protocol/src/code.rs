@@ -1,10 +1,6 @@
 //! The error names of the wire, the same on sockets and over HTTP (docs/protocol/codes.md).
 
-use std::{fmt, str::FromStr};
-
-use serde::{Serialize, Serializer};
-
-use crate::ids::deserialize_from_text;
+use crate::{UnknownName, UnknownWord, names::words};
 
 macro_rules! error_codes {
     ($($(#[doc = $doc:literal])* $variant:ident = $name:literal, $status:literal;)*) => {
@@ -12,17 +8,20 @@ macro_rules! error_codes {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum ErrorCode {
+            /// A code of a newer server.
+            Unknown(UnknownWord),
             $($(#[doc = $doc])* $variant,)*
         }
 
         impl ErrorCode {
-            /// Every code there is.
+            /// Every code that this version knows.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
             /// The name on the wire.
             #[must_use]
-            pub const fn as_str(self) -> &'static str {
+            pub const fn as_str(&self) -> &str {
                 match self {
+                    Self::Unknown(word) => word.as_str(),
                     $(Self::$variant => $name,)*
                 }
             }
@@ -31,18 +30,35 @@ macro_rules! error_codes {
             #[must_use]
             pub const fn meaning(self) -> &'static str {
                 match self {
+                    Self::Unknown(_) => "A code of a newer server.",
                     $(Self::$variant => concat!($($doc),*).trim_ascii(),)*
                 }
             }
 
-            /// The HTTP status that carries this code.
+            /// The HTTP status that carries this code; 500 for one of another version, which no server of this one says.
             #[must_use]
             pub const fn http_status(self) -> u16 {
                 match self {
+                    Self::Unknown(_) => 500,
                     $(Self::$variant => $status,)*
                 }
             }
         }
+
+        impl std::str::FromStr for ErrorCode {
+            type Err = UnknownName;
+
+            fn from_str(name: &str) -> Result<Self, UnknownName> {
+                match name {
+                    $($name => Ok(Self::$variant),)*
+                    _ => UnknownWord::new(name)
+                        .map(Self::Unknown)
+                        .ok_or(UnknownName { expected: "the words that are error codes" }),
+                }
+            }
+        }
+
+        words!(ErrorCode, ["What went wrong, for programs."], [$($name),*]);
     };
 }
 
@@ -135,33 +151,6 @@ error_codes! {
     Unavailable = "unavailable", 503;
 }
 
-/// A code that this version of the protocol does not know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("unknown error code")]
-pub struct UnknownErrorCode;
-
-impl FromStr for ErrorCode {
-    type Err = UnknownErrorCode;
-
-    fn from_str(name: &str) -> Result<Self, UnknownErrorCode> {
-        Self::ALL.iter().copied().find(|code| code.as_str() == name).ok_or(UnknownErrorCode)
-    }
-}
-
-impl fmt::Display for ErrorCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl Serialize for ErrorCode {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-deserialize_from_text!(ErrorCode);
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,6 +160,7 @@ mod tests {
         for &code in ErrorCode::ALL {
             assert_eq!(code.as_str().parse(), Ok(code));
         }
-        assert_eq!("nothing".parse::<ErrorCode>(), Err(UnknownErrorCode));
+        assert!(matches!("nothing".parse(), Ok(ErrorCode::Unknown(word)) if word.as_str() == "nothing"));
+        assert!("Not a word".parse::<ErrorCode>().is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Frames as bytes. A codec is four functions and one error, and knows nothing about sessions.
+//! Frames as bytes. A codec encodes and decodes the frames of both sides; it knows nothing about sessions.
 
 mod json;
 mod proto;
@@ -12,6 +12,7 @@ pub(crate) use json::fields;
 pub use proto::schema;
 
 /// The two wire formats.
+// Exhaustive on purpose: who encodes decides about each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Codec {
     /// Text frames, one JSON object each.
@@ -20,21 +21,22 @@ pub enum Codec {
     Proto,
 }
 
-/// Why a frame was not understood. The connection stays; this becomes an `error`.
+/// Why a frame could not be decoded. The server answers with an `error`, and the connection stays open.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
+#[non_exhaustive]
 pub struct DecodeError {
-    /// The request's id, where that much was understood.
+    /// The id of the request, if it could be read.
     pub id: Option<RequestId>,
-    /// What the frame was meant to say, where that much was understood.
+    /// The type of the message, if it could be read.
     pub kind: Option<MessageKind>,
     /// `bad_request`, `unknown_type` or `too_large`.
     pub code: ErrorCode,
-    /// What is wrong, naming the field; a few hundred bytes at the most.
+    /// What is wrong, with the name of the field. At most a few hundred bytes.
     pub message: String,
 }
 
-/// What a sender wrote may be quoted in the answer, but not at any length.
+/// Limits how much of a malformed frame an error quotes.
 const MAX_ERROR_TEXT: usize = 256;
 
 impl DecodeError {
@@ -90,7 +92,7 @@ impl Codec {
     /// Reads a client's frame. JSON borrows its text and payload from it; protobuf shares the payload's bytes.
     ///
     /// # Errors
-    /// [`DecodeError`] where the frame is malformed; it holds the request's id as far as that was understood.
+    /// [`DecodeError`] if the frame is malformed. It has the id of the request, if that could be read.
     ///
     /// ```
     /// use aldis_protocol::{ClientMessage, Codec};
@@ -116,7 +118,8 @@ impl Codec {
     /// Reads a server's frame.
     ///
     /// # Errors
-    /// [`DecodeError`] where the frame is malformed, or of a kind that only clients send.
+    /// [`DecodeError`] if the frame is malformed. A message of an unknown type is none: it is
+    /// [`ServerMessage::Unknown`](crate::ServerMessage::Unknown).
     pub fn decode_server(self, frame: &Bytes) -> Result<ServerFrame<'_>, DecodeError> {
         match self {
             Self::Json => json::decode_server(frame),

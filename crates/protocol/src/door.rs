@@ -2,8 +2,9 @@
 
 use crate::Codec;
 
-/// Where a client comes in. All doors lead to the same session; a door decides only how identity is proved, how a
-/// refusal looks and which codec is the default.
+/// A WebSocket endpoint. All doors lead to the same session; they differ in how identity is proved, how a refusal looks
+/// and which codec is the default.
+// Exhaustive on purpose: a server decides about each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Door {
     /// `/v1/connect`: an Ed25519 key or a token, on the socket.
@@ -19,6 +20,7 @@ pub enum Door {
 }
 
 /// How identity is proved.
+// Exhaustive on purpose: a server decides about each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Proof {
     /// On the socket: by key, answering the challenge that the server sends at once, or by token.
@@ -30,6 +32,7 @@ pub enum Proof {
 }
 
 /// How a refusal looks.
+// Exhaustive on purpose: a server decides about each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// `auth_failure`, then the close.

@@ -1,4 +1,4 @@
-//! Names on the wire, valid by construction: what exists has been checked and is never checked again.
+//! Ids on the wire. They are checked when they are made, so a value of these types is always valid.
 
 use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
@@ -114,7 +114,7 @@ text_id! {
 }
 
 text_id! {
-    /// Ties a reply to its request: 1–64 characters of `A–Z a–z 0–9 _ -`, chosen by whoever asks.
+    /// Ties a reply to its request: 1–64 characters of `A–Z a–z 0–9 _ -`, chosen by the sender of the request.
     RequestId, is_request_id, "an id is 1 to 64 characters of A-Z a-z 0-9 _ -"
 }
 
@@ -146,7 +146,7 @@ impl DeviceId {
         })
     }
 
-    /// The id of a registered device whose user does not care for its form.
+    /// A registered device's id made from a UUID.
     #[must_use]
     pub fn from_uuid(id: Uuid) -> Self {
         Self(id.to_string().into())
@@ -160,7 +160,7 @@ impl DeviceId {
 }
 
 impl RequestId {
-    /// The id of a frame that nobody asked for, or of a request whose sender does not care for its form.
+    /// An id made from a UUID, for frames that the server starts and for requests whose sender needs no special id.
     #[must_use]
     pub fn from_uuid(id: Uuid) -> Self {
         Self(id.simple().to_string().into())
@@ -265,6 +265,7 @@ uuid_id! {
 }
 
 /// A 32-byte SHA-256 value, lowercase hex in text.
+// Exhaustive on purpose: nothing but its bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hash(pub [u8; 32]);
 
@@ -276,6 +277,7 @@ pub struct Hash(pub [u8; 32]);
 /// assert_eq!(fingerprint.to_string().len(), 64);
 /// assert_eq!(fingerprint.to_string().parse(), Ok(fingerprint));
 /// ```
+// Exhaustive on purpose: nothing but its bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint(pub [u8; 32]);
 
@@ -356,6 +358,7 @@ const fn hex_digit(digit: u8) -> Option<u8> {
 }
 
 /// A user as a client names it: by id, or by the fingerprint of its identity.
+// Exhaustive on purpose: who looks a user up decides about each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum UserRef {
     /// By user id.

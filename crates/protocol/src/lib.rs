@@ -52,7 +52,7 @@ pub mod whole;
 
 pub use client::{ClientFrame, ClientMessage};
 pub use close::{Advice, CloseCode, reason};
-pub use code::{ErrorCode, UnknownErrorCode};
+pub use code::ErrorCode;
 pub use codec::{Codec, DecodeError, schema};
 pub use door::{Door, Proof, Refusal, query};
 pub use ids::{
@@ -68,9 +68,15 @@ pub use message::{
     PresenceSubscribe, PresenceUnsubscribe, Read, Receipt, Received, RelayedBroadcast, RelayedSignal, Resume,
     RoomInvite, RoomMember, RoomMembers, RoomUpdate, Sender, ServerDraining, SessionInfo, SessionLimits,
     SetPresence, Signal, SignalKind, SignalSignature, Status, StoredChatMessage, Sync, Synced, Target,
+    UnknownMessage,
 };
-pub use names::UnknownName;
+pub use names::{UnknownName, UnknownWord};
 pub use payload::{InvalidPayload, Payload};
 pub use secret::Secret;
 pub use server::{ServerFrame, ServerMessage};
 pub use timestamp::{InvalidTimestamp, Timestamp};
+
+/// The examples of the README are tested.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

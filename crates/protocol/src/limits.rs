@@ -1,4 +1,4 @@
-//! The numbers of the protocol, each with its reason.
+//! The limits of the protocol, each with its reason.
 
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ pub const MAX_ROOMS_PER_SESSION: usize = 100;
 pub const MAX_ROOMS_PER_OWNER: u32 = 100;
 /// Users in a room up to which it is told who they are, who joins and who leaves.
 pub const MAX_TOLD_ROOM_USERS: usize = 256;
+/// A word that stands for a value: a type, status, kind or code. The longest today has 23 characters.
+pub const MAX_WORD_LEN: usize = 32;
 /// How deep JSON may nest.
 pub const MAX_JSON_DEPTH: usize = 128;
 /// The first integer that JavaScript cannot tell from its neighbour; sequence numbers stay below.
@@ -38,11 +40,11 @@ pub const MAX_SUBSCRIPTIONS: usize = 500;
 pub const MAX_IDS_PER_RECEIPT: usize = 500;
 /// The `limit` of `history` and `sync` where none is given.
 pub const DEFAULT_PAGE: u32 = 100;
-/// What a larger `limit` is cut to.
+/// The largest `limit`; a larger one is cut to it.
 pub const MAX_PAGE: u32 = 500;
-/// How long a client has to prove itself on a socket: a round trip on the slowest network.
+/// How long a client has to prove itself on a socket. Enough for a round trip on the slowest network.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// A token longer than this is refused unparsed.
+/// A longer token is refused without being parsed.
 pub const MAX_TOKEN_BYTES: usize = 4 * 1024;
 /// Requests of one client that may wait for their reply; the server reads no further until it has answered.
 pub const MAX_UNANSWERED_REQUESTS: usize = 128;
@@ -82,9 +84,9 @@ pub const MAX_EMAIL_BYTES: usize = 254;
 pub const MIN_PASSWORD_CHARACTERS: usize = 8;
 /// The most bytes of a password, so that none costs more than its hash.
 pub const MAX_PASSWORD_BYTES: usize = 1_024;
-/// What a rotation says of itself to people.
+/// The reason of a rotation, for people.
 pub const MAX_REASON_BYTES: usize = 200;
-/// What somebody who asks to become a contact calls themselves, in characters.
+/// The label of a contact request, in characters.
 pub const MAX_LABEL_CHARS: usize = 80;
 /// The name of a device, for people.
 pub const MAX_DEVICE_NAME_CHARS: usize = 100;

@@ -1,14 +1,17 @@
 //! The messages, one family a file, both directions.
 
+mod build;
 mod handshake;
 mod liveness;
 mod mailbox;
 mod notice;
+mod owned;
 mod page;
 mod presence;
 mod reply;
 mod room;
 mod signaling;
+mod unknown;
 
 pub use handshake::{
     Auth, AuthChallenge, AuthFailure, AuthRequired, AuthResponse, AuthSuccess, Connected, Heartbeat,
@@ -27,3 +30,4 @@ pub use signaling::{
     DEFAULT_STUN_SERVERS, IceServer, IceServers, RelayedSignal, Sender, Signal, SignalKind, SignalSignature,
     Target,
 };
+pub use unknown::UnknownMessage;

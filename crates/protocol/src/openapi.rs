@@ -11,8 +11,8 @@ use utoipa::{
 };
 
 use crate::{
-    ContactLabel, DeviceId, ErrorCode, Fingerprint, Hash, MAX_ID_LEN, MessageId, Payload, RequestId, RoomId,
-    Secret, SessionId, Timestamp, UserId, UserRef,
+    ContactLabel, DeviceId, Fingerprint, Hash, MAX_ID_LEN, MessageId, Payload, RequestId, RoomId, Secret,
+    SessionId, Timestamp, UserId, UserRef,
     limits::{
         MAX_DEVICE_NAME_CHARS, MAX_EMAIL_BYTES, MAX_ENCRYPTED_CONTENT_BYTES, MAX_LABEL_CHARS,
         MAX_PASSWORD_BYTES, MAX_REASON_BYTES, MIN_PASSWORD_CHARACTERS,
@@ -163,19 +163,12 @@ impl ToSchema for ChatFrame {
     }
 }
 
-impl PartialSchema for ErrorCode {
-    fn schema() -> RefOr<Schema> {
-        let names = Self::ALL.iter().map(|code| code.as_str());
-        ObjectBuilder::new()
-            .schema_type(Type::String)
-            .description(Some("What went wrong, for programs."))
-            .enum_values(Some(names))
-            .into()
-    }
-}
-
-impl ToSchema for ErrorCode {
-    fn name() -> Cow<'static, str> {
-        Cow::Borrowed("ErrorCode")
-    }
+/// The schema of a set of words: those that this version knows.
+pub(crate) fn words(doc: &[&str], words: &[&'static str]) -> RefOr<Schema> {
+    let description = doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join("\n");
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some(description))
+        .enum_values(Some(words.iter().copied()))
+        .into()
 }

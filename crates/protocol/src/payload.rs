@@ -1,14 +1,17 @@
-//! Content that is relayed and never looked into.
+//! Content that the server relays without looking into it.
 
 use std::fmt;
 
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, IgnoredAny, Visitor},
+};
 use serde_json::value::RawValue;
 
 use crate::limits::MAX_JSON_DEPTH;
 
-/// One JSON value, as the bytes in which it came: checked, relayed, never parsed.
+/// One JSON value, kept as the bytes in which it came. It is checked and relayed, but not parsed.
 ///
 /// ```
 /// use aldis_protocol::Payload;
@@ -31,8 +34,8 @@ enum Repr<'a> {
 pub struct InvalidPayload;
 
 impl<'a> Payload<'a> {
-    /// Takes a text that holds one JSON value. White space around the value is left away: the other end of a JSON
-    /// socket could not see it, and what is signed must be what arrives.
+    /// Takes a text that holds one JSON value. White space around the value is removed: JSON frames cannot
+    /// carry it, and the bytes that are signed must be the bytes that arrive.
     ///
     /// # Errors
     /// [`InvalidPayload`] where it holds anything else, or nests deeper than 128 levels.
@@ -92,10 +95,10 @@ impl<'a> Payload<'a> {
         }))
     }
 
-    /// The value, to stand inside other JSON as it is.
+    /// The value as raw JSON, to put into other JSON unchanged.
     ///
     /// # Errors
-    /// [`InvalidPayload`] where it is no JSON after all.
+    /// [`InvalidPayload`] if it is not JSON.
     pub fn to_raw(&self) -> Result<Box<RawValue>, InvalidPayload> {
         serde_json::from_slice(self.as_bytes()).map_err(|_| InvalidPayload)
     }
@@ -123,10 +126,32 @@ impl fmt::Debug for Payload<'_> {
     }
 }
 
+/// The name of a value that a deserializer may give as the text that it is. One that does not know the name reads a
+/// value.
+pub(crate) const AS_IT_STANDS: &str = "aldis payload";
+
 impl<'de: 'a, 'a> Deserialize<'de> for Payload<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // The frame around it was checked for depth as a whole.
-        <&'a RawValue>::deserialize(deserializer).map(|raw| Self(Repr::Borrowed(raw.get().as_bytes())))
+        deserializer.deserialize_newtype_struct(AS_IT_STANDS, PayloadVisitor)
+    }
+}
+
+/// The frame around a payload was checked for depth as a whole.
+struct PayloadVisitor;
+
+impl<'de> Visitor<'de> for PayloadVisitor {
+    type Value = Payload<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, json: &'de str) -> Result<Payload<'de>, E> {
+        Ok(Payload(Repr::Borrowed(json.as_bytes())))
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Payload<'de>, D::Error> {
+        <&RawValue>::deserialize(deserializer).map(|raw| Payload(Repr::Borrowed(raw.get().as_bytes())))
     }
 }
 
@@ -141,7 +166,7 @@ fn check(bytes: &[u8]) -> Result<(), InvalidPayload> {
 /// Whether JSON nests deeper than `limit`. serde_json skips values of any depth, so it does not tell.
 pub(crate) fn depth_exceeds(json: &[u8], limit: usize) -> bool {
     // Almost no message has so many brackets, and counting them takes a fraction of telling which are in strings.
-    if json.iter().filter(|byte| matches!(byte, b'{' | b'[')).count() <= limit {
+    if brackets(json) <= limit {
         return false;
     }
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
@@ -168,9 +193,23 @@ pub(crate) fn depth_exceeds(json: &[u8], limit: usize) -> bool {
     false
 }
 
+/// How many `{` and `[` there are. The counters of a chunk are single bytes, so that many are counted at once.
+fn brackets(json: &[u8]) -> usize {
+    let in_chunk = |chunk: &[u8]| chunk.iter().map(|byte| u8::from(byte | 0x20 == b'{')).sum::<u8>();
+    json.chunks(u8::MAX.into()).map(|chunk| usize::from(in_chunk(chunk))).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn brackets_are_counted_over_all_chunks() {
+        for length in [0, 1, 254, 255, 256, 1000] {
+            assert_eq!(brackets("[".repeat(length).as_bytes()), length);
+            assert_eq!(brackets("{x}]".repeat(length).as_bytes()), length);
+        }
+    }
 
     fn nested(levels: usize) -> String {
         "[".repeat(levels) + &"]".repeat(levels)

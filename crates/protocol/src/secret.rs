@@ -1,10 +1,10 @@
-//! Texts that must not reach a log.
+//! Texts that must not be logged.
 
 use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Serialize};
 
-/// A token, code or password: it prints as nothing.
+/// A token, code or password. `Debug` does not show it.
 ///
 /// ```
 /// use aldis_protocol::Secret;

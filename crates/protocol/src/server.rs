@@ -1,25 +1,27 @@
-//! Everything that a server may say.
+//! The frames of servers.
 
 use crate::{
     Ack, Alert, AuthChallenge, AuthFailure, AuthRequired, AuthSuccess, Connected, ContactRequest, ErrorReply,
     History, IceServers, MailboxMessage, MemberJoined, MemberLeft, MessageKind, Presence, Receipt,
     RelayedBroadcast, RelayedSignal, RequestId, RoomInvite, RoomMembers, RoomUpdate, ServerDraining,
-    StoredChatMessage, Synced, Timestamp,
+    StoredChatMessage, Synced, Timestamp, UnknownMessage,
 };
 
 /// A frame from a server.
+// Exhaustive on purpose: the envelope of version 1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServerFrame<'a> {
     /// The request's where it answers one, the sender's where it is relayed, else a fresh one.
     pub id: Option<RequestId>,
     /// When it was sent; on stored messages, when they were committed.
     pub timestamp: Timestamp,
-    /// What it says.
+    /// The message.
     pub message: ServerMessage<'a>,
 }
 
-/// What a server may say.
+/// A message of a server.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 #[expect(missing_docs, reason = "each variant is the message inside it, documented there")]
 pub enum ServerMessage<'a> {
     AuthChallenge(AuthChallenge<'a>),
@@ -48,13 +50,14 @@ pub enum ServerMessage<'a> {
     ServerDraining(ServerDraining),
     /// The server is still there.
     Pong,
+    Unknown(UnknownMessage),
 }
 
 impl ServerMessage<'_> {
-    /// Its kind.
+    /// Its kind; none where this version does not know its type.
     #[must_use]
-    pub const fn kind(&self) -> MessageKind {
-        match self {
+    pub const fn kind(&self) -> Option<MessageKind> {
+        Some(match self {
             Self::AuthChallenge(_) => MessageKind::AuthChallenge,
             Self::AuthSuccess(_) => MessageKind::AuthSuccess,
             Self::AuthFailure(_) => MessageKind::AuthFailure,
@@ -80,17 +83,19 @@ impl ServerMessage<'_> {
             Self::RoomInvite(_) => MessageKind::RoomInvite,
             Self::ServerDraining(_) => MessageKind::ServerDraining,
             Self::Pong => MessageKind::Pong,
-        }
+            Self::Unknown(_) => return None,
+        })
     }
 
     /// Whether a client confirms it by `received` (docs/protocol/resume.md).
     ///
-    /// What a `sync` streams and its `synced` are not counted either, nor is anything before `connected`: that is not
-    /// the message's to know.
+    /// A message alone does not tell everything: what a `sync` streams, its `synced`, and all messages before `connected`
+    /// are not counted either.
     #[must_use]
     pub const fn is_counted(&self) -> bool {
         match self {
             Self::Error(error) => error.close.is_none(),
+            Self::Unknown(message) => !message.uncounted,
             Self::AuthChallenge(_)
             | Self::Connected(_)
             | Self::Pong

@@ -4,6 +4,9 @@
 //! context keeps a signature made for one purpose from serving another; the lengths keep a field from running into
 //! its neighbour. Nothing is signed over JSON text.
 
+// Exhaustive on purpose, every type of this file: what is signed never changes. A statement with another field has another
+// context.
+
 use crate::{DeviceId, Fingerprint, Hash};
 
 /// Where a challenge is answered: a signature made for one transport is worth nothing on the other.
@@ -70,7 +73,7 @@ pub fn genesis_hash(public_key: &[u8; 32]) -> Hash {
 /// One key of an identity handing over to the next: signed by both.
 ///
 /// Sequence and previous hash keep a rotation from being replayed at another place of the chain; the second signature
-/// keeps anybody from claiming a key that is not his.
+/// keeps anybody from claiming a key that is not theirs.
 #[derive(Debug, Clone, Copy)]
 pub struct KeyRotation<'a> {
     /// The identity.

@@ -45,23 +45,41 @@ impl std::str::FromStr for Timestamp {
 }
 
 impl Timestamp {
-    /// Its text, byte by byte: every frame of the server has one, and formatting machinery costs five times as much.
+    /// Its text, byte by byte: every frame of the server has one, and formatting machinery costs ten times as much.
     pub(crate) fn to_text(self) -> [u8; 24] {
-        let (seconds, millisecond) = (self.0.div_euclid(1000), self.0.rem_euclid(1000));
-        let time = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let (year, month, day) = date(self.0.div_euclid(DAY_MS));
+        let ms = self.0.rem_euclid(DAY_MS);
         let mut text = *b"0000-00-00T00:00:00.000Z";
-        put(&mut text[0..4], time.year().unsigned_abs());
-        put(&mut text[5..7], u8::from(time.month()).into());
-        put(&mut text[8..10], time.day().into());
-        put(&mut text[11..13], time.hour().into());
-        put(&mut text[14..16], time.minute().into());
-        put(&mut text[17..19], time.second().into());
-        put(&mut text[20..23], millisecond.unsigned_abs() as u32);
+        put(&mut text[0..4], year);
+        put(&mut text[5..7], month);
+        put(&mut text[8..10], day);
+        put(&mut text[11..13], ms / 3_600_000);
+        put(&mut text[14..16], ms / 60_000 % 60);
+        put(&mut text[17..19], ms / 1000 % 60);
+        put(&mut text[20..23], ms % 1000);
         text
     }
 }
 
-fn put(digits: &mut [u8], mut number: u32) {
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// Year, month and day of a number of days since 1970, for years from 0. It counts in years that begin in March, whose
+/// leap day comes last, in eras of 400 years (Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+const fn date(days: i64) -> (i64, i64, i64) {
+    const DAYS_BEFORE_1970: i64 = 719_468;
+    const DAYS_OF_ERA: i64 = 146_097;
+    let days = days + DAYS_BEFORE_1970;
+    let (era, day) = (days.div_euclid(DAYS_OF_ERA), days.rem_euclid(DAYS_OF_ERA));
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = era * 400 + year + if month <= 2 { 1 } else { 0 };
+    (year, month, day)
+}
+
+fn put(digits: &mut [u8], mut number: i64) {
     for digit in digits.iter_mut().rev() {
         *digit = b'0' + (number % 10) as u8;
         number /= 10;
@@ -98,6 +116,19 @@ mod tests {
         }
         assert_eq!("2026-01-01T01:00:00+01:00".parse(), Ok(Timestamp::from_ms(1_767_225_600_000)));
         assert_eq!("yesterday".parse::<Timestamp>(), Err(InvalidTimestamp));
+    }
+
+    #[test]
+    fn every_day_of_the_calendar_has_its_text() {
+        let first = Timestamp::from_ms(i64::MIN).as_ms();
+        for day in (0..3_652_425).step_by(13) {
+            let timestamp = Timestamp(first + day * DAY_MS);
+            assert_eq!(timestamp.to_string().parse(), Ok(timestamp), "{timestamp}");
+        }
+        for date in ["1900-02-28", "1900-03-01", "2000-02-29", "2000-03-01", "2024-02-29", "2023-12-31"] {
+            let text = format!("{date}T23:59:59.999Z");
+            assert_eq!(text.parse::<Timestamp>().unwrap().to_string(), text);
+        }
     }
 
     #[test]

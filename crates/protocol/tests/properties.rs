@@ -153,11 +153,7 @@ fn signal(payload: &str) -> ClientFrame<'_> {
 
 fn relay(frame: ClientFrame<'_>) -> ServerFrame<'_> {
     let ClientMessage::Signal(Signal { kind, payload, signature, .. }) = frame.message else { panic!() };
-    let sender = Sender {
-        device_id: "laptop".parse().unwrap(),
-        user_id: UserId::new(uuid::Uuid::from_u128(1)),
-        fingerprint: None,
-    };
-    let message = ServerMessage::Signal(RelayedSignal { kind, sender, payload, signature });
+    let sender = Sender::new("laptop".parse().unwrap(), UserId::new(uuid::Uuid::from_u128(1)));
+    let message = ServerMessage::Signal(RelayedSignal::new(kind, sender, payload).with_signature(signature));
     ServerFrame { id: frame.id, timestamp: Timestamp::from_ms(0), message }
 }

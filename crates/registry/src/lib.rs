@@ -1,9 +1,10 @@
-//! Who is here: the live sessions of one node, by user and by device, how they show themselves, who watches whom, the
-//! rooms that they are in, and who may reach whom.
+//! Who is here: the live sessions of one node by user and device, their presence and its watchers, their rooms, and
+//! who may reach whom.
 //!
-//! There is one truth, the sessions of each user; what else is looked up is an index changed under that user's guard.
-//! Locks are always taken in the order watch, user, device, room. What leaves the registry is a clone: no guard does. The handle
-//! `H` is whatever reaches a session (for a server, an `Arc` around its queue). No clock, no runtime, no dice.
+//! The sessions of each user are the source of truth. Everything else is an index, which changes under that user's
+//! guard. Locks are always taken in the order watch, user, device, room. All values that the registry returns are
+//! clones, never guards. The handle `H` is what reaches a session (in a server, an `Arc` of its queue). The crate uses
+//! no clock, no runtime and no randomness.
 
 mod presence;
 mod reach;
@@ -18,3 +19,8 @@ pub use rooms::{
     CHUNK, Closed, Departure, Joining, Member, Members, Occupants, Reach, RoomFacts, RoomView, Seat,
 };
 pub use watches::{Decision, Doubt, Sight, TooManyWatches, Watcher, WatcherPage};
+
+/// The examples of the README are tested.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,4 +1,4 @@
-//! How devices and users show themselves (docs/protocol/messages.md).
+//! The presence of devices and users (docs/protocol/messages.md).
 
 use std::sync::Arc;
 
@@ -6,36 +6,36 @@ use aldis_protocol::{SessionId, Status, UserId};
 
 use crate::Registry;
 
-/// How the device of a session shows itself.
+/// The presence of a session's device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DevicePresence {
-    /// What it says of itself.
+    /// The status that the client set.
     pub status: Status,
-    /// Its line for people.
+    /// The note that the client set.
     pub note: Option<Arc<str>>,
-    /// When it said so, on any clock that never goes back.
+    /// When the client set it, by any clock that never goes back.
     pub said_at: u64,
-    /// Its client closed the connection: it shows itself as offline until the client is back.
+    /// The client closed its connection; the device counts as offline until the client resumes.
     pub has_left: bool,
 }
 
-/// How a user shows himself.
+/// The presence of a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserPresence {
-    /// The status of his most available device.
+    /// The status of the most available device.
     pub status: Status,
-    /// That device's line for people. Of devices that are equally available, the one that has a line, and then the one
-    /// that spoke last.
+    /// The note of that device. Of equally available devices, one with a note comes first, then the one that set its
+    /// status last.
     pub note: Option<Arc<str>>,
-    /// On how many devices he shows himself.
+    /// How many devices are visible.
     pub devices: u32,
 }
 
 impl DevicePresence {
-    /// A device that has said nothing yet.
+    /// A device that has set nothing yet.
     pub const FRESH: Self = Self { status: Status::Online, note: None, said_at: 0, has_left: false };
 
-    /// Whether it shows itself at all.
+    /// Whether the device is visible.
     #[must_use]
     pub fn is_visible(&self) -> bool {
         !self.has_left && self.status != Status::Offline
@@ -43,10 +43,10 @@ impl DevicePresence {
 }
 
 impl UserPresence {
-    /// Somebody who is not here, or does not show it.
+    /// A user without a visible device.
     pub const OFFLINE: Self = Self { status: Status::Offline, note: None, devices: 0 };
 
-    /// How somebody with these devices shows himself.
+    /// The presence of a user with these devices.
     ///
     /// ```
     /// use aldis_protocol::Status;
@@ -67,7 +67,7 @@ impl UserPresence {
         })
     }
 
-    /// Whether anything of him is to be seen.
+    /// Whether the user is visible.
     #[must_use]
     pub fn is_visible(&self) -> bool {
         self.devices > 0
@@ -75,10 +75,10 @@ impl UserPresence {
 }
 
 impl<H: Clone> Registry<H> {
-    /// Sets how a session's device shows itself, and gives how it did before; none where the session is not here. What
-    /// a client said that has left counts once it is back.
+    /// Sets the presence of a session's device and returns the previous one; `None` if the session is not here. If the
+    /// client has left, this counts once it is back.
     ///
-    /// The watchers of its user are to be told after a [`refresh`](Self::refresh).
+    /// The caller must [`refresh`](Self::refresh) the user afterwards and tell the watchers.
     pub fn present(
         &self,
         user: UserId,
@@ -91,8 +91,8 @@ impl<H: Clone> Registry<H> {
         })
     }
 
-    /// Notes that a session's client has closed its connection and may come back, or that it is back. Gives how the
-    /// device showed itself before, as [`present`](Self::present) does.
+    /// Records that a session's client has closed its connection and may come back, or that it is back. Returns the
+    /// previous presence, as [`present`](Self::present) does.
     pub fn set_left(&self, user: UserId, session: SessionId, has_left: bool) -> Option<DevicePresence> {
         self.change_presence(user, session, |present| {
             let former = present.clone();

@@ -2,49 +2,49 @@
 
 use aldis_protocol::api::ContactDecision;
 
-/// Whom a user reaches without further ado.
+/// Whom users can reach by default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Routing {
-    /// His own devices, and whoever allowed him.
+    /// Their own devices, and users who have allowed them.
     Contacts,
-    /// Everyone but the blocked.
+    /// Everyone who has not blocked them.
     Open,
 }
 
-/// What somebody wants of another.
+/// Why a user wants to reach another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purpose {
-    /// To hand him a signal.
+    /// To send a signal.
     Signal,
-    /// To leave him an encrypted message, or a receipt for one.
+    /// To send an encrypted message, or a receipt for one.
     Message,
-    /// To see whether he is there.
+    /// To see the presence.
     Presence,
 }
 
-/// Where one user stands towards another.
+/// One user's stance towards another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Stance {
-    /// What he decided about the other.
+    /// What the user decided about the other.
     pub decision: Option<ContactDecision>,
-    /// He sent the other a message or a contact request, and did not block him since.
+    /// The user sent the other a message or a contact request, and has not blocked them since.
     pub reached_out: bool,
 }
 
-/// What is known of somebody who wants to reach another, and of that other.
+/// The facts about a sender and a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Facts {
     /// They are devices of the same user.
     pub same_user: bool,
-    /// Where who wants to reach stands towards the other.
+    /// The sender's stance towards the target.
     pub sender: Stance,
-    /// Where the other stands towards him.
+    /// The target's stance towards the sender.
     pub target: Stance,
-    /// The target's session made the sender's session an offer, and both last.
+    /// The target's session sent the sender's session an offer, and both sessions still exist.
     pub offered: bool,
-    /// Both have joined one private room. An invitation to it is not enough.
+    /// Both have joined the same private room. An invitation is not enough.
     pub share_private_room: bool,
-    /// The sessions of both have joined one public room.
+    /// The sessions of both have joined the same public room.
     pub share_public_room: bool,
 }
 
@@ -86,12 +86,12 @@ impl Stance {
 }
 
 impl Facts {
-    /// Whether the target is open to whatever the sender wants.
+    /// Whether the facts permit every purpose.
     const fn are_acquainted(self) -> bool {
         self.same_user || self.share_private_room || self.target.allows() || self.target.reached_out
     }
 
-    /// Whether what the two have at the moment is enough for this.
+    /// Whether the current sessions permit this purpose.
     const fn may_do(self, purpose: Purpose) -> bool {
         match purpose {
             Purpose::Signal => self.offered || self.share_public_room,

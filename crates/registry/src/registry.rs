@@ -18,48 +18,48 @@ pub struct Registry<H> {
     pub(crate) watches: Watches<H>,
 }
 
-/// A session that is here.
+/// A session in the registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attached<H> {
     /// Its id.
     pub session: SessionId,
-    /// The device it is on; no two sessions have the same.
+    /// Its device; no two sessions have the same one.
     pub device: DeviceId,
-    /// By what it has the device.
+    /// Its claim to the device.
     pub claim: DeviceClaim,
-    /// What reaches it.
+    /// The handle that reaches it.
     pub handle: H,
 }
 
-/// A session's claim to its device: a number drawn when the upgrade request of its socket came in. Of two sessions on one
-/// device the one with the larger claim stays, whichever is [attached](Registry::attach) first.
+/// A session's claim to its device: a number drawn when the upgrade request of its socket arrived. Of two sessions on
+/// one device the one with the larger claim stays, whichever is [attached](Registry::attach) first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct DeviceClaim(u64);
 
 impl DeviceClaim {
-    /// The claim of a request with this place among all upgrade requests.
+    /// The claim of the upgrade request with this number.
     #[must_use]
     pub const fn new(order: u64) -> Self {
         Self(order)
     }
 }
 
-/// What became of an [`attach`](Registry::attach).
+/// The outcome of an [`attach`](Registry::attach).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a replaced session does not know it yet"]
 pub enum Attachment<H> {
-    /// The session is here.
+    /// The session is in the registry.
     Attached {
-        /// The session that was here on the same device; it is no longer.
+        /// The previous session on the same device, which was removed.
         replaced: Option<Attached<H>>,
     },
-    /// The user has as many sessions as they may have, on other devices; nothing changed.
+    /// The user has the maximum number of sessions on other devices; nothing changed.
     TooMany,
-    /// The session that is here on the same device has a larger claim; nothing changed.
+    /// The session on the same device has a larger claim; nothing changed.
     Superseded,
 }
 
-/// A session with the rooms that it is in, in the order of their names.
+/// A session with its rooms, in the order of their names.
 #[derive(Debug)]
 pub(crate) struct Here<H> {
     pub(crate) attached: Attached<H>,
@@ -86,8 +86,8 @@ impl<H> Default for Registry<H> {
 }
 
 impl<H: Clone> Registry<H> {
-    /// Makes a session reachable, in place of the one on the same device, which leaves its rooms, unless that one has a
-    /// larger claim. `limit` is how many sessions a user may have. `tell` must not call the registry.
+    /// Adds a session. It replaces the session on the same device, which leaves its rooms, unless that one has a
+    /// larger claim. `limit` is the maximum number of sessions of a user. `tell` must not call the registry.
     pub fn attach(
         &self,
         user: UserId,
@@ -109,14 +109,14 @@ impl<H: Clone> Registry<H> {
         let replaced = same_device.map(|index| self.leave_all(user, sessions.swap_remove(index), tell));
         let indexed = Indexed { user, session: attached.session, handle: attached.handle.clone() };
         self.devices.insert(attached.device.clone(), indexed);
-        // Users have few sessions each, and there are many users.
+        // There are many users, and each has few sessions.
         sessions.reserve_exact(1);
         sessions.push(Here { attached, presence: DevicePresence::FRESH, rooms: Vec::new() });
         Attachment::Attached { replaced }
     }
 
-    /// Takes away exactly this session, which leaves its rooms; one that took its place stays. `tell` must not call the
-    /// registry.
+    /// Removes exactly this session, which leaves its rooms; a session that has replaced it stays. `tell` must not
+    /// call the registry.
     pub fn detach(
         &self,
         user: UserId,
@@ -134,8 +134,8 @@ impl<H: Clone> Registry<H> {
         Some(detached)
     }
 
-    /// Gives a session that is here the claim of another socket. False where it is not here, or has a larger claim;
-    /// nothing changes then.
+    /// Gives a session the claim of another socket. Does nothing and returns false if the session is not here or has a
+    /// larger claim.
     #[must_use = "a socket with a smaller claim does not get the session"]
     pub fn renew_claim(&self, user: UserId, session: SessionId, claim: DeviceClaim) -> bool {
         let Some(mut sessions) = self.users.get_mut(&user) else { return false };
@@ -160,14 +160,14 @@ impl<H: Clone> Registry<H> {
             .unwrap_or_default()
     }
 
-    /// How a user shows himself.
+    /// The presence of a user.
     #[must_use]
     pub fn presence(&self, user: UserId) -> UserPresence {
         let sessions = self.users.get(&user);
         sessions.map_or(UserPresence::OFFLINE, |here| UserPresence::of(here.iter().map(|one| &one.presence)))
     }
 
-    /// How a session's device shows itself.
+    /// The presence of a session's device.
     #[must_use]
     pub fn presence_of_session(&self, user: UserId, session: SessionId) -> Option<DevicePresence> {
         let sessions = self.users.get(&user)?;
@@ -187,13 +187,14 @@ impl<H: Clone> Registry<H> {
         self.devices.contains_key(device)
     }
 
-    /// All sessions, for what concerns the whole node.
+    /// All sessions.
     #[must_use]
     pub fn all(&self) -> Vec<H> {
         self.devices.iter().map(|indexed| indexed.handle.clone()).collect()
     }
 
-    /// Shows each session to `visit`, which must not call the registry: part of it is locked meanwhile.
+    /// Calls `visit` for each session. It must not call the registry, because a part of the registry is locked
+    /// meanwhile.
     pub fn for_each(&self, mut visit: impl FnMut(&H)) {
         for indexed in &self.devices {
             visit(&indexed.handle);
@@ -206,13 +207,13 @@ impl<H: Clone> Registry<H> {
         self.devices.len()
     }
 
-    /// Whether nobody is here.
+    /// Whether there is no session.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.devices.is_empty()
     }
 
-    /// Changes how a session's device shows itself, where that session is here.
+    /// Changes the presence of a session's device, if the session is here.
     pub(crate) fn change_presence<T>(
         &self,
         user: UserId,

@@ -1,8 +1,8 @@
-//! Which sessions are in which rooms.
+//! The sessions in rooms.
 //!
-//! A caller that changes a room is shown it as it is then, while it stays locked: so what those inside are told of each
-//! other comes in the order in which it happened. What goes to everybody in a room is handed out from a copy of its members
-//! instead, and a room that is no more is first taken away and then left by each of them: both hold up nobody.
+//! A caller that changes a room is shown the room while it is locked, so that all members are told of joins and leaves
+//! in the same order. A message to all members goes to a snapshot of them instead, and a room that is deleted is first
+//! removed and then left by each member: neither blocks other callers.
 
 mod members;
 
@@ -15,53 +15,52 @@ pub use self::members::{CHUNK, Member, Members};
 
 use crate::registry::{Attached, Here, Registry};
 
-/// What is known of a room that somebody joins.
+/// The facts about a room that a session joins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RoomFacts {
-    /// Whose it is; of a room that was never made, that of whoever joined first.
+    /// The owner; for a room that only exists by joins, the first member.
     pub owner: UserId,
-    /// Whether everybody may join it.
+    /// Whether everybody may join.
     pub is_public: bool,
-    /// Whether it outlives those who are in it.
+    /// Whether the room is stored, and so outlives its sessions.
     pub is_made: bool,
-    /// Which state of it the session is told that joins.
+    /// The revision of the state that the joining session is told.
     pub revision: u64,
-    /// The number of the last message that was stored in it.
+    /// The number of the last message that was stored in the room.
     pub last_seq: u64,
 }
 
-/// What to do about a message that was stored in a room.
+/// What to do with a message that was stored in a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reach<H> {
-    /// It is the next one for those in the room.
+    /// It is the next one for the members.
     Next(Members<H>),
-    /// Those after this number are missing, which another node stored: they come first.
+    /// Messages after this number are missing, which another node stored; they must be sent first.
     After(u64, Members<H>),
-    /// Those in the room have it, or nobody is there.
+    /// The members have it already, or there are none.
     Known,
 }
 
-/// What became of a [`join`](Registry::join).
+/// The outcome of a [`join`](Registry::join).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "the session may not be in the room"]
 pub enum Joining {
     /// The session is in the room.
     Joined,
-    /// The session is in as many rooms as it may; nothing changed.
+    /// The session is in the maximum number of rooms; nothing changed.
     TooMany,
-    /// The facts no longer hold, or the session is still to leave another room of the same name, which is no more; nothing
-    /// changed.
+    /// The facts no longer hold, or the session has still to leave a deleted room of the same name; nothing changed.
     Stale,
-    /// Those who are here are in another room of the same name, which is no more; nothing changed.
+    /// The members here are in another room of the same name, which was deleted; nothing changed.
     Other,
-    /// There is no such session; nothing changed.
+    /// The session is not here; nothing changed.
     Gone,
 }
 
 /// A room while it is locked.
 #[derive(Debug)]
 pub struct RoomView<'a, H> {
-    /// The sessions in it, those of one user beside each other.
+    /// The sessions in it, grouped by user.
     pub members: &'a Members<H>,
     /// How many users are in it.
     pub users: usize,
@@ -72,15 +71,15 @@ pub struct RoomView<'a, H> {
 pub struct Departure<'a, H> {
     /// The room.
     pub room: &'a RoomId,
-    /// Those who have left.
+    /// The sessions that have left.
     pub left: &'a [Member<H>],
-    /// How many users were in it before.
+    /// How many users were in the room before.
     pub users_before: usize,
-    /// Who is still there.
+    /// The room without them.
     pub remaining: RoomView<'a, H>,
 }
 
-/// A room that is no more, and who is still to leave it.
+/// A deleted room, and the sessions that have still to leave it.
 #[derive(Debug)]
 pub struct Closed<H> {
     number: u64,
@@ -88,53 +87,53 @@ pub struct Closed<H> {
     pub members: Members<H>,
 }
 
-/// The sessions in a room, and which of the rooms of its name it is.
+/// The sessions in a room, and the number that tells the room from others of the same name.
 #[derive(Debug)]
 pub struct Occupants<H> {
-    /// A room of the same name that comes later has a higher one.
+    /// A later room of the same name has a higher number.
     pub number: u64,
     /// The sessions in it.
     pub members: Members<H>,
 }
 
-/// A room as one of the sessions in it sees it.
+/// A room, as one of its sessions sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seat {
-    /// Whose the room is.
+    /// The owner.
     pub owner: UserId,
-    /// Whether it outlives those who are in it.
+    /// Whether the room is stored, and so outlives its sessions.
     pub is_made: bool,
 }
 
-/// The rooms that somebody is in.
+/// The rooms with at least one session.
 #[derive(Debug)]
 pub(crate) struct Rooms<H> {
     by_name: DashMap<RoomId, Room<H>>,
-    /// How many there ever were.
+    /// How many rooms there have ever been.
     begun: AtomicU64,
 }
 
 /// A room with at least one session in it.
 #[derive(Debug)]
 struct Room<H> {
-    /// Tells it from another one of the same name.
+    /// Distinguishes the room from others of the same name.
     number: u64,
     members: Members<H>,
     users: usize,
     owner: UserId,
     is_public: bool,
     is_made: bool,
-    /// The number of the last message that those in it were told.
+    /// The number of the last message that was sent to the members.
     last_seq: u64,
 }
 
-/// A room that a session is in, or is still to leave because it is no more.
+/// A room that a session is in, or a deleted room that it has still to leave.
 #[derive(Debug)]
 pub(crate) struct Joined {
     room: RoomId,
     number: u64,
     is_public: bool,
-    /// The newest state of it that the session was told.
+    /// The newest revision of the state that the session was told.
     revision: u64,
 }
 
@@ -145,9 +144,9 @@ impl<H> Default for Rooms<H> {
 }
 
 impl<H: Clone> Registry<H> {
-    /// Brings a session into a room, unless it is in `limit` others or the facts no longer hold, which `still_holds` is
-    /// asked while nobody else changes the room. `tell` is shown the room with the session in it, and whether it has
-    /// just entered; neither may call the registry.
+    /// Adds a session to a room, unless it is in `limit` other rooms or the facts no longer hold. `still_holds` checks
+    /// that while nobody else changes the room. `tell` is shown the room with the session in it, and whether the
+    /// session has just entered. Neither may call the registry.
     pub fn join(
         &self,
         (user, session): (UserId, SessionId),
@@ -194,7 +193,7 @@ impl<H: Clone> Registry<H> {
         Joining::Joined
     }
 
-    /// Takes a session out of a room. False where it was not in it. `tell` must not call the registry.
+    /// Removes a session from a room. False if it was not in the room. `tell` must not call the registry.
     pub fn leave(
         &self,
         (user, session): (UserId, SessionId),
@@ -211,7 +210,7 @@ impl<H: Clone> Registry<H> {
         true
     }
 
-    /// Takes all sessions of a user out of a room. `tell` must not call the registry.
+    /// Removes all sessions of a user from a room. `tell` must not call the registry.
     pub fn evict(&self, user: UserId, room: &RoomId, tell: impl FnOnce(&Departure<'_, H>)) {
         let Some(mut sessions) = self.users.get_mut(&user) else { return };
         let Entry::Occupied(entry) = self.rooms.by_name.entry(room.clone()) else { return };
@@ -222,15 +221,15 @@ impl<H: Clone> Registry<H> {
         empty_seats(entry, user, |_| true, tell);
     }
 
-    /// A room is no more: from here on nobody is in it, and a room of the same name is another one. Each of its former
-    /// members is still to [leave](Self::leave_closed) it.
+    /// Deletes a room: from now on it has no members, and a room of the same name is another one. Each former member
+    /// has still to [leave](Self::leave_closed) it.
     pub fn close(&self, room: &RoomId) -> Option<Closed<H>> {
         let (_, closed) = self.rooms.by_name.remove(room)?;
         Some(Closed { number: closed.number, members: closed.members })
     }
 
-    /// A former member of a room that is no more leaves it: `tell` tells them, unless they have gone by themselves. It must
-    /// not call the registry.
+    /// Makes a former member leave a deleted room. `tell` is called unless the session has already left by itself. It
+    /// must not call the registry.
     pub fn leave_closed(&self, room: &RoomId, closed: &Closed<H>, member: &Member<H>, tell: impl FnOnce()) {
         let Some(mut sessions) = self.users.get_mut(&member.user) else { return };
         let here = sessions.iter_mut().find(|here| here.attached.session == member.session);
@@ -239,7 +238,7 @@ impl<H: Clone> Registry<H> {
         }
     }
 
-    /// A room that was joined but never made is made now.
+    /// Records that a room that only existed by joins is now stored.
     pub fn make(&self, room: &RoomId, owner: UserId) {
         if let Some(mut inside) = self.rooms.by_name.get_mut(room)
             && !inside.is_made
@@ -248,8 +247,8 @@ impl<H: Clone> Registry<H> {
         }
     }
 
-    /// A session is about to be told a state of this room. False where it is not in it, or was told this state or a newer
-    /// one.
+    /// Called before a session is sent a state of this room. False if the session is not in the room, or was sent this
+    /// or a newer state.
     pub fn raise_revision(
         &self,
         (user, session): (UserId, SessionId),
@@ -270,7 +269,7 @@ impl<H: Clone> Registry<H> {
         true
     }
 
-    /// A message with this number was stored in a room; the caller tells those in it.
+    /// What to do with a stored message with this number; the caller sends it to the members.
     pub fn reach(&self, room: &RoomId, seq: u64) -> Reach<H> {
         let Some(mut inside) = self.rooms.by_name.get_mut(room) else { return Reach::Known };
         let told = inside.last_seq;
@@ -282,33 +281,33 @@ impl<H: Clone> Registry<H> {
         if seq == told + 1 { Reach::Next(members) } else { Reach::After(told, members) }
     }
 
-    /// A room as a session sees it that is in it.
+    /// A room, as a session in it sees it.
     #[must_use]
     pub fn seat(&self, member: (UserId, SessionId), room: &RoomId) -> Option<Seat> {
         let inside = self.rooms.by_name.get(room)?;
         inside.members.contains(member).then(|| Seat { owner: inside.owner, is_made: inside.is_made })
     }
 
-    /// The sessions in a room as they are now; they may change while the list is read.
+    /// A snapshot of the sessions in a room.
     #[must_use]
     pub fn members(&self, room: &RoomId) -> Members<H> {
         self.occupants(room).map(|occupants| occupants.members).unwrap_or_default()
     }
 
-    /// The sessions in a room as they are now, where there are any, and which room it is.
+    /// A snapshot of the sessions in a room with the room's number, if there are any.
     #[must_use]
     pub fn occupants(&self, room: &RoomId) -> Option<Occupants<H>> {
         let inside = self.rooms.by_name.get(room)?;
         Some(Occupants { number: inside.number, members: inside.members.clone() })
     }
 
-    /// Whose a room is that somebody is in, and whether it was made.
+    /// The owner of a room with sessions, and whether it is stored.
     #[must_use]
     pub fn room_here(&self, room: &RoomId) -> Option<Seat> {
         self.rooms.by_name.get(room).map(|inside| Seat { owner: inside.owner, is_made: inside.is_made })
     }
 
-    /// The rooms of an owner that somebody is in.
+    /// The rooms of an owner that have sessions.
     #[must_use]
     pub fn rooms_owned_by(&self, owner: UserId) -> Vec<RoomId> {
         let of_owner = self.rooms.by_name.iter().filter(|inside| inside.owner == owner);
@@ -326,7 +325,7 @@ impl<H: Clone> Registry<H> {
         rooms
     }
 
-    /// In how many rooms a session is.
+    /// How many rooms a session is in.
     #[must_use]
     pub fn rooms_joined(&self, (user, session): (UserId, SessionId)) -> usize {
         self.users.get(&user).map_or(0, |sessions| {
@@ -335,7 +334,7 @@ impl<H: Clone> Registry<H> {
         })
     }
 
-    /// Whether two sessions are in one public room.
+    /// Whether two sessions are in the same public room.
     #[must_use]
     pub fn share_public_room(&self, one: (UserId, SessionId), other: (UserId, SessionId)) -> bool {
         let of_one = self.public_rooms(one);
@@ -346,7 +345,7 @@ impl<H: Clone> Registry<H> {
         of_one.iter().any(|room| of_other.binary_search(room).is_ok())
     }
 
-    /// A session is no longer here: it leaves its rooms.
+    /// Makes a removed session leave its rooms.
     pub(crate) fn leave_all(
         &self,
         user: UserId,
@@ -378,7 +377,7 @@ impl<H: Clone> Registry<H> {
     }
 }
 
-/// Takes those sessions of a user out of a room that are to go; a room that is empty then is gone.
+/// Removes the matching sessions of a user from a room, and the room once it is empty.
 fn empty_seats<H: Clone>(
     mut entry: OccupiedEntry<'_, RoomId, Room<H>>,
     user: UserId,
@@ -402,7 +401,7 @@ impl<H> Here<H> {
         self.rooms.binary_search_by(|joined| joined.room.cmp(room)).ok()
     }
 
-    /// False where the session is not in this room of the name.
+    /// False if the session is not in the room with this number.
     fn leave(&mut self, room: &RoomId, number: u64) -> bool {
         let place = self.place_of(room).filter(|place| self.rooms[*place].number == number);
         place.map(|place| self.rooms.remove(place)).is_some()
@@ -415,7 +414,7 @@ impl<H: Clone> Room<H> {
         Self { number, members: Members::default(), users: 0, owner, is_public, is_made, last_seq }
     }
 
-    /// Whether these are facts about another room.
+    /// Whether these facts are about another room.
     fn is_other(&self, facts: &RoomFacts) -> bool {
         let was_made = self.is_made && (!facts.is_made || self.owner != facts.owner);
         was_made || self.is_public != facts.is_public
@@ -431,7 +430,7 @@ impl<H: Clone> Room<H> {
         RoomView { members: &self.members, users: self.users }
     }
 
-    /// False where it was there already.
+    /// False if the session was in the room already.
     fn add(&mut self, member: &Member<H>) -> bool {
         let is_first = !self.members.has(member.user);
         let is_new = self.members.insert(member.clone());

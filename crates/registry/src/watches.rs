@@ -1,9 +1,9 @@
-//! Who watches whom, and what each may see.
+//! Subscriptions to presence (watches): who watches whom, and what each watcher may see.
 //!
-//! A watch is asked for, decided, and decided anew whenever somebody doubts it. Each doubt gives it a new stamp, and who
-//! decides shows the stamp that it had before he looked up the facts: a decision that a later doubt has overtaken counts
-//! for nothing, so that facts which were read before a change cannot prevail over it. Locks are taken in the order
-//! watching session, watched user, user.
+//! A watch is requested, decided, and decided again whenever its rights may have changed (a doubt). Each doubt gives
+//! the watch a new stamp. The caller reads the stamp before it looks up the facts, and passes it to the decision. If
+//! there was a doubt in between, the stamps differ and the decision is discarded, so facts from before a change never
+//! override it. Locks are taken in the order watching session, watched user, user.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -19,48 +19,48 @@ use crate::{Registry, UserPresence};
 /// The watches of a node.
 #[derive(Debug)]
 pub(crate) struct Watches<H> {
-    /// Whom each session watches.
+    /// The users that each session watches.
     watching: DashMap<SessionId, HashSet<UserId>>,
     watched: DashMap<UserId, Watched<H>>,
-    /// The last stamp; no two doubts have the same.
+    /// The last stamp; no two doubts have the same one.
     stamp: AtomicU64,
 }
 
-/// A session that watches.
+/// A watching session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watcher<H> {
     /// Its id.
     pub session: SessionId,
     /// Its user.
     pub user: UserId,
-    /// What reaches it.
+    /// The handle that reaches it.
     pub handle: H,
 }
 
-/// The session watches as many users as it may; nothing changed.
+/// The session watches the maximum number of users; nothing changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooManyWatches;
 
-/// A watch that is to be decided anew.
+/// A watch that must be decided again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use = "until it is decided, the watcher sees what he saw before"]
+#[must_use = "until it is decided, the watcher sees the same as before"]
 pub struct Doubt<H> {
-    /// Who watches.
+    /// The watcher.
     pub watcher: Watcher<H>,
-    /// Who is watched.
+    /// The watched user.
     pub watched: UserId,
-    /// Shown by whoever [decides](Registry::decide) it.
+    /// The stamp to pass to [`decide`](Registry::decide).
     pub stamp: u64,
 }
 
-/// What became of a decision.
+/// The outcome of a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// The watcher is to be told: it is the first decision, or another than the last.
+    /// The watcher must be told: this is the first decision, or it differs from the last.
     Changed,
-    /// It is as it was.
+    /// The decision is the same as before.
     Unchanged,
-    /// It was doubted since, or is over.
+    /// There was a doubt since, or the watch has ended.
     Outdated,
 }
 
@@ -68,26 +68,26 @@ pub enum Decision {
 #[must_use = "the watcher counts as told"]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sight {
-    /// How the user shows himself to this watcher.
+    /// The presence of the user, as this watcher sees it.
     pub presence: UserPresence,
-    /// When he was last seen, in Unix milliseconds, as far as this watcher may know.
+    /// When the user was last seen, in Unix milliseconds, if this watcher may know.
     pub last_seen_ms: Option<i64>,
 }
 
-/// Some watchers of a user.
+/// A page of a user's watchers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatcherPage<H> {
-    /// Those who may see him.
+    /// The watchers who may see the user.
     pub handles: Vec<H>,
-    /// The session after which to go on; none at the end.
+    /// The session after which the next page begins; `None` at the end.
     pub next: Option<SessionId>,
 }
 
 #[derive(Debug)]
 struct Watched<H> {
-    /// How he showed himself when this was last looked at.
+    /// The user's presence at the last refresh.
     presence: UserPresence,
-    /// How often that has changed.
+    /// How often it has changed.
     revision: u64,
     last_seen_ms: Option<i64>,
     watchers: BTreeMap<SessionId, Watch<H>>,
@@ -97,7 +97,7 @@ struct Watched<H> {
 struct Watch<H> {
     user: UserId,
     handle: H,
-    /// None until it is decided for the first time.
+    /// `None` until the first decision.
     sees: Option<bool>,
     stamp: u64,
     told: Option<Told>,
@@ -106,9 +106,9 @@ struct Watch<H> {
 /// What a watcher was told last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Told {
-    /// That there is nothing to be seen.
+    /// That the user is not visible.
     Nothing,
-    /// How the user showed himself after so many changes.
+    /// The presence with this revision.
     Revision(u64),
 }
 
@@ -119,13 +119,13 @@ impl<H> Default for Watches<H> {
 }
 
 impl Sight {
-    /// What is seen of somebody who was never here, and of whoever does not let himself be seen.
+    /// What is shown of a user who was never here, or whom the watcher may not see.
     pub const NOTHING: Self = Self { presence: UserPresence::OFFLINE, last_seen_ms: None };
 }
 
 impl<H: Clone> Registry<H> {
-    /// Lets a session watch users, those whom it watches already aside, and gives the others. It sees nothing of these
-    /// until that is [decided](Self::decide). `limit` is how many it may watch.
+    /// Lets a session watch users, and returns those that it did not watch before. It sees nothing of them until that
+    /// is [decided](Self::decide). `limit` is the maximum number of watched users.
     ///
     /// # Errors
     /// [`TooManyWatches`].
@@ -157,7 +157,7 @@ impl<H: Clone> Registry<H> {
         Ok(added)
     }
 
-    /// Lets a session watch these users no more.
+    /// Ends a session's watches of these users.
     pub fn unwatch(&self, session: SessionId, users: &[UserId]) {
         let Entry::Occupied(mut watching) = self.watches.watching.entry(session) else { return };
         for user in users {
@@ -170,7 +170,7 @@ impl<H: Clone> Registry<H> {
         }
     }
 
-    /// A session is over, and watches nobody any more.
+    /// Ends all watches of a session that has ended.
     pub fn unwatch_all(&self, session: SessionId) {
         if let Some((_, users)) = self.watches.watching.remove(&session) {
             users.into_iter().for_each(|user| self.watches.remove(session, user));
@@ -183,14 +183,14 @@ impl<H: Clone> Registry<H> {
         self.watches.watching.get(&session).map_or(0, |users| users.len())
     }
 
-    /// The stamp of a watch; none where there is no such watch. To be asked for before the facts are.
+    /// The stamp of a watch; `None` if there is no such watch. Read it before the facts.
     #[must_use]
     pub fn stamp(&self, session: SessionId, user: UserId) -> Option<u64> {
         self.watches.watched.get(&user)?.watchers.get(&session).map(|watch| watch.stamp)
     }
 
-    /// Something has changed that decides whether `watcher` may see `user`. Gives the watches that are to be decided
-    /// anew. Of those that were not decided yet, whoever asked for them finds out that his facts are out of date.
+    /// Records that the rights of `watcher` to see `user` may have changed, and returns the watches that must be
+    /// decided again. Watches without a decision are left out: their pending decision will be outdated.
     pub fn doubt(&self, watcher: UserId, user: UserId) -> Vec<Doubt<H>> {
         let sessions = self.of_user(watcher);
         let Some(mut watched) = self.watches.watched.get_mut(&user) else { return Vec::new() };
@@ -205,7 +205,7 @@ impl<H: Clone> Registry<H> {
         doubted
     }
 
-    /// Whom the sessions of a user watch, and whose sessions watch him.
+    /// The users whom the sessions of a user watch, and the users whose sessions watch this user.
     #[must_use]
     pub fn watch_peers(&self, user: UserId) -> Vec<UserId> {
         let mut peers = HashSet::new();
@@ -220,7 +220,7 @@ impl<H: Clone> Registry<H> {
         peers.into_iter().collect()
     }
 
-    /// Nobody is to see this user any more. Gives the watches for which that is to be decided, `limit` of them after a
+    /// Records that nobody may see this user any more. Returns the watches to decide, at most `limit` of them after a
     /// session.
     pub fn doubt_all(&self, user: UserId, after: Option<SessionId>, limit: usize) -> Vec<Doubt<H>> {
         let Some(mut watched) = self.watches.watched.get_mut(&user) else { return Vec::new() };
@@ -232,7 +232,7 @@ impl<H: Clone> Registry<H> {
         .collect()
     }
 
-    /// Decides whether a session sees a user, by facts that were looked up when the watch had this stamp.
+    /// Decides whether a session sees a user, by facts that were read after this stamp.
     pub fn decide(&self, session: SessionId, user: UserId, stamp: u64, sees: bool) -> Decision {
         let mut watched = self.watches.watched.get_mut(&user);
         let watch = watched.as_mut().and_then(|watched| watched.watchers.get_mut(&session));
@@ -247,15 +247,15 @@ impl<H: Clone> Registry<H> {
         }
     }
 
-    /// A user was seen at this time, by whoever keeps that. Later times that are known stand.
+    /// Records when a user was last seen. A later known time stays.
     pub fn saw(&self, user: UserId, at_ms: i64) {
         if let Some(mut watched) = self.watches.watched.get_mut(&user) {
             watched.last_seen_ms = watched.last_seen_ms.max(Some(at_ms));
         }
     }
 
-    /// Looks how a user shows himself by now. True where that has changed, so that his
-    /// [`watchers`](Self::watchers) are to be told. To be called after each change of his sessions.
+    /// Updates the user's presence. True if it has changed, so that the [`watchers`](Self::watchers) must be told.
+    /// Call it after each change of the user's sessions.
     pub fn refresh(&self, user: UserId, now_ms: i64) -> bool {
         let Some(mut watched) = self.watches.watched.get_mut(&user) else { return false };
         let presence = self.presence(user);
@@ -270,7 +270,7 @@ impl<H: Clone> Registry<H> {
         true
     }
 
-    /// Those of the next `limit` watchers of a user, after a session, who may see him.
+    /// Those of the next `limit` watchers after a session who may see the user.
     #[must_use]
     pub fn watchers(&self, user: UserId, after: Option<SessionId>, limit: usize) -> WatcherPage<H> {
         let Some(watched) = self.watches.watched.get(&user) else {
@@ -287,8 +287,8 @@ impl<H: Clone> Registry<H> {
         WatcherPage { handles, next: last.filter(|_| rest.next().is_some()) }
     }
 
-    /// What a session is to tell its client of a user, who counts as told; none where it does not watch him, is not
-    /// answered yet, or has told this already.
+    /// What a session must tell its client about a user; this then counts as told. `None` if the session does not
+    /// watch the user, the watch is not decided yet, or the client was told this already.
     pub fn tell(&self, session: SessionId, user: UserId) -> Option<Sight> {
         let mut watched = self.watches.watched.get_mut(&user)?;
         let Watched { presence, revision, last_seen_ms, watchers } = &mut *watched;
@@ -303,7 +303,7 @@ impl<H: Clone> Registry<H> {
         })
     }
 
-    /// What a session told its client of a user was lost, or is asked for again.
+    /// Records that what a client was told about a user was lost, or is requested again.
     pub fn untell(&self, session: SessionId, user: UserId) {
         if let Some(mut watched) = self.watches.watched.get_mut(&user)
             && let Some(watch) = watched.watchers.get_mut(&session)
@@ -335,7 +335,7 @@ impl<H: Clone> Watch<H> {
     }
 }
 
-/// The sessions after one, or all.
+/// The sessions after this one, or all.
 fn following(after: Option<SessionId>) -> (Bound<SessionId>, Bound<SessionId>) {
     (after.map_or(Unbounded, Excluded), Unbounded)
 }

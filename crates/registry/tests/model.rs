@@ -1,4 +1,4 @@
-//! The registry against a naive one, under random operations.
+//! Compares the registry with a simple model under random operations.
 
 #![allow(clippy::unwrap_used, reason = "the lint spares test functions, but not their helpers")]
 
@@ -70,7 +70,7 @@ fn facts(room: u8, revision: u64) -> RoomFacts {
     }
 }
 
-/// Who left which room, how many users were in it before, and who remains.
+/// The room, the sessions that left, how many users were in it before, and the sessions and users that remain.
 type Told = (RoomId, Vec<u32>, usize, Vec<u32>, usize);
 
 fn told(departure: &Departure<'_, u32>) -> Told {
@@ -85,11 +85,11 @@ fn handles<'a>(members: impl Iterator<Item = &'a Member<u32>>) -> Vec<u32> {
     handles
 }
 
-/// The handles of those in a room, with their users, and what they were told last.
+/// The handles of the sessions in a room, with their users, and the last message that they were sent.
 #[derive(Default)]
 struct ModelRoom {
     inside: BTreeSet<(u32, u8)>,
-    /// The newest state that each was told.
+    /// The newest state that each session was sent.
     revisions: BTreeMap<u32, u64>,
     last_seq: u64,
 }
@@ -207,7 +207,7 @@ impl Model {
 
 proptest! {
     #[test]
-    fn the_registry_does_as_the_model_does(operations in operations()) {
+    fn the_registry_behaves_like_the_model(operations in operations()) {
         let registry = Registry::default();
         let mut model = Model::default();
         for (number, operation) in operations.into_iter().enumerate() {
@@ -336,7 +336,7 @@ fn carry_out(
                     || true,
                     |_, _, _| (),
                 );
-                prop_assert_eq!(back, Joining::Stale, "it is still to leave the one that is no more");
+                prop_assert_eq!(back, Joining::Stale, "it has still to leave the deleted room");
                 registry.leave_closed(&room_id(room), closed, member, || {
                     left.insert(member.handle);
                 });
@@ -413,7 +413,7 @@ fn check_rooms(registry: &Registry<u32>, model: &Model) -> Result<(), TestCaseEr
 }
 
 #[test]
-fn devices_that_come_and_go_on_many_threads_leave_nothing_behind() {
+fn devices_that_come_and_go_on_many_threads_leave_nothing() {
     let registry = Registry::default();
     std::thread::scope(|scope| {
         for thread in 0..4_u32 {
@@ -446,7 +446,7 @@ fn devices_that_come_and_go_on_many_threads_leave_nothing_behind() {
 }
 
 #[test]
-fn the_session_that_was_attached_last_won_though_its_socket_came_first() {
+fn the_session_attached_last_won_although_its_socket_was_older() {
     let registry = Registry::default();
     let user = user_id(1);
     let session = |number| SessionId::new(Uuid::from_u128(number));
@@ -457,8 +457,8 @@ fn the_session_that_was_attached_last_won_though_its_socket_came_first() {
     };
     assert_eq!(attach(1, 2), Attachment::Attached { replaced: None });
     assert_eq!(attach(2, 1), Attachment::Superseded);
-    assert!(registry.renew_claim(user, session(1), DeviceClaim::new(4)), "its client came back");
-    assert!(!registry.renew_claim(user, session(1), DeviceClaim::new(3)), "by a socket from before");
+    assert!(registry.renew_claim(user, session(1), DeviceClaim::new(4)), "its client resumed");
+    assert!(!registry.renew_claim(user, session(1), DeviceClaim::new(3)), "with an older socket");
     assert_eq!(attach(3, 3), Attachment::Superseded);
     assert!(matches!(attach(4, 5), Attachment::Attached { replaced: Some(one) } if one.handle == 1));
     assert!(!registry.renew_claim(user, session(1), DeviceClaim::new(6)), "it is not here");
@@ -466,7 +466,7 @@ fn the_session_that_was_attached_last_won_though_its_socket_came_first() {
 }
 
 #[test]
-fn a_room_that_is_no_more_is_another_one() {
+fn a_deleted_room_is_not_a_later_room_of_the_same_name() {
     let registry = Registry::default();
     let (user, session) = (user_id(1), SessionId::new(Uuid::from_u128(1)));
     let claim = DeviceClaim::default();
@@ -478,7 +478,7 @@ fn a_room_that_is_no_more_is_another_one() {
     assert_eq!(join(unmade), Joining::Joined);
     assert_eq!(join(RoomFacts { owner: user_id(3), ..unmade }), Joining::Joined);
     let seat = registry.seat((user, session), &room_id(0)).unwrap();
-    assert_eq!((seat.owner, seat.is_made), (user, false), "it stays its first member's");
+    assert_eq!((seat.owner, seat.is_made), (user, false), "its first member stays the owner");
     assert_eq!(join(RoomFacts { is_public: false, ..made }), Joining::Other);
     assert_eq!(join(made), Joining::Joined);
     assert_eq!(registry.rooms_owned_by(user_id(2)), [room_id(0)]);
@@ -486,11 +486,11 @@ fn a_room_that_is_no_more_is_another_one() {
         assert_eq!(join(other), Joining::Other);
     }
     registry.make(&room_id(0), user_id(4));
-    assert_eq!(registry.room_here(&room_id(0)).unwrap().owner, user_id(2), "it was made before");
+    assert_eq!(registry.room_here(&room_id(0)).unwrap().owner, user_id(2), "it was stored before");
 }
 
 #[test]
-fn whoever_reads_the_members_of_a_room_reads_them_as_they_were() {
+fn a_snapshot_of_members_does_not_change() {
     let registry = Registry::default();
     for number in 0..3_u8 {
         let session = SessionId::new(Uuid::from_u128(u128::from(number)));

@@ -1,4 +1,4 @@
-//! Presence and watches against a naive list of everything, under random operations.
+//! Compares presence and watches with a simple model under random operations.
 
 #![allow(clippy::unwrap_used, reason = "the lint spares test functions, but not their helpers")]
 
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 const USERS: u8 = 3;
 const DEVICES: u8 = 3;
-/// How many users a session may watch here.
+/// The maximum number of watched users in this test.
 const LIMIT: usize = 2;
 
 #[derive(Debug, Clone)]
@@ -41,12 +41,12 @@ enum Operation {
         nth: usize,
         users: Vec<u8>,
     },
-    /// Somebody looks up the facts.
+    /// Looks up the facts.
     Look {
         nth: usize,
         user: u8,
     },
-    /// Somebody who has looked them up decides.
+    /// Decides by facts that were looked up before.
     Decide {
         nth: usize,
         sees: bool,
@@ -123,13 +123,13 @@ struct Watch {
     session: u64,
     user: u8,
     sees: Option<bool>,
-    /// Facts that were looked up before this operation count for nothing.
+    /// Facts that were looked up before this operation are outdated.
     doubted: usize,
-    /// There is something that was not told.
+    /// There is news that was not told.
     has_news: bool,
 }
 
-/// Facts that somebody has looked up.
+/// Facts that were looked up.
 #[derive(Debug, Clone)]
 struct Looked {
     session: u64,
@@ -143,7 +143,7 @@ struct Looked {
 struct Model {
     sessions: Vec<Session>,
     watches: Vec<Watch>,
-    /// What was seen of each watched user when it was last looked at.
+    /// The visible presence of each watched user at the last refresh.
     known: Vec<(u8, UserPresence, Option<i64>)>,
     looked: Vec<Looked>,
 }
@@ -218,7 +218,7 @@ impl Model {
         }
     }
 
-    /// The watches that somebody has to decide anew.
+    /// The watches that must be decided again.
     fn doubt(&mut self, concerned: impl Fn(&Watch) -> bool, at: usize) -> Vec<(u64, u8)> {
         let mut doubted = Vec::new();
         for watch in self.watches.iter_mut().filter(|watch| concerned(watch)) {
@@ -446,7 +446,7 @@ fn check(registry: &Registry<u64>, model: &Model) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Page by page.
+/// Reads all pages.
 fn all_watchers(registry: &Registry<u64>, user: u8) -> Vec<u64> {
     let (mut handles, mut after) = (Vec::new(), None);
     loop {
@@ -464,7 +464,7 @@ fn watcher(number: u64) -> Watcher<u64> {
 }
 
 #[test]
-fn facts_from_before_a_watch_that_was_given_up_do_not_decide_the_next_one() {
+fn facts_from_before_an_ended_watch_do_not_decide_the_next_one() {
     let registry = Registry::<u64>::default();
     let (session, user) = (session_id(1), user_id(1));
     registry.watch(&watcher(1), &[user], LIMIT).unwrap();
@@ -476,7 +476,7 @@ fn facts_from_before_a_watch_that_was_given_up_do_not_decide_the_next_one() {
 }
 
 #[test]
-fn watchers_and_watched_who_come_and_go_on_many_threads_agree_in_the_end() {
+fn watchers_and_watched_on_many_threads_agree_in_the_end() {
     let registry = Registry::<u64>::default();
     std::thread::scope(|scope| {
         for thread in 0..4_u64 {
@@ -507,7 +507,7 @@ fn watchers_and_watched_who_come_and_go_on_many_threads_agree_in_the_end() {
     for thread in 0..4_u64 {
         let session = session_id(1_999 << 8 | thread);
         let sight = registry.tell(session, user_id(0)).unwrap();
-        assert_eq!(sight.presence, registry.presence(user_id(0)), "what is seen is what is");
+        assert_eq!(sight.presence, registry.presence(user_id(0)), "the watcher sees the current presence");
         assert_eq!(sight.presence.devices, 2);
         registry.unwatch_all(session);
     }

@@ -1,4 +1,4 @@
-//! Who may reach whom: each rule alone, and what holds of all of them together.
+//! Who may reach whom: each rule alone, and properties of all of them together.
 
 use aldis_protocol::api::ContactDecision::{self, Allowed, Blocked};
 use aldis_registry::{Facts, Purpose, Routing, Stance, may_reach};
@@ -14,9 +14,9 @@ const fn reached_out() -> Stance {
     Stance { decision: None, reached_out: true }
 }
 
-/// For which of signals, messages and presence each single fact is enough under `contacts`.
+/// The purposes for which each single fact is enough under `contacts`.
 #[test]
-fn each_fact_opens_what_it_says() {
+fn each_fact_permits_its_purposes() {
     let none = Facts::default();
     let table = [
         ("strangers", none, [false, false, false]),
@@ -89,23 +89,23 @@ proptest! {
     }
 
     #[test]
-    fn a_block_shuts_both_ways(routing in routings(), purpose in purposes(), facts in facts()) {
+    fn a_block_works_in_both_directions(routing in routings(), purpose in purposes(), facts in facts()) {
         prop_assume!(is_blocked(facts));
         let back = Facts { sender: facts.target, target: facts.sender, ..facts };
         prop_assert!(!may_reach(routing, purpose, facts) && !may_reach(routing, purpose, back));
     }
 
-    /// What the sender decided or did changes nothing for himself, but for his block.
+    /// The sender's own decisions change nothing for the sender, except a block.
     #[test]
-    fn only_the_target_opens_the_way(routing in routings(), purpose in purposes(), facts in facts(), sender in stances()) {
+    fn only_the_target_can_allow(routing in routings(), purpose in purposes(), facts in facts(), sender in stances()) {
         prop_assume!(sender.decision != Some(Blocked) && facts.sender.decision != Some(Blocked));
         let other = Facts { sender, ..facts };
         prop_assert_eq!(may_reach(routing, purpose, facts), may_reach(routing, purpose, other));
     }
 
-    /// One more reason to be reached never shuts anybody out.
+    /// An additional reason never makes a target unreachable.
     #[test]
-    fn reasons_only_add_up(routing in routings(), purpose in purposes(), facts in facts(), reason in 0..6_usize) {
+    fn an_additional_reason_never_forbids(routing in routings(), purpose in purposes(), facts in facts(), reason in 0..6_usize) {
         let mut more = facts;
         match reason {
             0 => more.same_user = true,
@@ -119,15 +119,15 @@ proptest! {
     }
 
     #[test]
-    fn open_reaches_whoever_contacts_does(purpose in purposes(), facts in facts()) {
+    fn open_routing_reaches_everyone_that_contacts_reaches(purpose in purposes(), facts in facts()) {
         let (contacts, open) = (may_reach(Routing::Contacts, purpose, facts), may_reach(Routing::Open, purpose, facts));
         prop_assert!(!contacts || open);
         prop_assert_eq!(open, !is_blocked(facts));
     }
 
-    /// Whoever may message or be seen may also be signalled.
+    /// Every user who may be messaged or seen may also be signalled.
     #[test]
-    fn signals_need_the_least(routing in routings(), facts in facts()) {
+    fn everyone_who_may_be_messaged_may_be_signalled(routing in routings(), facts in facts()) {
         let reached = PURPOSES.map(|purpose| may_reach(routing, purpose, facts));
         prop_assert_eq!(reached[1], reached[2]);
         prop_assert!(!reached[1] || reached[0]);

@@ -1,218 +1,133 @@
-//! Accounts from the terminal: what an operator does to them beside a running server, or without one.
+//! Accounts: who somebody is and how they prove it, their sign-ins, devices, keys and notices.
 //!
-//! A [`Job`] works on the store alone. What it revokes is a row that every running server reads within two seconds, as
-//! what another server revoked.
+//! HTTP handlers and the handshake of a session enter here. Sessions are reached through the shared registry alone; what
+//! else belongs to an account, its rooms and its presence, hears of a deletion by [`Accounts::on_deletion`].
 
-mod command;
-mod import;
-mod list;
-mod password;
+mod blob;
+mod cache;
+mod caller;
+mod devices;
+mod identity;
+mod key_owner;
+mod keys;
+mod last_seen;
+mod notices;
+mod passwords;
+mod rates;
+mod revocations;
+mod rotation;
+mod rotation_ends;
+mod sign_in;
+mod sign_out;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod totp;
 
 use std::{
-    io::{self, Write},
-    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
 };
 
-use aldis_auth::{PasswordError, PasswordHasher};
-use aldis_protocol::{UserId, UserRef};
-use uuid::Uuid;
+use aldis_auth::{HttpChallenges, KeyRing, SubKeyRing, TokenKeys};
+use aldis_protocol::UserId;
+use aldis_registry::Registry;
 
-pub(crate) use self::command::{AccountName, Command, Source, parse_address};
+use self::{
+    cache::AccountCache, last_seen::LastSeen, passwords::Passwords, rates::Rates, revocations::Revocations,
+    totp::SecondFactors,
+};
+pub(crate) use self::{
+    caller::Caller,
+    identity::{KeyProof, ProvedByKey, TokenProof},
+    notices::Notices,
+    passwords::HashCaller,
+    rotation::NotAccepted,
+    rotation_ends::RotationEnds,
+    tokens::SecretKeyTooShort,
+    totp::{FactorDue, shown_factor},
+};
 use crate::{
-    clock::unix_ms_i64,
-    config::Config,
-    store::{AccountCreation, Administered, Store, StoreError, StoreOptions},
+    config::{Config, Registration},
+    link::Outlet,
+    metrics::Metrics,
+    shared::Shared,
+    store::Store,
 };
 
-/// Something to do to the accounts of one database.
-#[derive(Debug)]
-pub struct Job {
-    config: Config,
-    command: Command,
+/// The accounts of one node.
+pub(crate) struct Accounts {
+    /// When devices were last connected, and users last seen.
+    pub(crate) last_seen: LastSeen,
+    pub(crate) notices: Notices,
+    store: Arc<Store>,
+    registry: Arc<Registry<Arc<Outlet>>>,
+    metrics: Arc<Metrics>,
+    tokens: TokenKeys,
+    challenges: HttpChallenges,
+    successors: SubKeyRing,
+    factors: SecondFactors,
+    revocations: Revocations,
+    passwords: Passwords,
+    cache: Arc<AccountCache>,
+    rates: Rates,
+    settings: Settings,
+    on_deletion: OnceLock<OnDeletion>,
 }
 
-/// Why a [`Job`] was not done, or not all of it.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum AccountsError {
-    /// The runtime does not start.
-    #[error("cannot start: {0}")]
-    Runtime(#[source] io::Error),
-    /// The database cannot be used. What was done before is done.
-    #[error("{0}")]
-    Database(String),
-    /// The database is gone when this process ends.
-    #[error("the accounts of a database in memory are its server's alone; name another with DATABASE_URL")]
-    InMemory,
-    /// The password cannot be read.
-    #[error("cannot read the password from standard input: {0}")]
-    PasswordInput(#[source] io::Error),
-    /// The password may not be chosen.
-    #[error("{0}; it is read from standard input")]
-    BadPassword(#[from] PasswordError),
-    /// The password was typed differently the second time.
-    #[error("the two passwords differ; nothing was changed")]
-    PasswordsDiffer,
-    /// There is no such account.
-    #[error("there is no such account")]
-    NoAccount,
-    /// The address has an account.
-    #[error("the address has an account")]
-    EmailTaken,
-    /// The account is proved by its key alone.
-    #[error("the account has no address, and so no password")]
-    NoPassword,
-    /// What is to be imported cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    ImportFile {
-        /// The file, or `-`.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// Some lines were not imported, each of which was named. The others were.
-    #[error("bad lines: {0}; the others are imported")]
-    BadLines(u64),
+/// What ends with an account and belongs to other rooms.
+type OnDeletion = Box<dyn Fn(UserId) + Send + Sync>;
+
+/// What the configuration says about accounts.
+struct Settings {
+    /// What authenticator apps show beside the account.
+    name: String,
+    registration: Registration,
+    access_token_lifetime: Duration,
+    rotations_a_day: usize,
 }
 
-impl AccountsError {
-    /// What the process ends with: 1 where it may work another time, 2 where it was started wrongly, 3 where it was refused
-    /// and nothing is changed, 4 where some lines of an import were bad.
-    #[must_use]
-    pub const fn exit_code(&self) -> u8 {
-        match self {
-            Self::Runtime(_) | Self::Database(_) | Self::PasswordInput(_) | Self::ImportFile { .. } => 1,
-            Self::InMemory => 2,
-            Self::BadPassword(_)
-            | Self::PasswordsDiffer
-            | Self::NoAccount
-            | Self::EmailTaken
-            | Self::NoPassword => 3,
-            Self::BadLines(_) => 4,
-        }
-    }
-}
+/// More than an owner needs who cancels a thief's rotation and then rotates the key themselves.
+const ROTATIONS_A_DAY: usize = 3;
 
-impl From<StoreError> for AccountsError {
-    fn from(error: StoreError) -> Self {
-        Self::Database(error.with_causes())
-    }
-}
-
-impl Job {
-    pub(crate) const fn new(config: Config, command: Command) -> Self {
-        Self { config, command }
-    }
-
-    /// Does it. What came of it is written to standard output, bad lines of an import to the error output.
-    ///
-    /// # Errors
-    /// [`AccountsError`], which names what to mend.
-    pub fn run(self) -> Result<(), AccountsError> {
-        if self.config.database_url.is_in_memory() {
-            return Err(AccountsError::InMemory);
-        }
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.map_err(AccountsError::Runtime)?.block_on(self.run_on_store())
+impl Accounts {
+    /// The accounts in an open store.
+    pub(crate) fn new(config: &Config, ring: &KeyRing, shared: &Shared) -> Result<Self, SecretKeyTooShort> {
+        let Shared { store, registry, metrics } = shared.clone();
+        let cache = Arc::new(AccountCache::default());
+        let hasher = config.password_hash.hasher();
+        Ok(Self {
+            last_seen: LastSeen::default(),
+            notices: Notices::new(shared, Arc::clone(&cache)),
+            store,
+            registry,
+            tokens: tokens::keys(config, ring)?,
+            challenges: HttpChallenges::new(ring.sub_keys("http-challenges")),
+            successors: ring.sub_keys("refresh-successors"),
+            factors: SecondFactors::new(ring),
+            revocations: Revocations::new(config.access_token_lifetime),
+            passwords: Passwords::new(hasher, ring, Arc::clone(&metrics), config.rate_limits),
+            metrics,
+            cache,
+            rates: Rates::new(config.rate_limits),
+            settings: Settings {
+                name: config.name.clone(),
+                registration: config.registration,
+                access_token_lifetime: config.access_token_lifetime,
+                rotations_a_day: if config.rate_limits { ROTATIONS_A_DAY } else { usize::MAX },
+            },
+            on_deletion: OnceLock::new(),
+        })
     }
 
-    async fn run_on_store(self) -> Result<(), AccountsError> {
-        let Self { config, command } = self;
-        let opened = Store::open(&config.database_url, &StoreOptions::default()).await;
-        let store = opened.map_err(|error| AccountsError::Database(config.database_url.explain(&error)))?;
-        let accounts = Accounts { store: &store, hasher: config.password_hash.hasher() };
-        let done = accounts.carry_out(command).await;
-        store.close().await;
-        done
-    }
-}
-
-/// The accounts of an open database.
-struct Accounts<'a> {
-    store: &'a Store,
-    hasher: PasswordHasher,
-}
-
-impl Accounts<'_> {
-    // Nothing else runs beside it: it may wait for the terminal, and for the hash of a password.
-    async fn carry_out(&self, command: Command) -> Result<(), AccountsError> {
-        match command {
-            Command::Create(email) => self.create(&email).await,
-            Command::List => list::print(self.store).await,
-            Command::Disable(account) => {
-                let user = self.find(account).await?;
-                report(user, self.store.disable_account(user, unix_ms_i64()).await?, "disabled")
-            }
-            Command::Enable(account) => {
-                let user = self.find(account).await?;
-                report(user, self.store.enable_account(user).await?, "enabled")
-            }
-            Command::SetPassword(account) => self.set_password(account).await,
-            Command::RemoveTotp(account) => {
-                let user = self.find(account).await?;
-                report(user, self.store.remove_second_factor(user, unix_ms_i64()).await?, "totp_removed")
-            }
-            Command::Revoke(account) => {
-                let user = self.find(account).await?;
-                report(user, self.store.sign_out(user, unix_ms_i64()).await?, "signed_out")
-            }
-            Command::Import(source) => import::import(self.store, source).await,
-        }
+    /// Sets what is to end with an account, on whichever node it is deleted. It runs before the account's sessions close.
+    /// The first call counts.
+    pub(crate) fn on_deletion(&self, end: impl Fn(UserId) + Send + Sync + 'static) {
+        let _ = self.on_deletion.set(Box::new(end));
     }
 
-    async fn create(&self, email: &str) -> Result<(), AccountsError> {
-        if self.store.find_email_account(email).await?.is_some() {
-            return Err(AccountsError::EmailTaken);
-        }
-        let hash = self.read_and_hash()?;
-        let user = UserId::new(Uuid::now_v7());
-        match self.store.create_account(user, email, &hash, unix_ms_i64()).await? {
-            AccountCreation::Created => report(user, Administered::Done, "created"),
-            AccountCreation::EmailTaken => Err(AccountsError::EmailTaken),
-        }
+    /// How many callers have a password hashed, or wait for it.
+    pub(crate) fn password_hashing(&self) -> usize {
+        self.passwords.callers()
     }
-
-    async fn set_password(&self, account: AccountName) -> Result<(), AccountsError> {
-        let user = self.find(account).await?;
-        if self.store.password_hash_of(user).await?.is_none() {
-            return Err(AccountsError::NoPassword);
-        }
-        let hash = self.read_and_hash()?;
-        report(user, self.store.set_password(user, &hash, unix_ms_i64()).await?, "password_set")
-    }
-
-    fn read_and_hash(&self) -> Result<String, AccountsError> {
-        let password = password::read()?;
-        Ok(self.hasher.hash(&password, &mut rand::rng())?)
-    }
-
-    async fn find(&self, account: AccountName) -> Result<UserId, AccountsError> {
-        let found = match account {
-            AccountName::Email(email) => {
-                self.store.find_email_account(&email).await?.map(|account| account.user_id)
-            }
-            AccountName::User(UserRef::Fingerprint(fingerprint)) => {
-                self.store.identity_of_fingerprint(fingerprint).await?.map(|identity| identity.user_id)
-            }
-            AccountName::User(UserRef::Id(user)) => self.store.has_account(user).await?.then_some(user),
-        };
-        found.ok_or(AccountsError::NoAccount)
-    }
-}
-
-/// One line for scripts: whose account it is, and what became of it.
-fn report(user: UserId, outcome: Administered, done: &str) -> Result<(), AccountsError> {
-    let became = match outcome {
-        Administered::Done => done,
-        Administered::Unchanged => "unchanged",
-        Administered::NoPassword => return Err(AccountsError::NoPassword),
-        Administered::NoAccount => return Err(AccountsError::NoAccount),
-    };
-    print(&format!("{user}\t{became}\n"));
-    Ok(())
-}
-
-/// What is done is done, whether or not somebody reads of it. False where nobody does.
-fn print(text: &str) -> bool {
-    io::stdout().write_all(text.as_bytes()).is_ok()
 }

@@ -1,7 +1,7 @@
-//! Calls that are carried to their end once begun, whether or not somebody still waits for them.
+//! Runs calls to their end once begun, even if nobody waits for them any more.
 //!
-//! What a call commits is often followed by more: devices are alerted, sockets closed, rooms told. A future that is
-//! dropped because its client hung up would leave that undone.
+//! After its commit, a call often has more to do: alert devices, close sockets, tell rooms. If a client hangs up, its
+//! future is dropped, and that would be left undone.
 
 use std::{future::Future, sync::Arc};
 
@@ -9,10 +9,10 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-/// Calls that may be under way at once: twice as many as there may be HTTP connections.
+/// How many calls can run at once: twice the number of possible HTTP connections.
 const LIMIT: usize = 8_192;
 
-/// The calls under way on a node. A drain waits for them.
+/// The calls that run on a node. A drain waits for them.
 #[derive(Debug)]
 pub(crate) struct Calls {
     tasks: TaskTracker,
@@ -22,8 +22,8 @@ pub(crate) struct Calls {
 /// Why a call has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotCompleted {
-    /// As many calls as may be are under way; this one was not begun.
-    #[error("too many calls are under way")]
+    /// The maximum number of calls is running; this one was not begun.
+    #[error("too many calls are running")]
     Overloaded,
     /// It panicked.
     #[error("the call panicked")]
@@ -37,8 +37,8 @@ impl Default for Calls {
 }
 
 impl Calls {
-    /// Runs a call in a task of its own and waits for its answer. Dropping the returned future, once it was polled, does
-    /// not stop the call.
+    /// Runs a call in its own task and waits for its result. Once the returned future was polled, dropping it does not
+    /// stop the call.
     ///
     /// # Errors
     /// [`NotCompleted`].
@@ -47,7 +47,7 @@ impl Calls {
         call: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, NotCompleted> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| NotCompleted::Overloaded)?;
-        // Boxed: the runtime moves a task's future several times over, and calls are large.
+        // Boxed: the runtime moves a task's future several times, and calls are large.
         let call = Box::pin(call.in_current_span());
         let task = self.tasks.spawn(async move {
             let _place = place;
@@ -56,13 +56,13 @@ impl Calls {
         task.await.map_err(|_| NotCompleted::Panicked)
     }
 
-    /// Waits until no call is under way.
+    /// Waits until no call is running.
     pub(crate) async fn ended(&self) {
         self.tasks.close();
         self.tasks.wait().await;
     }
 
-    /// How many calls are under way.
+    /// How many calls are running.
     pub(crate) fn len(&self) -> usize {
         self.tasks.len()
     }
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_call_ended_where_its_caller_hung_up() {
+    async fn a_call_ended_when_its_caller_hung_up() {
         let calls = Calls::default();
         let (commit, committed) = oneshot::channel::<()>();
         let has_told = Arc::new(AtomicBool::new(false));
@@ -92,7 +92,7 @@ mod tests {
                 committed.await.unwrap();
                 told.store(true, Ordering::SeqCst);
             }));
-            // It is begun, and then dropped.
+            // Begins the call, then drops the future.
             assert!(poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await.is_pending());
         }
         assert_eq!(calls.len(), 1);
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_that_panics_is_nobody_elses_failure() {
+    async fn a_call_that_panics_fails_alone() {
         let calls = Calls::default();
         let panicked = calls
             .complete(async {
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn more_calls_than_may_be_under_way_are_refused() {
+    async fn calls_beyond_the_limit_are_refused() {
         let calls = Calls::default();
         let places = Arc::clone(&calls.places).try_acquire_many_owned(8_192).unwrap();
         assert_eq!(calls.complete(async { 7 }).await, Err(NotCompleted::Overloaded));

@@ -1,8 +1,9 @@
-//! What the server runs with: flags, environment and one TOML file, merged and checked once.
+//! The configuration: flags, environment and one TOML file, merged and checked once.
 //!
-//! A [`Config`] that exists is valid; no later code checks it again. The [key file](key_file) holds the one
-//! secret that the server makes for itself.
+//! A [`Config`] that exists is valid; no later code checks it again. The [key file](key_file) holds the secret that
+//! the server generates.
 
+mod accounts;
 mod environment;
 mod error;
 mod file;
@@ -21,113 +22,115 @@ mod value;
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
-use self::{
-    environment::Environment,
-    flags::{Asked, Task},
-    layers::{Layer, Settings},
-};
+pub(crate) use self::accounts::{AccountName, AccountsCommand, Source};
 pub use self::{
+    accounts::AccountsJob,
     error::ConfigError,
     log::{InvalidLogFilter, LogFilter},
     origin::{AllowedOrigin, InvalidOrigin, Origin},
     place::Place,
     secret::SecretText,
 };
-use crate::{accounts::Job, store::DatabaseUrl};
+use self::{
+    environment::Environment,
+    flags::{Asked, Task},
+    layers::{Layer, Settings},
+};
+use crate::store::DatabaseUrl;
 
-/// What the command line asked for.
+/// What the command line asks for.
 #[derive(Debug)]
 pub enum Loaded {
     /// Start the server.
     Run(Box<Config>),
-    /// Print this text to standard output and end: help, version, or the configuration in force.
+    /// Print this text to standard output and exit: help, version, or the configuration in force.
     Print(String),
     /// Add a new key to the key file in this directory: [`key_file::rotate`].
     RotateKeys(PathBuf),
-    /// Do something to the accounts: [`Job::run`].
-    Accounts(Box<Job>),
+    /// Manage accounts: [`accounts_cli::run`](crate::accounts_cli::run).
+    Accounts(Box<AccountsJob>),
 }
 
-/// Everything that the server runs with.
+/// The configuration of the server.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
     /// What is logged.
     pub log: LogFilter,
-    /// Where clients are served.
+    /// The address for clients.
     pub listen: SocketAddr,
-    /// Where operators read metrics.
+    /// The address of the admin listener.
     pub admin_listen: AdminListen,
     /// The database.
     pub(crate) database_url: DatabaseUrl,
-    /// The key of HS256 tokens, at least 32 bytes; where none is given, one is derived from the key file.
+    /// The key of HS256 tokens, at least 32 bytes. If it is not set, one is derived from the key file.
     pub secret_key: Option<SecretText>,
-    /// What signs access tokens.
+    /// The algorithm of access tokens.
     pub algorithm: TokenAlgorithm,
     /// How long an access token lives: whole seconds, at least 5.
     pub access_token_lifetime: Duration,
-    /// What new password hashes are made with.
+    /// The algorithm of new password hashes.
     pub password_hash: PasswordHash,
     /// Where the key file is.
     pub data_dir: PathBuf,
-    /// What authenticator apps and pages call the server.
+    /// The name that authenticator apps and pages show for the server.
     pub name: String,
-    /// Where clients reach the server, `http` or `https`. Without it only loopback names can be challenged.
+    /// Where clients reach the server, `http` or `https`. Without it, only loopback names get challenges.
     pub public_origin: Option<Origin>,
-    /// Other web pages that may call; while empty, loopback pages.
+    /// Other web pages that may call the server; if empty, loopback pages.
     pub allowed_origins: Vec<AllowedOrigin>,
-    /// The certificate to serve; plain HTTP without.
+    /// The certificate; plain HTTP without one.
     pub tls: Option<TlsFiles>,
-    /// Who may make an account.
+    /// Whether users can register.
     pub registration: Registration,
-    /// Who may reach whom.
+    /// Which users can reach each other.
     pub routing: Routing,
-    /// Whether joining a room that nobody made makes it.
+    /// Whether joining an unknown room creates it.
     pub rooms_auto_create: bool,
-    /// STUN servers told to clients.
+    /// STUN servers for clients.
     pub stun_urls: Vec<String>,
-    /// TURN servers told to clients.
+    /// TURN servers for clients.
     pub turn: Option<Turn>,
-    /// How long a session waits for its broken connection to come back; zero for not at all.
+    /// How long a session without a socket waits for its client; zero to disable resume.
     pub resume_window: Duration,
-    /// What all sessions together may hold for clients that are away or read slowly, in bytes.
+    /// How many bytes all sessions together may hold for clients that are away or read slowly.
     pub session_memory: usize,
-    /// How many entries of `X-Forwarded-For`, from the right, are proxies'.
+    /// How many entries of `X-Forwarded-For`, from the right, proxies have written.
     pub trusted_proxy_hops: u8,
-    /// Whether the limits per address, user, device and pair hold.
+    /// Whether limits by address, user, device and pair are enforced.
     pub rate_limits: bool,
-    /// Names by which operators reach the admin listener, besides loopback names and its address.
+    /// Host names for the admin listener, besides loopback names and its address.
     pub admin_names: Vec<String>,
-    /// Variables of the environment that begin like settings and are none.
+    /// Environment variables with the server's prefix that are not settings.
     pub(crate) unknown_variables: Vec<String>,
 }
 
 impl Config {
-    /// Whether clients come by a proxy, so that one peer is everybody.
+    /// Whether clients connect through a proxy, so that one peer stands for many clients.
     pub(crate) const fn is_behind_proxy(&self) -> bool {
         self.trusted_proxy_hops > 0
     }
 }
 
-/// Where operators read metrics.
+/// The address of the admin listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AdminListen {
     /// The address.
     pub address: SocketAddr,
-    /// Whether somebody asked for it: then it is an error if it is taken, else a warning.
+    /// Whether the operator set it. Then an address in use is an error, otherwise a warning.
     pub explicit: bool,
 }
 
-/// What signs access tokens.
+/// The algorithm of access tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenAlgorithm {
-    /// A secret shared by whoever verifies tokens.
+    /// A secret that all services that verify tokens share.
     Hs256,
-    /// A key pair, so that others verify with the published half.
+    /// A key pair: other services verify with the public key.
     EdDsa,
 }
 
-/// What new password hashes are made with; both kinds verify.
+/// The algorithm of new password hashes. Hashes of both kinds are accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PasswordHash {
     /// Argon2id.
@@ -137,7 +140,7 @@ pub enum PasswordHash {
 }
 
 impl PasswordHash {
-    /// What makes and verifies them.
+    /// The hasher for new passwords.
     pub(crate) const fn hasher(self) -> aldis_auth::PasswordHasher {
         match self {
             Self::Argon2id => aldis_auth::PasswordHasher::Argon2id,
@@ -155,7 +158,7 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
-/// Who may make an account.
+/// Who can register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Registration {
     /// Anybody.
@@ -164,29 +167,29 @@ pub enum Registration {
     Closed,
 }
 
-/// Who may reach whom.
+/// Which users can reach each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Routing {
-    /// Whoever the target has let in.
+    /// Only users whom the target has allowed.
     Contacts,
-    /// Everyone but the blocked.
+    /// Everyone who is not blocked.
     Open,
 }
 
-/// TURN servers that take credentials made from a shared secret.
+/// TURN servers that accept credentials derived from a shared secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Turn {
     /// The servers; at least one.
     pub urls: Vec<String>,
-    /// What the credentials are made from.
+    /// The secret from which credentials are derived.
     pub secret: SecretText,
 }
 
 impl Config {
-    /// Reads the command line (the program's name first), the environment and the file that they name.
+    /// Reads the command line (beginning with the program's name), the environment and the file that they name.
     ///
     /// # Errors
-    /// [`ConfigError`] for whatever is not understood; its message names the setting and the remedy.
+    /// [`ConfigError`] for anything that is not understood; its message names the setting and the remedy.
     pub fn load(
         arguments: impl IntoIterator<Item = OsString>,
         variables: impl IntoIterator<Item = (OsString, OsString)>,
@@ -207,11 +210,11 @@ impl Config {
             Task::Serve => Loaded::Run(Box::new(config)),
             Task::Check => Loaded::Print(report::in_force(&settings, &config)),
             Task::RotateKeys => Loaded::RotateKeys(config.data_dir),
-            Task::Accounts(command) => Loaded::Accounts(Box::new(Job::new(config, command))),
+            Task::Accounts(command) => Loaded::Accounts(Box::new(AccountsJob { config, command })),
         })
     }
 
-    /// What an operator should know about these settings although they are valid.
+    /// Warnings for an operator about valid settings.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         report::warnings(self)

@@ -1,4 +1,5 @@
-//! How a server stops: nobody new, everybody told, closed one after the other, waited for (docs/http.md, "Operations").
+//! Stops a server: refuses new work, tells every client, closes the sessions one after another, and waits for them
+//! (docs/http.md, "Operations").
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,27 +8,27 @@ use rand::RngExt;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::{
+    link::{Closing, Frame, Outlet},
     node::Node,
-    router::{Closing, Frame, Outlet},
     session::fresh,
 };
 
-/// From the announcement to the first close: what was asked before is answered, and whoever asks whether the server is
-/// ready sees that it is not.
+/// From the announcement to the first close. In this time earlier requests are answered, and load balancers see that
+/// the server is not ready.
 const GRACE: Duration = Duration::from_millis(500);
-/// Over how long the closes are spread, so that the clients don't come back all at once.
+/// The time over which the closes are spread, so that clients do not all reconnect at once.
 const SPREAD: Duration = Duration::from_millis(4_500);
-/// How long the last sessions have to be gone.
+/// How long to wait for the last sessions.
 const PATIENCE: Duration = Duration::from_millis(2_500);
-/// When clients may come back, in seconds: each is told another time out of this range.
+/// The range of reconnect times for clients, in seconds; each client gets a random one.
 const COME_BACK: std::ops::RangeInclusive<u64> = 1..=5;
-/// A few sessions need no spreading.
+/// So few sessions need no spreading.
 const FEW: usize = 100;
 
-/// Sends everybody away and waits for it, until `end` at most.
+/// Closes all sessions and waits for them, until `end` at most.
 pub(crate) async fn drain(node: &Node, end: Instant) {
     node.start_draining();
-    let told = node.router.registry.all().into_iter().map(|outlet| (announce(&outlet), outlet)).collect();
+    let told = node.relay.registry.all().into_iter().map(|outlet| (announce(&outlet), outlet)).collect();
     close_all(told).await;
     node.sessions.close();
     if timeout(PATIENCE, node.sessions.wait()).await.is_err() {
@@ -42,16 +43,16 @@ pub(crate) async fn drain(node: &Node, end: Instant) {
     }
 }
 
-/// Tells a client when to come back. Gives the close that is to follow.
+/// Tells a client when to reconnect. Returns the close that follows.
 pub(crate) fn announce(outlet: &Outlet) -> Closing {
     let reconnect_after = come_back();
     let message = ServerMessage::ServerDraining(ServerDraining { reconnect_after });
-    // A session that cannot take it is closing anyhow.
+    // If the session cannot take it, it is closing anyway.
     let _ = outlet.push(Frame::new(outlet.codec.encode_server(&fresh(message)), false));
     restart(reconnect_after)
 }
 
-/// The close of a client that has proved nothing yet.
+/// The close for a client that has not sent its proof yet.
 pub(crate) fn dismiss() -> Closing {
     restart(come_back())
 }

@@ -1,11 +1,11 @@
-//! Addresses that accounts sign in with.
+//! Email addresses of accounts.
 
 use aldis_protocol::limits::MAX_EMAIL_BYTES;
 use unicode_normalization::UnicodeNormalization;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
-/// The address in lower case, if it is one: one `@`, both sides non-empty, no blanks or control characters. That is how
-/// older accounts are kept.
+/// The address in lower case, if it is valid: one `@`, text on both sides, no blanks or control characters. Older
+/// accounts are stored in this form.
 pub(crate) fn canonical(email: &str) -> Option<String> {
     let (local, domain) = email.split_once('@')?;
     let sides = !local.is_empty() && !domain.is_empty() && !domain.contains('@');
@@ -13,26 +13,27 @@ pub(crate) fn canonical(email: &str) -> Option<String> {
     (sides && plain && email.len() <= MAX_EMAIL_BYTES).then(|| email.to_lowercase())
 }
 
-/// The address as a new account keeps it, in lower case and composed (NFC). None where it has characters that nobody sees,
-/// which would make it another's twin.
+/// The address in the form of a new account: in lower case and NFC. `None` if it has invisible characters, which would
+/// make it look like another address.
 pub(crate) fn of_new_account(email: &str) -> Option<String> {
     let composed = composed(&canonical(email)?);
     let is_visible = !composed.chars().any(is_invisible);
     (is_visible && composed.len() <= MAX_EMAIL_BYTES).then_some(composed)
 }
 
-/// What is typed, in lower case and composed (NFC): the same for all spellings of one address.
+/// A typed address in lower case and NFC: the same for all spellings of an address.
 pub(crate) fn composed(typed: &str) -> String {
     typed.to_lowercase().nfc().collect()
 }
 
-/// The forms in which an account of this address may be kept, the likeliest first: as it is written, composed (NFC) and
-/// decomposed (NFD), each in lower case. Older accounts were kept as they were typed.
+/// The forms in which an account with this address may be stored, the likeliest first: as typed, in NFC, and in NFD,
+/// each in lower case. Older accounts were stored as typed.
 pub(crate) fn spellings(canonical: &str) -> [String; 3] {
     [canonical.to_owned(), canonical.nfc().collect(), canonical.nfd().collect()]
 }
 
-/// Control, format and space characters, and those that Unicode lets fonts leave out (`Default_Ignorable_Code_Point`).
+/// Control, format and space characters, and those that fonts may leave out by Unicode
+/// (`Default_Ignorable_Code_Point`).
 fn is_invisible(character: char) -> bool {
     let is_of_such_category = matches!(
         character.general_category(),

@@ -47,15 +47,8 @@ use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLaye
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) use self::{
-    address::caller_address,
-    audience::audience,
-    caller::bearer,
-    head::BareLineFeed,
-    held::hold,
-    limits::{Limited, Limits},
-    metrics::admin_routes,
-    origin::is_origin_allowed,
-    problem::Problem,
+    address::caller_address, audience::audience, caller::bearer, head::BareLineFeed, held::hold,
+    metrics::admin_routes, origin::is_origin_allowed, problem::Problem,
 };
 use crate::node::Node;
 

@@ -1,22 +1,28 @@
-//! The Aldis server: knows who is connected, proves who they are, and carries their messages.
+//! The Aldis server: it knows who is connected, verifies who they are, and relays and stores their messages.
 //!
-//! A frame's way, layer by layer: `transport` (bytes: accept, TLS, HTTP, upgrade), `session` (frames: handshake and what
-//! follows), `router` (who gets what), `store` (what must survive). Each layer imports only what stands to its right;
-//! HTTP handlers enter at `router`.
+//! The layers, in the order in which a frame passes them: `transport` (bytes: accept, TLS, HTTP, upgrade), `session`
+//! (frames: the handshake and the session after it), `relay` (delivery: who gets what), `accounts` (who users are),
+//! `link` (the queues of the sessions), `store` (durable state). Each layer imports only layers to its right; HTTP
+//! handlers enter at `relay` and `accounts`.
 
-pub mod accounts;
+mod accounts;
+pub mod accounts_cli;
 mod calls;
 mod clock;
 pub mod config;
 mod drain;
 mod email;
 mod http;
+mod limits;
+mod link;
 mod metrics;
 mod node;
 mod rate;
-mod router;
+mod refusal;
+mod relay;
 mod server;
 mod session;
+mod shared;
 #[cfg(test)]
 mod simulation;
 pub(crate) mod store;

@@ -1,4 +1,4 @@
-//! The `aldis` binary: flags to [`Config`], signals to a shutdown, errors to an exit code, nothing else.
+//! The `aldis` binary: turns flags into a [`Config`], signals into a shutdown and errors into an exit code.
 
 use std::{
     io::{self, Write},
@@ -7,14 +7,13 @@ use std::{
 };
 
 use aldis_server::{
-    Reloader, Server, StartError, TaskEnded,
-    accounts::Job,
-    config::{Config, Loaded, key_file},
+    Reloader, Server, StartError, TaskEnded, accounts_cli,
+    config::{AccountsJob, Config, Loaded, key_file},
     telemetry,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Gives memory back after a storm of connections, which the system's allocator does not.
+/// Returns memory to the system after a burst of connections, unlike the default allocator.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
@@ -41,11 +40,11 @@ fn run(config: Config) -> ExitCode {
     }
 }
 
-/// What a file that reached a limit of the system (`ulimit -f`) sends. Where nobody listens, it ends the process; where
-/// somebody does, the write fails, as on a full disk.
+/// Sent when a file reaches a limit of the system (`ulimit -f`). By default it ends the process. With a handler the
+/// write fails instead, as on a full disk.
 const FILE_LIMIT_REACHED: SignalKind = SignalKind::from_raw(25);
 
-/// Why the server does not serve, or not any more.
+/// Why the server does not run, or has stopped.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(transparent)]
@@ -55,10 +54,10 @@ enum Failure {
 }
 
 async fn serve(config: Config) -> Result<(), Failure> {
-    // Listened for before anybody learns the address: a signal that comes early is a signal all the same.
+    // Registered before anybody can learn the address, so that no early signal is lost.
     let signals = Signals::listen();
     let server = Server::bind(config).await?;
-    // An operator who started the server with port 0 learns the port here; a closed stdout is no failure.
+    // With port 0 the operator learns the port from this line. A closed stdout is no failure.
     let metrics = server.metrics_url().map(|url| format!("metrics on {url}\n")).unwrap_or_default();
     let _ =
         write!(io::stdout(), "listening on {}\n{metrics}", server.url()).and_then(|()| io::stdout().flush());
@@ -66,11 +65,11 @@ async fn serve(config: Config) -> Result<(), Failure> {
     Ok(server.run(signals.until_stop(reloader)).await?)
 }
 
-/// The signals that a server answers. What is listened for no longer ends the process by itself.
+/// The signals that a server handles. A handled signal no longer ends the process by default.
 struct Signals {
     stop: [io::Result<Signal>; 3],
     hangup: io::Result<Signal>,
-    /// Signals that have no meaning here, and are sent by tools that take the server for another one.
+    /// Signals without a meaning here. Some tools send them to servers of another kind.
     _ignored: [io::Result<Signal>; 3],
 }
 
@@ -84,7 +83,7 @@ impl Signals {
         }
     }
 
-    /// Ends with SIGTERM, SIGINT or SIGQUIT. SIGHUP has files read again.
+    /// Returns after SIGTERM, SIGINT or SIGQUIT. On SIGHUP it reloads files.
     async fn until_stop(self, reloader: Reloader) {
         let Self { stop: [mut terminate, mut interrupt, mut quit], mut hangup, .. } = self;
         loop {
@@ -98,7 +97,7 @@ impl Signals {
     }
 }
 
-/// Waits for a signal; for ever where it cannot be listened for.
+/// Waits for a signal; for ever if its handler could not be installed.
 async fn received(signal: &mut io::Result<Signal>) {
     let came = match signal {
         Ok(signal) => signal.recv().await,
@@ -119,8 +118,8 @@ fn rotate_keys(data_dir: &Path) -> ExitCode {
     }
 }
 
-fn manage_accounts(job: Job) -> ExitCode {
-    match job.run() {
+fn manage_accounts(job: AccountsJob) -> ExitCode {
+    match accounts_cli::run(job) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             fail(&error.to_string());
@@ -129,13 +128,13 @@ fn manage_accounts(job: Job) -> ExitCode {
     }
 }
 
-/// A reader that closed its end early (`aldis --help | head`) is no failure.
+/// Prints a text. A reader that closes the pipe early (`aldis --help | head`) is no failure.
 fn print(text: &str) -> ExitCode {
     let _ = io::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS
 }
 
-/// Exit code 2: started wrongly, so that a supervisor can tell it from a crash.
+/// Exit code 2 means wrong usage, so that a supervisor can tell it from a crash.
 fn refuse(error: &str) -> ExitCode {
     let _ = writeln!(io::stderr(), "{}", error.trim_end());
     ExitCode::from(2)

@@ -1,7 +1,7 @@
-//! What operators read of a running server: counters, and their text for Prometheus.
+//! Metrics of a running server: counters, and their text for Prometheus.
 //!
-//! They are atomic numbers of our own, one set for each server: what they are labelled with is known when the server is
-//! built, so that counting a message is one addition, without a lookup and without a recorder for the whole process.
+//! Each server has its own set of atomic counters. Their labels are known when the server is built, so counting a
+//! message is one addition, without a lookup and without a global recorder.
 
 mod labelled;
 mod text;
@@ -22,48 +22,48 @@ use crate::{
     rate::{Limit, Occasional},
 };
 
-/// Something that only goes up.
+/// A value that only goes up.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
-/// Everything that one server counts.
+/// All counters of one server.
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    /// Connections of clients that were accepted.
+    /// Accepted connections of clients.
     pub(crate) connections: Counter,
-    /// Messages for sessions whose queue was full.
+    /// Messages to sessions whose queue was full.
     pub(crate) queue_full: Counter,
-    /// Passwords that were hashed, to be kept or to be compared.
+    /// Passwords that were hashed, to be stored or compared.
     pub(crate) password_hashes: Counter,
-    /// Messages of live sessions that could not be read.
+    /// Messages of live sessions that could not be parsed.
     pub(crate) malformed: Counter,
     received: Labelled<MessageKind>,
     signals: Labelled<Signal>,
     closes: Labelled<CloseCode>,
     refusals: Labelled<ErrorCode>,
     limited: Labelled<Limit>,
-    /// What is logged of each limit.
+    /// Limits how often each limit is logged.
     limit_lines: [Occasional; Limit::ALL.len()],
-    /// By route and status. Routes come from the table of routes and not from clients, so they are few.
+    /// Requests by route and status. Routes come from the route table, not from clients, so they are few.
     requests: Mutex<BTreeMap<(String, u16), u64>>,
 }
 
-/// What is known elsewhere at the moment of reading.
+/// Values that are computed when the metrics are read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Gauges {
-    /// Sessions, those without a socket among them.
+    /// Sessions, including those without a socket.
     pub(crate) sessions: usize,
-    /// Bytes of large answers that wait for their readers.
+    /// Bytes of large responses that wait for their readers.
     pub(crate) answer_bytes: usize,
-    /// Callers whose password is being hashed or waits for it.
+    /// Password hashes that are running or waiting.
     pub(crate) hashing: usize,
-    /// Calls of the database: statements and transactions.
+    /// Database statements and transactions.
     pub(crate) store_calls: u64,
-    /// Calls of the database that failed.
+    /// Database calls that failed.
     pub(crate) store_errors: u64,
 }
 
-/// What became of a signal.
+/// The outcome of a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signal {
     Delivered,
@@ -72,7 +72,7 @@ pub(crate) enum Signal {
 }
 
 impl Counter {
-    /// One more.
+    /// Adds one.
     pub(crate) fn add(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
@@ -83,7 +83,7 @@ impl Counter {
 }
 
 impl Metrics {
-    /// Nothing has happened yet.
+    /// All counters at 0.
     pub(crate) fn new() -> Self {
         Self {
             connections: Counter::default(),
@@ -100,22 +100,22 @@ impl Metrics {
         }
     }
 
-    /// A live session sent a message of this kind.
+    /// Counts a message of this kind from a live session.
     pub(crate) fn received(&self, kind: MessageKind) {
         self.received.add(kind);
     }
 
-    /// The server closed a socket with this code.
+    /// Counts a socket that the server closed with this code.
     pub(crate) fn closed(&self, code: CloseCode) {
         self.closes.add(code);
     }
 
-    /// Somebody was refused something, on a socket or over HTTP.
+    /// Counts a refusal, on a socket or over HTTP.
     pub(crate) fn refused(&self, code: ErrorCode) {
         self.refusals.add(code);
     }
 
-    /// Somebody ran into a limit, which the log says now and then. The refusal is counted besides.
+    /// Counts a refusal by a limit, and logs it now and then. The refusal itself is counted separately.
     pub(crate) fn limited(&self, limit: Limit) {
         self.limited.add(limit);
         if let Some(left_out) = self.limit_lines[limit as usize].pass(Now::tick()) {
@@ -127,7 +127,7 @@ impl Metrics {
         }
     }
 
-    /// A signal was answered with this.
+    /// Counts a signal that was answered with this.
     pub(crate) fn signalled(&self, answer: &ServerMessage<'_>) {
         if let ServerMessage::Ack(ack) = answer {
             let delivered = ack.status == AckStatus::Delivered;
@@ -139,26 +139,22 @@ impl Metrics {
         }
     }
 
-    /// An HTTP request at this route, a pattern, was answered with this status.
+    /// Counts an HTTP request by its route, which is a pattern, and its status.
     pub(crate) fn answered(&self, route: &str, status: u16) {
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         *requests.entry((route.to_owned(), status)).or_insert(0) += 1;
     }
 
-    /// Everything in Prometheus' text format, version 0.0.4.
+    /// All metrics in Prometheus' text format, version 0.0.4.
     pub(crate) fn render(&self, gauges: Gauges) -> String {
         let mut text = Text::default();
         text.gauge("aldis_sessions", "Sessions, those whose client is away among them", gauges.sessions);
         text.gauge(
             "aldis_http_answer_bytes",
-            "Bytes of large HTTP answers that wait for their readers",
+            "Bytes of large HTTP responses that wait for their readers",
             gauges.answer_bytes,
         );
-        text.gauge(
-            "aldis_password_hashing",
-            "Callers whose password is hashed or waits for it",
-            gauges.hashing,
-        );
+        text.gauge("aldis_password_hashing", "Password hashes that are running or waiting", gauges.hashing);
         let hashes = self.password_hashes.get();
         text.counter("aldis_password_hashes_total", "Passwords hashed, to keep or to compare", hashes);
         text.counter("aldis_connections_total", "Connections accepted", self.connections.get());
@@ -166,11 +162,15 @@ impl Metrics {
         self.render_received(&mut text);
         text.counters(
             "aldis_signals_total",
-            "Signals by what became of them",
+            "Signals by outcome",
             "outcome",
             self.signals.each(Signal::as_str),
         );
-        text.counter("aldis_queue_full_total", "Messages not taken by a full queue", self.queue_full.get());
+        text.counter(
+            "aldis_queue_full_total",
+            "Messages to sessions whose queue was full",
+            self.queue_full.get(),
+        );
         text.counters(
             "aldis_closes_total",
             "Sockets closed by the server",
@@ -181,7 +181,7 @@ impl Metrics {
             "aldis_refusals_total",
             "Refusals by error code",
             "code",
-            self.refusals.each(ErrorCode::as_str),
+            self.refusals.each(|code| code),
         );
         text.counters(
             "aldis_rate_limited_total",
@@ -189,8 +189,8 @@ impl Metrics {
             "limit",
             self.limited.each(Limit::as_str),
         );
-        text.counter("aldis_store_calls_total", "Calls of the database", gauges.store_calls);
-        text.counter("aldis_store_errors_total", "Failed calls of the database", gauges.store_errors);
+        text.counter("aldis_store_calls_total", "Database statements and transactions", gauges.store_calls);
+        text.counter("aldis_store_errors_total", "Failed database calls", gauges.store_errors);
         text.finish()
     }
 
@@ -215,7 +215,7 @@ impl Metrics {
     }
 }
 
-/// The label of what has no kind.
+/// The label of messages without a kind.
 const MALFORMED: &str = "malformed";
 
 impl Signal {
@@ -240,7 +240,7 @@ mod tests {
         Gauges { sessions: 3, answer_bytes: 0, hashing: 1, store_calls: 7, store_errors: 2 };
 
     #[test]
-    fn what_happened_is_in_the_text() {
+    fn every_event_is_in_the_text() {
         let metrics = Metrics::new();
         metrics.connections.add();
         metrics.received(MessageKind::Offer);

@@ -1,38 +1,40 @@
-//! One running server, as its connections see it.
+//! A running server, as its connections see it.
 
 use std::sync::Arc;
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{config::Config, http::Limits, router::Router};
+use crate::{accounts::Accounts, config::Config, limits::Limits, relay::Relay};
 
-/// What every connection shares.
+/// The state that all connections share.
 pub(crate) struct Node {
     pub(crate) config: Config,
-    pub(crate) router: Arc<Router>,
+    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) relay: Arc<Relay>,
     pub(crate) limits: Limits,
-    /// Every session and every handshake; a drain waits for them.
+    /// The tasks of sessions and handshakes; a drain waits for them.
     pub(crate) sessions: TaskTracker,
-    /// Cancelled when connections have to end.
+    /// Cancelled when connections must end.
     pub(crate) stop: CancellationToken,
-    /// Cancelled when nobody new is taken any more.
+    /// Cancelled when the node accepts nothing new any more.
     draining: CancellationToken,
 }
 
 impl Node {
-    /// A node that is about to serve.
-    pub(crate) fn new(config: Config, router: Arc<Router>) -> Self {
+    /// A node that has not begun to serve.
+    pub(crate) fn new(config: Config, relay: Arc<Relay>) -> Self {
         Self {
-            limits: Limits::new(config.rate_limits, config.is_behind_proxy(), Arc::clone(&router.metrics)),
+            limits: Limits::new(config.rate_limits, config.is_behind_proxy(), Arc::clone(&relay.metrics)),
             config,
-            router,
+            accounts: Arc::clone(&relay.accounts),
+            relay,
             sessions: TaskTracker::new(),
             stop: CancellationToken::new(),
             draining: CancellationToken::new(),
         }
     }
 
-    /// From now on nobody new is taken.
+    /// From now on the node accepts nothing new.
     pub(crate) fn start_draining(&self) {
         self.draining.cancel();
     }

@@ -1,4 +1,4 @@
-//! How often something may happen: token buckets, alone or by key, and a wait that grows with each failure.
+//! Rate limits: token buckets, alone or by key, and a wait that doubles with each failure.
 //!
 //! Times are ticks of [`Now`](crate::clock::Now), in milliseconds, and come from the caller.
 
@@ -21,24 +21,24 @@ pub(crate) use self::{
     slowdown::Slowdown,
 };
 
-/// So many at once, and afterwards one in each interval.
+/// A burst, and then one in each interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rate {
     interval_ms: u64,
     burst: u64,
 }
 
-/// How much of a [`Rate`] is used up: the tick at which nothing is. A new one is full.
+/// The state of a token bucket: the tick at which it is full again. A new one is full.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Bucket(u64);
 
-/// How long until the next try may succeed.
+/// How long until another attempt can succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Wait {
     ms: u64,
 }
 
-/// The limits, as `aldis_rate_limited_total` names them.
+/// The limits, by their names in `aldis_rate_limited_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Limit {
     Registrations,
@@ -47,77 +47,77 @@ pub(crate) enum Limit {
     Logins,
     /// After failed logins, by address and typed address.
     LoginSlowdown,
-    /// Passwords that one caller has checked at once.
+    /// Password hashes that one caller has running or waiting.
     PasswordHashes,
     Challenges,
     Upgrades,
-    /// Connections that have not proved who they are, of an address and in all.
+    /// Connections without a session, of an address and in all.
     Connections,
-    /// Requests of an address under way, behind a proxy.
+    /// Requests of an address in progress, behind a proxy.
     Requests,
-    /// Sockets that have not proved who they are, at a time.
+    /// Unauthenticated sockets.
     UnauthenticatedSockets,
-    /// Blobs and chains that are read.
+    /// Reads of identities, blobs and chains.
     Identities,
     Refreshes,
-    /// Blobs that are published.
+    /// Publications of blobs.
     Blobs,
     DeviceRegistrations,
     /// Calls of a signed-in user that change something.
     Writes,
     /// Calls of a signed-in user that change nothing.
     Reads,
-    /// Calls of a signed-in user under way.
+    /// Calls of a signed-in user in progress.
     Calls,
     Messages,
     Offers,
     /// Chat and encrypted messages.
     StoredMessages,
-    /// Bytes that are handed on to others.
+    /// Bytes that are relayed to others.
     RelayedBytes,
     /// States of rooms, by room.
     RoomStates,
 }
 
 impl Rate {
-    /// So many a second.
+    /// This many a second.
     pub(crate) const fn per_second(count: u64) -> Self {
         Self { interval_ms: 1000 / count, burst: count }
     }
 
-    /// So many a minute.
+    /// This many a minute.
     pub(crate) const fn per_minute(count: u64) -> Self {
         Self { interval_ms: 60 * 1000 / count, burst: count }
     }
 
-    /// So many an hour.
+    /// This many an hour.
     pub(crate) const fn per_hour(count: u64) -> Self {
         Self { interval_ms: 60 * 60 * 1000 / count, burst: count }
     }
 
-    /// So many a day.
+    /// This many a day.
     pub(crate) const fn per_day(count: u64) -> Self {
         Self { interval_ms: 24 * 60 * 60 * 1000 / count, burst: count }
     }
 
-    /// The same, with so many at once.
+    /// The same rate with this burst.
     pub(crate) const fn in_bursts_of(self, burst: u64) -> Self {
         Self { burst, ..self }
     }
 
-    /// So many times as much, at once and over time.
+    /// Multiplies both the burst and the rate.
     const fn times(self, factor: u64) -> Self {
         Self { interval_ms: self.interval_ms / factor, burst: self.burst * factor }
     }
 
-    /// How long until a bucket is full again of which all was taken.
+    /// How long an empty bucket takes to refill.
     const fn refill_ms(self) -> u64 {
         self.interval_ms * self.burst
     }
 }
 
 impl Bucket {
-    /// Takes one out, or says when there will be one.
+    /// Takes one token, or says when there will be one.
     pub(crate) fn take(&mut self, rate: Rate, tick: u64) -> Result<(), Wait> {
         let full_at = self.0.max(tick) + rate.interval_ms;
         match full_at.saturating_sub(tick + rate.refill_ms()) {
@@ -129,14 +129,14 @@ impl Bucket {
         }
     }
 
-    /// Puts back one that was taken for nothing.
+    /// Returns a token that was not needed.
     fn give_back(&mut self, rate: Rate) {
         self.0 = self.0.saturating_sub(rate.interval_ms);
     }
 }
 
 impl Wait {
-    /// In whole seconds, never too early.
+    /// In whole seconds, rounded up.
     pub(crate) const fn seconds(self) -> u64 {
         self.ms.div_ceil(1000)
     }
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_refused_costs_nothing_and_a_long_rest_gives_no_more_than_a_burst() {
+    fn refusals_cost_nothing_and_a_long_pause_gives_one_burst() {
         let mut bucket = Bucket::default();
         let passed = |bucket: &mut Bucket, tick| (0..100).filter(|_| bucket.take(RATE, tick).is_ok()).count();
         assert_eq!(passed(&mut bucket, 0), 3);

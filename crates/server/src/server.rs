@@ -10,19 +10,21 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
-    clock::{Now, unix_ms_i64},
+    accounts::{Accounts, RotationEnds},
+    clock::Now,
     config::{AdminListen, Config, key_file},
     drain,
     http::{admin_routes, routes},
     node::Node,
-    router::{RotationEnds, Router},
+    relay::Relay,
     session::sweep,
+    shared::Shared,
     store::{Store, StoreError, StoreOptions, SweepClock},
     supervisor::{Supervisor, TaskEnded},
     transport::{Certificates, Listener, TlsError, doors, serve},
 };
 
-/// A server that has its address, its database and its keys, and serves once it is [`run`](Server::run).
+/// A server with its address, database and keys. It serves once it is [`run`](Server::run).
 pub struct Server {
     node: Arc<Node>,
     store: Arc<Store>,
@@ -32,7 +34,7 @@ pub struct Server {
     tls: Option<Tls>,
 }
 
-/// Where operators read metrics.
+/// The admin listener.
 struct Admin {
     listener: Listener,
     address: SocketAddr,
@@ -43,11 +45,11 @@ struct Tls {
     acceptor: TlsAcceptor,
 }
 
-/// Why a server does not start.
+/// Why a server cannot start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The key file cannot be made or used.
+    /// The key file cannot be created or used.
     #[error(transparent)]
     KeyFile(#[from] key_file::KeyFileError),
     /// The database cannot be opened.
@@ -58,10 +60,10 @@ pub enum StartError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the system says.
+        /// The operating system's reason.
         source: io::Error,
     },
-    /// The certificate cannot be served.
+    /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// `SECRET_KEY` is too short.
@@ -70,10 +72,10 @@ pub enum StartError {
 }
 
 impl Server {
-    /// Makes or reads the key file, opens the database and brings it up to date, and binds the address.
+    /// Creates or reads the key file, opens and migrates the database, and binds the address.
     ///
     /// # Errors
-    /// [`StartError`], which names what to mend.
+    /// [`StartError`]; its message says what to correct.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
         let ring = key_file::load_or_create(&config.data_dir)?;
         let tls = config.tls.as_ref().map(Tls::load).transpose()?;
@@ -87,35 +89,35 @@ impl Server {
         Ok(Self { node, store, listener, address, admin, tls })
     }
 
-    /// The address that was bound, with the port that port 0 became.
+    /// The bound address, with the real port if the configured one was 0.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where clients on this machine find it.
+    /// The server's URL for clients on this machine.
     #[must_use]
     pub fn url(&self) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{}", self.address)
     }
 
-    /// Where operators on this machine read its metrics. None where the address that is the default was taken.
+    /// The URL of the metrics for operators on this machine. `None` if the default address was in use.
     #[must_use]
     pub fn metrics_url(&self) -> Option<String> {
         self.admin.as_ref().map(|admin| format!("http://{}/metrics", admin.address))
     }
 
-    /// What has its files read again while it runs.
+    /// A handle that reloads files while the server runs.
     #[must_use]
     pub fn reloader(&self) -> Reloader {
         Reloader(self.tls.as_ref().map(|tls| Arc::clone(&tls.certificates)))
     }
 
-    /// Serves until `shutdown` ends, then drains: sends everybody away in good order and waits for it.
+    /// Serves until `shutdown` completes, then drains: tells all clients and waits for their sessions to end.
     ///
     /// # Errors
-    /// [`TaskEnded`] where a task that the server needs has failed: it drains for that, too.
+    /// [`TaskEnded`] if a task that the server needs has failed; the server drains then, too.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), TaskEnded> {
         let background = background(&self.node, &self.store);
         self.run_with(background, shutdown).await
@@ -143,16 +145,16 @@ impl Server {
     }
 }
 
-/// The tasks of a node that must live.
+/// The tasks that a node needs.
 pub(crate) struct Tasks {
-    /// The accept loops, which end with a drain.
+    /// The accept loops, which a drain ends.
     pub(crate) serving: Supervisor,
-    /// The others, which are stopped after it.
+    /// The other tasks, which are stopped after the drain.
     pub(crate) background: Supervisor,
 }
 
 impl Tasks {
-    /// Lets them run until `shutdown` ends or one of them fails, then drains the node and ends them.
+    /// Runs the tasks until `shutdown` completes or one of them fails, then drains the node and stops them.
     ///
     /// # Errors
     /// The task that failed.
@@ -174,7 +176,7 @@ impl Tasks {
         outcome
     }
 
-    /// Drains a node, waits for its accept loops and for the calls under way, and ends the rest.
+    /// Drains a node, waits for its accept loops and running calls, and stops the other tasks.
     async fn stop(self, node: &Node, store: &Store) {
         let Self { mut serving, background } = self;
         let end = Instant::now() + SHUTDOWN;
@@ -183,13 +185,13 @@ impl Tasks {
         if timeout_at(last, serving.ended()).await.is_err() {
             tracing::warn!("some connections did not end in time");
         }
-        let calls = &node.router.calls;
+        let calls = &node.relay.calls;
         if timeout_at(last, calls.ended()).await.is_err() {
             tracing::warn!(left = calls.len(), "some calls did not end in time");
         }
         background.shutdown().await;
         let closing = async {
-            node.router.write_seen().await;
+            node.accounts.write_last_seen().await;
             store.close().await;
         };
         if timeout_at(end, closing).await.is_err() {
@@ -200,22 +202,22 @@ impl Tasks {
     }
 }
 
-/// Has a running server read its files again.
+/// Reloads the files of a running server.
 #[derive(Debug, Clone)]
 pub struct Reloader(Option<Arc<Certificates>>);
 
 impl Reloader {
-    /// Reads the certificate and its key again. What cannot be used leaves the old certificate in place and is logged.
+    /// Reads the certificate and its key again. If they cannot be used, the server keeps the old ones and logs why.
     pub fn reload(&self) {
         match &self.0 {
             Some(certificates) => certificates.reload_soon(),
-            None => tracing::info!("asked to read files again; without TLS there are none"),
+            None => tracing::info!("asked to reload files, but without TLS there are none"),
         }
     }
 }
 
 impl Admin {
-    /// Where nobody asked for the address, a server without metrics is better than none.
+    /// If the default address is in use, the server runs without metrics.
     fn bind(listen: AdminListen) -> Result<Option<Self>, StartError> {
         let AdminListen { address, explicit } = listen;
         let bound = Listener::bind(address, |_| {})
@@ -239,62 +241,64 @@ impl Tls {
     }
 }
 
-/// How long everything may take from the signal to the end, a database that is away included.
+/// The time from the signal to the end, even if the database is unavailable.
 const SHUTDOWN: Duration = Duration::from_millis(9_500);
-/// What of that is left for closing the database.
+/// The part of that time for closing the database.
 const STORE_CLOSES: Duration = Duration::from_secs(1);
 /// How often expired rows are deleted.
 const STORE_SWEEP: Duration = Duration::from_secs(60);
-/// How often a node asks what others revoked or changed.
+/// How often a node reads revocations and changes.
 const READ_REVOCATIONS: Duration = Duration::from_secs(1);
 /// How often sessions are told what came to wait for their devices.
-const TELL_UNTOLD: Duration = Duration::from_secs(1);
+const TELL_PENDING: Duration = Duration::from_secs(1);
 /// How often a node asks what others changed about who may reach whom.
 const READ_STANDINGS: Duration = Duration::from_secs(1);
-/// How often a node looks for rotations whose window has ended.
+/// How often a node looks for rotation windows that have ended.
 const TELL_ROTATION_ENDS: Duration = Duration::from_secs(1);
-/// How often the kinds of password hashes are counted, at the most.
+/// How often the kinds of password hashes are counted at most.
 const COUNT_HASH_KINDS: Duration = Duration::from_secs(5);
-/// How often limits that are not used give back their memory.
+/// How often rate limits free unused memory.
 const LIMITS_SWEEP: Duration = Duration::from_secs(60);
 /// How often it is written down when devices were last connected, and users last seen.
-const WRITE_SEEN: Duration = Duration::from_secs(5);
+const WRITE_LAST_SEEN: Duration = Duration::from_secs(5);
 
-/// A node over an open store, which knows what was revoked and who may reach whom.
+/// A node with an open store. It has read the revocations and the relation log.
 pub(crate) async fn node(
     config: Config,
     ring: &KeyRing,
     store: &Arc<Store>,
 ) -> Result<Arc<Node>, StartError> {
-    let router = Router::new(&config, ring, Arc::clone(store)).map_err(|_| StartError::SecretKeyTooShort)?;
-    router.recall_revocations().await.map_err(|error| database(&config, &error))?;
-    router.recall_standings().await.map_err(|error| database(&config, &error))?;
-    router.count_hash_kinds().await.map_err(|error| database(&config, &error))?;
-    Ok(Arc::new(Node::new(config, Arc::new(router))))
+    let shared = Shared::new(Arc::clone(store));
+    let accounts = Accounts::new(&config, ring, &shared).map_err(|_| StartError::SecretKeyTooShort)?;
+    let relay = Relay::new(&config, &shared, Arc::new(accounts));
+    relay.accounts.recall_revocations(Now::read()).await.map_err(|error| database(&config, &error))?;
+    relay.recall_standings().await.map_err(|error| database(&config, &error))?;
+    relay.accounts.count_hash_kinds().await.map_err(|error| database(&config, &error))?;
+    Ok(Arc::new(Node::new(config, relay)))
 }
 
-/// Begins what a node does besides serving.
+/// Starts the background tasks of a node.
 pub(crate) fn background(node: &Arc<Node>, store: &Arc<Store>) -> Supervisor {
-    let router = || Arc::clone(&node.router);
+    let (accounts, relay) = (|| Arc::clone(&node.accounts), || Arc::clone(&node.relay));
     let mut background = Supervisor::default();
-    background.spawn("session timer", sweep(router(), session_memory(Arc::clone(node))));
+    background.spawn("session timer", sweep(relay(), session_memory(Arc::clone(node))));
     background.spawn("sweep", sweep_store(Arc::clone(store)));
-    background.spawn("last seen", write_seen(router()));
-    background.spawn("revocations", read_revocations(router()));
-    background.spawn("notices", tell_untold(router()));
-    background.spawn("standings", read_standings(router()));
-    background.spawn("presence of crowds", tell_crowds(router()));
-    background.spawn("states of rooms", tell_states(router()));
-    background.spawn("rotation ends", tell_rotation_ends(router()));
-    background.spawn("delivery", router().deliver_committed());
+    background.spawn("last seen", write_last_seen(accounts()));
+    background.spawn("revocations", read_revocations(accounts()));
+    background.spawn("notices", tell_pending(accounts()));
+    background.spawn("standings", read_standings(relay()));
+    background.spawn("presence of crowds", tell_crowds(relay()));
+    background.spawn("states of rooms", tell_states(relay()));
+    background.spawn("rotation ends", tell_rotation_ends(accounts()));
+    background.spawn("delivery", relay().deliver_committed());
     background.spawn("limits", sweep_limits(Arc::clone(node)));
     background.spawn("writer", writer_ended(Arc::clone(store)));
-    background.spawn("hash kinds", count_hash_kinds(router()));
+    background.spawn("hash kinds", count_hash_kinds(accounts()));
     background
 }
 
-/// How many bytes sessions may hold by now. What HTTP answers hold comes from the same memory, and leaves sessions half of
-/// it: answers have limits of their own, and must not end the sessions of others.
+/// How many bytes sessions may hold at the moment. HTTP responses use the same memory but leave sessions at least half
+/// of it: responses have their own limits and must not end other users' sessions.
 fn session_memory(node: Arc<Node>) -> impl Fn() -> usize {
     move || {
         let memory = node.config.session_memory;
@@ -306,66 +310,66 @@ async fn writer_ended(store: Arc<Store>) {
     store.writer_ended().await;
 }
 
-async fn write_seen(router: Arc<Router>) {
-    let mut ticks = interval(WRITE_SEEN);
+async fn write_last_seen(accounts: Arc<Accounts>) {
+    let mut ticks = interval(WRITE_LAST_SEEN);
     loop {
         ticks.tick().await;
-        router.write_seen().await;
+        accounts.write_last_seen().await;
     }
 }
 
-async fn read_revocations(router: Arc<Router>) {
+async fn read_revocations(accounts: Arc<Accounts>) {
     let mut ticks = interval(READ_REVOCATIONS);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if let Err(error) = router.read_revocations().await {
+        if let Err(error) = accounts.read_revocations(Now::read()).await {
             tracing::warn!(%error, "cannot read revocations; trying again");
         }
     }
 }
 
-async fn tell_untold(router: Arc<Router>) {
-    let mut ticks = interval(TELL_UNTOLD);
+async fn tell_pending(accounts: Arc<Accounts>) {
+    let mut ticks = interval(TELL_PENDING);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
-            () = router.untold_added() => {}
+            () = accounts.notices.pending_added() => {}
         }
-        router.tell_untold().await;
+        accounts.notices.tell_pending(Now::read()).await;
     }
 }
 
-async fn read_standings(router: Arc<Router>) {
+async fn read_standings(relay: Arc<Relay>) {
     let mut ticks = interval(READ_STANDINGS);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if let Err(error) = router.read_standings().await {
-            tracing::warn!(%error, "cannot read who may reach whom by now; trying again");
+        if let Err(error) = relay.read_standings().await {
+            tracing::warn!(%error, "cannot read the relation log; trying again");
         }
     }
 }
 
-async fn tell_rotation_ends(router: Arc<Router>) {
-    let mut ends = RotationEnds::after(unix_ms_i64());
+async fn tell_rotation_ends(accounts: Arc<Accounts>) {
+    let mut ends = RotationEnds::after(Now::read());
     let mut ticks = interval(TELL_ROTATION_ENDS);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if let Err(error) = router.tell_rotation_ends(&mut ends, unix_ms_i64()).await {
+        if let Err(error) = accounts.tell_rotation_ends(&mut ends, Now::read()).await {
             tracing::warn!(%error, "cannot read which rotations have become final; trying again");
         }
     }
 }
 
-async fn tell_crowds(router: Arc<Router>) {
-    router.tell_crowds().await;
+async fn tell_crowds(relay: Arc<Relay>) {
+    relay.tell_crowds().await;
 }
 
-async fn tell_states(router: Arc<Router>) {
-    router.tell_states().await;
+async fn tell_states(relay: Arc<Relay>) {
+    relay.tell_states().await;
 }
 
 async fn sweep_limits(node: Arc<Node>) {
@@ -374,16 +378,17 @@ async fn sweep_limits(node: Arc<Node>) {
         ticks.tick().await;
         let now = Now::read();
         node.limits.sweep(now);
-        node.router.sweep_rates(now);
+        node.accounts.sweep_rates(now);
+        node.relay.sweep_rates(now);
     }
 }
 
 /// Accounts may be imported beside a running server. Counting reads every account, so it takes at most a hundredth of the
 /// time.
-async fn count_hash_kinds(router: Arc<Router>) {
+async fn count_hash_kinds(accounts: Arc<Accounts>) {
     loop {
         let start = Instant::now();
-        if let Err(error) = router.count_hash_kinds().await {
+        if let Err(error) = accounts.count_hash_kinds().await {
             tracing::warn!(%error, "cannot count the kinds of password hashes; trying again");
         }
         sleep(COUNT_HASH_KINDS.max(start.elapsed().saturating_mul(100))).await;
@@ -391,7 +396,7 @@ async fn count_hash_kinds(router: Arc<Router>) {
 }
 
 fn count_connection(node: &Node) {
-    node.router.metrics.connections.add();
+    node.relay.metrics.connections.add();
 }
 
 async fn sweep_store(store: Arc<Store>) {

@@ -1,12 +1,15 @@
-//! The whole server and the client library on a network that is simulated (turmoil): people send each other signals and
-//! encrypted messages and talk in a room, while connections break, are cut, held and slowed, the server is killed,
-//! drained and started, and so are the people's programs. Whatever broke: each message of a mailbox and of the room comes
-//! once and in order; signals come once and in order too, and where one that was taken got lost, the client says that its
-//! session was not resumed; and when nothing breaks any more, all is well soon.
+//! Runs the whole server and the client library on a simulated network (turmoil). People send each other signals and
+//! encrypted messages and talk in a room. Meanwhile connections break and are cut, held and slowed, and the server and
+//! the people's programs are killed, drained and restarted.
 //!
-//! A seed is a script: what is sent when, what breaks and mends when, and how the network's own dice fall. Not from the
-//! seed are the dice of server and client (ids, challenges, waits between attempts) and how long the database takes,
-//! which works in real time. So a seed is the same trouble each time, and not the same run.
+//! The test checks that each message of a mailbox and of the room arrives once and in order. Signals arrive once and
+//! in order too; if an accepted signal is lost, the client must report that its session was not resumed. When nothing
+//! breaks any more, everything must recover soon.
+//!
+//! A seed determines the script: what is sent when, what breaks and recovers when, and the random delays of the
+//! network. It does not determine the randomness of server and client (ids, challenges, waits between attempts) or the
+//! time that the database takes, which runs in real time. So a seed gives the same faults each time, but not the same
+//! run.
 
 mod life;
 mod line;
@@ -25,27 +28,27 @@ use self::{
 };
 use crate::clock::Now;
 
-/// One seed to run, and nothing else.
+/// Runs only this seed.
 const SEED: &str = "ALDIS_SIMULATION_SEED";
-/// How many seeds to draw and run.
+/// How many new seeds to run.
 const RUNS: &str = "ALDIS_SIMULATION_RUNS";
-/// Without either: the same ones each time, so that a change that fails is to blame.
+/// The default: the same seeds each time, so that a failure comes from the change.
 const USUAL_SEEDS: std::ops::Range<u64> = 0..3;
-/// How soon all is well when nothing breaks any more: a silence is noticed within 40 s, an attempt that was under way
-/// ends within 20 s, the next one is made within 30 s, and there is something left to do then.
+/// The time to recover when nothing breaks any more: silence is detected within 40 s, a running attempt ends within 20
+/// s, the next one is made within 30 s, and the rest is for the remaining work.
 const RECOVERY: Duration = Duration::from_secs(120);
-/// How soon everybody hears from everybody whose sessions are there.
+/// The time within which all people get each other's last signals, once their sessions exist.
 const PARTING: Duration = Duration::from_secs(5);
 
 thread_local! {
-    /// How many tasks have panicked on this thread, which is everybody's. Else one of the server's is a broken
-    /// connection to the people, like any other.
+    /// How many tasks have panicked on this thread, on which everything runs. Otherwise a panic of the server would
+    /// look like a broken connection to the people.
     static PANICS: Cell<usize> = const { Cell::new(0) };
 }
 
 #[test]
-fn what_is_counted_arrives_once_and_in_order_whatever_breaks() {
-    // Before there is a simulated clock, so that none is behind the start of them all.
+fn counted_messages_arrive_once_and_in_order_whatever_breaks() {
+    // Before the simulated clock exists, so that no reading of it is before the common start.
     Now::read();
     count_panics();
     let seeds = seeds();
@@ -70,7 +73,7 @@ fn seeds() -> Vec<u64> {
     }
 }
 
-/// Runs a script to its end. Says how often sessions were resumed.
+/// Runs a script to its end. Returns how often sessions were resumed.
 fn run(seed: u64) -> usize {
     println!("{SEED}={seed}");
     let script = Script::of(seed);

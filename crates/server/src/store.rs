@@ -1,9 +1,10 @@
-//! What must survive: accounts, identities, devices, contacts, sightings, mailboxes, rooms and what was said in them,
-//! notices, refresh tokens, second factors, revocations, used challenges, in SQLite or PostgreSQL.
+//! The durable state: accounts, identities, devices, contacts, sightings, mailboxes, rooms and their messages,
+//! notices, refresh tokens, second factors, revocations and used challenges, in SQLite or PostgreSQL.
 //!
-//! One file per subject, each with its statements, written once where both backends take the same text. A write
-//! is a short transaction of its own, for which users [take turns](turns); those that arrive in numbers and are waited
-//! for go through a [`writer`], which commits many at once. All times are Unix milliseconds and come from the caller.
+//! There is one file for each subject, with its statements. A statement is written once if both backends take the same
+//! text. A write is a short transaction of its own, and users [take turns](turns) to run theirs. Frequent writes that
+//! a caller waits for go through a [`writer`], which commits many of them in one transaction. All times are Unix
+//! milliseconds and come from the caller.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,18 +31,18 @@ mod explain;
 mod fair;
 mod health;
 mod identity;
-mod kept;
 mod keys;
 mod mailbox;
 mod notices;
 mod postgres;
+mod relation_log;
 mod revocations;
 mod rooms;
+mod rotation_backup;
 mod rotation_ends;
 mod row;
 mod sightings;
 mod sqlite;
-mod standings;
 mod sweep;
 mod tokens;
 mod totp;
@@ -63,7 +64,7 @@ pub(crate) use self::{
     error::{StoreError, failures},
     identity::{Identity, IdentityCreation, IdentityLink},
     keys::{KeyPublication, PublishedKey},
-    mailbox::{Arrival, Kept, Marked, NewMessage, NewReceipt, Posted, StoredMessage, Which},
+    mailbox::{Marked, NewMessage, NewReceipt, Posted, SenderReceipt, StoredMessage, StoredMeta, Which},
     notices::{Notice, Recipients},
     revocations::{KEPT_PER_USER, NumberedRevocation, Revocation},
     rooms::{MemberChange, NewRoom, Revisions, RoomAccess, RoomCreation, StateChange, StateDocument},
@@ -73,7 +74,7 @@ pub(crate) use self::{
     tokens::{FamilyCreation, LoginProof, NewFamily, REFRESH_IDLE_MS, RefreshFamily, RefreshUse},
     totp::{Evidence, FactorChange, FactorCheck},
     url::{DatabaseUrl, InvalidDatabaseUrl},
-    writer::Submitted,
+    writer::{PendingAppend, ReplyTo},
 };
 use self::{
     db::Db,
@@ -90,19 +91,19 @@ pub(crate) struct Store {
     db: Db,
     /// Messages, chat and receipts.
     writer: Writer,
-    /// Those that sign in, and devices that were seen.
+    /// Sign-ins, and when devices were last seen.
     sign_ins: Writer,
     health: Arc<WriteHealth>,
 }
 
-/// What may be chosen about a [`Store`].
+/// Options of a [`Store`].
 #[derive(Debug, Clone)]
 pub(crate) struct StoreOptions {
-    /// Connections to PostgreSQL at most, 10 by default: each costs the database a process, and more than a few
-    /// for each of its cores only wait for each other.
+    /// The most connections to PostgreSQL, 10 by default. Each costs the database a process, and more than a few for
+    /// each of its cores only wait for each other.
     pub(crate) postgres_connections: u32,
-    /// How long a call waits for a free connection, or for a lock of another process on the SQLite file, before it
-    /// is [`StoreError::Unavailable`]; 5 s by default, so that callers hear of trouble before they give up.
+    /// How long a call waits for a free connection, or for another process's lock on the SQLite file, before it fails
+    /// with [`StoreError::Unavailable`]. 5 s by default, so that callers get the error before they give up.
     pub(crate) acquire_timeout: Duration,
 }
 
@@ -113,12 +114,12 @@ impl Default for StoreOptions {
 }
 
 impl Store {
-    /// Opens the database, a SQLite file made when missing, and brings its tables up to date.
+    /// Opens the database and migrates its tables. A missing SQLite file is created.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] where it cannot be reached or opened, [`StoreError::NewerDatabase`] and
-    /// [`StoreError::Migration`] where its tables are not those of this server, [`StoreError::Unsuitable`] where it is
-    /// of a kind that cannot serve. [`DatabaseUrl::explain`] words them for an operator.
+    /// [`StoreError::Unavailable`] if the database cannot be reached or opened, [`StoreError::NewerDatabase`] and
+    /// [`StoreError::Migration`] if its tables do not belong to this version of the server, [`StoreError::Unsuitable`]
+    /// if this kind of database cannot be used. [`DatabaseUrl::explain`] turns them into a message for an operator.
     pub(crate) async fn open(url: &DatabaseUrl, options: &StoreOptions) -> Result<Self, StoreError> {
         let db = match &url.0 {
             Target::File(path) => sqlite::open_file(path, options).await?,
@@ -131,14 +132,14 @@ impl Store {
         Ok(Self { writer: messages, sign_ins, health, db })
     }
 
-    /// Carries out every append that was queued, waits for all else that is under way, and closes the connections.
-    /// Calls that come later are [`StoreError::Unavailable`].
+    /// Carries out every queued append, waits for all other running calls, and closes the connections. Later calls
+    /// fail with [`StoreError::Unavailable`].
     pub(crate) async fn close(&self) {
         tokio::join!(self.writer.close(), self.sign_ins.close());
         self.db.close().await;
     }
 
-    /// Returns when the task of a writer has ended: with [`close`](Self::close), or because it failed.
+    /// Returns when the task of a writer has ended, because of [`close`](Self::close) or because it failed.
     pub(crate) async fn writer_ended(&self) {
         tokio::select! {
             () = self.writer.ended() => {}
@@ -146,23 +147,24 @@ impl Store {
         }
     }
 
-    /// What is committed from now on and concerns others than whoever asked for it, in the order in which each user asked.
-    /// Whoever takes it answers each; there can be one.
+    /// Commits from now on that other users have to hear of, in the order in which each sender made the requests. The
+    /// receiver must answer each of them. There can be only one receiver.
     pub(crate) fn committed(&self) -> mpsc::Receiver<Vec<Committed>> {
         self.writer.committed()
     }
 
-    /// Whether nothing is queued and every connection is free. For a simulation, whose clock is not the database's.
+    /// Whether nothing is queued and every connection is free. For the simulation, whose clock differs from the
+    /// database's.
     #[cfg(test)]
     pub(crate) fn is_at_rest(&self) -> bool {
         self.writer.is_at_rest() && self.sign_ins.is_at_rest() && self.db.is_at_rest()
     }
 
-    /// Deletes what has expired, a bounded number of rows at a time, and says how many rows that were. Each table is swept
-    /// by itself: one that fails keeps none of the others from it.
+    /// Deletes expired rows, a bounded number at a time, and returns how many. Tables are swept independently: a
+    /// failure in one does not stop the others.
     ///
     /// # Errors
-    /// The first [`StoreError`]; what was deleted stays deleted, and the next sweep tries again.
+    /// The first [`StoreError`]. Deleted rows stay deleted, and the next sweep tries again.
     pub(crate) async fn sweep(&self, now_ms: i64) -> Result<u64, StoreError> {
         let db = &self.db;
         sweep::total([
@@ -172,9 +174,9 @@ impl Store {
             ("notices", notices::sweep(db, now_ms).await),
             ("contact_requests", contacts::sweep(db, now_ms).await),
             ("room_refusals", rooms::sweep(db, now_ms).await),
-            ("standings", standings::sweep(db, now_ms).await),
+            ("standings", relation_log::sweep(db, now_ms).await),
             ("second_factor_failures", totp::sweep(db, now_ms).await),
-            ("kept_devices", kept::sweep(db, now_ms).await),
+            ("kept_devices", rotation_backup::sweep(db, now_ms).await),
             ("messages", mailbox::sweep(db, now_ms).await),
             ("chat_messages", chat::sweep(db, now_ms).await),
         ])

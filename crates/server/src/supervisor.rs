@@ -1,17 +1,17 @@
-//! Tasks that live as long as the node does. One that ends before is a failure of the node.
+//! Supervises the tasks that a node needs. If one of them ends, the node has failed.
 
 use std::{collections::HashMap, future, future::Future};
 
 use tokio::task::{Id, JoinError, JoinSet};
 
-/// The tasks of a node that must live.
+/// The supervised tasks of a node.
 #[derive(Debug, Default)]
 pub(crate) struct Supervisor {
     tasks: JoinSet<()>,
     names: HashMap<Id, &'static str>,
 }
 
-/// A task has ended that must live as long as the server, which drained and stopped for it.
+/// A task ended that the server needs, so the server drained and stopped.
 #[derive(Debug, thiserror::Error)]
 #[error("the task `{task}` ended unexpectedly{}", .panic.as_ref().map(|panic| format!(": {panic}")).unwrap_or_default())]
 pub struct TaskEnded {
@@ -26,7 +26,7 @@ impl Supervisor {
         self.names.insert(id, name);
     }
 
-    /// Returns when one of the tasks has ended. Never returns where there are none.
+    /// Returns when one of the tasks has ended; never, if there are none.
     pub(crate) async fn failure(&mut self) -> TaskEnded {
         match self.tasks.join_next_with_id().await {
             Some(ended) => self.describe(ended),
@@ -34,7 +34,7 @@ impl Supervisor {
         }
     }
 
-    /// Waits until all tasks have ended by themselves, as they were told to. Logs those that panicked.
+    /// Waits until all tasks have ended after they were told to. Logs those that panicked.
     pub(crate) async fn ended(&mut self) {
         while let Some(ended) = self.tasks.join_next_with_id().await {
             let ended = self.describe(ended);
@@ -44,7 +44,7 @@ impl Supervisor {
         }
     }
 
-    /// Stops all tasks, wherever they are, and waits for that.
+    /// Aborts all tasks and waits for them.
     pub(crate) async fn shutdown(mut self) {
         self.tasks.abort_all();
         while let Some(ended) = self.tasks.join_next_with_id().await {

@@ -1,17 +1,17 @@
-//! Bytes: accept, TLS, HTTP, the upgrade, and WebSocket frames.
+//! The byte layer: accept, TLS, HTTP, the upgrade, and WebSocket frames.
 
 mod accept;
 mod connections;
 mod credentials;
 mod gate;
 mod heads;
+mod http_deadlines;
 mod io;
 mod listener;
 mod socket;
 mod tap;
 mod tls;
 mod upgrade;
-mod watched;
 
 #[cfg(test)]
 pub(crate) use accept::Accept;

@@ -1,4 +1,4 @@
-//! What a line can be doing.
+//! The states of a chat.
 
 use std::{fmt, sync::Arc, time::Instant};
 
@@ -11,11 +11,11 @@ use crate::{
 
 /// One state of a [`Chat`](super::Chat), with what belongs to it.
 pub(super) enum Line {
-    /// Nothing: there is no server yet, or no socket.
+    /// Idle: there is no server yet, or no peer.
     Idle,
-    /// An offer is out.
+    /// An offer was sent.
     Ringing(Call),
-    /// The offer is answered; the devices look for a way to each other.
+    /// The offer was answered; the devices are connecting.
     Connecting { call: Call, peer: Writer, since: Instant },
     /// The channel is open.
     Open { call: Call, peer: Writer, channel: Arc<dyn DataChannel> },
@@ -36,7 +36,7 @@ impl Line {
         }
     }
 
-    /// Who has answered, or was answered.
+    /// The peer of the call.
     pub(super) fn peer(&self) -> Option<&Writer> {
         match self {
             Self::Idle | Self::Ringing(_) => None,

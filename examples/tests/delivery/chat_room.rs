@@ -1,4 +1,4 @@
-//! `chat_room`: what is said comes once and in order, whatever breaks.
+//! `chat_room`: messages arrive once and in order, whatever breaks.
 
 use aldis_tests::{TestServer, unique};
 use serde_json::json;
@@ -23,7 +23,7 @@ impl House {
     }
 }
 
-/// What was said, by its numbers, without what is told of the connection.
+/// The messages with their numbers, without the lines about the connection.
 fn said(shown: &[String]) -> Vec<(u64, &str)> {
     let said = shown.iter().filter_map(|line| {
         let (number, rest) = line.split_once(' ')?;
@@ -42,13 +42,13 @@ fn two_terminals_hear_each_other_over_a_kill_of_the_server() {
     bob.expects(": hello");
     bob.types("hello yourself");
     ann.expects(": hello yourself");
-    // Without a device of their own, what was not acknowledged is said twice.
+    // Without a registered device, an unacknowledged message is stored twice.
     bob.expects("2 me: hello yourself");
 
     house.server.kill9();
     ann.expects("trying again in");
     bob.expects("trying again in");
-    // What is said without a server is said as soon as there is one.
+    // A line that is typed without a server is sent once there is one.
     ann.types("is anybody there?");
     house.server.restart_same_port();
     ann.expects("3 me: is anybody there?");
@@ -65,7 +65,7 @@ fn two_terminals_hear_each_other_over_a_kill_of_the_server() {
 }
 
 #[test]
-fn whoever_may_not_come_in_is_sent_away() {
+fn a_user_who_may_not_join_gets_an_error() {
     let house = House::new();
     let owner = house.server.user();
     let private = json!({"room": house.room, "visibility": "private", "members": []});

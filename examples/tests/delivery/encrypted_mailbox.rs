@@ -1,4 +1,4 @@
-//! `encrypted_mailbox`: an inbox loses nothing and has nothing twice.
+//! `encrypted_mailbox`: an inbox loses nothing and stores nothing twice.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -46,7 +46,7 @@ fn an_inbox_has_each_message_once_over_kills_of_program_and_server() {
     program.expects("1 one");
     program.expects("2 two");
     drop(program);
-    // Killed while it wrote the next line.
+    // As if it was killed while it wrote the next line.
     let file = OpenOptions::new().append(true).open(post.directory.file("bob.inbox"));
     file.and_then(|mut file| file.write_all(b"3 th")).expect("half a line");
 
@@ -64,7 +64,7 @@ fn an_inbox_has_each_message_once_over_kills_of_program_and_server() {
 }
 
 #[test]
-fn what_cannot_be_sent_or_opened_is_said() {
+fn messages_that_cannot_be_sent_or_decrypted_are_reported() {
     let post = Post::new();
     let mut alice = post.mailbox("alice", "our secret");
     let mut bob = post.mailbox("bob", "another secret");

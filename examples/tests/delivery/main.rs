@@ -1,5 +1,5 @@
-//! The examples that lose nothing, `chat_room` and `encrypted_mailbox`, as they are used: in terminals, killed, started
-//! again, and with a server that is.
+//! Tests of the examples `chat_room` and `encrypted_mailbox` in terminals: programs and the server are killed and
+//! restarted.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "this is how a test fails and says why")]
 

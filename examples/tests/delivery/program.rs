@@ -1,4 +1,4 @@
-//! An example in a terminal, with a directory of its own.
+//! An example in a terminal, with its own directory.
 
 use std::{
     env, fs,
@@ -12,11 +12,11 @@ use std::{
 
 use aldis_tests::unique;
 
-/// How long a line is awaited.
+/// How long to wait for a line.
 const PATIENCE: Duration = Duration::from_secs(30);
 const SHOWN_LINES: usize = 1_000;
 
-/// Where programs keep their files.
+/// The directory of the programs' files.
 pub(crate) struct Directory(PathBuf);
 
 impl Directory {
@@ -49,12 +49,12 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // Whatever cannot be removed is the system's to clear.
+        // Files that cannot be removed are left to the system.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// A running example. It is killed when this is dropped.
+/// A running example, which is killed when this is dropped.
 pub(crate) struct Program {
     child: Child,
     input: Option<ChildStdin>,
@@ -68,7 +68,7 @@ impl Program {
         writeln!(input, "{line}").expect("a program that reads");
     }
 
-    /// Waits for a line that has this text; gives the line.
+    /// Waits for a line with this text, and returns the line.
     pub(crate) fn expects(&mut self, text: &str) -> String {
         loop {
             let line = self.shown.recv_timeout(PATIENCE);
@@ -80,7 +80,7 @@ impl Program {
         }
     }
 
-    /// As Ctrl-D does; gives all that it has shown.
+    /// Ends the input, as Ctrl-D does; returns everything that was shown.
     pub(crate) fn leaves(mut self) -> Vec<String> {
         self.input = None;
         assert!(self.child.wait().expect("its end").success());
@@ -88,7 +88,7 @@ impl Program {
         std::mem::take(&mut self.seen)
     }
 
-    /// Waits for it to give up.
+    /// Waits until the program ends with an error.
     pub(crate) fn fails(mut self) {
         assert!(!self.child.wait().expect("its end").success());
     }

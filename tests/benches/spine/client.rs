@@ -1,4 +1,4 @@
-//! A client that costs next to nothing, so that the load fits beside what is measured.
+//! A client that takes little processor time, so that the load fits on the machine beside the measured program.
 
 use std::{
     io,
@@ -16,13 +16,13 @@ use tokio::{
 };
 use uuid::Uuid;
 
-/// How many connections come from one address: fewer than there are ports, and than an address may have.
+/// How many connections one address makes: fewer than it has ports, and than an address may have.
 const CONNECTIONS_PER_ADDRESS: usize = 50;
-/// A read buffer larger than this is given back when it is empty.
+/// A larger read buffer is freed when it is empty.
 const LARGE_BUFFER: usize = 4096;
 const TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
 
-/// After so many messages a client confirms them.
+/// After how many messages a client confirms them.
 pub(crate) const CONFIRM_EVERY: usize = 64;
 
 const TEXT: u8 = 1;
@@ -38,7 +38,7 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// Opens a connection from one of many loopback addresses, chosen by `number`.
+    /// Opens a connection from one of many loopback addresses, selected by `number`.
     pub(crate) async fn open(
         server: SocketAddr,
         number: usize,
@@ -56,7 +56,7 @@ impl Socket {
         Ok(this)
     }
 
-    /// The payload of the next text frame. Pings are answered.
+    /// The payload of the next text frame. Answers pings.
     pub(crate) async fn next(&mut self) -> io::Result<Bytes> {
         loop {
             match self.take_frame() {
@@ -69,7 +69,7 @@ impl Socket {
         }
     }
 
-    /// The next text frame, if it is here already.
+    /// The next text frame, if it has arrived already.
     pub(crate) fn next_received(&mut self) -> Option<Bytes> {
         self.take_frame().filter(|(opcode, _)| *opcode == TEXT).map(|(_, payload)| payload)
     }
@@ -79,12 +79,12 @@ impl Socket {
         serde_json::from_slice(&self.next().await?).map_err(io::Error::other)
     }
 
-    /// Sends bytes that are whole frames.
+    /// Sends bytes that are complete frames.
     pub(crate) async fn send(&mut self, frames: &[u8]) -> io::Result<()> {
         self.stream.write_all(frames).await
     }
 
-    /// Sits there until then, as the client of a quiet user does.
+    /// Stays idle until then, like the client of a quiet user.
     pub(crate) async fn idle(&mut self, until: Instant) -> io::Result<()> {
         match timeout_at(until, self.next()).await {
             Err(_) => Ok(()),
@@ -93,7 +93,7 @@ impl Socket {
         }
     }
 
-    /// Leaves for good, as a client does that will not come back to its session.
+    /// Closes the connection for good, like a client that will not resume.
     pub(crate) async fn leave(mut self) -> io::Result<()> {
         self.send(&frame(CLOSE, &1000_u16.to_be_bytes())).await
     }
@@ -131,17 +131,17 @@ impl Socket {
     }
 }
 
-/// A text frame from a client, masked with zeros: it costs the server what any mask costs.
+/// A text frame of a client, masked with zeros: for the server, any mask costs the same.
 pub(crate) fn text_frame(text: &str) -> Vec<u8> {
     frame(TEXT, text.as_bytes())
 }
 
-/// Confirms what was received, as clients have to within 64 messages.
+/// Confirms the received messages, as a client must within 64 messages.
 pub(crate) fn confirmation(count: usize) -> Vec<u8> {
     text_frame(&format!(r#"{{"type":"received","count":{count}}}"#))
 }
 
-/// The access token of a user of one's own making; the server knows tokens by their signature alone.
+/// An access token for a made-up user; the server accepts it by its signature.
 pub(crate) fn access_token(user: Uuid) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
     let (made, ends) = (now.as_secs(), (now + TOKEN_LIFETIME).as_secs());
@@ -186,7 +186,7 @@ fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// How long the header of the first frame is, and its payload; servers do not mask.
+/// The length of the first frame's header and of its payload; servers do not mask.
 fn frame_head(bytes: &[u8]) -> Option<(usize, usize)> {
     match bytes.get(1)? {
         126 => Some((4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)))),

@@ -1,4 +1,4 @@
-//! Connects per second and core: from the accepted connection to `connected`, and the end that the client brings about.
+//! Connects per second and core: from the accepted connection to `connected`, and the close by the client.
 
 use std::{io, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
 const CONNECTS: usize = 20_000;
 const WARM_UP: usize = 1_000;
 const AT_ONCE: usize = 32;
-/// Users who come again and again.
+/// Users who take turns to connect.
 const USERS: usize = 500;
 const SETTLE: Duration = Duration::from_secs(1);
 

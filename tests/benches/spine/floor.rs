@@ -1,8 +1,8 @@
-//! The floor: the same stack with nothing of Aldis in it.
+//! The floor: the same stack without any code of Aldis.
 //!
-//! At `/` a connection is upgraded and read from. At `/relay/{pair}/{side}` each frame goes to the other side of its
-//! pair through a queue, and is answered with one constant frame. At `/room` one constant frame is written to all others
-//! there, straight to their sockets.
+//! At `/` a connection is upgraded and read from. At `/relay/{pair}/{side}` each frame goes through a queue to the
+//! other side of its pair, and is answered with a constant frame. At `/room` a constant frame is written directly to
+//! the sockets of all others.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -48,7 +48,7 @@ const BROADCAST: &str = concat!(
 
 type Socket = WebSocketStream<TcpStream>;
 
-/// Serves until it is killed; says its address first.
+/// Serves until it is killed; prints its address first.
 pub(crate) fn serve() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
@@ -75,7 +75,7 @@ async fn serve_http(stream: TcpStream, relay: Arc<Relay>) {
         let response = upgrade(request, Arc::clone(&relay));
         async move { Ok::<_, Infallible>(response) }
     });
-    // A client that leaves in the middle is no failure here.
+    // A client that leaves early is no failure here.
     let _ = http1::Builder::new()
         .timer(TokioTimer::new())
         .serve_connection(TokioIo::new(stream), service)
@@ -123,12 +123,12 @@ async fn read(mut socket: Socket) {
     while let Some(Ok(_)) = socket.next().await {}
 }
 
-/// Where a connection came in.
+/// The path of a connection.
 #[derive(Debug, Clone, Copy)]
 enum Place {
     /// At one end of a pair.
     Pair { pair: usize, side: usize },
-    /// Where everybody hears everybody.
+    /// The room, where each message goes to all others.
     Room,
 }
 
@@ -174,13 +174,13 @@ fn frame(text: &str) -> Vec<u8> {
     [&[0x81, 126], length.to_be_bytes().as_slice(), text.as_bytes()].concat()
 }
 
-/// Who gets what a connection sends.
+/// The receivers of what a connection sends.
 enum Others {
     One(Arc<Queue>),
     Room(Arc<Relay>, Arc<net::TcpStream>),
 }
 
-/// What waits for one side.
+/// The frames that wait for one side.
 #[derive(Debug, Default)]
 struct Queue(Mutex<(VecDeque<Message>, Option<Waker>)>);
 
@@ -205,7 +205,7 @@ impl Queue {
     }
 }
 
-/// One side of a pair, or somebody in the room.
+/// One side of a pair, or a member of the room.
 struct Relayed {
     socket: Socket,
     own: Arc<Queue>,
@@ -237,7 +237,7 @@ impl Relayed {
         poll_fn(|cx| self.poll(cx)).await;
     }
 
-    /// Ready when the connection is over.
+    /// Ready when the connection has ended.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut socket = Pin::new(&mut self.socket);
         while let Poll::Ready(messages) = self.own.poll_take(cx) {

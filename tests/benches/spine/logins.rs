@@ -1,4 +1,4 @@
-//! How long a login is refused for: an address that has an account with a wrong password, beside one that has none.
+//! The time until a login is refused: with a wrong password for a known address, and for an unknown one.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::spread::{Spread, row};
 const LOGINS: usize = 200;
 const WARM_UP: usize = 20;
 
-/// Prints the rows. It waits on its own thread for each answer, one login at a time: what a stranger would measure.
+/// Prints the rows. It waits for each response on its own thread, one login at a time, like an attacker who measures.
 pub(crate) fn measure(runs: usize) {
     for hash in ["argon2id", "bcrypt"] {
         let (mut known, mut unknown, mut ratio) = (Vec::new(), Vec::new(), Vec::new());
@@ -29,7 +29,7 @@ pub(crate) fn measure(runs: usize) {
     }
 }
 
-/// Of both kinds in turns, so that what else the machine does meets both.
+/// Alternates between both kinds, so that other load on the machine affects both.
 fn medians(server: &TestServer) -> (Duration, Duration) {
     let users: Vec<User> = (0..8).map(|_| server.user()).collect();
     let http = server.http();

@@ -19,11 +19,11 @@ mod spread;
 
 use std::{env, process::ExitCode};
 
-/// As the server's: what is compared is the programs, not the allocators.
+/// The same as the server's: this compares the programs, not the allocators.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// What can be measured.
+/// The measures.
 const MEASURES: [&str; 6] = ["memory", "routing", "connects", "logins", "messages", "rooms"];
 
 fn main() -> ExitCode {
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     if asked.is_empty() {
         println!("nothing to measure: name some of {MEASURES:?}, and the number of `--runs`");
     }
-    // One thread: the load must not take more of the machine than it has to.
+    // One thread, so that the load takes as little of the machine as possible.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     for measure in asked {
         match measure {

@@ -1,4 +1,4 @@
-//! Memory per idle connection, its growth after a large message, and what is left of it after a storm.
+//! Memory per idle connection, its growth after a large message, and the rest after a storm.
 
 use std::{io, time::Duration};
 
@@ -18,16 +18,16 @@ use crate::{
 const FEW: usize = 2_000;
 const MANY: usize = 10_000;
 const AT_ONCE: usize = 64;
-/// So many connections do something before all others answer their pings.
+/// How many connections do something before all others answer their pings.
 const AT_A_STRETCH: usize = 500;
 const MOMENT: Duration = Duration::from_millis(50);
-/// Longer than the allocator keeps what nobody uses.
+/// Longer than the allocator keeps unused memory.
 const SETTLE: Duration = Duration::from_secs(15);
 const AFTER_THE_STORM: Duration = Duration::from_secs(30);
-/// With what surrounds it, just within the 64 KiB of a message.
+/// With its envelope, just within the 64 KiB of a message.
 const LARGE_PAYLOAD: usize = 65_300;
 
-/// What one run measured, in bytes, but for the share.
+/// The result of one run, in bytes, except the share.
 struct Measured {
     per_connection: f64,
     growth: f64,
@@ -77,7 +77,7 @@ async fn measure_program(process: &Process, is_server: bool) -> io::Result<Measu
     Ok(Measured { per_connection: (many - few) / (MANY - FEW) as f64, growth, share_left })
 }
 
-/// A connection and, on the server, its device.
+/// A connection and its device on the server.
 struct Connection {
     socket: Socket,
     device: String,
@@ -97,7 +97,7 @@ async fn connect_up_to(
     Ok(())
 }
 
-/// On the server every two connections are one user's.
+/// On the server, two connections belong to one user.
 async fn connect(
     process: &Process,
     numbers: std::ops::Range<usize>,
@@ -123,7 +123,7 @@ async fn connect_one(process: &Process, number: usize, token: Option<&str>) -> i
     Ok(Connection { device: device.to_owned(), socket })
 }
 
-/// What it holds when nothing has happened for a while.
+/// The resident memory after a quiet time.
 async fn settled(process: &Process, connections: &mut [Connection]) -> io::Result<f64> {
     attend(connections, SETTLE).await?;
     Ok(process.resident_bytes())
@@ -133,7 +133,7 @@ async fn settled(process: &Process, connections: &mut [Connection]) -> io::Resul
 async fn attend(connections: &mut [Connection], duration: Duration) -> io::Result<()> {
     let until = Instant::now() + duration;
     let idle = connections.iter_mut().map(|connection| connection.socket.idle(until));
-    // One task reads all of them: none may be put off because others have read much.
+    // One task reads all of them, so that none is delayed because others have read much.
     unconstrained(stream::iter(idle).buffer_unordered(MANY).try_collect()).await
 }
 
@@ -150,7 +150,7 @@ async fn exchange_among(connections: &mut [Connection]) -> io::Result<()> {
         let [one, other] = pair else { return Ok(()) };
         send_large(one, other).await?;
         send_large(other, one).await?;
-        // An ack and a message each.
+        // An ack and a message for each.
         one.socket.send(&confirmation(2)).await?;
         other.socket.send(&confirmation(2)).await
     });

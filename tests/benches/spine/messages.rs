@@ -1,4 +1,4 @@
-//! Durable messages per second, and how long their `ack` takes.
+//! Durable messages per second, and the time to their `ack`.
 
 use std::{
     io,
@@ -19,14 +19,14 @@ use crate::{
     spread::row,
 };
 
-/// Senders, each with a recipient of his own who is away; enough that two batches of 512 messages are on their way.
+/// Senders, each with their own offline recipient; enough for two batches of 512 messages in flight.
 const PAIRS: usize = 400;
-/// Fewer than one sender may leave undelivered.
+/// Fewer than a sender can have undelivered in a mailbox.
 const MESSAGES_PER_PAIR: usize = 120;
 const MESSAGES: usize = PAIRS * MESSAGES_PER_PAIR;
 const CONTENT_BYTES: usize = 200;
-/// Messages of one sender that are not answered yet, where as many are sent as can be. The fewer, the less often do
-/// several of one sender share a batch, and the more pages does a commit write.
+/// Messages of one sender in flight, when as many as possible are sent. With fewer, several messages of one sender
+/// share a batch less often, and a commit writes more pages.
 const WINDOWS: [usize; 2] = [8, 3];
 /// Rows of one transaction of the floor.
 const FLOOR_BATCH: usize = 500;
@@ -58,7 +58,7 @@ pub(crate) fn measure(runtime: &tokio::runtime::Runtime, runs: usize) {
     }
 }
 
-/// Prints the rows of one database, and gives the server's messages per second.
+/// Prints the rows of one database, and returns the server's messages per second.
 fn measure_rate(
     runtime: &tokio::runtime::Runtime,
     database: Database,
@@ -97,7 +97,7 @@ impl Database {
         }
     }
 
-    /// What a server has kept, in its order.
+    /// The rows that a server has stored, in its order.
     async fn rows(self, server: &TestServer) -> sqlx::Result<Vec<Row>> {
         assert!(server.terminate().success(), "the server stopped");
         let rows = match self {
@@ -141,7 +141,7 @@ struct Row {
     created_at_ms: i64,
 }
 
-/// As the server opens its file.
+/// The same options as the server's.
 fn options(server: &TestServer) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(server.directory().join("aldis.db"))
@@ -201,7 +201,7 @@ async fn insert_postgres(url: &str, rows: &[Row]) -> sqlx::Result<Duration> {
     Ok(begun.elapsed())
 }
 
-/// Whoever sends, and to whom.
+/// A sender and their recipient.
 struct Sender {
     token: String,
     recipient: String,
@@ -215,7 +215,7 @@ fn make_senders(server: &TestServer) -> Vec<Sender> {
         .collect()
 }
 
-/// Messages per second, where each sender has a window of them unanswered.
+/// Messages per second, with a window of messages in flight for each sender.
 async fn send_all(server: &TestServer, senders: &[Sender], window: usize) -> io::Result<f64> {
     let sockets = connect(server, senders).await?;
     let begun = Instant::now();
@@ -224,8 +224,8 @@ async fn send_all(server: &TestServer, senders: &[Sender], window: usize) -> io:
     Ok(MESSAGES as f64 / begun.elapsed().as_secs_f64())
 }
 
-/// The 99th percentile of the time to the `ack`, in milliseconds, at so many messages a second. One that is refused has
-/// waited for ever.
+/// The 99th percentile of the time to the `ack`, in milliseconds, at this rate. A refused message counts as an
+/// infinite time.
 async fn send_at(server: &TestServer, senders: &[Sender], rate: f64) -> io::Result<f64> {
     let sockets = connect(server, senders).await?;
     let interval = Duration::from_secs_f64(PAIRS as f64 / rate);
@@ -269,7 +269,8 @@ async fn flood(mut socket: Socket, sender: &Sender, window: usize) -> io::Result
     Ok(())
 }
 
-/// Each message at its time, however many are not answered yet. A late one is counted from when it was due.
+/// Sends each message at its scheduled time, however many are in flight. The time of a late one counts from its
+/// schedule.
 async fn trickle(
     mut socket: Socket,
     sender: &Sender,

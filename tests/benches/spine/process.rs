@@ -1,4 +1,4 @@
-//! The two programs that are compared, and what the system says of their cost.
+//! The two programs that are compared, and their cost as the system reports it.
 
 use std::{
     env, fs,
@@ -10,7 +10,7 @@ use std::{
 
 use aldis_tests::TestServer;
 
-/// The argument with which this program is its own floor.
+/// The argument that makes this program the floor.
 pub(crate) const FLOOR: &str = "floor-server";
 
 const PAGE_BYTES: u64 = 4096;
@@ -54,14 +54,14 @@ impl Process {
         Self { address, id: child.id(), _running: Running::Floor(child) }
     }
 
-    /// Memory that it holds, in bytes.
+    /// Its resident memory, in bytes.
     pub(crate) fn resident_bytes(&self) -> f64 {
         let text = self.proc_file("statm");
         let pages: u64 = text.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("pages");
         (pages * PAGE_BYTES) as f64
     }
 
-    /// Processor time that it has taken, in user and kernel.
+    /// The processor time that it has used, user and kernel.
     pub(crate) fn processor_time(&self) -> Duration {
         let text = self.proc_file("stat");
         let (_, after_name) = text.rsplit_once(") ").expect("a process name");
@@ -78,7 +78,7 @@ impl Process {
 impl Drop for Running {
     fn drop(&mut self) {
         if let Self::Floor(child) = self {
-            // It may be gone already, which is what is wanted.
+            // It may have ended already.
             let _ = child.kill();
             let _ = child.wait();
         }

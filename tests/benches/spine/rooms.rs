@@ -1,4 +1,4 @@
-//! Processor time per frame that a room of 1,000 is handed.
+//! Processor time per frame that a room of 1,000 gets.
 
 use std::{io, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
 const SESSIONS: usize = 1_000;
 const BROADCASTS: usize = 300;
 const BROADCAST_BYTES: usize = 200;
-/// Broadcasts that are not answered yet.
+/// Broadcasts in flight.
 const WINDOWS: [usize; 2] = [1, 4];
 const SETTLE: Duration = Duration::from_millis(500);
 
@@ -42,7 +42,7 @@ async fn measure_program(process: &Process, window: usize, is_server: bool) -> i
     for number in 0..SESSIONS {
         sessions.push(connect(process, number, is_server).await?);
     }
-    // The last ones get to their places; the first broadcasts warm up.
+    // Time for the last ones to settle; the first broadcasts warm up.
     sleep(SETTLE).await;
     run(&mut sessions, BROADCASTS / 10, window, is_server).await?;
     sleep(SETTLE).await;
@@ -77,9 +77,9 @@ async fn run(sessions: &mut [Member], broadcasts: usize, window: usize, is_serve
 /// A session in the room.
 struct Member {
     socket: Socket,
-    /// Messages that have come since `connected`, which are counted.
+    /// Counted messages since `connected`.
     count: usize,
-    /// How many of them are confirmed; the floor wants none.
+    /// How many of them are confirmed; the floor needs no confirmation.
     confirmed: Option<usize>,
 }
 

@@ -15,10 +15,10 @@ use crate::{
 const PAIRS: usize = 100;
 const MESSAGE_BYTES: usize = 200;
 const MESSAGES_PER_PAIR: usize = 3_000;
-/// Messages of one sender that are not answered yet.
+/// Messages of one sender in flight.
 const WINDOWS: [usize; 2] = [1, 16];
 const SETTLE: Duration = Duration::from_millis(500);
-/// Behind the frame's header of 8 bytes: `{"type":"signal","id":"m-`.
+/// After the frame's header of 8 bytes: `{"type":"signal","id":"m-`.
 const COUNTER_AT: usize = 8 + 25;
 const COUNTER_DIGITS: usize = 8;
 
@@ -57,9 +57,9 @@ async fn run(pairs: &mut [Pair], window: usize, messages: usize) -> io::Result<(
 struct Pair {
     sender: Socket,
     receiver: Socket,
-    /// The sender's next message, a whole frame.
+    /// The sender's next message, a complete frame.
     message: Vec<u8>,
-    /// How many messages were sent, and as many received, in all.
+    /// How many messages were sent and received in all.
     count: usize,
     confirms: bool,
 }
@@ -89,7 +89,7 @@ fn message(device: &str) -> Vec<u8> {
 }
 
 impl Pair {
-    /// Sends so many messages, and ends when all have arrived and are answered.
+    /// Sends this many messages, and ends when all have arrived and are answered.
     async fn exchange(&mut self, window: usize, messages: usize) -> io::Result<()> {
         let first = self.count + 1;
         self.count += messages;

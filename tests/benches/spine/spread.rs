@@ -1,8 +1,8 @@
-//! What several runs measured.
+//! The results of several runs.
 
 use std::fmt;
 
-/// Least, middle and greatest of some figures.
+/// The minimum, median and maximum of some figures.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Spread {
     min: f64,
@@ -19,7 +19,7 @@ impl Spread {
         Self { min: figures[0], median: figures[figures.len() / 2], max: figures[last] }
     }
 
-    /// The middle one.
+    /// The median.
     pub(crate) const fn median(&self) -> f64 {
         self.median
     }

@@ -1,4 +1,4 @@
-//! Somebody who reads his mailbox as the protocol tells a client to.
+//! A client that reads a mailbox as the protocol describes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,30 +8,30 @@ use serde_json::{Value, json};
 use super::{WAIT, asks_sync, number};
 use crate::{Incoming, Peer, User, unique};
 
-/// How often it looks whether all is over.
+/// How often it checks whether the scenario is over.
 const LOOK: Duration = Duration::from_millis(50);
 /// How many messages are confirmed at once.
 const CONFIRMED_AT_ONCE: usize = 20;
 
-/// A device whose cursor moves only over numbers without a gap, and which asks where it sees one.
+/// A device whose cursor never skips a number, and which sends `sync` when it sees a gap.
 #[derive(Debug)]
 pub struct Follower {
     user: User,
     device: String,
     peer: Option<Peer>,
     sync: Option<Sync>,
-    /// Confirmed in a request that is not answered.
+    /// The messages of a `delivered` in flight.
     confirming: Option<(String, Vec<Value>)>,
     unconfirmed: Vec<Value>,
-    /// Up to which number it has everything.
+    /// The number up to which it has everything.
     pub cursor: u64,
-    /// What it has, in the order of the numbers.
+    /// The messages that it has, in the order of their numbers.
     pub messages: Vec<Value>,
-    /// The ids of the messages that it was told are marked as delivered.
+    /// The ids of the messages whose delivery the server has acknowledged.
     pub confirmed: Vec<Value>,
 }
 
-/// A `sync` that is not answered.
+/// A `sync` in flight.
 #[derive(Debug)]
 struct Sync {
     id: String,
@@ -56,7 +56,7 @@ impl Follower {
         }
     }
 
-    /// Connects and asks for what it has missed.
+    /// Connects and asks for the messages that it missed.
     #[track_caller]
     pub fn connects(&mut self) {
         self.peer = Some(self.user.opens(&self.device));
@@ -73,7 +73,7 @@ impl Follower {
         self.peer = None;
     }
 
-    /// Reads, and says what arrived, until the connection is gone.
+    /// Reads and confirms messages until the connection is gone.
     #[track_caller]
     pub fn follows_and_confirms(&mut self) {
         while let Some(frame) = self.next(WAIT).expect("frames or the end") {
@@ -83,7 +83,7 @@ impl Follower {
         self.peer = None;
     }
 
-    /// The same, on a connection that stays, until it is told that all is over.
+    /// The same, on a connection that stays, until the scenario is over.
     #[track_caller]
     pub fn follows_and_confirms_until(&mut self, is_over: &AtomicBool) {
         while !is_over.load(Ordering::Relaxed) {
@@ -96,7 +96,7 @@ impl Follower {
         }
     }
 
-    /// Gets all that there is, on a new connection.
+    /// Gets all messages on a new connection.
     #[track_caller]
     pub fn catches_up(&mut self) {
         self.connects();
@@ -121,7 +121,7 @@ impl Follower {
         self.confirming = Some((id, ids));
     }
 
-    /// The next frame, nothing where the connection is gone; not even that where neither comes.
+    /// The next frame; `Some(None)` if the connection is gone, `None` if neither comes in time.
     fn next(&mut self, patience: Duration) -> Option<Option<Value>> {
         let socket = &mut self.peer.as_mut().expect("a connection").socket;
         Some(match socket.try_next(patience)? {
@@ -135,7 +135,7 @@ impl Follower {
         match frame["type"].as_str() {
             Some("message") => self.takes_message(frame),
             Some("synced") => {
-                let sync = self.sync.take().expect("an end of what was asked for");
+                let sync = self.sync.take().expect("a `synced` of the request");
                 assert_eq!(frame["id"], sync.id);
                 assert!(number(frame) <= self.cursor, "what was streamed has come: {frame}");
                 if frame["complete"] == false {
@@ -143,7 +143,7 @@ impl Follower {
                 }
             }
             Some("ack") => {
-                let (id, ids) = self.confirming.take().expect("an answer to what was asked");
+                let (id, ids) = self.confirming.take().expect("an answer to the request");
                 assert_eq!((&frame["id"], &frame["status"]), (&json!(id), &json!("done")));
                 self.confirmed.extend(ids);
             }
@@ -177,13 +177,13 @@ impl Follower {
         }
     }
 
-    /// The database is away: what was asked is asked again.
+    /// The database is unavailable: sends the request again.
     fn takes_refusal(&mut self, error: &Value) {
         assert_eq!(error["payload"]["code"], "unavailable", "{error}");
         if self.sync.as_ref().is_some_and(|sync| error["id"] == sync.id) {
             self.asks();
         } else {
-            let (id, ids) = self.confirming.take().expect("a refusal of what was asked");
+            let (id, ids) = self.confirming.take().expect("a refusal of the request");
             assert_eq!(error["id"], id);
             self.unconfirmed.extend(ids);
         }

@@ -1,4 +1,4 @@
-//! Somebody who sends until he knows that all is stored.
+//! A client that sends each message until it knows that the message is stored.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,13 +10,13 @@ use serde_json::Value;
 use super::{WAIT, message, number};
 use crate::{Incoming, Peer, TestServer, User};
 
-/// How many messages are under way at once in a steady stream.
+/// How many messages a steady stream has in flight.
 const WINDOW: usize = 4;
-/// The pace of a steady stream: a load, not a measurement.
+/// The interval of a steady stream: a load, not a measurement.
 const PACE: Duration = Duration::from_millis(30);
 const CONTENT_BYTES: usize = 2_000;
 
-/// A device that gives each message an id of its own, and sends it under that id until it is answered.
+/// A device that gives each message an id, and sends it with that id until it is acknowledged.
 #[derive(Debug)]
 pub struct Sender {
     user: User,
@@ -24,13 +24,13 @@ pub struct Sender {
     recipient: String,
     peer: Option<Peer>,
     written: Vec<String>,
-    /// Sent and not answered, or to be sent again.
+    /// Messages in flight, or to be sent again.
     waiting: VecDeque<String>,
     acks: BTreeMap<String, Value>,
 }
 
 impl Sender {
-    /// Somebody new whom the recipient has allowed: strangers have half of a mailbox.
+    /// A new user whom the recipient has allowed, because strangers have half of a mailbox.
     #[must_use]
     pub fn allowed_by(recipient: &User, server: &TestServer) -> Self {
         let user = server.user();
@@ -38,7 +38,7 @@ impl Sender {
         Self::of(&user, &recipient.id)
     }
 
-    /// A registered device of this user, which writes to one recipient.
+    /// A registered device of this user that writes to one recipient.
     #[must_use]
     #[track_caller]
     pub fn of(user: &User, recipient: &str) -> Self {
@@ -53,7 +53,7 @@ impl Sender {
         }
     }
 
-    /// What it writes under an id.
+    /// The content of the message with this id.
     #[must_use]
     pub fn content(id: &str) -> Vec<u8> {
         let mut content = id.as_bytes().to_vec();
@@ -61,37 +61,37 @@ impl Sender {
         content
     }
 
-    /// Whose device it is.
+    /// The user of the device.
     #[must_use]
     pub const fn user(&self) -> &User {
         &self.user
     }
 
-    /// The ids that it gave, in their order.
+    /// The ids of all messages, in order.
     #[must_use]
     pub fn written(&self) -> &[String] {
         &self.written
     }
 
-    /// The first answer to each of its messages.
+    /// The first `ack` of each message.
     #[must_use]
     pub const fn acks(&self) -> &BTreeMap<String, Value> {
         &self.acks
     }
 
-    /// How many of its messages have no answer.
+    /// How many messages have no `ack`.
     #[must_use]
     pub fn unanswered(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Connects, if it has to.
+    /// Connects, unless it is connected.
     #[track_caller]
     pub fn connects(&mut self) {
         self.peer.get_or_insert_with(|| self.user.opens(&self.device));
     }
 
-    /// Writes so many more messages, to be sent.
+    /// Queues this many more messages.
     pub fn writes(&mut self, count: usize) {
         for _ in 0..count {
             let id = format!("m-{}", self.written.len());
@@ -100,12 +100,12 @@ impl Sender {
         }
     }
 
-    /// Takes some of what was answered for unanswered.
+    /// Treats some acknowledged messages as unacknowledged.
     pub fn doubts_some_answers(&mut self) {
         self.waiting.extend(self.acks.keys().step_by(7).cloned());
     }
 
-    /// Sends all that waits at once, and takes the answers until the connection is gone. Counts what is stored.
+    /// Sends all queued messages at once, and reads acks until the connection is gone. Counts stored messages.
     #[track_caller]
     pub fn sends_until_it_breaks(&mut self, stored: &AtomicUsize) {
         self.sends_all();
@@ -120,7 +120,7 @@ impl Sender {
         self.peer = None;
     }
 
-    /// Sends all that waits on a new connection, and takes an answer to each.
+    /// Sends all queued messages on a new connection, and reads the ack of each.
     #[track_caller]
     pub fn sends_until_all_is_answered(&mut self) {
         self.connects();
@@ -133,8 +133,8 @@ impl Sender {
         self.peer = None;
     }
 
-    /// Sends one message after the other until it is told that all is over and each has its answer. What is refused for
-    /// now is sent again. The connection stays.
+    /// Sends one message after another until the scenario is over and each is acknowledged. Messages that are refused
+    /// temporarily are sent again. The connection stays.
     #[track_caller]
     pub fn goes_on_sending(&mut self, stored: &AtomicUsize, unavailable: &AtomicUsize, is_over: &AtomicBool) {
         self.connects();
@@ -175,7 +175,7 @@ impl Sender {
         self.peer.as_mut().expect("a connection").sends(message);
     }
 
-    /// The next frame but for receipts; nothing where the connection is gone.
+    /// The next frame except receipts; `None` if the connection is gone.
     fn next(&mut self) -> Option<Value> {
         let socket = &mut self.peer.as_mut().expect("a connection").socket;
         loop {
@@ -190,7 +190,7 @@ impl Sender {
         }
     }
 
-    /// An answer that came before must come again.
+    /// A repeated ack must equal the first one.
     fn takes(&mut self, ack: Value) {
         assert_eq!(ack["status"], "stored", "{ack}");
         let id = ack["id"].as_str().expect("the request's id").to_owned();

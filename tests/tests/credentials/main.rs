@@ -1,5 +1,5 @@
-//! On whose authority something is changed: recent logins, tokens that were revoked meanwhile, tokens of nobody
-//! (http.md, "Step-up"; security.md, "Revocation").
+//! The credentials of changes: recent logins, tokens that are revoked meanwhile, tokens of unknown users (http.md,
+//! "Step-up"; security.md, "Revocation").
 
 mod nobody;
 mod origin;
@@ -10,7 +10,7 @@ use aldis_tests::{TestServer, token};
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use uuid::Uuid;
 
-/// Carries out a statement about one id behind the back of a server on SQLite: no node hears of it.
+/// Runs a statement about an id directly on the SQLite file of a server, so that no node hears of it.
 fn behind_its_back(server: &TestServer, statement: &'static str, id: Id<'_>) {
     let options: SqliteConnectOptions = server.database_url().parse().expect("a database of SQLite");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -25,7 +25,7 @@ fn behind_its_back(server: &TestServer, statement: &'static str, id: Id<'_>) {
     assert_eq!(changed, 1, "{statement}");
 }
 
-/// What a statement is about.
+/// The parameter of the statement.
 enum Id<'a> {
     Uuid(Uuid),
     Text(&'a str),

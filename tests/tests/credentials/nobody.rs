@@ -1,16 +1,16 @@
-//! Genuine tokens of accounts that are not there.
+//! Valid tokens of accounts that do not exist.
 
 use aldis_tests::{TestServer, Upgrade, token, unique};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// A token that the server's key signed, of a user who is not in its database.
+/// A token with the server's signature, for a user who is not in the database.
 fn token_of_nobody(server: &TestServer) -> String {
     token::altered(&server.user().token, &json!({"sub": Uuid::new_v4(), "sid": Uuid::new_v4()}))
 }
 
 #[test]
-fn a_token_of_nobody_was_answered_200() {
+fn a_token_of_an_unknown_user_was_answered_200() {
     let server = TestServer::shared();
     let document = server.http().get("/openapi.json").expects(200);
     let http = server.http().bearer(&token_of_nobody(&server));
@@ -31,7 +31,7 @@ fn a_token_of_nobody_was_answered_200() {
 }
 
 #[test]
-fn a_token_of_nobody_came_in_at_the_doors() {
+fn a_token_of_an_unknown_user_was_accepted_at_the_doors() {
     let server = TestServer::shared();
     let token = token_of_nobody(&server);
     let devices = [None, Some("phone")];
@@ -58,7 +58,7 @@ fn a_token_of_nobody_came_in_at_the_doors() {
 }
 
 #[test]
-fn a_token_of_nobody_goes_on_with_no_session() {
+fn a_token_of_an_unknown_user_resumes_no_session() {
     let server = TestServer::shared();
     let mut peer = server.user().opens_ephemeral();
     peer.sends(json!({"type": "auth", "id": "1", "payload": {"token": token_of_nobody(&server)}}));
@@ -66,7 +66,7 @@ fn a_token_of_nobody_goes_on_with_no_session() {
 }
 
 #[test]
-fn a_token_of_nobody_asked_real_users_to_be_a_contact() {
+fn a_token_of_an_unknown_user_sent_contact_requests() {
     let server = TestServer::shared();
     let user = server.user();
     let http = server.http().bearer(&token_of_nobody(&server));

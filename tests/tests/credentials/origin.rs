@@ -1,4 +1,4 @@
-//! Tokens of one deployment, shown to another that was given the same `SECRET_KEY`.
+//! Tokens of one deployment, shown to another with the same `SECRET_KEY`.
 
 use aldis_tests::{TestServer, Upgrade, token};
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ fn issuer_and_audience_are_the_public_origin() {
 }
 
 #[test]
-fn a_token_of_another_deployment_with_the_same_secret_was_good() {
+fn a_token_of_another_deployment_with_the_same_secret_was_accepted() {
     let servers = ORIGINS.map(|(origin, name)| (server(origin, "HS256"), name));
     for (server, own) in &servers {
         let user = server.user();

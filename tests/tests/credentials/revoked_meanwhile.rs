@@ -1,4 +1,4 @@
-//! Changes by tokens that were good when they were looked at, and revoked before the change had its turn.
+//! Changes by tokens that were valid when they were checked, and revoked before the change had its turn.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{Id, behind_its_back, family};
 
-/// A call that changes something, as it would succeed.
+/// A call that changes something and would succeed.
 struct Example {
     path: String,
     if_match: Option<&'static str>,
@@ -32,7 +32,7 @@ impl Example {
     }
 }
 
-/// Somebody with an address, an identity, a device and a room, signed in.
+/// A signed-in user with an address, an identity, a device and a room.
 struct Somebody {
     server: TestServer,
     identity: Identity,
@@ -83,7 +83,7 @@ impl Somebody {
         })
     }
 
-    /// An example of each call that changes something for who is signed in.
+    /// An example of each call that changes something for a signed-in user.
     fn examples(&self) -> BTreeMap<&'static str, Example> {
         let Self { device, room, peer, .. } = self;
         let new_device = json!({"device_id": unique("thief"), "pubkey": Identity::new().public()});
@@ -131,7 +131,7 @@ impl Somebody {
         ])
     }
 
-    /// What a change would show in.
+    /// Everything in which a change would show.
     fn life(&self) -> Vec<Value> {
         let http = self.http();
         let (room, identity) = (&self.room, self.identity.fingerprint());
@@ -154,7 +154,7 @@ fn link(server: &TestServer, key: &Identity) -> Value {
     json!({"public_key": key.public(), "challenge": challenge["challenge"], "signature": signature})
 }
 
-/// The calls of the API's description that need a token and are no mere reading.
+/// The calls of the API's description that need a token and do not only read.
 fn calls_that_change(server: &TestServer) -> Vec<String> {
     let document = server.http().get("/openapi.json").expects(200);
     let mut calls = Vec::new();
@@ -193,9 +193,9 @@ fn a_call_whose_sign_in_was_revoked_after_its_token_was_checked_went_through() {
         let example = examples.get(&**name).unwrap_or_else(|| panic!("no example of {name}: add one"));
         example.asked(&by_family.http(), method).expects_problem(401, "revoked");
     }
-    assert_eq!(by_family.life(), before, "what may still be read shows that nothing was changed");
+    assert_eq!(by_family.life(), before, "readable data shows that nothing was changed");
 
-    // Whose device is gone has no identity, without which three calls are refused before.
+    // A user without a device has no identity here, without which three calls are refused earlier.
     let needs_identity = ["PUT /api/keys/encryption", "POST /api/identity/rotate"];
     for name in calls.iter().filter(|name| !needs_identity.contains(&name.as_str())) {
         let (method, _) = name.split_once(' ').unwrap();
@@ -204,7 +204,7 @@ fn a_call_whose_sign_in_was_revoked_after_its_token_was_checked_went_through() {
 }
 
 #[test]
-fn devices_that_a_thief_removed_while_the_owner_cancelled_were_gone_for_good() {
+fn devices_that_a_thief_removed_during_the_cancellation_were_never_restored() {
     for server in [TestServer::start(), TestServer::builder().postgres().start()] {
         let identity = Identity::new();
         let tokens = identity.signs_in(&server, None).expects(201);

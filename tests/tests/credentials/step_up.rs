@@ -1,4 +1,4 @@
-//! What needs a login of the last five minutes, and what is none.
+//! Calls that need a login of the last five minutes, and what does not count as one.
 
 use aldis_tests::{Authenticator, Device, Http, Identity, TestServer, Upgrade, User, now_ms, token, unique};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use crate::{Id, behind_its_back};
 
 const TWELVE_MINUTES: u64 = 12 * 60;
 
-/// The same token of a login so many seconds ago.
+/// The same token, of a login this many seconds ago.
 fn aged(token: &str, seconds: u64) -> String {
     token::altered(token, &json!({"auth_time": now_ms() / 1000 - seconds}))
 }
@@ -20,13 +20,13 @@ fn auth_time(tokens: &Value) -> u64 {
     token::claims(access(tokens))["auth_time"].as_u64().unwrap()
 }
 
-/// The device was registered by a login of 12 minutes ago.
+/// Makes the device one that was registered by a login 12 minutes ago.
 fn registered_long_ago(server: &TestServer, device: &Device) {
     let statement = "UPDATE devices SET auth_time_ms = auth_time_ms - 720000 WHERE device_id = $1";
     behind_its_back(server, statement, Id::Text(&device.id));
 }
 
-/// All that makes a stolen token a lasting credential is refused.
+/// Every call that would make a stolen token a lasting credential is refused.
 #[track_caller]
 fn expects_no_step_up(http: &Http) {
     let device = json!({"device_id": unique("thief"), "pubkey": Identity::new().public()});
@@ -54,7 +54,7 @@ fn expects_no_step_up(http: &Http) {
     }
 }
 
-/// A device of a user's who signed in 12 minutes ago, signed in by its key.
+/// A device of a user who signed in 12 minutes ago, signed in by its key.
 fn by_device_key(server: &TestServer, user: &User) -> (Device, Value) {
     let device = user.device("phone");
     registered_long_ago(server, &device);
@@ -86,7 +86,7 @@ fn a_login_by_a_device_key_and_a_refresh_counted_as_fresh_logins() {
 }
 
 #[test]
-fn with_a_second_factor_in_force_a_device_key_alone_took_the_account() {
+fn despite_a_second_factor_a_device_key_alone_took_the_account() {
     let server = TestServer::shared();
     let user = server.user();
     let (_, tokens) = by_device_key(&server, &user);

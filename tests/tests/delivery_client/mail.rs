@@ -15,13 +15,13 @@ use crate::{PATIENCE, UNDER_WAY, server};
 
 const MESSAGES: u32 = 200;
 
-/// Somebody, and where that keeps what it gets.
+/// A user, and the store of their messages.
 struct Reader {
     person: Person,
     shelf: Shelf,
 }
 
-/// What a handler has stored: number and text, in the order in which it came.
+/// The store of a handler: numbers and texts, in the order of arrival.
 #[derive(Clone)]
 struct Shelf {
     stored: Arc<Mutex<Vec<(u64, String)>>>,
@@ -34,7 +34,7 @@ impl Shelf {
         Self { stored: Arc::default(), count: watch::Sender::new(0), asked: Arc::default() }
     }
 
-    /// Stores a message, but for each seventeenth time.
+    /// Stores a message, but fails every seventeenth time.
     async fn store(self, message: IncomingMessage) -> Result<(), &'static str> {
         tokio::task::yield_now().await;
         if self.asked.fetch_add(1, Ordering::Relaxed) % 17 == 16 {
@@ -72,7 +72,7 @@ impl Reader {
         self.person.fingerprint()
     }
 
-    /// A client that goes on where the shelf ends.
+    /// A client that continues after the last stored message.
     fn starts(&self, url: &str) -> (Client, Events) {
         let shelf = self.shelf.clone();
         let options = self.person.options(url);
@@ -95,7 +95,7 @@ fn sent_texts() -> Vec<String> {
 }
 
 #[test]
-fn mail_both_ways_arrives_once_and_in_order_over_cuts_and_kills() {
+fn messages_in_both_directions_arrive_once_and_in_order_despite_cuts_and_kills() {
     let server = server();
     let proxy = Proxy::before(&server);
     let (ann, bob) = (Reader::new("ann"), Reader::new("bob"));
@@ -137,7 +137,7 @@ fn mail_both_ways_arrives_once_and_in_order_over_cuts_and_kills() {
     });
 }
 
-/// How many sessions began and how many were resumed. Nothing else is out of the ordinary.
+/// How many sessions began and how many were resumed. Fails on any unusual event.
 async fn watch(mut events: Events) -> (u32, u32) {
     let (mut fresh, mut resumed) = (0, 0);
     while let Some(event) = events.next().await {
@@ -152,7 +152,7 @@ async fn watch(mut events: Events) -> (u32, u32) {
     (fresh, resumed)
 }
 
-/// Looks with another device until the server knows of each message that it was delivered.
+/// Reads with another device until the server has marked each message as delivered.
 async fn assert_all_delivered(person: &Person, server: &TestServer) {
     let (client, mut events) = Client::start(person.visits(&server.url("")));
     let deadline = tokio::time::Instant::now() + PATIENCE;
@@ -185,7 +185,7 @@ async fn is_all_delivered(client: &Client, events: &mut Events) -> bool {
 }
 
 #[test]
-fn a_program_that_is_started_again_goes_on_where_its_store_ends() {
+fn a_restarted_program_continues_after_its_last_stored_message() {
     let server = server();
     let (ann, bob) = (Reader::new("ann"), Reader::new("bob"));
     tokio::runtime::Runtime::new().unwrap().block_on(async {

@@ -1,4 +1,4 @@
-//! What somebody decides while there is no connection, or others decide about him.
+//! Decisions that a user, or others about them, make while the user has no connection.
 
 use aldis_client::protocol::RoomId;
 use aldis_client::{Client, Since, State};
@@ -11,15 +11,15 @@ use crate::rooms::{Guest, Told, room_of};
 /// How an outage ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outage {
-    /// The session goes on.
+    /// The session is resumed.
     Resumed,
-    /// It lasted longer than the server waits.
+    /// It lasted longer than the resume window.
     Lapsed,
-    /// The server was killed in the meantime.
+    /// The server was killed meanwhile.
     Killed,
 }
 
-/// Somebody who stays in two rooms, and somebody whom an outage befalls.
+/// A user who stays in two rooms, and a user whose connection breaks.
 struct Scene {
     server: TestServer,
     owner: User,
@@ -39,7 +39,7 @@ impl Scene {
         Self { server, owner, rooms, network, other_network }
     }
 
-    /// Both are in both rooms.
+    /// Both users join both rooms.
     async fn begins(&self) -> [Guest; 2] {
         let stays = Guest::starts(&Person::new("ann"), &self.other_network).await;
         let suffers = Guest::starts(&Person::new("bob"), &self.network).await;
@@ -51,13 +51,13 @@ impl Scene {
         [stays, suffers]
     }
 
-    /// Takes the network away from somebody.
+    /// Cuts a user's network.
     async fn breaks_down(&self, suffers: &Guest) {
         self.network.goes_down();
         awaits_state(&suffers.client, State::Reconnecting).await;
     }
 
-    /// Gives it back, when the outage has done to the session what it does.
+    /// Restores the network once the outage has had its effect on the session.
     async fn is_mended(&self, outage: Outage, [stays, suffers]: [&Guest; 2]) {
         match outage {
             Outage::Resumed => {}
@@ -79,17 +79,17 @@ async fn awaits_state(client: &Client, awaited: State) {
 }
 
 #[test]
-fn a_leave_during_a_cut_stays_a_leave() {
+fn a_leave_during_a_cut_is_kept() {
     stays_out_of_what_it_left(Outage::Resumed);
 }
 
 #[test]
-fn a_leave_during_an_outage_that_takes_too_long_stays_a_leave() {
+fn a_leave_during_an_outage_longer_than_the_window_is_kept() {
     stays_out_of_what_it_left(Outage::Lapsed);
 }
 
 #[test]
-fn a_leave_while_the_server_dies_stays_a_leave() {
+fn a_leave_while_the_server_is_killed_is_kept() {
     stays_out_of_what_it_left(Outage::Killed);
 }
 
@@ -107,11 +107,11 @@ fn stays_out_of_what_it_left(outage: Outage) {
         for room in [attic, hall] {
             stays.client.chat(room, "who is there?").await.unwrap();
         }
-        // What was said in the attic before would have come before.
+        // Messages in the attic would have arrived before.
         leaves.awaits("what is said", |told| told.in_room(hall).said.len() == 1).await;
         assert!(leaves.told().in_room(attic).said.is_empty(), "{:?}", leaves.told());
 
-        // Nor does the next session bring it back.
+        // The next session does not restore it either.
         scene.breaks_down(&leaves).await;
         scene.is_mended(Outage::Killed, [&stays, &leaves]).await;
         stays.sees(hall, &[&stays, &leaves]).await;
@@ -125,7 +125,7 @@ fn stays_out_of_what_it_left(outage: Outage) {
 }
 
 #[test]
-fn who_leaves_and_comes_again_during_an_outage_is_there() {
+fn leaving_and_joining_again_during_an_outage_ends_in_the_room() {
     for outage in [Outage::Resumed, Outage::Lapsed, Outage::Killed] {
         let scene = Scene::is_set(outage);
         let [_, attic] = &scene.rooms;
@@ -146,7 +146,7 @@ fn who_leaves_and_comes_again_during_an_outage_is_there() {
 }
 
 #[test]
-fn who_is_removed_during_an_outage_is_out_and_learns_of_it() {
+fn a_user_removed_during_an_outage_is_told() {
     for outage in [Outage::Resumed, Outage::Lapsed, Outage::Killed] {
         let scene = Scene::is_set(outage);
         let [hall, attic] = &scene.rooms;
@@ -157,7 +157,7 @@ fn who_is_removed_during_an_outage_is_out_and_learns_of_it() {
             scene.is_mended(outage, [&stays, &goes]).await;
             stays.sees(hall, &[&stays, &goes]).await;
             stays.sees(attic, &[&stays]).await;
-            // A session that goes on is told as everybody is; a fresh one may not come in.
+            // A resumed session is told like all others; a fresh one cannot join.
             match outage {
                 Outage::Resumed => {
                     let is_out = |told: &Told| !told.in_room(attic).members.contains(&goes.device);
@@ -167,7 +167,7 @@ fn who_is_removed_during_an_outage_is_out_and_learns_of_it() {
                     goes.awaits("the refusal", |told| told.not_restored == 1).await;
                 }
             }
-            stays.client.chat(attic, "he is gone").await.unwrap();
+            stays.client.chat(attic, "they are gone").await.unwrap();
             stays.client.chat(hall, "and here").await.unwrap();
             goes.awaits("what is said", |told| told.in_room(hall).said.len() == 1).await;
             assert!(goes.told().in_room(attic).said.is_empty());
@@ -177,7 +177,7 @@ fn who_is_removed_during_an_outage_is_out_and_learns_of_it() {
     }
 }
 
-/// Over HTTP, by the owner of the room.
+/// Removes a guest over HTTP, as the owner of the room.
 async fn removes(owner: &User, room: &RoomId, guest: &Guest) {
     let user = guest.client.session().unwrap().user_id;
     let (owner, path) = (owner.clone(), format!("/api/rooms/{room}/members/{user}"));

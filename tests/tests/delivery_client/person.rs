@@ -1,4 +1,4 @@
-//! Who uses the client library.
+//! Users of the client library.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use aldis_tests::{Identity, unique};
 
 use crate::PATIENCE;
 
-/// Somebody with a device.
+/// A user with a device.
 pub(crate) struct Person {
     identity: Identity,
     pub(crate) device: DeviceId,
@@ -19,7 +19,7 @@ impl Person {
         Self { identity: Identity::new(), device: unique(name).parse().expect("a device id") }
     }
 
-    /// The same on another device.
+    /// The same user on another device.
     pub(crate) fn elsewhere(&self) -> Self {
         let identity = Identity::of(self.identity.secret());
         Self { identity, device: unique("other").parse().expect("a device id") }
@@ -29,7 +29,7 @@ impl Person {
         self.identity.secret().public_key().fingerprint()
     }
 
-    /// Connects as a device that lives only as long as its session.
+    /// Connects as an ephemeral device.
     pub(crate) fn visits(&self, url: &str) -> Options {
         Options::new(url, Credentials::key(self.identity.secret())).expect("a URL")
     }
@@ -38,9 +38,9 @@ impl Person {
     pub(crate) fn options(&self, url: &str) -> Options {
         let credentials = Credentials::key(self.identity.secret()).for_device(self.device.clone());
         let options = Options::new(url, credentials).expect("a URL");
-        // All that a test says fits in the queue: whoever is slow here is the machine.
+        // All that a test says fits in the queue, so only a slow machine can lag.
         let options = options.event_capacity(8_192);
-        // Twenty breaks in a row are a matter of seconds only where the waits do not grow.
+        // Twenty breaks in a row take seconds only if the waits do not grow.
         options.longest_wait(Duration::from_millis(500)).request_timeout(PATIENCE)
     }
 }

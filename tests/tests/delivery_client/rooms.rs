@@ -1,4 +1,4 @@
-//! Rooms: everything that was said, in order, and the right people there.
+//! Rooms: all messages arrive in order, and the members are correct.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,10 +14,10 @@ use crate::person::Person;
 use crate::trouble::{self, CUTS};
 use crate::{PATIENCE, UNDER_WAY, server};
 
-/// What each guest says in each of its rooms.
+/// How many messages each guest sends to each of its rooms.
 const SAID: usize = 100;
 
-/// A client, with what it was told.
+/// A client, with the events that it got.
 pub(crate) struct Guest {
     pub(crate) device: String,
     pub(crate) client: Client,
@@ -25,7 +25,7 @@ pub(crate) struct Guest {
     listening: JoinHandle<()>,
 }
 
-/// What a client was told.
+/// The events of a client.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
     pub(crate) fresh: usize,
@@ -34,16 +34,16 @@ pub(crate) struct Told {
     rooms: BTreeMap<RoomId, Heard>,
 }
 
-/// What a client was told of one room.
+/// The events of one room.
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
-    /// Numbers and texts.
+    /// Chat messages: numbers and texts.
     pub(crate) said: Vec<(u64, String)>,
-    /// Of each device, the numbers that it has called out.
+    /// The numbers in the broadcasts of each device.
     called: BTreeMap<String, Vec<usize>>,
-    /// The devices that are there.
+    /// The devices in the room.
     pub(crate) members: BTreeSet<String>,
-    /// Revision and document.
+    /// States: revision and document.
     states: Vec<(u64, Value)>,
 }
 
@@ -56,7 +56,7 @@ impl Guest {
         Self { device: person.device.to_string(), client, told, listening }
     }
 
-    /// Waits until it was told what is wanted.
+    /// Waits until it has got the expected events.
     pub(crate) async fn awaits(&self, what: &str, is_it: impl Fn(&Told) -> bool) {
         let mut told = self.told.clone();
         let awaited = tokio::time::timeout(PATIENCE, told.wait_for(|told| is_it(told))).await;
@@ -64,7 +64,7 @@ impl Guest {
         assert!(came, "{what}, for {}: {:?}", self.device, self.told.borrow());
     }
 
-    /// Waits until it sees these guests in a room, and nobody else.
+    /// Waits until it sees exactly these guests in a room.
     pub(crate) async fn sees(&self, room: &RoomId, guests: &[&Self]) {
         let devices = guests.iter().map(|guest| guest.device.clone()).collect();
         self.awaits(&format!("{devices:?} in {room}"), |told| told.in_room(room).members == devices).await;
@@ -74,7 +74,7 @@ impl Guest {
         self.told.borrow()
     }
 
-    /// Stops, and lets what was told be looked through.
+    /// Stops the client, so that its events are complete.
     pub(crate) async fn stops(self) {
         self.client.stop().await;
         self.listening.await.unwrap();
@@ -95,7 +95,7 @@ impl Told {
             Event::Chat(chat) => self.room(&chat.chat.room).said.push((chat.chat.seq, text(&chat))),
             Event::Message(frame) => self.take_message(frame.message),
             Event::NotRestored { .. } => self.not_restored += 1,
-            // The second device of a person is told to the first.
+            // The first device of a person is told of the second one.
             Event::Closed { .. } | Event::Alert(_) => {}
             other => panic!("{other:?}"),
         }
@@ -142,21 +142,21 @@ fn text(chat: &IncomingChat) -> String {
     chat.content().expect("a text")
 }
 
-/// A public room that somebody owns; whoever comes first does not make it.
+/// A public room with an owner, so that the first member does not create it.
 pub(crate) fn room_of(owner: &User, name: &str) -> RoomId {
     let room = unique(name);
     owner.http().post("/api/rooms", &json!({"room": room, "visibility": "public"})).expects(201);
     room.parse().unwrap()
 }
 
-/// Sets the state of a room, whose revision was `revision`.
+/// Sets the state of a room from the revision `revision`.
 fn sets_state(owner: &User, room: &RoomId, revision: usize) {
     let headers = [("Content-Type", "application/json"), ("If-Match", &*format!("\"{revision}\""))];
     let body = json!({"state": {"topic": revision + 1}}).to_string().into_bytes();
     owner.http().send("PUT", &format!("/api/rooms/{room}/state"), &headers, body).expects(200);
 }
 
-/// Says so much in a room, and calls out something beside it that may get lost; gives numbers and texts.
+/// Sends the messages of a guest to a room, with broadcasts in between that may get lost; returns numbers and texts.
 async fn say_all(guest: &Guest, room: &RoomId) -> Vec<(u64, String)> {
     let saying = stream::iter(0..SAID).map(|number| async move {
         let text = format!("{} {number}", guest.device);
@@ -171,7 +171,7 @@ async fn say_all(guest: &Guest, room: &RoomId) -> Vec<(u64, String)> {
     saying.buffered(UNDER_WAY).collect().await
 }
 
-/// What anybody has said, by its number.
+/// All messages by number.
 fn whole(said: &[Vec<(u64, String)>]) -> BTreeMap<u64, String> {
     let whole: BTreeMap<u64, String> = said.iter().flatten().cloned().collect();
     assert_eq!(whole.len(), said.iter().map(Vec::len).sum::<usize>(), "each has a number of its own");
@@ -179,27 +179,27 @@ fn whole(said: &[Vec<(u64, String)>]) -> BTreeMap<u64, String> {
     whole
 }
 
-/// It was told, in order and once, all that others said, and nothing of its own.
+/// The guest got all messages of the others, in order and once, and none of its own.
 fn assert_heard(guest: &Guest, room: &RoomId, own: &[(u64, String)], whole: &BTreeMap<u64, String>) {
     let of_others = whole.iter().filter(|(number, _)| own.iter().all(|(own, _)| own != *number));
     let of_others: Vec<_> = of_others.map(|(number, text)| (*number, text.clone())).collect();
     assert_eq!(guest.told().in_room(room).said, of_others, "what {} heard in {room}", guest.device);
 }
 
-/// Calls come once at most, and in order; states too, and the last is the last.
+/// Broadcasts come at most once and in order. States come in order too, and the last one is the newest.
 fn assert_told_in_order(guest: &Guest, room: &RoomId, revision: usize) {
     let told = guest.told();
     let heard = told.in_room(room);
     for (device, called) in &heard.called {
         assert!(called.is_sorted_by(|one, next| one < next), "{device} called {called:?}");
-        assert_ne!(*device, guest.device, "one's own calls are not told");
+        assert_ne!(*device, guest.device, "a device does not get its own broadcasts");
     }
     assert!(heard.states.is_sorted_by_key(|(revision, _)| *revision), "{:?}", heard.states);
     let last = (revision as u64, json!({"topic": revision}));
     assert_eq!(heard.states.last(), Some(&last), "the state of {room} as {} has it", guest.device);
 }
 
-/// Three people on four devices; one of the two rooms is that of two devices only.
+/// Three people on four devices. One of the two rooms has only two devices.
 struct Party {
     server: TestServer,
     owner: User,
@@ -215,8 +215,8 @@ impl Party {
         Self { server, owner, hall, attic }
     }
 
-    /// Before each trouble somebody has heard a part of it all, whoever is to be cut off is there to be, and the state of
-    /// the hall changes once more.
+    /// Before each fault, every guest has got a part of the messages, the guests to be cut off are connected, and the
+    /// state of the hall changes once more.
     async fn goes_on(&self, guests: &[Guest], cut: usize, next: usize) {
         let enough = cut * of_others(guests) / (CUTS + 2);
         guests[0].awaits("what others say", |told| told.in_room(&self.hall).said.len() >= enough).await;
@@ -226,13 +226,13 @@ impl Party {
     }
 }
 
-/// How much others say to each of these.
+/// How many messages the others send to each of these guests.
 fn of_others(guests: &[Guest]) -> usize {
     (guests.len() - 1) * SAID
 }
 
 #[test]
-fn whoever_is_in_a_room_has_all_that_was_said_over_cuts_and_kills() {
+fn every_member_gets_all_messages_despite_cuts_and_kills() {
     let party = Party::begins();
     let Party { server, hall, attic, .. } = &party;
     let ann = Person::new("ann");

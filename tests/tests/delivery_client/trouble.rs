@@ -1,14 +1,14 @@
-//! What happens to networks and servers.
+//! Faults of networks and servers.
 
 use aldis_tests::{Proxy, TestServer};
 
-/// How often the network is cut.
+/// How often a network is cut.
 pub(crate) const CUTS: usize = 20;
-/// After so many cuts the server is killed and started again.
+/// After this many cuts the server is killed and restarted.
 const CUTS_FOR_A_KILL: usize = 7;
 
-/// Cuts one network after the other, and with each seventh cut, which is that of all, kills the server. Each time it
-/// first waits until `enough` has happened for this cut, of this network.
+/// Cuts one network after another. Each seventh cut affects all networks and kills the server. Before each cut it
+/// waits until `enough` has happened on that network.
 pub(crate) async fn make(server: &TestServer, networks: &[&Proxy], enough: impl AsyncFn(usize, usize)) {
     for cut in 1..=CUTS {
         let next = cut % networks.len();

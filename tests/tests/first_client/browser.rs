@@ -1,4 +1,4 @@
-//! Headless Chromium, driven over the DevTools protocol, and the site that it visits.
+//! Headless Chromium, driven over the DevTools protocol, and a site for it.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
@@ -18,7 +18,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::{LOOK, PATIENCE};
 
-/// No service of anybody's is asked; WebRTC may use the machine's own addresses as they are.
+/// Chromium contacts no service, and WebRTC may use the machine's own addresses unchanged.
 const FLAGS: [&str; 12] = [
     "--headless",
     "--no-sandbox",
@@ -34,7 +34,7 @@ const FLAGS: [&str; 12] = [
     "--remote-debugging-port=0",
 ];
 
-/// One page on a port of its own, served until the tests end.
+/// One page on its own port, served until the tests end.
 pub(crate) struct Site(SocketAddr);
 
 impl Site {
@@ -52,7 +52,7 @@ impl Site {
                 }
                 let head =
                     "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nConnection: close\r\n";
-                // A browser that has gone needs no answer.
+                // A browser that has closed needs no answer.
                 let _ = write!(stream, "{head}Content-Length: {}\r\n\r\n{html}", html.len());
             }
         });
@@ -64,7 +64,7 @@ impl Site {
     }
 }
 
-/// A browser with a profile of its own. It is killed, and its files removed, when this is dropped.
+/// A browser with its own profile. It is killed, and its files are removed, when this is dropped.
 pub(crate) struct Browser {
     child: Child,
     profile: PathBuf,
@@ -90,7 +90,7 @@ impl Browser {
         browser
     }
 
-    /// Chromium writes down on which port it listens.
+    /// Chromium writes the port on which it listens to a file.
     fn awaits_port(&self) -> u16 {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
@@ -117,7 +117,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Its helpers are in its group; what has ended is what is wanted.
+        // Its helper processes are in its group. They may have ended already.
         let group = format!("-{}", self.child.id());
         let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
         let _ = self.child.wait();
@@ -162,7 +162,7 @@ impl Tab {
         })
     }
 
-    /// Waits until the element has this text; gives all of its text.
+    /// Waits until the element has this text; returns all of its text.
     #[track_caller]
     pub(crate) fn awaits_text(&mut self, element: &str, text: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
@@ -177,7 +177,7 @@ impl Tab {
         }
     }
 
-    /// Types a text and sends the form.
+    /// Types a text and submits the form.
     pub(crate) fn says(&mut self, text: &str) {
         let text = json!(text);
         self.evaluate(&format!(

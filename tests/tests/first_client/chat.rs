@@ -1,4 +1,4 @@
-//! The Python client: two people in a room, through everything that the page says it survives.
+//! The Python client: two people in a room, through all failures that the page promises it survives.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{fs, thread};
@@ -9,7 +9,7 @@ use crate::program::Program;
 
 const NAME: &str = "first_client.py";
 
-/// One of the people.
+/// One of the two people.
 fn person(server: &TestServer, name: &str, room: &str) -> Program {
     let url = format!("ws://{}", server.authority());
     let key = server.directory().join(format!("{name}.key"));
@@ -45,7 +45,7 @@ fn the_python_client_survives_429_and_a_killed_and_a_drained_server() {
         person.expects_message(3);
     }
 
-    // A drain says when to come back.
+    // A drain says when to reconnect.
     assert!(server.terminate().success());
     server.restart_same_port();
     bob.types("after");
@@ -80,14 +80,14 @@ fn the_python_client_is_as_short_as_the_page_says() {
     assert!(fs::read_to_string(path).unwrap().lines().count() < 150);
 }
 
-/// Upgrades from this address, more than the server takes, until it is ended.
+/// Upgrades from this address beyond the limit, until it is dropped.
 struct Flood<'a> {
     server: &'a TestServer,
     is_over: std::sync::Arc<AtomicBool>,
     threads: Vec<thread::JoinHandle<()>>,
 }
 
-/// Together they ask more often than the limit of loopback lets in, 50 times a second, however busy the machine is.
+/// Together they send more than loopback's limit of 50 upgrades a second, however busy the machine is.
 const ASKING: usize = 8;
 
 impl<'a> Flood<'a> {

@@ -10,5 +10,5 @@ use std::time::Duration;
 
 /// Interpreters and browsers start slowly beside other tests.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often something is looked at that cannot be waited for.
+/// The interval for checks of something that cannot be waited for.
 const LOOK: Duration = Duration::from_millis(50);

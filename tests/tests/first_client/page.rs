@@ -1,4 +1,4 @@
-//! The page for browsers: two of it in headless Chromium.
+//! Opens the web page twice in headless Chromium.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ fn html() -> String {
 }
 
 #[test]
-fn two_pages_open_a_data_channel_and_say_something_over_it() {
+fn two_pages_open_a_data_channel_and_send_a_text_over_it() {
     let server = TestServer::builder().env("ALDIS_STUN_URLS", "").start();
     let site = Site::serves(html());
     let browser = Browser::start();
@@ -29,7 +29,7 @@ fn two_pages_open_a_data_channel_and_say_something_over_it() {
     first.awaits_text("log", &format!("{other}: less"));
 }
 
-/// The device of a page.
+/// The device id that a page shows.
 fn connected(tab: &mut Tab) -> String {
     let log = tab.awaits_text("log", "connected as ~");
     log.lines().find_map(|line| line.strip_prefix("connected as ")).unwrap().to_owned()

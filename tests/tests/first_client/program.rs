@@ -32,7 +32,7 @@ pub(crate) fn run(name: &str, arguments: &[&str]) -> Output {
 }
 
 impl Program {
-    /// Starts it; what it says on its output and on its error output is shown alike.
+    /// Starts it. Lines of its standard output and standard error are treated alike.
     pub(crate) fn start(name: &str, arguments: &[&OsStr]) -> Self {
         let mut child = Command::new(python())
             .arg(file(name))
@@ -52,13 +52,13 @@ impl Program {
         writeln!(self.input, "{line}").expect("a program that reads");
     }
 
-    /// Waits for a line that has this text.
+    /// Waits for a line with this text.
     #[track_caller]
     pub(crate) fn expects(&mut self, text: &str) -> String {
         self.expects_line(text, |line| line.contains(text))
     }
 
-    /// Waits for the message of a room that has this number.
+    /// Waits for the message of a room with this number.
     #[track_caller]
     pub(crate) fn expects_message(&mut self, number: u64) -> String {
         let start = format!("{number} ");
@@ -78,13 +78,13 @@ impl Program {
         }
     }
 
-    /// Whether it has shown such a line up to now.
+    /// Whether it has shown such a line so far.
     pub(crate) fn has_shown(&mut self, text: &str) -> bool {
         self.seen.extend(self.shown.try_iter());
         self.seen.iter().any(|line| line.contains(text))
     }
 
-    /// What it has shown up to now.
+    /// The lines that it has shown so far.
     pub(crate) fn shown(&self) -> &[String] {
         &self.seen
     }

@@ -1,4 +1,4 @@
-//! The description held against what the server does.
+//! Compares the description with the server's responses.
 
 use aldis_protocol::statement::Transport;
 use aldis_tests::{Http, Identity, base64, unique};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::description::Description;
 
 #[test]
-fn what_needs_a_token_is_described_so() {
+fn calls_that_need_a_token_are_described_so() {
     let description = Description::read();
     for call in description.calls() {
         let (method, _) = call.name.split_once(' ').unwrap();
@@ -22,9 +22,9 @@ fn what_needs_a_token_is_described_so() {
     }
 }
 
-/// Each answer is one that its call describes, with every member that has to be there and none that is not described.
+/// Each response matches the description of its call, with every required member and no undescribed one.
 #[test]
-fn what_the_server_answers_is_as_described() {
+fn every_response_matches_the_description() {
     let description = Description::read();
     let server = description.server.clone();
     let (nobody, email) = (server.http(), format!("{}@aldis.example", unique("described")));
@@ -105,7 +105,7 @@ fn what_the_server_answers_is_as_described() {
 }
 
 #[test]
-fn a_member_that_is_not_described_would_be_found() {
+fn an_undescribed_member_is_detected() {
     let description = Description::read();
     let schema = json!({"$ref": "#/components/schemas/ChainResponse"});
     let fits = |value: &Value| description.fits(&schema, value);

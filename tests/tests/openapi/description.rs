@@ -1,19 +1,19 @@
-//! The description as the server gives it, and calls held against it.
+//! The description as the server serves it, and calls that are validated against it.
 
 use aldis_tests::schema::mismatch;
 use aldis_tests::{Answer, Http, TestServer};
 use serde_json::{Map, Value};
 
-/// The media type of whatever went wrong.
+/// The media type of every problem.
 pub(crate) const PROBLEM: &str = "application/problem+json";
 
-/// The description, as the server gives it.
+/// The description, as the server serves it.
 pub(crate) struct Description {
     pub(crate) server: TestServer,
     pub(crate) document: Value,
 }
 
-/// One call, as it is described.
+/// A call, as described.
 pub(crate) struct Call<'a> {
     /// As in the tables of docs/http.md.
     pub(crate) name: String,
@@ -39,8 +39,8 @@ impl Description {
         calls
     }
 
-    /// Makes a call, named as in the tables, whose path has `part` in its place or at its end. What it takes has to
-    /// be as described; what it gives always is, by [`Http`].
+    /// Makes a call, named as in the tables; `part` replaces the parameter of its path, or follows the path. The
+    /// request must match the description; [`Http`] checks the response.
     #[track_caller]
     pub(crate) fn call(
         &self,
@@ -68,12 +68,12 @@ impl Description {
         answer
     }
 
-    /// Whether a value is as a schema says.
+    /// Whether a value matches a schema.
     pub(crate) fn fits(&self, schema: &Value, value: &Value) -> bool {
         mismatch(&self.document, schema, value).is_none()
     }
 
-    /// The thing itself, where there may be a reference to it.
+    /// The thing itself, if it is a reference.
     pub(crate) fn resolved<'a>(&'a self, thing: &'a Value) -> &'a Value {
         let pointer = thing["$ref"].as_str().and_then(|reference| reference.strip_prefix('#'));
         pointer.map_or(thing, |pointer| self.document.pointer(pointer).unwrap())

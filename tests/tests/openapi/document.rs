@@ -1,4 +1,4 @@
-//! The document: what it describes, and that a change of it shows.
+//! The document: its contents, and that every change of it is visible.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -53,7 +53,7 @@ const CALLS: [&str; 40] = [
     "GET /.well-known/jwks.json",
 ];
 
-/// Says that the written copy is to be replaced.
+/// Set to replace the copy in the repository.
 const WRITE: &str = "ALDIS_WRITE_OPENAPI";
 
 #[test]
@@ -89,7 +89,7 @@ fn the_document_is_openapi_3_1() {
 }
 
 #[test]
-fn every_reference_leads_somewhere() {
+fn every_reference_has_a_target() {
     let description = Description::read();
     let mut references = BTreeSet::new();
     walk(&description.document, &mut |value| {
@@ -119,7 +119,7 @@ fn every_call_says_how_it_succeeds_and_how_it_is_refused() {
             assert_eq!(has("WWW-Authenticate"), status == 401, "{name}: {status}");
             assert_eq!(has("Retry-After"), [429, 503].contains(&status), "{name}: {status}");
             if status >= 400 {
-                codes.extend(refused(&description, status, response).map(ErrorCode::as_str));
+                codes.extend(refused(&description, status, response).map(|code| code.to_string()));
             }
         }
         let refuses = |status: &str| responses.contains_key(status);
@@ -132,7 +132,7 @@ fn every_call_says_how_it_succeeds_and_how_it_is_refused() {
     }
 }
 
-/// The codes of a response, which belong to its status.
+/// The codes of a response, which must have its status.
 fn refused<'a>(
     description: &'a Description,
     status: u16,
@@ -145,15 +145,15 @@ fn refused<'a>(
     assert!(!codes.is_empty() && codes.iter().all(|code| all.contains(code)), "{status}: {response}");
     codes.iter().map(move |code| {
         let code: ErrorCode = code.as_str().unwrap().parse().unwrap();
-        // What does not come in time has a status of its own.
+        // A body that does not arrive in time has a separate status.
         assert_eq!(code.http_status(), if status == 408 { 422 } else { status }, "{code}");
         code
     })
 }
 
-/// A change of the contract shows as a change of `docs/openapi.json`.
+/// A change of the contract must show as a change of `docs/openapi.json`.
 #[test]
-fn the_written_copy_is_what_is_served() {
+fn the_copy_in_the_repository_is_what_is_served() {
     let description = Description::read();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/openapi.json");
     let served = serde_json::to_string_pretty(&description.document).unwrap() + "\n";

@@ -1,4 +1,4 @@
-//! How the description is served, and the page that shows it.
+//! How the description and its page are served.
 
 use aldis_tests::TestServer;
 use serde_json::json;
@@ -41,7 +41,7 @@ fn the_page_needs_no_other_host() {
         let asset = http.get(&format!("/docs/{}", file.trim_start_matches("./")));
         assert_eq!(asset.status, 200, "{file}");
         assert_eq!(asset.header("x-content-type-options"), "nosniff", "{file}");
-        // Whatever a script has in it, the browser asks this server only.
+        // Whatever a script contains, the browser contacts only this server.
         let policy = asset.header("content-security-policy").to_owned();
         assert!(policy.starts_with("default-src 'none'"), "{policy}");
         for source in policy.split(';').flat_map(|directive| directive.split_whitespace().skip(1)) {

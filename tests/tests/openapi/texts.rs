@@ -1,4 +1,4 @@
-//! The schemas of texts held against the types that read them.
+//! Compares the schemas of texts with the types that parse them.
 
 use aldis_protocol::{DeviceId, Fingerprint, Hash, MessageId, RequestId, RoomId, UserId, UserRef, binary};
 use aldis_tests::base64;
@@ -6,12 +6,12 @@ use serde_json::json;
 
 use crate::description::Description;
 
-/// Whether the server takes a text for something.
+/// Whether the server accepts a text.
 type IsRead = fn(&str) -> bool;
 
-/// A text is a value of a schema where the server takes it for one, and only there.
+/// A text matches a schema exactly if the server accepts it.
 #[test]
-fn texts_are_described_as_they_are_read() {
+fn texts_are_described_as_they_are_parsed() {
     let description = Description::read();
     let uuid = "01900000-0000-7000-8000-00000000000a";
     let mut samples: Vec<String> =

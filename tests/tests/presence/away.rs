@@ -1,4 +1,4 @@
-//! What a watcher is told whose own connection was away.
+//! What a watcher gets whose own connection was broken.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::steps::{NOTICING, awaits_break, comes_back, decides, is_told, shows, watches};
 
 #[test]
-fn who_is_away_gets_the_latest_of_each_once_and_uncounted() {
+fn a_disconnected_watcher_gets_the_latest_of_each_once_and_uncounted() {
     let server = TestServer::shared();
     let (watcher, user) = (server.user(), server.user());
     decides(&user, &watcher.id, "allowed").expects(204);
@@ -24,7 +24,7 @@ fn who_is_away_gets_the_latest_of_each_once_and_uncounted() {
         shows(&mut phone, "away", Some(&number.to_string()));
     }
     shows(&mut phone, "busy", Some("the latest"));
-    // Of what this session was sent, the ack and the signals are counted, and no presence.
+    // Of the messages to this session, the ack and the signals are counted, and presence is not.
     let mut back = comes_back(&server, &watcher, &connected, 1);
     assert_eq!(back.connected["session"]["replayed"], signals);
     (0..signals).for_each(|_| drop(back.expects("signal")));
@@ -36,9 +36,9 @@ fn who_is_away_gets_the_latest_of_each_once_and_uncounted() {
     back.expects_error("bad_request");
 }
 
-/// It was written to the old connection, and nobody has read it there.
+/// It was written to the old connection, where nobody read it.
 #[test]
-fn a_presence_that_was_lost_with_a_connection_was_never_told_again() {
+fn a_presence_lost_with_a_connection_was_never_sent_again() {
     let server = TestServer::shared();
     let (watcher, user) = (server.user(), server.user());
     decides(&user, &watcher.id, "allowed").expects(204);
@@ -46,7 +46,7 @@ fn a_presence_that_was_lost_with_a_connection_was_never_told_again() {
     let mut peer = watcher.opens_ephemeral();
     watches(&mut other, &user.id);
     watches(&mut peer, &user.id);
-    // Each gives what is left of the connection until the client is back.
+    // Each returns what is left of the connection until the client is back.
     let ends: [fn(Peer) -> Option<Peer>; 3] = [
         |peer| {
             peer.socket.breaks();
@@ -72,9 +72,9 @@ fn a_presence_that_was_lost_with_a_connection_was_never_told_again() {
     }
 }
 
-/// Whoever watches through the client library knows in the end how things are, whatever was lost on the way.
+/// A watcher with the client library sees the current presence in the end, whatever was lost on the way.
 #[test]
-fn a_client_that_is_cut_off_at_each_change_knows_the_last() {
+fn a_client_that_is_cut_off_at_each_change_has_the_last_one() {
     let server = TestServer::builder().env("ALDIS_ROUTING", "open").start();
     let proxy = Proxy::before(&server);
     let user = server.user();
@@ -103,7 +103,7 @@ fn a_client_that_is_cut_off_at_each_change_knows_the_last() {
                 .await
                 .unwrap_or_else(|_| panic!("it never learns of {note}"));
         }
-        assert_eq!(sessions, 1, "what it knows, it knows of a session that goes on");
+        assert_eq!(sessions, 1, "its session was resumed");
         client.stop().await;
     });
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::steps::{decides, is_told, shows, watcher_and_watched, watches};
 
 #[test]
-fn every_door_tells() {
+fn every_door_has_presence() {
     let server = TestServer::shared();
     let (watcher, user) = (server.user(), server.user());
     decides(&user, &watcher.id, "allowed").expects(204);
@@ -30,7 +30,7 @@ fn every_door_tells() {
         while peer.expects_any()["type"] != "connected" {}
         let subscribe = json!({"type": "presence_subscribe", "user_ids": [user.id]});
         peer.sends(subscribe);
-        // The chat door has more to say of its room.
+        // The chat door sends messages about its room first.
         while peer.expects_any()["type"] != "ack" {}
         is_told(&mut peer, "online", None, 1);
         shows(&mut phone, "busy", None);

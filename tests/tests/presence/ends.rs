@@ -1,4 +1,4 @@
-//! What is told of a connection that is closed or breaks.
+//! Presence when a connection is closed or breaks.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::steps::{
 };
 
 #[test]
-fn a_close_frame_for_good_is_told_at_once() {
+fn a_final_close_frame_shows_as_offline_at_once() {
     let server = TestServer::shared();
     let (mut watcher, user) = watcher_and_watched(&server);
     watches(&mut watcher, &user.id);
@@ -28,7 +28,7 @@ fn a_close_frame_for_good_is_told_at_once() {
 }
 
 #[test]
-fn any_other_close_frame_is_told_at_once_too_and_taken_back_by_a_resume() {
+fn any_other_close_frame_shows_at_once_too_and_a_resume_restores_the_status() {
     let server = TestServer::shared();
     let (mut watcher, user) = watcher_and_watched(&server);
     let mut phone = user.opens_ephemeral();
@@ -49,7 +49,7 @@ fn any_other_close_frame_is_told_at_once_too_and_taken_back_by_a_resume() {
 }
 
 #[test]
-fn a_break_within_the_window_says_nothing() {
+fn a_break_within_the_window_does_not_show() {
     let server = TestServer::shared();
     let (mut watcher, user) = watcher_and_watched(&server);
     let mut other = user.opens_ephemeral();
@@ -70,7 +70,7 @@ fn a_break_within_the_window_says_nothing() {
 }
 
 #[test]
-fn a_break_is_told_when_its_window_ends() {
+fn a_break_shows_when_its_window_ends() {
     let server = TestServer::builder().env("ALDIS_RESUME_WINDOW", "2").start();
     let (mut watcher, user) = watcher_and_watched(&server);
     let phone = user.opens_ephemeral();
@@ -94,7 +94,7 @@ fn a_break_is_told_when_its_window_ends() {
 }
 
 #[test]
-fn a_newer_connection_of_the_same_device_is_no_news_but_for_its_status() {
+fn a_newer_connection_of_the_same_device_shows_only_as_a_new_status() {
     let server = TestServer::shared();
     let (mut watcher, user) = watcher_and_watched(&server);
     let device = user.device("phone").id;
@@ -117,7 +117,7 @@ fn a_client_that_is_cut_off_and_comes_back_is_online_all_the_time() {
     let proxy = Proxy::before(&server);
     let (identity, user) = (Identity::new(), server.user());
     let id = identity.signs_in(&server, None).expects(201)["user_id"].as_str().expect("an id").to_owned();
-    // Whoever asks may be seen by whom he asked.
+    // A user who sent a request may be seen by the recipient.
     let token = identity.signs_in(&server, None).expects(200)["access_token"].clone();
     let http = server.http().bearer(token.as_str().expect("a token"));
     http.send("POST", &format!("/api/contacts/{}/request", user.id), &[], Vec::new()).expects(202);
@@ -129,7 +129,7 @@ fn a_client_that_is_cut_off_and_comes_back_is_online_all_the_time() {
         client.connected().await.unwrap();
         assert_eq!(watches(&mut watcher, &id)["status"], "online");
         for _ in 0..3 {
-            // Of an earlier cut, nothing is left to be told.
+            // Nothing is left to be sent from an earlier cut.
             while !matches!(events.next().await, Some(Event::Connected(_))) {}
             proxy.cut();
         }
@@ -137,14 +137,14 @@ fn a_client_that_is_cut_off_and_comes_back_is_online_all_the_time() {
         assert_eq!(client.state(), State::Connected);
         watcher.expects_nothing();
         client.stop().await;
-        // Leaving, it says so itself.
+        // When it leaves, it sends a close frame.
         is_told(&mut watcher, "offline", None, 0);
         watcher.expects_nothing();
     });
 }
 
 #[test]
-fn a_removed_device_and_a_revoked_session_are_told() {
+fn a_removed_device_and_a_revoked_session_show_as_offline() {
     let server = TestServer::shared();
     let (mut watcher, user) = watcher_and_watched(&server);
     let device = user.device("phone").id;

@@ -1,4 +1,4 @@
-//! Presence: who shows themselves how, and who is told (docs/protocol/messages.md, resume.md).
+//! Presence: the status of users, and who sees it (docs/protocol/messages.md, resume.md).
 
 mod away;
 mod doors;

@@ -9,11 +9,11 @@ use crate::steps::{
     asks, assert_never_seen, decides, forgets, is_told, shows, subscribes, watcher_and_watched, watches,
 };
 
-/// Twice what a node needs to follow another one, for a machine that has other things to do.
+/// Twice the time that a node needs to follow another one, for a busy machine.
 const BUSY_NODES: Duration = Duration::from_secs(4);
 
 #[test]
-fn whoever_may_not_see_somebody_is_answered_as_for_one_who_was_never_online() {
+fn an_invisible_user_looks_like_one_who_was_never_online() {
     let server = TestServer::shared();
     let watcher = server.user();
     let (stranger, blocker, blocked) = (server.user(), server.user(), server.user());
@@ -54,7 +54,7 @@ fn whoever_may_not_see_somebody_is_answered_as_for_one_who_was_never_online() {
 }
 
 #[test]
-fn a_subscription_speaks_once_it_is_allowed_and_says_offline_once_when_it_no_longer_is() {
+fn a_subscription_starts_when_it_is_allowed_and_ends_with_offline() {
     let server = TestServer::shared();
     let (watcher, user) = (server.user(), server.user());
     let mut phone = user.opens_ephemeral();
@@ -66,7 +66,7 @@ fn a_subscription_speaks_once_it_is_allowed_and_says_offline_once_when_it_no_lon
         (|user, watcher| forgets(user, &watcher.id), false),
         (|user, watcher| drop(decides(user, &watcher.id, "allowed").expects(204)), true),
         (|user, watcher| drop(decides(user, &watcher.id, "blocked").expects(204)), false),
-        (|user, watcher| asks_anew(user, watcher), true),
+        (|user, watcher| asks_again(user, watcher), true),
         (|user, watcher| drop(decides(watcher, &user.id, "blocked").expects(204)), false),
     ];
     for (number, (change, sees)) in changes.into_iter().enumerate() {
@@ -92,12 +92,12 @@ fn a_subscription_speaks_once_it_is_allowed_and_says_offline_once_when_it_no_lon
     }
 }
 
-/// Takes a block back, and reaches out.
-fn asks_anew(user: &User, watcher: &User) {
+/// Removes a block, and reaches out again.
+fn asks_again(user: &User, watcher: &User) {
     forgets(user, &watcher.id);
     asks(user, &watcher.id);
 }
-/// A scenario whose users ask each other waits for presence alone.
+/// Expects presence, and skips the contact requests of a scenario.
 trait ExpectsPresence {
     fn expects_presence(&mut self) -> Value;
 }
@@ -115,7 +115,7 @@ impl ExpectsPresence for Peer {
 }
 
 #[test]
-fn a_change_of_what_is_allowed_already_says_nothing() {
+fn a_change_of_rights_without_effect_sends_nothing() {
     let server = TestServer::shared();
     let (watcher, user) = (server.user(), server.user());
     let _phone = user.opens_ephemeral();
@@ -132,7 +132,7 @@ fn a_change_of_what_is_allowed_already_says_nothing() {
 }
 
 #[test]
-fn whoever_writes_to_somebody_is_seen_by_him() {
+fn the_recipient_of_a_message_sees_the_sender() {
     let server = TestServer::shared();
     let (watcher, user) = (server.user(), server.user());
     decides(&watcher, &user.id, "allowed").expects(204);
@@ -155,7 +155,7 @@ fn whoever_writes_to_somebody_is_seen_by_him() {
 }
 
 #[test]
-fn what_is_changed_on_another_node_is_followed() {
+fn changes_on_another_node_take_effect() {
     let one = TestServer::builder().postgres().start();
     let other = TestServer::builder().beside(&one).start();
     let (watcher, user, writer) = (one.user(), one.user(), one.user());
@@ -177,7 +177,7 @@ fn what_is_changed_on_another_node_is_followed() {
     }
     peer.expects_nothing();
 
-    // A message reaches out too. What was changed before is read by now, and does not tell.
+    // A message counts as reaching out too. The earlier change was read by now, and does not cause the update.
     let mut there = Upgrade::to("/signal").bearer(&writer.token).connected(&other);
     there.sends(
         json!({"type": "message", "id": "m", "recipient_id": watcher.id, "encrypted_content": "eA=="}),
@@ -188,7 +188,7 @@ fn what_is_changed_on_another_node_is_followed() {
 }
 
 #[test]
-fn with_open_routing_everybody_is_seen_but_by_the_blocked() {
+fn with_open_routing_everybody_sees_everybody_who_has_not_blocked_them() {
     let server = TestServer::builder().env("ALDIS_ROUTING", "open").start();
     let (watcher, user) = (server.user(), server.user());
     let _phone = user.opens_ephemeral();
@@ -203,7 +203,7 @@ fn with_open_routing_everybody_is_seen_but_by_the_blocked() {
 }
 
 #[test]
-fn of_a_deleted_account_nothing_is_seen_any_more() {
+fn a_deleted_account_is_no_longer_visible() {
     for routing in ["contacts", "open"] {
         let server = TestServer::builder().env("ALDIS_ROUTING", routing).start();
         let (mut peer, user) = watcher_and_watched(&server);

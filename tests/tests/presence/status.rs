@@ -1,4 +1,4 @@
-//! How a user shows himself.
+//! The presence of a user.
 
 use aldis_tests::{TestServer, now_ms};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::steps::{
 };
 
 #[test]
-fn a_user_shows_the_status_of_his_most_available_device() {
+fn a_user_has_the_status_of_their_most_available_device() {
     let server = TestServer::shared();
     let (mut watcher, user) = watcher_and_watched(&server);
     assert_never_seen(&watches(&mut watcher, &user.id), &user.id);
@@ -31,7 +31,7 @@ fn a_user_shows_the_status_of_his_most_available_device() {
 }
 
 #[test]
-fn what_is_said_again_or_hidden_behind_another_device_is_no_change() {
+fn a_repeated_or_hidden_status_is_not_sent() {
     let server = TestServer::shared();
     let (mut watcher, user) = watcher_and_watched(&server);
     let mut phone = user.opens_ephemeral();
@@ -49,7 +49,7 @@ fn what_is_said_again_or_hidden_behind_another_device_is_no_change() {
 }
 
 #[test]
-fn a_note_has_140_characters_and_goes_with_the_next_status() {
+fn a_note_has_140_characters_and_is_removed_by_the_next_status() {
     let server = TestServer::shared();
     let (mut watcher, user) = watcher_and_watched(&server);
     let mut phone = user.opens_ephemeral();
@@ -65,7 +65,7 @@ fn a_note_has_140_characters_and_goes_with_the_next_status() {
 }
 
 #[test]
-fn who_says_offline_is_still_reached() {
+fn an_offline_device_still_gets_signals() {
     let server = TestServer::shared();
     let (mut watcher, user) = watcher_and_watched(&server);
     let mut phone = user.opens_ephemeral();
@@ -77,14 +77,14 @@ fn who_says_offline_is_still_reached() {
     phone.expects("signal");
     assert_eq!(watcher.expects("ack")["status"], "delivered");
 
-    // What he does unseen does not show in when he was last seen.
+    // Activity of an `offline` device does not change `last_seen`.
     closes(&mut phone, 1000);
     watcher.expects_nothing();
     assert_eq!(watches(&mut watcher, &user.id)["last_seen"], offline["last_seen"]);
 }
 
 #[test]
-fn a_user_watches_himself_and_his_other_devices() {
+fn a_user_watches_their_own_devices() {
     let server = TestServer::shared();
     let user = server.user();
     let (mut one, mut other) = (user.opens_ephemeral(), user.opens_ephemeral());
@@ -99,7 +99,7 @@ fn a_user_watches_himself_and_his_other_devices() {
 }
 
 #[test]
-fn when_somebody_was_last_seen_outlasts_the_server() {
+fn last_seen_survives_a_restart() {
     for builder in [TestServer::builder(), TestServer::builder().postgres()] {
         let server = builder.start();
         let (watcher, user) = (server.user(), server.user());

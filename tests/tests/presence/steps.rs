@@ -1,4 +1,4 @@
-//! What people do to be seen and to see, and what they are told.
+//! Steps of the presence scenarios.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 /// Far longer than a server needs to notice that a connection is gone.
 pub(crate) const NOTICING: Duration = Duration::from_secs(8);
 
-/// Somebody who watches, with a session, and somebody whom he may see.
+/// A watcher with a session, and a user whom they may see.
 pub(crate) fn watcher_and_watched(server: &TestServer) -> (Peer, User) {
     let (watcher, watched) = (server.user(), server.user());
     decides(&watched, &watcher.id, "allowed").expects(204);
@@ -37,7 +37,7 @@ pub(crate) fn subscribes(watcher: &mut Peer, users: &[&str]) {
     assert_eq!((&ack["id"], &ack["status"]), (&json!(id), &json!("done")));
 }
 
-/// Subscribes to one, and gives how he shows himself.
+/// Subscribes to one user, and returns their presence.
 #[track_caller]
 pub(crate) fn watches(watcher: &mut Peer, user: &str) -> Value {
     subscribes(watcher, &[user]);
@@ -60,7 +60,7 @@ pub(crate) fn shows(device: &mut Peer, status: &str, note: Option<&str>) {
     assert_eq!(device.expects("ack")["status"], "done");
 }
 
-/// The watcher is told just this.
+/// Expects exactly this presence.
 #[track_caller]
 pub(crate) fn is_told(watcher: &mut Peer, status: &str, note: Option<&str>, devices: u64) {
     let presence = watcher.expects("presence");
@@ -77,7 +77,7 @@ pub(crate) fn assert_never_seen(presence: &Value, user: &str) {
     assert_eq!(shown, [json!(user), json!("offline"), Value::Null, json!(0), Value::Null], "{presence}");
 }
 
-/// When somebody who is not here was last seen.
+/// When a user who is not connected was last seen.
 #[track_caller]
 pub(crate) fn last_seen_ms(presence: &Value) -> u64 {
     let text = presence["last_seen"].as_str().unwrap_or_else(|| panic!("a time in {presence}"));
@@ -102,7 +102,7 @@ pub(crate) fn comes_back(server: &TestServer, user: &User, connected: &Value, re
     back
 }
 
-/// Waits until the server has noticed that this device's connection is gone, and gives how many signals it took.
+/// Waits until the server has noticed that this device's connection is gone, and returns how many signals that took.
 #[track_caller]
 pub(crate) fn awaits_break(other: &mut Peer, device: &str) -> u64 {
     let start = Instant::now();

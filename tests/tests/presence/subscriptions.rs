@@ -1,4 +1,4 @@
-//! Subscribing, and being told.
+//! Subscriptions to presence.
 
 use aldis_tests::{Frame, Identity, Peer, TestServer, User};
 use serde_json::{Value, json};
@@ -27,12 +27,12 @@ fn a_subscription_is_acked_and_then_answered_for_each_user_once_and_in_order() {
         assert!(presence["id"].is_string() && presence["timestamp"].is_string(), "{presence}");
     }
     peer.expects_nothing();
-    assert_eq!(watches(&mut peer, ids[3])["status"], "online", "asked again, told again");
+    assert_eq!(watches(&mut peer, ids[3])["status"], "online", "a repeated request gets the presence again");
     peer.expects_nothing();
 }
 
 #[test]
-fn a_subscription_behind_slower_requests_is_acked_before_it_is_told() {
+fn a_subscription_after_slower_requests_is_acked_before_its_presence() {
     const USERS: usize = 20;
     let server = TestServer::shared();
     let watcher = server.user();
@@ -57,13 +57,13 @@ fn a_subscription_behind_slower_requests_is_acked_before_it_is_told() {
         } else if message["type"] == "presence" {
             assert_eq!(message["user_id"], users[told].id);
             told += 1;
-            assert!(told <= acked, "told of the user {told} before his subscription was acked");
+            assert!(told <= acked, "told of the user {told} before the subscription was acked");
         }
     }
 }
 
 #[test]
-fn the_same_request_again_is_acked_alone() {
+fn a_repeated_request_gets_only_its_ack() {
     let server = TestServer::shared();
     let (mut watcher, user) = watcher_and_watched(&server);
     let request = json!({"type": "presence_subscribe", "id": "same", "user_ids": [user.id]});
@@ -78,7 +78,7 @@ fn the_same_request_again_is_acked_alone() {
 }
 
 #[test]
-fn whoever_unsubscribes_is_told_no_more() {
+fn after_unsubscribing_nothing_is_sent() {
     let server = TestServer::shared();
     let (mut watcher, user) = watcher_and_watched(&server);
     watches(&mut watcher, &user.id);
@@ -154,7 +154,7 @@ fn a_request_takes_100_users_and_a_session_500() {
 }
 
 #[test]
-fn nothing_but_a_list_of_users_is_subscribed_to() {
+fn only_a_list_of_users_is_accepted() {
     let mut peer = TestServer::shared().user().opens_ephemeral();
     for users in [json!("x"), json!(["nobody"]), json!([1]), Value::Null] {
         peer.sends(json!({"type": "presence_subscribe", "user_ids": users}));
@@ -165,7 +165,7 @@ fn nothing_but_a_list_of_users_is_subscribed_to() {
 }
 
 #[test]
-fn a_crowd_of_watchers_is_told() {
+fn many_watchers_are_told() {
     const WATCHERS: usize = 600;
     let server = TestServer::start();
     let (watcher, user) = (server.user(), server.user());
@@ -179,7 +179,7 @@ fn a_crowd_of_watchers_is_told() {
         phone.sends(json!({"type": "presence", "status": status}));
     }
     for peer in &mut watchers {
-        // Each is told the latest in the end, whatever it was told before.
+        // Each watcher gets the latest presence in the end, whatever it got before.
         while peer.expects("presence")["status"] != "online" {}
         peer.expects_nothing();
     }

@@ -1,4 +1,4 @@
-//! `docs/http.md`: every call, its codes and its examples, held against `docs/openapi.json`.
+//! Compares `docs/http.md` with `docs/openapi.json`: every call, its codes and its examples.
 
 use std::collections::BTreeSet;
 use std::{env, fs};
@@ -10,11 +10,11 @@ use crate::page::{Page, code_words, repository};
 use crate::schemas::{WRITE, document};
 
 const PAGE: &str = "docs/http.md";
-/// How every call may be refused; the page says it once.
+/// The codes of every call; the page lists them once.
 const OF_ANY: [&str; 5] = ["uri_too_long", "headers_too_large", "rate_limited", "internal", "overloaded"];
-/// How a call that needs a token may be refused besides.
+/// The additional codes of calls that need a token.
 const OF_TOKENS: [&str; 4] = ["missing_token", "invalid_token", "expired_token", "revoked"];
-/// How a call with a body may be refused besides.
+/// The additional codes of calls with a body.
 const OF_BODIES: [&str; 3] = ["too_large", "unsupported_media_type", "bad_request"];
 
 /// A call, as `docs/openapi.json` describes it.
@@ -49,7 +49,7 @@ impl<'a> Call<'a> {
         self.operation["security"].is_null()
     }
 
-    /// The codes that are this call's own, in the order in which the codes are defined.
+    /// The codes that only this call has, in the order of their definition.
     fn own_codes(&self) -> Vec<String> {
         let refusals = self.responses().keys().filter(|status| !status.starts_with('2'));
         let codes: BTreeSet<&str> = refusals.flat_map(|status| self.codes(status)).collect();
@@ -73,7 +73,7 @@ impl<'a> Call<'a> {
         codes.iter().map(|code| code.as_str().unwrap()).collect()
     }
 
-    /// The line that the page has on how it succeeds, and the one on how it is refused.
+    /// The lines of the page with the call's successes and its errors.
     fn lines(&self) -> [String; 2] {
         let list =
             |words: Vec<String>| words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
@@ -85,7 +85,7 @@ impl<'a> Call<'a> {
 }
 
 #[test]
-fn every_call_is_on_the_page_with_how_it_succeeds_and_is_refused() {
+fn every_call_is_on_the_page_with_its_statuses_and_codes() {
     let openapi = document("docs/openapi.json");
     let page = Page::read(PAGE);
     let calls = calls(&openapi);
@@ -125,9 +125,9 @@ fn every_call_is_on_the_page_with_how_it_succeeds_and_is_refused() {
     assert_eq!(words(2), OF_BODIES);
 }
 
-/// Each example is what the call takes or gives, and the code of a refusal is one that the call has.
+/// Each example matches its call, and each refusal is one that the call can have.
 #[test]
-fn the_examples_are_as_described() {
+fn the_examples_match_the_description() {
     let openapi = document("docs/openapi.json");
     let calls = calls(&openapi);
     let (mut with_answer, mut tried) = (BTreeSet::new(), 0);

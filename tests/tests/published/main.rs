@@ -1,4 +1,4 @@
-//! The published contract, `docs/`, held against the code in both directions.
+//! Compares the published contract, `docs/`, with the code in both directions.
 
 mod calls;
 mod messages;

@@ -1,9 +1,9 @@
-//! The pages of `docs/`: their tables, and the blocks that stand for something else.
+//! The pages of `docs/`: their tables, and their marked blocks.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A page as it stands in the repository.
+/// A page of the repository.
 pub(crate) struct Page {
     name: String,
     text: String,
@@ -11,7 +11,7 @@ pub(crate) struct Page {
 
 /// A block of code with the marker before it.
 pub(crate) struct Block {
-    /// What the marker names: `golden: client/ping` is `("golden", "client/ping")`.
+    /// The kind in the marker: `golden: client/ping` is `("golden", "client/ping")`.
     pub(crate) kind: String,
     pub(crate) name: String,
     pub(crate) text: String,
@@ -35,7 +35,7 @@ impl Page {
         &self.text
     }
 
-    /// The cells of the first table below a heading (`## Close codes`), without its head.
+    /// The cells of the first table below a heading (`## Close codes`), without its header.
     #[track_caller]
     pub(crate) fn table(&self, heading: &str) -> Vec<Vec<String>> {
         let section = self.section(heading);
@@ -48,7 +48,7 @@ impl Page {
         rows
     }
 
-    /// What stands below a heading, up to the next of the same or a higher level.
+    /// The text below a heading, up to the next one of the same or a higher level.
     #[track_caller]
     pub(crate) fn section(&self, heading: &str) -> String {
         self.sections()
@@ -57,7 +57,7 @@ impl Page {
             .unwrap_or_else(|| panic!("{}: no heading {heading}", self.name))
     }
 
-    /// Each heading with what stands below it.
+    /// Each heading with the text below it.
     pub(crate) fn sections(&self) -> Vec<(String, String)> {
         let lines: Vec<&str> = self.text.lines().collect();
         let level = |line: &str| line.bytes().take_while(|byte| *byte == b'#').count();
@@ -114,7 +114,7 @@ pub(crate) fn code_words(text: &str) -> Vec<String> {
     text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// A page shows a program as it stands in its file.
+/// A program on a page is identical to its file.
 #[test]
 fn programs_on_pages_are_their_files() {
     let mut shown = Vec::new();
@@ -132,9 +132,9 @@ fn programs_on_pages_are_their_files() {
     }
 }
 
-/// Links lead to files that are there, and anchors to headings.
+/// Links lead to existing files, and anchors to existing headings.
 #[test]
-fn links_lead_somewhere() {
+fn links_have_targets() {
     let mut pages = vec!["README.md".to_owned(), "CONTRIBUTING.md".to_owned()];
     for folder in ["docs", "docs/protocol"] {
         let entries = fs::read_dir(repository(folder)).unwrap();

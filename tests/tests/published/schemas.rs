@@ -1,11 +1,11 @@
-//! JSON Schema and AsyncAPI of the socket protocol, held against the golden frames.
+//! Compares JSON Schema and AsyncAPI of the socket protocol with the golden frames.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::{env, fs};
 
-use aldis_protocol::{Codec, Door, ErrorCode, MessageKind};
+use aldis_protocol::{Codec, Door, ErrorCode, MessageKind, ServerMessage};
 use aldis_tests::schema::mismatch;
 use aldis_tests::{TestServer, python};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use crate::page::{read, repository};
 
 pub(crate) const SCHEMA: &str = "docs/protocol.schema.json";
 pub(crate) const ASYNCAPI: &str = "docs/asyncapi.json";
-/// Says that the written copies are to be replaced.
+/// Set to replace the copies in the repository.
 pub(crate) const WRITE: &str = "ALDIS_WRITE_OPENAPI";
 
 pub(crate) fn document(path: &str) -> Value {
@@ -48,7 +48,7 @@ fn is_valid(schema: &Value, definition: &str, frame: &Value) -> Result<(), Strin
 }
 
 #[test]
-fn the_written_copies_are_what_is_served() {
+fn the_copies_in_the_repository_are_what_is_served() {
     let http = TestServer::shared().http();
     for (path, file) in [("/asyncapi.json", ASYNCAPI), ("/protocol.schema.json", SCHEMA)] {
         let answer = http.send("GET", path, &[("origin", "http://localhost:5173")], Vec::new());
@@ -66,7 +66,7 @@ fn the_written_copies_are_what_is_served() {
 
 /// Every member of every golden frame is described.
 #[test]
-fn every_golden_frame_is_as_described() {
+fn every_golden_frame_matches_the_schema() {
     let schema = document(SCHEMA);
     for (name, frame) in golden_frames() {
         let definition = definition_of(&name, &frame);
@@ -90,12 +90,12 @@ fn a_frame_with_a_wrong_or_missing_member_is_not_valid() {
     assert!(tried > 500, "{tried}");
 }
 
-/// The frame with one member of another type, or without one that it needs.
+/// The frame with the type of one member changed, or without one required member.
 fn broken(schema: &Value, definition: &str, frame: &Value) -> Vec<Value> {
     let described = &schema["$defs"][definition];
     let mut broken = Vec::new();
     for (name, value) in frame.as_object().unwrap() {
-        // Null tells nothing about what else the member may be.
+        // Null does not show which other types the member may have.
         if value.is_null() || takes_anything(schema, &described["properties"][name]) {
             continue;
         }
@@ -125,7 +125,7 @@ fn takes_anything(document: &Value, schema: &Value) -> bool {
 }
 
 #[test]
-fn what_only_the_server_sets_is_refused_from_clients_but_null_is_absent() {
+fn server_members_are_refused_from_clients_but_null_is_absent() {
     let schema = document(SCHEMA);
     let mut ping = json!({"type": "ping", "sender_user_id": null});
     assert_eq!(is_valid(&schema, "client.ping", &ping), Ok(()));
@@ -133,17 +133,18 @@ fn what_only_the_server_sets_is_refused_from_clients_but_null_is_absent() {
     assert!(is_valid(&schema, "client.ping", &ping).is_err());
 }
 
-/// Each kind is described for each side that the codec reads it from, and for no other.
+/// Each kind is described for each side from which the codec reads it, and for no other.
 #[test]
 fn every_kind_is_described_for_the_sides_that_send_it() {
     let (schema, asyncapi) = (document(SCHEMA), document(ASYNCAPI));
     let mut expected = BTreeSet::new();
     for kind in MessageKind::ALL.iter().map(|kind| kind.as_str()) {
         let frame = json!({"type": kind, "timestamp": "2026-01-01T00:00:00Z"}).to_string().into();
-        let is_unknown = |code| code == Some(ErrorCode::UnknownType);
+        let error = Codec::Json.decode_client(&frame).err();
+        let read = Codec::Json.decode_server(&frame);
         let sides = [
-            ("client", is_unknown(Codec::Json.decode_client(&frame).err().map(|error| error.code))),
-            ("server", is_unknown(Codec::Json.decode_server(&frame).err().map(|error| error.code))),
+            ("client", error.is_some_and(|error| error.code == ErrorCode::UnknownType)),
+            ("server", read.is_ok_and(|frame| matches!(frame.message, ServerMessage::Unknown(_)))),
         ];
         expected.extend(sides.iter().filter(|side| !side.1).map(|side| format!("{}.{kind}", side.0)));
     }
@@ -155,7 +156,7 @@ fn every_kind_is_described_for_the_sides_that_send_it() {
 }
 
 #[test]
-fn the_asyncapi_document_has_the_doors_and_holds_together() {
+fn the_asyncapi_document_has_the_doors_and_is_consistent() {
     let asyncapi = document(ASYNCAPI);
     assert_eq!(asyncapi["asyncapi"], "3.0.0");
     let channels = asyncapi["channels"].as_object().unwrap();
@@ -210,7 +211,7 @@ fn walk(value: &Value, visit: &mut impl FnMut(&Value)) {
     }
 }
 
-/// Another implementation of JSON Schema, Python's, reads the same document and comes to the same verdicts.
+/// Another implementation of JSON Schema, in Python, reads the same document and gets the same results.
 #[test]
 fn an_independent_validator_agrees() {
     let schema = document(SCHEMA);

@@ -1,4 +1,4 @@
-//! What is signed, as the page has it and as its program makes it.
+//! The signed statements, as the page shows them and as its program makes them.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -54,7 +54,7 @@ fn run(context: &str, secret_key: &str, fields: &Value) -> Vec<String> {
 }
 
 #[test]
-fn the_program_on_the_page_makes_every_statement_of_the_vectors() {
+fn the_program_on_the_page_reproduces_every_vector() {
     let vectors = vectors();
     for vector in &vectors {
         let name = vector["name"].as_str().unwrap();

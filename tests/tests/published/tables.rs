@@ -10,7 +10,7 @@ use crate::page::{Page, code_words, read};
 
 const CODES: &str = "docs/protocol/codes.md";
 
-/// The page's word for what a client does.
+/// The page's word for the client's action.
 const fn word(advice: Advice) -> &'static str {
     match advice {
         Advice::Reconnect => "reconnect",
@@ -37,7 +37,7 @@ fn the_close_codes_are_those_of_the_code_with_what_a_client_does() {
     let expected: Vec<[String; 4]> = CloseCode::ALL
         .iter()
         .map(|code| {
-            // The chat door's close says in words what it means.
+            // For the chat door, the reason of the close decides.
             let by_reason = *code == CloseCode::PolicyViolation;
             let client = if by_reason { "by the reason" } else { word(code.advice("")) };
             let waits = if by_reason { "by the reason" } else { yes(code.keeps_session("")) };
@@ -97,7 +97,10 @@ fn the_error_codes_are_those_of_the_code_with_their_status() {
         .map(|code| (code.as_str().to_owned(), code.http_status().to_string()))
         .collect();
     assert_eq!(shown, expected);
-    assert!(table.iter().all(|row| !row[2].is_empty() && !row[3].is_empty()), "each says what a client does");
+    assert!(
+        table.iter().all(|row| !row[2].is_empty() && !row[3].is_empty()),
+        "each names the client's action"
+    );
 }
 
 #[test]
@@ -119,7 +122,7 @@ fn the_doors_are_those_of_the_code() {
     assert!(Codec::ALL.iter().all(|codec| page.text().contains(codec.subprotocol())));
 }
 
-/// The constants of `limits.rs` are read from the source: a new one is on the page, or this fails.
+/// Reads the constants from the source of `limits.rs`, so that a new one must be on the page.
 #[test]
 fn the_limits_are_those_of_the_code() {
     let constant = Regex::new(r"(?m)^pub const ([A-Z_]+): (\w+) = ([^;]+);").unwrap();
@@ -149,7 +152,7 @@ fn value_of(expression: &str) -> u64 {
     }
 }
 
-/// What `aldis --help` names, with its default, is in the table, and nothing else.
+/// The table has exactly the settings and defaults of `aldis --help`.
 #[test]
 fn the_settings_are_those_that_the_server_takes_with_their_defaults() {
     let help = TestServer::builder().run(&["--help"]);
@@ -184,7 +187,7 @@ fn the_settings_are_those_that_the_server_takes_with_their_defaults() {
         let in_words = shown_default.split(',').flat_map(code_words).collect::<Vec<_>>().join(",");
         match default {
             Some(default) => assert_eq!(in_words, default, "{variable}"),
-            // Nothing, or what follows from another setting.
+            // No default, or one that depends on another setting.
             None => assert!(
                 shown_default.starts_with("none") || shown_default.contains("`ALDIS_"),
                 "{variable}: {shown_default}"
@@ -196,7 +199,7 @@ fn the_settings_are_those_that_the_server_takes_with_their_defaults() {
     }
 }
 
-/// What the server counts refusals of is in the table of rate limits, and nothing else.
+/// The table of rate limits has exactly the limits whose refusals the server counts.
 #[test]
 fn the_rate_limits_are_those_that_the_server_counts() {
     let metrics = TestServer::shared().metrics();
@@ -211,7 +214,7 @@ fn the_rate_limits_are_those_that_the_server_counts() {
     assert_eq!(shown, counted);
 }
 
-/// The metrics page names every metric that the server tells, with its type, and no other.
+/// The metrics page has exactly the server's metrics, with their types.
 #[test]
 fn the_metrics_are_those_that_the_server_tells() {
     let metrics = TestServer::shared().metrics();

@@ -1,4 +1,4 @@
-"""Judges frames by a JSON Schema with Python's `jsonschema`, and says where its verdict is not the expected one."""
+"""Validates frames by a JSON Schema with Python's `jsonschema`, and reports unexpected results."""
 import json, sys
 from jsonschema import Draft202012Validator
 

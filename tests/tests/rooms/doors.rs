@@ -53,7 +53,7 @@ fn the_chat_door_leads_into_its_room() {
 }
 
 #[test]
-fn at_the_chat_door_of_a_room_that_is_not_open_a_session_goes_on_without_it() {
+fn at_the_chat_door_of_a_forbidden_room_a_session_continues_without_it() {
     let server = TestServer::shared();
     let (owner, stranger, room) = (server.user(), server.user(), unique("secret"));
     makes(&owner, &room, "private", &[]);

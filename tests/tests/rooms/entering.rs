@@ -1,4 +1,4 @@
-//! Who is in a room: joined, told of, gone with the session.
+//! Joins and leaves of rooms.
 
 use aldis_tests::{Frame, TestServer, Upgrade, unique};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::steps::{chat, joins, listed, members_of, says};
 
 #[test]
-fn whoever_joins_is_told_who_is_there_and_the_others_of_him() {
+fn a_join_shows_the_members_and_is_sent_to_them() {
     let server = TestServer::shared();
     let (ann, bob, room) = (server.user(), server.user(), unique("room"));
     let (mut phone, mut laptop, mut other) =
@@ -46,7 +46,7 @@ fn whoever_joins_is_told_who_is_there_and_the_others_of_him() {
 }
 
 #[test]
-fn whoever_is_there_already_is_told_again_and_nobody_else() {
+fn a_repeated_join_is_answered_again_but_not_sent_to_others() {
     let server = TestServer::shared();
     let (user, room) = (server.user(), unique("room"));
     let (mut one, mut other) = (user.connects("phone"), user.connects("laptop"));
@@ -59,7 +59,7 @@ fn whoever_is_there_already_is_told_again_and_nobody_else() {
 }
 
 #[test]
-fn what_is_in_a_room_is_the_session() {
+fn each_session_joins_for_itself() {
     let server = TestServer::shared();
     let (user, room) = (server.user(), unique("room"));
     let (mut inside, mut outside) = (user.connects("phone"), user.connects("laptop"));

@@ -1,4 +1,4 @@
-//! What was said, read back in pages.
+//! Reading the messages of a room in pages.
 
 use aldis_tests::{TestServer, unique};
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ fn history_is_read_in_pages() {
     let beyond = asks_history(&mut peer, &room, 500, 50);
     assert_eq!((seqs(&beyond), &beyond["complete"]), (vec![], &json!(true)));
     for page in [&page, &rest, &none, &beyond] {
-        assert_eq!(page["last_seq"], 120, "the newest number, also below what was asked from");
+        assert_eq!(page["last_seq"], 120, "the newest number, even below the requested one");
     }
     peer.sends(json!({"type": "history", "room": room}));
     assert_eq!(seqs(&peer.expects("history")).len(), 100, "where no limit is given");
@@ -48,7 +48,7 @@ fn history_is_read_in_pages() {
 }
 
 #[test]
-fn a_number_over_the_maximum_was_taken_in_a_query() {
+fn a_number_over_the_maximum_was_accepted_in_a_query() {
     let server = TestServer::shared();
     let (user, room) = (server.user(), unique("room"));
     joins(&mut user.connects("phone"), &room);

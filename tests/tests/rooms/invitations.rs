@@ -1,4 +1,4 @@
-//! Users whom others put in private rooms: nothing opens until they join.
+//! Users whom others add to private rooms: nothing is permitted until they join.
 
 use aldis_tests::{Peer, TestServer, Upgrade, User, unique};
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ fn decides(user: &User, about: &User, state: &str) {
     put(user, &format!("/api/contacts/{}", about.id), &[], &json!({"state": state})).expects(204);
 }
 
-/// Neither of the two reaches the other in any way.
+/// Neither of the two can reach the other in any way.
 fn are_apart(one: &mut Peer, first: &User, other: &mut Peer, second: &User) {
     for kind in ["offer", "signal"] {
         one.sends(signal(other, kind));
@@ -45,7 +45,7 @@ fn are_apart(one: &mut Peer, first: &User, other: &mut Peer, second: &User) {
 }
 
 #[test]
-fn a_stranger_reached_whomever_they_put_in_a_private_room() {
+fn a_stranger_reached_every_user_they_added_to_a_private_room() {
     for builder in [TestServer::builder(), TestServer::builder().postgres()] {
         let server = builder.start();
         let (stranger, victim, third) = (server.user(), server.user(), server.user());
@@ -69,7 +69,7 @@ fn a_stranger_reached_whomever_they_put_in_a_private_room() {
         accomplice.expects("chat_message");
         other.expects_nothing();
 
-        // Presence is written as the socket has room, so it may come before the answer.
+        // Presence is written when the socket has room, so it may come before the answer.
         other.sends(json!({"type": "join", "id": "join", "room": "trap"}));
         let mut frames: Vec<Value> = (0..4).map(|_| other.expects_any()).collect();
         frames.sort_by_key(|frame| frame["type"].to_string());
@@ -80,7 +80,7 @@ fn a_stranger_reached_whomever_they_put_in_a_private_room() {
         let told = [one.expects_any(), one.expects_any()];
         let mut kinds = [&told[0]["type"], &told[1]["type"]];
         kinds.sort_by_key(ToString::to_string);
-        assert_eq!(kinds, ["member_joined", "presence"], "whoever watches sees them by now");
+        assert_eq!(kinds, ["member_joined", "presence"], "watchers see them by now");
         one.sends(signal(&other, "offer"));
         one.expects("ack");
         other.expects("offer");
@@ -115,7 +115,7 @@ fn throwaway_rooms_filled_a_mailbox() {
 }
 
 #[test]
-fn whoever_is_invited_may_look_join_or_decline_and_nothing_more() {
+fn an_invited_user_may_only_look_join_or_decline() {
     let server = TestServer::shared();
     let (owner, user, room) = (server.user(), server.user(), unique("room"));
     let body =
@@ -178,7 +178,7 @@ fn an_invitation_reaches_each_device_live_or_later() {
 }
 
 #[test]
-fn whoever_had_declined_was_put_in_the_next_room() {
+fn a_user_who_had_declined_was_added_to_the_next_room() {
     let server = TestServer::shared();
     let (owner, user) = (server.user(), server.user());
     let (first, second) = (unique("room"), unique("room"));
@@ -188,7 +188,7 @@ fn whoever_had_declined_was_put_in_the_next_room() {
     removes(&user, &first, &user.id).expects(204);
     removes(&user, &first, &user.id).expects_problem(404, "unknown_room");
     let made = makes(&owner, &second, "private", &[&user]);
-    assert_eq!(made["members"], json!([owner.id, user.id]), "answered as ever");
+    assert_eq!(made["members"], json!([owner.id, user.id]), "the usual answer");
     adds(&owner, &first, &user.id).expects(204);
     for room in [&first, &second] {
         user.http().get(&format!("/api/rooms/{room}")).expects_problem(404, "unknown_room");
@@ -202,7 +202,7 @@ fn whoever_had_declined_was_put_in_the_next_room() {
 }
 
 #[test]
-fn whoever_was_blocked_put_others_in_their_rooms() {
+fn a_blocked_user_added_others_to_their_rooms() {
     let server = TestServer::shared();
     let (owner, user, room) = (server.user(), server.user(), unique("room"));
     let mut phone = user.connects("phone");
@@ -219,7 +219,7 @@ fn whoever_was_blocked_put_others_in_their_rooms() {
 }
 
 #[test]
-fn whoever_left_was_put_in_again() {
+fn a_user_who_left_was_added_again() {
     let server = TestServer::shared();
     let (owner, user, room) = (server.user(), server.user(), unique("room"));
     let (mut one, mut other) = (owner.connects("phone"), user.connects("phone"));
@@ -234,7 +234,7 @@ fn whoever_left_was_put_in_again() {
 }
 
 #[test]
-fn whoever_might_enter_but_not_decide_was_told_that_there_is_no_room() {
+fn a_member_who_was_not_the_owner_was_told_that_there_is_no_room() {
     let server = TestServer::shared();
     let (owner, member, stranger) = (server.user(), server.user(), server.user());
     let (open, secret) = (unique("open"), unique("secret"));
@@ -266,7 +266,7 @@ fn no_room_can_be_called_invitations() {
 }
 
 #[test]
-fn what_is_decided_about_an_invitation_on_one_node_counts_on_the_other() {
+fn an_answer_to_an_invitation_on_one_node_takes_effect_on_the_other() {
     let one = TestServer::builder().postgres().start();
     let other = TestServer::builder().beside(&one).start();
     let (owner, user) = (one.user(), one.user());

@@ -1,17 +1,17 @@
-//! How many and how much.
+//! Limits of rooms.
 
 use aldis_tests::{Identity, Peer, TestServer};
 use serde_json::{Value, json};
 
 use crate::steps::{chat, joins, makes, members_of};
 
-/// A session of somebody new.
+/// A session of a new user.
 fn somebody(server: &TestServer) -> Peer {
     Identity::new().connects(server, None)
 }
 
 #[test]
-fn of_more_than_256_users_nobody_is_told() {
+fn joins_in_a_room_of_over_256_users_are_not_sent() {
     let server = TestServer::builder().start();
     let mut inside: Vec<Peer> = (0..255).map(|_| somebody(&server)).collect();
     for peer in &mut inside {

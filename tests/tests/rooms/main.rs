@@ -1,4 +1,4 @@
-//! Rooms: joined and left, talked in, read, decided about (docs/protocol/messages.md; docs/http.md, rooms).
+//! Rooms: joining and leaving, chat, history, administration (docs/protocol/messages.md; docs/http.md, rooms).
 
 mod doors;
 mod entering;

@@ -1,4 +1,4 @@
-//! Whose a room is, and who may come in.
+//! Owners of rooms, and who may enter.
 
 use aldis_tests::{Identity, TestServer, Upgrade, unique};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::steps::{
 };
 
 #[test]
-fn unknown_private_and_forbidden_are_one_answer() {
+fn unknown_private_and_forbidden_rooms_get_the_same_answer() {
     let server = TestServer::builder().env("ALDIS_ROOMS_AUTO_CREATE", "off").start();
     let (owner, removed, stranger) = (server.user(), server.user(), server.user());
     makes(&owner, "secret", "private", &[&removed]);
@@ -53,7 +53,7 @@ fn unknown_private_and_forbidden_are_one_answer() {
 }
 
 #[test]
-fn a_private_room_lets_in_its_members_and_a_public_one_everybody() {
+fn only_members_enter_a_private_room_and_everybody_a_public_one() {
     for builder in [TestServer::builder(), TestServer::builder().postgres()] {
         let server = builder.start();
         let (owner, member, stranger) = (server.user(), server.user(), server.user());
@@ -83,7 +83,7 @@ fn a_private_room_lets_in_its_members_and_a_public_one_everybody() {
 }
 
 #[test]
-fn a_room_is_made_once_and_as_it_was_asked() {
+fn a_room_is_created_once_and_as_requested() {
     let server = TestServer::shared();
     let (owner, other, room) = (server.user(), server.user(), unique("room"));
     makes(&owner, &room, "public", &[]);
@@ -123,7 +123,7 @@ fn a_room_is_made_once_and_as_it_was_asked() {
 }
 
 #[test]
-fn a_room_that_was_joined_but_never_made_is_its_first_members() {
+fn a_room_created_by_a_join_belongs_to_its_first_member() {
     let server = TestServer::builder().start();
     let (first, second) = (server.user(), server.user());
     let (mut one, mut other) = (first.connects("phone"), second.connects("phone"));
@@ -159,7 +159,7 @@ fn a_room_that_was_joined_but_never_made_is_its_first_members() {
 }
 
 #[test]
-fn a_room_in_which_nothing_is_written_leaves_nothing() {
+fn a_room_without_messages_is_not_stored() {
     let server = TestServer::shared();
     let (first, second, room) = (server.user(), server.user(), unique("room"));
     let (mut one, mut other) = (first.connects("phone"), second.connects("phone"));
@@ -176,7 +176,7 @@ fn a_room_in_which_nothing_is_written_leaves_nothing() {
 }
 
 #[test]
-fn its_first_member_may_make_a_room_that_is_joined() {
+fn the_first_member_may_create_a_joined_room() {
     let server = TestServer::shared();
     let (first, second) = (server.user(), server.user());
     let (open, secret) = (unique("open"), unique("secret"));
@@ -199,7 +199,7 @@ fn its_first_member_may_make_a_room_that_is_joined() {
 }
 
 #[test]
-fn without_auto_create_a_name_opens_nothing() {
+fn without_auto_create_an_unknown_room_cannot_be_joined() {
     let server = TestServer::builder().env("ALDIS_ROOMS_AUTO_CREATE", "off").start();
     let user = server.user();
     let mut peer = user.connects("phone");
@@ -209,7 +209,7 @@ fn without_auto_create_a_name_opens_nothing() {
 }
 
 #[test]
-fn what_a_deleted_account_owned_is_gone() {
+fn rooms_of_a_deleted_account_are_deleted() {
     let server = TestServer::shared();
     let (owner, member) = (server.user(), server.user());
     let (secret, hers) = (unique("secret"), unique("hers"));

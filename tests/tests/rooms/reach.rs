@@ -1,4 +1,4 @@
-//! Whom being in one room lets reach and see each other.
+//! Reach and presence among the members of a room.
 
 use aldis_tests::{Peer, TestServer, unique};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Members who are taken out, or take themselves out.
+//! Members who are removed or leave.
 
 use aldis_tests::{TestServer, Upgrade, unique};
 use serde_json::json;
@@ -49,7 +49,7 @@ fn removal_acts_at_once_on_live_sockets() {
 }
 
 #[test]
-fn a_member_may_take_himself_out() {
+fn a_member_may_leave() {
     let server = TestServer::shared();
     let (owner, user) = (server.user(), server.user());
     let (secret, open) = (unique("secret"), unique("open"));
@@ -67,7 +67,7 @@ fn a_member_may_take_himself_out() {
 }
 
 #[test]
-fn whoever_is_removed_on_one_node_is_out_on_the_other() {
+fn a_user_removed_on_one_node_is_removed_on_the_other() {
     let one = TestServer::builder().postgres().start();
     let other = TestServer::builder().beside(&one).start();
     let (owner, user) = (one.user(), one.user());

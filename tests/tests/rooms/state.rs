@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::steps::{joins, makes, put, removes, sets_state};
 
 #[test]
-fn a_state_document_is_replaced_by_whoever_saw_it() {
+fn a_state_document_is_replaced_only_with_its_revision() {
     let server = TestServer::shared();
     let (owner, user, room) = (server.user(), server.user(), unique("room"));
     makes(&owner, &room, "public", &[&user]);
@@ -47,7 +47,7 @@ fn a_state_document_is_replaced_by_whoever_saw_it() {
 }
 
 #[test]
-fn a_state_document_has_its_limits_and_its_bytes() {
+fn a_state_document_is_limited_and_unchanged() {
     let server = TestServer::shared();
     let (owner, room) = (server.user(), unique("room"));
     makes(&owner, &room, "public", &[]);
@@ -68,7 +68,7 @@ fn a_state_document_has_its_limits_and_its_bytes() {
     sets("0", text(32 * 1024)).expects(200);
     peer.expects("room_update");
     assert_eq!(sets("1", nested(126)).status, 200);
-    // Deeper than the parser of these scenarios goes.
+    // Deeper than the parser of these scenarios can read.
     let Incoming::Text(deep) = peer.socket.next("the state") else { panic!("a text was to come") };
     assert!(deep.contains(&"[".repeat(126)), "{deep}");
     sets("2", r#"{"state": { "a" :  1.0 } }"#.to_owned()).expects(200);
@@ -94,7 +94,7 @@ fn a_tag_that_nginx_weakened_could_never_be_matched() {
 }
 
 #[test]
-fn members_set_the_state_where_they_may() {
+fn members_set_the_state_if_allowed() {
     let server = TestServer::shared();
     let (owner, member, stranger, room) = (server.user(), server.user(), server.user(), unique("room"));
     let body =

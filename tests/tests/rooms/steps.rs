@@ -1,4 +1,4 @@
-//! What people do in rooms, and what they are told.
+//! Steps of the room scenarios.
 
 use aldis_tests::{Answer, Peer, TestServer, Upgrade, User, unique};
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ pub(crate) fn sets_state(user: &User, room: &str, revision: &str, state: &Value)
     put(user, &format!("/api/rooms/{room}/state"), &[("If-Match", revision)], &body)
 }
 
-/// A user who was put in a private room joins it, and so becomes a member of it.
+/// A user who was added to a private room joins it and so becomes a member.
 #[track_caller]
 pub(crate) fn becomes_member(user: &User, room: &str) {
     let mut peer = user.opens_ephemeral();
@@ -36,7 +36,7 @@ pub(crate) fn becomes_member(user: &User, room: &str) {
     peer.expects("ack");
 }
 
-/// Joins a room; gives what the session is told of it: who is there, and its state.
+/// Joins a room; returns `room_members` and `room_update`.
 #[track_caller]
 pub(crate) fn joins(peer: &mut Peer, room: &str) -> (Value, Value) {
     let id = unique("join");
@@ -67,7 +67,7 @@ pub(crate) fn chat(id: &str, room: &str, content: &str) -> Value {
     json!({"type": "chat_message", "id": id, "room": room, "payload": {"content": content}})
 }
 
-/// Says something; gives its `ack`.
+/// Sends a chat message; returns its `ack`.
 #[track_caller]
 pub(crate) fn says(peer: &mut Peer, room: &str, content: &str) -> Value {
     let id = unique("m");
@@ -99,7 +99,7 @@ pub(crate) fn seqs(history: &Value) -> Vec<u64> {
     messages.iter().map(|message| message["seq"].as_u64().expect("a number")).collect()
 }
 
-/// Whoever is in a room, as `room_members` names them.
+/// The members of a room, as `room_members` lists them.
 pub(crate) fn listed(user: &str, peers: &[&Peer]) -> Value {
     let mut devices: Vec<String> = peers.iter().map(|peer| peer.device_id()).collect();
     devices.sort();

@@ -1,4 +1,4 @@
-//! What is said in a room: numbered, in one order, once.
+//! Chat messages: numbered, in one order, once.
 
 use aldis_tests::{Frame, Identity, Peer, TestServer, Upgrade, unique};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::steps::{asks_history, chat, contents, joins, makes, says, seqs, told_of};
 
 #[test]
-fn what_is_said_is_numbered_and_reaches_every_other_session() {
+fn a_chat_message_is_numbered_and_reaches_every_other_session() {
     let server = TestServer::shared();
     let (ann, bob, room) = (Identity::new(), server.user(), unique("room"));
     let mut peers = [ann.connects(&server, None), ann.connects(&server, None), bob.connects("phone")];
@@ -41,7 +41,7 @@ fn what_is_said_is_numbered_and_reaches_every_other_session() {
 }
 
 #[test]
-fn a_broadcast_reaches_the_others_and_is_not_kept() {
+fn a_broadcast_reaches_the_others_and_is_not_stored() {
     let server = TestServer::shared();
     let (ann, bob, room) = (server.user(), server.user(), unique("room"));
     let (mut sender, mut own, mut other) =
@@ -67,7 +67,7 @@ fn a_broadcast_reaches_the_others_and_is_not_kept() {
 }
 
 #[test]
-fn what_one_session_says_arrives_in_its_order() {
+fn messages_of_one_session_arrive_in_order() {
     let server = TestServer::shared();
     let (ann, bob, room) = (server.user(), server.user(), unique("room"));
     let (mut one, mut other) = (ann.connects("phone"), bob.connects("phone"));
@@ -153,7 +153,7 @@ fn everybody_sees_the_same_order() {
 }
 
 #[test]
-fn a_repetition_gets_the_first_answer_and_is_not_said_again() {
+fn a_repetition_gets_the_first_answer_and_is_not_sent_again() {
     let server = TestServer::shared();
     let (user, room) = (server.user(), unique("room"));
     let device = user.device("phone").id;
@@ -231,14 +231,14 @@ fn two_nodes_number_a_room_without_gaps() {
         let mut all = [acked, heard].concat();
         all.sort_unstable();
         all.retain(|seq| *seq <= last);
-        assert_eq!(all, (1..=last).collect::<Vec<_>>(), "also what the other node stored, once");
+        assert_eq!(all, (1..=last).collect::<Vec<_>>(), "messages of the other node too, once");
     }
     let history = user.http().get("/api/rooms/room/messages?limit=500").expects(200);
     assert_eq!(seqs(&history), (1..=100).collect::<Vec<_>>());
 }
 
 #[test]
-fn what_is_stored_survives_a_kill() {
+fn stored_messages_survive_a_kill() {
     let server = TestServer::builder().start();
     let user = server.user();
     let mut peer = user.connects("phone");

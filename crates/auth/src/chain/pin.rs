@@ -1,40 +1,41 @@
-//! What a client remembers of a chain, so that no server can show it another one later.
+//! What a client remembers of a chain, so that no server can show it a different one later.
 
 use aldis_protocol::{Hash, api::StatementStatus};
 use serde::{Deserialize, Serialize};
 
 use super::{Chain, Link};
 
-/// How far a client has seen a chain. It is kept beside the fingerprint and renewed by [`check_pin`] each time the
-/// chain is fetched.
+/// How much of a chain a client has seen. It is stored by fingerprint and updated by [`check_pin`] each time the chain
+/// is fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pin {
-    /// How many statements were seen; at least 1.
+    /// How many statements the chain had; at least 1.
     pub length: u64,
-    /// The hash of the last of them, and through it of all.
+    /// The hash of the last one, which covers all of them.
     pub head: Hash,
-    /// When the server said it accepted that one, in Unix milliseconds.
+    /// The server's time of acceptance of the last one, in Unix milliseconds.
     pub accepted_at_ms: u64,
-    /// Whether that one was final when it was seen; all before it were.
+    /// Whether the last one was final at that time; all earlier ones were.
     pub head_is_final: bool,
 }
 
-/// The server showed another history than before: somebody rewrites it. Nothing may be re-trusted silently.
+/// The server showed a different history than before, so somebody has changed it. The client must not trust the chain
+/// again silently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ChainForked {
-    /// The chain lacks statements that it had.
-    #[error("the identity's chain is shorter than it was: the server hides what it has shown")]
+    /// The chain lacks statements that it had before.
+    #[error("the identity's chain is shorter than before: the server hides statements that it has shown")]
     Shorter,
-    /// The chain has other statements, or other times of acceptance, than it had.
-    #[error("the identity's chain is not the one that was seen before")]
+    /// The chain has different statements or times of acceptance.
+    #[error("the identity's chain differs from the one that was seen before")]
     Different,
-    /// A rotation that was final is cancelled.
-    #[error("a key rotation that was final is taken back")]
+    /// A final rotation was cancelled.
+    #[error("a final key rotation was cancelled")]
     FinalityTakenBack,
 }
 
 impl Pin {
-    /// What a client remembers of a chain that it sees for the first time.
+    /// The pin of a chain that a client sees for the first time.
     #[must_use]
     pub fn of(chain: &Chain, now_ms: u64) -> Self {
         let last = chain.last();
@@ -47,12 +48,12 @@ impl Pin {
     }
 }
 
-/// Holds a chain against what was seen of it before, and gives back what is to be remembered from now on.
+/// Compares a chain with its pin, and returns the new pin.
 ///
-/// A finality once seen stays: where the client's own clock has gone back, the pin still says so.
+/// A final rotation stays final: even if the client's clock goes back, the pin records it.
 ///
 /// # Errors
-/// [`ChainForked`]; the pin stays as it is.
+/// [`ChainForked`]; the pin must be kept unchanged.
 pub fn check_pin(pin: &Pin, chain: &Chain, now_ms: u64) -> Result<Pin, ChainForked> {
     let pinned = pinned_link(pin, chain)?;
     if pinned.hash() != pin.head || pinned.accepted_at_ms() != pin.accepted_at_ms {

@@ -1,16 +1,16 @@
-//! What a chain says at a given time. No job has to run for a rotation to become final.
+//! The state of a chain at a given time. It is computed, so no job has to run when a rotation becomes final.
 
 use aldis_protocol::api::{ChainHead, StatementStatus};
 
 use super::{Chain, Link, Statement};
 use crate::PublicKey;
 
-/// Which key speaks for an identity.
+/// The state of an identity's chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChainState {
-    /// The one that does.
+    /// The key that speaks for the identity.
     pub active_key: PublicKey,
-    /// Set while the rotation to it can be cancelled.
+    /// Set while the rotation to the active key can be cancelled.
     pub provisional: Option<Provisional>,
     /// The last statement.
     pub head: ChainHead,
@@ -19,11 +19,11 @@ pub struct ChainState {
 /// A rotation inside its window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Provisional {
-    /// The rotation: what a cancellation names.
+    /// The rotation, as a cancellation names it.
     pub rotation: ChainHead,
-    /// The first moment at which it is final, in Unix milliseconds.
+    /// The time at which it becomes final, in Unix milliseconds.
     pub until_ms: u64,
-    /// The key that was replaced: it can cancel, and nothing else.
+    /// The replaced key, which can only cancel.
     pub old_key: PublicKey,
 }
 
@@ -31,7 +31,7 @@ impl Chain {
     /// The state at a given time.
     #[must_use]
     pub fn state(&self, now_ms: u64) -> ChainState {
-        // A cancellation names the key that is active again: the head alone decides.
+        // A cancellation names the key that is active again, so the head alone decides.
         let active_key = match self.last().statement() {
             Statement::Genesis(key) => *key,
             Statement::Rotation(rotation) => rotation.new_key,
@@ -40,7 +40,7 @@ impl Chain {
         ChainState { active_key, provisional: self.provisional(now_ms), head: self.head() }
     }
 
-    /// What became of each statement, in their order.
+    /// The status of each statement, in order.
     pub fn statuses(&self, now_ms: u64) -> impl Iterator<Item = StatementStatus> {
         let followers = self.links.iter().skip(1).map(Some).chain([None]);
         self.links.iter().zip(followers).map(move |(link, next)| status(link, next, now_ms))
@@ -53,7 +53,8 @@ impl Chain {
     }
 }
 
-/// A rotation that another followed is final, whatever the time: the other was accepted after its window.
+/// The status of a statement. A rotation that another follows is final whatever the time, because the other was
+/// accepted after its window.
 fn status(link: &Link, next: Option<&Link>, now_ms: u64) -> StatementStatus {
     let Some(deadline_ms) = link.cancellation_deadline_ms() else { return StatementStatus::Final };
     match next.map(Link::statement) {

@@ -9,14 +9,14 @@ use aldis_protocol::{
 use super::CANCELLATION_WINDOW_MS;
 use crate::{InvalidSignature, PublicKey, SecretKey};
 
-/// One statement of a chain, not yet placed there.
+/// A statement, before it has a place in a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Statement {
-    /// The identity's first key, which nobody signs.
+    /// The identity's first key; not signed.
     Genesis(PublicKey),
-    /// One key handing over to the next.
+    /// A change to a new key.
     Rotation(Box<Rotation>),
-    /// The old key taking the rotation back.
+    /// The cancellation of a rotation.
     Cancellation(Cancellation),
 }
 
@@ -32,46 +32,46 @@ impl From<Cancellation> for Statement {
     }
 }
 
-/// One key handing over to the next, signed by both.
+/// A change to a new key, signed by both keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rotation {
-    /// Its place in the chain.
+    /// Its sequence in the chain.
     pub sequence: u64,
     /// The hash of the head that it follows.
     pub previous_hash: Hash,
-    /// The key that gives up.
+    /// The key that is replaced.
     pub old_key: PublicKey,
-    /// The key that takes over.
+    /// The new key.
     pub new_key: PublicKey,
-    /// For people: at most [`MAX_REASON_BYTES`](super::MAX_REASON_BYTES), no U+0000.
+    /// A text for people: at most [`MAX_REASON_BYTES`](super::MAX_REASON_BYTES), no U+0000.
     pub reason: String,
     /// When it was signed, in Unix milliseconds.
     pub created_at_ms: u64,
-    /// The old key's.
+    /// The old key's signature.
     pub signature_old: [u8; 64],
-    /// The new key's.
+    /// The new key's signature.
     pub signature_new: [u8; 64],
 }
 
-/// The key that a rotation replaced taking it back.
+/// The cancellation of a rotation, signed by the replaced key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cancellation {
-    /// Its place in the chain.
+    /// Its sequence in the chain.
     pub sequence: u64,
     /// The hash of the head that it follows.
     pub previous_hash: Hash,
-    /// The hash of the rotation that is undone.
+    /// The hash of the cancelled rotation.
     pub target_hash: Hash,
     /// The key that the rotation replaced.
     pub signer_key: PublicKey,
     /// When it was signed, in Unix milliseconds.
     pub created_at_ms: u64,
-    /// That key's.
+    /// The signature of that key.
     pub signature: [u8; 64],
 }
 
 impl Rotation {
-    /// Signs a rotation, as the owner of both keys.
+    /// Signs a rotation with both keys.
     #[must_use]
     pub fn sign(
         fingerprint: Fingerprint,
@@ -116,7 +116,7 @@ impl Rotation {
 }
 
 impl Cancellation {
-    /// Signs a cancellation of a rotation, as the key that it replaced.
+    /// Signs the cancellation of a rotation with the replaced key.
     #[must_use]
     pub fn sign(
         fingerprint: Fingerprint,
@@ -152,7 +152,7 @@ impl Cancellation {
     }
 }
 
-/// A statement in its place.
+/// A statement with its place in a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     statement: Statement,
@@ -170,7 +170,7 @@ impl Link {
         Self { statement, hash, accepted_at_ms }
     }
 
-    /// What was signed.
+    /// The statement.
     #[must_use]
     pub const fn statement(&self) -> &Statement {
         &self.statement
@@ -188,7 +188,7 @@ impl Link {
         self.accepted_at_ms
     }
 
-    /// A rotation's: the first moment at which it can no longer be cancelled, in Unix milliseconds.
+    /// For a rotation: the time from which it can no longer be cancelled, in Unix milliseconds.
     #[must_use]
     pub const fn cancellation_deadline_ms(&self) -> Option<u64> {
         match self.statement {

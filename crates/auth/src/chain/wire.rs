@@ -1,4 +1,4 @@
-//! Chains and statements as the bodies of the HTTP API, and back.
+//! Converts chains and statements to and from the bodies of the HTTP API.
 
 use aldis_protocol::{
     Fingerprint,
@@ -9,7 +9,7 @@ use super::{Cancellation, Chain, ChainError, Link, Rotation, Statement};
 use crate::{InvalidKey, PublicKey};
 
 impl Chain {
-    /// The answer to whoever asks for the chain.
+    /// The response with this chain.
     #[must_use]
     pub fn to_response(&self, now_ms: u64) -> ChainResponse {
         let statements = (0..)
@@ -19,12 +19,12 @@ impl Chain {
         ChainResponse { fingerprint: self.fingerprint(), statements }
     }
 
-    /// Verifies such an answer, for the identity that the caller asked for. Nothing is taken on trust: hashes and
-    /// sequences are computed, and `status` is not looked at.
+    /// Verifies such a response for the identity that the caller asked for. Nothing is trusted: hashes and sequences
+    /// are computed, and `status` is ignored.
     ///
     /// # Errors
-    /// [`ChainError`], as [`verify`](Self::verify) has it; [`ChainError::Mislabelled`] where what stands beside a
-    /// statement is not its own; [`ChainError::Key`].
+    /// [`ChainError`], as for [`verify`](Self::verify); [`ChainError::Mislabelled`] if a value beside a statement does
+    /// not match it; [`ChainError::Key`].
     pub fn from_response(fingerprint: Fingerprint, response: &ChainResponse) -> Result<Self, ChainError> {
         let [genesis, later @ ..] = response.statements.as_slice() else {
             return Err(ChainError::NotGenesis);
@@ -84,7 +84,7 @@ const fn check(labelled_right: bool) -> Result<(), ChainError> {
 }
 
 impl Rotation {
-    /// The call that hands it in.
+    /// The request for this rotation.
     #[must_use]
     pub fn to_request(&self) -> RotateRequest {
         RotateRequest {
@@ -118,7 +118,7 @@ impl TryFrom<&RotateRequest> for Rotation {
 }
 
 impl Cancellation {
-    /// The call that hands it in.
+    /// The request for this cancellation.
     #[must_use]
     pub fn to_request(&self, fingerprint: Fingerprint) -> CancelRequest {
         CancelRequest {
@@ -133,7 +133,7 @@ impl Cancellation {
     }
 }
 
-/// The request's fingerprint says whose chain it is for; the caller looks that up.
+/// The caller looks up the chain by the request's fingerprint.
 impl TryFrom<&CancelRequest> for Cancellation {
     type Error = InvalidKey;
 

@@ -1,4 +1,4 @@
-//! The client's half: look at a challenge before signing it.
+//! The client's part: check a challenge before signing it.
 
 use aldis_protocol::{
     DeviceId,
@@ -7,7 +7,8 @@ use aldis_protocol::{
 
 use crate::{ChallengeResponse, PublicKey, SecretKey, SigningRequest};
 
-/// The longest life of a challenge that a client signs. A server that asks for more collects signatures for later.
+/// The longest lifetime of a challenge that a client signs. With a longer one, a server could collect signatures for
+/// later.
 pub const MAX_CHALLENGE_LIFETIME_MS: u64 = 120_000;
 
 /// A challenge as the server sent it.
@@ -15,11 +16,11 @@ pub const MAX_CHALLENGE_LIFETIME_MS: u64 = 120_000;
 pub struct ReceivedChallenge<'a> {
     /// The 32 bytes.
     pub challenge: [u8; 32],
-    /// Whom the server says it is.
+    /// The server's claimed host.
     pub audience: &'a str,
-    /// When the challenge ends, in Unix milliseconds.
+    /// When the challenge expires, in Unix milliseconds.
     pub expires_at_ms: u64,
-    /// Where it came.
+    /// The transport on which it arrived.
     pub transport: Transport,
 }
 
@@ -33,24 +34,25 @@ pub struct VerifiedChallenge {
     transport: Transport,
 }
 
-/// Why a client does not sign a challenge.
+/// Why a client refuses to sign a challenge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChallengeRefused {
-    /// It is another server's, passed on.
-    #[error("the challenge names another server than the one dialled")]
+    /// The challenge belongs to another server and was passed on.
+    #[error("the challenge is for a different server from the one that was dialled")]
     ForeignAudience,
-    /// It lives longer than [`MAX_CHALLENGE_LIFETIME_MS`], or this machine's clock is behind by about as much.
+    /// The challenge lives longer than [`MAX_CHALLENGE_LIFETIME_MS`], or this machine's clock is slow by about as
+    /// much.
     #[error("the challenge lives longer than two minutes, or the clock is slow")]
     LivesTooLong,
 }
 
-/// Checks what a client must check before it signs: that the server named is the one that it dialled (as
-/// [`audience_of`](crate::audience_of) writes it), and that the challenge ends within two minutes.
+/// Checks what a client must check before it signs: the audience is the dialled host (in the form of
+/// [`audience_of`](crate::audience_of)), and the challenge expires within two minutes.
 ///
-/// Time is the client's own. A clock that is fast never matters: whether a challenge is over is for the server to
-/// say. One that is slow by over a minute (HTTP) or 110 s (socket) refuses honest challenges; the limit is not
-/// stretched for it, since a server that could name the time could name a late one.
+/// This uses the client's clock. A fast clock does no harm, because the server decides whether a challenge has
+/// expired. A clock that is slow by more than a minute (HTTP) or 110 s (socket) makes the client refuse honest
+/// challenges. The limit cannot be extended for that, because a server that names the time could name a late one.
 ///
 /// # Errors
 /// [`ChallengeRefused`].

@@ -1,5 +1,5 @@
-//! Challenges over HTTP: the 32 bytes themselves say when they end and whom they are for, so that nothing is kept
-//! before one is used.
+//! Challenges over HTTP: the 32 bytes themselves contain their expiry and a MAC of their binding, so nothing is stored
+//! until one is used.
 
 use aldis_protocol::{
     DeviceId,
@@ -10,17 +10,17 @@ use subtle::ConstantTimeEq;
 
 use crate::{AuthError, PublicKey, SubKey, SubKeyRing};
 
-/// How long a challenge may be answered over HTTP.
+/// The lifetime of a challenge over HTTP.
 pub const HTTP_CHALLENGE_LIFETIME_MS: u64 = 60_000;
 
-/// What a challenge is bound to. It must be the same when it is issued and when it is opened.
+/// What a challenge is bound to. It must be the same when the challenge is issued and when it is opened.
 #[derive(Debug, Clone, Copy)]
 pub struct ChallengeBinding<'a> {
-    /// Whom the client must think it talks to.
+    /// The host that the client must have dialled.
     pub audience: &'a str,
-    /// The key that will answer.
+    /// The key that will sign.
     pub public_key: &'a PublicKey,
-    /// The device that the key speaks for, if one is named.
+    /// The device that the key proves, if one is named.
     pub device_id: Option<&'a DeviceId>,
 }
 
@@ -29,22 +29,22 @@ pub struct ChallengeBinding<'a> {
 pub struct IssuedChallenge {
     /// The 32 bytes: 10 random ones, 6 of the expiry (big-endian), 16 of a MAC.
     pub challenge: [u8; 32],
-    /// The first moment at which an answer is too late, in Unix milliseconds.
+    /// The time from which an answer is too late, in Unix milliseconds.
     pub expires_at_ms: u64,
 }
 
-/// Issues challenges and knows its own again. Every node that has the key does.
+/// Issues challenges and recognises them. Every node with the same keys can do both.
 #[derive(Debug)]
 pub struct HttpChallenges(SubKeyRing);
 
 impl HttpChallenges {
-    /// Takes the server's keys for challenges. It issues with the current one and knows those of any.
+    /// Takes the server's keys for challenges. It issues with the current one and recognises those of all.
     #[must_use]
     pub const fn new(keys: SubKeyRing) -> Self {
         Self(keys)
     }
 
-    /// Makes a challenge that lives for [`HTTP_CHALLENGE_LIFETIME_MS`].
+    /// Issues a challenge with a lifetime of [`HTTP_CHALLENGE_LIFETIME_MS`].
     #[must_use]
     pub fn issue<R: CryptoRng + ?Sized>(
         &self,
@@ -62,12 +62,12 @@ impl HttpChallenges {
         IssuedChallenge { challenge, expires_at_ms }
     }
 
-    /// Recognises a challenge that this server issued for this binding and that is not over.
+    /// Recognises a challenge that this server issued for this binding and that has not expired.
     ///
-    /// The caller records its use, which only the first to come may do, and then calls [`OpenedChallenge::verify`].
+    /// The caller must record its use, which succeeds only once, and then call [`OpenedChallenge::verify`].
     ///
     /// # Errors
-    /// [`AuthError::InvalidChallenge`], whatever is wrong with it.
+    /// [`AuthError::InvalidChallenge`] in every other case.
     pub fn open(
         &self,
         challenge: &[u8; 32],
@@ -90,7 +90,7 @@ impl HttpChallenges {
     }
 }
 
-/// A genuine challenge whose answer is not verified yet.
+/// A valid challenge whose answer is not verified yet.
 #[must_use = "a challenge proves nothing until its use is recorded and its signature verified"]
 #[derive(Debug)]
 pub struct OpenedChallenge {
@@ -102,23 +102,23 @@ pub struct OpenedChallenge {
 }
 
 impl OpenedChallenge {
-    /// The 32 bytes, under which its use is recorded.
+    /// The 32 bytes, by which its use is recorded.
     #[must_use]
     pub const fn challenge(&self) -> &[u8; 32] {
         &self.challenge
     }
 
-    /// From when on the record of its use may be forgotten, in Unix milliseconds.
+    /// From this time on the record of its use is no longer needed, in Unix milliseconds.
     #[must_use]
     pub const fn expires_at_ms(&self) -> u64 {
         self.expires_at_ms
     }
 
-    /// Checks the answer. What is proved is possession of the key that is returned, together with the binding's
-    /// device id; whose key it is, the caller knows.
+    /// Verifies the answer. It proves the possession of the returned key, together with the binding's device id; the
+    /// caller looks up the key's owner.
     ///
     /// # Errors
-    /// [`AuthError::Signature`] where it is not that key's signature over this challenge.
+    /// [`AuthError::Signature`] if it is not that key's signature of this challenge.
     pub fn verify(self, signature: &[u8; 64]) -> Result<PublicKey, AuthError> {
         let statement = AuthChallenge {
             audience: &self.audience,

@@ -1,4 +1,4 @@
-//! Challenges on a socket: the connection keeps the one that it sent.
+//! Challenges on a socket: the connection remembers the one that it sent.
 
 use aldis_protocol::{
     DeviceId,
@@ -7,10 +7,10 @@ use aldis_protocol::{
 
 use crate::{AuthError, ChallengeResponse, PublicKey};
 
-/// How long a socket's challenge may be answered: twice the 5 s in which a first message must come.
+/// The lifetime of a challenge on a socket: twice the 5 s within which the first message must arrive.
 pub const SOCKET_CHALLENGE_LIFETIME_MS: u64 = 10_000;
 
-/// A challenge sent on one socket, until that socket answers it.
+/// A challenge that was sent on a socket and not answered yet.
 #[derive(Debug)]
 pub struct SocketChallenge {
     challenge: [u8; 32],
@@ -19,7 +19,7 @@ pub struct SocketChallenge {
 }
 
 impl SocketChallenge {
-    /// Makes a challenge of 32 random bytes for the server that clients know as `audience`.
+    /// Makes a challenge from 32 random bytes for the server with this audience.
     #[must_use]
     pub fn issue(challenge: [u8; 32], audience: &str, now_ms: u64) -> Self {
         let expires_at_ms = now_ms.saturating_add(SOCKET_CHALLENGE_LIFETIME_MS);
@@ -32,20 +32,20 @@ impl SocketChallenge {
         &self.challenge
     }
 
-    /// Whom the client must think it talks to.
+    /// The host that the client must have dialled.
     #[must_use]
     pub fn audience(&self) -> &str {
         &self.audience
     }
 
-    /// The first moment at which an answer is too late, in Unix milliseconds.
+    /// The time from which an answer is too late, in Unix milliseconds.
     #[must_use]
     pub const fn expires_at_ms(&self) -> u64 {
         self.expires_at_ms
     }
 
-    /// Checks the answer; whatever comes of it, the challenge is used up. What is proved is possession of the key
-    /// that is returned, together with the response's device id; whose key it is, the caller knows.
+    /// Verifies the answer and uses up the challenge in any case. The answer proves the possession of the returned
+    /// key, together with the response's device id; the caller looks up the key's owner.
     ///
     /// # Errors
     /// [`AuthError::ExpiredChallenge`] from `expires_at_ms` on, [`AuthError::Key`] for a weak key,

@@ -1,27 +1,27 @@
-//! What stored hashes cost to verify, and what stands for the hash of an address without an account.
+//! The cost of verifying stored hashes, and decoys for addresses without an account.
 
 use std::borrow::Cow;
 
 use crate::SubKey;
 
-/// A kind of stored hash. Hashes of one kind cost the same to verify.
+/// A kind of stored hash. All hashes of one kind cost the same to verify.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HashKind {
-    /// Argon2id as this server makes it.
+    /// Argon2id with this server's parameters.
     Argon2id,
-    /// bcrypt of this cost: each step more doubles the work.
+    /// bcrypt of this cost; each step doubles the work.
     Bcrypt(u8),
 }
 
 /// How many accounts have a hash of each kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HashShares {
-    /// The costliest first: as imported hashes are hashed anew, an address moves only to a cheaper kind.
+    /// The costliest first. Imported hashes are replaced over time, so an address moves only to a cheaper kind.
     counts: Vec<(HashKind, u64)>,
 }
 
 impl HashKind {
-    /// A hash of this kind that no password has.
+    /// A hash of this kind that matches no password.
     pub(super) fn decoy(self) -> Cow<'static, str> {
         match self {
             Self::Argon2id => Cow::Borrowed(
@@ -33,16 +33,16 @@ impl HashKind {
 }
 
 impl HashShares {
-    /// Takes a count for each kind.
+    /// Takes the count of each kind.
     #[must_use]
     pub fn new(mut counts: Vec<(HashKind, u64)>) -> Self {
         counts.sort_unstable_by(|one, other| other.cmp(one));
         Self { counts }
     }
 
-    /// The kind that an address without an account costs: each kind is drawn in its share, and an address keeps its
-    /// kind while the shares stay. Where one kind stood for all, the accounts of the others would show. None where
-    /// there is no account.
+    /// The kind of hash whose cost an address without an account takes. Each kind is drawn with its share, and an
+    /// address keeps its kind as long as the shares do not change. With a single kind for all, accounts with other
+    /// kinds would stand out. `None` if there is no account.
     #[must_use]
     pub fn draw(&self, key: &SubKey, address: &str) -> Option<HashKind> {
         let total: u64 = self.counts.iter().map(|(_, count)| count).sum();
@@ -57,10 +57,10 @@ impl HashShares {
 }
 
 const LABEL: &[u8] = b"aldis/v1/decoy-hash\0";
-/// The salt and the hash.
+/// The length of salt and hash.
 const BCRYPT_DIGITS: usize = 53;
 
-/// A number below `total`, evenly drawn.
+/// A uniformly distributed number below `total`.
 fn share_of(total: u64, mac: &[u8; 32]) -> u64 {
     let (first, _) = mac.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
     let scaled = (u128::from(u64::from_be_bytes(*first)) * u128::from(total)) >> 64;
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn one_kind_for_all_would_betray_the_accounts_of_the_others() {
+    fn a_single_kind_would_reveal_accounts_with_other_kinds() {
         let shares = HashShares::new(vec![
             (HashKind::Argon2id, 600),
             (HashKind::Bcrypt(10), 100),
@@ -94,19 +94,19 @@ mod tests {
     }
 
     #[test]
-    fn an_address_keeps_its_kind_and_nobody_else_knows_it() {
+    fn an_address_keeps_its_kind_which_needs_the_key() {
         let shares = HashShares::new(vec![(HashKind::Bcrypt(12), 1), (HashKind::Argon2id, 1)]);
         assert_eq!(drawn(&shares, 1), drawn(&shares, 1));
-        assert_ne!(drawn(&shares, 1), drawn(&shares, 2), "it takes the key");
+        assert_ne!(drawn(&shares, 1), drawn(&shares, 2), "it depends on the key");
     }
 
     #[test]
-    fn an_address_moves_only_as_accounts_do() {
+    fn an_address_changes_its_kind_only_as_accounts_do() {
         let before = HashShares::new(vec![(HashKind::Bcrypt(12), 500), (HashKind::Argon2id, 500)]);
         let after = HashShares::new(vec![(HashKind::Bcrypt(12), 200), (HashKind::Argon2id, 800)]);
         for (before, after) in drawn(&before, 1).into_iter().zip(drawn(&after, 1)) {
-            let hashed_anew = (Some(HashKind::Bcrypt(12)), Some(HashKind::Argon2id));
-            assert!(before == after || (before, after) == hashed_anew);
+            let rehashed = (Some(HashKind::Bcrypt(12)), Some(HashKind::Argon2id));
+            assert!(before == after || (before, after) == rehashed);
         }
     }
 

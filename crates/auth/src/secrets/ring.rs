@@ -1,4 +1,4 @@
-//! Several root keys at once, so that a new one can take over while what the old ones protected still opens.
+//! A ring of root keys: the newest protects new data, the older ones still open what they protected.
 
 use std::fmt;
 
@@ -10,18 +10,18 @@ use super::{RootKey, SubKey};
 /// The most keys of one ring.
 pub const MAX_RING_KEYS: usize = 8;
 
-/// The name of a root key: derived from it, so that it is the same on every node and tells nothing about it.
+/// The name of a root key. It is derived from the key, so it is the same on every node, and reveals nothing about it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyId([u8; 8]);
 
 impl KeyId {
-    /// Takes an id that stands beside something protected.
+    /// Takes an id that was stored with protected data.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 8]) -> Self {
         Self(bytes)
     }
 
-    /// The id, to stand beside something protected.
+    /// The id, for storing it with protected data.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 8] {
         &self.0
@@ -41,7 +41,7 @@ impl fmt::Debug for KeyId {
 }
 
 impl RootKey {
-    /// The key's name.
+    /// The key's id.
     #[must_use]
     pub fn kid(&self) -> KeyId {
         let mut id = [0; 8];
@@ -50,32 +50,32 @@ impl RootKey {
     }
 }
 
-/// What the key file holds: the current root key, and older ones that are still needed.
+/// The contents of the key file: the current root key, and older ones that are still needed.
 pub struct KeyRing {
-    /// Newest first, never empty, each once.
+    /// Newest first, never empty, without duplicates.
     keys: Vec<RootKey>,
 }
 
-/// Why a text or a list of keys is no ring. It never quotes the text.
+/// Why a text or a list of keys is not a ring. The error does not quote the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidKeyRing {
-    /// The text is not in the form that [`KeyRing::to_text`] writes.
-    #[error("line {line} of the key file is not understood")]
+    /// The text does not have the form of [`KeyRing::to_text`].
+    #[error("line {line} of the key file is malformed")]
     Form {
-        /// Where, from 1 on.
+        /// The line, from 1.
         line: usize,
     },
-    /// It does not say that it is of version 1.
+    /// It does not begin with version 1.
     #[error("the key file does not begin with a version that this server knows")]
     Version,
     /// There is no key.
     #[error("the key file has no key")]
     Empty,
     /// There are over [`MAX_RING_KEYS`] keys.
-    #[error("the key file has over {MAX_RING_KEYS} keys")]
+    #[error("the key file has more than {MAX_RING_KEYS} keys")]
     TooMany,
-    /// One key is there twice.
-    #[error("the key file has a key twice")]
+    /// A key occurs twice.
+    #[error("the key file has the same key twice")]
     Repeated,
 }
 
@@ -99,8 +99,8 @@ impl KeyRing {
         }
     }
 
-    /// Reads the key file's text: `version = 1`, then a line `root_key = "…"` for each key, the newest first, the
-    /// key as base64; blank lines and lines that begin with `#` are left out.
+    /// Parses the text of the key file: `version = 1`, then a line `root_key = "…"` for each key, the newest first,
+    /// the key as base64. Blank lines and lines that begin with `#` are ignored.
     ///
     /// # Errors
     /// [`InvalidKeyRing`].
@@ -119,7 +119,7 @@ impl KeyRing {
         Self::from_keys(keys)
     }
 
-    /// The same with one more key, which is the current one from now on.
+    /// The same ring with one more key, which is now the current one.
     ///
     /// # Errors
     /// [`InvalidKeyRing::TooMany`], [`InvalidKeyRing::Repeated`].
@@ -131,7 +131,7 @@ impl KeyRing {
     /// The key file's text.
     #[must_use]
     pub fn to_text(&self) -> Zeroizing<String> {
-        // Whole at once: a text that grows leaves copies of the keys behind.
+        // Allocated once: a text that grows leaves copies of the keys in memory.
         let mut text = Zeroizing::new(String::with_capacity(HEADER.len() + self.keys.len() * 64));
         text.push_str(HEADER);
         for key in &self.keys {
@@ -141,19 +141,19 @@ impl KeyRing {
         text
     }
 
-    /// The key that protects what is new.
+    /// The key that protects new data.
     #[must_use]
     pub fn current(&self) -> &RootKey {
         &self.keys[0]
     }
 
-    /// The key of this name.
+    /// The key with this id.
     #[must_use]
     pub fn get(&self, kid: KeyId) -> Option<&RootKey> {
         self.keys.iter().find(|key| key.kid() == kid)
     }
 
-    /// Every key, the newest first.
+    /// All keys, the newest first.
     pub fn iter(&self) -> impl Iterator<Item = &RootKey> {
         self.keys.iter()
     }
@@ -179,20 +179,20 @@ pub struct SubKeyRing {
 }
 
 impl SubKeyRing {
-    /// The key that protects what is new, and its root's name.
+    /// The key that protects new data, and the id of its root key.
     #[must_use]
     pub fn current(&self) -> (KeyId, &SubKey) {
         let (kid, key) = &self.keys[0];
         (*kid, key)
     }
 
-    /// The key whose root has this name.
+    /// The key whose root key has this id.
     #[must_use]
     pub fn get(&self, kid: KeyId) -> Option<&SubKey> {
         self.keys.iter().find(|(known, _)| *known == kid).map(|(_, key)| key)
     }
 
-    /// Every key, the newest first.
+    /// All keys, the newest first.
     pub fn iter(&self) -> impl Iterator<Item = &SubKey> {
         self.keys.iter().map(|(_, key)| key)
     }
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_is_current_and_all_are_found() {
+    fn the_newest_key_is_current_and_all_are_found() {
         let ring = ring();
         assert_eq!(ring.current().kid(), RootKey::new([2; 32]).kid());
         for byte in [1, 2] {
@@ -240,14 +240,14 @@ mod tests {
     }
 
     #[test]
-    fn a_name_has_one_form() {
+    fn an_id_has_one_form() {
         let kid = RootKey::new([1; 32]).kid();
         assert_eq!(KeyId::from_bytes(*kid.as_bytes()), kid);
         assert_eq!(kid.to_string().len(), 16);
     }
 
     #[test]
-    fn the_text_holds_the_ring() {
+    fn a_ring_and_its_text_convert_both_ways() {
         let text = ring().to_text();
         let read = KeyRing::from_text(&text).unwrap();
         assert_eq!(*read.to_text(), *text);
@@ -263,14 +263,14 @@ mod tests {
     }
 
     #[test]
-    fn a_new_key_takes_over() {
+    fn a_new_key_becomes_the_current_one() {
         let ring = ring().with_new(RootKey::new([3; 32])).unwrap();
         assert_eq!(ring.current().kid(), RootKey::new([3; 32]).kid());
         assert_eq!(ring.with_new(RootKey::new([1; 32])).unwrap_err(), InvalidKeyRing::Repeated);
     }
 
     #[test]
-    fn a_ring_has_its_bounds() {
+    fn a_ring_has_one_to_eight_keys() {
         let keys = |count: u8| (0..count).map(|byte| RootKey::new([byte; 32])).collect();
         assert_eq!(KeyRing::from_keys(keys(0)).unwrap_err(), InvalidKeyRing::Empty);
         assert!(KeyRing::from_keys(keys(8)).is_ok());
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_refused_and_never_quoted() {
+    fn invalid_texts_are_refused_and_never_quoted() {
         let good = ring().to_text();
         for (text, error) in [
             (String::new(), InvalidKeyRing::Version),

@@ -1,4 +1,4 @@
-//! The signatures behind the JWT library: HS256 and EdDSA, and nothing else that a token could ask for.
+//! The signature algorithms for the JWT library: only HS256 and EdDSA, whatever a token asks for.
 
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use hmac::{Hmac, KeyInit, Mac};
@@ -10,7 +10,7 @@ use jsonwebtoken::{
 };
 use sha2::Sha256;
 
-/// Makes this the process's provider. One that is there already stays: the library has room for one.
+/// Installs this as the provider of the process. An installed one stays, because the library has only one.
 pub(super) fn install() {
     let _ = PROVIDER.install_default();
 }

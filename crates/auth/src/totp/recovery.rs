@@ -1,4 +1,4 @@
-//! Recovery codes: the way in for somebody who lost the authenticator app.
+//! Recovery codes, for users who lost their authenticator app.
 
 use std::fmt;
 
@@ -9,15 +9,15 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use super::InvalidSecondFactor;
 use crate::SubKey;
 
-/// How many codes an enrolment gives.
+/// How many codes an enrolment has.
 pub const RECOVERY_CODES: usize = 10;
 
-/// One code: 50 random bits. Only its [`hash`](Self::hash) is ever stored, and it serves once.
+/// A code of 50 random bits. Only its [`hash`](Self::hash) is ever stored, and it can be used once.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct RecoveryCode([u8; SYMBOLS]);
 
 impl RecoveryCode {
-    /// Makes a new code.
+    /// Generates a code.
     #[must_use]
     pub fn generate<R: CryptoRng + ?Sized>(rng: &mut R) -> Self {
         let mut symbols = [0; SYMBOLS];
@@ -25,11 +25,11 @@ impl RecoveryCode {
         Self(symbols.map(|byte| ALPHABET[usize::from(byte & 31)]))
     }
 
-    /// Reads a code as people write it: in any case, with blanks and hyphens anywhere, `o` for `0`, `i` and `l` for
-    /// `1`.
+    /// Parses a code as people type it: in upper or lower case, with blanks and hyphens anywhere, `o` for `0`, `i` and
+    /// `l` for `1`.
     ///
     /// # Errors
-    /// [`InvalidSecondFactor`] for what is not ten symbols.
+    /// [`InvalidSecondFactor`] if it does not have ten symbols.
     pub fn parse(text: &str) -> Result<Self, InvalidSecondFactor> {
         let mut written = text.chars().filter(|character| !is_separator(*character));
         let mut symbols = [0; SYMBOLS];
@@ -40,7 +40,7 @@ impl RecoveryCode {
         written.next().map_or(Ok(Self(symbols)), |_| Err(InvalidSecondFactor))
     }
 
-    /// The code as its owner gets it: two groups of five symbols.
+    /// The code as shown to its owner: two groups of five symbols.
     #[must_use]
     pub fn to_text(&self) -> Secret<'static> {
         let symbols = self.0.map(char::from);
@@ -48,8 +48,8 @@ impl RecoveryCode {
         Secret::from(left.iter().chain(&['-']).chain(right).collect::<String>())
     }
 
-    /// What the server stores and looks it up by: an HMAC, so that the database alone is no help in guessing.
-    /// Where the server has several keys, it looks for the hash under each.
+    /// What the server stores and looks up: an HMAC, so that the database alone does not help to guess codes. If the
+    /// server has several keys, it looks for the hash with each.
     #[must_use]
     pub fn hash(&self, key: &SubKey, user_id: UserId) -> [u8; 32] {
         key.mac(&[LABEL, user_id.as_uuid().as_bytes(), &self.0])
@@ -64,10 +64,10 @@ impl fmt::Debug for RecoveryCode {
 
 const SYMBOLS: usize = 10;
 const LABEL: &[u8] = b"aldis/v1/recovery-code\0";
-/// Crockford's base32: no letter that looks like a digit, and no `u`.
+/// Crockford's base32: no letters that look like digits, and no `u`.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
-/// Blanks and hyphens, those among them that phones make of a typed one.
+/// Blanks and hyphens, including those into which phones change typed ones.
 fn is_separator(character: char) -> bool {
     character.is_whitespace() || matches!(character, '-' | '\u{2010}'..='\u{2015}')
 }
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn people_may_write_it_as_they_like() {
+    fn a_code_may_be_typed_in_many_ways() {
         let code = RecoveryCode::parse("01234-abcde").unwrap();
         for text in
             ["01234abcde", " O1234 ABCDE ", "oI234-AbCdE", "01234\u{2013}abcde\n", "0-l-2-3-4-a-b-c-d-e"]
@@ -119,7 +119,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn text_and_code_are_one(seed: u64) {
+        fn a_code_and_its_text_convert_both_ways(seed: u64) {
             let text = generate(seed).to_text();
             prop_assert_eq!(text.expose().len(), 11);
             prop_assert_eq!(text.expose().find('-'), Some(5));
@@ -127,7 +127,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_read_or_refused(text in ".{0,40}") {
+        fn any_text_is_parsed_or_refused(text in ".{0,40}") {
             let _ = RecoveryCode::parse(&text);
         }
     }

@@ -1,4 +1,4 @@
-//! Random histories against a model that keeps what it was told in plain lists, and random damage.
+//! Random histories compared with a simple model, and random damage to a chain.
 
 use aldis_auth::{CANCELLATION_WINDOW_MS, Chain, ChainError, MAX_CLOCK_SKEW_MS, Pin, Statement, check_pin};
 use aldis_protocol::api::{ChainResponse, StatementStatus};
@@ -7,14 +7,14 @@ use serde_json::Value;
 
 use super::world::{NOW, cancellation, chain, key, rotation};
 
-/// What somebody tries, keys by number.
+/// An operation, with keys by number.
 #[derive(Debug, Clone, Copy)]
 enum Operation {
     Rotate { old: Who, new: u64 },
     Cancel { signer: Who },
 }
 
-/// Most try what they may, some what they may not.
+/// Most operations use a permitted key, some use a forbidden one.
 #[derive(Debug, Clone, Copy)]
 enum Who {
     Active,
@@ -54,7 +54,7 @@ fn step() -> impl Strategy<Value = Step> {
     })
 }
 
-/// Rotations as (old, new, accepted_at, cancelled), one after another; everything else is searched for.
+/// Rotations as (old, new, accepted_at, cancelled), in order; everything else is searched for.
 #[derive(Default)]
 struct Model {
     rotations: Vec<(u64, u64, u64, bool)>,
@@ -84,7 +84,7 @@ impl Model {
         }
     }
 
-    /// Whether it is taken.
+    /// Whether the operation is accepted.
     fn apply(&mut self, operation: Operation, skew_ms: i64, now_ms: u64) -> bool {
         let in_time = skew_ms.unsigned_abs() <= MAX_CLOCK_SKEW_MS;
         let pending = self.pending_at(now_ms);
@@ -140,7 +140,7 @@ fn compare(chain: &Chain, model: &Model, now_ms: u64) -> Result<(), TestCaseErro
     Ok(())
 }
 
-/// A history of everything that a chain can hold.
+/// A history with every kind of statement.
 fn full_history() -> Chain {
     let mut chain = chain();
     let mut now_ms = NOW + 1;
@@ -154,7 +154,7 @@ fn full_history() -> Chain {
     chain
 }
 
-/// One byte of a text is another, or a number.
+/// Changes one byte of a text, or a number.
 fn damaged(value: &Value, at: Index, with: u8) -> Value {
     let Some(text) = value.as_str() else { return Value::from(value.as_u64().unwrap() ^ u64::from(with)) };
     let mut bytes = text.as_bytes().to_vec();
@@ -189,10 +189,10 @@ proptest! {
         prop_assert_eq!(verify(&chain, &response), Some(Ok(chain)));
     }
 
-    /// Each text, number and byte of each statement: what is not verified is `status`, and of `accepted_at_ms` only
-    /// what it may not be.
+    /// Changes each text, number and byte of each statement. Only `status` is not verified, and `accepted_at_ms` only
+    /// within its bounds.
     #[test]
-    fn damage_is_noticed(statement in 0..5_usize, field: Index, at: Index, with in 1_u8..) {
+    fn damage_is_detected(statement in 0..5_usize, field: Index, at: Index, with in 1_u8..) {
         let chain = full_history();
         let mut response = serde_json::to_value(chain.to_response(NOW)).unwrap();
         let object = response["statements"][statement].as_object_mut().unwrap();
@@ -204,7 +204,7 @@ proptest! {
     }
 
     #[test]
-    fn order_and_gaps_are_noticed(left in 0..5_usize, right in 0..5_usize) {
+    fn wrong_order_and_gaps_are_detected(left in 0..5_usize, right in 0..5_usize) {
         prop_assume!(left != right);
         let chain = full_history();
         let whole = chain.to_response(NOW);

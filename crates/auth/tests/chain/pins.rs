@@ -1,4 +1,4 @@
-//! What a client remembers of a chain.
+//! Pins of chains.
 
 use aldis_auth::{CANCELLATION_WINDOW_MS, Chain, ChainForked, Pin, Rotation, check_pin};
 
@@ -41,7 +41,7 @@ fn a_shorter_chain_is_refused() {
 }
 
 #[test]
-fn another_chain_is_refused() {
+fn a_different_chain_is_refused() {
     let mut other = chain();
     let rotation = Rotation::sign(other.fingerprint(), other.head(), &key(0), &key(7), "", NOW + 1);
     other.append(rotation.into(), NOW + 1).unwrap();
@@ -51,7 +51,7 @@ fn another_chain_is_refused() {
 }
 
 #[test]
-fn a_final_rotation_stays_so() {
+fn a_final_rotation_stays_final() {
     let pin = Pin::of(&rotated(), DEADLINE);
     assert!(pin.head_is_final);
     assert_eq!(check_pin(&pin, &cancelled(), DEADLINE), Err(ChainForked::FinalityTakenBack));
@@ -59,7 +59,7 @@ fn a_final_rotation_stays_so() {
 }
 
 #[test]
-fn a_window_cannot_be_opened_again_by_another_time_of_acceptance() {
+fn another_time_of_acceptance_cannot_reopen_a_window() {
     let mut later = chain();
     later.append(rotation(&later, 0, 1, NOW + 1).into(), NOW + 100_000).unwrap();
     let pin = Pin::of(&rotated(), DEADLINE);
@@ -69,7 +69,7 @@ fn a_window_cannot_be_opened_again_by_another_time_of_acceptance() {
 }
 
 #[test]
-fn a_finality_outlives_a_clock_that_goes_back() {
+fn a_rotation_stays_final_when_the_clock_goes_back() {
     let pin = Pin::of(&rotated(), DEADLINE);
     let again = check_pin(&pin, &rotated(), NOW + 1).unwrap();
     assert!(again.head_is_final);
@@ -84,7 +84,7 @@ fn a_provisional_head_becomes_final_with_time() {
 }
 
 #[test]
-fn a_pin_is_kept_as_json() {
+fn a_pin_is_stored_as_json() {
     let pin = Pin::of(&rotated(), NOW);
     let text = serde_json::to_string(&pin).unwrap();
     assert_eq!(serde_json::from_str::<Pin>(&text).unwrap(), pin);

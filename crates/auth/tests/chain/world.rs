@@ -1,4 +1,4 @@
-//! Keys by number, and statements that follow a chain.
+//! Keys by number, and statements that extend a chain.
 
 use aldis_auth::{Cancellation, Chain, Rotation, SecretKey};
 use aldis_protocol::Fingerprint;
@@ -11,7 +11,7 @@ pub(crate) fn key(number: u64) -> SecretKey {
     SecretKey::from_bytes(&bytes)
 }
 
-/// The chain of key 0.
+/// A chain that begins with key 0.
 pub(crate) fn chain() -> Chain {
     Chain::begin(key(0).public_key(), NOW)
 }
@@ -24,7 +24,7 @@ pub(crate) fn cancellation(chain: &Chain, signer: u64, created_at_ms: u64) -> Ca
     Cancellation::sign(chain.fingerprint(), chain.head(), &key(signer), created_at_ms)
 }
 
-/// Signs the rotation as it stands, with whatever keys.
+/// Signs the rotation again as it is, with any keys.
 pub(crate) fn resigned(rotation: &mut Rotation, fingerprint: Fingerprint, old: &SecretKey, new: &SecretKey) {
     let (old_key, new_key) = (*rotation.old_key.as_bytes(), *rotation.new_key.as_bytes());
     let signed = aldis_protocol::statement::KeyRotation {

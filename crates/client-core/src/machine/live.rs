@@ -11,7 +11,7 @@ use super::{
     ConnectionError, Event, Machine, Now, Output, Phase, TokenReason,
     liveness::{Due, Liveness},
 };
-use crate::{BoxError, IncomingSignal, Instant, Proof, into_owned};
+use crate::{BoxError, IncomingSignal, Instant, Proof};
 
 /// Tokens that are tried for one `auth_required`; after that the server ends the session at its deadline.
 const MAX_REAUTHENTICATIONS: u32 = 3;
@@ -62,10 +62,8 @@ impl<R> Machine<R> {
             ServerMessage::AuthSuccess(success) => self.handle_auth_success(id.as_ref(), &success),
             ServerMessage::AuthFailure(failure) => self.handle_auth_failure(id.as_ref(), failure),
             ServerMessage::Signal(signal) => self.handle_signal(now, id, timestamp, signal),
-            ServerMessage::IceServers(servers) => {
-                self.tell(Event::IceServers(into_owned::ice_servers(servers)));
-            }
-            ServerMessage::Presence(presence) => self.tell(Event::Presence(into_owned::presence(presence))),
+            ServerMessage::IceServers(servers) => self.tell(Event::IceServers(servers.into_owned())),
+            ServerMessage::Presence(presence) => self.tell(Event::Presence(presence.into_owned())),
             ServerMessage::Alert(alert) => self.tell(Event::Alert(alert)),
             ServerMessage::ContactRequest(request) => self.tell(Event::ContactRequest(request)),
             ServerMessage::RoomInvite(invite) => self.tell(Event::RoomInvite(invite)),
@@ -84,21 +82,22 @@ impl<R> Machine<R> {
             | ServerMessage::MemberJoined(_)
             | ServerMessage::Broadcast(_)
             | ServerMessage::RoomUpdate(_)
-            | ServerMessage::Receipt(_)) => self.tell_other(id, timestamp, message),
+            | ServerMessage::Receipt(_)
+            | ServerMessage::Unknown(_)) => self.tell_other(id, timestamp, message),
             // Replies to requests that waited no longer, and what has no place here.
             ServerMessage::AuthChallenge(_)
             | ServerMessage::Connected(_)
             | ServerMessage::Ack(_)
             | ServerMessage::History(_)
             | ServerMessage::Synced(_)
-            | ServerMessage::Pong => {}
+            | ServerMessage::Pong
+            | _ => {}
         }
     }
 
     fn tell_other(&mut self, id: Option<RequestId>, timestamp: Timestamp, message: ServerMessage<'_>) {
-        if let Some(message) = into_owned::other(message) {
-            self.tell(Event::Message(Box::new(ServerFrame { id, timestamp, message })));
-        }
+        let message = message.into_owned();
+        self.tell(Event::Message(Box::new(ServerFrame { id, timestamp, message })));
     }
 
     /// The provider's answer to [`TokenReason::Expiring`] or [`TokenReason::Invalid`] on a live session.
@@ -145,11 +144,7 @@ impl<R> Machine<R> {
     ) {
         match self.calls.admit(&signal, id.as_ref(), now.unix_ms) {
             Ok(()) => {
-                self.tell(Event::Signal(IncomingSignal {
-                    id,
-                    timestamp,
-                    signal: into_owned::signal(signal),
-                }));
+                self.tell(Event::Signal(IncomingSignal { id, timestamp, signal: signal.into_owned() }));
             }
             Err(reason) => {
                 self.refused_signals += 1;

@@ -19,7 +19,6 @@ use super::{
 use crate::{
     BoxError, IncomingMessage, Instant, Numbered, Refusal, Restorable,
     backoff::{Backoff, LAST_CEILING},
-    into_owned,
     pending::Request,
     purpose::{BackgroundRequest, Purpose},
     reorder_buffer::Limits,
@@ -218,7 +217,7 @@ impl<R> Machine<R> {
                 mailbox.note_arrived(&message);
             }
         } else if !is_over {
-            let message = into_owned::mailbox_message(message);
+            let message = message.into_owned();
             mailbox.stream.offer(message.seq, Box::new(IncomingMessage { timestamp, message }), 0);
         }
         self.go_on_with_mail(now);
@@ -327,7 +326,7 @@ impl<R> Machine<R> {
         };
         let Some(reply_to) = self.pending.take_known(is_it) else { return false };
         let (seq, message_id) = (Some(message.seq), Some(message.message_id));
-        let ack = Ack { seq, message_id, ..Ack::new(AckStatus::Stored, STORED) };
+        let ack = Ack::new(AckStatus::Stored, STORED).with_seq(seq).with_message_id(message_id);
         self.settle(reply_to, Ok(Reply::Ack(ack)));
         true
     }

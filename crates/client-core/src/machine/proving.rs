@@ -74,7 +74,9 @@ impl<R> Machine<R> {
             | ServerMessage::ContactRequest(_)
             | ServerMessage::RoomInvite(_)
             | ServerMessage::ServerDraining(_)
-            | ServerMessage::Pong => {}
+            | ServerMessage::Pong
+            | ServerMessage::Unknown(_)
+            | _ => {}
         }
     }
 

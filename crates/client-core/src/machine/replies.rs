@@ -8,7 +8,7 @@ use aldis_protocol::{
 
 use super::{Machine, Now, RequestError};
 use crate::{
-    Refusal, into_owned,
+    Refusal,
     pending::{Origin, Request},
 };
 
@@ -44,7 +44,7 @@ impl<R> Machine<R> {
         let is_reply = if let ServerMessage::Error(error) = &frame.message {
             error.close.is_none()
         } else {
-            is_reply(frame.message.kind())
+            frame.message.kind().is_none_or(is_reply)
         };
         let Some(id) = frame.id.as_ref().filter(|_| is_reply) else { return Some(frame) };
         if let Some(request) = self.pending.take(id) {
@@ -106,10 +106,10 @@ fn is_reply(kind: MessageKind) -> bool {
 
 fn outcome(message: ServerMessage<'_>) -> Result<Reply, RequestError> {
     match message {
-        ServerMessage::Ack(ack) => Ok(Reply::Ack(into_owned::ack(ack))),
+        ServerMessage::Ack(ack) => Ok(Reply::Ack(ack.into_owned())),
         ServerMessage::Pong => Ok(Reply::Pong),
-        ServerMessage::IceServers(servers) => Ok(Reply::IceServers(into_owned::ice_servers(servers))),
-        ServerMessage::History(history) => Ok(Reply::History(into_owned::history(history))),
+        ServerMessage::IceServers(servers) => Ok(Reply::IceServers(servers.into_owned())),
+        ServerMessage::History(history) => Ok(Reply::History(history.into_owned())),
         ServerMessage::Synced(synced) => Ok(Reply::Synced(synced)),
         ServerMessage::Error(error) => Err(RequestError::Refused(Refusal {
             code: error.code,
@@ -134,6 +134,8 @@ fn outcome(message: ServerMessage<'_>) -> Result<Reply, RequestError> {
         | ServerMessage::Alert(_)
         | ServerMessage::ContactRequest(_)
         | ServerMessage::RoomInvite(_)
-        | ServerMessage::ServerDraining(_) => Err(RequestError::UnexpectedReply),
+        | ServerMessage::ServerDraining(_)
+        | ServerMessage::Unknown(_)
+        | _ => Err(RequestError::UnexpectedReply),
     }
 }

@@ -13,7 +13,7 @@ use super::{
     sequenced_stream::{Range, SequencedStream},
 };
 use crate::{
-    IncomingChat, Instant, Numbered, Refusal, Restorable, Since, into_owned,
+    IncomingChat, Instant, Numbered, Refusal, Restorable, Since,
     pending::{Origin, Request},
     purpose::{BackgroundRequest, Purpose},
     reorder_buffer::Limits,
@@ -238,7 +238,7 @@ impl<R> Machine<R> {
         if is_claimed {
             room.stream.buffer.skip(chat.seq);
         } else {
-            room.offer(Box::new(IncomingChat { id, timestamp, chat: into_owned::chat_message(chat) }));
+            room.offer(Box::new(IncomingChat { id, timestamp, chat: chat.into_owned() }));
         }
         self.tell_chat(now, &name);
     }
@@ -253,7 +253,7 @@ impl<R> Machine<R> {
 
     /// A page that the client requested has arrived.
     pub(super) fn handle_history(&mut self, now: Now, history: History<'static>) {
-        let History { room: name, messages, complete, first_seq, last_seq } = history;
+        let History { room: name, messages, complete, first_seq, last_seq, .. } = history;
         let Some(room) = self.rooms.0.get_mut(&name).filter(|room| room.stream.is_page_requested()) else {
             return;
         };
@@ -277,7 +277,7 @@ impl<R> Machine<R> {
 
     /// Takes in the next message of a page. Returns false to stop there: a message before it is missing, or it has no place.
     fn take_from_page(&mut self, now: Now, name: &RoomId, message: HistoryMessage<'static>) -> bool {
-        let HistoryMessage { id, timestamp, message: chat } = message;
+        let HistoryMessage { id, timestamp, message: chat, .. } = message;
         let Some(room) = self.rooms.0.get_mut(name) else { return false };
         let mut missed = Vec::new();
         let is_next = room.stream.reach(chat.seq.saturating_sub(1), &mut missed);
@@ -311,7 +311,7 @@ impl<R> Machine<R> {
         let purpose = Purpose::Chat(chat.room.clone());
         let is_it = |request: &Request<R>| request.id == *id && request.purpose() == Some(&purpose);
         let Some(reply_to) = self.pending.take_known(is_it) else { return false };
-        let ack = Ack { seq: Some(chat.seq), ..Ack::new(AckStatus::Stored, STORED) };
+        let ack = Ack::new(AckStatus::Stored, STORED).with_seq(chat.seq);
         self.settle(reply_to, Ok(Reply::Ack(ack)));
         true
     }

@@ -97,7 +97,8 @@ impl Resumable {
     /// Counts a message, if the server counts it.
     pub(super) fn note(&mut self, frame: &ServerFrame<'_>, now: Instant) {
         let id = frame.id.as_ref();
-        let is_streamed = matches!(frame.message, ServerMessage::Message(_)) && self.is_stream(id);
+        let may_be_streamed = matches!(frame.message, ServerMessage::Message(_) | ServerMessage::Unknown(_));
+        let is_streamed = may_be_streamed && self.is_stream(id);
         if matches!(frame.message, ServerMessage::Synced(_) | ServerMessage::Error(_)) {
             let at = self.streams.iter().position(|stream| Some(stream) == id);
             at.map(|at| self.streams.remove(at));

@@ -244,11 +244,7 @@ fn connected() -> Connected<'static> {
             replayed: 0,
         },
         heartbeat: Heartbeat { interval: 30, timeout: 10 },
-        limits: SessionLimits {
-            max_message_bytes: 65_536,
-            max_encrypted_content_bytes: 48_000,
-            max_unanswered_requests: 128,
-        },
+        limits: SessionLimits::new(65_536, 48_000, 128),
     }
 }
 
@@ -269,11 +265,7 @@ fn failure(code: ErrorCode) -> ServerMessage<'static> {
 }
 
 fn signal(kind: SignalKind) -> ServerMessage<'static> {
-    let sender = Sender {
-        device_id: "phone".parse().unwrap(),
-        user_id: UserId::new(uuid::Uuid::nil()),
-        fingerprint: None,
-    };
+    let sender = Sender::new("phone".parse().unwrap(), UserId::new(uuid::Uuid::nil()));
     let payload = Payload::from_json("{}").unwrap();
-    ServerMessage::Signal(RelayedSignal { kind, sender, payload, signature: None })
+    ServerMessage::Signal(RelayedSignal::new(kind, sender, payload))
 }

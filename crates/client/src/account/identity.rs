@@ -133,9 +133,9 @@ fn rotated_to(chain: &Chain, old: &SecretKey, new: &SecretKey) -> Option<Pending
     let Statement::Rotation(rotation) = link.statement() else { return None };
     let is_it = rotation.old_key == old.public_key() && rotation.new_key == new.public_key();
     let deadline_ms = link.cancellation_deadline_ms().filter(|_| is_it)?;
-    Some(PendingRotation {
-        sequence: chain.head().sequence,
-        hash: link.hash(),
-        cancellation_deadline: Timestamp::from_ms(i64::try_from(deadline_ms).unwrap_or(i64::MAX)),
-    })
+    Some(PendingRotation::new(
+        chain.head().sequence,
+        link.hash(),
+        Timestamp::from_ms(i64::try_from(deadline_ms).unwrap_or(i64::MAX)),
+    ))
 }

@@ -19,13 +19,7 @@ use uuid::Uuid;
 use crate::peer::{AUDIENCE, Network, Peer, URL, device, key};
 
 fn presence(devices: u32) -> ServerMessage<'static> {
-    ServerMessage::Presence(Presence {
-        user_id: UserId::new(Uuid::nil()),
-        status: Status::Online,
-        note: None,
-        devices,
-        last_seen: None,
-    })
+    ServerMessage::Presence(Presence::new(UserId::new(Uuid::nil()), Status::Online, devices))
 }
 
 async fn closed(events: &mut Events) -> (ConnectionError, Option<Duration>) {

@@ -27,23 +27,21 @@ pub(crate) fn hall() -> RoomId {
 
 pub(crate) fn said(seq: u64) -> StoredChatMessage<'static> {
     let device_id: DeviceId = "phone".parse().unwrap();
-    let sender = Sender { device_id, user_id: UserId::new(Uuid::from_u128(9)), fingerprint: None };
+    let sender = Sender::new(device_id, UserId::new(Uuid::from_u128(9)));
     let payload = Payload::from_json(r#"{"content":"hello"}"#).unwrap();
-    StoredChatMessage { room: hall(), seq, sender, payload }
+    StoredChatMessage::new(hall(), seq, sender, payload)
 }
 
 fn message(seq: u64) -> ServerMessage<'static> {
-    ServerMessage::Message(MailboxMessage {
-        message_id: MessageId::new(Uuid::from_u128(seq.into())),
+    ServerMessage::Message(MailboxMessage::new(
+        MessageId::new(Uuid::from_u128(seq.into())),
         seq,
-        sender_user_id: UserId::new(Uuid::from_u128(9)),
-        sender_device_id: "phone".parse().unwrap(),
-        recipient_id: UserId::new(Uuid::nil()),
-        encrypted_content: b"sealed".as_slice().into(),
-        created_at: Timestamp::from_ms(0),
-        delivered_at: None,
-        read_at: None,
-    })
+        UserId::new(Uuid::from_u128(9)),
+        "phone".parse().unwrap(),
+        UserId::new(Uuid::nil()),
+        b"sealed".as_slice().into(),
+        Timestamp::from_ms(0),
+    ))
 }
 
 /// The client's next frame, but for confirmations.
@@ -122,7 +120,7 @@ async fn stream(peer: &mut Peer, since: u64, numbers: &[u64]) {
         peer.say(Some(frame.id()), message(*seq)).await;
     }
     let seq = numbers.last().copied().unwrap_or(since);
-    peer.say(Some(frame.id()), ServerMessage::Synced(Synced { seq, first_seq: 1, complete: true })).await;
+    peer.say(Some(frame.id()), ServerMessage::Synced(Synced::new(seq, 1, true))).await;
 }
 
 async fn hear_delivered(peer: &mut Peer) -> Vec<u128> {
@@ -199,9 +197,9 @@ async fn a_room_is_followed_over_sessions() {
     let history = hear(&mut peer).await;
     let ClientMessage::History(request) = history.read().message else { panic!("no history") };
     assert_eq!(request.since_seq, 41);
-    let message = |seq| HistoryMessage { id: None, timestamp: Timestamp::from_ms(0), message: said(seq) };
+    let message = |seq| HistoryMessage::new(None, Timestamp::from_ms(0), said(seq));
     let messages = vec![message(42), message(43)];
-    let page = History { room: hall(), messages, complete: true, first_seq: 1, last_seq: None };
+    let page = History::new(hall(), messages, true, 1);
     peer.say(Some(history.id()), ServerMessage::History(page)).await;
     peer.say(None, ServerMessage::ChatMessage(said(43))).await;
     peer.say(None, ServerMessage::ChatMessage(said(44))).await;
@@ -220,12 +218,11 @@ async fn what_is_said_has_typed_replies() {
             (chat.room, chat.payload.as_bytes()),
             (Some(hall()), br#"{"content":"a \"b\""}"#.as_slice())
         );
-        let ack = Ack { seq: Some(7), ..Ack::new(AckStatus::Stored, "stored") };
+        let ack = Ack::new(AckStatus::Stored, "stored").with_seq(7);
         peer.say(Some(frame.id()), ServerMessage::Ack(ack)).await;
         let frame = hear(&mut peer).await;
         assert!(matches!(frame.read().message, ClientMessage::History(it) if it.limit == Some(2)));
-        let history =
-            History { room: hall(), messages: Vec::new(), complete: true, first_seq: 1, last_seq: None };
+        let history = History::new(hall(), Vec::new(), true, 1);
         peer.say(Some(frame.id()), ServerMessage::History(history)).await;
         let frame = hear(&mut peer).await;
         assert!(matches!(frame.read().message, ClientMessage::Broadcast(_)));

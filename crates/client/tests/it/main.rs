@@ -11,6 +11,7 @@ mod api;
 mod calls;
 mod connection;
 mod delivery;
+mod future;
 mod peer;
 mod proxy;
 mod requests;

@@ -169,18 +169,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
                 replayed: 0,
             },
             heartbeat: Heartbeat { interval: 30, timeout: 10 },
-            limits: SessionLimits {
-                max_message_bytes: 65_536,
-                max_encrypted_content_bytes: 48_000,
-                max_unanswered_requests: 128,
-            },
+            limits: SessionLimits::new(65_536, 48_000, 128),
         };
         self.say(None, ServerMessage::Connected(connected)).await;
     }
 
     pub(crate) async fn say(&mut self, id: Option<RequestId>, message: ServerMessage<'_>) {
         let frame = ServerFrame { id, timestamp: Timestamp::from_ms(0), message };
-        let bytes = self.codec.encode_server(&frame);
+        self.say_raw(self.codec.encode_server(&frame)).await;
+    }
+
+    pub(crate) async fn say_raw(&mut self, bytes: Bytes) {
         let message = match self.codec {
             Codec::Json => Message::text(String::from_utf8(bytes.to_vec()).unwrap()),
             Codec::Proto => Message::Binary(bytes),

@@ -20,20 +20,15 @@ fn phone() -> Target {
 }
 
 fn answer_of_phone() -> ServerMessage<'static> {
-    ServerMessage::Signal(RelayedSignal {
-        kind: SignalKind::Answer,
-        sender: Sender {
-            device_id: "phone".parse().unwrap(),
-            user_id: UserId::new(Uuid::nil()),
-            fingerprint: None,
-        },
-        payload: Payload::from_json("{}").unwrap(),
-        signature: None,
-    })
+    ServerMessage::Signal(RelayedSignal::new(
+        SignalKind::Answer,
+        Sender::new("phone".parse().unwrap(), UserId::new(Uuid::nil())),
+        Payload::from_json("{}").unwrap(),
+    ))
 }
 
 fn ice_server(url: &str) -> IceServer<'static> {
-    IceServer { urls: vec![url.to_owned().into()], username: None, credential: None }
+    IceServer::new(vec![url.to_owned().into()])
 }
 
 #[tokio::test(start_paused = true)]
@@ -148,7 +143,7 @@ async fn ice_servers_are_the_applications_then_the_servers() {
     let server = async {
         let frame = peer.hear().await;
         assert_eq!(frame.read().message, ClientMessage::IceServers);
-        let servers = IceServers { ice_servers: vec![ice_server("turn:relay.test")], expires_at: None };
+        let servers = IceServers::new(vec![ice_server("turn:relay.test")]);
         peer.say(Some(frame.id()), ServerMessage::IceServers(servers)).await;
     };
     let (servers, ()) = tokio::join!(client.ice_servers([ice_server("stun:own.test")]), server);

@@ -13,16 +13,11 @@ use uuid::Uuid;
 use crate::peer::{Network, Peer};
 
 fn signal(number: u32) -> ServerMessage<'static> {
-    ServerMessage::Signal(RelayedSignal {
-        kind: SignalKind::Signal,
-        sender: Sender {
-            device_id: "phone".parse().unwrap(),
-            user_id: UserId::new(Uuid::nil()),
-            fingerprint: None,
-        },
-        payload: Payload::from_json(&number.to_string()).unwrap().into_owned(),
-        signature: None,
-    })
+    ServerMessage::Signal(RelayedSignal::new(
+        SignalKind::Signal,
+        Sender::new("phone".parse().unwrap(), UserId::new(Uuid::nil())),
+        Payload::from_json(&number.to_string()).unwrap().into_owned(),
+    ))
 }
 
 async fn send(client: &Client, number: u32) -> Result<(), RequestError> {

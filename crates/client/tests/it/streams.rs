@@ -33,21 +33,15 @@ async fn say(peer: &mut Peer, numbers: impl IntoIterator<Item = u64>) {
 async fn page(peer: &mut Peer, last: u64) {
     let frame = hear(peer).await;
     let ClientMessage::History(asked) = frame.read().message else { panic!("{:?}", frame.read()) };
-    let message = |seq| HistoryMessage { id: None, timestamp: Timestamp::from_ms(0), message: said(seq) };
+    let message = |seq| HistoryMessage::new(None, Timestamp::from_ms(0), said(seq));
     let messages = (asked.since_seq + 1..=last).map(message).collect();
-    let history = History { room: hall(), messages, complete: true, first_seq: 1, last_seq: Some(last) };
+    let history = History::new(hall(), messages, true, 1).with_last_seq(last);
     peer.say(Some(frame.id()), ServerMessage::History(history)).await;
 }
 
 fn presence(devices: u32) -> ServerMessage<'static> {
     let user_id = UserId::new(Uuid::from_u128(9));
-    ServerMessage::Presence(Presence {
-        user_id,
-        status: Status::Online,
-        note: None,
-        devices,
-        last_seen: None,
-    })
+    ServerMessage::Presence(Presence::new(user_id, Status::Online, devices))
 }
 
 #[tokio::test(start_paused = true)]

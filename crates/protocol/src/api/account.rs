@@ -1,5 +1,8 @@
 //! Accounts by email and password, accounts by Ed25519 key, and their tokens.
 
+// Exhaustive on purpose, every type of this file: the caller or the server builds a body in full, and decides about each
+// member.
+
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "openapi")]
@@ -129,7 +132,7 @@ pub struct TokenResponse {
     pub expires_in: u64,
     /// For `POST /api/auth/refresh`, once.
     pub refresh_token: Secret<'static>,
-    /// Whose they are.
+    /// The user.
     pub user_id: UserId,
     /// The identity that proved itself, where a key was the proof.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,7 @@
-//! The contacts of a user: who may signal him, message him and see his presence.
+//! The contacts of a user: who may signal them, message them and see their presence.
+
+// Exhaustive on purpose, every type of this file: the caller or the server builds a body in full, and decides about each
+// member.
 
 use std::borrow::Cow;
 
@@ -58,24 +61,23 @@ pub struct ContactList {
 names! {
     /// What a user decided about another.
     ContactDecision {
-        /// He may signal, message, and see the presence.
+        /// They may signal and message the user, and see the user's presence.
         Allowed = "allowed",
-        /// Neither reaches the other.
+        /// Neither can reach the other.
         Blocked = "blocked",
     }
 }
 
 names! {
     /// How a contact stands with a user.
-    #[non_exhaustive]
-    ContactState {
-        /// He may signal, message, and see the presence.
+    open ContactState {
+        /// They may signal and message the user, and see the user's presence.
         Allowed = "allowed",
-        /// Neither reaches the other.
+        /// Neither can reach the other.
         Blocked = "blocked",
-        /// He asked to be allowed.
+        /// They asked to be allowed.
         Incoming = "incoming",
-        /// He was asked.
+        /// They were asked.
         Outgoing = "outgoing",
     }
 }

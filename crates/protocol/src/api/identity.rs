@@ -1,5 +1,8 @@
 //! Identities: their chains, their keys, and the devices that they vouch for.
 
+// Exhaustive on purpose, every type of this file: the caller or the server builds a body in full, and decides about each
+// member.
+
 use serde::{Deserialize, Serialize};
 
 use super::Problem;

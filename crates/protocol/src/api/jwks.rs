@@ -1,5 +1,8 @@
 //! The keys that verify access tokens.
 
+// Exhaustive on purpose, every type of this file: the caller or the server builds a body in full, and decides about each
+// member.
+
 use std::borrow::Cow;
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};

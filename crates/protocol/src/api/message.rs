@@ -1,5 +1,8 @@
 //! Encrypted messages that are kept.
 
+// Exhaustive on purpose, every type of this file: the caller or the server builds a body in full, and decides about each
+// member.
+
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "openapi")]

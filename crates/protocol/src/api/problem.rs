@@ -1,5 +1,8 @@
 //! Errors over HTTP: `application/problem+json` (RFC 9457).
 
+// Exhaustive on purpose, every type of this file: the caller or the server builds a body in full, and decides about each
+// member.
+
 use serde::{Deserialize, Serialize};
 
 use crate::ErrorCode;

@@ -1,5 +1,8 @@
 //! Rooms: made, looked at, entered in their list of members; what was said there, and their state document.
 
+// Exhaustive on purpose, every type of this file: the caller or the server builds a body in full, and decides about each
+// member.
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -69,7 +72,7 @@ pub struct Room {
 names! {
     /// Who may join a room.
     RoomVisibility {
-        /// Whoever was not removed from it.
+        /// Everybody who was not removed from it.
         Public = "public",
         /// Its members.
         Private = "private",
@@ -81,7 +84,7 @@ names! {
     StateWriters {
         /// Its owner.
         Owner = "owner",
-        /// Everybody who was put in it.
+        /// Everybody whom the owner added.
         Members = "members",
     }
 }

@@ -1,7 +1,10 @@
-//! JSON: each frame is one object. The text is read twice: once for its head, once as the message that the head names.
+//! JSON: each frame is one object. Its text is walked once, for its head and members; the message that the head names is
+//! then read from the members. Where that fails, the whole text is read again: that error names place and field.
 
 mod client;
 mod head;
+mod members;
+mod scratch;
 mod server;
 mod write;
 
@@ -13,7 +16,7 @@ use super::DecodeError;
 pub(super) use client::{decode_client, encode_client};
 pub(super) use server::{decode_server, encode_server};
 
-/// What the messages without a serialised type of their own look like, for the description.
+/// The members of messages that are not serialised by a type of their own, for the description.
 #[cfg(feature = "openapi")]
 pub(crate) mod fields {
     pub(crate) use super::{
@@ -31,7 +34,7 @@ struct InPayload<T> {
     payload: T,
 }
 
-/// A frame's bytes as the text that they have to be.
+/// The frame as UTF-8 text.
 fn text_of(frame: &Bytes) -> Result<&str, DecodeError> {
     std::str::from_utf8(frame).map_err(|_| DecodeError::bad_request("the message is not UTF-8"))
 }
@@ -40,7 +43,7 @@ fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, DecodeError> {
     serde_json::from_str(text).map_err(|error| DecodeError::bad_request(explain::<T>(text, &error)))
 }
 
-/// The error with the path to the field that it is about, which serde_json alone does not tell.
+/// The error with the path of its field. serde_json alone does not tell the path.
 fn explain<'a, T: Deserialize<'a>>(text: &'a str, error: &serde_json::Error) -> String {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {

@@ -9,11 +9,12 @@ use serde_json::value::RawValue;
 use crate::openapi;
 use crate::{DeviceId, ErrorCode, Hash, Secret, SessionId, Timestamp, UserId, binary, whole};
 
-/// S→C: what the client's key has to sign, sent at once on `/v1/connect`.
+/// S→C: the challenge for the client's key to sign, sent as soon as `/v1/connect` opens.
+// Exhaustive on purpose: client libraries handle it, and decide about each field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AuthChallenge<'a> {
-    /// Fresh and random.
+    /// Random bytes, used once.
     #[serde(with = "binary::array")]
     #[cfg_attr(feature = "openapi", schema(value_type = openapi::Challenge))]
     pub challenge: [u8; 32],
@@ -25,6 +26,7 @@ pub struct AuthChallenge<'a> {
 }
 
 /// C→S: the signed answer to a challenge.
+// Exhaustive on purpose: who sends it decides about each field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AuthResponse<'a> {
@@ -49,6 +51,7 @@ pub struct AuthResponse<'a> {
 }
 
 /// C→S: a token as proof, first on a socket or again on a live session.
+// Exhaustive on purpose: who sends it decides about each field.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Auth<'a> {
@@ -63,7 +66,8 @@ pub struct Auth<'a> {
     pub resume: Option<Resume<'a>>,
 }
 
-/// Names the session that a client comes back to.
+/// The session that a client wants to resume.
+// Exhaustive on purpose: who sends it decides about each field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Resume<'a> {
@@ -75,7 +79,8 @@ pub struct Resume<'a> {
     pub received: u64,
 }
 
-/// S→C: the proof was good.
+/// S→C: the proof was accepted.
+// Exhaustive on purpose: client libraries handle it, and decide about each field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AuthSuccess {
@@ -89,6 +94,7 @@ pub struct AuthSuccess {
 }
 
 /// S→C: the proof was refused.
+// Exhaustive on purpose: client libraries handle it, and decide about each field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AuthFailure<'a> {
@@ -105,6 +111,7 @@ pub struct AuthFailure<'a> {
 /// A rotation that its old key can still cancel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct PendingRotation {
     /// Its place in the chain.
     pub sequence: u64,
@@ -114,7 +121,8 @@ pub struct PendingRotation {
     pub cancellation_deadline: Timestamp,
 }
 
-/// S→C: the session is there.
+/// S→C: the session is open.
+// Exhaustive on purpose: client libraries handle it, and decide about each field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Connected<'a> {
@@ -125,10 +133,10 @@ pub struct Connected<'a> {
     /// For people: [`Connected::MESSAGE`].
     #[serde(borrow)]
     pub message: Cow<'a, str>,
-    /// What the client needs to come back to the session.
+    /// What the client needs to resume the session.
     #[serde(borrow)]
     pub session: SessionInfo<'a>,
-    /// The server's own heartbeat, so that a client knows when silence is a break.
+    /// The server's heartbeat. A longer silence is a broken connection.
     pub heartbeat: Heartbeat,
     /// What the client may send.
     pub limits: SessionLimits,
@@ -140,23 +148,25 @@ impl Connected<'_> {
 }
 
 /// The session, as its client needs to know it.
+// Exhaustive on purpose: client libraries handle it, and decide about each field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SessionInfo<'a> {
     /// Its id, the same after a resume.
     pub id: SessionId,
-    /// For `resume` when the client comes back. It is no credential.
+    /// For `resume` on the next connection. It is not a credential.
     #[serde(borrow)]
     pub resume_token: Secret<'a>,
     /// How long the session waits for its client, in seconds.
     pub resume_window: u64,
-    /// Whether this is the session that was asked for.
+    /// Whether the session that the client asked for goes on.
     pub resumed: bool,
-    /// How many messages follow that the client missed.
+    /// How many missed messages follow.
     pub replayed: u64,
 }
 
 /// In seconds.
+// Exhaustive on purpose: client libraries handle it, and decide about each field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Heartbeat {
@@ -169,6 +179,7 @@ pub struct Heartbeat {
 /// What a session may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct SessionLimits {
     /// The size of one message, in bytes.
     pub max_message_bytes: u64,
@@ -178,7 +189,8 @@ pub struct SessionLimits {
     pub max_unanswered_requests: u64,
 }
 
-/// S→C: the token is about to expire; a new one is due.
+/// S→C: the token is about to expire. The client sends `auth` with a new one.
+// Exhaustive on purpose: client libraries handle it, and decide about each field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AuthRequired<'a> {
@@ -194,7 +206,7 @@ impl AuthRequired<'_> {
     pub const REASON: &'static str = "Token expiring soon";
 }
 
-/// A malformed `resume` is as an unknown one: the session begins afresh.
+/// A malformed `resume` counts as an unknown one: the session begins afresh.
 fn lenient<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Resume<'a>>, D::Error> {
     let raw = Option::<&'a RawValue>::deserialize(deserializer)?;
     Ok(raw.and_then(|raw| serde_json::from_str(raw.get()).ok()))

@@ -1,4 +1,4 @@
-//! Encrypted messages that wait for whoever is away (docs/protocol/messages.md).
+//! Encrypted messages, kept for users who are away (docs/protocol/messages.md).
 
 use std::borrow::Cow;
 
@@ -8,6 +8,7 @@ use super::page;
 use crate::{DeviceId, MessageId, Timestamp, UserId, UserRef};
 
 /// C→S: a message for a user's mailbox.
+// Exhaustive on purpose: who sends it decides about each field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncryptedMessage<'a> {
     /// For whom.
@@ -18,10 +19,11 @@ pub struct EncryptedMessage<'a> {
 
 /// S→C: a message of the mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MailboxMessage<'a> {
     /// Its id, the same for everyone.
     pub message_id: MessageId,
-    /// Its number in the mailbox of whoever gets this.
+    /// Its number in the mailbox of the user who receives this frame.
     pub seq: u64,
     /// From whom.
     pub sender_user_id: UserId,
@@ -40,6 +42,7 @@ pub struct MailboxMessage<'a> {
 }
 
 /// C→S: asks for the mailbox from a number on.
+// Exhaustive on purpose: who sends it decides about each field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Sync {
@@ -56,6 +59,7 @@ pub struct Sync {
 /// S→C: the end of what a `sync` streamed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct Synced {
     /// The last number streamed; `since_seq` where there was nothing. Where `since_seq` is beyond the newest number, that
     /// number, which is lower: the server was restored from a backup.
@@ -67,6 +71,7 @@ pub struct Synced {
 }
 
 /// C→S: these messages arrived.
+// Exhaustive on purpose: who sends it decides about each field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Delivered {
@@ -76,6 +81,7 @@ pub struct Delivered {
 }
 
 /// C→S: these messages were read.
+// Exhaustive on purpose: who sends it decides about each field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Read {
@@ -87,6 +93,7 @@ pub struct Read {
 /// S→C: messages arrived or were read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct Receipt {
     /// The messages.
     pub message_ids: Vec<MessageId>,

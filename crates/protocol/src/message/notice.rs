@@ -7,6 +7,7 @@ use crate::{ContactLabel, DeviceId, Fingerprint, Hash, UserId, names::names};
 /// S→C: something happened to the account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct Alert {
     /// What happened.
     pub kind: AlertKind,
@@ -26,8 +27,7 @@ pub struct Alert {
 
 names! {
     /// What happened to the account.
-    #[non_exhaustive]
-    AlertKind {
+    open AlertKind {
         /// A device was registered.
         DeviceAdded = "device_added",
         /// A device was removed.
@@ -52,6 +52,7 @@ names! {
 /// S→C: somebody asks to become a contact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct ContactRequest {
     /// The user who asks.
     pub user_id: UserId,
@@ -61,6 +62,7 @@ pub struct ContactRequest {
 }
 
 /// S→C: the server is about to stop.
+// Exhaustive on purpose: client libraries handle it, and decide about each field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ServerDraining {

@@ -4,28 +4,33 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Timestamp, UserId, UserRef, names::names};
+use crate::{
+    Timestamp, UserId, UserRef,
+    names::{self, names},
+};
 
 names! {
-    /// How a device shows itself; ordered from the least to the most available.
+    /// The presence of a device, ordered from the least to the most available.
     #[derive(PartialOrd, Ord)]
-    Status {
-        /// As if it were not there.
+    open Status {
+        /// Shown as not connected.
         Offline = "offline",
-        /// There, and not to be disturbed.
+        /// Connected, not to be disturbed.
         Busy = "busy",
-        /// There, with nobody in front of it.
+        /// Connected, nobody is using it.
         Away = "away",
-        /// There.
+        /// Connected.
         Online = "online",
     }
 }
 
-/// C→S: how this device shows itself from now on.
+/// C→S: sets the presence of this device.
+// Exhaustive on purpose: who sends it decides about each field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SetPresence<'a> {
     /// The status.
+    #[serde(deserialize_with = "names::known")]
     pub status: Status,
     /// A line for people, of at most 140 characters.
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
@@ -34,6 +39,7 @@ pub struct SetPresence<'a> {
 }
 
 /// C→S: asks to be told of these users' presence.
+// Exhaustive on purpose: who sends it decides about each field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PresenceSubscribe {
@@ -43,6 +49,7 @@ pub struct PresenceSubscribe {
 }
 
 /// C→S: asks to be told no more.
+// Exhaustive on purpose: who sends it decides about each field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PresenceUnsubscribe {
@@ -51,9 +58,10 @@ pub struct PresenceUnsubscribe {
     pub user_ids: Vec<UserRef>,
 }
 
-/// S→C: how a watched user shows themselves.
+/// S→C: the presence of a watched user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct Presence<'a> {
     /// The user.
     pub user_id: UserId,

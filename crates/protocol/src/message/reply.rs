@@ -1,4 +1,4 @@
-//! The replies that most requests share (docs/protocol/messages.md).
+//! `ack` and `error` (docs/protocol/messages.md).
 
 use std::borrow::Cow;
 
@@ -9,11 +9,12 @@ use crate::{DeviceId, ErrorCode, MessageId, names::names};
 /// S→C: the request was carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct Ack<'a> {
     /// For people.
     #[serde(borrow)]
     pub message: Cow<'a, str>,
-    /// How far it went.
+    /// What was done with the request.
     pub status: AckStatus,
     /// The number that a stored message got, in its room or in the sender's mailbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -30,7 +31,7 @@ pub struct Ack<'a> {
 }
 
 impl<'a> Ack<'a> {
-    /// An `ack` without anything that was asked for.
+    /// An `ack` with a status and a text alone.
     #[must_use]
     pub fn new(status: AckStatus, message: impl Into<Cow<'a, str>>) -> Self {
         Self { message: message.into(), status, seq: None, message_id: None, devices: None, duplicate: None }
@@ -38,8 +39,8 @@ impl<'a> Ack<'a> {
 }
 
 names! {
-    /// How far a request went.
-    AckStatus {
+    /// What was done with a request.
+    open AckStatus {
         /// Handed to a live connection.
         Delivered = "delivered",
         /// Held for a device inside its resume window, and for that window only.
@@ -52,6 +53,7 @@ names! {
 }
 
 /// S→C: the request was refused, or the connection is about to be closed.
+// Exhaustive on purpose: client libraries handle it, and decide about each field.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ErrorReply<'a> {

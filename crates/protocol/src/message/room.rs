@@ -8,6 +8,7 @@ use super::page;
 use crate::{DeviceId, Payload, RequestId, RoomId, Sender, Timestamp, UserId};
 
 /// C→S: the session enters a room.
+// Exhaustive on purpose: who sends it decides about each field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Join {
@@ -17,6 +18,7 @@ pub struct Join {
 }
 
 /// C→S: the session leaves a room.
+// Exhaustive on purpose: who sends it decides about each field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Leave {
@@ -28,6 +30,7 @@ pub struct Leave {
 /// S→C: who is in a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct RoomMembers {
     /// The room.
     pub room: RoomId,
@@ -41,6 +44,7 @@ pub struct RoomMembers {
 /// A user in a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct RoomMember {
     /// The user.
     pub user_id: UserId,
@@ -51,6 +55,7 @@ pub struct RoomMember {
 /// S→C: a device entered a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct MemberJoined {
     /// The room.
     pub room: RoomId,
@@ -63,6 +68,7 @@ pub struct MemberJoined {
 /// S→C: a device left a room, or was removed from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct MemberLeft {
     /// The room.
     pub room: RoomId,
@@ -75,6 +81,7 @@ pub struct MemberLeft {
 /// S→C: the owner of a private room put this user in it. Until they join it, it opens nothing, in either direction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct RoomInvite {
     /// The room.
     pub room: RoomId,
@@ -83,6 +90,7 @@ pub struct RoomInvite {
 }
 
 /// C→S: said in a room; stored and numbered.
+// Exhaustive on purpose: who sends it decides about each field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ChatMessage<'a> {
@@ -95,6 +103,7 @@ pub struct ChatMessage<'a> {
 }
 
 /// What a chat message's payload holds.
+// Exhaustive on purpose: who says it decides about each field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ChatContent<'a> {
@@ -104,19 +113,21 @@ pub struct ChatContent<'a> {
 }
 
 /// C→S: said in a room; neither stored nor numbered.
+// Exhaustive on purpose: who sends it decides about each field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Broadcast<'a> {
     /// The room; on `/v1/chat/{room}` it may be left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room: Option<RoomId>,
-    /// What it says; never looked into.
+    /// The content, relayed without being looked into.
     #[serde(borrow, skip_serializing)]
     pub payload: Payload<'a>,
 }
 
 /// S→C: a stored chat message, live or out of the history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct StoredChatMessage<'a> {
     /// The room.
     pub room: RoomId,
@@ -132,18 +143,20 @@ pub struct StoredChatMessage<'a> {
 
 /// S→C: something said in a room, neither stored nor numbered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct RelayedBroadcast<'a> {
     /// The room.
     pub room: RoomId,
     /// Who said it.
     #[serde(flatten)]
     pub sender: Sender,
-    /// What it says, byte for byte as it was sent.
+    /// The content, byte for byte as it was sent.
     #[serde(skip_serializing)]
     pub payload: Payload<'a>,
 }
 
 /// C→S: asks for what was said in a room.
+// Exhaustive on purpose: who sends it decides about each field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HistoryRequest {
@@ -162,6 +175,7 @@ pub struct HistoryRequest {
 
 /// S→C: what was said in a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct History<'a> {
     /// The room.
     pub room: RoomId,
@@ -178,6 +192,7 @@ pub struct History<'a> {
 
 /// A chat message of the history, with what its own frame had.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HistoryMessage<'a> {
     /// The sender's id of it.
     pub id: Option<RequestId>,
@@ -189,6 +204,7 @@ pub struct HistoryMessage<'a> {
 
 /// S→C: the room's state document, at joining and at each change.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RoomUpdate<'a> {
     /// The room.
     pub room: RoomId,

@@ -1,4 +1,4 @@
-//! How two devices find a way to each other (docs/protocol/messages.md).
+//! Signaling: how two devices set up a connection to each other (docs/protocol/messages.md).
 
 use std::borrow::Cow;
 
@@ -9,20 +9,22 @@ use crate::{DeviceId, Fingerprint, MessageKind, Payload, Secret, Timestamp, User
 /// The STUN servers that a server names where it is configured with no others.
 pub const DEFAULT_STUN_SERVERS: [&str; 2] = ["stun:stun.l.google.com:19302", "stun:stun1.l.google.com:19302"];
 
-/// C→S: `offer`, `answer`, `ice-candidate` or `signal`, to be handed on as it is.
+/// C→S: `offer`, `answer`, `ice-candidate` or `signal`, relayed unchanged.
+// Exhaustive on purpose: who sends it decides about each field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signal<'a> {
     /// Which of the four.
     pub kind: SignalKind,
     /// To whom.
     pub target: Target,
-    /// What it says; never looked into.
+    /// The content, relayed without being looked into.
     pub payload: Payload<'a>,
     /// The sender's own signature, for the target to verify.
     pub signature: Option<SignalSignature>,
 }
 
 /// The four kinds of signal.
+// Exhaustive on purpose: a fifth kind would be a type of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SignalKind {
     /// A session description that begins a call.
@@ -49,6 +51,7 @@ impl SignalKind {
 }
 
 /// To whom a signal goes.
+// Exhaustive on purpose: who routes a signal decides about each.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
     /// One device.
@@ -58,6 +61,7 @@ pub enum Target {
 }
 
 /// A signature over [`statement::SignalStatement`](crate::statement::SignalStatement), with the time it names.
+// Exhaustive on purpose: it is what the statement `aldis/v1/signal` has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SignalSignature {
     /// By the device's key, else the identity's.
@@ -68,19 +72,21 @@ pub struct SignalSignature {
 
 /// S→C: a signal, with its sender as the server knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RelayedSignal<'a> {
     /// Which of the four.
     pub kind: SignalKind,
     /// From whom.
     pub sender: Sender,
-    /// What it says, byte for byte as it was sent.
+    /// The content, byte for byte as it was sent.
     pub payload: Payload<'a>,
-    /// The sender's own signature; whoever gets it verifies it.
+    /// The sender's own signature, for the receiver to verify.
     pub signature: Option<SignalSignature>,
 }
 
 /// Who sent a relayed message; set by the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Sender {
     /// The device.
     #[serde(rename = "sender_device_id")]
@@ -96,6 +102,7 @@ pub struct Sender {
 /// S→C: the servers that help two devices reach each other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct IceServers<'a> {
     /// As browsers take them.
     #[serde(borrow)]
@@ -108,6 +115,7 @@ pub struct IceServers<'a> {
 /// A STUN or TURN server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[non_exhaustive]
 pub struct IceServer<'a> {
     /// Its addresses.
     #[serde(borrow)]

@@ -1,5 +1,7 @@
 //! A frame of each kind, with all its optional fields and with none.
 
+use std::borrow::Cow;
+
 use aldis_protocol::{
     Ack, AckStatus, Alert, AlertKind, Auth, AuthChallenge, AuthFailure, AuthRequired, AuthResponse,
     AuthSuccess, Broadcast, ChatMessage, ClientFrame, ClientMessage, Connected, ContactLabel, ContactRequest,
@@ -7,9 +9,9 @@ use aldis_protocol::{
     HistoryMessage, HistoryRequest, IceServer, IceServers, Join, Leave, MailboxMessage, MemberJoined,
     MemberLeft, MessageId, Payload, PendingRotation, Presence, PresenceSubscribe, PresenceUnsubscribe, Read,
     Receipt, Received, RelayedBroadcast, RelayedSignal, RequestId, Resume, RoomId, RoomInvite, RoomMember,
-    RoomMembers, RoomUpdate, Sender, ServerDraining, ServerFrame, ServerMessage, SessionId, SessionInfo,
-    SessionLimits, SetPresence, Signal, SignalKind, SignalSignature, Status, StoredChatMessage, Sync, Synced,
-    Target, Timestamp, UserId, UserRef,
+    RoomMembers, RoomUpdate, Secret, Sender, ServerDraining, ServerFrame, ServerMessage, SessionId,
+    SessionInfo, SessionLimits, SetPresence, Signal, SignalKind, SignalSignature, Status, StoredChatMessage,
+    Sync, Synced, Target, Timestamp, UserId, UserRef,
 };
 use uuid::Uuid;
 
@@ -125,7 +127,7 @@ fn handshake_messages() -> Vec<Sample<ServerMessage<'static>>> {
     let failure = AuthFailure {
         code: ErrorCode::Revoked,
         message: "the key was replaced".into(),
-        rotation: Some(PendingRotation { sequence: 1, hash: Hash([7; 32]), cancellation_deadline: at(9) }),
+        rotation: Some(PendingRotation::new(1, Hash([7; 32]), at(9))),
     };
     vec![
         (
@@ -170,11 +172,7 @@ fn connected() -> Connected<'static> {
             replayed: 3,
         },
         heartbeat: Heartbeat { interval: 30, timeout: 10 },
-        limits: SessionLimits {
-            max_message_bytes: 65_536,
-            max_encrypted_content_bytes: 48_000,
-            max_unanswered_requests: 128,
-        },
+        limits: SessionLimits::new(65_536, 48_000, 128),
     }
 }
 
@@ -182,14 +180,13 @@ fn reply_messages() -> Vec<Sample<ServerMessage<'static>>> {
     vec![
         (
             "ack",
-            ServerMessage::Ack(Ack {
-                message: "Message stored".into(),
-                status: AckStatus::Stored,
-                seq: Some(42),
-                message_id: Some(message_id(1)),
-                devices: Some(vec![device("phone"), device("laptop")]),
-                duplicate: Some(true),
-            }),
+            ServerMessage::Ack(
+                Ack::new(AckStatus::Stored, "Message stored")
+                    .with_seq(42)
+                    .with_message_id(message_id(1))
+                    .with_devices(vec![device("phone"), device("laptop")])
+                    .with_duplicate(true),
+            ),
         ),
         ("ack-minimal", ServerMessage::Ack(Ack::new(AckStatus::Delivered, "Message delivered to phone"))),
         (
@@ -209,12 +206,7 @@ fn reply_messages() -> Vec<Sample<ServerMessage<'static>>> {
 
 fn signaling_messages() -> Vec<Sample<ServerMessage<'static>>> {
     let relayed = |kind| {
-        ServerMessage::Signal(RelayedSignal {
-            kind,
-            sender: sender(),
-            payload: description(),
-            signature: Some(signature()),
-        })
+        ServerMessage::Signal(RelayedSignal::new(kind, sender(), description()).with_signature(signature()))
     };
     vec![
         ("offer", relayed(SignalKind::Offer)),
@@ -223,119 +215,79 @@ fn signaling_messages() -> Vec<Sample<ServerMessage<'static>>> {
         ("signal", relayed(SignalKind::Signal)),
         (
             "signal-minimal",
-            ServerMessage::Signal(RelayedSignal {
-                kind: SignalKind::Signal,
-                sender: Sender { fingerprint: None, ..sender() },
-                payload: payload("0"),
-                signature: None,
-            }),
+            ServerMessage::Signal(RelayedSignal::new(
+                SignalKind::Signal,
+                sender().with_fingerprint(None),
+                payload("0"),
+            )),
         ),
         ("ice_servers", ServerMessage::IceServers(ice_servers())),
-        (
-            "ice_servers-minimal",
-            ServerMessage::IceServers(IceServers { ice_servers: vec![], expires_at: None }),
-        ),
+        ("ice_servers-minimal", ServerMessage::IceServers(IceServers::new(vec![]))),
     ]
 }
 
 fn ice_servers() -> IceServers<'static> {
-    let stun = IceServer { urls: vec!["stun:stun.example.test".into()], username: None, credential: None };
-    let turn = IceServer {
-        urls: vec!["turn:turn.example.test".into(), "turns:turn.example.test".into()],
-        username: Some("1767229200:9f2c7a51".into()),
-        credential: Some("OZnEjnitJUyL4XE5d3P3wJE2TeI=".into()),
-    };
-    IceServers { ice_servers: vec![stun, turn], expires_at: Some(at(3_600_000)) }
+    let stun = IceServer::new(vec!["stun:stun.example.test".into()]);
+    let turn = IceServer::new(vec!["turn:turn.example.test".into(), "turns:turn.example.test".into()])
+        .with_username(Cow::from("1767229200:9f2c7a51"))
+        .with_credential(Secret::from("OZnEjnitJUyL4XE5d3P3wJE2TeI="));
+    IceServers::new(vec![stun, turn]).with_expires_at(at(3_600_000))
 }
 
 fn room_messages() -> Vec<Sample<ServerMessage<'static>>> {
-    let members = vec![RoomMember { user_id: user(1), device_ids: vec![device("phone"), device("laptop")] }];
-    let joined = MemberJoined { room: room(), user_id: user(1), device_id: device("phone") };
-    let left = MemberLeft { room: room(), user_id: user(1), device_id: device("phone") };
+    let members = vec![RoomMember::new(user(1), vec![device("phone"), device("laptop")])];
+    let joined = MemberJoined::new(room(), user(1), device("phone"));
+    let left = MemberLeft::new(room(), user(1), device("phone"));
     vec![
-        (
-            "room_members",
-            ServerMessage::RoomMembers(RoomMembers { room: room(), count: 1, members: Some(members) }),
-        ),
-        (
-            "room_members-minimal",
-            ServerMessage::RoomMembers(RoomMembers { room: room(), count: 257, members: None }),
-        ),
+        ("room_members", ServerMessage::RoomMembers(RoomMembers::new(room(), 1, Some(members)))),
+        ("room_members-minimal", ServerMessage::RoomMembers(RoomMembers::new(room(), 257, None))),
         ("member_joined", ServerMessage::MemberJoined(joined)),
         ("member_left", ServerMessage::MemberLeft(left)),
         ("chat_message", ServerMessage::ChatMessage(stored_chat())),
-        (
-            "broadcast",
-            ServerMessage::Broadcast(RelayedBroadcast {
-                room: room(),
-                sender: sender(),
-                payload: payload("[1, 2]"),
-            }),
-        ),
+        ("broadcast", ServerMessage::Broadcast(RelayedBroadcast::new(room(), sender(), payload("[1, 2]")))),
         ("history", ServerMessage::History(history())),
-        (
-            "history-minimal",
-            ServerMessage::History(History {
-                messages: vec![],
-                complete: false,
-                last_seq: None,
-                ..history()
-            }),
-        ),
+        ("history-minimal", ServerMessage::History(History::new(room(), vec![], false, 2))),
         (
             "room_update",
-            ServerMessage::RoomUpdate(RoomUpdate {
-                room: room(),
-                revision: 3,
-                state: payload(r#"{ "topic": "tea" }"#),
-            }),
+            ServerMessage::RoomUpdate(RoomUpdate::new(room(), 3, payload(r#"{ "topic": "tea" }"#))),
         ),
-        (
-            "room_update-minimal",
-            ServerMessage::RoomUpdate(RoomUpdate { room: room(), revision: 0, state: payload("null") }),
-        ),
+        ("room_update-minimal", ServerMessage::RoomUpdate(RoomUpdate::new(room(), 0, payload("null")))),
     ]
 }
 
 fn history() -> History<'static> {
-    let named = HistoryMessage { id: Some(id("m-7")), timestamp: at(7), message: stored_chat() };
-    let nameless = HistoryMessage { id: None, ..named.clone() };
-    History {
-        room: room(),
-        messages: vec![named, nameless],
-        complete: true,
-        first_seq: 2,
-        last_seq: Some(42),
-    }
+    let named = HistoryMessage::new(Some(id("m-7")), at(7), stored_chat());
+    let nameless = HistoryMessage::new(None, named.timestamp, stored_chat());
+    History::new(room(), vec![named, nameless], true, 2).with_last_seq(42)
 }
 
 fn stored_chat() -> StoredChatMessage<'static> {
-    StoredChatMessage { room: room(), seq: 42, sender: sender(), payload: chat() }
+    StoredChatMessage::new(room(), 42, sender(), chat())
 }
 
 fn mailbox_messages() -> Vec<Sample<ServerMessage<'static>>> {
-    let message = MailboxMessage {
-        message_id: message_id(1),
-        seq: 42,
-        sender_user_id: user(1),
-        sender_device_id: device("phone"),
-        recipient_id: user(2),
-        encrypted_content: vec![0, 1, 254, 255].into(),
-        created_at: at(1),
-        delivered_at: Some(at(2)),
-        read_at: Some(at(3)),
-    };
-    let receipt = Receipt { message_ids: message_ids(), delivered_at: Some(at(2)), read_at: Some(at(3)) };
+    let message = MailboxMessage::new(
+        message_id(1),
+        42,
+        user(1),
+        device("phone"),
+        user(2),
+        vec![0, 1, 254, 255].into(),
+        at(1),
+    )
+    .with_delivered_at(at(2))
+    .with_read_at(at(3));
+    let receipt = Receipt::new(message_ids()).with_delivered_at(at(2)).with_read_at(at(3));
     vec![
         (
             "message-minimal",
-            ServerMessage::Message(MailboxMessage { delivered_at: None, read_at: None, ..message.clone() }),
+            ServerMessage::Message(message.clone().with_delivered_at(None).with_read_at(None)),
         ),
         ("message", ServerMessage::Message(message)),
-        ("synced", ServerMessage::Synced(Synced { seq: 42, first_seq: 2, complete: true })),
+        ("synced", ServerMessage::Synced(Synced::new(42, 2, true))),
         (
             "receipt-minimal",
-            ServerMessage::Receipt(Receipt { delivered_at: None, read_at: None, ..receipt.clone() }),
+            ServerMessage::Receipt(receipt.clone().with_delivered_at(None).with_read_at(None)),
         ),
         ("receipt", ServerMessage::Receipt(receipt)),
     ]
@@ -345,56 +297,32 @@ fn notices() -> Vec<Sample<ServerMessage<'static>>> {
     vec![
         (
             "presence",
-            ServerMessage::Presence(Presence {
-                user_id: user(1),
-                status: Status::Busy,
-                note: Some("in a call".into()),
-                devices: 2,
-                last_seen: Some(at(0)),
-            }),
+            ServerMessage::Presence(
+                Presence::new(user(1), Status::Busy, 2)
+                    .with_note(Cow::from("in a call"))
+                    .with_last_seen(at(0)),
+            ),
         ),
-        (
-            "presence-minimal",
-            ServerMessage::Presence(Presence {
-                user_id: user(1),
-                status: Status::Offline,
-                note: None,
-                devices: 0,
-                last_seen: None,
-            }),
-        ),
+        ("presence-minimal", ServerMessage::Presence(Presence::new(user(1), Status::Offline, 0))),
         (
             "alert",
-            ServerMessage::Alert(Alert {
-                kind: AlertKind::RotationStarted,
-                device_id: Some(device("phone")),
-                fingerprint: Some(fingerprint()),
-                sequence: Some(1),
-                hash: Some(Hash([7; 32])),
-            }),
+            ServerMessage::Alert(
+                Alert::new(AlertKind::RotationStarted)
+                    .with_device_id(device("phone"))
+                    .with_fingerprint(fingerprint())
+                    .with_sequence(1)
+                    .with_hash(Hash([7; 32])),
+            ),
         ),
-        (
-            "alert-minimal",
-            ServerMessage::Alert(Alert {
-                kind: AlertKind::PasswordChanged,
-                device_id: None,
-                fingerprint: None,
-                sequence: None,
-                hash: None,
-            }),
-        ),
+        ("alert-minimal", ServerMessage::Alert(Alert::new(AlertKind::PasswordChanged))),
         (
             "contact_request",
-            ServerMessage::ContactRequest(ContactRequest {
-                user_id: user(1),
-                label: Some(ContactLabel::new("Ann (work)").unwrap()),
-            }),
+            ServerMessage::ContactRequest(
+                ContactRequest::new(user(1)).with_label(ContactLabel::new("Ann (work)").unwrap()),
+            ),
         ),
-        (
-            "contact_request-minimal",
-            ServerMessage::ContactRequest(ContactRequest { user_id: user(1), label: None }),
-        ),
-        ("room_invite", ServerMessage::RoomInvite(RoomInvite { room: room(), user_id: user(1) })),
+        ("contact_request-minimal", ServerMessage::ContactRequest(ContactRequest::new(user(1)))),
+        ("room_invite", ServerMessage::RoomInvite(RoomInvite::new(room(), user(1)))),
         ("server_draining", ServerMessage::ServerDraining(ServerDraining { reconnect_after: 5 })),
     ]
 }
@@ -416,7 +344,7 @@ fn signature() -> SignalSignature {
 }
 
 fn sender() -> Sender {
-    Sender { device_id: device("phone"), user_id: user(1), fingerprint: Some(fingerprint()) }
+    Sender::new(device("phone"), user(1)).with_fingerprint(fingerprint())
 }
 
 fn description() -> Payload<'static> {

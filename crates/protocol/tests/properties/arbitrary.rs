@@ -111,11 +111,7 @@ fn connected() -> impl Strategy<Value = Connected<'static>> {
                     replayed,
                 },
                 heartbeat: Heartbeat { interval, timeout },
-                limits: SessionLimits {
-                    max_message_bytes: message_bytes,
-                    max_encrypted_content_bytes: content_bytes,
-                    max_unanswered_requests: requests,
-                },
+                limits: SessionLimits::new(message_bytes, content_bytes, requests),
             }
         },
     )
@@ -133,7 +129,13 @@ fn reply() -> impl Strategy<Value = ServerMessage<'static>> {
     let error = (error_code(), any::<String>(), of(any::<bool>()), of(any::<u64>()), of(any::<u16>()));
     prop_oneof![
         ack.prop_map(|(message, status, seq, message_id, devices, duplicate)| {
-            ServerMessage::Ack(Ack { message: message.into(), status, seq, message_id, devices, duplicate })
+            ServerMessage::Ack(
+                Ack::new(status, message)
+                    .with_seq(seq)
+                    .with_message_id(message_id)
+                    .with_devices(devices)
+                    .with_duplicate(duplicate),
+            )
         }),
         error.prop_map(|(code, message, reconnect, retry_after, close)| {
             ServerMessage::Error(ErrorReply { code, message: message.into(), reconnect, retry_after, close })
@@ -146,24 +148,22 @@ fn relayed() -> impl Strategy<Value = ServerMessage<'static>> {
     prop_oneof![
         (signal_kind(), sender(), payload(), of(signature())).prop_map(
             |(kind, sender, payload, signature)| {
-                ServerMessage::Signal(RelayedSignal { kind, sender, payload, signature })
+                ServerMessage::Signal(RelayedSignal::new(kind, sender, payload).with_signature(signature))
             }
         ),
         (vec(ice_server(), 0..3), of(time())).prop_map(|(ice_servers, expires_at)| {
-            ServerMessage::IceServers(IceServers { ice_servers, expires_at })
+            ServerMessage::IceServers(IceServers::new(ice_servers).with_expires_at(expires_at))
         }),
         (room(), sender(), payload()).prop_map(|(room, sender, payload)| {
-            ServerMessage::Broadcast(RelayedBroadcast { room, sender, payload })
+            ServerMessage::Broadcast(RelayedBroadcast::new(room, sender, payload))
         }),
         (user(), status(), of(any::<String>()), any::<u32>(), of(time())).prop_map(
             |(user_id, status, note, devices, last_seen)| {
-                ServerMessage::Presence(Presence {
-                    user_id,
-                    status,
-                    note: note.map(Into::into),
-                    devices,
-                    last_seen,
-                })
+                ServerMessage::Presence(
+                    Presence::new(user_id, status, devices)
+                        .with_note(note.map(Into::into))
+                        .with_last_seen(last_seen),
+                )
             }
         ),
     ]
@@ -172,31 +172,26 @@ fn relayed() -> impl Strategy<Value = ServerMessage<'static>> {
 fn about_rooms() -> impl Strategy<Value = ServerMessage<'static>> {
     prop_oneof![
         (room(), vec(room_member(), 0..3)).prop_map(|(room, members)| {
-            ServerMessage::RoomMembers(RoomMembers {
-                room,
-                count: members.len() as u64,
-                members: Some(members),
-            })
+            ServerMessage::RoomMembers(RoomMembers::new(room, members.len() as u64, Some(members)))
         }),
-        (room(), 257..1_000_000_u64).prop_map(|(room, count)| ServerMessage::RoomMembers(RoomMembers {
-            room,
-            count,
-            members: None
-        })),
+        (room(), 257..1_000_000_u64)
+            .prop_map(|(room, count)| ServerMessage::RoomMembers(RoomMembers::new(room, count, None))),
         (room(), user(), device()).prop_map(|(room, user_id, device_id)| {
-            ServerMessage::MemberJoined(MemberJoined { room, user_id, device_id })
+            ServerMessage::MemberJoined(MemberJoined::new(room, user_id, device_id))
         }),
         (room(), user(), device()).prop_map(|(room, user_id, device_id)| {
-            ServerMessage::MemberLeft(MemberLeft { room, user_id, device_id })
+            ServerMessage::MemberLeft(MemberLeft::new(room, user_id, device_id))
         }),
         stored_chat().prop_map(ServerMessage::ChatMessage),
         (room(), vec(history_message(), 0..3), any::<bool>(), seq(), of(seq())).prop_map(
             |(room, messages, complete, first_seq, last_seq)| {
-                ServerMessage::History(History { room, messages, complete, first_seq, last_seq })
+                ServerMessage::History(
+                    History::new(room, messages, complete, first_seq).with_last_seq(last_seq),
+                )
             }
         ),
         (room(), any::<u64>(), payload()).prop_map(|(room, revision, state)| {
-            ServerMessage::RoomUpdate(RoomUpdate { room, revision, state })
+            ServerMessage::RoomUpdate(RoomUpdate::new(room, revision, state))
         }),
     ]
 }
@@ -206,26 +201,20 @@ fn mailbox() -> impl Strategy<Value = ServerMessage<'static>> {
     prop_oneof![
         message.prop_map(
             |(message_id, seq, sender, device, recipient, content, created, delivered, read)| {
-                ServerMessage::Message(MailboxMessage {
-                    message_id,
-                    seq,
-                    sender_user_id: sender,
-                    sender_device_id: device,
-                    recipient_id: recipient,
-                    encrypted_content: content.into(),
-                    created_at: created,
-                    delivered_at: delivered,
-                    read_at: read,
-                })
+                ServerMessage::Message(
+                    MailboxMessage::new(message_id, seq, sender, device, recipient, content.into(), created)
+                        .with_delivered_at(delivered)
+                        .with_read_at(read),
+                )
             }
         ),
-        (seq(), seq(), any::<bool>()).prop_map(|(seq, first_seq, complete)| ServerMessage::Synced(Synced {
-            seq,
-            first_seq,
-            complete
-        })),
+        (seq(), seq(), any::<bool>()).prop_map(|(seq, first_seq, complete)| ServerMessage::Synced(
+            Synced::new(seq, first_seq, complete)
+        )),
         (message_ids(), of(time()), of(time())).prop_map(|(message_ids, delivered_at, read_at)| {
-            ServerMessage::Receipt(Receipt { message_ids, delivered_at, read_at })
+            ServerMessage::Receipt(
+                Receipt::new(message_ids).with_delivered_at(delivered_at).with_read_at(read_at),
+            )
         }),
     ]
 }
@@ -235,12 +224,20 @@ fn notice() -> impl Strategy<Value = ServerMessage<'static>> {
         (select(AlertKind::ALL), of(device()), of(bytes32()), of(any::<u64>()), of(bytes32())).prop_map(
             |(kind, device_id, fingerprint, sequence, hash)| {
                 let (fingerprint, hash) = (fingerprint.map(Fingerprint), hash.map(Hash));
-                ServerMessage::Alert(Alert { kind, device_id, fingerprint, sequence, hash })
+                ServerMessage::Alert(
+                    Alert::new(kind)
+                        .with_device_id(device_id)
+                        .with_fingerprint(fingerprint)
+                        .with_sequence(sequence)
+                        .with_hash(hash),
+                )
             }
         ),
-        (user(), of(label()))
-            .prop_map(|(user_id, label)| ServerMessage::ContactRequest(ContactRequest { user_id, label })),
-        (room(), user()).prop_map(|(room, user_id)| ServerMessage::RoomInvite(RoomInvite { room, user_id })),
+        (user(), of(label())).prop_map(|(user_id, label)| ServerMessage::ContactRequest(
+            ContactRequest::new(user_id).with_label(label)
+        )),
+        (room(), user())
+            .prop_map(|(room, user_id)| ServerMessage::RoomInvite(RoomInvite::new(room, user_id))),
         any::<u64>()
             .prop_map(|reconnect_after| ServerMessage::ServerDraining(ServerDraining { reconnect_after })),
     ]
@@ -272,10 +269,8 @@ fn resume() -> impl Strategy<Value = Resume<'static>> {
 }
 
 fn rotation() -> impl Strategy<Value = PendingRotation> {
-    (any::<u64>(), bytes32(), time()).prop_map(|(sequence, hash, cancellation_deadline)| PendingRotation {
-        sequence,
-        hash: Hash(hash),
-        cancellation_deadline,
+    (any::<u64>(), bytes32(), time()).prop_map(|(sequence, hash, cancellation_deadline)| {
+        PendingRotation::new(sequence, Hash(hash), cancellation_deadline)
     })
 }
 
@@ -294,42 +289,33 @@ fn signature() -> impl Strategy<Value = SignalSignature> {
 }
 
 fn sender() -> impl Strategy<Value = Sender> {
-    (device(), user(), of(bytes32())).prop_map(|(device_id, user_id, fingerprint)| Sender {
-        device_id,
-        user_id,
-        fingerprint: fingerprint.map(Fingerprint),
+    (device(), user(), of(bytes32())).prop_map(|(device_id, user_id, fingerprint)| {
+        Sender::new(device_id, user_id).with_fingerprint(fingerprint.map(Fingerprint))
     })
 }
 
 fn ice_server() -> impl Strategy<Value = IceServer<'static>> {
     (vec(any::<String>(), 0..3), of(any::<String>()), of(secret())).prop_map(
-        |(urls, username, credential)| IceServer {
-            urls: urls.into_iter().map(Into::into).collect(),
-            username: username.map(Into::into),
-            credential,
+        |(urls, username, credential)| {
+            IceServer::new(urls.into_iter().map(Into::into).collect())
+                .with_username(username.map(Into::into))
+                .with_credential(credential)
         },
     )
 }
 
 fn room_member() -> impl Strategy<Value = RoomMember> {
-    (user(), vec(device(), 0..3)).prop_map(|(user_id, device_ids)| RoomMember { user_id, device_ids })
+    (user(), vec(device(), 0..3)).prop_map(|(user_id, device_ids)| RoomMember::new(user_id, device_ids))
 }
 
 fn history_message() -> impl Strategy<Value = HistoryMessage<'static>> {
-    (of(request_id()), time(), stored_chat()).prop_map(|(id, timestamp, message)| HistoryMessage {
-        id,
-        timestamp,
-        message,
-    })
+    (of(request_id()), time(), stored_chat())
+        .prop_map(|(id, timestamp, message)| HistoryMessage::new(id, timestamp, message))
 }
 
 fn stored_chat() -> impl Strategy<Value = StoredChatMessage<'static>> {
-    (room(), seq(), sender(), chat()).prop_map(|(room, seq, sender, payload)| StoredChatMessage {
-        room,
-        seq,
-        sender,
-        payload,
-    })
+    (room(), seq(), sender(), chat())
+        .prop_map(|(room, seq, sender, payload)| StoredChatMessage::new(room, seq, sender, payload))
 }
 
 fn chat() -> impl Strategy<Value = Payload<'static>> {

@@ -1,36 +1,36 @@
-//! The sessions in a room, in chunks: a change copies one chunk at most, and who reads them holds nothing up.
+//! The sessions in a room, in chunks: a change copies at most one chunk, and readers block nobody.
 
 use std::sync::Arc;
 
 use aldis_protocol::{DeviceId, SessionId, UserId};
 
-/// The most sessions in a chunk: so many are served before others get their turn.
+/// The most sessions in a chunk; after a chunk, other tasks get a turn.
 pub const CHUNK: usize = 256;
 
 /// A session in a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member<H> {
-    /// Whose it is.
+    /// Its user.
     pub user: UserId,
     /// Its id.
     pub session: SessionId,
-    /// The device it is on.
+    /// Its device.
     pub device: DeviceId,
-    /// What reaches it.
+    /// The handle that reaches it.
     pub handle: H,
 }
 
-/// The sessions in a room at one moment, sorted by user and session. A clone is cheap, and stays as it is.
+/// A snapshot of the sessions in a room, sorted by user and session. A clone is cheap and never changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Members<H> {
-    /// None of them is empty.
+    /// No chunk is empty.
     chunks: Arc<Vec<Chunk<H>>>,
     len: usize,
 }
 
 type Chunk<H> = Arc<Vec<Member<H>>>;
 
-/// What members are sorted by.
+/// The sort key of members.
 type Key = (UserId, SessionId);
 
 impl<H> Default for Members<H> {
@@ -46,7 +46,7 @@ impl<H> Members<H> {
         self.len
     }
 
-    /// Whether nobody is there.
+    /// Whether there is no session.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
@@ -62,35 +62,35 @@ impl<H> Members<H> {
         self.chunks.iter().map(|chunk| chunk.as_slice())
     }
 
-    /// Whether this session is there.
+    /// Whether this session is in the room.
     pub(super) fn contains(&self, key: Key) -> bool {
         self.chunks.get(self.chunk_of(key)).is_some_and(|chunk| place(chunk, key).is_ok())
     }
 
-    /// Whether a session of this user is there.
+    /// Whether a session of this user is in the room.
     pub(super) fn has(&self, user: UserId) -> bool {
         self.chunks[self.chunk_of_user(user)..]
             .first()
             .is_some_and(|chunk| chunk[start_of(chunk, user)].user == user)
     }
 
-    /// The first chunk that ends with this session or one behind it.
+    /// The first chunk that does not end before this session.
     fn chunk_of(&self, key: Key) -> usize {
         self.chunks.partition_point(|chunk| chunk.last().is_some_and(|last| sort_key(last) < key))
     }
 
-    /// The first chunk that ends with a session of this user or of one behind them.
+    /// The first chunk that does not end before this user's sessions.
     fn chunk_of_user(&self, user: UserId) -> usize {
         self.chunks.partition_point(|chunk| chunk.last().is_some_and(|last| last.user < user))
     }
 }
 
 impl<H: Clone> Members<H> {
-    /// False where the session was there already.
+    /// False if the session was in the room already.
     pub(super) fn insert(&mut self, member: Member<H>) -> bool {
         let key = sort_key(&member);
         let chunks = Arc::make_mut(&mut self.chunks);
-        // What is behind all others goes into the last chunk.
+        // A session that sorts after all others goes into the last chunk.
         let number = chunks.partition_point(|chunk| chunk.last().is_some_and(|last| sort_key(last) < key));
         let number = number.min(chunks.len().saturating_sub(1));
         let Some(chunk) = chunks.get_mut(number) else {
@@ -109,7 +109,7 @@ impl<H: Clone> Members<H> {
         true
     }
 
-    /// Takes out those sessions of a user that are to go.
+    /// Removes the matching sessions of a user and returns them.
     pub(super) fn remove(&mut self, user: UserId, goes: impl Fn(&Member<H>) -> bool) -> Vec<Member<H>> {
         let first = self.chunk_of_user(user);
         let of_user = |chunk: &Chunk<H>| chunk.first().is_some_and(|member| member.user <= user);
@@ -130,7 +130,7 @@ impl<H: Clone> Members<H> {
         left
     }
 
-    /// Lets no chunk be empty, and no two neighbours small.
+    /// Removes an empty chunk, and merges small neighbours.
     fn close_up(&mut self, number: usize) {
         let chunks = Arc::make_mut(&mut self.chunks);
         if chunks[number].is_empty() {
@@ -193,7 +193,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(16))]
         #[test]
-        fn they_are_a_sorted_list(
+        fn members_behave_like_a_sorted_list(
             operations in prop::collection::vec((0..USERS, 0..40_u128, prop::bool::weighted(0.7)), 0..3_000),
             emptied in prop::collection::vec(0..USERS, 0..40),
         ) {
@@ -216,13 +216,13 @@ mod tests {
                 assert_eq!(left, expected.extract_if(.., |(other, _)| *other == user).collect::<Vec<_>>());
                 check(&members, &expected);
             }
-            assert_eq!(keys(&before.0), before.1, "who reads them reads them as they were");
+            assert_eq!(keys(&before.0), before.1, "a snapshot does not change");
         }
     }
 
-    /// To copy all of them for each who comes or goes made that quadratic.
+    /// Copying all of them for each join and leave made that quadratic.
     #[test]
-    fn a_change_copied_all_who_were_in_the_room() {
+    fn a_change_copied_all_members_of_a_room() {
         let mut members = Members::default();
         (0..10_000).for_each(|number| {
             members.insert(member(key(number, 0)));

@@ -9,15 +9,15 @@ use super::{
     setting,
 };
 
-/// What the environment says.
+/// The server's variables.
 pub(super) struct Environment {
     pub(super) layer: Layer,
-    /// Variables with the server's prefix that are no settings, and look like none.
+    /// Variables with the server's prefix that are no settings and not similar to one.
     pub(super) unknown: Vec<String>,
 }
 
-/// Takes the server's variables and leaves all others. An `ALDIS_` variable whose name is nearly a setting's is a typing
-/// error that would otherwise go unnoticed; what other software names so is not this server's to refuse.
+/// Takes the server's variables and ignores all others. An `ALDIS_` variable with a name close to a setting's is a
+/// typing error that would otherwise go unnoticed. Any other one may belong to other software and is not refused.
 pub(super) fn parse(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Environment, ConfigError> {
@@ -41,7 +41,7 @@ pub(super) fn parse(
 }
 
 const PREFIX: &str = "ALDIS_";
-/// What the variable of a secret's file ends with; other settings have none.
+/// The suffix of a variable for a secret's file; other settings have none.
 const FILE_FORM: &str = "_FILE";
 
 fn known() -> Vec<String> {
@@ -52,8 +52,8 @@ fn known() -> Vec<String> {
     settings.chain([CONFIG_VARIABLE.to_owned()]).collect()
 }
 
-/// Kubernetes gives each pod such variables for every service of its namespace. A service named `aldis-postgresql` makes
-/// `ALDIS_POSTGRESQL_SERVICE_HOST`, `…_SERVICE_PORT`, `…_SERVICE_PORT_<name>`, `ALDIS_POSTGRESQL_PORT=tcp://…` and
+/// Kubernetes sets such variables in each pod for every service of its namespace. A service named `aldis-postgresql`
+/// gives `ALDIS_POSTGRESQL_SERVICE_HOST`, `…_SERVICE_PORT`, `…_SERVICE_PORT_<name>`, `ALDIS_POSTGRESQL_PORT=tcp://…`,
 /// `ALDIS_POSTGRESQL_PORT_5432_TCP`, `…_PORT_5432_TCP_ADDR` and the like.
 fn is_service_link(name: &str, value: &OsStr) -> bool {
     let is_url = value.to_str().is_some_and(|value| value.contains("://"));
@@ -63,7 +63,7 @@ fn is_service_link(name: &str, value: &OsStr) -> bool {
         || name.match_indices("_PORT_").any(|(at, port)| begins_with_a_port(&name[at + port.len()..]))
 }
 
-/// Whether a number and an underscore come first.
+/// Whether the text begins with a number and an underscore.
 fn begins_with_a_port(rest: &str) -> bool {
     rest.split_once('_')
         .is_some_and(|(port, _)| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()))
@@ -73,7 +73,7 @@ fn text(name: &str, value: OsString) -> Result<String, ConfigError> {
     value.into_string().map_err(|_| ConfigError::NotText { variable: name.to_owned() })
 }
 
-/// The setting that a name with the prefix is nearly the name of. The prefix, which both have, brings none nearer.
+/// The setting whose name is close to this one. Both have the prefix, so it does not count as similarity.
 fn meant(name: &str, known: &[String]) -> Option<String> {
     let bare = name.trim_start_matches(PREFIX);
     let exact = known.iter().find(|known| [Some(bare), name.strip_suffix(FILE_FORM)].contains(&Some(known)));

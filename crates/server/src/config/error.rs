@@ -1,17 +1,17 @@
-//! What can be wrong with a configuration. Every message names the setting and the remedy, and no secret.
+//! Errors of the configuration. Every message names the setting and the remedy, and contains no secret.
 
 use std::{io, path::PathBuf};
 
 use super::{key_file::KeyFileError, place::Place};
 
-/// Why the server does not start with what it was given.
+/// Why the configuration is refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The command line is not understood; the text says what would be.
+    /// The command line is not understood; the text says what is expected.
     #[error("{0}")]
     Usage(String),
-    /// A value that its setting does not take.
+    /// A value that is invalid for its setting.
     #[error("{variable}{place}: \"{value}\" is not valid; {remedy}")]
     BadValue {
         /// The setting, by its variable.
@@ -23,13 +23,13 @@ pub enum ConfigError {
         /// What to give instead.
         remedy: String,
     },
-    /// A variable that is no text.
-    #[error("{variable}: not UTF-8; give it as UTF-8 text")]
+    /// A variable that is not UTF-8.
+    #[error("{variable}: not valid UTF-8; set it to UTF-8 text")]
     NotText {
         /// The variable.
         variable: String,
     },
-    /// An `ALDIS_` variable whose name is nearly that of a setting.
+    /// An `ALDIS_` variable with a name close to a setting's.
     #[error("{variable}: there is no such setting; write \"{nearest}\" or remove it")]
     UnknownVariable {
         /// The variable.
@@ -37,17 +37,17 @@ pub enum ConfigError {
         /// The setting's variable.
         nearest: String,
     },
-    /// A control character in a value, as a line break that a file of variables left at its end.
-    #[error("{variable}{place}: the value holds the control character U+{character:04X}; remove it")]
+    /// A control character in a value, for example a line break.
+    #[error("{variable}{place}: the value contains the control character U+{character:04X}; remove it")]
     ControlCharacter {
         /// The setting, by its variable.
         variable: &'static str,
         /// Where the value was given.
         place: Place,
-        /// The first of them, by its code point.
+        /// The code point of the first one.
         character: u32,
     },
-    /// A key in the file that means nothing.
+    /// An unknown key in the file.
     #[error("{}, line {line}: there is no setting \"{key}\"; {}remove it", path.display(), suggestion(.nearest))]
     UnknownKey {
         /// The configuration file.
@@ -56,17 +56,17 @@ pub enum ConfigError {
         line: usize,
         /// The key, with its section.
         key: String,
-        /// The known key that it looks most like.
+        /// The most similar known key.
         nearest: Option<String>,
     },
-    /// The file is no TOML.
+    /// The file is not TOML.
     #[error("{}, line {line}: {problem}; correct it (the file is TOML)", path.display())]
     Syntax {
         /// The configuration file.
         path: PathBuf,
         /// Its line, from 1.
         line: usize,
-        /// What the parser stumbled over.
+        /// The parser's reason.
         problem: String,
     },
     /// A file that a setting names cannot be read.
@@ -76,23 +76,23 @@ pub enum ConfigError {
         setting: String,
         /// The file.
         path: PathBuf,
-        /// The most that is read of it.
+        /// How many bytes may be read from it.
         limit: u64,
         /// The operating system's reason.
         source: io::Error,
     },
-    /// A secret was given itself and as a file, in the same place.
-    #[error("{variable} and {variable}_FILE are both given; remove one")]
+    /// A secret and its file were both set in the same place.
+    #[error("{variable} and {variable}_FILE are both set; remove one")]
     BothForms {
         /// The setting, by its variable.
         variable: &'static str,
     },
-    /// Two settings that only work together.
-    #[error("{given} is given without {missing}; give both or none")]
+    /// One of two settings that only work together is missing.
+    #[error("{given} is set without {missing}; set both or none")]
     Half {
-        /// The variable that was given.
+        /// The variable that was set.
         given: &'static str,
-        /// The one that was not.
+        /// The variable that is missing.
         missing: &'static str,
     },
     /// The key file cannot be used.

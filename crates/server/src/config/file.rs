@@ -28,7 +28,7 @@ pub(super) fn read(path: &Path) -> Result<Layer, ConfigError> {
     Ok(reader.layer)
 }
 
-/// Reads a text that `setting` names the file of, up to `limit` bytes.
+/// Reads the text file that `setting` names, up to `limit` bytes.
 pub(super) fn read_text(setting: &str, path: &Path, limit: u64) -> Result<Zeroizing<String>, ConfigError> {
     let unreadable = |source| ConfigError::Unreadable {
         setting: setting.to_owned(),
@@ -45,10 +45,10 @@ pub(super) fn read_text(setting: &str, path: &Path, limit: u64) -> Result<Zeroiz
     Ok(text)
 }
 
-/// Far more than every setting with a page of comments each.
+/// Far more than all settings need, each with a page of comments.
 const MAX_FILE_BYTES: u64 = 256 * 1024;
 
-/// The parser's message without its excerpt of the file: that line may hold a secret.
+/// The parser's message without its excerpt of the file, because that line may contain a secret.
 fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> ConfigError {
     let offset = error.span().map_or(0, |span| span.start);
     ConfigError::Syntax {
@@ -105,7 +105,7 @@ fn is_section(key: &str) -> bool {
     setting::ALL.iter().any(|setting| setting.key.split_once('.').is_some_and(|(section, _)| section == key))
 }
 
-/// The setting with this key, or whose `…_file` key this is, and the variable that means the same.
+/// The setting that this key, or this `…_file` key, belongs to, and the variable with the same meaning.
 fn by_key(key: &str) -> Option<(&'static setting::Setting, String)> {
     setting::ALL.iter().find_map(|setting| {
         if setting.key == key {
@@ -118,7 +118,7 @@ fn by_key(key: &str) -> Option<(&'static setting::Setting, String)> {
     })
 }
 
-/// A value as it would stand in the environment.
+/// A value in the form of the environment.
 fn as_text(value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.to_string()),

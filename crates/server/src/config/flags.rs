@@ -8,28 +8,28 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::{
     CONFIG_VARIABLE, ConfigError, Place,
+    accounts::AccountsCommand,
     layers::{Given, Layer},
     setting::{self, Setting},
 };
-use crate::accounts as jobs;
 
 /// What the command line asks for.
 pub(super) enum Asked {
-    /// To do something with these settings.
+    /// Run a task with these settings.
     Run { flags: Layer, task: Task },
-    /// A text: help or version.
+    /// Print a text: help or version.
     Text(String),
 }
 
-/// What is to be done.
+/// The task.
 pub(super) enum Task {
     Serve,
     Check,
     RotateKeys,
-    Accounts(jobs::Command),
+    Accounts(AccountsCommand),
 }
 
-/// Reads the command line, the program's name first.
+/// Parses the command line, beginning with the program's name.
 pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Asked, ConfigError> {
     match command().try_get_matches_from(arguments) {
         Ok(matches) => {
@@ -46,13 +46,13 @@ const CONFIG_FLAG: &str = "config";
 const CHECK_FLAG: &str = "check-config";
 const KEYS_COMMAND: &str = "keys";
 
-/// clap reads no environment here: the layers are merged in one place, and help must not print values.
+/// clap does not read the environment: the layers are merged in one place, and help must not print values.
 fn command() -> Command {
     Command::new("aldis")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Signaling, rooms and encrypted mail for the devices of your users")
         .after_help("A flag wins over its variable, a variable over the file.")
-        // The same text wherever it is printed, for those who search it for a variable.
+        // The same text at any terminal width, so that searching it for a variable works.
         .term_width(0)
         .arg(
             value_arg(
@@ -66,7 +66,7 @@ fn command() -> Command {
             Arg::new(CHECK_FLAG)
                 .long(CHECK_FLAG)
                 .action(ArgAction::SetTrue)
-                .help("Print what is in force, secrets masked, and exit"),
+                .help("Print the settings in force, with secrets masked, and exit"),
         )
         .args(setting::ALL.iter().flat_map(|setting| arguments(setting)))
         .subcommand(keys_command())
@@ -74,10 +74,10 @@ fn command() -> Command {
 }
 
 fn keys_command() -> Command {
-    let rotate = Command::new("rotate")
-        .about("Add a new key to the key file; servers use it from their next start on");
+    let rotate =
+        Command::new("rotate").about("Add a new key to the key file; servers use it after their next start");
     Command::new(KEYS_COMMAND)
-        .about("Manage the key file, found by the server's own settings")
+        .about("Manage the key file; finds it by the server's settings")
         .subcommand_required(true)
         .subcommand(rotate)
 }
@@ -100,11 +100,11 @@ fn arguments(setting: &Setting) -> Vec<Arg> {
         default => format!(" [default: {default}]"),
     };
     let help = format!("{} [env: {}]{default}", setting.help, setting.variable);
-    // The one setting that every command needs.
+    // Every command needs this setting.
     let is_global = setting.variable == setting::DATA_DIR.variable;
     let mut arguments = vec![value_arg(setting.flag(), setting.value_name, help).global(is_global)];
     if setting.secret {
-        let help = format!("The same, read from a file [env: {}]", setting.file_variable());
+        let help = format!("The same, from a file [env: {}]", setting.file_variable());
         arguments.push(value_arg(setting.file_flag(), "FILE", help));
     }
     arguments
@@ -125,7 +125,7 @@ fn layer(matches: &ArgMatches) -> Layer {
     layer
 }
 
-/// What is said of these settings, each in either of its forms.
+/// The values that are set for these settings, in either form.
 fn given(matches: &ArgMatches, settings: &[&Setting]) -> Layer {
     let forms = settings.iter().flat_map(|setting| {
         let file_form = setting.secret.then(|| (setting.file_flag(), setting.file_variable()));

@@ -1,9 +1,9 @@
-//! URLs of STUN and TURN servers, by the grammars of RFC 7064 and RFC 7065. Browsers refuse a whole list for one bad
-//! URL, so a server must not hand one out.
+//! URLs of STUN and TURN servers, by the grammars of RFC 7064 and RFC 7065. A browser refuses a whole list because of
+//! one bad URL, so the server must not send one.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Which servers a URL may name.
+/// The kind of server that a URL names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// `stun:` and `stuns:`, RFC 7064.
@@ -21,11 +21,11 @@ impl Kind {
     }
 }
 
-/// Checks a URL; the text of a refusal names the part that is wrong.
+/// Checks a URL. The error text names the part that is wrong.
 pub(super) fn check(url: &str, kind: Kind) -> Result<(), &'static str> {
     let (scheme, rest) = url.split_once(':').ok_or("it has no scheme")?;
     if !kind.schemes().contains(&scheme) {
-        return Err("its scheme is another one");
+        return Err("its scheme is wrong");
     }
     let (address, query) = match rest.split_once('?') {
         Some((address, query)) => (address, Some(query)),
@@ -37,18 +37,16 @@ pub(super) fn check(url: &str, kind: Kind) -> Result<(), &'static str> {
     check_host(host)
 }
 
-/// Of the transports that RFC 7065 leaves room for, browsers take these two.
+/// RFC 7065 leaves other transports open; browsers accept these two.
 fn check_query(query: Option<&str>, kind: Kind) -> Result<(), &'static str> {
     match (query, kind) {
         (None, _) | (Some("transport=udp" | "transport=tcp"), Kind::Turn) => Ok(()),
-        (Some(_), Kind::Turn) => {
-            Err("after the question mark only transport=udp and transport=tcp may stand")
-        }
+        (Some(_), Kind::Turn) => Err("only transport=udp and transport=tcp may follow the question mark"),
         (Some(_), Kind::Stun) => Err("a STUN URL has no question mark"),
     }
 }
 
-/// Host, an IPv6 address in its brackets, and port.
+/// Splits an address into the host, with the brackets of an IPv6 address, and the port.
 fn split(address: &str) -> Result<(&str, Option<&str>), &'static str> {
     let host_end = if address.starts_with('[') {
         address.find(']').ok_or("a bracket is not closed")? + 1
@@ -59,16 +57,16 @@ fn split(address: &str) -> Result<(&str, Option<&str>), &'static str> {
     match rest.strip_prefix(':') {
         Some(port) => Ok((host, Some(port))),
         None if rest.is_empty() => Ok((host, None)),
-        None => Err("a port stands behind a colon"),
+        None => Err("a port needs a colon before it"),
     }
 }
 
 fn check_host(host: &str) -> Result<(), &'static str> {
     if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        return address.parse::<Ipv6Addr>().map(drop).map_err(|_| "no IPv6 address stands in the brackets");
+        return address.parse::<Ipv6Addr>().map(drop).map_err(|_| "there is no IPv6 address in the brackets");
     }
     if host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
-        return host.parse::<Ipv4Addr>().map(drop).map_err(|_| "its host is no address and no name");
+        return host.parse::<Ipv4Addr>().map(drop).map_err(|_| "its host is neither an address nor a name");
     }
     let is_label = |label: &str| {
         !label.is_empty()
@@ -77,14 +75,14 @@ fn check_host(host: &str) -> Result<(), &'static str> {
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     };
     let name = host.strip_suffix('.').unwrap_or(host);
-    if name.split('.').all(is_label) { Ok(()) } else { Err("its host is no address and no name") }
+    if name.split('.').all(is_label) { Ok(()) } else { Err("its host is neither an address nor a name") }
 }
 
 fn check_port(port: &str) -> Result<(), &'static str> {
     let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     match port.parse::<u16>() {
         Ok(1..) if is_number => Ok(()),
-        _ => Err("its port is not from 1 to 65535; an IPv6 address stands in brackets"),
+        _ => Err("its port is not from 1 to 65535; an IPv6 address needs brackets"),
     }
 }
 
@@ -93,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_grammars_and_browsers_take_is_taken() {
+    fn urls_that_grammars_and_browsers_accept_are_accepted() {
         for url in
             ["stun:stun.example", "stuns:stun.example:5349", "stun:192.0.2.1:3478", "stun:[2001:db8::1]:3478"]
         {
@@ -111,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_at_which_browsers_throw_were_handed_out() {
+    fn urls_that_browsers_refuse_were_sent_to_clients() {
         for url in [
             "turn:2001:db8::1:3478",
             "turn:turn.example:99999",

@@ -1,7 +1,7 @@
-//! The key file: a ring of root keys, the first made at first start, from which every other key is derived.
+//! The key file: a ring of root keys, from which every other key is derived. The first is created at the first start.
 //!
-//! No key is ever lost: a new one is only added before the others. What is broken or readable by others is an error at
-//! start: a server that quietly made itself a new key would sign everybody out and lose every sealed secret.
+//! No key is ever lost: a new one is only added before the others. A broken file, or one that other users can read, is
+//! an error at start. A server that silently created a new key would sign everybody out and lose every sealed secret.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -21,7 +21,7 @@ pub const FILE_NAME: &str = "aldis.key";
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyFileError {
-    /// Somebody other than its owner can use it.
+    /// Other users than its owner can access it.
     #[error("the key file {} has mode {mode:04o}: others can use it; run `chmod 600 {}`", path.display(), path.display())]
     Exposed {
         /// The key file.
@@ -29,7 +29,7 @@ pub enum KeyFileError {
         /// Its permission bits.
         mode: u32,
     },
-    /// It is not a whole key file of a version that this server knows.
+    /// It is not a complete key file of a known version.
     #[error(
         "the key file {} is broken; restore it from a backup (it is never replaced: without it everybody has to \
          sign in again and two-factor secrets are lost; to accept that, move it away)",
@@ -39,23 +39,23 @@ pub enum KeyFileError {
         /// The key file.
         path: PathBuf,
     },
-    /// The directory that should hold it is not there. It is not made: where a volume is not mounted, a new key would
-    /// hide the loss of the old one.
+    /// The data directory does not exist. It is not created: if a volume is not mounted, a new key would hide the loss
+    /// of the old one.
     #[error("the data directory {} does not exist; make it, or set ALDIS_DATA_DIR", directory.display())]
     NoDirectory {
         /// The data directory.
         directory: PathBuf,
     },
-    /// There is none that a new key could be added to.
+    /// There is no file to which a new key could be added.
     #[error(
         "there is no key file {}; the server makes it at its first start (is ALDIS_DATA_DIR the server's?)",
         path.display()
     )]
     Missing {
-        /// Where it should be.
+        /// Where it was expected.
         path: PathBuf,
     },
-    /// It has as many keys as it may.
+    /// It has the maximum number of keys.
     #[error(
         "the key file {} has {MAX_RING_KEYS} keys already; remove its last line once nothing needs that key any more",
         path.display()
@@ -64,7 +64,7 @@ pub enum KeyFileError {
         /// The key file.
         path: PathBuf,
     },
-    /// It cannot be read or made.
+    /// It cannot be read or created.
     #[error(
         "cannot {action} the key file {}: {source}; the server's user must own the file and may write to its \
          directory (ALDIS_DATA_DIR)",
@@ -80,11 +80,11 @@ pub enum KeyFileError {
     },
 }
 
-/// Reads the root keys from `data_dir`, after making one where there is none. Servers that start at once in the same
-/// directory end with the same key.
+/// Reads the root keys from `data_dir`, creating one if there is none. Servers that start at the same time in the same
+/// directory get the same key.
 ///
 /// # Errors
-/// [`KeyFileError`]; an existing file is left as it is.
+/// [`KeyFileError`]; an existing file is left unchanged.
 pub fn load_or_create(data_dir: &Path) -> Result<KeyRing, KeyFileError> {
     let path = data_dir.join(FILE_NAME);
     if let Some(ring) = read(&path)? {
@@ -101,16 +101,16 @@ pub fn load_or_create(data_dir: &Path) -> Result<KeyRing, KeyFileError> {
     read(&path)?.ok_or(KeyFileError::Broken { path })
 }
 
-/// Adds a new key to the file in `data_dir`, and gives its path. The new key is the current one from the next start
-/// on; the others open what they protected. Whoever rotates at the same time waits.
+/// Adds a new key to the file in `data_dir`, and returns its path. The new key is the current one from the next start
+/// on; the others still open what they protected. A concurrent rotation waits.
 ///
 /// # Errors
-/// [`KeyFileError`]; the file is left as it is.
+/// [`KeyFileError`]; the file is left unchanged.
 pub fn rotate(data_dir: &Path) -> Result<PathBuf, KeyFileError> {
     let path = data_dir.join(FILE_NAME);
     let failed = |source| KeyFileError::Io { action: "replace", path: path.clone(), source };
     let missing = || KeyFileError::Missing { path: path.clone() };
-    // Where the file is a link, the one behind it is replaced.
+    // If the file is a link, its target is replaced.
     let real = fs::canonicalize(&path)
         .map_err(|error| if error.kind() == io::ErrorKind::NotFound { missing() } else { failed(error) })?;
     let directory = real.parent().unwrap_or(data_dir);
@@ -147,7 +147,8 @@ fn decode(bytes: &[u8]) -> Option<KeyRing> {
     std::str::from_utf8(bytes).ok().and_then(|text| KeyRing::from_text(text).ok())
 }
 
-/// Writes a whole file under another name first, then links it: a link never replaces, and nobody sees half a file.
+/// Writes a complete file under another name first, then links it: a link never replaces a file, and no reader sees an
+/// incomplete one.
 fn create(directory: &Path, path: &Path) -> io::Result<()> {
     let temporary = temporary_name(directory)?;
     let text = KeyRing::new(new_key()?).to_text();
@@ -158,14 +159,14 @@ fn create(directory: &Path, path: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Writes a whole file under another name first, then puts it in the place of the old one.
+/// Writes a complete file under another name, then renames it over the old one.
 fn replace(directory: &Path, path: &Path, text: &str) -> io::Result<()> {
     let temporary = temporary_name(directory)?;
     let replaced = write_new(&temporary, text)
         .and_then(|file| fchown(&file, Some(fs::metadata(path)?.uid()), None))
         .and_then(|()| fs::rename(&temporary, path));
     if replaced.is_err() {
-        // Nothing more can be done about a file that cannot be removed either.
+        // If the temporary file cannot be removed, there is nothing left to do.
         let _ = fs::remove_file(&temporary);
     }
     replaced
@@ -190,7 +191,7 @@ fn write_new(path: &Path, text: &str) -> io::Result<File> {
     Ok(file)
 }
 
-/// Whoever linked first has made the key.
+/// The server that links first has created the key.
 fn link(from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),

@@ -1,4 +1,4 @@
-//! Flags over environment over file over defaults.
+//! Merges the layers: flags over environment over file over defaults.
 
 use std::{borrow::Cow, collections::BTreeMap, path::Path};
 
@@ -6,23 +6,23 @@ use zeroize::Zeroizing;
 
 use super::{ConfigError, Place, file::read_text, setting, setting::Setting};
 
-/// What one place says, by variable; the `…_FILE` forms stand beside their settings.
+/// The values of one layer, by variable; the `…_FILE` forms are stored with their settings.
 pub(super) type Layer = BTreeMap<String, Given>;
 
-/// A value, and where it was given.
+/// A value and where it was set.
 pub(super) struct Given {
     text: Zeroizing<String>,
     place: Place,
 }
 
 impl Given {
-    /// A line break at the end belongs to the file that the value stood in, not to the value.
+    /// A line break at the end belongs to the file that contained the value, not to the value.
     pub(super) fn new(mut text: String, place: Place) -> Self {
         text.truncate(text.trim_end_matches(['\r', '\n']).len());
         Self { text: Zeroizing::new(text), place }
     }
 
-    /// The value, unless it holds a control character: none belongs into any setting, and a terminal shows none.
+    /// The value, unless it contains a control character: no setting needs one, and a terminal does not show them.
     pub(super) fn checked(&self, variable: &'static str) -> Result<&Self, ConfigError> {
         match self.text.chars().find(|character| character.is_control()) {
             None => Ok(self),
@@ -39,10 +39,10 @@ impl Given {
     }
 }
 
-/// What to give instead of a value that was refused.
+/// What to write instead of a refused value.
 pub(super) type Remedy = Cow<'static, str>;
 
-/// What all places together say, as texts.
+/// The merged values of all layers, as texts.
 pub(super) struct Settings(BTreeMap<&'static str, Given>);
 
 impl Settings {
@@ -107,7 +107,7 @@ impl Settings {
     }
 }
 
-/// A password of a page is no password.
+/// Far longer than any password or key.
 const MAX_SECRET_BYTES: u64 = 16 * 1024;
 
 fn take(setting: &'static Setting, layer: &mut Layer) -> Result<Option<Given>, ConfigError> {

@@ -1,15 +1,15 @@
-//! What is logged: a level, or levels by module.
+//! The log filter: a level, or levels by module.
 
 use std::{fmt, str::FromStr};
 
 use tracing_subscriber::filter::LevelFilter;
 
-/// Levels, for everything or by module: `info`, or `warn,aldis_server::session=debug`. What the library that filters
-/// takes beyond that is refused, as it takes any word at all for the name of a module.
+/// Levels, for everything or by module: `info`, or `warn,aldis_server::session=debug`. Other syntax of the filter
+/// library is refused, because the library takes any word for the name of a module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFilter(String);
 
-/// The text names no levels.
+/// The text is not a list of levels.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -38,12 +38,12 @@ impl fmt::Display for LogFilter {
     }
 }
 
-/// A level by its name, or `off`; the library takes numbers too.
+/// A level by its name, or `off`; the library also accepts numbers.
 fn is_level(word: &str) -> bool {
     word.starts_with(|first: char| first.is_ascii_alphabetic()) && word.parse::<LevelFilter>().is_ok()
 }
 
-/// A path of Rust modules: names of letters, digits and underscores between double colons.
+/// A path of Rust modules: names of letters, digits and underscores, separated by double colons.
 fn is_module(path: &str) -> bool {
     path.split("::").all(|name| {
         name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn levels_stand_alone_or_by_module() {
+    fn a_filter_has_a_level_or_levels_by_module() {
         for (text, filter) in [
             ("info", "info"),
             ("WARN", "warn"),
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_is_no_level_silenced_everything() {
+    fn an_unknown_level_silenced_everything() {
         for text in
             ["warning", "", "verbose", "info,", "aldis_server", "store=loud", "=info", "a b=info", "1"]
         {

@@ -1,7 +1,7 @@
 //! "Did you mean …?"
 
-/// The candidate with the fewest letters to change, if that is at most a third of the word (two in a short one: a
-/// pair that changed places).
+/// The candidate with the fewest changed letters, if that is at most a third of the word (two in a short word, for two
+/// swapped letters).
 pub(super) fn nearest(word: &str, candidates: impl IntoIterator<Item = impl AsRef<str>>) -> Option<String> {
     let word: Vec<char> = word.chars().take(LONGEST).collect();
     candidates
@@ -12,10 +12,10 @@ pub(super) fn nearest(word: &str, candidates: impl IntoIterator<Item = impl AsRe
         .map(|(_, candidate)| candidate.as_ref().to_owned())
 }
 
-/// No name is longer; what is cut off is far from every candidate anyway.
+/// No name is longer. Beyond this length a word is far from every candidate anyway.
 const LONGEST: usize = 64;
 
-/// Levenshtein's distance, row by row.
+/// The Levenshtein distance, computed row by row.
 fn distance(word: &[char], candidate: &str) -> usize {
     let mut row: Vec<usize> = (0..=word.len()).collect();
     for (line, letter) in candidate.chars().enumerate() {
@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_near_is_suggested() {
+    fn only_similar_names_are_suggested() {
         assert_eq!(nearest("prot", ["host", "port"]), Some("port".to_owned()));
         assert_eq!(nearest("databse_url", ["host", "database_url"]), Some("database_url".to_owned()));
         assert_eq!(nearest("favourite_colour", ["host", "port"]), None);

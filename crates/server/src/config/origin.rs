@@ -4,28 +4,28 @@ use std::{fmt, net::Ipv6Addr, str::FromStr};
 
 use aldis_auth::audience_of;
 
-/// An origin in the form in which browsers send it: lower case, without the scheme's default port.
+/// An origin in the form that browsers send: lower case, without the scheme's default port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Origin {
     text: String,
     scheme_len: usize,
 }
 
-/// Which web pages may call.
+/// Web pages that may call the server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum AllowedOrigin {
-    /// Those of this origin.
+    /// Pages of this origin.
     Exact(Origin),
-    /// `loopback`: those of this machine, `http` or `https`, any port.
+    /// `loopback`: pages of this machine, `http` or `https`, any port.
     Loopback,
-    /// `null`: what browsers send for pages without an origin of their own, such as sandboxed frames.
+    /// `null`: pages without an origin of their own, such as sandboxed frames.
     Null,
-    /// `file://`: what some web views send for pages out of files.
+    /// `file://`: pages from files in some web views.
     File,
 }
 
 impl AllowedOrigin {
-    /// `Origin` as a page without an origin of its own sends it.
+    /// The `Origin` of a page without an origin of its own.
     pub(crate) const NULL: &'static str = "null";
     /// `Origin` as some web views send it.
     pub(crate) const FILE: &'static str = "file://";
@@ -41,7 +41,7 @@ impl FromStr for AllowedOrigin {
     }
 }
 
-/// A text that is no origin; the message says what one looks like.
+/// The text is not an origin; the message says what one looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidOrigin(&'static str);
@@ -53,7 +53,7 @@ impl InvalidOrigin {
 }
 
 impl Origin {
-    /// The whole, as an `Origin` header carries it.
+    /// The origin as in an `Origin` header.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -75,7 +75,7 @@ impl Origin {
         }
     }
 
-    /// Host, and port where it is not the scheme's default: what challenges are bound to.
+    /// The host, with the port if it is not the scheme's default. Challenges are bound to it.
     #[must_use]
     pub fn audience(&self) -> &str {
         &self.text[self.scheme_len + SEPARATOR.len()..]
@@ -111,9 +111,9 @@ impl fmt::Display for Origin {
 
 const SEPARATOR: &str = "://";
 const NO_SCHEME: InvalidOrigin =
-    InvalidOrigin("give scheme and host, as in https://aldis.example (there is no wildcard)");
+    InvalidOrigin("give scheme and host, such as https://aldis.example (there is no wildcard)");
 const MORE_THAN_ORIGIN: InvalidOrigin = InvalidOrigin(
-    "give scheme, host and port only, as in https://aldis.example: no path, not even a last slash",
+    "give only scheme, host and port, such as https://aldis.example, without a path or a slash at the end",
 );
 const BAD_HOST: InvalidOrigin = InvalidOrigin(
     "give a host name in ASCII (punycode) or an IP address, IPv6 in brackets; there is no wildcard",
@@ -125,7 +125,7 @@ fn is_scheme(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
-/// The colons inside an IPv6 address' brackets are not the port's.
+/// Splits off the port. The colons inside the brackets of an IPv6 address do not count.
 fn split_port(authority: &str) -> Result<(&str, Option<u16>), InvalidOrigin> {
     match authority.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => {
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_form_is_the_one_that_browsers_send() {
+    fn an_origin_has_the_form_that_browsers_send() {
         assert_eq!(origin("HTTPS://Aldis.Example:443").as_str(), "https://aldis.example");
         assert_eq!(origin("http://aldis.example:80").as_str(), "http://aldis.example");
         assert_eq!(origin("http://aldis.example:443").as_str(), "http://aldis.example:443");
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_has_words_beside_origins() {
+    fn a_list_can_contain_words_and_origins() {
         let allowed = |text: &str| text.parse::<AllowedOrigin>();
         assert_eq!(allowed("loopback"), Ok(AllowedOrigin::Loopback));
         assert_eq!((allowed("null"), allowed("NULL")), (Ok(AllowedOrigin::Null), Ok(AllowedOrigin::Null)));
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_more_or_less_than_an_origin_is_refused() {
+    fn texts_that_are_not_origins_are_refused() {
         let cases = [
             "",
             "*",

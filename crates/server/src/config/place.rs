@@ -19,11 +19,11 @@ pub enum Place {
         /// Its line, from 1.
         line: usize,
     },
-    /// Nowhere.
+    /// Not set: the default applies.
     Default,
 }
 
-/// As it follows the variable's name in a message: nothing where it would say the name again.
+/// The text after the variable's name in a message; empty where it would repeat the name.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,4 +1,4 @@
-//! What `--check-config` prints, and what an operator is warned of.
+//! The output of `--check-config`, and warnings for an operator.
 
 use std::fmt::Write;
 
@@ -47,8 +47,9 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
     }
     if !config.admin_listen.address.ip().is_loopback() {
         let address = config.admin_listen.address;
-        warnings
-            .push(format!("metrics are served on {address} to whoever reaches it; see ALDIS_ADMIN_LISTEN"));
+        warnings.push(format!(
+            "metrics on {address} can be read by anyone who reaches it; see ALDIS_ADMIN_LISTEN"
+        ));
     }
     for variable in &config.unknown_variables {
         warnings.push(format!("{variable} is no setting of this server and has no effect"));

@@ -1,4 +1,4 @@
-//! Secrets that do not show.
+//! Secrets that are never printed.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 pub struct SecretText(Zeroizing<String>);
 
 impl SecretText {
-    /// Keeps `text` from being shown.
+    /// Wraps `text`.
     #[must_use]
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))

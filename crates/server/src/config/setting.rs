@@ -1,4 +1,4 @@
-//! Every setting, once: the flags, the environment, the file, `--help` and `--check-config` all follow this table.
+//! The table of all settings. The flags, the environment, the file, `--help` and `--check-config` all use it.
 
 /// One setting under its three names.
 #[derive(Debug)]
@@ -6,9 +6,9 @@ pub(super) struct Setting {
     /// The key in the file; a dot separates section and key. The flag is the same with hyphens.
     pub(super) key: &'static str,
     pub(super) variable: &'static str,
-    /// What holds where nobody says otherwise; empty for nothing.
+    /// The default value; empty for none.
     pub(super) default: &'static str,
-    /// Whether the value must not be shown; then it also has a `…_FILE` form.
+    /// Whether the value is secret; then it also has a `…_FILE` form.
     pub(super) secret: bool,
     pub(super) value_name: &'static str,
     pub(super) help: &'static str,
@@ -39,7 +39,7 @@ impl Setting {
 
 const MASK: &str = "***";
 
-/// A setting without a secret.
+/// A setting that is not secret.
 const fn public(
     key: &'static str,
     variable: &'static str,
@@ -53,14 +53,14 @@ const fn public(
 pub(super) static HOST: Setting =
     public("host", "HOST", "127.0.0.1", "ADDRESS", "IP address to listen on, or localhost");
 pub(super) static PORT: Setting =
-    public("port", "PORT", "8000", "PORT", "Port to listen on; 0 takes a free one");
+    public("port", "PORT", "8000", "PORT", "Port to listen on; 0 for any free port");
 pub(super) static DATABASE_URL: Setting = Setting {
     key: "database_url",
     variable: "DATABASE_URL",
     default: "sqlite:aldis.db",
     secret: true,
     value_name: "URL",
-    help: "sqlite:FILE (made when missing) or postgres://USER:PASSWORD@HOST/NAME",
+    help: "sqlite:FILE (created if missing) or postgres://USER:PASSWORD@HOST/NAME",
 };
 pub(super) static SECRET_KEY: Setting = Setting {
     key: "secret_key",
@@ -68,11 +68,11 @@ pub(super) static SECRET_KEY: Setting = Setting {
     default: "",
     secret: true,
     value_name: "TEXT",
-    help: "Key of HS256 tokens, at least 32 bytes; made at first start where not given. \
-           As a flag other users of the machine can see it",
+    help: "Key of HS256 tokens, at least 32 bytes; by default derived from the key file. \
+           Other users of the machine can see it in a flag",
 };
 pub(super) static ALGORITHM: Setting =
-    public("algorithm", "ALGORITHM", "HS256", "NAME", "What signs access tokens: HS256 or EdDSA");
+    public("algorithm", "ALGORITHM", "HS256", "NAME", "Algorithm of access tokens: HS256 or EdDSA");
 pub(super) static ACCESS_TOKEN_EXPIRE_MINUTES: Setting = public(
     "access_token_expire_minutes",
     "ACCESS_TOKEN_EXPIRE_MINUTES",
@@ -85,28 +85,23 @@ pub(super) static PASSWORD_HASH: Setting = public(
     "PASSWORD_HASH",
     "argon2id",
     "NAME",
-    "What new password hashes are made with: argon2id or bcrypt",
+    "Algorithm of new password hashes: argon2id or bcrypt",
 );
-pub(super) static DATA_DIR: Setting = public(
-    "data_dir",
-    "ALDIS_DATA_DIR",
-    ".",
-    "DIRECTORY",
-    "Where the key file aldis.key is kept; must exist",
-);
+pub(super) static DATA_DIR: Setting =
+    public("data_dir", "ALDIS_DATA_DIR", ".", "DIRECTORY", "Directory of the key file aldis.key; must exist");
 pub(super) static NAME: Setting = public(
     "name",
     "ALDIS_NAME",
     "",
     "TEXT",
-    "What authenticator apps and pages call this server; by default the host of the public origin, else Aldis",
+    "Name of this server in authenticator apps and on pages; by default the host of the public origin, else Aldis",
 );
 pub(super) static PUBLIC_ORIGIN: Setting = public(
     "public_origin",
     "ALDIS_PUBLIC_ORIGIN",
     "",
     "ORIGIN",
-    "Where clients reach this server, as in https://aldis.example",
+    "Where clients reach this server, for example https://aldis.example",
 );
 pub(super) static ALLOWED_ORIGINS: Setting = public(
     "allowed_origins",
@@ -120,42 +115,47 @@ pub(super) static ADMIN_LISTEN: Setting = public(
     "ALDIS_ADMIN_LISTEN",
     "127.0.0.1:9100",
     "ADDRESS:PORT",
-    "Where /metrics is served",
+    "Address of the admin listener, which serves /metrics",
 );
 pub(super) static ADMIN_NAMES: Setting = public(
     "admin_names",
     "ALDIS_ADMIN_NAMES",
     "",
     "LIST",
-    "Host names by which /metrics is reached besides loopback names and its address, separated by commas",
+    "Host names for the admin listener, besides loopback names and its address, separated by commas",
 );
 pub(super) static LOG: Setting = public(
     "log",
     "ALDIS_LOG",
     "info",
     "LEVELS",
-    "What is logged: off, error, warn, info, debug or trace, or such levels by module as in \
+    "Log levels: off, error, warn, info, debug or trace, or levels by module, for example \
      info,aldis_server::store=debug",
 );
 pub(super) static TLS_CERT: Setting =
     public("tls.cert", "ALDIS_TLS_CERT", "", "FILE", "Certificate chain, PEM; read again when it changes");
 pub(super) static TLS_KEY: Setting =
     public("tls.key", "ALDIS_TLS_KEY", "", "FILE", "Private key of the certificate, PEM");
-pub(super) static REGISTRATION: Setting =
-    public("registration", "ALDIS_REGISTRATION", "open", "WORD", "Who may make an account: open or closed");
+pub(super) static REGISTRATION: Setting = public(
+    "registration",
+    "ALDIS_REGISTRATION",
+    "open",
+    "WORD",
+    "Whether users can register: open or closed",
+);
 pub(super) static ROUTING: Setting = public(
     "routing",
     "ALDIS_ROUTING",
     "contacts",
     "WORD",
-    "Who may reach whom: contacts, or open (everyone but the blocked)",
+    "Which users can reach each other: contacts, or open (everyone who is not blocked)",
 );
 pub(super) static ROOMS_AUTO_CREATE: Setting = public(
     "rooms.auto_create",
     "ALDIS_ROOMS_AUTO_CREATE",
     "true",
     "BOOL",
-    "Whether joining a room that nobody made makes it",
+    "Whether joining an unknown room creates it",
 );
 pub(super) static STUN_URLS: Setting = public(
     "stun.urls",
@@ -173,35 +173,35 @@ pub(super) static TURN_SECRET: Setting = Setting {
     secret: true,
     value_name: "TEXT",
     help: "Secret shared with the TURN servers (coturn: static-auth-secret). \
-           As a flag other users of the machine can see it",
+           Other users of the machine can see it in a flag",
 };
 pub(super) static RESUME_WINDOW: Setting = public(
     "resume_window",
     "ALDIS_RESUME_WINDOW",
     "30",
     "SECONDS",
-    "How long a session waits for its broken connection to come back",
+    "How long a session without a connection waits for its client",
 );
 pub(super) static SESSION_MEMORY: Setting = public(
     "session_memory",
     "ALDIS_SESSION_MEMORY",
     "256",
     "MIB",
-    "What all sessions together may hold for clients that are away or read slowly, in MiB",
+    "Memory that all sessions together may hold for clients that are away or read slowly, in MiB",
 );
 pub(super) static TRUSTED_PROXY_HOPS: Setting = public(
     "trusted_proxy_hops",
     "ALDIS_TRUSTED_PROXY_HOPS",
     "0",
     "NUMBER",
-    "How many proxies in front append to X-Forwarded-For; 0 ignores the header",
+    "Number of proxies that append to X-Forwarded-For; 0 ignores the header",
 );
 pub(super) static RATE_LIMITS: Setting = public(
     "rate_limits",
     "ALDIS_RATE_LIMITS",
     "on",
     "BOOL",
-    "on, or off to lift every limit per address, user, device and pair",
+    "on, or off to lift every limit by address, user, device and pair",
 );
 
 /// Every setting, in the order of `--help`, `--check-config` and the documentation.

@@ -1,11 +1,11 @@
-//! A directory of a test's own.
+//! A directory for a single test.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-/// Gone when dropped.
+/// Deleted when dropped.
 pub(crate) struct TestDir(PathBuf);
 
 impl TestDir {
@@ -19,7 +19,7 @@ impl TestDir {
         &self.0
     }
 
-    /// Writes a file and gives its path as text.
+    /// Writes a file and returns its path as text.
     pub(crate) fn file(&self, name: &str, text: &str) -> String {
         let path = self.0.join(name);
         fs::write(&path, text).unwrap();

@@ -55,7 +55,7 @@ fn the_defaults_are_those_of_the_documentation() {
 }
 
 #[test]
-fn a_flag_wins_over_its_variable_and_a_variable_over_the_file() {
+fn a_flag_overrides_its_variable_and_a_variable_the_file() {
     let dir = TestDir::new();
     let file = dir.file("aldis.toml", "port = 1\nhost = \"::1\"\n[tls]\ncert = \"c\"\nkey = \"k\"\n");
     let variables = [("ALDIS_CONFIG", file.as_str()), ("PORT", "2"), ("ALDIS_TLS_KEY", "k2")];
@@ -132,19 +132,19 @@ fn every_bad_value_is_refused_by_name_with_the_remedy() {
         ("DATABASE_URL", "mysql://ann:hush@db/x", "starts with sqlite:, postgres:// or"),
         ("SECRET_KEY", "hush", "at least 32 bytes"),
         ("ALGORITHM", "none", "give HS256 or EdDSA"),
-        ("ACCESS_TOKEN_EXPIRE_MINUTES", "15m", "bare number of minutes"),
+        ("ACCESS_TOKEN_EXPIRE_MINUTES", "15m", "plain number of minutes"),
         ("ACCESS_TOKEN_EXPIRE_MINUTES", "0.07", "at least"),
         ("ACCESS_TOKEN_EXPIRE_MINUTES", "43201", "at most 43200"),
-        ("ACCESS_TOKEN_EXPIRE_MINUTES", "inf", "bare number"),
-        ("ACCESS_TOKEN_EXPIRE_MINUTES", "99999999999999999999999999999999", "bare number"),
+        ("ACCESS_TOKEN_EXPIRE_MINUTES", "inf", "plain number"),
+        ("ACCESS_TOKEN_EXPIRE_MINUTES", "99999999999999999999999999999999", "plain number"),
         ("PASSWORD_HASH", "md5", "give argon2id or bcrypt"),
         ("ALDIS_DATA_DIR", "", "give a path"),
-        ("ALDIS_PUBLIC_ORIGIN", "https://aldis.example/", "no path"),
+        ("ALDIS_PUBLIC_ORIGIN", "https://aldis.example/", "without a path"),
         ("ALDIS_PUBLIC_ORIGIN", "aldis.example", "give scheme and host"),
         ("ALDIS_PUBLIC_ORIGIN", "tauri://localhost", "https or http"),
         ("ALDIS_ALLOWED_ORIGINS", "*", "no wildcard"),
         ("ALDIS_ALLOWED_ORIGINS", "https://a.example,", "give scheme and host"),
-        ("ALDIS_ADMIN_LISTEN", "9100", "give IP address and port"),
+        ("ALDIS_ADMIN_LISTEN", "9100", "give an IP address and port"),
         ("ALDIS_ADMIN_NAMES", "aldis:9100", "without a port"),
         ("ALDIS_NAME", " ", "give a name"),
         ("ALDIS_LOG", "warning", "give off, error, warn"),
@@ -152,9 +152,9 @@ fn every_bad_value_is_refused_by_name_with_the_remedy() {
         ("ALDIS_REGISTRATION", "maybe", "give open or closed"),
         ("ALDIS_ROUTING", "closed", "give contacts or open"),
         ("ALDIS_ROOMS_AUTO_CREATE", "yes", "give on or off"),
-        ("ALDIS_STUN_URLS", "stun.example", "give URLs as stun:"),
-        ("ALDIS_TURN_URLS", "stun:stun.example", "as turn:"),
-        ("ALDIS_TURN_URLS", "turn:2001:db8::1:3478", "stands in brackets"),
+        ("ALDIS_STUN_URLS", "stun.example", "give URLs such as stun:"),
+        ("ALDIS_TURN_URLS", "stun:stun.example", "such as turn:"),
+        ("ALDIS_TURN_URLS", "turn:2001:db8::1:3478", "needs brackets"),
         ("ALDIS_TURN_URLS", "turn:turn.example?transport=tls", "transport=udp"),
         ("ALDIS_TURN_SECRET", "", "give the secret"),
         ("ALDIS_RESUME_WINDOW", "-1", "from 0"),
@@ -226,13 +226,13 @@ fn an_unknown_variable_is_refused_with_the_nearest_name() {
 }
 
 #[test]
-fn an_unknown_variable_that_is_near_no_setting_is_warned_of() {
+fn an_unknown_variable_similar_to_no_setting_causes_a_warning() {
     let config = config(&[], &[("ALDIS_NONSENSE_ALTOGETHER", "x")]);
     assert!(config.warnings().iter().any(|warning| warning.contains("ALDIS_NONSENSE_ALTOGETHER")));
 }
 
 #[test]
-fn the_line_end_of_a_file_of_variables_became_part_of_the_path() {
+fn the_line_end_of_an_environment_file_became_part_of_the_path() {
     let variables = [("DATABASE_URL", "sqlite:x.db\r"), ("ALDIS_DATA_DIR", "data\r\n"), ("PORT", "81\n")];
     let config = config(&[], &variables);
     assert_eq!(config.database_url.to_string(), "sqlite:x.db");
@@ -255,7 +255,7 @@ fn a_control_character_is_refused_in_every_setting_and_place() {
 }
 
 #[test]
-fn variables_of_others_are_left_alone() {
+fn variables_of_other_programs_are_ignored() {
     let others = [
         ("PATH", "/bin"),
         ("ALDIS_POSTGRESQL_SERVICE_HOST", "10.0.0.2"),
@@ -267,11 +267,11 @@ fn variables_of_others_are_left_alone() {
 }
 
 #[test]
-fn a_variable_that_is_no_text_is_refused() {
+fn a_variable_that_is_not_utf8_is_refused() {
     use std::os::unix::ffi::OsStringExt;
     let variables = [("PORT".into(), OsString::from_vec(vec![0xff]))];
     let error = Config::load(["aldis".into()], variables).unwrap_err().to_string();
-    assert!(error.starts_with("PORT: not UTF-8"), "{error}");
+    assert!(error.starts_with("PORT: not valid UTF-8"), "{error}");
 }
 
 #[test]
@@ -313,7 +313,7 @@ fn a_bad_secret_file_is_refused_without_being_quoted() {
 #[test]
 fn a_secret_given_twice_in_one_place_is_refused() {
     let message = refusal(&[], &[("SECRET_KEY", LONG_SECRET), ("SECRET_KEY_FILE", "x")]);
-    assert!(message.contains("both given") && !message.contains(LONG_SECRET), "{message}");
+    assert!(message.contains("both set") && !message.contains(LONG_SECRET), "{message}");
     assert_eq!(
         config(&["--turn-secret", "a"], &[("ALDIS_TURN_SECRET_FILE", "x"), ("ALDIS_TURN_URLS", "turn:t")])
             .turn
@@ -323,7 +323,7 @@ fn a_secret_given_twice_in_one_place_is_refused() {
 }
 
 #[test]
-fn halves_of_a_pair_are_refused() {
+fn half_of_a_pair_is_refused() {
     assert!(refusal(&[], &[("ALDIS_TLS_CERT", "c")]).contains("without ALDIS_TLS_KEY"));
     assert!(refusal(&[], &[("ALDIS_TLS_KEY", "k")]).contains("without ALDIS_TLS_CERT"));
     assert!(refusal(&[], &[("ALDIS_TURN_URLS", "turn:t")]).contains("without ALDIS_TURN_SECRET"));
@@ -344,7 +344,7 @@ fn help_names_every_flag_with_its_variable() {
 }
 
 #[test]
-fn the_check_prints_what_is_in_force_and_where_it_was_given() {
+fn the_check_prints_each_setting_and_its_source() {
     let variables = [
         ("SECRET_KEY", LONG_SECRET),
         ("DATABASE_URL", "postgres://ann:hush@db/aldis"),
@@ -370,7 +370,7 @@ fn the_check_prints_what_is_in_force_and_where_it_was_given() {
 }
 
 #[test]
-fn secrets_print_as_nothing() {
+fn secrets_are_never_printed() {
     let variables = [
         ("SECRET_KEY", LONG_SECRET),
         ("DATABASE_URL", "postgres://ann:hush@db/aldis"),
@@ -382,7 +382,7 @@ fn secrets_print_as_nothing() {
 }
 
 #[test]
-fn an_operator_is_warned_of_what_is_valid_but_risky() {
+fn risky_settings_cause_warnings() {
     let warnings = |variables: &[(&str, &str)]| config(&[], variables).warnings().join("\n");
     assert_eq!(warnings(&[]), "");
     assert_eq!(warnings(&[("HOST", "::1"), ("ALDIS_RATE_LIMITS", "off")]), "");

@@ -1,4 +1,4 @@
-//! Texts to values. What is refused says what to give instead.
+//! Parses the values of settings. An error says what to write instead.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -16,15 +16,15 @@ pub(super) fn address(text: &str) -> Result<IpAddr, Remedy> {
         return Ok(Ipv4Addr::LOCALHOST.into());
     }
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    bare.parse().map_err(|_| "give an IP address, as 127.0.0.1, 0.0.0.0 or ::, or localhost".into())
+    bare.parse().map_err(|_| "give an IP address such as 127.0.0.1, 0.0.0.0 or ::, or localhost".into())
 }
 
 pub(super) fn port(text: &str) -> Result<u16, Remedy> {
-    number(text, "give a port from 0 to 65535 (0 takes a free one)")
+    number(text, "give a port from 0 to 65535 (0 for any free port)")
 }
 
 pub(super) fn socket_address(text: &str) -> Result<SocketAddr, Remedy> {
-    let remedy = "give IP address and port, as 127.0.0.1:9100 or [::1]:9100";
+    let remedy = "give an IP address and port, such as 127.0.0.1:9100 or [::1]:9100";
     if let Some(("localhost", digits)) = text.rsplit_once(':') {
         return Ok((Ipv4Addr::LOCALHOST, number(digits, remedy)?).into());
     }
@@ -32,7 +32,7 @@ pub(super) fn socket_address(text: &str) -> Result<SocketAddr, Remedy> {
 }
 
 pub(super) fn hops(text: &str) -> Result<u8, Remedy> {
-    number(text, "give how many proxies stand in front, from 0 to 255")
+    number(text, "give the number of proxies in front of the server, from 0 to 255")
 }
 
 pub(super) fn boolean(text: &str) -> Result<bool, Remedy> {
@@ -43,7 +43,7 @@ pub(super) fn boolean(text: &str) -> Result<bool, Remedy> {
     }
 }
 
-/// One of a few words, in any case.
+/// One of a few words, in upper or lower case.
 pub(super) fn word<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&str) -> Result<T, Remedy> {
     move |text| {
         let found = words.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
@@ -54,24 +54,24 @@ pub(super) fn word<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&str
     }
 }
 
-/// A lifetime of access tokens, in whole seconds as their claims are. The upper bound is the idle lifetime of a refresh token: one that outlives it would make
-/// signing out meaningless for longer than the session itself could last.
+/// The lifetime of access tokens, in whole seconds like their claims. The upper bound is the idle lifetime of a
+/// refresh token: a token that lives longer would stay valid after its sign-in has expired.
 pub(super) fn token_minutes(text: &str) -> Result<Duration, Remedy> {
     let minutes = decimal(text).map(|minutes| Duration::from_secs_f64((minutes * 60.0).round()));
-    minutes
-        .filter(|lifetime| (MIN_TOKEN_LIFETIME..=MAX_TOKEN_LIFETIME).contains(lifetime))
-        .ok_or_else(|| "give a bare number of minutes, at least 0.0833 (5 s), at most 43200 (30 days)".into())
+    minutes.filter(|lifetime| (MIN_TOKEN_LIFETIME..=MAX_TOKEN_LIFETIME).contains(lifetime)).ok_or_else(|| {
+        "give a plain number of minutes, at least 0.0833 (5 s), at most 43200 (30 days)".into()
+    })
 }
 
-/// A resume window. The upper bound keeps sessions of clients that never come back from piling up.
+/// The resume window. The upper bound keeps sessions of clients that never come back from piling up.
 pub(super) fn resume_seconds(text: &str) -> Result<Duration, Remedy> {
     decimal(text)
         .map(Duration::from_secs_f64)
         .filter(|window| *window <= MAX_RESUME_WINDOW)
-        .ok_or_else(|| "give a bare number of seconds, from 0 (none) to 3600".into())
+        .ok_or_else(|| "give a plain number of seconds, from 0 (none) to 3600".into())
 }
 
-/// MiB, given in bytes.
+/// A number of MiB, returned in bytes.
 pub(super) fn mebibytes(text: &str) -> Result<usize, Remedy> {
     let count = text.parse().ok().filter(|count| (1..=1 << 20).contains(count));
     count
@@ -89,7 +89,9 @@ pub(super) fn database_url(text: &str) -> Result<DatabaseUrl, Remedy> {
 
 pub(super) fn secret_key(text: &str) -> Result<SecretText, Remedy> {
     if text.len() < MIN_SECRET_BYTES {
-        return Err("give at least 32 bytes, as `openssl rand -base64 48` makes them, or leave it out".into());
+        return Err(
+            "give at least 32 bytes, for example from `openssl rand -base64 48`, or leave it out".into()
+        );
     }
     Ok(SecretText::new(text.to_owned()))
 }
@@ -98,7 +100,7 @@ pub(super) fn log_filter(text: &str) -> Result<LogFilter, Remedy> {
     text.parse().map_err(|error: InvalidLogFilter| error.to_string().into())
 }
 
-/// Names as they stand in `Host`, without a port.
+/// Host names as in a `Host` header, without a port.
 pub(super) fn host_names(text: &str) -> Result<Vec<String>, Remedy> {
     list(text, |name| {
         let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
@@ -114,16 +116,16 @@ pub(super) fn turn_secret(text: &str) -> Result<SecretText, Remedy> {
     Ok(SecretText::new(text.to_owned()))
 }
 
-/// Where clients reach the server, so it must be a scheme that they can dial.
+/// Where clients reach the server, so the scheme must be one that they can dial.
 pub(super) fn public_origin(text: &str) -> Result<Origin, Remedy> {
     let origin = origin(text)?;
     match origin.scheme() {
         "https" | "http" => Ok(origin),
-        _ => Err("give an origin with https or http, as https://aldis.example".into()),
+        _ => Err("give an origin with https or http, such as https://aldis.example".into()),
     }
 }
 
-/// What people see of the server, in a QR code too.
+/// The name that people see, also in a QR code.
 pub(super) fn name(text: &str) -> Result<String, Remedy> {
     let is_shown = !text.trim().is_empty() && !text.chars().any(char::is_control);
     if is_shown && text.len() <= MAX_NAME_BYTES {
@@ -139,12 +141,12 @@ pub(super) fn origins(text: &str) -> Result<Vec<AllowedOrigin>, Remedy> {
 
 pub(super) fn stun_urls(text: &str) -> Result<Vec<String>, Remedy> {
     list(text, |url| {
-        ice_url(url, ice_url::Kind::Stun, "give URLs as stun:stun.example:3478, separated by commas")
+        ice_url(url, ice_url::Kind::Stun, "give URLs such as stun:stun.example:3478, separated by commas")
     })
 }
 
 pub(super) fn turn_urls(text: &str) -> Result<Vec<String>, Remedy> {
-    let remedy = "give at least one URL as turn:turn.example:3478?transport=udp, separated by commas";
+    let remedy = "give one or more URLs such as turn:turn.example:3478?transport=udp, separated by commas";
     let urls = list(text, |url| ice_url(url, ice_url::Kind::Turn, remedy))?;
     if urls.is_empty() { Err(remedy.into()) } else { Ok(urls) }
 }
@@ -153,22 +155,23 @@ const MIN_TOKEN_LIFETIME: Duration = Duration::from_secs(5);
 const MAX_TOKEN_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 const MAX_RESUME_WINDOW: Duration = Duration::from_secs(60 * 60);
 const MAX_NAME_BYTES: usize = 64;
-/// Each is compared with every cross-origin request, or sent to every client.
+/// Each entry is compared with every cross-origin request, or sent to every client.
 const MAX_LIST_ITEMS: usize = 64;
 
-/// Digits only: `parse` alone would take a plus sign.
+/// Digits only: `parse` alone would accept a plus sign.
 fn number<T: std::str::FromStr>(text: &str, remedy: &'static str) -> Result<T, Remedy> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| digits).ok_or_else(|| remedy.into())
 }
 
-/// Digits with a point at most: no sign, exponent, infinity or unit. Long ones end as a number too large to accept.
+/// Digits with at most one point: no sign, exponent, infinity or unit. A very long one becomes a number that is too
+/// large.
 fn decimal(text: &str) -> Option<f64> {
     let plain = text.len() <= 32 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     text.parse().ok().filter(|value: &f64| plain && *value < MAX_DECIMAL)
 }
 
-/// Above every accepted duration, below what `Duration` cannot hold.
+/// Above every accepted duration, and below the limit of `Duration`.
 const MAX_DECIMAL: f64 = 1e9;
 
 fn list<T>(text: &str, parse: impl Fn(&str) -> Result<T, Remedy>) -> Result<Vec<T>, Remedy> {

@@ -1,11 +1,8 @@
-//! Large answers: how much of them may wait for readers, and that they are handed on in slices.
+//! Large answers: they are sent in slices, and refused when too much waits for readers.
 
 use std::{
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -20,66 +17,15 @@ use hyper::body::{Frame, SizeHint};
 
 use super::{address::caller_address, problem::Problem};
 use crate::{
+    limits::{Reserved, SMALL},
     node::Node,
-    rate::{AddressKey, Placed, Places},
 };
 
-/// An answer up to this size is nobody's concern. A larger one is handed on in slices of it.
-const SMALL: usize = 64 * 1024;
 /// What an answer holds that is read as it is sent: the part on its way and the next one.
 const OF_STREAM: usize = 2 * SMALL;
-/// What the large answers to one address may hold.
-const PER_ADDRESS: usize = 8 * 1024 * 1024;
-/// What all large answers may hold.
-const IN_ALL: usize = 64 * 1024 * 1024;
 
-/// The memory of large answers that their readers have not taken yet.
-#[derive(Debug)]
-pub(crate) struct Answers {
-    in_all: Arc<AtomicUsize>,
-    by_address: Arc<Places<AddressKey>>,
-}
-
-/// The memory of one answer, until it is dropped.
-struct Reserved {
-    in_all: Arc<AtomicUsize>,
-    bytes: usize,
-    _of_address: Option<Placed<AddressKey>>,
-}
-
-impl Answers {
-    /// Nothing is held.
-    pub(crate) fn new() -> Self {
-        Self { in_all: Arc::default(), by_address: Places::new() }
-    }
-
-    /// How many bytes large answers hold.
-    pub(crate) fn held(&self) -> usize {
-        self.in_all.load(Relaxed)
-    }
-
-    fn reserve(&self, address: AddressKey, bytes: usize) -> Option<Reserved> {
-        let of_address = self.by_address.take(address, bytes, address.share(PER_ADDRESS))?;
-        let fits = |held: usize| held.checked_add(bytes).filter(|held| *held <= IN_ALL);
-        self.in_all.fetch_update(Relaxed, Relaxed, fits).ok()?;
-        Some(Reserved { in_all: Arc::clone(&self.in_all), bytes, _of_address: Some(of_address) })
-    }
-
-    /// The same, beyond the limits where it must be.
-    fn reserve_anyway(&self, bytes: usize) -> Reserved {
-        self.in_all.fetch_add(bytes, Relaxed);
-        Reserved { in_all: Arc::clone(&self.in_all), bytes, _of_address: None }
-    }
-}
-
-impl Drop for Reserved {
-    fn drop(&mut self) {
-        self.in_all.fetch_sub(self.bytes, Relaxed);
-    }
-}
-
-/// Hands large answers on in slices, and refuses those for which there is no memory. What changed something is answered
-/// all the same.
+/// Sends large answers in slices, and refuses those for which there is no memory. A request that changed something is
+/// answered all the same.
 pub(super) async fn bound(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
     let address = caller_address(&node.config, request.extensions(), request.headers());
     let may_refuse = request.method().is_safe();
@@ -143,30 +89,10 @@ impl HttpBody for Sliced {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
     use http_body_util::BodyExt;
 
     use super::*;
-
-    fn address(last: u8) -> AddressKey {
-        IpAddr::from([192, 0, 2, last]).into()
-    }
-
-    #[test]
-    fn an_address_holds_so_much_and_all_together_so_much() {
-        let answers = Answers::new();
-        let mut held = Vec::new();
-        for last in 0..=255 {
-            while let Some(reserved) = answers.reserve(address(last), 1024 * 1024) {
-                held.push(reserved);
-            }
-            assert_eq!(held.len(), (8 * (usize::from(last) + 1)).min(64));
-        }
-        drop(answers.reserve_anyway(1));
-        drop(held);
-        assert_eq!(answers.held(), 0);
-    }
+    use crate::limits::Answers;
 
     #[tokio::test]
     async fn a_large_body_is_the_same_in_slices() {

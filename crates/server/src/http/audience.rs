@@ -5,16 +5,16 @@ use aldis_protocol::ErrorCode;
 use http::{HeaderMap, header::HOST};
 
 use super::loopback::loopback;
-use crate::{config::Config, router::Denied};
+use crate::{config::Config, refusal::Refusal};
 
-const PUBLIC_ORIGIN_REQUIRED: Denied = Denied::new(
+const PUBLIC_ORIGIN_REQUIRED: Refusal = Refusal::new(
     ErrorCode::PublicOriginRequired,
     "the server does not know its public name; set ALDIS_PUBLIC_ORIGIN, or call it by a loopback name",
 );
 
 /// The configured name. Without one, a loopback name as the client sent it: any other would be the client's claim,
 /// and whoever relays a challenge could make that claim.
-pub(crate) fn audience(config: &Config, headers: &HeaderMap) -> Result<String, Denied> {
+pub(crate) fn audience(config: &Config, headers: &HeaderMap) -> Result<String, Refusal> {
     if let Some(origin) = &config.public_origin {
         return Ok(origin.audience().to_owned());
     }
@@ -42,7 +42,7 @@ mod tests {
         for host in hosts {
             headers.append(HOST, HeaderValue::from_str(host).unwrap());
         }
-        audience(config, &headers).map_err(|denied| denied.code)
+        audience(config, &headers).map_err(|refusal| refusal.code)
     }
 
     #[test]

@@ -12,7 +12,6 @@ use http::{HeaderMap, HeaderName, StatusCode, header::CACHE_CONTROL};
 use super::{
     audience::audience,
     body::JsonBody,
-    limits::{Limited, LoginPair},
     openapi::{
         Refusals,
         refusals::{
@@ -23,7 +22,13 @@ use super::{
     },
     problem::{self, Problem},
 };
-use crate::{clock::Now, node::Node, rate::AddressKey, router::Caller};
+use crate::{
+    accounts::{Caller, HashCaller},
+    clock::Now,
+    limits::{Limited, LoginPair},
+    node::Node,
+    rate::AddressKey,
+};
 
 /// Makes an account with an email address and a password.
 #[utoipa::path(
@@ -42,9 +47,10 @@ pub(super) async fn register(
     address: AddressKey,
     JsonBody(request): JsonBody<RegisterRequest>,
 ) -> Result<(StatusCode, Json<TokenResponse>), Problem> {
-    node.limits.take(Limited::Registrations, address, Now::read())?;
-    let caller = LoginPair::new(address, &request.email).caller();
-    let tokens = node.router.register(request, caller).await?;
+    let now = Now::read();
+    node.limits.take(Limited::Registrations, address, now)?;
+    let caller = HashCaller::Login(LoginPair::new(address, &request.email));
+    let tokens = node.accounts.register(request, caller, now).await?;
     Ok((StatusCode::CREATED, Json(tokens)))
 }
 
@@ -70,7 +76,7 @@ pub(super) async fn login(
     let (pair, now) = (LoginPair::new(address, &request.email), Now::read());
     node.limits.take(Limited::Logins, address, now)?;
     node.limits.begin_login(pair, now)?;
-    let outcome = node.router.login(request, pair.caller(), now).await;
+    let outcome = node.accounts.login(request, HashCaller::Login(pair), now).await;
     node.limits.end_login(&pair, &outcome);
     Ok(Json(outcome?))
 }
@@ -96,7 +102,7 @@ pub(super) async fn challenge(
     let now = Now::read();
     node.limits.take(Limited::Challenges, address, now)?;
     let audience = audience(&node.config, &headers)?;
-    Ok(Json(node.router.challenge(&request, audience, now)?))
+    Ok(Json(node.accounts.challenge(&request, audience, now)?))
 }
 
 /// Signs in by the answer to a challenge.
@@ -124,7 +130,7 @@ pub(super) async fn verify(
     JsonBody(request): JsonBody<VerifyRequest>,
 ) -> Result<(StatusCode, Json<TokenResponse>), Problem> {
     let audience = audience(&node.config, &headers)?;
-    let signed_in = node.router.verify(&request, &audience, address, Now::read()).await?;
+    let signed_in = node.accounts.verify(&request, &audience, address, Now::read()).await?;
     let status = if signed_in.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(signed_in.tokens)))
 }
@@ -148,7 +154,7 @@ pub(super) async fn refresh(
     State(node): State<Arc<Node>>,
     JsonBody(request): JsonBody<RefreshRequest>,
 ) -> Result<Json<TokenResponse>, Problem> {
-    Ok(Json(node.router.refresh(request.refresh_token.expose()).await?))
+    Ok(Json(node.accounts.refresh(request.refresh_token.expose(), Now::read()).await?))
 }
 
 /// Signs out, here or everywhere, and closes the sockets.
@@ -170,7 +176,7 @@ pub(super) async fn logout(
     body: Option<JsonBody<LogoutRequest>>,
 ) -> Result<StatusCode, Problem> {
     let request = body.map(|JsonBody(request)| request).unwrap_or_default();
-    node.router.logout(&caller, request.everywhere).await?;
+    node.accounts.logout(&caller, request.everywhere, Now::read()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -198,11 +204,11 @@ pub(super) async fn change_password(
     let now = Now::read();
     node.limits.take(Limited::Logins, address, now)?;
     // Without an address there is no password to guess.
-    let pair = node.router.address_of(&caller).await?.map(|typed| LoginPair::new(address, &typed));
+    let pair = node.accounts.address_of(&caller).await?.map(|typed| LoginPair::new(address, &typed));
     if let Some(pair) = pair {
         node.limits.begin_login(pair, now)?;
     }
-    let outcome = node.router.change_password(&caller, request, now).await;
+    let outcome = node.accounts.change_password(&caller, request, now).await;
     if let Some(pair) = pair {
         node.limits.end_login(&pair, &outcome);
     }
@@ -226,7 +232,7 @@ pub(super) async fn delete_account(
     State(node): State<Arc<Node>>,
     caller: Caller,
 ) -> Result<StatusCode, Problem> {
-    node.router.delete_account(&caller, Now::read()).await?;
+    node.accounts.delete_account(&caller, Now::read()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -247,7 +253,7 @@ const KEYS_KEPT: &str = "public, max-age=60";
 pub(super) async fn token_verifiers(
     State(node): State<Arc<Node>>,
 ) -> Result<([(HeaderName, &'static str); 1], Json<JsonWebKeySet>), Problem> {
-    match node.router.token_verifiers() {
+    match node.accounts.token_verifiers() {
         Some(keys) => Ok(([(CACHE_CONTROL, KEYS_KEPT)], Json(keys))),
         None => Err(problem::not_found().await),
     }

@@ -7,22 +7,18 @@ use axum::extract::FromRequestParts;
 use http::{HeaderMap, header::AUTHORIZATION, request::Parts};
 
 use super::problem::Problem;
-use crate::{
-    clock::Now,
-    node::Node,
-    router::{Caller, Denied},
-};
+use crate::{accounts::Caller, clock::Now, node::Node, refusal::Refusal};
 
 /// The token that a request carries in its header, if it carries one. Two are refused: a proxy might have checked the
 /// other.
-pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Denied> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     let mut shown = headers.get_all(AUTHORIZATION).iter();
     let Some(first) = shown.next() else { return Ok(None) };
     if shown.next().is_some() {
-        return Err(Denied::new(ErrorCode::InvalidToken, "a request has one Authorization header"));
+        return Err(Refusal::new(ErrorCode::InvalidToken, "a request has one Authorization header"));
     }
     let credentials =
-        first.to_str().map_err(|_| Denied::new(ErrorCode::InvalidToken, "the token is not valid"))?;
+        first.to_str().map_err(|_| Refusal::new(ErrorCode::InvalidToken, "the token is not valid"))?;
     Ok(credentials
         .split_once(' ')
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer"))
@@ -34,7 +30,7 @@ impl FromRequestParts<Arc<Node>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, node: &Arc<Node>) -> Result<Self, Problem> {
         let token = bearer(&parts.headers)?.unwrap_or_default();
-        Ok(node.router.caller(token, Now::read()).await?)
+        Ok(node.accounts.caller(token, Now::read()).await?)
     }
 }
 
@@ -49,7 +45,7 @@ mod tests {
         for value in values {
             headers.append(AUTHORIZATION, HeaderValue::from_static(value));
         }
-        bearer(&headers).map(|token| token.map(str::to_owned)).map_err(|denied| denied.code)
+        bearer(&headers).map(|token| token.map(str::to_owned)).map_err(|refusal| refusal.code)
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(super) async fn complete(State(node): State<Arc<Node>>, request: Request, ne
     if request.method().is_safe() {
         return next.run(request).await;
     }
-    node.router.calls.complete(next.run(request)).await.unwrap_or_else(|error| match error {
+    node.relay.calls.complete(next.run(request)).await.unwrap_or_else(|error| match error {
         NotCompleted::Overloaded => {
             problem(ErrorCode::Overloaded, "too many requests are under way; try again")
         }

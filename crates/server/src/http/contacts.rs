@@ -20,10 +20,7 @@ use super::{
     },
     problem::Problem,
 };
-use crate::{
-    node::Node,
-    router::{Asked, Caller},
-};
+use crate::{accounts::Caller, clock::Now, node::Node, relay::ContactTarget};
 
 /// The caller's contacts.
 #[utoipa::path(
@@ -39,7 +36,7 @@ pub(super) async fn list(
     State(node): State<Arc<Node>>,
     caller: Caller,
 ) -> Result<Json<ContactList>, Problem> {
-    Ok(Json(node.router.contacts(&caller).await?))
+    Ok(Json(node.relay.contacts(&caller, Now::read()).await?))
 }
 
 /// Allows or blocks somebody.
@@ -60,7 +57,7 @@ pub(super) async fn set(
     user: Result<Path<UserRef>, PathRejection>,
     JsonBody(request): JsonBody<SetContact>,
 ) -> Result<StatusCode, Problem> {
-    node.router.set_contact(&caller, named(user)?, request.state).await?;
+    node.relay.set_contact(&caller, named(user)?, request.state, Now::read()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -83,7 +80,7 @@ pub(super) async fn remove(
     caller: Caller,
     whom: Result<Path<String>, PathRejection>,
 ) -> Result<StatusCode, Problem> {
-    node.router.remove_contact(&caller, &asked(whom)?).await?;
+    node.relay.remove_contact(&caller, &asked(whom)?, Now::read()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -99,7 +96,7 @@ pub(super) async fn remove(
     params(("user" = String, Path, description = "A user id, a fingerprint or an email address")),
     request_body = Option<RequestContact>,
     responses(
-        (status = 202, description = "Asked, if there is somebody to ask"),
+        (status = 202, description = "ContactTarget, if there is somebody to ask"),
         Refusals<(SignedIn, WithJson)>,
     ),
 )]
@@ -110,13 +107,13 @@ pub(super) async fn request(
     body: Option<JsonBody<RequestContact>>,
 ) -> Result<StatusCode, Problem> {
     let request = body.map(|JsonBody(request)| request).unwrap_or_default();
-    node.router.request_contact(&caller, &asked(whom)?, request).await?;
+    node.relay.request_contact(&caller, &asked(whom)?, request, Now::read()).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
-fn asked(whom: Result<Path<String>, PathRejection>) -> Result<Asked, Problem> {
+fn asked(whom: Result<Path<String>, PathRejection>) -> Result<ContactTarget, Problem> {
     let Path(whom) = whom.map_err(|_| not_a_user())?;
-    Ok(Asked::parse(&whom)?)
+    Ok(ContactTarget::parse(&whom)?)
 }
 
 fn named(user: Result<Path<UserRef>, PathRejection>) -> Result<UserRef, Problem> {

@@ -23,7 +23,7 @@ use super::{
     },
     problem::Problem,
 };
-use crate::{node::Node, router::Caller};
+use crate::{accounts::Caller, clock::Now, node::Node};
 
 /// Registers a device of the caller's; 20 a user, and 20 a day.
 ///
@@ -44,7 +44,7 @@ pub(super) async fn register(
     caller: Caller,
     JsonBody(request): JsonBody<RegisterDevice>,
 ) -> Result<(StatusCode, Json<Device>), Problem> {
-    let (device, created) = node.router.register_device(&caller, request).await?;
+    let (device, created) = node.accounts.register_device(&caller, request, Now::read()).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(device)))
 }
@@ -62,7 +62,7 @@ pub(super) async fn register(
     ),
 )]
 pub(super) async fn list(State(node): State<Arc<Node>>, caller: Caller) -> Result<Json<DeviceList>, Problem> {
-    Ok(Json(node.router.devices(&caller).await?))
+    Ok(Json(node.accounts.devices(&caller, Now::read()).await?))
 }
 
 /// Removes a device of the caller's, and closes its sockets.
@@ -84,7 +84,7 @@ pub(super) async fn remove(
     id: Result<Path<DeviceId>, PathRejection>,
 ) -> Result<StatusCode, Problem> {
     let Path(id) = id.map_err(|_| unknown_device())?;
-    node.router.remove_device(&caller, &id).await?;
+    node.accounts.remove_device(&caller, &id, Now::read()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -94,7 +94,7 @@ pub(super) async fn remove_one_named_register(
     caller: Caller,
 ) -> Result<StatusCode, Problem> {
     let id = "register".parse().map_err(|_| unknown_device())?;
-    node.router.remove_device(&caller, &id).await?;
+    node.accounts.remove_device(&caller, &id, Now::read()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

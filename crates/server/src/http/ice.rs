@@ -9,7 +9,7 @@ use super::openapi::{
     Refusals,
     refusals::{Any, ByToken},
 };
-use crate::{clock::Now, node::Node, router::Caller};
+use crate::{accounts::Caller, clock::Now, node::Node};
 
 /// STUN and TURN servers, the bare array that browsers take.
 ///
@@ -24,5 +24,5 @@ use crate::{clock::Now, node::Node, router::Caller};
     ),
 )]
 pub(super) async fn list(State(node): State<Arc<Node>>, _caller: Caller) -> Json<Vec<IceServer<'static>>> {
-    Json(node.router.ice_servers(Now::read()).ice_servers)
+    Json(node.relay.ice_servers(Now::read()).ice_servers)
 }

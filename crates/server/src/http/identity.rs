@@ -23,7 +23,6 @@ use super::{
     audience::audience,
     body::{Blob, BlobBody, JsonBody},
     if_match,
-    limits::Limited,
     openapi::{
         Refusals,
         refusals::{
@@ -34,7 +33,9 @@ use super::{
     },
     problem::Problem,
 };
-use crate::{clock::Now, node::Node, rate::AddressKey, router::Caller, store::Precondition};
+use crate::{
+    accounts::Caller, clock::Now, limits::Limited, node::Node, rate::AddressKey, store::Precondition,
+};
 
 /// An identity in short, on the server's word; its chain proves it.
 #[utoipa::path(
@@ -55,7 +56,7 @@ pub(super) async fn show(
 ) -> Result<Json<IdentityResponse>, Problem> {
     let now = Now::read();
     node.limits.take(Limited::Identities, address, now)?;
-    Ok(Json(node.router.identity(known(fingerprint)?, now).await?))
+    Ok(Json(node.accounts.identity(known(fingerprint)?, now).await?))
 }
 
 /// The chain of an identity: enough to verify it without trusting the server.
@@ -77,7 +78,7 @@ pub(super) async fn chain(
 ) -> Result<Json<ChainResponse>, Problem> {
     let now = Now::read();
     node.limits.take(Limited::Identities, address, now)?;
-    Ok(Json(node.router.chain(known(fingerprint)?, now).await?))
+    Ok(Json(node.accounts.chain(known(fingerprint)?, now).await?))
 }
 
 /// The keys of a user and of his devices.
@@ -96,7 +97,7 @@ pub(super) async fn keys(
     _caller: Caller,
     user: Result<Path<UserRef>, PathRejection>,
 ) -> Result<Json<UserKeys>, Problem> {
-    Ok(Json(node.router.keys_of(known(user)?).await?))
+    Ok(Json(node.accounts.keys_of(known(user)?).await?))
 }
 
 /// Publishes the key that others encrypt to, signed by the identity where there is one.
@@ -115,7 +116,7 @@ pub(super) async fn publish_encryption_key(
     caller: Caller,
     JsonBody(body): JsonBody<EncryptionKeyBody>,
 ) -> Result<Json<EncryptionKeyBody>, Problem> {
-    Ok(Json(node.router.publish_encryption_key(&caller, body, Now::read()).await?))
+    Ok(Json(node.accounts.publish_encryption_key(&caller, body, Now::read()).await?))
 }
 
 /// The blob of an identity, by its full fingerprint.
@@ -141,7 +142,7 @@ pub(super) async fn blob(
     fingerprint: Result<Path<Fingerprint>, PathRejection>,
 ) -> Result<impl IntoResponse, Problem> {
     node.limits.take(Limited::Identities, address, Now::read())?;
-    let (content, hash) = node.router.blob(known(fingerprint)?).await?;
+    let (content, hash) = node.accounts.blob(known(fingerprint)?).await?;
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
         (CONTENT_DISPOSITION, HeaderValue::from_static("attachment")),
@@ -180,8 +181,8 @@ pub(super) async fn publish_blob(
     headers: HeaderMap,
     BlobBody(content): BlobBody,
 ) -> Result<impl IntoResponse, Problem> {
-    node.router.limit_blobs(&caller, Now::read())?;
-    let hash = node.router.publish_blob(&caller, &content, &precondition(&headers)).await?;
+    node.accounts.limit_blobs(&caller, Now::read())?;
+    let hash = node.accounts.publish_blob(&caller, &content, &precondition(&headers)).await?;
     Ok((StatusCode::NO_CONTENT, [(ETAG, etag(hash)?)]))
 }
 
@@ -205,7 +206,7 @@ pub(super) async fn link(
     JsonBody(request): JsonBody<LinkRequest>,
 ) -> Result<Json<LinkResponse>, Problem> {
     let audience = audience(&node.config, &headers)?;
-    Ok(Json(node.router.link(&caller, &request, &audience, Now::read()).await?))
+    Ok(Json(node.accounts.link(&caller, &request, &audience, Now::read()).await?))
 }
 
 /// Hands the caller's identity over to a new key, which is active at once; for 72 hours the old one can cancel it.
@@ -229,7 +230,7 @@ pub(super) async fn rotate(
     caller: Caller,
     JsonBody(request): JsonBody<RotateRequest>,
 ) -> Result<(StatusCode, Json<PendingRotation>), Problem> {
-    let (rotation, is_new) = node.router.rotate(&caller, &request, Now::read()).await?;
+    let (rotation, is_new) = node.accounts.rotate(&caller, &request, Now::read()).await?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(rotation)))
 }
@@ -252,7 +253,7 @@ pub(super) async fn cancel_rotation(
     State(node): State<Arc<Node>>,
     JsonBody(request): JsonBody<CancelRequest>,
 ) -> Result<Json<CancelResponse>, Problem> {
-    Ok(Json(node.router.cancel_rotation(&request).await?))
+    Ok(Json(node.accounts.cancel_rotation(&request, Now::read()).await?))
 }
 
 /// What is malformed is unknown.

@@ -17,7 +17,7 @@ use super::{
     problem::Problem,
     query::{QueryOf, page_size},
 };
-use crate::{node::Node, router::Caller};
+use crate::{accounts::Caller, node::Node};
 
 /// The caller's encrypted conversation with somebody, a page at a time.
 #[utoipa::path(
@@ -37,5 +37,5 @@ pub(super) async fn conversation(
 ) -> Result<Response, Problem> {
     let before_seq = query.before_seq.unwrap_or(SEQUENCE_LIMIT);
     let limit = page_size(query.limit)?;
-    paged::answer(node.router.conversation(&caller, query.peer, before_seq, limit).await?).await
+    paged::answer(node.relay.conversation(&caller, query.peer, before_seq, limit).await?).await
 }

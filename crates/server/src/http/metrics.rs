@@ -31,22 +31,22 @@ pub(crate) fn admin_routes(node: Arc<Node>) -> Router {
 }
 
 async fn metrics(State(node): State<Arc<Node>>) -> impl IntoResponse {
-    let router = &node.router;
+    let relay = &node.relay;
     let gauges = Gauges {
-        sessions: router.registry.len(),
+        sessions: relay.registry.len(),
         answer_bytes: node.limits.answers.held(),
-        hashing: router.password_hashing(),
-        store_calls: router.store_calls(),
-        store_errors: router.store_errors(),
+        hashing: node.accounts.password_hashing(),
+        store_calls: relay.store_calls(),
+        store_errors: relay.store_errors(),
     };
-    ([(CONTENT_TYPE, TEXT_FORMAT)], router.metrics.render(gauges))
+    ([(CONTENT_TYPE, TEXT_FORMAT)], relay.metrics.render(gauges))
 }
 
 /// Counts a request by its route and what it was answered with.
 pub(super) async fn count(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
     let response = next.run(request).await;
-    let metrics = &node.router.metrics;
+    let metrics = &node.relay.metrics;
     metrics.answered(route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str), response.status().as_u16());
     if let Some(code) = response.extensions().get::<ErrorCode>() {
         metrics.refused(*code);

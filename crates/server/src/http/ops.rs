@@ -57,7 +57,7 @@ pub(super) async fn ready(State(node): State<Arc<Node>>) -> Result<Json<Health>,
     if node.is_draining() {
         return Err(Problem::new(ErrorCode::Draining, "the server is about to stop"));
     }
-    if !node.router.is_ready().await {
+    if !node.relay.is_ready().await {
         return Err(Problem::new(ErrorCode::Unavailable, "the database cannot be written"));
     }
     Ok(Json(WELL))

@@ -9,7 +9,10 @@ use http::header::CONTENT_TYPE;
 use serde::Serialize;
 
 use super::problem::Problem;
-use crate::router::{Denied, ListPart, Parts};
+use crate::{
+    refusal::Refusal,
+    relay::{ListPart, Parts},
+};
 
 const JSON: &str = "application/json";
 /// What every list is called.
@@ -27,7 +30,7 @@ pub(super) async fn answer(mut parts: impl Parts) -> Result<Response, Problem> {
         let mut parts = parts?;
         let part = match parts.next().await {
             Ok(part) => part,
-            Err(denied) => return Some((Err(broken_off(&denied)), None)),
+            Err(refusal) => return Some((Err(broken_off(&refusal)), None)),
         };
         let goes_on = part.end.is_none();
         let bytes = written(&part, false).map_err(std::io::Error::other);
@@ -38,8 +41,8 @@ pub(super) async fn answer(mut parts: impl Parts) -> Result<Response, Problem> {
 }
 
 /// The reader has got a part already: only the end of the connection tells that there was to be more.
-fn broken_off(denied: &Denied) -> std::io::Error {
-    std::io::Error::other(denied.message)
+fn broken_off(refusal: &Refusal) -> std::io::Error {
+    std::io::Error::other(refusal.message)
 }
 
 /// The items with the commas around them; behind the last, the rest of the object.
@@ -86,7 +89,7 @@ mod tests {
         type Item = u64;
         type End = End;
 
-        async fn next(&mut self) -> Result<ListPart<u64, End>, Denied> {
+        async fn next(&mut self) -> Result<ListPart<u64, End>, Refusal> {
             let items = self.0.remove(0);
             Ok(ListPart { items, end: self.0.is_empty().then_some(End { next: None }) })
         }

@@ -14,10 +14,7 @@ use http::{
 };
 use serde::Serialize;
 
-use crate::{
-    rate::Limit,
-    router::{Denied, NotAccepted},
-};
+use crate::{accounts::NotAccepted, rate::Limit, refusal::Refusal};
 
 /// What a call answers that went wrong.
 #[derive(Debug)]
@@ -86,18 +83,18 @@ impl Problem {
     }
 }
 
-impl From<Denied> for Problem {
-    fn from(denied: Denied) -> Self {
-        let (retry_after, limit) = (denied.retry_after, denied.limit);
-        let extension = denied.rotation.map(Extension::Rotation);
-        Self { retry_after, limit, extension, ..Self::new(denied.code, denied.message) }
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let (retry_after, limit) = (refusal.retry_after, refusal.limit);
+        let extension = refusal.rotation.map(Extension::Rotation);
+        Self { retry_after, limit, extension, ..Self::new(refusal.code, refusal.message) }
     }
 }
 
 impl From<NotAccepted> for Problem {
     fn from(refused: NotAccepted) -> Self {
         match refused {
-            NotAccepted::Denied(denied) => denied.into(),
+            NotAccepted::Refusal(refusal) => refusal.into(),
             NotAccepted::Chain(error) => {
                 let extension =
                     if let ChainError::Conflict(head) = error { Some(Extension::Head(head)) } else { None };

@@ -28,7 +28,7 @@ use super::{
     problem::Problem,
     query::{QueryOf, page_size},
 };
-use crate::{node::Node, router::Caller, store::Revisions};
+use crate::{accounts::Caller, clock::Now, node::Node, store::Revisions};
 
 /// The query of `GET /api/rooms/{room}/messages`.
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -59,7 +59,7 @@ pub(super) async fn create(
     caller: Caller,
     JsonBody(request): JsonBody<CreateRoom>,
 ) -> Result<(StatusCode, Json<Room>), Problem> {
-    Ok((StatusCode::CREATED, Json(node.router.create_room(&caller, request).await?)))
+    Ok((StatusCode::CREATED, Json(node.relay.create_room(&caller, request, Now::read()).await?)))
 }
 
 /// The private rooms that others put the caller in and that the caller has not joined yet.
@@ -79,7 +79,7 @@ pub(super) async fn invitations(
     State(node): State<Arc<Node>>,
     caller: Caller,
 ) -> Result<Json<RoomInvitations>, Problem> {
-    Ok(Json(node.router.room_invitations(&caller).await?))
+    Ok(Json(node.relay.room_invitations(&caller).await?))
 }
 
 /// A room that the caller may join.
@@ -98,7 +98,7 @@ pub(super) async fn show(
     caller: Caller,
     room: Result<Path<RoomId>, PathRejection>,
 ) -> Result<Json<Room>, Problem> {
-    Ok(Json(node.router.show_room(&caller, &named(room)?).await?))
+    Ok(Json(node.relay.show_room(&caller, &named(room)?).await?))
 }
 
 /// Puts somebody in a room of the caller's.
@@ -125,7 +125,7 @@ pub(super) async fn add_member(
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<StatusCode, Problem> {
     let (room, user) = member(path)?;
-    node.router.add_room_member(&caller, &room, user).await?;
+    node.relay.add_room_member(&caller, &room, user, Now::read()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -152,7 +152,7 @@ pub(super) async fn remove_member(
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<StatusCode, Problem> {
     let (room, user) = member(path)?;
-    node.router.remove_room_member(&caller, &room, user).await?;
+    node.relay.remove_room_member(&caller, &room, user, Now::read()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -178,7 +178,7 @@ pub(super) async fn messages(
 ) -> Result<Response, Problem> {
     let (room, limit) = (named(room)?, page_size(query.limit)?);
     let since_seq = query.since_seq.unwrap_or_default();
-    paged::answer(node.router.room_messages(&caller, room, since_seq, limit).await?).await
+    paged::answer(node.relay.room_messages(&caller, room, since_seq, limit).await?).await
 }
 
 /// The state document of a room.
@@ -201,7 +201,7 @@ pub(super) async fn state(
     caller: Caller,
     room: Result<Path<RoomId>, PathRejection>,
 ) -> Result<impl IntoResponse, Problem> {
-    with_etag(node.router.room_state(&caller, &named(room)?).await?)
+    with_etag(node.relay.room_state(&caller, &named(room)?).await?)
 }
 
 /// Sets the state document of a room, and tells everybody in it the latest one; 5 a second and room.
@@ -239,7 +239,7 @@ pub(super) async fn set_state(
         let detail = "say which state you replace, with If-Match and its revision; the first replaces \"0\"";
         Problem::new(ErrorCode::PreconditionRequired, detail)
     })?;
-    with_etag(node.router.set_room_state(&caller, &room, request, &expected).await?)
+    with_etag(node.relay.set_room_state(&caller, &room, request, &expected, Now::read()).await?)
 }
 
 fn with_etag(state: RoomState) -> Result<impl IntoResponse, Problem> {

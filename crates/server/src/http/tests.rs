@@ -31,7 +31,7 @@ use super::routes;
 use crate::{
     config::{Config, Loaded},
     node::Node,
-    router,
+    relay::Relay,
     store::{Store, StoreOptions},
 };
 
@@ -61,8 +61,8 @@ impl Api {
             config(&[&["--database-url", "sqlite::memory:", "--rate-limits", "off"], flags].concat());
         let store = Arc::new(Store::open(&config.database_url, &StoreOptions::default()).await.unwrap());
         let ring = KeyRing::new(RootKey::new([7; 32]));
-        let router = router::Router::new(&config, &ring, Arc::clone(&store)).unwrap();
-        let node = Arc::new(Node::new(config, Arc::new(router)));
+        let relay = Relay::over(&config, &ring, Arc::clone(&store));
+        let node = Arc::new(Node::new(config, relay));
         let doors = Router::new()
             .route(
                 "/panics",
@@ -432,7 +432,7 @@ async fn a_client_that_hung_up_left_its_other_devices_unaware_of_a_new_one() {
         let mut hung_up = std::pin::pin!(register("laptop"));
         assert!(futures::poll!(hung_up.as_mut()).is_pending());
     }
-    api.node.router.calls.ended().await;
+    api.node.relay.calls.ended().await;
     let user = tokens["user_id"].as_str().unwrap().parse().unwrap();
     let phone = "phone".parse().unwrap();
     let told = api.store.take_notices(user, &phone, crate::clock::unix_ms_i64()).await.unwrap();

@@ -16,7 +16,7 @@ use super::{
     },
     problem::Problem,
 };
-use crate::{clock::Now, node::Node, router::Caller};
+use crate::{accounts::Caller, clock::Now, node::Node};
 
 /// Gives a new secret and recovery codes, in force once a first code was verified.
 ///
@@ -34,7 +34,7 @@ pub(super) async fn enroll(
     State(node): State<Arc<Node>>,
     caller: Caller,
 ) -> Result<Json<TotpEnrollment>, Problem> {
-    Ok(Json(node.router.enroll_totp(&caller, Now::read()).await?))
+    Ok(Json(node.accounts.enroll_totp(&caller, Now::read()).await?))
 }
 
 /// Takes a code of the app, and puts the second factor in force if it is not yet.
@@ -55,7 +55,7 @@ pub(super) async fn verify(
     caller: Caller,
     JsonBody(request): JsonBody<TotpCodeRequest>,
 ) -> Result<StatusCode, Problem> {
-    node.router.verify_totp(&caller, request.code.expose(), Now::read()).await?;
+    node.accounts.verify_totp(&caller, request.code.expose(), Now::read()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -77,6 +77,6 @@ pub(super) async fn remove(
     caller: Caller,
     JsonBody(request): JsonBody<TotpCodeRequest>,
 ) -> Result<StatusCode, Problem> {
-    node.router.remove_totp(&caller, request.code.expose(), Now::read()).await?;
+    node.accounts.remove_totp(&caller, request.code.expose(), Now::read()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -2,7 +2,7 @@
 
 use super::Counter;
 
-/// Counters in the order in which the values are declared.
+/// The counters, in the order in which the values are declared.
 #[derive(Debug)]
 pub(super) struct Labelled<L: 'static> {
     labels: &'static [L],
@@ -10,12 +10,12 @@ pub(super) struct Labelled<L: 'static> {
 }
 
 impl<L: Copy + PartialEq> Labelled<L> {
-    /// All at nought.
+    /// All counters at 0.
     pub(super) fn new(labels: &'static [L]) -> Self {
         Self { labels, counters: labels.iter().map(|_| Counter::default()).collect() }
     }
 
-    /// One more of this. The values are a few dozen of one byte each, so looking it up takes a few nanoseconds.
+    /// Adds one. There are at most a few dozen values of one byte each, so a linear search takes a few nanoseconds.
     pub(super) fn add(&self, label: L) {
         let index = self.labels.iter().position(|known| *known == label);
         if let Some(counter) = index.and_then(|index| self.counters.get(index)) {
@@ -23,7 +23,7 @@ impl<L: Copy + PartialEq> Labelled<L> {
         }
     }
 
-    /// Each value by name, with its count.
+    /// Each value by name with its count.
     pub(super) fn each<N>(&self, name: impl Fn(L) -> N) -> impl Iterator<Item = (N, u64)> {
         self.labels.iter().zip(&self.counters).map(move |(label, counter)| (name(*label), counter.get()))
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-/// A page of metrics, written from top to bottom.
+/// A page of metrics.
 #[derive(Debug, Default)]
 pub(super) struct Text(String);
 
@@ -31,12 +31,12 @@ impl Text {
         values.for_each(|(value, count)| self.sample(name, &[(label, value)], count));
     }
 
-    /// What stands before a metric's samples.
+    /// The lines before a metric's samples.
     pub(super) fn head(&mut self, name: &str, help: &str, kind: &str) {
         self.0.push_str(&format!("# HELP {name} {help}.\n# TYPE {name} {kind}\n"));
     }
 
-    /// A sample with labels, whose values are words of the server's own and need no escapes.
+    /// A sample with labels. The values are fixed words of the server and need no escaping.
     pub(super) fn sample<N: Display>(&mut self, name: &str, labels: &[(&str, N)], value: u64) {
         let labels: Vec<String> =
             labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();

@@ -1,27 +1,27 @@
-//! What limits by address are counted by.
+//! The key of limits by address.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// An IPv4 address, or the /64 that an IPv6 address is in: one subscriber has at least that many.
+/// An IPv4 address, or the /64 of an IPv6 address: one subscriber has at least that many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct AddressKey(IpAddr);
 
-/// How many times milder a limit by address is for the machine itself.
+/// The factor of limits by address for loopback.
 const LOOPBACK: u64 = 10;
 
 impl AddressKey {
-    /// Whether this is the machine itself.
+    /// Whether this is a loopback address.
     pub(crate) const fn is_loopback(self) -> bool {
         self.0.is_loopback()
     }
 
-    /// How many times a limit by address counts for this one: the machine itself stands for a developer's programs, or
-    /// for all clients of a proxy that nobody configured.
+    /// The factor for this address. Loopback stands for a developer's programs, or for all clients of a proxy that is
+    /// not configured.
     pub(crate) const fn factor(self) -> u64 {
         if self.is_loopback() { LOOPBACK } else { 1 }
     }
 
-    /// A limit on how much this address has under way at once.
+    /// This address's limit on concurrency.
     pub(crate) const fn share(self, limit: usize) -> usize {
         limit.saturating_mul(self.factor() as usize)
     }
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn ipv6_counts_by_64_and_loopback_is_known_in_every_form() {
+    fn ipv6_counts_by_64_and_every_form_of_loopback_is_recognised() {
         assert_eq!(key("2001:db8:1:2:3:4:5:6"), key("2001:db8:1:2::9"));
         assert_eq!(key("::ffff:198.51.100.7"), key("198.51.100.7"));
         for loopback in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {

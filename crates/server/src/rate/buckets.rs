@@ -1,4 +1,4 @@
-//! A bucket for each key.
+//! Token buckets by key.
 
 use std::{
     hash::Hash,
@@ -7,35 +7,35 @@ use std::{
 
 use super::{AddressKey, Bucket, Rate, Wait, recent::Recent};
 
-/// Keys of one limit that are remembered. At that many the half that was not used for longest starts anew: whoever has
-/// so many addresses needs no trick to get around a limit by address, and nobody else is refused because of him.
+/// How many keys one limit remembers. At that number, the half that was not used for longest is forgotten. So a flood
+/// from many addresses gets around its own limit, which it could anyway, but nobody else is refused because of it.
 const LIMIT: usize = 65_536;
 
-/// A limit by key. Keys whose bucket is full again are forgotten.
+/// A rate limit by key. Keys with a full bucket are forgotten.
 #[derive(Debug)]
 pub(crate) struct Buckets<K> {
     rate: Rate,
-    /// None where everything passes.
+    /// `None` if the limit is off.
     used: Option<Mutex<Recent<K, Bucket>>>,
 }
 
 impl<K: Eq + Hash> Buckets<K> {
-    /// A limit that nobody has used yet, or one that lets everything pass.
+    /// A limit with all buckets full; if it is not enforced, it refuses nothing.
     pub(crate) fn new(rate: Rate, enforced: bool) -> Self {
         Self { rate, used: enforced.then(|| Mutex::new(Recent::new(rate.refill_ms(), LIMIT))) }
     }
 
-    /// Whether anything is ever refused.
+    /// Whether the limit refuses anything.
     pub(crate) const fn is_enforced(&self) -> bool {
         self.used.is_some()
     }
 
-    /// Takes one of a key's.
+    /// Takes one token of a key.
     pub(crate) fn take(&self, key: K, tick: u64) -> Result<(), Wait> {
         self.take_at(self.rate, key, tick)
     }
 
-    /// Puts back one that was taken for nothing.
+    /// Returns a token that was not needed.
     pub(crate) fn give_back(&self, key: &K) {
         let Some(used) = &self.used else { return };
         if let Some(bucket) = used.lock().unwrap_or_else(PoisonError::into_inner).get_mut(key) {
@@ -43,7 +43,7 @@ impl<K: Eq + Hash> Buckets<K> {
         }
     }
 
-    /// Gives back the memory of keys that were not used lately.
+    /// Frees the memory of keys that were not used recently.
     pub(crate) fn sweep(&self, tick: u64) {
         if let Some(used) = &self.used {
             used.lock().unwrap_or_else(PoisonError::into_inner).forget(tick);
@@ -57,7 +57,7 @@ impl<K: Eq + Hash> Buckets<K> {
 }
 
 impl Buckets<AddressKey> {
-    /// Takes one of an address's, of which the machine itself has more.
+    /// Takes one token of an address; loopback has more of them.
     pub(crate) fn take_of_address(&self, address: AddressKey, tick: u64) -> Result<(), Wait> {
         self.take_at(self.rate.times(address.factor()), address, tick)
     }
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_key_has_its_own() {
+    fn each_key_has_its_own_bucket() {
         let buckets = Buckets::new(Rate::per_hour(5), true);
         let passed = |key: &str| (0..9).filter(|_| buckets.take(key.to_owned(), 0).is_ok()).count();
         assert_eq!((passed("a"), passed("b"), passed("a")), (5, 5, 0));
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sweep_takes_nothing_from_a_limit() {
+    fn a_sweep_does_not_weaken_a_limit() {
         let rate = Rate::per_hour(5);
         let buckets = Buckets::new(rate, true);
         (0..5).for_each(|_| buckets.take(1, 1_000).unwrap());
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_for_nothing_can_be_put_back() {
+    fn a_token_that_was_not_needed_can_be_returned() {
         let buckets = Buckets::new(Rate::per_day(2), true);
         for _ in 0..10 {
             buckets.take(1, 1_000).unwrap();
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn the_machine_itself_has_ten_times_as_much() {
+    fn loopback_has_ten_times_the_limit() {
         let buckets = Buckets::new(Rate::per_hour(5), true);
         let passed = |address: [u8; 4]| {
             let key = AddressKey::from(std::net::IpAddr::from(address));
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_enforced_refuses_nothing() {
+    fn a_limit_that_is_off_refuses_nothing() {
         let buckets = Buckets::new(Rate::per_hour(1), false);
         assert!((0..100).all(|_| buckets.take(1, 0).is_ok()));
     }

@@ -1,4 +1,4 @@
-//! How many bytes may pass, by key.
+//! Limits on bytes, by key.
 
 use std::{
     hash::{BuildHasher, Hash, RandomState},
@@ -7,34 +7,35 @@ use std::{
 
 use super::{Wait, recent::Recent};
 
-/// Keys that are remembered, over all shards. At that many, as many as one shard remembers start anew.
+/// How many keys are remembered, over all shards. At that number, the keys of one shard are forgotten.
 const LIMIT: usize = 65_536;
 
-/// So that sessions on different threads seldom wait for each other.
+/// Many shards, so that sessions on different threads rarely wait for each other.
 const SHARDS: usize = 32;
 
-/// So many bytes a second, and so many at once.
+/// Bytes a second, and the burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ByteRate {
     per_second: u64,
     burst: u64,
 }
 
-/// A limit by key. Keys that may take a whole burst again are forgotten.
+/// A limit on bytes by key. Keys with a full bucket are forgotten.
 #[derive(Debug)]
 pub(crate) struct ByteBuckets<K> {
     rate: ByteRate,
     hasher: RandomState,
-    /// Empty where everything passes.
+    /// Empty if the limit is off.
     shards: Box<[Mutex<Recent<K, ByteBucket>>]>,
 }
 
-/// How much of a [`ByteRate`] is used up: when nothing is, in thousandths of the time that one byte takes.
+/// The state of a token bucket of bytes: the time at which it is full again, in thousandths of the time that one byte
+/// takes.
 #[derive(Debug, Clone, Copy, Default)]
 struct ByteBucket(u64);
 
 impl ByteRate {
-    /// So many bytes a second, in bursts of as many.
+    /// This many bytes a second, with a burst of the same size.
     pub(crate) const fn per_second(bytes: u64) -> Self {
         Self { per_second: bytes, burst: bytes }
     }
@@ -45,7 +46,7 @@ impl ByteRate {
 }
 
 impl ByteBucket {
-    /// Takes so many bytes, or says when that many may pass. More than a burst counts as a burst, or it could never pass.
+    /// Takes bytes, or says when they may pass. More than a burst counts as a burst; otherwise it could never pass.
     fn take(&mut self, rate: ByteRate, bytes: u64, tick: u64) -> Result<(), Wait> {
         let now = tick * rate.per_second;
         let full_at = self.0.max(now) + bytes.min(rate.burst) * 1000;
@@ -60,14 +61,14 @@ impl ByteBucket {
 }
 
 impl<K: Eq + Hash> ByteBuckets<K> {
-    /// A limit that nobody has used yet, or one that lets everything pass.
+    /// A limit with all buckets full; if it is not enforced, it refuses nothing.
     pub(crate) fn new(rate: ByteRate, enforced: bool) -> Self {
         let shards = if enforced { SHARDS } else { 0 };
         let shard = |_| Mutex::new(Recent::new(rate.refill_ms(), LIMIT / SHARDS));
         Self { rate, hasher: RandomState::new(), shards: (0..shards).map(shard).collect() }
     }
 
-    /// Takes so many bytes of a key's.
+    /// Takes bytes of a key.
     pub(crate) fn take(&self, key: K, bytes: usize, tick: u64) -> Result<(), Wait> {
         if self.shards.is_empty() {
             return Ok(());
@@ -78,7 +79,7 @@ impl<K: Eq + Hash> ByteBuckets<K> {
         used.entry(key, tick).take(self.rate, bytes as u64, tick)
     }
 
-    /// Gives back the memory of keys that were not used lately.
+    /// Frees the memory of keys that were not used recently.
     pub(crate) fn sweep(&self, tick: u64) {
         for shard in &self.shards {
             shard.lock().unwrap_or_else(PoisonError::into_inner).forget(tick);
@@ -95,7 +96,7 @@ mod tests {
     const RATE: ByteRate = ByteRate::per_second(512 * 1024);
 
     #[test]
-    fn a_burst_passes_and_then_as_much_as_time_allows() {
+    fn a_burst_passes_and_then_the_steady_rate() {
         let buckets = ByteBuckets::new(RATE, true);
         let passed = |tick| (0..100).filter(|_| buckets.take(1, 64 * 1024, tick).is_ok()).count();
         assert_eq!(passed(5_000), 8, "half a mebibyte, to the byte");
@@ -108,21 +109,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_larger_than_a_burst_passes_where_a_whole_burst_may() {
+    fn a_message_larger_than_a_burst_counts_as_a_burst() {
         let buckets = ByteBuckets::new(ByteRate::per_second(100), true);
         assert_eq!(buckets.take(1, 1_000, 0), Ok(()));
         assert_eq!(buckets.take(1, 1, 0), Err(Wait { ms: 10 }));
     }
 
     #[test]
-    fn what_is_not_enforced_refuses_nothing() {
+    fn a_limit_that_is_off_refuses_nothing() {
         let buckets = ByteBuckets::new(RATE, false);
         assert!((0..100).all(|_| buckets.take(1, usize::MAX, 0).is_ok()));
     }
 
     proptest! {
         #[test]
-        fn no_window_holds_more_than_a_burst_and_what_its_time_allows(
+        fn no_window_passes_more_than_a_burst_and_the_steady_rate(
             frames in prop::collection::vec((0_u64..300, 1_usize..70_000), 1..200),
         ) {
             let (buckets, mut tick, mut passed) = (ByteBuckets::new(RATE, true), 0, Vec::new());

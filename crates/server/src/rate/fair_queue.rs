@@ -1,4 +1,4 @@
-//! How much may be under way at once: of a user, and of an address, whose users are served in turn.
+//! Limits concurrency by user and by address. The users of one address are served in turn.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-/// What is under way and what waits for it.
+/// The running and waiting calls.
 #[derive(Debug)]
 pub(crate) struct FairQueue<U, A>
 where
@@ -20,7 +20,7 @@ where
     state: Mutex<State<U, A>>,
 }
 
-/// Something under way, or waiting for it, until it is dropped.
+/// A running or waiting call. Dropping it removes the call from the queue.
 #[derive(Debug)]
 pub(crate) struct Ticket<U, A>
 where
@@ -33,7 +33,7 @@ where
     id: u64,
 }
 
-/// Ends when what waits may begin.
+/// Completes when the waiting call may begin.
 pub(crate) type Turn = oneshot::Receiver<()>;
 
 #[derive(Debug)]
@@ -47,7 +47,7 @@ struct State<U, A> {
 struct User<A> {
     under_way: usize,
     waiting: usize,
-    /// From where something of theirs waits.
+    /// The addresses from which the user's calls wait.
     waits_at: HashSet<A>,
 }
 
@@ -55,7 +55,7 @@ struct User<A> {
 struct Address<U> {
     limit: usize,
     under_way: usize,
-    /// The users of whom something waits here, the next one first.
+    /// The users with waiting calls at this address, the next one first.
     turns: VecDeque<U>,
     waiting: HashMap<U, VecDeque<Waiting>>,
 }
@@ -71,14 +71,14 @@ where
     U: Copy + Eq + Hash,
     A: Copy + Eq + Hash,
 {
-    /// A queue in which nothing is under way.
+    /// An empty queue.
     pub(crate) fn new(per_user: usize, waiting_per_user: usize) -> Arc<Self> {
         let state = State { next: 0, users: HashMap::new(), addresses: HashMap::new() };
         Arc::new(Self { per_user, waiting_per_user, state: Mutex::new(state) })
     }
 
-    /// Enters something of a user, from an address that may have `limit` under way. With a turn, it has to wait for
-    /// that. None where too much of the user waits already.
+    /// Enters a call of a user, from an address that may run `limit` at once. If a turn is returned, the call must
+    /// wait for it. `None` if too many calls of the user wait already.
     pub(crate) fn enter(
         self: &Arc<Self>,
         user: U,
@@ -113,7 +113,7 @@ where
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Something ended, or waits no longer.
+    /// Removes a call that ended or no longer waits.
     fn leave(&self, user: U, address: A, id: u64) {
         let mut state = self.lock();
         if !state.take_back(user, address, id) {
@@ -134,7 +134,7 @@ where
 }
 
 impl<U: Copy + Eq + Hash, A: Copy + Eq + Hash> State<U, A> {
-    /// Whether it was still waiting.
+    /// Removes a call that still waits. False if it has begun.
     fn take_back(&mut self, user: U, address: A, id: u64) -> bool {
         let Some(at) = self.addresses.get_mut(&address) else { return false };
         let was_waiting = at.remove(user, id);
@@ -159,7 +159,8 @@ impl<U: Copy + Eq + Hash, A: Copy + Eq + Hash> State<U, A> {
         }
     }
 
-    /// Lets begin what waits at an address, one of each user in turn, as far as both have room.
+    /// Begins waiting calls of an address, one of each user in turn, as long as user and address are below their
+    /// limits.
     fn begin_next(&mut self, address: A, per_user: usize) {
         let Some(mut passed) = self.addresses.get(&address).map(|at| at.turns.len()) else { return };
         while passed > 0 {
@@ -178,7 +179,7 @@ impl<U: Copy + Eq + Hash, A: Copy + Eq + Hash> State<U, A> {
             at.under_way += 1;
             passed = at.turns.len();
             self.waits_less(user, address);
-            // Who has gone meanwhile gives the place back when its ticket is dropped.
+            // If the caller has gone, dropping its ticket frees the place again.
             let _ = next.begins.send(());
         }
     }
@@ -193,7 +194,7 @@ impl<U: Copy + Eq + Hash, A: Copy + Eq + Hash> State<U, A> {
         }
     }
 
-    /// Drops what holds nothing any more.
+    /// Removes empty entries of a user and an address.
     fn forget(&mut self, user: U, address: A) {
         if self.users.get(&user).is_some_and(|of_user| of_user.under_way + of_user.waiting == 0) {
             self.users.remove(&user);
@@ -258,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_has_so_many_under_way_and_so_many_waiting() {
+    fn the_running_and_waiting_calls_of_a_user_are_limited() {
         let queue: Queue = FairQueue::new(2, 3);
         let mut entered: Vec<_> = (0..5).map(|_| queue.enter(1, 1, 10).unwrap()).collect();
         assert!(queue.enter(1, 1, 10).is_none() && queue.enter(1, 2, 10).is_none());
@@ -267,11 +268,11 @@ mod tests {
         assert!(!has_begun(&mut third.1));
         drop(entered.remove(0));
         assert!(has_begun(&mut third.1));
-        assert!(queue.enter(1, 1, 10).is_some(), "one waits less");
+        assert!(queue.enter(1, 1, 10).is_some(), "one fewer waits");
     }
 
     #[test]
-    fn what_waits_begins_as_places_become_free_wherever_it_waits() {
+    fn waiting_calls_begin_as_places_become_free_at_any_address() {
         let queue: Queue = FairQueue::new(1, 3);
         let (first, none) = queue.enter(1, 1, 1).unwrap();
         assert!(none.is_none());
@@ -300,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn who_stops_waiting_takes_no_place() {
+    fn a_caller_that_stops_waiting_takes_no_place() {
         let queue: Queue = FairQueue::new(1, 2);
         let (running, _) = queue.enter(1, 1, 9).unwrap();
         let (gone, turn) = queue.enter(1, 1, 9).unwrap();
@@ -314,13 +315,14 @@ mod tests {
         assert!(has_begun(&mut last));
     }
 
-    /// User, address, place and, while it waits, its turn.
+    /// User, address, ticket and, while the call waits, its turn.
     type Entered = (u8, u8, Ticket<u8, u8>, Option<Turn>);
 
     proptest! {
-        /// Whatever comes and goes, limits hold, nobody waits who need not, and nothing is left in the end.
+        /// After any sequence of steps the limits hold, no call waits while it could run, and nothing is left in the
+        /// end.
         #[test]
-        fn limits_hold_and_nobody_waits_beside_a_free_place(steps in prop::collection::vec((0_u8..4, 0_u8..3, 0_usize..8), 0..200)) {
+        fn limits_hold_and_no_call_waits_beside_a_free_place(steps in prop::collection::vec((0_u8..4, 0_u8..3, 0_usize..8), 0..200)) {
             let queue: Queue = FairQueue::new(2, 3);
             let mut entered: Vec<Entered> = Vec::new();
             for (user, address, end) in steps {

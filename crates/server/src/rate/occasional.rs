@@ -1,11 +1,11 @@
-//! Log lines that a stranger can cause, at a bounded rate.
+//! Limits how often a log line is written that strangers can cause.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How long a kind of line is not repeated.
+/// How long a line is not repeated.
 const INTERVAL_MS: u64 = 10_000;
 
-/// One kind of log line. It is written at most once in ten seconds, with how often it was left out since.
+/// One kind of log line. It is written at most once in ten seconds, with the number of lines that were left out.
 #[derive(Debug, Default)]
 pub(crate) struct Occasional {
     /// The tick from which the next line may be written.
@@ -14,12 +14,12 @@ pub(crate) struct Occasional {
 }
 
 impl Occasional {
-    /// A kind of line that was never written.
+    /// A kind of line that was not written yet.
     pub(crate) const fn new() -> Self {
         Self { next: AtomicU64::new(0), left_out: AtomicU64::new(0) }
     }
 
-    /// How often the line was left out since it was last written, where it may be written now.
+    /// If the line may be written now, how often it was left out since the last time.
     pub(crate) fn pass(&self, tick: u64) -> Option<u64> {
         let next = self.next.load(Ordering::Relaxed);
         let passes = tick >= next

@@ -1,14 +1,14 @@
-//! How much of something each key holds at a time.
+//! Counts what each key holds.
 
 use std::{hash::Hash, sync::Arc};
 
 use dashmap::{DashMap, Entry};
 
-/// Counts by key. A key that holds nothing is forgotten.
+/// Amounts by key. A key that holds nothing is forgotten.
 #[derive(Debug)]
 pub(crate) struct Places<K: Eq + Hash>(DashMap<K, usize>);
 
-/// What a key holds, until it is dropped.
+/// An amount that a key holds until this is dropped.
 #[derive(Debug)]
 #[must_use = "it is given back when this is dropped"]
 pub(crate) struct Placed<K: Eq + Hash + Copy> {
@@ -18,12 +18,12 @@ pub(crate) struct Placed<K: Eq + Hash + Copy> {
 }
 
 impl<K: Eq + Hash + Copy> Places<K> {
-    /// Nobody holds anything.
+    /// No key holds anything.
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self(DashMap::new()))
     }
 
-    /// Takes so much for a key, where it then holds at most `limit`.
+    /// Takes an amount for a key, if the key then holds at most `limit`.
     pub(crate) fn take(self: &Arc<Self>, key: K, amount: usize, limit: usize) -> Option<Placed<K>> {
         match self.0.entry(key) {
             Entry::Occupied(mut held) if held.get().saturating_add(amount) <= limit => {
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_key_holds_so_much_and_gives_it_back() {
+    fn the_amount_of_each_key_is_limited_and_returned() {
         let places = Places::new();
         let held: Vec<_> = (0..3).map(|_| places.take("a", 2, 6).unwrap()).collect();
         assert!(places.take("a", 1, 6).is_none() && places.take("b", 7, 6).is_none());

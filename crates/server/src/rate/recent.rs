@@ -1,11 +1,12 @@
-//! A bounded memory of what was used lately.
+//! A bounded map that forgets what was not used recently.
 
 use std::{collections::HashMap, hash::Hash};
 
-/// Values by key. One that was not used for its lifetime is forgotten before twice that time is over, so a value has
-/// to mean nothing by then. At the limit the half that was not used for longest is forgotten at once.
+/// Values by key. A value that is not used for its lifetime is forgotten before twice that time is over; its owner
+/// must not need it by then. At the limit, the half that was not used for longest is forgotten.
 ///
-/// Two generations make both cheap: what is used moves to the young one, and a turn drops the old one whole.
+/// Two generations make both cheap: a value moves to the young generation when it is used, and a turn drops the old
+/// generation as a whole.
 #[derive(Debug)]
 pub(super) struct Recent<K, V> {
     young: HashMap<K, V>,
@@ -17,13 +18,13 @@ pub(super) struct Recent<K, V> {
 }
 
 impl<K: Eq + Hash, V: Default> Recent<K, V> {
-    /// A memory of at most `limit` values.
+    /// A map of at most `limit` values.
     pub(super) fn new(lifetime_ms: u64, limit: usize) -> Self {
         let half = (limit / 2).max(1);
         Self { young: HashMap::new(), old: HashMap::new(), turned: 0, lifetime_ms, half }
     }
 
-    /// The value of a key; a new one where it was never used, or forgotten.
+    /// The value of a key; a new one if there is none.
     pub(super) fn entry(&mut self, key: K, tick: u64) -> &mut V {
         self.forget(tick);
         let known = self.old.remove(&key);
@@ -33,7 +34,7 @@ impl<K: Eq + Hash, V: Default> Recent<K, V> {
         self.young.entry(key).or_insert_with(|| known.unwrap_or_default())
     }
 
-    /// The value of a key, if there is one. It does not count as used.
+    /// The value of a key, if there is one. This does not count as a use.
     pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         self.young.get_mut(key).or_else(|| self.old.get_mut(key))
     }
@@ -44,7 +45,7 @@ impl<K: Eq + Hash, V: Default> Recent<K, V> {
         self.old.remove(key);
     }
 
-    /// Forgets what was not used for its lifetime.
+    /// Forgets values that were not used for their lifetime.
     pub(super) fn forget(&mut self, tick: u64) {
         let unused = tick.saturating_sub(self.turned);
         if unused < self.lifetime_ms {
@@ -85,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn at_the_limit_what_was_not_used_for_longest_goes() {
+    fn at_the_limit_the_least_recently_used_half_is_forgotten() {
         let mut recent = Recent::new(1_000_000, 10);
         for key in 0..1_000 {
             *recent.entry(key, 1) += 1;

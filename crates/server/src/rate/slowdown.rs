@@ -1,4 +1,4 @@
-//! A wait that grows with each failure.
+//! A wait that doubles with each failure.
 
 use std::{
     hash::Hash,
@@ -8,15 +8,15 @@ use std::{
 use super::{Wait, recent::Recent};
 
 const HOUR_MS: u64 = 60 * 60 * 1000;
-/// The failure that is the first to be followed by a wait.
+/// The first failure that a wait follows.
 const FIRST_SLOWED: u32 = 5;
 const FIRST_WAIT_MS: u64 = 1000;
 const LONGEST_WAIT_MS: u64 = 15 * 60 * 1000;
-/// As of [`Buckets`](super::Buckets).
+/// As for [`Buckets`](super::Buckets).
 const LIMIT: usize = 65_536;
 
-/// Slows down whoever fails again and again: 1 s after the fifth failure, then doubled up to 15 minutes. Failures are
-/// forgotten after an hour without another, or by a success.
+/// Slows down repeated failures: 1 s after the fifth failure, then doubled up to 15 minutes. Failures are forgotten
+/// after a success, or after an hour without another.
 #[derive(Debug)]
 pub(crate) struct Slowdown<K>(Option<Mutex<Recent<K, Failures>>>);
 
@@ -30,25 +30,25 @@ struct Failures {
 }
 
 impl<K: Eq + Hash> Slowdown<K> {
-    /// One in which nobody has failed yet, or one that slows nobody down.
+    /// A slowdown without failures; if it is not enforced, it refuses nothing.
     pub(crate) fn new(enforced: bool) -> Self {
         Self(enforced.then(|| Mutex::new(Recent::new(HOUR_MS, LIMIT))))
     }
 
-    /// Lets an attempt begin. It counts as failed until [`succeeded`](Self::succeeded) or
-    /// [`take_back`](Self::take_back) says otherwise, so that attempts at the same time do not slip through together.
+    /// Begins an attempt. It counts as failed until [`succeeded`](Self::succeeded) or [`take_back`](Self::take_back)
+    /// is called, so that concurrent attempts cannot pass together.
     pub(crate) fn begin(&self, key: K, tick: u64) -> Result<(), Wait> {
         self.recent().map_or(Ok(()), |mut recent| recent.entry(key, tick).begin(tick))
     }
 
-    /// An attempt was successful.
+    /// Records that an attempt succeeded.
     pub(crate) fn succeeded(&self, key: &K) {
         if let Some(mut recent) = self.recent() {
             recent.remove(key);
         }
     }
 
-    /// An attempt neither failed nor succeeded.
+    /// Records that an attempt neither failed nor succeeded.
     pub(crate) fn take_back(&self, key: &K) {
         if let Some(mut recent) = self.recent()
             && let Some(failures) = recent.get_mut(key)
@@ -58,7 +58,7 @@ impl<K: Eq + Hash> Slowdown<K> {
         }
     }
 
-    /// Gives back the memory of failures that are forgotten.
+    /// Frees the memory of forgotten failures.
     pub(crate) fn sweep(&self, tick: u64) {
         if let Some(mut recent) = self.recent() {
             recent.forget(tick);
@@ -96,7 +96,7 @@ fn wait_after(failures: u32) -> u64 {
 mod tests {
     use super::*;
 
-    /// Fails so often at one tick after the other as soon as it may; gives the waits in seconds.
+    /// Fails this often, each time as soon as an attempt is allowed, and returns the waits in seconds.
     fn waits(slowdown: &Slowdown<u8>, key: u8, tick: &mut u64, failures: usize) -> Vec<u64> {
         (0..failures)
             .map(|_| {
@@ -105,7 +105,7 @@ mod tests {
                 let ms = wait.err().map_or(0, |wait| wait.ms);
                 *tick += ms;
                 if ms == 0 {
-                    // The look at the wait was an attempt, too.
+                    // The call that returned the wait was an attempt too.
                     slowdown.take_back(&key);
                 }
                 ms / 1000
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_did_not_fail_is_no_failure() {
+    fn only_failures_count_as_failures() {
         let slowdown = Slowdown::new(true);
         for _ in 0..100 {
             slowdown.begin(1, 7).unwrap();

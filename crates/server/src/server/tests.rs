@@ -1,4 +1,4 @@
-//! A server that runs in this process, and what it does when a task fails that it needs.
+//! A server in this process, and its behaviour when a task fails that it needs.
 
 use std::{fs, future::pending, path::PathBuf};
 
@@ -14,7 +14,7 @@ use crate::config::Loaded;
 /// Longer than any drain takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A server on a free port, with a directory that is gone after the test.
+/// A server on a free port, with a directory that is deleted after the test.
 struct Fixture {
     server: Option<Server>,
     directory: PathBuf,
@@ -54,7 +54,7 @@ async fn readiness(node: &Arc<Node>) -> StatusCode {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_went_on_when_a_background_task_had_panicked() {
+async fn a_server_kept_running_when_a_background_task_had_panicked() {
     let mut fixture = Fixture::bind().await;
     let server = fixture.take();
     let node = Arc::clone(&server.node);
@@ -73,17 +73,17 @@ async fn a_server_went_on_when_a_background_task_had_panicked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_went_on_without_the_delivery_of_what_it_stores() {
+async fn a_server_kept_running_without_the_delivery_of_messages() {
     let mut fixture = Fixture::bind().await;
     let server = fixture.take();
-    // The second who asks gets nothing, so the delivery ends at once.
+    // The second receiver gets nothing, so the delivery ends at once.
     let _taken = server.store.committed();
     let ended = timeout(PATIENCE, server.run(pending())).await.unwrap().unwrap_err();
     assert_eq!(ended.to_string(), "the task `delivery` ended unexpectedly");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_went_on_without_its_writer() {
+async fn a_server_kept_running_without_its_writer() {
     let mut fixture = Fixture::bind().await;
     let server = fixture.take();
     let (node, store) = (Arc::clone(&server.node), Arc::clone(&server.store));

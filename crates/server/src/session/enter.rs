@@ -16,19 +16,23 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     greeting::{self, Greeting},
-    handshake::{Arrival, AwaitingProof, Begun, Question, Refusal, Shown, TIME_FOR_PROOF},
+    handshake::{Arrival, AuthQuery, AwaitingProof, Begun, Credential, Rejection, TIME_FOR_PROOF},
     leave::leave,
     live::{Arrived, Live, fresh},
     pace::Pace,
     registration::{NotRegistered, Registration},
-    resume::{Answer as HandedOver, Arriving, Claim, HandOver, Offer},
     task::Task,
-    wire::{Incoming, Outgoing, Wire},
 };
 use crate::{
+    accounts::{FactorDue, ProvedByKey},
     clock::Now,
+    link::{
+        Arriving, Claim, Closing, HandOver, Identity, Incoming, Offer, OfferAnswer, Outgoing, Outlet, Socket,
+        Wire,
+    },
     rate::AddressKey,
-    router::{Closing, Denied, FactorDue, Identity, Outlet, ProvedByKey, Router, new_session_id, replaced},
+    refusal::Refusal,
+    relay::{Relay, new_session_id, replaced},
 };
 
 /// More than an honest client sends in five seconds.
@@ -43,74 +47,74 @@ const EARLY_FRAMES: usize = 8;
 /// Brings a connection through its door. Returns the session's task, not yet running; nothing where the connection was
 /// sent away, or handed to a session that was there already. Whoever has not proved anything when `dismissed` ends is sent
 /// away with its close.
-pub(crate) async fn enter<W: Wire>(
-    mut wire: W,
+pub(crate) async fn enter(
+    mut socket: Socket,
     mut arrival: Arrival,
     dismissed: impl Future<Output = Closing> + Send,
-    router: &Arc<Router>,
+    relay: &Arc<Relay>,
     resume_window: Duration,
     sockets: &TaskTracker,
-) -> Option<Task<W>> {
+) -> Option<Task> {
     let (door, codec, room) = (arrival.door, arrival.codec, arrival.room.take());
     let arrived = Arrived { door, codec, room, resume_window, device_claim: arrival.device_claim };
-    match prove(&mut wire, arrival, dismissed, router).await {
+    match prove(&mut *socket, arrival, dismissed, relay).await {
         Ok(proved) => {
-            wire.set_message_limit(MAX_MESSAGE_BYTES);
-            admit(wire, arrived, proved, router, sockets).await
+            socket.set_message_limit(MAX_MESSAGE_BYTES);
+            admit(socket, arrived, proved, relay, sockets).await
         }
-        Err(Some(refusal)) => refuse(wire, codec, refusal, router).await,
+        Err(Some(rejection)) => refuse(socket, codec, rejection, relay).await,
         Err(None) => None,
     }
 }
 
 /// Brings a client that has proved who they are to the session that they claim, or to a fresh one. A client that has gone
 /// meanwhile may be back on another connection, which its session is not taken from.
-pub(super) async fn admit<W: Wire>(
-    wire: W,
+pub(super) async fn admit(
+    socket: Socket,
     arrived: Arrived,
     proved: Proved,
-    router: &Arc<Router>,
+    relay: &Arc<Relay>,
     sockets: &TaskTracker,
-) -> Option<Task<W>> {
+) -> Option<Task> {
     let Proved { id, identity, due, claim } = proved;
     let (door, codec) = (arrived.door, arrived.codec);
-    let mut arriving = present(Arriving { wire, early: VecDeque::new() }).await?;
+    let mut arriving = present(Arriving { socket, early: VecDeque::new() }).await?;
     if let Some(claim) = claim {
-        match hand_over(arriving, &arrived, id.clone(), &identity, claim, router).await? {
-            HandedOver::Taken => return None,
-            HandedOver::Declined(declined) => arriving = declined,
-            HandedOver::Superseded(superseded) => {
-                let refusal = Refusal::closing(replaced()).answering(id);
-                return refuse(superseded.wire, codec, refusal, router).await;
+        match hand_over(arriving, &arrived, id.clone(), &identity, claim, relay).await? {
+            OfferAnswer::Taken => return None,
+            OfferAnswer::Declined(declined) => arriving = declined,
+            OfferAnswer::Superseded(superseded) => {
+                let rejection = Rejection::closing(replaced()).answering(id);
+                return refuse(superseded.socket, codec, rejection, relay).await;
             }
         }
     }
     // A session that its client came back to has been given its factor; a new one has not.
     if let Some(due) = due
-        && let Err(denied) = router.settle(due, Now::read()).await
+        && let Err(refusal) = relay.accounts.settle(due, Now::read()).await
     {
-        return refuse(arriving.wire, codec, Refusal::of(door, denied).answering(id), router).await;
+        return refuse(arriving.socket, codec, Rejection::of(door, refusal).answering(id), relay).await;
     }
     // Nothing is waited for from here to the registration, which may replace another session of the device.
     let arriving = present(arriving).await?;
-    let registration = match begin(&arrived, &identity, router) {
+    let registration = match begin(&arrived, &identity, relay) {
         Ok(registration) => registration,
         Err(refused) => {
-            let refusal = match refused {
-                NotRegistered::TooMany => Refusal::of(
+            let rejection = match refused {
+                NotRegistered::TooMany => Rejection::of(
                     door,
-                    Denied::new(ErrorCode::Overloaded, "this user has too many connections"),
+                    Refusal::new(ErrorCode::Overloaded, "this user has too many connections"),
                 ),
-                NotRegistered::Superseded => Refusal::closing(replaced()),
+                NotRegistered::Superseded => Rejection::closing(replaced()),
             };
-            return refuse(arriving.wire, codec, refusal.answering(id), router).await;
+            return refuse(arriving.socket, codec, rejection.answering(id), relay).await;
         }
     };
-    tell_waiting(router, registration.outlet()).await;
+    tell_waiting(relay, registration.outlet()).await;
     let room = arrived.room.clone();
-    let mut task = greeted(arriving, arrived, id, &identity, registration, router, sockets);
+    let mut task = greeted(arriving, arrived, id, &identity, registration, relay, sockets);
     if let Some(room) = room
-        && let Some(error) = enter_room(router, task.outlet(), &room).await
+        && let Some(error) = enter_room(relay, task.outlet(), &room).await
     {
         task.say(error);
     }
@@ -118,11 +122,11 @@ pub(super) async fn admit<W: Wire>(
 }
 
 /// The connection, unless its client is known to have gone, with what the client has sent by now.
-async fn present<W: Wire>(arriving: Arriving<W>) -> Option<Arriving<W>> {
-    let Arriving { mut wire, mut early } = arriving;
+async fn present(arriving: Arriving) -> Option<Arriving> {
+    let Arriving { mut socket, mut early } = arriving;
     let is_gone = poll_fn(|cx| {
         while early.len() < EARLY_FRAMES {
-            match poll_message(&mut wire, cx) {
+            match poll_message(&mut *socket, cx) {
                 Poll::Ready(Incoming::Closed(_) | Incoming::Broken) => return Poll::Ready(true),
                 Poll::Ready(incoming) => early.push_back(incoming),
                 Poll::Pending => break,
@@ -131,24 +135,24 @@ async fn present<W: Wire>(arriving: Arriving<W>) -> Option<Arriving<W>> {
         Poll::Ready(false)
     });
     if is_gone.await {
-        leave(&mut wire).await;
+        leave(&mut *socket).await;
         return None;
     }
-    Some(Arriving { wire, early })
+    Some(Arriving { socket, early })
 }
 
 /// Offers the socket to the session that is claimed. None where that session failed with the socket: its client dials
 /// again.
-async fn hand_over<W: Wire>(
-    arriving: Arriving<W>,
+async fn hand_over(
+    arriving: Arriving,
     arrived: &Arrived,
     id: Option<RequestId>,
     identity: &Identity,
     claim: Claim,
-    router: &Arc<Router>,
-) -> Option<HandedOver<W>> {
-    let Some(outlet) = router.session(identity.user, claim.token.session()) else {
-        return Some(HandedOver::Declined(arriving));
+    relay: &Arc<Relay>,
+) -> Option<OfferAnswer> {
+    let Some(outlet) = relay.session(identity.user, claim.token.session()) else {
+        return Some(OfferAnswer::Declined(arriving));
     };
     let Arrived { door, codec, room, device_claim, .. } = arrived;
     let (room, identity) = (room.clone(), identity.clone());
@@ -163,69 +167,69 @@ async fn hand_over<W: Wire>(
         device_claim: *device_claim,
     });
     // An offer that is refused here is dropped with its sender, and answered like one that nobody looks at.
-    drop(outlet.hand_over(Box::new(offer)));
+    drop(outlet.hand_over(offer));
     let answer = timeout(TIME_TO_ANSWER, &mut answered).await.ok().and_then(Result::ok);
     let answer = match (answer, withdrawal.take_back()) {
         (Some(answer), _) => answer,
-        (None, Some(arriving)) => HandedOver::Declined(arriving),
+        (None, Some(arriving)) => OfferAnswer::Declined(arriving),
         // The session took the socket when the time had just run out, or failed with it.
         (None, None) => answered.await.ok()?,
     };
-    if matches!(answer, HandedOver::Taken) {
-        tell_waiting(router, &outlet).await;
+    if matches!(answer, OfferAnswer::Taken) {
+        tell_waiting(relay, &outlet).await;
     }
     Some(answer)
 }
 
 /// Tells a session what waited for its device. What is taken from the store is told, also where it takes longer than this
 /// waits for it.
-async fn tell_waiting(router: &Arc<Router>, outlet: &Arc<Outlet>) {
-    if router.nothing_waits_for(outlet) {
+async fn tell_waiting(relay: &Arc<Relay>, outlet: &Arc<Outlet>) {
+    if relay.accounts.notices.nothing_waits_for(outlet, Now::read()) {
         return;
     }
     let call = {
-        let (router, outlet) = (Arc::clone(router), Arc::clone(outlet));
-        async move { router.tell_waiting(&outlet).await }
+        let (relay, outlet) = (Arc::clone(relay), Arc::clone(outlet));
+        async move { relay.accounts.notices.tell_waiting(&outlet, Now::read()).await }
     };
-    let _ = timeout(TIME_FOR_STORE, router.calls.complete(call)).await;
+    let _ = timeout(TIME_FOR_STORE, relay.calls.complete(call)).await;
 }
 
 /// Brings a session of the chat door into its room, and gives what it is told where that cannot be.
-async fn enter_room(router: &Router, outlet: &Outlet, room: &RoomId) -> Option<ServerMessage<'static>> {
-    timeout(TIME_FOR_STORE, router.enter_room(outlet, room)).await.unwrap_or_else(|_| {
+async fn enter_room(relay: &Relay, outlet: &Outlet, room: &RoomId) -> Option<ServerMessage<'static>> {
+    timeout(TIME_FOR_STORE, relay.enter_room(outlet, room, Now::read())).await.unwrap_or_else(|_| {
         let message = "the database does not answer; join the room again";
         Some(ServerMessage::Error(ErrorReply::new(ErrorCode::Unavailable, message)))
     })
 }
 
-fn greeted<W: Wire>(
-    arriving: Arriving<W>,
+fn greeted(
+    arriving: Arriving,
     arrived: Arrived,
     id: Option<RequestId>,
     identity: &Identity,
     registration: Registration,
-    router: &Arc<Router>,
+    relay: &Arc<Relay>,
     sockets: &TaskTracker,
-) -> Task<W> {
-    let Arriving { mut wire, early } = arriving;
+) -> Task {
+    let Arriving { mut socket, early } = arriving;
     let outlet = Arc::clone(registration.outlet());
     let token = greeting::resume_token(outlet.session);
-    let pace = Pace::new(router.has_rate_limits());
-    let metrics = Arc::clone(&router.metrics);
+    let pace = Pace::new(relay.has_rate_limits());
+    let metrics = Arc::clone(&relay.metrics);
     let live = Live::new(outlet, arrived, identity.token, &token, pace, metrics, Now::read());
-    greeting::greet(&mut wire, live.outlet(), identity, Greeting::fresh(&live, &token, id));
-    Task::new(wire, early, live, registration, Arc::clone(router), sockets.clone())
+    greeting::greet(&mut *socket, live.outlet(), identity, Greeting::fresh(&live, &token, id));
+    Task::new(socket, early, live, registration, Arc::clone(relay), sockets.clone())
 }
 
 /// Says why, closes, and waits a moment for the other side to have read it.
-async fn refuse<W: Wire>(mut wire: W, codec: Codec, refusal: Refusal, router: &Router) -> Option<Task<W>> {
-    router.metrics.refused(refusal.code);
-    router.metrics.closed(refusal.close);
-    let mut frame = fresh(*refusal.message);
-    frame.id = refusal.id.or(frame.id);
-    wire.enqueue(Outgoing::Frame(codec.encode_server(&frame)));
-    wire.enqueue(Outgoing::Close(refusal.close, refusal.reason));
-    leave(&mut wire).await;
+async fn refuse(mut socket: Socket, codec: Codec, rejection: Rejection, relay: &Relay) -> Option<Task> {
+    relay.metrics.refused(rejection.code);
+    relay.metrics.closed(rejection.close);
+    let mut frame = fresh(*rejection.message);
+    frame.id = rejection.id.or(frame.id);
+    socket.enqueue(Outgoing::Frame(codec.encode_server(&frame)));
+    socket.enqueue(Outgoing::Close(rejection.close, rejection.reason));
+    leave(&mut *socket).await;
     None
 }
 
@@ -238,82 +242,83 @@ pub(super) struct Proved {
     pub(super) claim: Option<Claim>,
 }
 
-async fn prove<W: Wire>(
-    wire: &mut W,
+async fn prove(
+    socket: &mut dyn Wire,
     arrival: Arrival,
     dismissed: impl Future<Output = Closing> + Send,
-    router: &Router,
-) -> Result<Proved, Option<Refusal>> {
+    relay: &Relay,
+) -> Result<Proved, Option<Rejection>> {
     let (door, codec, address) = (arrival.door, arrival.codec, arrival.address);
-    let question = match arrival.begin(Now::read())? {
-        Begun::Ask(question) => question,
+    let query = match arrival.begin(Now::read())? {
+        Begun::Ask(query) => query,
         Begun::Await(awaiting, challenge) => {
             if let Some(challenge) = challenge {
-                wire.enqueue(Outgoing::Frame(codec.encode_server(&fresh(challenge))));
+                socket.enqueue(Outgoing::Frame(codec.encode_server(&fresh(challenge))));
             }
             tokio::select! {
                 biased;
-                question = await_proof(wire, awaiting, small_frames(router)) => question?,
-                closing = dismissed => return Err(Some(Refusal::closing(closing))),
+                query = await_proof(socket, awaiting, small_frames(relay)) => query?,
+                closing = dismissed => return Err(Some(Rejection::closing(closing))),
             }
         }
     };
-    let Question { id, proof, resume } = question;
-    match ask(router, proof, address).await {
+    let AuthQuery { id, proof, resume } = query;
+    match ask(relay, proof, address).await {
         Ok((identity, due)) => Ok(Proved { id, identity, due, claim: resume }),
-        Err(denied) => Err(Some(Refusal::of(door, denied).answering(id))),
+        Err(refusal) => Err(Some(Rejection::of(door, refusal).answering(id))),
     }
 }
 
-/// Asks whoever knows tokens, keys and devices.
+/// Asks the accounts whom a credential proves.
 async fn ask(
-    router: &Router,
-    shown: Shown,
+    relay: &Relay,
+    credential: Credential,
     address: AddressKey,
-) -> Result<(Identity, Option<FactorDue>), Denied> {
-    match shown {
-        Shown::Token(proof) => Ok((router.prove_by_token(proof, Now::read()).await?, None)),
-        Shown::Key(proof) => {
-            let ProvedByKey { identity, due } = router.prove_by_key(proof, address, Now::read()).await?;
+) -> Result<(Identity, Option<FactorDue>), Refusal> {
+    match credential {
+        Credential::Token(proof) => Ok((relay.accounts.prove_by_token(proof, Now::read()).await?, None)),
+        Credential::Key(proof) => {
+            let ProvedByKey { identity, due } =
+                relay.accounts.prove_by_key(proof, address, Now::read()).await?;
             Ok((identity, due))
         }
     }
 }
 
-/// Waits for the proof. No refusal means that the client went away.
-async fn await_proof<W: Wire>(
-    wire: &mut W,
+/// Waits for the proof. No rejection means that the client went away.
+async fn await_proof(
+    socket: &mut dyn Wire,
     awaiting: AwaitingProof,
     mut small_frames: u32,
-) -> Result<Question, Option<Refusal>> {
-    let in_time = timeout(TIME_FOR_PROOF, first_message(wire, &mut small_frames)).await.ok();
+) -> Result<AuthQuery, Option<Rejection>> {
+    let in_time = timeout(TIME_FOR_PROOF, first_message(socket, &mut small_frames)).await.ok();
     let incoming = match in_time {
         Some(incoming) => Some(incoming),
-        None => arrived_message(wire, &mut small_frames).await,
+        None => arrived_message(socket, &mut small_frames).await,
     };
     match incoming {
         None => Err(Some(awaiting.timed_out())),
         Some(Incoming::Frame(frame)) => awaiting.receive(&frame, Now::read()).map_err(Some),
-        Some(Incoming::Refused(close, message)) => Err(Some(Refusal::of_socket(close, message))),
+        Some(Incoming::Refused(close, message)) => Err(Some(Rejection::of_socket(close, message))),
         Some(Incoming::Ping | Incoming::Pong | Incoming::Closed(_) | Incoming::Broken) => Err(None),
     }
 }
 
-async fn first_message<W: Wire>(wire: &mut W, small_frames: &mut u32) -> Incoming {
+async fn first_message(socket: &mut dyn Wire, small_frames: &mut u32) -> Incoming {
     poll_fn(|cx| {
         // What waits is written on the way; whether that works, reading tells.
-        let _ = wire.poll_flush(cx);
-        poll_first_message(wire, cx, small_frames)
+        let _ = socket.poll_flush(cx);
+        poll_first_message(socket, cx, small_frames)
     })
     .await
 }
 
 /// What arrived in time and was not read, because the node or the client stood still: the time was up before anybody
 /// looked at the socket.
-async fn arrived_message<W: Wire>(wire: &mut W, small_frames: &mut u32) -> Option<Incoming> {
+async fn arrived_message(socket: &mut dyn Wire, small_frames: &mut u32) -> Option<Incoming> {
     // Only then does the runtime ask the system for what arrived.
     yield_now().await;
-    poll_fn(|cx| match poll_first_message(wire, cx, small_frames) {
+    poll_fn(|cx| match poll_first_message(socket, cx, small_frames) {
         Poll::Ready(incoming) => Poll::Ready(Some(incoming)),
         Poll::Pending => Poll::Ready(None),
     })
@@ -321,10 +326,10 @@ async fn arrived_message<W: Wire>(wire: &mut W, small_frames: &mut u32) -> Optio
 }
 
 /// The next thing that the other side did besides pings and pongs, of which `small_frames` more are read.
-fn poll_first_message<W: Wire>(wire: &mut W, cx: &mut Context<'_>, small_frames: &mut u32) -> Poll<Incoming> {
+fn poll_first_message(socket: &mut dyn Wire, cx: &mut Context<'_>, small_frames: &mut u32) -> Poll<Incoming> {
     while *small_frames > 0 {
-        let incoming = wire.poll_read(cx);
-        *small_frames = small_frames.saturating_sub(wire.take_small_frames());
+        let incoming = socket.poll_read(cx);
+        *small_frames = small_frames.saturating_sub(socket.take_small_frames());
         let incoming = ready!(incoming);
         if !matches!(incoming, Incoming::Ping | Incoming::Pong) {
             return Poll::Ready(incoming);
@@ -335,27 +340,23 @@ fn poll_first_message<W: Wire>(wire: &mut W, cx: &mut Context<'_>, small_frames:
 }
 
 /// How many pings, pongs and small parts of messages are read from a client that has proved nothing.
-fn small_frames(router: &Router) -> u32 {
-    if router.has_rate_limits() { SMALL_FRAMES_BEFORE_PROOF } else { u32::MAX }
+fn small_frames(relay: &Relay) -> u32 {
+    if relay.has_rate_limits() { SMALL_FRAMES_BEFORE_PROOF } else { u32::MAX }
 }
 
 /// The next thing that the other side did besides pings and pongs.
-fn poll_message<W: Wire>(wire: &mut W, cx: &mut Context<'_>) -> Poll<Incoming> {
+fn poll_message(socket: &mut dyn Wire, cx: &mut Context<'_>) -> Poll<Incoming> {
     loop {
-        let incoming = ready!(wire.poll_read(cx));
+        let incoming = ready!(socket.poll_read(cx));
         if !matches!(incoming, Incoming::Ping | Incoming::Pong) {
             return Poll::Ready(incoming);
         }
     }
 }
 
-fn begin(
-    arrived: &Arrived,
-    identity: &Identity,
-    router: &Arc<Router>,
-) -> Result<Registration, NotRegistered> {
+fn begin(arrived: &Arrived, identity: &Identity, relay: &Arc<Relay>) -> Result<Registration, NotRegistered> {
     let Identity { user, device, fingerprint, family, proved_at, .. } = identity;
     let outlet = Outlet::new(new_session_id(), *user, device.clone(), *fingerprint, *family, arrived.codec);
     let outlet = outlet.claiming(arrived.device_claim);
-    Registration::begin(router, Arc::new(outlet), *proved_at)
+    Registration::begin(relay, Arc::new(outlet), *proved_at)
 }

@@ -13,10 +13,8 @@ use rand::RngExt;
 use super::{
     handshake::proves_on_socket,
     live::{Live, expiry, fresh},
-    resume::ResumeToken,
-    wire::{Outgoing, Wire},
 };
-use crate::router::{Identity, Outlet};
+use crate::link::{Identity, Outgoing, Outlet, ResumeToken, Wire};
 
 /// What a greeting says about the session.
 pub(super) struct Greeting<'a> {
@@ -48,8 +46,8 @@ impl<'a> Greeting<'a> {
 }
 
 /// Greets a client on its socket.
-pub(super) fn greet<W: Wire>(wire: &mut W, outlet: &Outlet, identity: &Identity, greeting: Greeting<'_>) {
-    let mut say = |frame| wire.enqueue(Outgoing::Frame(outlet.codec.encode_server(&frame)));
+pub(super) fn greet(socket: &mut dyn Wire, outlet: &Outlet, identity: &Identity, greeting: Greeting<'_>) {
+    let mut say = |frame| socket.enqueue(Outgoing::Frame(outlet.codec.encode_server(&frame)));
     if proves_on_socket(greeting.door) {
         let message = ServerMessage::AuthSuccess(AuthSuccess {
             user_id: outlet.user,
@@ -70,11 +68,11 @@ pub(super) fn greet<W: Wire>(wire: &mut W, outlet: &Outlet, identity: &Identity,
             replayed: greeting.replayed as u64,
         },
         heartbeat: Heartbeat { interval: HEARTBEAT_INTERVAL.as_secs(), timeout: HEARTBEAT_TIMEOUT.as_secs() },
-        limits: SessionLimits {
-            max_message_bytes: MAX_MESSAGE_BYTES as u64,
-            max_encrypted_content_bytes: MAX_ENCRYPTED_CONTENT_BYTES as u64,
-            max_unanswered_requests: MAX_UNANSWERED_REQUESTS as u64,
-        },
+        limits: SessionLimits::new(
+            MAX_MESSAGE_BYTES as u64,
+            MAX_ENCRYPTED_CONTENT_BYTES as u64,
+            MAX_UNANSWERED_REQUESTS as u64,
+        ),
     })));
 }
 

@@ -1,7 +1,7 @@
 //! How a connection becomes a session, for all five doors (docs/protocol/doors.md, handshake.md, codes.md).
 //!
 //! One type per state: [`Arrival`] (came in) → [`AwaitingProof`] (on the two doors where the proof comes on the socket)
-//! → [`Question`] (for whoever knows tokens, keys and devices) → an identity or a [`Refusal`]. A proof is consumed by
+//! → [`AuthQuery`] (for the accounts) → an identity or a [`Rejection`]. A proof is consumed by
 //! each step, so that none can be used twice.
 
 use std::time::Duration;
@@ -15,11 +15,12 @@ use aldis_protocol::{
 use aldis_registry::DeviceClaim;
 use bytes::Bytes;
 
-use super::resume::Claim;
 use crate::{
+    accounts::{KeyProof, TokenProof, shown_factor},
     clock::Now,
+    link::{Claim, Closing},
     rate::AddressKey,
-    router::{Closing, Denied, KeyProof, TokenProof, shown_factor},
+    refusal::Refusal,
 };
 
 /// A connection that came in by a door.
@@ -40,8 +41,8 @@ pub(crate) enum Credentials {
     /// On a query door: what its query and `Authorization` said.
     Query {
         /// Or why there is none that could be asked about.
-        token: Result<String, Denied>,
-        device_id: Option<Result<DeviceId, Denied>>,
+        token: Result<String, Refusal>,
+        device_id: Option<Result<DeviceId, Refusal>>,
         resume: Option<Claim>,
     },
     /// On `/v1/connect`: the 32 bytes and the audience of the challenge to send.
@@ -58,21 +59,21 @@ pub(crate) struct AwaitingProof {
     challenge: Option<SocketChallenge>,
 }
 
-/// What the handshake needs to know from elsewhere.
+/// What the handshake asks the accounts.
 #[must_use = "a proof that is not asked about proves nothing"]
-pub(crate) struct Question {
+pub(crate) struct AuthQuery {
     /// Of the message that brought the proof.
     pub(crate) id: Option<RequestId>,
-    pub(crate) proof: Shown,
+    pub(crate) proof: Credential,
     /// The session that the client comes back to.
     pub(crate) resume: Option<Claim>,
 }
 
-/// What a client shows.
-pub(crate) enum Shown {
-    /// Whose token is this?
+/// The credential that a client shows.
+pub(crate) enum Credential {
+    /// A token.
     Token(TokenProof),
-    /// Whose key is this?
+    /// A key, whose possession is proved.
     Key(KeyProof),
 }
 
@@ -81,12 +82,12 @@ pub(crate) enum Begun {
     /// Send this, if there is one, and wait for the proof.
     Await(AwaitingProof, Option<ServerMessage<'static>>),
     /// The proof is there.
-    Ask(Question),
+    Ask(AuthQuery),
 }
 
 /// How a connection is sent away.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Refusal {
+pub(crate) struct Rejection {
     /// Of the message that is refused.
     pub(crate) id: Option<RequestId>,
     pub(crate) code: ErrorCode,
@@ -101,15 +102,15 @@ pub(crate) const TIME_FOR_PROOF: Duration = HANDSHAKE_TIMEOUT;
 
 impl Arrival {
     /// The first step.
-    pub(crate) fn begin(self, now: Now) -> Result<Begun, Refusal> {
+    pub(crate) fn begin(self, now: Now) -> Result<Begun, Rejection> {
         let (door, codec) = (self.door, self.codec);
         match self.credentials {
             Credentials::Query { token, device_id, resume } => {
                 let proof = token.and_then(|token| {
-                    Ok(Shown::Token(TokenProof { token, device_id: device_id.transpose()? }))
+                    Ok(Credential::Token(TokenProof { token, device_id: device_id.transpose()? }))
                 });
-                let ask = proof.map(|proof| Begun::Ask(Question { id: None, proof, resume }));
-                ask.map_err(|denied| Refusal::of(door, denied))
+                let ask = proof.map(|proof| Begun::Ask(AuthQuery { id: None, proof, resume }));
+                ask.map_err(|refusal| Rejection::of(door, refusal))
             }
             Credentials::Challenge { challenge, audience } => {
                 let challenge = SocketChallenge::issue(challenge, &audience, now.unix_ms);
@@ -129,7 +130,7 @@ impl Arrival {
 
 impl AwaitingProof {
     /// The first message decides.
-    pub(crate) fn receive(self, frame: &Bytes, now: Now) -> Result<Question, Refusal> {
+    pub(crate) fn receive(self, frame: &Bytes, now: Now) -> Result<AuthQuery, Rejection> {
         let (id, taken) = match self.codec.decode_client(frame) {
             Ok(ClientFrame { id, message: ClientMessage::Auth(auth) }) => (id, self.take_token(auth)),
             Ok(ClientFrame { id, message: ClientMessage::AuthResponse(response) }) => {
@@ -139,39 +140,45 @@ impl AwaitingProof {
             Err(error) => (error.id.clone(), Err(self.malformed(&error))),
         };
         match taken {
-            Ok((proof, resume)) => Ok(Question { id, proof, resume }),
-            Err(refusal) => Err(refusal.answering(id)),
+            Ok((proof, resume)) => Ok(AuthQuery { id, proof, resume }),
+            Err(rejection) => Err(rejection.answering(id)),
         }
     }
 
     /// Nothing came in time.
-    pub(crate) fn timed_out(self) -> Refusal {
+    pub(crate) fn timed_out(self) -> Rejection {
         match self.door.refusal() {
             Manner::PolicyViolation => {
-                let denied = Denied::new(ErrorCode::MissingToken, "nothing came in time");
-                Refusal::policy(&denied, reason::AUTHENTICATION_TIMEOUT)
+                let refusal = Refusal::new(ErrorCode::MissingToken, "nothing came in time");
+                Rejection::policy(&refusal, reason::AUTHENTICATION_TIMEOUT)
             }
             Manner::AuthFailure | Manner::Close | Manner::Unauthorized => {
-                Refusal::of(self.door, Denied::new(ErrorCode::MissingToken, "no proof came in time"))
+                Rejection::of(self.door, Refusal::new(ErrorCode::MissingToken, "no proof came in time"))
             }
         }
     }
 
-    fn take_token(self, auth: Auth<'_>) -> Result<(Shown, Option<Claim>), Refusal> {
+    fn take_token(self, auth: Auth<'_>) -> Result<(Credential, Option<Claim>), Rejection> {
         match auth.token.filter(|token| !token.expose().is_empty()) {
             Some(token) => {
                 let token = token.expose().to_owned();
-                let proof = Shown::Token(TokenProof { token, device_id: auth.device_id });
+                let proof = Credential::Token(TokenProof { token, device_id: auth.device_id });
                 Ok((proof, auth.resume.as_ref().and_then(Claim::parse)))
             }
-            None => Err(Refusal::of(self.door, Denied::new(ErrorCode::MissingToken, "`auth` has no token"))),
+            None => {
+                Err(Rejection::of(self.door, Refusal::new(ErrorCode::MissingToken, "`auth` has no token")))
+            }
         }
     }
 
-    fn take_response(self, response: AuthResponse<'_>, now: Now) -> Result<(Shown, Option<Claim>), Refusal> {
+    fn take_response(
+        self,
+        response: AuthResponse<'_>,
+        now: Now,
+    ) -> Result<(Credential, Option<Claim>), Rejection> {
         let Some(challenge) = self.challenge else { return Err(self.no_proof()) };
         let factor = shown_factor(response.totp_code.as_ref());
-        let factor = factor.map_err(|denied| Refusal::of(self.door, denied))?;
+        let factor = factor.map_err(|refusal| Rejection::of(self.door, refusal))?;
         let proof = ChallengeResponse {
             public_key: response.public_key,
             signature: response.signature,
@@ -179,56 +186,56 @@ impl AwaitingProof {
         };
         match challenge.accept(&proof, now.unix_ms) {
             Ok(key) => {
-                let proof = Shown::Key(KeyProof { key, device_id: proof.device_id, factor });
+                let proof = Credential::Key(KeyProof { key, device_id: proof.device_id, factor });
                 Ok((proof, response.resume.as_ref().and_then(Claim::parse)))
             }
-            Err(error) => Err(Refusal::of(self.door, challenge_failed(error))),
+            Err(error) => Err(Rejection::of(self.door, challenge_failed(error))),
         }
     }
 
-    fn no_proof(&self) -> Refusal {
+    fn no_proof(&self) -> Rejection {
         match self.door.refusal() {
             Manner::PolicyViolation => self.not_auth(),
-            Manner::AuthFailure | Manner::Close | Manner::Unauthorized => Refusal::of(
+            Manner::AuthFailure | Manner::Close | Manner::Unauthorized => Rejection::of(
                 self.door,
-                Denied::new(ErrorCode::MissingToken, "the first message must be auth_response or auth"),
+                Refusal::new(ErrorCode::MissingToken, "the first message must be auth_response or auth"),
             ),
         }
     }
 
-    fn malformed(&self, error: &DecodeError) -> Refusal {
+    fn malformed(&self, error: &DecodeError) -> Rejection {
         let meant_as_proof = matches!(error.kind, Some(MessageKind::Auth | MessageKind::AuthResponse));
         match self.door.refusal() {
             Manner::PolicyViolation => self.not_auth(),
             _ if !meant_as_proof => self.no_proof(),
             Manner::AuthFailure | Manner::Close | Manner::Unauthorized => {
-                let mut refusal =
-                    Refusal::of(self.door, Denied::new(ErrorCode::BadRequest, "the proof is malformed"));
-                if let ServerMessage::AuthFailure(failure) = &mut *refusal.message {
+                let mut rejection =
+                    Rejection::of(self.door, Refusal::new(ErrorCode::BadRequest, "the proof is malformed"));
+                if let ServerMessage::AuthFailure(failure) = &mut *rejection.message {
                     failure.message = error.message.clone().into();
                 }
-                refusal
+                rejection
             }
         }
     }
 
-    fn not_auth(&self) -> Refusal {
-        let denied = Denied::new(ErrorCode::Unauthenticated, "the first message must be auth");
-        Refusal::policy(&denied, reason::FIRST_MESSAGE_MUST_BE_AUTH)
+    fn not_auth(&self) -> Rejection {
+        let refusal = Refusal::new(ErrorCode::Unauthenticated, "the first message must be auth");
+        Rejection::policy(&refusal, reason::FIRST_MESSAGE_MUST_BE_AUTH)
     }
 }
 
-impl Refusal {
+impl Rejection {
     /// How a door refuses.
-    pub(crate) fn of(door: Door, denied: Denied) -> Self {
-        let close = close_code(denied.code);
+    pub(crate) fn of(door: Door, refusal: Refusal) -> Self {
+        let close = close_code(refusal.code);
         match (door.refusal(), close) {
             (
                 Manner::PolicyViolation,
                 CloseCode::TokenMissing | CloseCode::TokenInvalid | CloseCode::TokenExpired,
-            ) => Self::policy(&denied, policy_reason(denied.code)),
+            ) => Self::policy(&refusal, policy_reason(refusal.code)),
             (Manner::AuthFailure, _) => {
-                let Denied { code, message, rotation, .. } = denied;
+                let Refusal { code, message, rotation, .. } = refusal;
                 let failure = AuthFailure { code, message: message.into(), rotation };
                 Self {
                     id: None,
@@ -239,7 +246,7 @@ impl Refusal {
                 }
             }
             (Manner::PolicyViolation | Manner::Close | Manner::Unauthorized, _) => {
-                Self::with_error(&denied, close, "")
+                Self::with_error(&refusal, close, "")
             }
         }
     }
@@ -251,7 +258,7 @@ impl Refusal {
 
     /// What the socket itself refused.
     pub(crate) fn of_socket(close: CloseCode, message: &'static str) -> Self {
-        Self::with_error(&Denied::new(close.error_code(), message), close, "")
+        Self::with_error(&Refusal::new(close.error_code(), message), close, "")
     }
 
     /// A close that has nothing to do with who came.
@@ -260,29 +267,29 @@ impl Refusal {
         Self { id: None, code: error.code, message: Box::new(ServerMessage::Error(error)), close, reason }
     }
 
-    fn policy(denied: &Denied, reason: &'static str) -> Self {
-        Self::with_error(denied, CloseCode::PolicyViolation, reason)
+    fn policy(refusal: &Refusal, reason: &'static str) -> Self {
+        Self::with_error(refusal, CloseCode::PolicyViolation, reason)
     }
 
-    fn with_error(denied: &Denied, close: CloseCode, reason: &'static str) -> Self {
+    fn with_error(refusal: &Refusal, close: CloseCode, reason: &'static str) -> Self {
         let error =
-            ErrorReply { close: Some(close.as_u16()), ..ErrorReply::new(denied.code, denied.message) };
-        Self { id: None, code: denied.code, message: Box::new(ServerMessage::Error(error)), close, reason }
+            ErrorReply { close: Some(close.as_u16()), ..ErrorReply::new(refusal.code, refusal.message) };
+        Self { id: None, code: refusal.code, message: Box::new(ServerMessage::Error(error)), close, reason }
     }
 }
 
-fn challenge_failed(error: AuthError) -> Denied {
+fn challenge_failed(error: AuthError) -> Refusal {
     let code = error.code();
     if code == ErrorCode::InvalidKey {
-        Denied::new(code, "this is no key, or one that everybody can sign for")
+        Refusal::new(code, "this is no key, or one that everybody can sign for")
     } else if code == ErrorCode::InvalidSignature {
-        Denied::new(code, "the signature does not verify")
+        Refusal::new(code, "the signature does not verify")
     } else {
-        Denied::new(ErrorCode::ExpiredToken, "the challenge has expired")
+        Refusal::new(ErrorCode::ExpiredToken, "the challenge has expired")
     }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "every other refusal is that of an invalid proof")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "every other rejection is that of an invalid proof")]
 fn close_code(code: ErrorCode) -> CloseCode {
     match code {
         ErrorCode::MissingToken => CloseCode::TokenMissing,

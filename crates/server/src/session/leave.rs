@@ -4,18 +4,20 @@ use std::{future::poll_fn, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
 
-use super::wire::{Incoming, Wire};
+use crate::link::{Incoming, Wire};
 
 /// How long a client that was sent away has to take note of it.
 const TIME_TO_LEAVE: Duration = Duration::from_secs(2);
 
 /// Writes what waits and reads until the other side has gone, for two seconds at the most: bytes left unread would turn
 /// the close into a reset, which destroys what the other side has not read yet.
-pub(super) async fn leave<W: Wire>(wire: &mut W) {
+pub(super) async fn leave(socket: &mut dyn Wire) {
     let until = Instant::now() + TIME_TO_LEAVE;
-    if timeout_at(until, poll_fn(|cx| wire.poll_flush(cx))).await.is_ok_and(|flushed| flushed.is_ok()) {
+    if timeout_at(until, poll_fn(|cx| socket.poll_flush(cx))).await.is_ok_and(|flushed| flushed.is_ok()) {
         let gone = async {
-            while !matches!(poll_fn(|cx| wire.poll_read(cx)).await, Incoming::Closed(_) | Incoming::Broken) {}
+            while !matches!(poll_fn(|cx| socket.poll_read(cx)).await, Incoming::Closed(_) | Incoming::Broken)
+            {
+            }
         };
         let _ = timeout_at(until, gone).await;
     }

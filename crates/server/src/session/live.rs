@@ -1,4 +1,4 @@
-//! A session after `connected`: frames in, replies and requests for the router out. Mutate it, then ask
+//! A session after `connected`: frames in, replies and requests for the relay out. Mutate it, then ask
 //! [`next_deadline`](Live::next_deadline).
 
 use std::{sync::Arc, time::Duration};
@@ -20,13 +20,14 @@ use super::{
     pace::{self, Pace, Unanswerable, Verdict},
     reauthentication,
     replies::{self, Known, Replies, RequestDigest},
-    resume::{Claim, HandOver, ResumeToken, ResumeTokens},
 };
 use crate::{
     clock::{Now, milliseconds},
+    link::{Claim, Closing, Frame, HandOver, Held, Outlet, ResumeToken, ResumeTokens, TokenLife},
     metrics::Metrics,
     rate::Limit,
-    router::{Closing, Denied, Frame, Held, NO_ROOM, Outlet, TokenLife},
+    refusal::Refusal,
+    relay::{NO_ROOM, is_stored},
 };
 
 /// When a client that sent nothing but nonsense may come back, in seconds.
@@ -74,23 +75,20 @@ pub(super) enum Step<'a> {
     ReplyAndClose(Frame, Closing),
     /// The end.
     Close(Closing),
-    /// Something of the router.
-    Ask(Asked, ClientMessage<'a>),
+    /// Something of the relay.
+    Ask(PendingRequest, ClientMessage<'a>),
     /// A look at a new token.
-    CheckToken(Asked, String),
+    CheckToken(PendingRequest, String),
 }
 
 /// A request whose reply is still to come.
 #[derive(Debug)]
 #[must_use = "every request gets exactly one reply"]
-pub(super) struct Asked {
+pub(super) struct PendingRequest {
     id: Option<RequestId>,
     digest: Option<RequestDigest>,
     subscribes: bool,
-    /// It joins a room, or keeps something in one.
-    is_for_rooms: bool,
-    /// Its place among those.
-    place_in_rooms: Option<u64>,
+    is_stored: bool,
 }
 
 /// What a deadline asks for.
@@ -112,16 +110,16 @@ pub(super) enum Due {
     GiveUp,
 }
 
-impl Asked {
+impl PendingRequest {
     /// The request's id.
     pub(super) const fn id(&self) -> Option<&RequestId> {
         self.id.as_ref()
     }
 
-    /// A request for somebody's presence, or for something else.
+    /// A request without an id.
     #[cfg(test)]
-    pub(super) const fn nameless(subscribes: bool) -> Self {
-        Self { id: None, digest: None, subscribes, is_for_rooms: false, place_in_rooms: None }
+    pub(super) const fn nameless(subscribes: bool, is_stored: bool) -> Self {
+        Self { id: None, digest: None, subscribes, is_stored }
     }
 
     /// Whether it asks for somebody's presence.
@@ -129,17 +127,9 @@ impl Asked {
         self.subscribes
     }
 
-    /// It waits for its answer. `count` is of those before it that join rooms, or keep something in one.
-    pub(super) fn take_place(&mut self, count: &mut u64) {
-        if self.is_for_rooms {
-            *count += 1;
-            self.place_in_rooms = Some(*count);
-        }
-    }
-
-    /// Its place among those that join rooms, or keep something in one, the first of which has 1.
-    pub(super) const fn place_in_rooms(&self) -> Option<u64> {
-        self.place_in_rooms
+    /// Whether it is [answered when the store has committed it](is_stored).
+    pub(super) const fn is_stored(&self) -> bool {
+        self.is_stored
     }
 
     /// Whether this is a request under the id of another, of a kind that is not carried out twice.
@@ -185,7 +175,7 @@ impl Live {
     }
 
     /// Whether a client that came back may have this session.
-    pub(super) fn accepts<W>(&self, offer: &HandOver<W>) -> bool {
+    pub(super) fn accepts(&self, offer: &HandOver) -> bool {
         let Outlet { user, device, codec, .. } = &*self.outlet;
         let same_door = offer.door == self.door && offer.codec == *codec && offer.room == self.room;
         let same_device = offer.identity.device == *device
@@ -287,13 +277,13 @@ impl Live {
     }
 
     /// Takes the answer to a request, and gives the reply's bytes. An `ack` is remembered.
-    pub(super) fn answer(&mut self, asked: Asked, message: ServerMessage<'_>, now: Now) -> Frame {
+    pub(super) fn answer(&mut self, request: PendingRequest, message: ServerMessage<'_>, now: Now) -> Frame {
         if let ServerMessage::IceServers(servers) = &message {
             self.schedule_ice_servers(servers.expires_at, now);
         }
         let is_ack = matches!(message, ServerMessage::Ack(_));
-        let reply = self.encode(asked.id.clone(), message, now);
-        if let (true, Some(id), Some(digest)) = (is_ack, asked.id, asked.digest) {
+        let reply = self.encode(request.id.clone(), message, now);
+        if let (true, Some(id), Some(digest)) = (is_ack, request.id, request.digest) {
             self.replies.keep(id, digest, reply.bytes.clone());
         }
         reply
@@ -302,8 +292,8 @@ impl Live {
     /// Takes what a look at a new token found.
     pub(super) fn reauthenticate(
         &mut self,
-        asked: Asked,
-        checked: Result<Claims, Denied>,
+        request: PendingRequest,
+        checked: Result<Claims, Refusal>,
         now: Now,
     ) -> Result<Frame, Closing> {
         let message = match checked {
@@ -311,12 +301,12 @@ impl Live {
                 return Err(reauthentication::other_user(self.door));
             }
             Ok(claims) if claims.did.as_ref().is_some_and(|device| *device != self.outlet.device) => {
-                refused(&Denied::new(ErrorCode::InvalidToken, "the token is for another device"))
+                refused(&Refusal::new(ErrorCode::InvalidToken, "the token is for another device"))
             }
             Ok(claims) => self.renew(&claims, now),
-            Err(denied) => refused(&denied),
+            Err(refusal) => refused(&refusal),
         };
-        Ok(self.encode(asked.id, message, now))
+        Ok(self.encode(request.id, message, now))
     }
 
     /// A pong came.
@@ -418,20 +408,19 @@ impl Live {
             }
         }
         let subscribes = matches!(message, ClientMessage::PresenceSubscribe(_));
-        let is_for_rooms = matches!(message, ClientMessage::Join(_) | ClientMessage::ChatMessage(_));
-        let asked = Asked { id, digest, subscribes, is_for_rooms, place_in_rooms: None };
+        let request = PendingRequest { id, digest, subscribes, is_stored: is_stored(&message) };
         if let ClientMessage::Auth(auth) = message {
             let token = auth.token.map(|token| token.expose().to_owned()).unwrap_or_default();
-            return Step::CheckToken(asked, token);
+            return Step::CheckToken(request, token);
         }
         if let ClientMessage::AuthResponse(_) = message {
             let message = "the challenge was answered before; a live session takes auth";
-            return Step::Reply(self.error(asked.id, ErrorCode::BadRequest, message, now));
+            return Step::Reply(self.error(request.id, ErrorCode::BadRequest, message, now));
         }
         if let ClientMessage::Received(received) = message {
-            return self.confirm(asked.id, received.count, now);
+            return self.confirm(request.id, received.count, now);
         }
-        Step::Ask(asked, message)
+        Step::Ask(request, message)
     }
 
     fn confirm(&mut self, id: Option<RequestId>, count: u64, now: Now) -> Step<'static> {
@@ -555,10 +544,10 @@ fn room_of<'m>(message: &'m mut ClientMessage<'_>) -> Option<&'m mut Option<Room
 
 const ID_TAKEN: &str = "another request had this id; give each its own";
 
-fn refused(denied: &Denied) -> ServerMessage<'static> {
+fn refused(refusal: &Refusal) -> ServerMessage<'static> {
     ServerMessage::AuthFailure(AuthFailure {
-        code: denied.code,
-        message: denied.message.into(),
+        code: refusal.code,
+        message: refusal.message.into(),
         rotation: None,
     })
 }

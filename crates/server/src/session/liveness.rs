@@ -8,7 +8,7 @@ use aldis_protocol::{
 use super::deadlines::{Deadline, Deadlines};
 use crate::{
     clock::{Now, milliseconds},
-    router::Closing,
+    link::Closing,
 };
 
 /// Sets when the next ping is due.

@@ -8,21 +8,24 @@ use std::{
 
 use aldis_protocol::{CloseCode, UserId};
 
-use crate::router::{Closing, Outlet, Router};
+use crate::{
+    link::{Closing, Outlet},
+    relay::Relay,
+};
 
 /// Gives up sessions until the rest fits into so many bytes. The user who holds most pays first: with the sessions whose
 /// clients are away, the largest first, then with the largest queues. Nobody loses a session by what somebody else holds.
 ///
 /// Frames that several sessions hold take memory once, so giving up one of them may free less than it held; then the
 /// next look gives up more.
-pub(super) fn relieve(router: &Router, limit: usize) {
-    let mut held = router.shared_bytes();
-    router.registry.for_each(|outlet| held += outlet.held().own as usize);
+pub(super) fn relieve(relay: &Relay, limit: usize) {
+    let mut held = relay.shared_bytes();
+    relay.registry.for_each(|outlet| held += outlet.held().own as usize);
     let mut excess = held.saturating_sub(limit);
     if excess == 0 {
         return;
     }
-    let mut users: BinaryHeap<Holder> = holders(router);
+    let mut users: BinaryHeap<Holder> = holders(relay);
     while excess > 0
         && let Some(mut user) = users.pop()
         && let Some(session) = user.sessions.pop()
@@ -48,9 +51,9 @@ struct Holding {
     outlet: Arc<Outlet>,
 }
 
-fn holders(router: &Router) -> BinaryHeap<Holder> {
+fn holders(relay: &Relay) -> BinaryHeap<Holder> {
     let mut users: HashMap<UserId, Holder> = HashMap::new();
-    for outlet in router.registry.all() {
+    for outlet in relay.registry.all() {
         let (bytes, is_detached) = (outlet.held().total(), outlet.is_detached());
         if bytes > 0 {
             let user = users.entry(outlet.user).or_default();
@@ -105,18 +108,19 @@ mod tests {
 
     use super::*;
     use crate::{
-        router::{Admission, Frame, Held, Order, new_session_id},
-        session::tests::router,
+        link::{Control, Frame, Held},
+        relay::{Admission, new_session_id},
+        session::tests::relay,
     };
 
     fn user(number: u128) -> UserId {
         UserId::new(Uuid::from_u128(number))
     }
 
-    fn session(router: &Router, user: UserId, kept: usize, queued: usize, is_detached: bool) -> Arc<Outlet> {
+    fn session(relay: &Relay, user: UserId, kept: usize, queued: usize, is_detached: bool) -> Arc<Outlet> {
         let device = format!("~{}", Uuid::now_v7()).parse().unwrap();
         let outlet = Arc::new(Outlet::new(new_session_id(), user, device, None, None, Codec::Json));
-        assert_eq!(router.attach(&outlet, 0), Admission::Admitted);
+        assert_eq!(relay.attach(&outlet, 0), Admission::Admitted);
         outlet.set_kept(Held::new(kept, false));
         outlet.set_detached(is_detached);
         let _ = outlet.push(Frame::new(Bytes::from(vec![0; queued]), true));
@@ -124,40 +128,40 @@ mod tests {
     }
 
     fn is_given_up(outlet: &Outlet) -> bool {
-        let order = outlet.poll_order(&mut Context::from_waker(Waker::noop()));
-        matches!(order, Poll::Ready(Order::Close(closing)) if closing.code == CloseCode::SlowConsumer)
+        let order = outlet.poll_control(&mut Context::from_waker(Waker::noop()));
+        matches!(order, Poll::Ready(Control::Close(closing)) if closing.code == CloseCode::SlowConsumer)
     }
 
     #[test]
     fn of_one_user_the_largest_who_are_away_go_first_and_then_the_largest_queues() {
-        let router = router();
+        let relay = relay();
         let sessions = [
-            session(&router, user(1), 100, 50, false),
-            session(&router, user(1), 300, 100, false),
-            session(&router, user(1), 10, 0, true),
-            session(&router, user(1), 200, 50, true),
+            session(&relay, user(1), 100, 50, false),
+            session(&relay, user(1), 300, 100, false),
+            session(&relay, user(1), 10, 0, true),
+            session(&relay, user(1), 200, 50, true),
         ];
         let given_up = || sessions.each_ref().map(|outlet| is_given_up(outlet));
-        relieve(&router, 810);
+        relieve(&relay, 810);
         assert_eq!(given_up(), [false; 4]);
-        relieve(&router, 809);
+        relieve(&relay, 809);
         assert_eq!(given_up(), [false, false, false, true]);
-        relieve(&router, 551);
+        relieve(&relay, 551);
         assert_eq!(given_up(), [false, false, true, true]);
-        relieve(&router, 400);
+        relieve(&relay, 400);
         assert_eq!(given_up(), [false, true, true, true]);
     }
 
     /// All that were away used to be given up, whosever they were, before anything was taken from those who held most.
     #[test]
     fn what_ten_users_held_cost_everybody_else_who_was_away_his_session() {
-        let router = router();
+        let relay = relay();
         let greedy: Vec<_> = (0..10).flat_map(|number| [number; 30]).collect();
         let greedy: Vec<_> =
-            greedy.into_iter().map(|number| session(&router, user(number), 900, 100, false)).collect();
+            greedy.into_iter().map(|number| session(&relay, user(number), 900, 100, false)).collect();
         let victims: Vec<_> =
-            (100..108).map(|number| session(&router, user(number), 800, 100, true)).collect();
-        relieve(&router, 256_000);
+            (100..108).map(|number| session(&relay, user(number), 800, 100, true)).collect();
+        relieve(&relay, 256_000);
         assert!(victims.iter().all(|victim| !is_given_up(victim)));
         let given_up: Vec<UserId> =
             greedy.iter().filter(|session| is_given_up(session)).map(|session| session.user).collect();
@@ -169,16 +173,16 @@ mod tests {
     /// What many readers of one room shared used to count for each of them.
     #[test]
     fn a_frame_that_a_thousand_sessions_held_counted_a_thousand_times() {
-        let router = router();
+        let relay = relay();
         let shared = Frame { shared: true, ..Frame::new(Bytes::from(vec![0; 1_000]), true) };
         let sessions: Vec<_> = (0..1_000)
             .map(|number| {
-                let outlet = session(&router, user(number), 0, 0, true);
+                let outlet = session(&relay, user(number), 0, 0, true);
                 let _ = outlet.push(shared.clone());
                 outlet
             })
             .collect();
-        relieve(&router, 1_000);
+        relieve(&relay, 1_000);
         assert!(sessions.iter().all(|outlet| !is_given_up(outlet)));
     }
 }

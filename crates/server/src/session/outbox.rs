@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use aldis_protocol::limits::{QUEUE_BYTES, QUEUE_FRAMES};
 use bytes::Bytes;
 
-use crate::router::{Frame, Held};
+use crate::link::{Frame, Held};
 
 /// The counted frames of a session. The oldest give way where a client confirms nothing; it then cannot come back.
 #[derive(Debug, Default)]

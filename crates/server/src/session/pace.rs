@@ -4,8 +4,8 @@
 use aldis_protocol::{CloseCode, MessageKind};
 
 use crate::{
+    link::Closing,
     rate::{Bucket, Rate, Wait},
-    router::Closing,
 };
 
 const MESSAGES: Rate = Rate::per_second(50).in_bursts_of(100);

@@ -10,7 +10,7 @@ use aldis_protocol::{
 use super::deadlines::{Deadline, Deadlines};
 use crate::{
     clock::{Now, milliseconds},
-    router::{Closing, TokenLife},
+    link::{Closing, TokenLife},
 };
 
 /// A lifetime under three minutes has no minute to spare.

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use crate::router::{Admission, Left, Outlet, Router};
+use crate::{
+    link::{Leftovers, Outlet},
+    relay::{Admission, Relay},
+};
 
 /// Keeps a session in the registry. Dropping it detaches the session: also where the code between registration and
 /// serving panics, or its task is dropped, nobody stays registered who is not served.
 #[must_use = "dropping it detaches the session"]
 pub(super) struct Registration {
-    router: Arc<Router>,
+    relay: Arc<Relay>,
     outlet: Arc<Outlet>,
     is_over: bool,
 }
@@ -23,15 +26,15 @@ pub(super) enum NotRegistered {
 }
 
 impl Registration {
-    /// Makes a session reachable. `proved_at` is as in [`Router::attach`].
+    /// Makes a session reachable. `proved_at` is as in [`Relay::attach`].
     pub(super) fn begin(
-        router: &Arc<Router>,
+        relay: &Arc<Relay>,
         outlet: Arc<Outlet>,
         proved_at: i64,
     ) -> Result<Self, NotRegistered> {
         // Before it is attached, so that a panic on the way detaches it.
-        let mut registration = Self { router: Arc::clone(router), outlet, is_over: false };
-        let refused = match router.attach(&registration.outlet, proved_at) {
+        let mut registration = Self { relay: Arc::clone(relay), outlet, is_over: false };
+        let refused = match relay.attach(&registration.outlet, proved_at) {
             Admission::Admitted => return Ok(registration),
             Admission::TooMany => NotRegistered::TooMany,
             Admission::Superseded => NotRegistered::Superseded,
@@ -46,9 +49,9 @@ impl Registration {
     }
 
     /// Detaches the session and gives back what waited for it.
-    pub(super) fn end(&mut self) -> Left {
+    pub(super) fn end(&mut self) -> Leftovers {
         self.is_over = true;
-        self.router.detach(&self.outlet)
+        self.relay.detach(&self.outlet)
     }
 }
 

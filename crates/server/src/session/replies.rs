@@ -1,10 +1,17 @@
 //! The replies that were given: the same request again gets the same reply, and is not carried out again.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::{BuildHasher, Hasher},
+    sync::LazyLock,
+};
 
-use aldis_protocol::{ClientMessage, RequestId, RoomId, Target, limits::REMEMBERED_REPLIES};
+use aldis_protocol::{ClientMessage, MessageKind, RequestId, RoomId, Target, limits::REMEMBERED_REPLIES};
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
+use rapidhash::{
+    fast::GlobalState,
+    quality::{RandomState, RapidHasher},
+};
 
 /// What a request asks for, in 16 bytes: its type, routing fields and content.
 pub(super) type RequestDigest = [u8; 16];
@@ -15,7 +22,8 @@ pub(super) struct Replies(Option<Box<Kept>>);
 
 #[derive(Debug, Default)]
 struct Kept {
-    by_id: HashMap<RequestId, (RequestDigest, Bytes)>,
+    /// By a fast keyed hash: ids that collide slow down the session that chose them, among 256.
+    by_id: HashMap<RequestId, (RequestDigest, Bytes), GlobalState>,
     order: VecDeque<RequestId>,
 }
 
@@ -55,39 +63,40 @@ impl Replies {
 
 /// The digest of a request that an `ack` answers; none for those that are carried out each time.
 pub(super) fn digest(message: &ClientMessage<'_>) -> Option<RequestDigest> {
-    let hash = Sha256::new().chain_update(message.kind().as_str()).chain_update([0]);
-    let hash = match message {
+    let mut hash = Digest::of(message.kind());
+    match message {
         ClientMessage::Signal(signal) => {
-            let hash = match &signal.target {
-                Target::Device(device) => field(hash, b"device", device.as_str().as_bytes()),
-                Target::User(user) => field(hash, b"user", user.to_string().as_bytes()),
-            };
-            let hash = match &signal.signature {
-                Some(signed) => field(hash, &signed.created_at_ms.to_be_bytes(), &signed.signature),
-                None => hash,
-            };
-            field(hash, b"payload", signal.payload.as_bytes())
+            match &signal.target {
+                Target::Device(device) => hash.field(b"device", device.as_str().as_bytes()),
+                Target::User(user) => hash.field(b"user", user.to_string().as_bytes()),
+            }
+            if let Some(signed) = &signal.signature {
+                hash.field(&signed.created_at_ms.to_be_bytes(), &signed.signature);
+            }
+            hash.field(b"payload", signal.payload.as_bytes());
         }
-        ClientMessage::Join(join) => in_room(hash, join.room.as_ref()),
-        ClientMessage::Leave(leave) => in_room(hash, leave.room.as_ref()),
+        ClientMessage::Join(join) => hash.room(join.room.as_ref()),
+        ClientMessage::Leave(leave) => hash.room(leave.room.as_ref()),
         ClientMessage::ChatMessage(chat) => {
-            field(in_room(hash, chat.room.as_ref()), b"payload", chat.payload.as_bytes())
+            hash.room(chat.room.as_ref());
+            hash.field(b"payload", chat.payload.as_bytes());
         }
         ClientMessage::Broadcast(broadcast) => {
-            field(in_room(hash, broadcast.room.as_ref()), b"payload", broadcast.payload.as_bytes())
+            hash.room(broadcast.room.as_ref());
+            hash.field(b"payload", broadcast.payload.as_bytes());
         }
         ClientMessage::Message(message) => {
-            let hash = field(hash, b"recipient", message.recipient.to_string().as_bytes());
-            field(hash, b"content", &message.encrypted_content)
+            hash.field(b"recipient", message.recipient.to_string().as_bytes());
+            hash.field(b"content", &message.encrypted_content);
         }
-        ClientMessage::Delivered(delivered) => ids(hash, &delivered.message_ids),
-        ClientMessage::Read(read) => ids(hash, &read.message_ids),
+        ClientMessage::Delivered(delivered) => hash.ids(&delivered.message_ids),
+        ClientMessage::Read(read) => hash.ids(&read.message_ids),
         ClientMessage::Presence(presence) => {
-            let note = presence.note.as_deref().unwrap_or_default();
-            field(field(hash, b"status", &[presence.status as u8]), b"note", note.as_bytes())
+            hash.field(b"status", presence.status.as_str().as_bytes());
+            hash.field(b"note", presence.note.as_deref().unwrap_or_default().as_bytes());
         }
-        ClientMessage::PresenceSubscribe(watch) => ids(hash, &watch.user_ids),
-        ClientMessage::PresenceUnsubscribe(watch) => ids(hash, &watch.user_ids),
+        ClientMessage::PresenceSubscribe(watch) => hash.ids(&watch.user_ids),
+        ClientMessage::PresenceUnsubscribe(watch) => hash.ids(&watch.user_ids),
         ClientMessage::AuthResponse(_)
         | ClientMessage::Auth(_)
         | ClientMessage::IceServers
@@ -95,23 +104,47 @@ pub(super) fn digest(message: &ClientMessage<'_>) -> Option<RequestDigest> {
         | ClientMessage::Sync(_)
         | ClientMessage::Received(_)
         | ClientMessage::Ping => return None,
-    };
-    let mut digest = RequestDigest::default();
-    digest.copy_from_slice(&hash.finalize()[..16]);
-    Some(digest)
+    }
+    Some(hash.finish())
 }
 
-/// A name and a value with its length, so that no two requests run together to the same bytes.
-fn field(hash: Sha256, name: &[u8], value: &[u8]) -> Sha256 {
-    hash.chain_update(name).chain_update((value.len() as u64).to_be_bytes()).chain_update(value)
-}
+/// The keys of this process: a digest means nothing to another one.
+static KEYS: LazyLock<[RandomState; 2]> = LazyLock::new(|| [RandomState::new(), RandomState::new()]);
 
-fn in_room(hash: Sha256, room: Option<&RoomId>) -> Sha256 {
-    field(hash, b"room", room.map_or("", |room| room.as_str()).as_bytes())
-}
+/// 128 bits by two keyed hashes that are fast and not cryptographic. A client compares its requests with its own alone:
+/// whoever finds two that collide gets the first one's `ack` for the second, and harms nobody else.
+struct Digest([RapidHasher<'static>; 2]);
 
-fn ids<T: ToString>(hash: Sha256, ids: &[T]) -> Sha256 {
-    ids.iter().fold(hash, |hash, id| field(hash, b"id", id.to_string().as_bytes()))
+impl Digest {
+    fn of(kind: MessageKind) -> Self {
+        let mut hash = Self(KEYS.each_ref().map(RandomState::build_hasher));
+        hash.field(b"type", kind.as_str().as_bytes());
+        hash
+    }
+
+    /// A name and a value with its length, so that no two requests run together to the same bytes.
+    fn field(&mut self, name: &[u8], value: &[u8]) {
+        for half in &mut self.0 {
+            half.write(name);
+            half.write_usize(value.len());
+            half.write(value);
+        }
+    }
+
+    fn room(&mut self, room: Option<&RoomId>) {
+        self.field(b"room", room.map_or("", |room| room.as_str()).as_bytes());
+    }
+
+    fn ids<T: ToString>(&mut self, ids: &[T]) {
+        for id in ids {
+            self.field(b"id", id.to_string().as_bytes());
+        }
+    }
+
+    fn finish(self) -> RequestDigest {
+        let [high, low] = self.0.map(|half| u128::from(half.finish()));
+        (high << 64 | low).to_be_bytes()
+    }
 }
 
 #[cfg(test)]

@@ -5,20 +5,20 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::memory::relieve;
-use crate::{clock::Now, router::Router};
+use crate::{clock::Now, relay::Relay};
 
 /// How late a deadline may be noticed.
 const INTERVAL: Duration = Duration::from_millis(200);
 
 /// Runs until it is dropped. `memory` says how many bytes all sessions together may hold for their clients by now: what
 /// else waits for sockets takes part of the node's memory.
-pub(crate) async fn sweep(router: Arc<Router>, memory: impl Fn() -> usize + Send) {
+pub(crate) async fn sweep(relay: Arc<Relay>, memory: impl Fn() -> usize + Send) {
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let tick = Now::read().tick;
-        router.registry.for_each(|outlet| outlet.wake_if_due(tick));
-        relieve(&router, memory());
+        relay.registry.for_each(|outlet| outlet.wake_if_due(tick));
+        relieve(&relay, memory());
     }
 }

@@ -1,7 +1,6 @@
 //! The one loop of a session. Nothing else waits.
 
 use std::{
-    any::Any,
     collections::VecDeque,
     ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -20,41 +19,40 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     greeting::{self, Greeting},
+    in_flight::{InFlight, Progress, State},
     leave::leave,
-    live::{Asked, Due, Live, Step, fresh},
+    live::{Due, Live, PendingRequest, Step, fresh},
     registration::Registration,
-    resume::{Answer as HandedOver, Arriving, HandOver, Offer},
     told::Told,
-    unanswered::{Answer, Unanswered},
-    wire::{Backlog, Broken, Incoming, Outgoing, Wire},
 };
 use crate::{
     clock::{Now, milliseconds},
-    router::{After, Closing, Frame, Held, Left, Order, Outlet, Reply, Router, StateMark, Taken},
+    link::{
+        Arriving, Backlog, Broken, Closing, Control, Frame, HandOver, Held, Incoming, Item, Leftovers, Offer,
+        OfferAnswer, Outgoing, Outlet, Socket, StateMark, Taken, Ticket,
+    },
+    relay::{Relay, Reply},
 };
 
-/// Requests that may wait for the store at once.
-const WAITING_REQUESTS: usize = 32;
+/// Requests that may be in flight at once.
+const REQUESTS_IN_FLIGHT: usize = 32;
 /// So many replies are written together before the next request is read.
 const REPLIES_PER_WRITE: usize = 32;
 
 /// A session: served through a socket, or waiting for its client to come back with another.
 #[must_use = "a session is served by awaiting it"]
-pub(crate) struct Task<W> {
-    wire: Option<W>,
+pub(crate) struct Task {
+    socket: Option<Socket>,
     live: Live,
-    router: Arc<Router>,
+    relay: Arc<Relay>,
     registration: Registration,
     /// Waits for sockets that the session has let go of.
     sockets: TaskTracker,
-    waiting: Unanswered,
-    /// A frame whose id is that of a request being carried out, of which it may be a repetition; nothing is read until it is
-    /// carried out.
-    put_off: Option<Box<Bytes>>,
+    in_flight: InFlight,
+    /// Of the last request that was received.
+    ticket: Ticket,
     /// What was read before the session had the socket.
     early: VecDeque<Incoming>,
-    /// How many requests to join a room, or to keep something in one, had to wait for their answers.
-    asked_in_rooms: u64,
     /// Of whose presence the client was told on this socket.
     told: Told,
     /// At most so many bytes wait to be written that are not kept until the client confirms them.
@@ -69,14 +67,13 @@ const LATE_LOOKS: u8 = 64;
 
 /// What the loop woke up for, the most urgent first.
 enum Wake {
-    Order(Order),
-    Frames(VecDeque<Frame>),
+    Control(Control),
+    Items(VecDeque<Item>),
     Watched(Vec<UserId>),
     States(Vec<StateMark>),
     Due,
     Incoming(Incoming),
-    Again(Bytes),
-    Answer(Answer),
+    Progress(Progress),
     Flood(Closing),
     Broken,
 }
@@ -93,29 +90,27 @@ enum Ending {
 
 type Flow = ControlFlow<Ending>;
 
-impl<W: Wire> Task<W> {
+impl Task {
     /// A session that was greeted; await it. `early` is what its client has sent already.
     pub(super) fn new(
-        wire: W,
+        socket: Socket,
         early: VecDeque<Incoming>,
         live: Live,
         registration: Registration,
-        router: Arc<Router>,
+        relay: Arc<Relay>,
         sockets: TaskTracker,
     ) -> Self {
         live.outlet().set_deadline(live.next_deadline());
-        let (wire, waiting, told) = (Some(wire), Unanswered::default(), Told::default());
         Self {
-            wire,
+            socket: Some(socket),
             live,
-            router,
+            relay,
             registration,
             sockets,
-            waiting,
-            put_off: None,
+            in_flight: InFlight::default(),
+            ticket: Ticket::default(),
             early,
-            asked_in_rooms: 0,
-            told,
+            told: Told::default(),
             unwritten: 0,
             late_looks: 0,
         }
@@ -134,7 +129,7 @@ impl<W: Wire> Task<W> {
 
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<ControlFlow<Option<Closing>>> {
         let wake = ready!(self.poll_wake(cx));
-        Poll::Ready(match self.act(wake, cx) {
+        Poll::Ready(match self.act(wake) {
             ControlFlow::Continue(()) => ControlFlow::Continue(()),
             ControlFlow::Break(ending) => self.outlive(ending),
         })
@@ -149,23 +144,19 @@ impl<W: Wire> Task<W> {
                 return self.poll_deadline(cx);
             }
             self.late_looks = 0;
-            if self.waiting.is_empty()
-                && let Some(put_off) = self.put_off.take()
-            {
-                return Poll::Ready(Wake::Again(*put_off));
-            }
             let has_read = self.may_read();
             if let Poll::Ready(wake) = self.poll_incoming(cx) {
                 return Poll::Ready(wake);
             }
             let had_backlog = self.has_backlog();
-            if let Poll::Ready(answer) = self.waiting.poll(cx, !had_backlog && self.wire.is_some()) {
-                return Poll::Ready(Wake::Answer(answer));
+            let has_room = !had_backlog && self.socket.is_some();
+            if let Poll::Ready(progress) = self.in_flight.poll(cx, has_room) {
+                return Poll::Ready(Wake::Progress(progress));
             }
             match self.poll_flush(cx) {
                 Poll::Ready(Err(Broken)) => return Poll::Ready(Wake::Broken),
                 // There is room for more requests, or for more of what is streamed.
-                Poll::Ready(Ok(())) if had_backlog && (!has_read || self.waiting.has_parts()) => {}
+                Poll::Ready(Ok(())) if had_backlog && (!has_read || self.in_flight.has_parts()) => {}
                 // There is room for what waits in the queue; all else was just asked.
                 Poll::Ready(Ok(())) if had_backlog => {
                     self.note_held();
@@ -203,8 +194,8 @@ impl<W: Wire> Task<W> {
 
     /// Passes on what waits, the library's pongs and what an encrypted stream still holds included.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        let Some(wire) = &mut self.wire else { return Poll::Ready(Ok(())) };
-        let flushed = wire.poll_flush(cx);
+        let Some(socket) = &mut self.socket else { return Poll::Ready(Ok(())) };
+        let flushed = socket.poll_flush(cx);
         match flushed {
             Poll::Ready(Ok(())) => self.live.wrote(),
             Poll::Ready(Err(Broken)) => {}
@@ -216,11 +207,11 @@ impl<W: Wire> Task<W> {
     /// Frames for the client are taken only when the last ones are written; until then they count against the queue.
     fn poll_outlet(&self, cx: &mut Context<'_>) -> Poll<Wake> {
         if self.has_backlog() {
-            return self.outlet().poll_order(cx).map(Wake::Order);
+            return self.outlet().poll_control(cx).map(Wake::Control);
         }
         match self.outlet().poll_take(cx) {
-            Poll::Ready(Taken::Frames(frames)) => Poll::Ready(Wake::Frames(frames)),
-            Poll::Ready(Taken::Order(order)) => Poll::Ready(Wake::Order(order)),
+            Poll::Ready(Taken::Items(items)) => Poll::Ready(Wake::Items(items)),
+            Poll::Ready(Taken::Control(control)) => Poll::Ready(Wake::Control(control)),
             Poll::Pending => self.take_marks().map_or(Poll::Pending, Poll::Ready),
         }
     }
@@ -228,17 +219,17 @@ impl<W: Wire> Task<W> {
     /// What the client is told as its socket has room.
     fn take_marks(&self) -> Option<Wake> {
         // A session that subscribes is answered before it is told.
-        let users = if self.waiting.awaits_subscription() { None } else { self.outlet().take_marks() };
+        let users = if self.in_flight.awaits_subscription() { None } else { self.outlet().take_marks() };
         users.map(Wake::Watched).or_else(|| self.outlet().take_states().map(Wake::States))
     }
 
     /// A client that does not read its replies is not read from; one whose requests wait for the store neither.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
         let may_read = self.may_read();
-        match &mut self.wire {
-            Some(wire) if may_read => match self.early.pop_front() {
+        match &mut self.socket {
+            Some(socket) if may_read => match self.early.pop_front() {
                 Some(early) => Poll::Ready(early),
-                None => wire.poll_read(cx),
+                None => socket.poll_read(cx),
             },
             _ => Poll::Pending,
         }
@@ -247,7 +238,7 @@ impl<W: Wire> Task<W> {
     /// What came from the client, or that it sends too much.
     fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
         let incoming = self.poll_read(cx);
-        let small_frames = self.wire.as_mut().map_or(0, Wire::take_small_frames);
+        let small_frames = self.socket.as_mut().map_or(0, |socket| socket.take_small_frames());
         if small_frames > 0
             && let Err(closing) = self.live.pass_by(small_frames, Now::read())
         {
@@ -257,12 +248,11 @@ impl<W: Wire> Task<W> {
     }
 
     fn may_read(&self) -> bool {
-        let (backlog, waiting) = (self.backlog().frames, self.waiting.len());
-        self.put_off.is_none()
-            && !self.live.is_paused()
-            && waiting < WAITING_REQUESTS
+        let (backlog, in_flight) = (self.backlog().frames, self.in_flight.len());
+        !self.live.is_paused()
+            && in_flight < REQUESTS_IN_FLIGHT
             && backlog < REPLIES_PER_WRITE
-            && waiting + backlog < MAX_UNANSWERED_REQUESTS
+            && in_flight + backlog < MAX_UNANSWERED_REQUESTS
     }
 
     fn has_backlog(&self) -> bool {
@@ -270,11 +260,11 @@ impl<W: Wire> Task<W> {
     }
 
     fn backlog(&self) -> Backlog {
-        self.wire.as_ref().map(Wire::backlog).unwrap_or_default()
+        self.socket.as_ref().map(|socket| socket.backlog()).unwrap_or_default()
     }
 
     fn await_write(&mut self) {
-        if self.wire.as_mut().is_some_and(Wire::take_has_written) {
+        if self.socket.as_mut().is_some_and(|socket| socket.take_has_written()) {
             self.live.wrote();
         }
         self.live.await_write(Now::tick() + milliseconds(WRITE_STALL));
@@ -286,36 +276,31 @@ impl<W: Wire> Task<W> {
     }
 
     /// Says how much the session holds for its client: what is not confirmed, what is not written of all else, and what
-    /// was made to be written.
+    /// is in flight.
     fn note_held(&mut self) {
         self.unwritten = self.unwritten.min(self.backlog().bytes);
         let mut held = self.live.held();
-        held += Held::new(self.unwritten + self.waiting.held_bytes(), false);
+        held += Held::new(self.unwritten + self.in_flight.held_bytes(), false);
         self.outlet().set_kept(held);
     }
 
-    fn act(&mut self, wake: Wake, cx: &mut Context<'_>) -> Flow {
+    fn act(&mut self, wake: Wake) -> Flow {
         match wake {
-            Wake::Order(Order::Close(closing)) => Flow::Break(Ending::Closed(closing)),
-            Wake::Order(Order::HandOver(offer)) => {
+            Wake::Control(Control::Close(closing)) => Flow::Break(Ending::Closed(closing)),
+            Wake::Control(Control::HandOver(offer)) => {
                 // A buffer that runs over by it leaves nothing to come back to.
                 let Backlog { frames, bytes } = self.backlog();
-                let flow = self.send_all(self.outlet().take_ahead(frames, bytes), cx);
+                let flow = self.send_all(self.outlet().take_now(frames, bytes));
                 self.consider(offer);
                 flow
             }
-            Wake::Frames(frames) => self.send_all(frames, cx),
+            Wake::Items(items) => self.send_all(items),
             Wake::Watched(users) => self.tell_of(users),
             Wake::States(states) => self.tell_states(states),
             Wake::Due => self.act_on_deadlines(),
             Wake::Incoming(incoming) => self.take(incoming),
-            Wake::Again(frame) => {
-                let now = Now::read();
-                let step = self.live.receive_again(&frame, now);
-                self.carry_out(step, &frame, now)
-            }
             Wake::Flood(closing) => Flow::Break(Ending::Closed(closing)),
-            Wake::Answer(answer) => self.take_answer(answer, cx),
+            Wake::Progress(progress) => self.make(progress),
             Wake::Broken => Flow::Break(Ending::Broken),
         }
     }
@@ -331,7 +316,7 @@ impl<W: Wire> Task<W> {
             }
             Incoming::Closed(code) if code.is_some_and(is_for_good) => Flow::Break(Ending::Gone),
             Incoming::Closed(_) => {
-                self.router.client_left(self.outlet());
+                self.relay.client_left(self.outlet());
                 Flow::Break(Ending::Broken)
             }
             Incoming::Broken => Flow::Break(Ending::Broken),
@@ -341,121 +326,118 @@ impl<W: Wire> Task<W> {
 
     fn receive(&mut self, frame: &Bytes) -> Flow {
         let now = Now::read();
+        self.ticket = self.ticket.next();
         let step = self.live.receive(frame, now);
-        self.carry_out(step, frame, now)
+        self.carry_out(self.ticket, step, frame, now)
     }
 
-    fn carry_out(&mut self, step: Step<'_>, frame: &Bytes, now: Now) -> Flow {
+    fn carry_out(&mut self, ticket: Ticket, step: Step<'_>, frame: &Bytes, now: Now) -> Flow {
         match step {
             Step::Nothing => Flow::Continue(()),
-            Step::Reply(reply) => self.reply(reply),
+            Step::Reply(reply) => self.reply(ticket, reply),
             Step::ReplyAndClose(reply, closing) => {
-                self.reply(reply)?;
+                self.reply(ticket, reply)?;
                 Flow::Break(Ending::Closed(closing))
             }
             Step::Close(closing) => Flow::Break(Ending::Closed(closing)),
-            Step::Ask(asked, _) if self.waiting.includes(&asked) => {
-                self.put_off = Some(Box::new(frame.clone()));
+            Step::Ask(request, _) if !self.in_flight.allows(ticket, &request) => {
+                self.in_flight.set(ticket, State::Deferred(request, frame.clone()));
                 Flow::Continue(())
             }
-            Step::Ask(asked, message) => self.ask(asked, message, frame.len(), now),
-            Step::CheckToken(asked, token) => {
-                let checked = self.router.renew_token(self.outlet(), &token, now);
-                match self.live.reauthenticate(asked, checked, now) {
-                    Ok(reply) => self.reply(reply),
+            Step::Ask(request, message) => self.ask(ticket, request, message, frame.len(), now),
+            Step::CheckToken(request, token) => {
+                let checked = self.relay.accounts.renew_token(self.outlet(), &token, now);
+                match self.live.reauthenticate(request, checked, now) {
+                    Ok(reply) => self.reply(ticket, reply),
                     Err(closing) => Flow::Break(Ending::Closed(closing)),
                 }
             }
         }
     }
 
-    /// Has the router carry out a request that came in so many bytes.
-    fn ask(&mut self, mut asked: Asked, message: ClientMessage<'_>, bytes: usize, now: Now) -> Flow {
-        let id = asked.id().cloned();
-        let reply = match self.router.refuse_relayed(self.outlet(), &message, bytes, now) {
+    /// Has the relay carry out a request that came in so many bytes.
+    fn ask(
+        &mut self,
+        ticket: Ticket,
+        request: PendingRequest,
+        message: ClientMessage<'_>,
+        bytes: usize,
+        now: Now,
+    ) -> Flow {
+        let id = request.id().cloned();
+        let reply = match self.relay.refuse_relayed(self.outlet(), &message, bytes, now) {
             Some(refusal) => Reply::Now(refusal),
-            None => self.router.handle(self.outlet(), id, message, now),
+            None => self.relay.handle(self.outlet(), ticket, id, message, now),
         };
-        match reply {
+        let state = match reply {
             Reply::Now(message) => {
-                let reply = self.live.answer(asked, message, now);
-                return self.reply(reply);
+                let reply = self.live.answer(request, message, now);
+                return self.reply(ticket, reply);
             }
-            Reply::Later(answer) => {
-                asked.take_place(&mut self.asked_in_rooms);
-                self.waiting.push(asked, answer);
-            }
-            Reply::InParts(parts) => self.waiting.push_parts(asked, parts),
-        }
+            Reply::Queued => State::Queued(request),
+            Reply::Later(outcome) => State::Running(request, outcome),
+            Reply::InParts(parts) => State::streaming(request, parts),
+        };
+        self.in_flight.set(ticket, state);
         Flow::Continue(())
     }
 
     /// Sends a reply in its turn.
-    fn reply(&mut self, reply: Frame) -> Flow {
-        if self.waiting.is_empty() {
+    fn reply(&mut self, ticket: Ticket, reply: Frame) -> Flow {
+        if self.in_flight.is_alone(ticket) {
+            self.in_flight.remove(ticket);
             return self.send_own_or_end(reply);
         }
-        self.waiting.push_reply(reply);
+        self.in_flight.set(ticket, State::Encoded(reply));
         Flow::Continue(())
     }
 
-    /// Sends an answer; before one that has its place among what others cause, what waits from before it.
-    fn take_answer(&mut self, answer: Answer, cx: &mut Context<'_>) -> Flow {
-        let place = answer.place();
-        if !place.is_anywhere() {
-            return self.send_answer(answer);
-        }
-        let Backlog { frames, bytes } = self.backlog();
-        let mut waiting = self.outlet().take_ahead(frames, bytes);
-        while let Some(frame) = waiting.pop_front_if(|frame| !place.comes_before(frame.after)) {
-            self.send_or_end(frame)?;
-        }
-        self.send_answer(answer)?;
-        self.send_all(waiting, cx)
-    }
-
-    fn send_answer(&mut self, answer: Answer) -> Flow {
-        match answer {
-            Answer::Message(asked, message) | Answer::End(asked, message) => {
-                let reply = self.live.answer(asked, *message, Now::read());
+    /// Does what comes next for the requests in flight.
+    fn make(&mut self, progress: Progress) -> Flow {
+        match progress {
+            Progress::Reply(request, message) => {
+                let reply = self.live.answer(request, *message, Now::read());
                 self.send_own_or_end(reply)
             }
-            Answer::Reply(reply) => self.send_own_or_end(reply),
-            Answer::Part(frames) => {
+            Progress::Encoded(reply) => self.send_own_or_end(reply),
+            Progress::Part(frames) => {
                 frames.into_iter().for_each(|bytes| self.write(bytes));
                 Flow::Continue(())
             }
+            Progress::Begin(ticket, frame) => {
+                let now = Now::read();
+                let step = self.live.receive_again(&frame, now);
+                self.carry_out(ticket, step, &frame, now)
+            }
         }
     }
 
-    /// Sends what others caused; before what follows a message of the session's own, the answer to that, which was given
-    /// before it was put into the queue.
-    fn send_all(&mut self, frames: VecDeque<Frame>, cx: &mut Context<'_>) -> Flow {
-        if !frames.is_empty() {
-            self.waiting.poll_all(cx);
-        }
-        frames.into_iter().try_for_each(|frame| {
-            while frame.after != After::default()
-                && let Some(answer) = self.waiting.take_up_to(frame.after)
-            {
-                self.send_answer(answer)?;
+    /// Sends what waited in the queue, in its order: what others cause, and the replies that stand among it.
+    fn send_all(&mut self, items: VecDeque<Item>) -> Flow {
+        items.into_iter().try_for_each(|item| match item {
+            Item::Frame(frame) => self.send_or_end(frame),
+            Item::Reply(ticket, reply) => {
+                self.in_flight.reply(ticket, reply);
+                while let Some(reply) = self.in_flight.take_reply() {
+                    self.make(reply)?;
+                }
+                Flow::Continue(())
             }
-            self.send_or_end(frame)
         })
     }
 
     /// Tells the client how these users show themselves by now.
     fn tell_of(&mut self, users: Vec<UserId>) -> Flow {
         users.into_iter().try_for_each(|user| {
-            let Some(message) = self.router.tell(self.outlet(), user) else { return Flow::Continue(()) };
-            self.told.note(user, |user| self.router.is_watching(self.live.outlet(), user));
+            let Some(message) = self.relay.tell(self.outlet(), user) else { return Flow::Continue(()) };
+            self.told.note(user, |user| self.relay.is_watching(self.live.outlet(), user));
             self.say_or_end(message)
         })
     }
 
     /// Tells the client the states of rooms, as far as they are news.
     fn tell_states(&mut self, states: Vec<StateMark>) -> Flow {
-        states.into_iter().try_for_each(|state| match self.router.take_state(self.outlet(), state) {
+        states.into_iter().try_for_each(|state| match self.relay.take_state(self.outlet(), state) {
             Some(frame) => self.send_own_or_end(frame),
             None => Flow::Continue(()),
         })
@@ -472,7 +454,7 @@ impl<W: Wire> Task<W> {
 
     /// Sends what did not come through the queue.
     fn send_own(&mut self, frame: Frame) -> bool {
-        if self.wire.is_none() {
+        if self.socket.is_none() {
             self.outlet().hold(&frame);
         }
         self.send(frame)
@@ -495,8 +477,8 @@ impl<W: Wire> Task<W> {
     }
 
     fn enqueue(&mut self, frame: Bytes) {
-        if let Some(wire) = &mut self.wire {
-            wire.enqueue(Outgoing::Frame(frame));
+        if let Some(socket) = &mut self.socket {
+            socket.enqueue(Outgoing::Frame(frame));
         }
     }
 
@@ -510,7 +492,7 @@ impl<W: Wire> Task<W> {
                 Due::Ping => self.ping(),
                 Due::Say(message) => self.say_or_end(message)?,
                 Due::IceServers => {
-                    let servers = self.router.ice_servers(now);
+                    let servers = self.relay.ice_servers(now);
                     self.live.schedule_ice_servers(servers.expires_at, now);
                     self.say_or_end(ServerMessage::IceServers(servers))?;
                 }
@@ -531,44 +513,42 @@ impl<W: Wire> Task<W> {
     }
 
     fn ping(&mut self) {
-        if let Some(wire) = &mut self.wire {
-            wire.enqueue(Outgoing::Ping);
+        if let Some(socket) = &mut self.socket {
+            socket.enqueue(Outgoing::Ping);
             self.told.pinged();
         }
     }
 
     /// A client that has proved who they are claims this session and brings a socket.
-    fn consider(&mut self, offer: Box<dyn Any + Send>) {
-        let Ok(offer) = offer.downcast::<Offer<W>>() else { return };
+    fn consider(&mut self, offer: Offer) {
         let Some((offer, answer)) = offer.take() else { return };
         if !self.live.accepts(&offer) {
             // The client may have gone while it waited, here and below.
-            let _ = answer.send(HandedOver::Declined(offer.arriving));
+            let _ = answer.send(OfferAnswer::Declined(offer.arriving));
             return;
         }
         let Outlet { user, session, .. } = **self.outlet();
-        if !self.router.registry.renew_claim(user, session, offer.device_claim) {
-            let _ = answer.send(HandedOver::Superseded(offer.arriving));
+        if !self.relay.registry.renew_claim(user, session, offer.device_claim) {
+            let _ = answer.send(OfferAnswer::Superseded(offer.arriving));
             return;
         }
-        let HandOver { arriving: Arriving { mut wire, early }, id, identity, claim, .. } = offer;
-        self.router.proved_again(self.outlet(), &identity);
+        let HandOver { arriving: Arriving { mut socket, early }, id, identity, claim, .. } = offer;
+        self.relay.accounts.proved_again(self.outlet(), &identity);
         let next = greeting::resume_token(self.outlet().session);
         let missed = self.live.resume(claim, &next, identity.token, Now::read());
         let greeting = Greeting::resumed(&self.live, &next, id, missed.len());
-        greeting::greet(&mut wire, self.outlet(), &identity, greeting);
-        missed.into_iter().for_each(|frame| wire.enqueue(Outgoing::Frame(frame)));
-        if let Some(displaced) = self.wire.replace(wire) {
+        greeting::greet(&mut *socket, self.outlet(), &identity, greeting);
+        missed.into_iter().for_each(|frame| socket.enqueue(Outgoing::Frame(frame)));
+        if let Some(displaced) = self.socket.replace(socket) {
             self.tell_again();
             let message = "the client came back on another connection";
             self.let_go(displaced, Some(Closing::new(CloseCode::Replaced, "", message)));
         }
-        self.waiting.drop_parts();
-        self.put_off = None;
+        self.in_flight.lose_socket();
         self.early = early;
         self.outlet().set_detached(false);
-        self.router.client_returned(self.outlet());
-        let _ = answer.send(HandedOver::Taken);
+        self.relay.client_returned(self.outlet());
+        let _ = answer.send(OfferAnswer::Taken);
     }
 
     /// Goes on without a socket where the client may come back, else says how the session ends.
@@ -583,12 +563,10 @@ impl<W: Wire> Task<W> {
             return ControlFlow::Break(closing);
         }
         // A session that lacks a socket has none to close, and its window stays what it was.
-        let Some(wire) = self.wire.take() else { return ControlFlow::Continue(()) };
+        let Some(socket) = self.socket.take() else { return ControlFlow::Continue(()) };
         self.tell_again();
-        self.let_go(wire, closing);
-        // The client sends again what was not answered.
-        self.waiting.drop_parts();
-        self.put_off = None;
+        self.let_go(socket, closing);
+        self.in_flight.lose_socket();
         self.early.clear();
         self.outlet().set_detached(true);
         self.live.detach(Now::read());
@@ -597,39 +575,42 @@ impl<W: Wire> Task<W> {
 
     /// A socket is gone. What its client was told, but may not have heard, it is told anew on the next one.
     fn tell_again(&mut self) {
-        self.told.take().for_each(|user| self.router.tell_again(self.outlet(), user));
+        self.told.take().for_each(|user| self.relay.tell_again(self.outlet(), user));
     }
 
     /// Lets a socket end by itself, with a word of why where the server closes it.
-    fn let_go(&self, mut wire: W, closing: Option<Closing>) {
+    fn let_go(&self, mut socket: Socket, closing: Option<Closing>) {
         if let Some(closing) = closing {
-            self.close_wire(&mut wire, closing);
+            self.close_socket(&mut socket, closing);
         }
-        self.sockets.spawn(async move { leave(&mut wire).await });
+        self.sockets.spawn(async move { leave(&mut *socket).await });
     }
 
-    fn close_wire(&self, wire: &mut W, closing: Closing) {
+    fn close_socket(&self, socket: &mut Socket, closing: Closing) {
         let Closing { code, reason, error } = closing;
-        self.router.metrics.closed(code);
+        self.relay.metrics.closed(code);
         let error = self.outlet().codec.encode_server(&fresh(ServerMessage::Error(error)));
-        wire.enqueue(Outgoing::Frame(error));
-        wire.enqueue(Outgoing::Close(code, reason));
+        socket.enqueue(Outgoing::Frame(error));
+        socket.enqueue(Outgoing::Close(code, reason));
     }
 
     fn end(&mut self, closing: Option<Closing>) {
-        let Left { frames, hand_overs } = self.registration.end();
-        let late = hand_overs.into_iter().filter_map(|offer| offer.downcast::<Offer<W>>().ok());
-        late.for_each(|offer| offer.decline());
-        let Some(mut wire) = self.wire.take() else { return };
+        let Leftovers { items, offers } = self.registration.end();
+        offers.into_iter().for_each(Offer::decline);
+        let Some(mut socket) = self.socket.take() else { return };
         if closing.as_ref().is_some_and(|closing| closing.code != CloseCode::SlowConsumer) {
-            frames.into_iter().for_each(|frame| wire.enqueue(Outgoing::Frame(frame.bytes)));
+            for item in items {
+                if let Item::Frame(frame) = item {
+                    socket.enqueue(Outgoing::Frame(frame.bytes));
+                }
+            }
         }
-        self.let_go(wire, closing);
+        self.let_go(socket, closing);
     }
 }
 
 /// Serves the session until it ends. Idle connections keep the future, which is no larger than the task.
-impl<W: Wire> Future for Task<W> {
+impl Future for Task {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {

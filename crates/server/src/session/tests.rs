@@ -3,6 +3,7 @@
 mod limits;
 mod mailbox;
 mod model;
+mod order;
 mod presence;
 mod registration;
 mod stage;
@@ -13,10 +14,9 @@ use aldis_protocol::CloseCode;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-pub(super) use self::stage::router;
+pub(super) use self::stage::relay;
 use self::stage::{Client, Stage, claim, close, message, session_id, settle, signal};
-use super::wire::{Incoming, Outgoing};
-use crate::router::Closing;
+use crate::link::{Closing, Incoming, Outgoing};
 
 /// A client whose session has begun, and its `connected`.
 async fn connected(stage: &Stage) -> (Client, Value) {

@@ -1,4 +1,4 @@
-//! One life of the server's process.
+//! One run of the server's process.
 
 use std::{io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
@@ -25,17 +25,18 @@ impl Accept for TcpListener {
     }
 }
 
-/// From start to crash or end. The database is in a file that outlives it, and works on threads of its own; the rest
-/// runs on the simulated host.
+/// From start to crash or end. The database is in a file that outlives it and has its own threads; the rest runs on
+/// the simulated host.
 pub(super) struct Life {
     node: Arc<Node>,
     store: Arc<Store>,
     stop: CancellationToken,
-    /// Where the store's writer runs. Dropped last, and with it whatever the writer has not committed.
+    /// The runtime of the store's writer. It is dropped last, together with everything that the writer has not
+    /// committed.
     _runtime: Runtime,
 }
 
-/// What the simulated host runs.
+/// The code that the simulated host runs.
 pub(super) struct Process {
     node: Arc<Node>,
     store: Arc<Store>,
@@ -43,7 +44,7 @@ pub(super) struct Process {
 }
 
 impl Life {
-    /// Opens what is in `directory`, as a start of the server does.
+    /// Opens the files in `directory`, as a start of the server does.
     pub(super) fn begin(directory: &Path, resume_window: Duration) -> Self {
         let config = config(directory, resume_window);
         let ring = key_file::load_or_create(&config.data_dir).unwrap();
@@ -66,7 +67,7 @@ impl Life {
         self.stop.cancel();
     }
 
-    /// Whether somebody waits for the database.
+    /// Whether something waits for the database.
     pub(super) fn waits_for_database(&self) -> bool {
         !self.store.is_at_rest()
     }
@@ -86,7 +87,7 @@ impl Process {
     }
 }
 
-/// What waits for a connection does so in simulated time.
+/// Waits for database connections run in simulated time.
 fn options() -> StoreOptions {
     let usual = StoreOptions::default();
     StoreOptions { acquire_timeout: usual.acquire_timeout * FASTER, ..usual }
@@ -100,7 +101,7 @@ fn config(directory: &Path, resume_window: Duration) -> Config {
         ("ALDIS_PUBLIC_ORIGIN", format!("http://{SERVER}")),
         ("ALDIS_RESUME_WINDOW", resume_window.as_secs().to_string()),
         ("ALDIS_ROUTING", "open".to_owned()),
-        // People who come back as often as these are not let in as often.
+        // The limits would refuse people who reconnect so often.
         ("ALDIS_RATE_LIMITS", "false".to_owned()),
     ];
     let variables = variables.map(|(name, value)| (name.into(), value.into()));

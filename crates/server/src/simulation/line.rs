@@ -1,4 +1,4 @@
-//! A person's connection, which can break so that both ends notice at once.
+//! A person's connection. When it breaks, both ends notice at once.
 
 use std::{
     io,
@@ -10,14 +10,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use turmoil::net::TcpStream;
 
-/// A stream that ends in the middle when it is told to. What was under way is lost.
+/// A stream that ends in the middle when it is told to. Data in transit is lost.
 pub(super) struct Line {
     stream: TcpStream,
     broken: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl Line {
-    /// Goes on until `broken` is cancelled.
+    /// Works until `broken` is cancelled.
     pub(super) fn new(stream: TcpStream, broken: CancellationToken) -> Self {
         Self { stream, broken: Box::pin(broken.cancelled_owned()) }
     }

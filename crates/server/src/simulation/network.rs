@@ -1,4 +1,4 @@
-//! The simulated network with the server and the people on it.
+//! The simulated network, with the server and the people.
 
 use std::{cell::RefCell, rc::Rc, sync::Arc, thread, time::Duration};
 
@@ -12,22 +12,22 @@ use super::{
 };
 use crate::config::test_dir::TestDir;
 
-/// The server's name on the network.
+/// The server's host name.
 pub(super) const SERVER: &str = "aldis.test";
-/// The port that a URL of `http` means.
+/// The default port of `http`.
 pub(super) const PORT: u16 = 80;
-/// How far the simulated time goes at once.
+/// The step of the simulated time.
 pub(super) const STEP: Duration = Duration::from_millis(5);
-/// How much faster than real time the simulated time runs, at most, while the database works.
+/// How much faster than real time the simulated time may run while the database works.
 pub(super) const FASTER: u32 = 5;
-/// Far beyond the end of everything.
+/// Far beyond the end of the simulation.
 const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A network that goes on by [steps](Network::step).
+/// A network that advances in [steps](Network::step).
 pub(super) struct Network {
     sim: Sim<'static>,
     people: Arc<People>,
-    /// What the server's host runs when it is started next.
+    /// The process that the server's host runs at its next start.
     next: Rc<RefCell<Option<Process>>>,
     life: Option<Life>,
     directory: TestDir,
@@ -35,7 +35,7 @@ pub(super) struct Network {
 }
 
 impl Network {
-    /// Everybody is started.
+    /// Starts all people.
     pub(super) fn new(seed: u64, resume_window: Duration, people: Arc<People>) -> Self {
         let mut sim = Builder::new()
             .rng_seed(seed)
@@ -60,15 +60,15 @@ impl Network {
         Self { sim, people, next, life: Some(life), directory, resume_window }
     }
 
-    /// The simulated time that has passed.
+    /// The elapsed simulated time.
     pub(super) fn elapsed(&self) -> Duration {
         self.sim.elapsed()
     }
 
-    /// Lets everybody run for a [`STEP`].
+    /// Runs everything for one [`STEP`].
     ///
-    /// The database works in real time. While it does, the simulated time is held back to run no more than [`FASTER`]
-    /// times as fast: else every answer of the database would come too late.
+    /// The database works in real time. Meanwhile the simulated time runs at most [`FASTER`] times as fast; otherwise
+    /// every answer of the database would come too late.
     pub(super) fn step(&mut self) {
         self.sim.step().expect("no program fails");
         if self.life.as_ref().is_some_and(Life::waits_for_database) {
@@ -76,7 +76,7 @@ impl Network {
         }
     }
 
-    /// Breaks or mends something.
+    /// Carries out a fault or a recovery.
     pub(super) fn change(&mut self, change: Change) {
         let people = Arc::clone(&self.people);
         let name = |person| people.of(person).name();
@@ -106,7 +106,7 @@ impl Network {
         self.life = None;
     }
 
-    /// One that was told to stop and has not is killed first, as an operator's patience ends too.
+    /// A server that was told to stop and has not ended is killed first, as an operator would do.
     fn start(&mut self) {
         self.crash();
         let life = Life::begin(self.directory.path(), self.resume_window);

@@ -1,4 +1,4 @@
-//! Who uses the server, and what they write down: it outlives their programs.
+//! The people who use the server, and their notes, which outlive their programs.
 
 use std::{
     collections::BTreeMap,
@@ -19,35 +19,35 @@ use super::script::{Errand, PEOPLE, Script};
 
 const NAMES: [&str; PEOPLE] = ["ann", "bob", "eve"];
 
-/// What the server stores and numbers.
+/// The kinds of messages that the server stores and numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Durable {
-    /// An encrypted message, in the mailboxes of two.
+    /// An encrypted message, in two mailboxes.
     Letter,
-    /// Said in the room that all are in.
+    /// A chat message in the room that all are in.
     Word,
 }
 
-/// Everybody.
+/// All people.
 pub(super) struct People {
     all: Vec<Person>,
     moments: AtomicU64,
-    /// Whether each says good-bye to each.
+    /// Whether each person sends their last signals.
     pub(super) parting: watch::Sender<bool>,
 }
 
-/// Orders what happens anywhere on the network.
+/// A position in the order of all events on the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Moment(u64);
 
-/// Somebody with one device.
+/// A person with one device.
 pub(super) struct Person {
     number: usize,
     pub(super) letters: Vec<Errand>,
     pub(super) words: Vec<Duration>,
     pub(super) signals: Vec<Errand>,
     notes: Mutex<Notes>,
-    /// Breaks the present connection.
+    /// Breaks the current connection.
     line: Mutex<CancellationToken>,
 }
 
@@ -58,28 +58,28 @@ pub(super) struct Notes {
     pub(super) letters: Shelf,
     /// The room.
     pub(super) words: Shelf,
-    /// How often the handler of the mailbox was asked.
+    /// How often the mailbox's handler was called.
     pub(super) asked: usize,
-    /// The signals that were asked for.
+    /// The signals that were requested.
     pub(super) calls: BTreeMap<usize, Call>,
-    /// The sessions that were not resumed, in their order.
+    /// The sessions that were not resumed, in order.
     pub(super) sessions: Vec<Session>,
     /// How often a session was resumed.
     pub(super) resumed: usize,
-    /// Whether the server has answered since nothing breaks any more.
+    /// Whether the server has answered since the last fault.
     pub(super) is_back: bool,
-    /// What must not happen.
+    /// Violations of the guarantees.
     pub(super) faults: Vec<String>,
 }
 
-/// What has numbers without a gap.
+/// A sequence without gaps: a mailbox, or a room.
 #[derive(Default)]
 pub(super) struct Shelf {
-    /// What was told, in its order.
+    /// The received messages, in order.
     pub(super) got: Vec<Shelved>,
-    /// What was sent and acknowledged, with the number that it got.
+    /// The acknowledged messages, with their numbers.
     pub(super) acknowledged: BTreeMap<usize, u64>,
-    /// How often something was refused for a reason that passes: then what was behind it came before it.
+    /// How often a message was refused temporarily. Then later messages may have come before it.
     pub(super) refused: usize,
 }
 
@@ -90,32 +90,32 @@ pub(super) struct Shelved {
     pub(super) post: Post,
 }
 
-/// Something that was sent, by whom and as his which one.
+/// A message: its sender, and its index among the sender's messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Post {
     pub(super) from: usize,
     pub(super) number: usize,
 }
 
-/// A signal that was asked for.
+/// A requested signal.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) to: usize,
     pub(super) asked: Moment,
-    /// Whether the server has taken it for the device.
+    /// Whether the server has accepted it for the device.
     pub(super) is_taken: bool,
 }
 
-/// A session from its beginning to the next one that is not it.
+/// A session, from its beginning until one that does not resume it.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) id: SessionId,
     pub(super) began: Moment,
-    /// The signals, in their order.
+    /// The received signals, in order.
     pub(super) heard: Vec<Post>,
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug, Default)]
 pub(super) struct Summary {
     pub(super) resumed: usize,
@@ -125,7 +125,7 @@ pub(super) struct Summary {
 }
 
 impl People {
-    /// Those of a script.
+    /// The people of a script.
     pub(super) fn new(script: &Script) -> Self {
         let person = |number: usize| Person {
             number,
@@ -162,7 +162,7 @@ impl People {
         summary
     }
 
-    /// A moment after all that were read before.
+    /// A moment after all moments that were read before.
     pub(super) fn now(&self) -> Moment {
         Moment(self.moments.fetch_add(1, Ordering::Relaxed))
     }
@@ -173,7 +173,7 @@ impl Person {
         self.number
     }
 
-    /// Also that of the computer on the network.
+    /// The name, also of the person's host on the network.
     pub(super) fn name(&self) -> &'static str {
         NAMES[self.number]
     }
@@ -190,7 +190,7 @@ impl Person {
         Credentials::key(self.key()).for_device(self.device())
     }
 
-    /// When each is to be sent.
+    /// When each message is to be sent.
     pub(super) fn times(&self, kind: Durable) -> Vec<Duration> {
         match kind {
             Durable::Letter => self.letters.iter().map(|letter| letter.at).collect(),
@@ -198,7 +198,7 @@ impl Person {
         }
     }
 
-    /// What is sent again is the same.
+    /// A message that is sent again keeps its id.
     pub(super) fn id(&self, kind: Durable, number: usize) -> RequestId {
         format!("{kind:?}-{number}").parse().unwrap()
     }
@@ -207,7 +207,7 @@ impl Person {
         self.notes.lock().unwrap()
     }
 
-    /// What breaks the connection that now begins.
+    /// The token that breaks the new connection.
     pub(super) fn new_line(&self) -> CancellationToken {
         let line = CancellationToken::new();
         line.clone_into(&mut self.line.lock().unwrap());
@@ -219,7 +219,7 @@ impl Person {
         self.line.lock().unwrap().cancel();
     }
 
-    /// The parting signal to somebody is numbered behind the script's.
+    /// The number of the last signal to a person; it follows those of the script.
     pub(super) fn parting_signal(&self, to: usize) -> usize {
         self.signals.len() + to
     }
@@ -250,7 +250,7 @@ impl Durable {
 }
 
 impl Shelf {
-    /// Where it goes on.
+    /// The number after which the client continues.
     pub(super) fn cursor(&self) -> u64 {
         self.got.last().map_or(0, |last| last.seq)
     }

@@ -1,4 +1,4 @@
-//! What runs on a person's computer: the client, and an application that writes down what comes.
+//! The program on a person's computer: the client, and an application that records the events.
 
 use std::{future, sync::Arc, time::Duration};
 
@@ -18,13 +18,13 @@ use super::{
     script::END,
 };
 
-/// Longer than everything: only what the client or the server gives up ends.
+/// Longer than the simulation, so that only timeouts of client and server end a request.
 const PATIENCE: Duration = Duration::from_secs(60 * 60);
-/// What may wait for its `ack` at a time.
+/// How many messages can wait for their `ack`.
 const UNDER_WAY: usize = 4;
-/// The handler of the mailbox fails now and then.
+/// The mailbox's handler fails this often.
 const FAILS_EVERY: usize = 13;
-/// How long what did not succeed, and may, waits.
+/// The wait before a failed request is repeated.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Runs until it is killed.
@@ -125,7 +125,7 @@ fn is_ordinary(event: &Event) -> bool {
     }
 }
 
-/// Is in the room that all are in, and says there what is to be said.
+/// Joins the room that all are in, and sends the chat messages.
 async fn speak(people: &Arc<People>, me: usize, client: &Client) {
     let since = Since::Seq(people.of(me).notes().words.cursor());
     while let Err(error) = client.join(&room(), since).await {
@@ -137,7 +137,7 @@ async fn speak(people: &Arc<People>, me: usize, client: &Client) {
     send_all(people, me, client, Durable::Word).await;
 }
 
-/// Sends all that was not acknowledged before, each when it is due.
+/// Sends all messages that are not acknowledged, each when it is due.
 async fn send_all(people: &Arc<People>, me: usize, client: &Client, kind: Durable) {
     let person = people.of(me);
     let times = person.times(kind);
@@ -195,7 +195,7 @@ fn room() -> RoomId {
     "everybody".parse().unwrap()
 }
 
-/// Sends each signal once, when it is due; those of a time at which the program did not run are not sent.
+/// Sends each signal once when it is due. Signals that were due while the program did not run are skipped.
 async fn signal(people: &Arc<People>, me: usize, client: &Client) {
     let person = people.of(me);
     let started = turmoil::sim_elapsed().unwrap_or_default();
@@ -210,7 +210,7 @@ async fn signal(people: &Arc<People>, me: usize, client: &Client) {
         ));
     }
     come_back(person, client).await;
-    // Its sender is where this is.
+    // The sender of `parting` lives as long as this.
     let _ = people.parting.subscribe().wait_for(|parting| *parting).await;
     for to in (0..people.all().len()).filter(|to| *to != me) {
         let parting = Post { from: me, number: person.parting_signal(to) };
@@ -219,7 +219,7 @@ async fn signal(people: &Arc<People>, me: usize, client: &Client) {
     while signalling.join_next().await.is_some() {}
 }
 
-/// Waits for a sign of life from the server, asked for when nothing breaks any more.
+/// Waits for an answer of the server after the last fault.
 async fn come_back(person: &Person, client: &Client) {
     wait_until(END).await;
     while client.ping().await.is_err() {
@@ -247,7 +247,7 @@ async fn signal_one(people: Arc<People>, signal: Post, to: usize, client: Client
     }
 }
 
-/// A time of the script, which began with the simulation.
+/// Waits for a time of the script, which began with the simulation.
 async fn wait_until(at: Duration) {
     sleep(at.saturating_sub(turmoil::sim_elapsed().unwrap_or_default())).await;
 }

@@ -1,4 +1,4 @@
-//! What a seed stands for: who sends what and when, and when what breaks.
+//! The script of a seed: who sends what and when, and what breaks when.
 
 use std::time::Duration;
 
@@ -6,31 +6,31 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 /// How many people there are.
 pub(super) const PEOPLE: usize = 3;
-/// Everybody comes before anything happens.
+/// All people are connected before anything happens.
 pub(super) const BEGIN: Duration = Duration::from_secs(5);
 /// From here on nothing breaks any more.
 pub(super) const END: Duration = Duration::from_secs(95);
-/// How long a message is on its way, at most, while the network is well.
+/// The largest latency of the healthy network.
 pub(super) const USUAL_LATENCY: Duration = Duration::from_millis(60);
 
-/// Times at which somebody sends something.
+/// How often each person sends messages.
 const LETTER_TIMES: usize = 25;
 const WORD_TIMES: usize = 20;
 const SIGNAL_TIMES: usize = 50;
-/// How many are sent at once, at most.
+/// The most messages that are sent at once.
 const BURST: usize = 6;
 
-/// What happens, from a seed.
+/// The events of a seed.
 pub(super) struct Script {
-    /// For each of the people: encrypted messages, in their order.
+    /// For each person: the encrypted messages, in order.
     pub(super) letters: Vec<Vec<Errand>>,
-    /// For each of the people: when something is said in the room that all are in.
+    /// For each person: the times of their chat messages.
     pub(super) words: Vec<Vec<Duration>>,
-    /// For each of the people: signals, in their order.
+    /// For each person: the signals, in order.
     pub(super) signals: Vec<Vec<Errand>>,
-    /// How long the server keeps a session whose connection broke.
+    /// The server's resume window.
     pub(super) resume_window: Duration,
-    /// What breaks and mends, in its order.
+    /// The faults and recoveries, in order.
     pub(super) turns: Vec<Turn>,
 }
 
@@ -41,31 +41,31 @@ pub(super) struct Errand {
     pub(super) to: usize,
 }
 
-/// Something that breaks or mends.
+/// A fault or a recovery.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Turn {
     pub(super) at: Duration,
     pub(super) what: Change,
 }
 
-/// The network is that between a person and the server.
+/// A fault or a recovery. Those of the network concern the link between one person and the server.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Change {
-    /// Everything on the network is lost, both ways.
+    /// All data is lost, in both directions.
     Cut(usize),
     Mend(usize),
-    /// What the person sends is lost.
+    /// The data that the person sends is lost.
     CutUp(usize),
     MendUp(usize),
-    /// What the server sends is lost.
+    /// The data that the server sends is lost.
     CutDown(usize),
     MendDown(usize),
-    /// The network holds what it carries, and loses nothing.
+    /// The network delays all data, and loses nothing.
     Hold(usize),
     Release(usize),
     /// The connection breaks, and both ends notice.
     Break(usize),
-    /// How long a message is on its way, at most.
+    /// The largest latency.
     Latency(usize, Duration),
     /// The server's process is killed.
     Crash,
@@ -73,13 +73,13 @@ pub(super) enum Change {
     Stop,
     /// The server is started, again.
     Start,
-    /// The program of a person is killed.
+    /// A person's program is killed.
     Kill(usize),
     Revive(usize),
 }
 
 impl Script {
-    /// The same seed is the same script.
+    /// The same seed gives the same script.
     pub(super) fn of(seed: u64) -> Self {
         let mut dice = StdRng::seed_from_u64(seed);
         let letters = (0..PEOPLE).map(|person| errands(&mut dice, person, LETTER_TIMES)).collect();
@@ -104,7 +104,7 @@ impl Script {
     }
 }
 
-/// What loses what is under way loses something: signals from and to whomever it concerns.
+/// Adds signals from and to the person concerned, so that a fault that loses data in transit has some to lose.
 fn interrupt(dice: &mut StdRng, turn: Turn, signals: &mut [Vec<Errand>]) {
     let (Change::Break(person) | Change::Cut(person) | Change::CutDown(person) | Change::CutUp(person)) =
         turn.what
@@ -135,10 +135,10 @@ fn times(dice: &mut StdRng, count: usize) -> Vec<Duration> {
     times
 }
 
-/// What breaks, for how long, and what mends it, where it takes that.
+/// A fault, its duration, and the recovery if it needs one.
 type Spell = (Change, Duration, Option<Change>);
 
-/// One after the other until the end: some seconds of calm, and then something is broken for a while.
+/// Faults one after another until the end: some seconds without one, then a fault for a while.
 fn spells(
     dice: &mut StdRng,
     calm: std::ops::Range<u32>,
@@ -174,7 +174,7 @@ fn network_spell(dice: &mut StdRng, person: usize) -> Spell {
         }
         _ => return (Change::Break(person), Duration::ZERO, None),
     };
-    // A hiccup; what a heartbeat notices; what no session outlives.
+    // A short break, one that a heartbeat detects, or one that no session survives.
     let lasts = match dice.random_range(0..10) {
         0..6 => seconds(dice, 0.05, 2.0),
         6..9 => seconds(dice, 2.0, 25.0),

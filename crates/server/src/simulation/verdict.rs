@@ -1,10 +1,10 @@
-//! What must hold, whatever broke.
+//! The checks at the end of a run.
 
 use std::collections::BTreeSet;
 
 use super::people::{Call, Durable, Moment, Notes, People, Person, Post, Session};
 
-/// Whether everybody is there again, and all that was sent is acknowledged and on the shelves that it is for.
+/// Whether all people are connected again, and all messages are acknowledged and received.
 pub(super) fn is_all_well(people: &People) -> bool {
     people.all().iter().all(|person| {
         let notes = person.notes();
@@ -18,7 +18,7 @@ pub(super) fn is_all_well(people: &People) -> bool {
     })
 }
 
-/// Whether each has parted from each, which takes sessions that are there on both sides.
+/// Whether all people have got each other's last signals, which needs sessions on both sides.
 pub(super) fn have_all_parted(people: &People) -> bool {
     people.all().iter().all(|person| {
         let from = people.all().iter().filter(|other| other.number() != person.number());
@@ -30,7 +30,7 @@ pub(super) fn have_all_parted(people: &People) -> bool {
     })
 }
 
-/// Holds what everybody wrote down against what was sent.
+/// Compares all notes with what was sent.
 pub(super) fn check(people: &People) {
     for person in people.all() {
         let notes = person.notes();
@@ -44,7 +44,7 @@ pub(super) fn check(people: &People) {
     }
 }
 
-/// Numbers without a gap, each once, and in their order.
+/// Numbers come without gaps, once and in order.
 fn check_numbers(people: &People, person: &Person, notes: &Notes, kind: Durable) {
     let (name, shelf) = (person.name(), notes.shelf(kind));
     let seqs: Vec<u64> = shelf.got.iter().map(|shelved| shelved.seq).collect();
@@ -54,7 +54,7 @@ fn check_numbers(people: &People, person: &Person, notes: &Notes, kind: Durable)
     assert!(all.iter().copied().eq(1..=count), "{name}: {kind:?} 1 to {count} with gaps or more: {all:?}");
 }
 
-/// Each once, and in the order in which they were sent.
+/// Messages come once, and in the order in which they were sent.
 fn check_order(from: &Person, to: &Person, kind: Durable) {
     let (is_refused, notes) = (from.notes().shelf(kind).refused > 0, to.notes());
     let posts = notes.shelf(kind).got.iter().map(|shelved| shelved.post);
@@ -67,7 +67,7 @@ fn check_order(from: &Person, to: &Person, kind: Durable) {
     assert_eq!(got, sent, "{kind:?} of {} to {}", from.name(), to.name());
 }
 
-/// No signal twice, in whichever session, and those of a sender in the order in which he sent them.
+/// No signal comes twice, in any session, and those of one sender come in order.
 fn check_signals(person: &Person, notes: &Notes) {
     for from in 0..super::script::PEOPLE {
         let heard = notes.sessions.iter().flat_map(|session| heard_of(session, from));
@@ -77,7 +77,8 @@ fn check_signals(person: &Person, notes: &Notes) {
     }
 }
 
-/// In a session, nothing is missing in front of what came; in the last one, which nothing broke for good, nothing at all.
+/// In a session, no signal is missing before a received one. In the last session, which no fault ended, none is
+/// missing at all.
 fn check_calls(from: &Person, to: &Person) {
     let (sender, receiver) = (from.notes(), to.notes());
     let taken = |since: Moment| {
@@ -110,7 +111,7 @@ fn pairs(people: &People) -> impl Iterator<Item = (&Person, &Person)> {
         .filter(|(from, to)| from.number() != to.number())
 }
 
-/// What others send that is for this one too.
+/// The messages of others that are for this person too.
 fn from_others(people: &People, person: &Person, kind: Durable) -> BTreeSet<Post> {
     let others = people.all().iter().filter(|from| from.number() != person.number());
     let posts = others

@@ -19,23 +19,23 @@ use crate::email;
 /// How many accounts one statement locks.
 const ROWS_PER_LOCK: usize = 1_000;
 
-/// What became of a new account.
+/// The outcome of creating an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AccountCreation {
-    /// It exists now.
+    /// The account was created.
     Created,
-    /// The address belongs to another one; nothing was changed.
+    /// The address belongs to another account; nothing was changed.
     EmailTaken,
 }
 
-/// An account as a login needs it. Prints without the hash.
+/// An account as a login needs it. `Debug` does not show the hash.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct EmailAccount {
-    /// Whose it is.
+    /// The user.
     pub(crate) user_id: UserId,
-    /// The hash of its password, in the form that says how it was made.
+    /// The hash of the password; its format says which algorithm made it.
     pub(crate) password_hash: String,
-    /// Since when it may not sign in.
+    /// Since when the account is disabled.
     pub(crate) disabled_at_ms: Option<i64>,
 }
 
@@ -48,7 +48,7 @@ impl fmt::Debug for EmailAccount {
     }
 }
 
-/// What there is of an account.
+/// The state of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AccountState {
     /// It exists.
@@ -58,21 +58,21 @@ pub(crate) enum AccountState {
     },
     /// It was deleted.
     Deleted,
-    /// There never was such an account.
+    /// It never existed.
     Unknown,
 }
 
-/// What became of a new password. Only the first changed anything.
+/// The outcome of a password change. Only the first changed anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PasswordChange {
-    /// It is the account's.
+    /// The password was changed.
     Done,
-    /// The password is another by now than the one that was looked at.
+    /// The password changed after the caller checked the old one.
     Overtaken,
 }
 
 impl Store {
-    /// Makes an account. `email` is in lower case: addresses are compared as they stand.
+    /// Creates an account. `email` must be in lower case, because addresses are compared byte for byte.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -89,7 +89,7 @@ impl Store {
         Ok(if created { AccountCreation::Created } else { AccountCreation::EmailTaken })
     }
 
-    /// The account of an address in lower case, kept in whichever [spelling](email::spellings).
+    /// The account of an address in lower case, whichever [spelling](email::spellings) was stored.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -111,7 +111,7 @@ impl Store {
         }))
     }
 
-    /// What there is of an account with this id.
+    /// The state of the account with this id.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -131,12 +131,12 @@ impl Store {
         })
     }
 
-    /// How many accounts have a password hash of which kind. It reads every account.
+    /// How many accounts have a password hash of each kind. This reads every account.
     ///
     /// # Errors
     /// [`StoreError`].
     pub(crate) async fn hash_kinds(&self) -> Result<Vec<(HashKind, u64)>, StoreError> {
-        // A bcrypt hash begins like `$2b$12$`.
+        // A bcrypt hash begins with, for example, `$2b$12$`.
         let select = "SELECT CASE WHEN password_hash LIKE '$2%' THEN SUBSTR(password_hash, 5, 2) ELSE '' END, \
              COUNT(*) FROM users WHERE password_hash IS NOT NULL GROUP BY 1";
         let rows: Vec<(String, i64)> =
@@ -148,7 +148,7 @@ impl Store {
         counted.collect()
     }
 
-    /// The address of a user who has one.
+    /// The email address of a user, if they have one.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -160,7 +160,7 @@ impl Store {
         Ok(found.flatten())
     }
 
-    /// The hash of a user's password, if he has one.
+    /// The hash of a user's password, if they have one.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -171,7 +171,7 @@ impl Store {
         }))
     }
 
-    /// Whether there is an account with this id, and it was not deleted.
+    /// Whether an account with this id exists and is not deleted.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -183,7 +183,7 @@ impl Store {
         Ok(found == 1)
     }
 
-    /// Changes a password whose hash was `old`, and revokes every family but the one that it is asked with.
+    /// Changes a password whose hash was `old`, and revokes every family except the caller's.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -207,8 +207,7 @@ impl Store {
         Ok(PasswordChange::Done)
     }
 
-    /// Deletes the account of a user, and all that belongs to it. What stays is that its id, its devices' ids and its
-    /// keys were somebody's.
+    /// Deletes the account of a user and all its data. Its id, its devices' ids and its keys stay recorded as used.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -228,9 +227,9 @@ impl Store {
         tx.commit().await
     }
 
-    /// Replaces a password's hash, unless it is another than `old` by now: two changes cannot undo each other, and
-    /// making an old hash anew at a login cannot bring back a password that was changed meanwhile. Says whether it
-    /// did.
+    /// Replaces the hash of a password, unless it no longer is `old`. So two changes cannot undo each other, and
+    /// rehashing at a login cannot restore a password that was changed meanwhile. Returns whether it replaced the
+    /// hash.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -248,7 +247,7 @@ impl Store {
     }
 }
 
-/// Makes an account. False where the address belongs to another one.
+/// Creates an account. False if the address belongs to another one.
 pub(super) async fn insert(
     tx: &mut Tx,
     user: UserId,
@@ -268,16 +267,16 @@ pub(super) async fn insert(
     Ok(created)
 }
 
-/// What an account is while a transaction holds it.
+/// An account, locked by a transaction.
 pub(super) struct LockedAccount {
-    /// The hash of its password.
+    /// The hash of the password.
     pub(super) password_hash: Option<String>,
-    /// Since when it may not sign in.
+    /// Since when the account is disabled.
     pub(super) disabled_at_ms: Option<i64>,
 }
 
-/// Locks an account until the transaction ends: whoever adds to it or takes from it comes by here first. None where it
-/// was deleted, or never was.
+/// Locks an account until the transaction ends. Every change of an account takes this lock first. `None` if the
+/// account was deleted or never existed.
 pub(super) async fn lock(tx: &mut Tx, user: UserId) -> Result<Option<LockedAccount>, StoreError> {
     let touch = "UPDATE users SET created_at_ms = created_at_ms WHERE user_id = $1 AND deleted_at_ms IS NULL \
          RETURNING password_hash, disabled_at_ms";
@@ -287,15 +286,14 @@ pub(super) async fn lock(tx: &mut Tx, user: UserId) -> Result<Option<LockedAccou
     Ok(row.map(|(password_hash, disabled_at_ms)| LockedAccount { password_hash, disabled_at_ms }))
 }
 
-/// Locks accounts until the transaction ends, in the order of their ids, so that two who lock the same ones cannot
-/// deadlock.
+/// Locks accounts until the transaction ends, in the order of their ids, so that two transactions cannot deadlock.
 pub(super) async fn lock_all(tx: &mut Tx, users: &[UserId]) -> Result<(), StoreError> {
     let mut ids: Vec<Uuid> = users.iter().map(|user| user.as_uuid()).collect();
     ids.sort_unstable();
     ids.dedup();
     for some in ids.chunks(ROWS_PER_LOCK) {
         match tx {
-            // A write transaction has the whole database.
+            // A write transaction locks the whole database.
             Tx::Sqlite(_) => {}
             Tx::Postgres(tx) => {
                 let select = "SELECT user_id FROM users WHERE user_id = ANY ($1) AND deleted_at_ms IS NULL \
@@ -307,7 +305,7 @@ pub(super) async fn lock_all(tx: &mut Tx, users: &[UserId]) -> Result<(), StoreE
     Ok(())
 }
 
-/// Sets the hash of a password. The transaction has locked the account.
+/// Sets the hash of a password. The transaction must have locked the account.
 pub(super) async fn set_password_hash(tx: &mut Tx, user: UserId, hash: &str) -> Result<(), StoreError> {
     let update = "UPDATE users SET password_hash = $2 WHERE user_id = $1";
     within!(tx, connection => {
@@ -316,7 +314,7 @@ pub(super) async fn set_password_hash(tx: &mut Tx, user: UserId, hash: &str) -> 
     Ok(())
 }
 
-/// Puts a hash in the place of another. False where that is not, or no longer, the account's.
+/// Replaces a hash by another. False if `old` is not, or no longer, the account's hash.
 async fn exchange_password_hash(tx: &mut Tx, user: UserId, old: &str, new: &str) -> Result<bool, StoreError> {
     let update = "UPDATE users SET password_hash = $3 WHERE user_id = $1 AND password_hash = $2";
     Ok(within!(tx, connection => {
@@ -325,9 +323,9 @@ async fn exchange_password_hash(tx: &mut Tx, user: UserId, old: &str, new: &str)
     }))
 }
 
-/// Takes from an account all that belongs to it, a statement for each table that holds some.
+/// Deletes all data of an account, with one statement for each table.
 async fn empty(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<(), StoreError> {
-    // Before contacts, as whoever posts a message locks them.
+    // Before contacts: posting a message locks mailboxes and contacts in the same order.
     mailbox::delete(tx, user).await?;
     let marked = [
         "UPDATE users SET email = NULL, password_hash = NULL, deleted_at_ms = $2 WHERE user_id = $1",

@@ -1,4 +1,4 @@
-//! What operators do to accounts, from the command line.
+//! Operations of the command line on accounts.
 
 use std::fmt;
 
@@ -18,21 +18,21 @@ use super::{
 /// An account as operators see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AccountSummary {
-    /// Whose it is.
+    /// The user.
     pub(crate) user_id: UserId,
-    /// The address that it signs in with.
+    /// The email address.
     pub(crate) email: Option<String>,
-    /// Its identity.
+    /// The fingerprint of the identity.
     pub(crate) fingerprint: Option<Fingerprint>,
-    /// When it was made.
+    /// When it was created.
     pub(crate) created_at_ms: i64,
-    /// Since when it may not sign in.
+    /// Since when the account is disabled.
     pub(crate) disabled_at_ms: Option<i64>,
-    /// Since when it has a second factor in force.
+    /// Since when a second factor is active.
     pub(crate) second_factor_at_ms: Option<i64>,
 }
 
-/// An account that is brought from elsewhere. Prints without the hash.
+/// An account to import. `Debug` does not show the hash.
 #[derive(Clone)]
 pub(crate) struct ImportedAccount {
     /// The id that it gets.
@@ -49,21 +49,21 @@ impl fmt::Debug for ImportedAccount {
     }
 }
 
-/// What became of something that an operator did to an account. Only the first changed anything.
+/// The outcome of an operation on an account. Only the first changed anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Administered {
-    /// It is done.
+    /// The operation was carried out.
     Done,
-    /// The account was so already.
+    /// There was nothing to change.
     Unchanged,
-    /// The account has no address, and so no password.
+    /// The account has no address and so no password.
     NoPassword,
     /// There is no such account.
     NoAccount,
 }
 
 impl Store {
-    /// The accounts that follow one in the order of their ids, `limit` of them at most; deleted ones are none.
+    /// Up to `limit` accounts after the given id, in the order of their ids, without deleted ones.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -82,7 +82,7 @@ impl Store {
         rows.into_iter().map(AccountSummary::try_from).collect()
     }
 
-    /// Disables an account: it cannot sign in, every family is revoked and every session closed.
+    /// Disables an account: it cannot sign in, every family is revoked and every session is closed.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -97,7 +97,7 @@ impl Store {
         Ok(outcome)
     }
 
-    /// Lets a disabled account sign in again. What was revoked stays revoked.
+    /// Enables a disabled account. Revoked sign-ins stay revoked.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -115,7 +115,7 @@ impl Store {
         Ok(outcome)
     }
 
-    /// Gives an account another password, revokes every family and tells every device.
+    /// Sets the password of an account, revokes every family and alerts every device.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -141,8 +141,8 @@ impl Store {
         Ok(outcome)
     }
 
-    /// Takes an account's second factor away, in force or not, with what counted against it, and tells every device of
-    /// one that was in force.
+    /// Removes the second factor of an account, active or not, and the count of wrong codes. If it was active, every
+    /// device is alerted.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -164,7 +164,7 @@ impl Store {
         Ok(outcome)
     }
 
-    /// Revokes every family of an account and closes every session, those that a key proved among them.
+    /// Revokes every family of an account and closes every session, including those proved by a key.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -179,8 +179,8 @@ impl Store {
         Ok(Administered::Done)
     }
 
-    /// Makes these accounts, all or, where it fails, none; those whose address is taken are left out. Says how many
-    /// were made.
+    /// Creates these accounts: all of them or, on an error, none. Accounts whose address is taken are skipped. Returns
+    /// how many were created.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -189,7 +189,7 @@ impl Store {
         mut imported: Vec<ImportedAccount>,
         now_ms: i64,
     ) -> Result<usize, StoreError> {
-        // Two imports at once wait for each other's addresses in the same order, so never both.
+        // Two concurrent imports lock addresses in the same order, so they cannot deadlock.
         imported.sort_by(|one, other| one.email.cmp(&other.email));
         let mut tx = self.db.begin().await?;
         let mut created = 0;
@@ -247,8 +247,8 @@ async fn set_disabled(tx: &mut Tx, user: UserId, since_ms: Option<i64>) -> Resul
     Ok(())
 }
 
-/// Revokes every family beside what ends all sessions, which goes first: it says how they close. To be called last in a
-/// transaction.
+/// Revokes every family. The revocation that ends all sessions is written first, because it decides their close code.
+/// Call it last in a transaction.
 async fn end_sessions(tx: &mut Tx, revocation: Revocation, now_ms: i64) -> Result<(), StoreError> {
     let families = tokens::revoke(tx, revocation.user(), Choice::All, now_ms).await?;
     let mut revoked = vec![revocation];
@@ -256,7 +256,7 @@ async fn end_sessions(tx: &mut Tx, revocation: Revocation, now_ms: i64) -> Resul
     revocations::append(tx, &revoked, now_ms).await
 }
 
-/// To be called last in a transaction, or right before revocations are appended.
+/// Call it last in a transaction, or right before appending revocations.
 async fn tell(tx: &mut Tx, user: UserId, kind: AlertKind, now_ms: i64) -> Result<(), StoreError> {
     notices::add(tx, user, &Notice::of_account(kind), &Recipients::all_but([]), now_ms).await
 }

@@ -1,10 +1,10 @@
-//! Many rows in one statement, where PostgreSQL has `unnest`: SQLite reads lists from JSON, and takes rows in
-//! statements of a few sizes, so that each is prepared once.
+//! Many rows in one statement. PostgreSQL has `unnest`. SQLite reads lists from JSON, and takes rows in statements of
+//! a few sizes, so that each is prepared only once.
 
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
-/// Rows of one `INSERT`: sizes of which every number is made up in few statements.
+/// Numbers of rows in one `INSERT`. Any number of rows is a sum of a few of these.
 const SIZES: [usize; 5] = [256, 64, 16, 4, 1];
 
 /// The ids as a JSON list for `unhex(value)` over `json_each`.
@@ -22,7 +22,7 @@ pub(super) fn hex_list(ids: impl IntoIterator<Item = Uuid>) -> String {
     list
 }
 
-/// The rows in pieces that one `INSERT` each takes.
+/// Splits the rows into pieces, each for one `INSERT`.
 pub(super) fn in_pieces<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
         let size = SIZES.into_iter().find(|size| *size <= rows.len())?;
@@ -32,7 +32,8 @@ pub(super) fn in_pieces<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     })
 }
 
-/// An `INSERT` that ends in front of `VALUES`, for so many rows of so many columns, and what follows them.
+/// An `INSERT` for this number of rows and columns: the text before `VALUES`, the placeholders, and the text after
+/// them.
 pub(super) fn with_values(
     insert: &'static str,
     columns: usize,

@@ -1,4 +1,4 @@
-//! Blobs of identities: bytes that only their owners understand.
+//! Blobs of identities: bytes that the server does not interpret.
 
 use super::{
     Credential, Store, StoreError,
@@ -7,25 +7,25 @@ use super::{
 };
 use aldis_protocol::{Fingerprint, Hash, UserId};
 
-/// What has to be there for a blob to be overwritten.
+/// The precondition for overwriting a blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Precondition {
-    /// Nothing: there was no blob yet.
+    /// The caller named none: there must be no blob yet.
     Absent,
-    /// Any blob.
+    /// There must be a blob.
     Any,
-    /// A blob with one of these hashes.
+    /// There must be a blob with one of these hashes.
     OneOf(Vec<Hash>),
 }
 
-/// What became of a new blob. Only the first changed anything.
+/// The outcome of publishing a blob. Only the first changed anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BlobPublication {
-    /// It is the identity's now; its hash.
+    /// The blob was stored; this is its hash.
     Published(Hash),
-    /// There is one, and nothing was said of it.
+    /// There is a blob, and the caller named no precondition.
     PreconditionRequired,
-    /// What is there, if anything, is not what was said.
+    /// The precondition does not hold.
     PreconditionFailed,
     /// The account has no identity.
     NoIdentity,
@@ -43,7 +43,7 @@ impl Precondition {
 }
 
 impl Store {
-    /// Publishes the blob of a user.
+    /// Stores the blob of a user.
     ///
     /// # Errors
     /// [`StoreError`].

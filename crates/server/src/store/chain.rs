@@ -1,4 +1,4 @@
-//! The chains of identities: their statements, and what a rotation and its cancellation change beside them.
+//! The chains of identities: their statements, and the other changes that a rotation and its cancellation make.
 
 use aldis_auth::{
     Acceptance, CANCELLATION_WINDOW_MS, Cancellation, Chain, ChainError, Link, Rotation, Statement,
@@ -8,10 +8,10 @@ use aldis_protocol::{AlertKind, Fingerprint, Hash, UserId, api::ChainHead};
 use super::{
     Credential, Store, StoreError, Unauthorized, accounts,
     db::{Tx, on, within},
-    identity, kept,
+    identity,
     notices::{self, Notice, Recipients},
     revocations::{self, Revocation},
-    row,
+    rotation_backup, row,
     tokens::{self, Choice},
 };
 
@@ -19,28 +19,28 @@ const WINDOW_MS: i64 = CANCELLATION_WINDOW_MS as i64;
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// What became of a statement. Only the first changed anything.
+/// The outcome of adding a statement. Only the first changed anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ChainChange {
-    /// It is the chain's head now.
+    /// The statement is the chain's new head.
     Added(Link),
-    /// The exact same was accepted before.
+    /// The same statement was accepted before.
     AlreadyThere(Link),
-    /// The chain does not take it.
+    /// The chain refuses the statement.
     Refused(ChainError),
-    /// The identity has had as many rotations as may be in 24 hours.
+    /// The identity has reached the limit of rotations in 24 hours.
     TooMany,
     /// The user has no identity.
     NoIdentity,
 }
 
 impl Store {
-    /// The chain of a user who has an identity.
+    /// The chain of a user, if they have an identity.
     ///
     /// # Errors
     /// [`StoreError`].
     pub(crate) async fn chain_of(&self, user: UserId) -> Result<Option<Chain>, StoreError> {
-        // The statements first: of an account that is deleted meanwhile nothing is shown, never a shorter chain.
+        // Statements are read first: if the account is deleted meanwhile, the answer is empty, never a shorter chain.
         let statements: Vec<StatementRow> = on!(&self.db, r, pool => {
             sqlx::query_as(SELECT_STATEMENTS).bind(user.as_uuid()).fetch_all(pool).await?
         });
@@ -50,8 +50,8 @@ impl Store {
         genesis.map(|genesis| assemble(&genesis, statements)).transpose()
     }
 
-    /// Hands an identity over to a new key. Every family but the one that it is asked with is revoked; blob, encryption
-    /// key and devices are kept as they are now, for the case that it is cancelled.
+    /// Rotates an identity to a new key. Every family except the caller's is revoked. The blob, the encryption key and
+    /// the devices are copied, so that a cancellation can restore them.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -68,8 +68,8 @@ impl Store {
         Ok(change)
     }
 
-    /// Takes a rotation back: blob, encryption key and devices are again as they were when it was accepted, and every
-    /// family is revoked.
+    /// Cancels a rotation: restores the blob, the encryption key and the devices as they were at the rotation, and
+    /// revokes every family.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -79,7 +79,7 @@ impl Store {
         cancellation: &Cancellation,
         now_ms: i64,
     ) -> Result<ChainChange, StoreError> {
-        // Anybody may send one: without the signature it takes no lock.
+        // Anybody may send a cancellation, so its signature is verified before any lock is taken.
         let chain = self.chain_of(user).await?;
         let answer = accept(chain, cancellation.clone(), now_ms);
         if !matches!(answer, ChainChange::Added(_)) {
@@ -124,7 +124,7 @@ async fn rotate(
     if !identity::claim_unseen(tx, user, &new_key, now_ms).await? {
         return Ok(ChainChange::Refused(ChainError::KeyInUse));
     }
-    kept::keep(tx, user).await?;
+    rotation_backup::keep(tx, user).await?;
     add(tx, user, link).await?;
     let alert = fingerprint.and_then(|fingerprint| alert(fingerprint, link));
     hand_over(tx, user, &new_key, Choice::all_but(credential.family()), alert, now_ms).await?;
@@ -141,14 +141,14 @@ async fn cancel(
     let fingerprint = chain.as_ref().map(Chain::fingerprint);
     let change = accept(chain, cancellation.clone(), now_ms);
     let ChainChange::Added(link) = &change else { return Ok(change) };
-    kept::restore(tx, user, now_ms).await?;
+    rotation_backup::restore(tx, user, now_ms).await?;
     add(tx, user, link).await?;
     let alert = fingerprint.and_then(|fingerprint| alert(fingerprint, link));
     hand_over(tx, user, cancellation.signer_key.as_bytes(), Choice::All, alert, now_ms).await?;
     Ok(change)
 }
 
-/// What every device of the user is told of a statement that was accepted.
+/// The alert about an accepted statement for the user's devices.
 fn alert(fingerprint: Fingerprint, link: &Link) -> Option<Notice> {
     let (kind, sequence) = match link.statement() {
         Statement::Genesis(_) => return None,
@@ -158,8 +158,8 @@ fn alert(fingerprint: Fingerprint, link: &Link) -> Option<Notice> {
     Some(Notice::of_identity(kind, fingerprint, Some(ChainHead { sequence, hash: link.hash() })))
 }
 
-/// Refuses what a thief of the key could do for good while its owner can still cancel the rotation. The transaction has
-/// locked the user.
+/// Refuses operations that would let a thief of the key do lasting damage while the owner can still cancel the
+/// rotation. The transaction must have locked the user.
 pub(super) async fn forbid_while_provisional(
     tx: &mut Tx,
     user: UserId,
@@ -183,7 +183,7 @@ async fn has_rotated_since(tx: &mut Tx, user: UserId, since_ms: i64) -> Result<b
     }))
 }
 
-/// What the chain says to a statement.
+/// Checks a statement against the chain.
 fn accept(chain: Option<Chain>, statement: impl Into<Statement>, now_ms: i64) -> ChainChange {
     let Some(mut chain) = chain else { return ChainChange::NoIdentity };
     match chain.accept(statement, unsigned(now_ms)) {
@@ -199,8 +199,8 @@ fn rotations_of_a_day(chain: &Chain, now_ms: i64) -> usize {
     lately.filter(|link| matches!(link.statement(), Statement::Rotation(_))).count()
 }
 
-/// Makes a key the one that proves the identity, ends what was proved by the one before, and lets the alert of it wait for
-/// every device: all sessions end. To be called last in a transaction.
+/// Makes a key the active key, ends everything that the previous key proved, and stores the alert for every device,
+/// because all sessions end. Call it last in a transaction.
 async fn hand_over(
     tx: &mut Tx,
     user: UserId,
@@ -227,7 +227,7 @@ const SELECT_STATEMENTS: &str = "SELECT sequence, previous_hash, signer_key, new
      created_at_ms, signature, signature_new, accepted_at_ms FROM chain_statements \
      WHERE user_id = $1 ORDER BY sequence";
 
-/// The chain of a user whom the transaction has locked.
+/// The chain of a user. The transaction must have locked the user.
 pub(super) async fn load(tx: &mut Tx, user: UserId) -> Result<Option<Chain>, StoreError> {
     let statements: Vec<StatementRow> = within!(tx, connection => {
         sqlx::query_as(SELECT_STATEMENTS).bind(user.as_uuid()).fetch_all(connection).await?
@@ -302,10 +302,10 @@ impl TryFrom<StatementRow> for Statement {
     }
 }
 
-/// Writes down a statement that the chain has accepted.
+/// Stores a statement that the chain has accepted.
 async fn add(tx: &mut Tx, user: UserId, link: &Link) -> Result<(), StoreError> {
     match link.statement() {
-        // The row of the identity is its genesis.
+        // The row of the identity stands for its genesis statement.
         Statement::Genesis(_) => Ok(()),
         Statement::Rotation(rotation) => add_rotation(tx, user, rotation, link.accepted_at_ms()).await,
         Statement::Cancellation(cancellation) => {

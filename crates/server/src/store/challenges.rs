@@ -1,4 +1,4 @@
-//! Challenges that were answered: each serves once, whichever node is asked.
+//! Used challenges: each can be used once, on any node.
 
 use std::collections::HashSet;
 
@@ -12,15 +12,15 @@ use super::{
     writer::{Append, Queued},
 };
 
-/// How long a used challenge is kept after it has expired: far more than an append waits and than the clocks of
-/// two nodes differ, so that none is forgotten while somebody may still take it for valid.
+/// How long a used challenge is kept after it has expired. This is far longer than an append waits and than the clocks
+/// of two nodes differ, so no challenge is forgotten while a node may still accept it.
 const KEPT_AFTER_EXPIRY_MS: i64 = 10 * 60 * 1000;
 
 impl Store {
-    /// Uses up a challenge. True for the first who does so before it expires, false for everybody else.
+    /// Uses up a challenge. True for the first caller before it expires, false for all others.
     ///
     /// # Errors
-    /// [`StoreError`]; where it is [`StoreError::Unavailable`], the challenge may be used up.
+    /// [`StoreError`]. After [`StoreError::Unavailable`] the challenge may or may not be used up.
     pub(crate) async fn use_challenge(
         &self,
         challenge: [u8; 32],
@@ -33,7 +33,7 @@ impl Store {
         self.sign_ins.append(Queued::Challenge, UsedChallenge { challenge, expires_at_ms }).await
     }
 
-    /// Whether a challenge was used up before, which costs no transaction.
+    /// Whether a challenge was used before. Needs no transaction.
     async fn is_used(&self, challenge: [u8; 32]) -> Result<bool, StoreError> {
         let select = "SELECT 1 FROM used_challenges WHERE challenge = $1";
         let found: Option<i32> = on!(&self.db, r, pool => {
@@ -43,7 +43,7 @@ impl Store {
     }
 }
 
-/// A challenge to be used up; answered with whether it was the first time.
+/// A challenge to use up. The answer is whether this was the first use.
 pub(super) struct UsedChallenge {
     challenge: [u8; 32],
     expires_at_ms: i64,
@@ -53,7 +53,7 @@ impl Append for UsedChallenge {
     type Answer = bool;
     type Locked = ();
 
-    /// The key that it was given to may be anybody's.
+    /// Challenges are given for any key, so they belong to no user.
     fn user(&self) -> Option<UserId> {
         None
     }
@@ -63,12 +63,12 @@ impl Append for UsedChallenge {
             Tx::Sqlite(tx) => insert_sqlite(tx, batch).await?,
             Tx::Postgres(tx) => insert_postgres(tx, batch).await?,
         };
-        // Of equal ones in a batch only one was inserted: the first takes it out.
+        // If a batch has equal challenges, only one was inserted; the first of them takes it.
         Ok(batch.iter().map(|used| first.remove(&used.challenge)).collect())
     }
 }
 
-/// Deletes challenges that nobody could use any more even if they were unused.
+/// Deletes challenges that have expired for good.
 pub(super) async fn sweep(db: &Db, now_ms: i64) -> Result<u64, StoreError> {
     let delete = "DELETE FROM used_challenges WHERE challenge IN \
          (SELECT challenge FROM used_challenges WHERE expires_at_ms <= $1 ORDER BY expires_at_ms, challenge LIMIT $2)";
@@ -91,7 +91,7 @@ async fn insert_sqlite(
     Ok(inserted)
 }
 
-/// In the order of the challenges, so that two nodes with the same ones wait for each other one way only.
+/// Inserts in the order of the challenges, so that two nodes with the same challenges cannot deadlock.
 async fn insert_postgres(
     tx: &mut Transaction<'static, Postgres>,
     batch: &[UsedChallenge],

@@ -1,8 +1,8 @@
-//! Changes of accounts that end nothing: whatever a node remembers of the account, it has to ask again.
+//! Changes of accounts that end no session: every node drops what it has cached about the account.
 //!
-//! Only the last change of each account is kept, so there are no more than accounts. It is numbered like a
-//! [revocation](super::revocations), from the same counter: who asks for what follows the last number he has seen misses
-//! none.
+//! Only the last change of each account is kept, so there are at most as many rows as accounts. A change is numbered
+//! like a [revocation](super::revocations), from the same counter: a node that asks for the changes after the last
+//! number that it has seen misses none.
 
 use aldis_protocol::UserId;
 use sqlx::QueryBuilder;
@@ -14,20 +14,20 @@ use super::{
     revocations,
 };
 
-/// How many accounts one statement notes.
+/// How many accounts one statement marks as changed.
 const USERS_PER_STATEMENT: usize = 1_000;
 
 /// An account that changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ChangedAccount {
-    /// The place of the change among all of them and all revocations.
+    /// The number of the change; changes and revocations share one sequence.
     pub(crate) number: i64,
-    /// Whose account it is.
+    /// The user.
     pub(crate) user: UserId,
 }
 
 impl Store {
-    /// The accounts that changed after a number, in the order of their last changes, `limit` of them at most.
+    /// Up to `limit` accounts that changed after a number, in the order of their last changes.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -46,7 +46,7 @@ impl Store {
             .collect())
     }
 
-    /// The number of the last change; 0 where there is none.
+    /// The number of the last change; 0 if there is none.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -56,8 +56,8 @@ impl Store {
     }
 }
 
-/// Notes that an account changed: the same statements whether there is such an account or not. To be called last in a
-/// transaction, or right before revocations are [appended](revocations::append), for the same reason.
+/// Marks an account as changed. The statements are the same whether the account exists or not. Call it last in a
+/// transaction, or right before revocations are [appended](revocations::append), because it locks their counter.
 pub(super) async fn note(tx: &mut Tx, user: UserId) -> Result<(), StoreError> {
     let number = revocations::draw_numbers(tx, 1).await?;
     let upsert = "INSERT INTO account_changes (user_id, number) SELECT user_id, $2 FROM users WHERE user_id = $1 \
@@ -68,7 +68,7 @@ pub(super) async fn note(tx: &mut Tx, user: UserId) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Notes that accounts changed, as [`note`] does of one.
+/// Marks several accounts as changed, as [`note`] does for one.
 pub(super) async fn note_all(tx: &mut Tx, users: &[UserId]) -> Result<(), StoreError> {
     for some in users.chunks(USERS_PER_STATEMENT) {
         let count = i64::try_from(some.len()).unwrap_or(i64::MAX);

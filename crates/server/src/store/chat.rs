@@ -1,4 +1,4 @@
-//! What is said in rooms: numbered without gaps in the order of the commits, kept for a while, read in pages.
+//! Chat messages of rooms: numbered without gaps in the order of the commits, kept for a limited time, read in pages.
 
 mod append;
 mod counters;
@@ -16,7 +16,7 @@ pub(super) use self::{counters::Rooms, expiry::sweep};
 /// How many messages a room keeps.
 const KEPT: i64 = ROOM_HISTORY as i64;
 
-/// Up to when a message must have been said for not to be kept any more.
+/// Messages from before this time are expired.
 fn expired_at(now_ms: i64) -> i64 {
     now_ms.saturating_sub(i64::try_from(ROOM_HISTORY_TIME.as_millis()).unwrap_or(i64::MAX))
 }

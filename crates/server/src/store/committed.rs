@@ -1,33 +1,33 @@
-//! What is durable and concerns others than whoever asked for it.
+//! Committed appends that other users have to hear of.
 
 use super::{
     chat::{NewChat, Said},
     mailbox::{Marked, NewMessage, NewReceipt, Posted},
-    writer::Asker,
+    writer::Responder,
 };
 
-/// Something that was committed. Whoever delivers it [answers](Self::answer) it afterwards, so that who asked for it
-/// can do nothing that overtakes it.
+/// A committed append. Its receiver delivers it first and [answers](Self::answer) the sender afterwards, so that
+/// nothing that the sender does next can overtake the delivery.
 pub(crate) enum Committed {
     /// An encrypted message.
     Message(Durable<NewMessage, Posted>),
-    /// Encrypted messages arrived, or were read.
+    /// Encrypted messages were delivered or read.
     Receipt(Durable<NewReceipt, Marked>),
-    /// Something that was said in a room.
+    /// A chat message.
     Chat(Durable<NewChat, Said>),
 }
 
-/// An append that is durable, with its answer and who waits for that.
+/// A committed append, with its answer and the caller that waits for it.
 pub(crate) struct Durable<A, T> {
-    /// What was asked for.
+    /// The append.
     pub(crate) append: A,
-    /// What became of it.
+    /// Its outcome.
     pub(crate) answer: T,
-    asker: Asker<T>,
+    responder: Responder<T>,
 }
 
 impl Committed {
-    /// Tells whoever waits.
+    /// Sends the answer to the caller.
     pub(crate) fn answer(self) {
         match self {
             Self::Message(durable) => durable.answer(),
@@ -38,11 +38,11 @@ impl Committed {
 }
 
 impl<A, T> Durable<A, T> {
-    pub(super) const fn new(append: A, answer: T, asker: Asker<T>) -> Self {
-        Self { append, answer, asker }
+    pub(super) const fn new(append: A, answer: T, responder: Responder<T>) -> Self {
+        Self { append, answer, responder }
     }
 
     fn answer(self) {
-        self.asker.tell(Ok(self.answer));
+        self.responder.respond(Ok(self.answer));
     }
 }

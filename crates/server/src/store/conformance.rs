@@ -60,7 +60,7 @@ use suite;
 
 const NOW: i64 = 1_800_000_000_000;
 
-/// An open store on a database of its own.
+/// An open store with its own database.
 struct Fixture {
     store: Arc<Store>,
     url: DatabaseUrl,
@@ -108,17 +108,17 @@ impl Fixture {
     }
 }
 
-/// What a user asks with whose session is live.
+/// The credential of a user with a live session.
 fn acting(user: UserId) -> Credential {
     Credential::session(user)
 }
 
-/// What a user asks with who is signed in with this family.
+/// The credential of a user who is signed in with this family.
 fn by_token(user: UserId, family: Uuid) -> Credential {
     Credential::token(user, family, None)
 }
 
-/// Begins a family with a login by what proves the account at this moment.
+/// Creates a family for a login with the account's current proof.
 async fn log_in(store: &Store, family: &NewFamily, now_ms: i64) -> FamilyCreation {
     let user = family.user_id;
     let hash = store.password_hash_of(user).await.unwrap();
@@ -135,7 +135,7 @@ async fn log_in(store: &Store, family: &NewFamily, now_ms: i64) -> FamilyCreatio
     store.create_family(family, proof, now_ms).await.unwrap()
 }
 
-/// Why a change was refused, whatever it was.
+/// Why a change was refused, whatever the change was.
 fn refused<T: std::fmt::Debug>(outcome: Result<T, StoreError>) -> Unauthorized {
     match outcome {
         Err(StoreError::Unauthorized(why)) => why,
@@ -152,7 +152,7 @@ async fn fifty_at_once<T: Send + 'static, F: Future<Output = T> + Send + 'static
     join_all(tasks).await.into_iter().map(Result::unwrap).collect()
 }
 
-/// Has every transaction under way that may be, so that the next one waits.
+/// Takes every turn, so that the next transaction waits.
 async fn take_every_turn(store: &Store) -> Vec<Tx> {
     let mut turns = Vec::new();
     while let Ok(tx) = timeout(Duration::from_millis(200), store.db.begin()).await {
@@ -165,7 +165,7 @@ fn device_id(text: &str) -> DeviceId {
     DeviceId::registered(text).unwrap()
 }
 
-/// A directory that is gone after the test.
+/// A directory that is deleted after the test.
 struct Directory(PathBuf);
 
 impl Directory {

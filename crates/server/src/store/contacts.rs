@@ -1,4 +1,4 @@
-//! Contacts: whom a user allowed, blocked or asked, and who asked them.
+//! Contacts: the users whom a user has allowed or blocked, and requests in both directions.
 
 use std::collections::HashMap;
 
@@ -24,28 +24,29 @@ pub(super) use self::{reached_out::reach_out, requests::sweep};
 use super::{
     Credential, Store, StoreError,
     db::{Tx, on, within},
-    row, standings,
+    relation_log, row,
 };
 
-/// How many others a user may have allowed or blocked: more than anybody knows, and a list of them is still one answer.
+/// How many users a user can have allowed or blocked. It is more than anybody knows, and a list of them still fits one
+/// response.
 const CONTACTS_PER_USER: i64 = 5_000;
 
-/// How long a request waits for its answer.
+/// How long a request waits for an answer.
 const KEPT_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 
-/// What became of a decision about another user.
+/// The outcome of a decision about another user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Decided {
-    /// It is in force.
+    /// The decision is stored.
     Done,
     /// There is no such user.
     NoSuchUser,
-    /// The user has as many contacts as may be.
+    /// The user has the maximum number of contacts.
     TooMany,
 }
 
 impl Store {
-    /// The contacts of a user, those of the longest standing first; about 6,000 at most.
+    /// The contacts of a user, the oldest first; about 6,000 at most.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -61,7 +62,7 @@ impl Store {
         Ok(contacts)
     }
 
-    /// Allows or blocks another user. To allow a user who asked answers them: then both allow each other.
+    /// Allows or blocks another user. Allowing a user who sent a request answers it: then both allow each other.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -81,9 +82,9 @@ impl Store {
         Ok(outcome)
     }
 
-    /// Takes back what a user decided about another and asked of them by id or fingerprint, and sets aside what the other
-    /// asked. Somebody to whom the user once reached out may still reach them back. `typed` is a hash of what the caller
-    /// typed.
+    /// Removes a user's decision about another user, withdraws requests made by id or fingerprint, and dismisses the
+    /// other's request. If the user once reached out to the other, the other may still reach them. `typed` is a hash
+    /// of what the caller typed.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -103,11 +104,11 @@ impl Store {
         write(&mut tx, user, peer, &pair).await?;
         withdraw_unheard(&mut tx, user, peer, &pair).await?;
         trim_reached_out(&mut tx, user).await?;
-        standings::append(&mut tx, &[(user, peer)], now_ms).await?;
+        relation_log::append(&mut tx, &[(user, peer)], now_ms).await?;
         tx.commit().await
     }
 
-    /// Where two users stand towards each other: the first's stance and the second's.
+    /// The stances of two users towards each other: the first's and the second's.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -119,8 +120,7 @@ impl Store {
         Ok([pair.mine.stance(), pair.theirs.stance()])
     }
 
-    /// Where a user stands towards each of these others, and they towards him; nothing of whom he has nothing to do
-    /// with.
+    /// The stances between a user and each of these others. Users who have nothing to do with each other are left out.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -194,7 +194,7 @@ struct Columns {
 }
 
 impl ContactRow {
-    /// As its user sees it, if they do.
+    /// The contact as its user sees it, if it is visible to them.
     fn shown(self, now_ms: i64) -> Result<Option<Contact>, StoreError> {
         let fingerprint = row::optional_array(self.fingerprint.as_deref())?.map(Fingerprint);
         let mut side = Side::try_from(self.columns)?;
@@ -272,7 +272,7 @@ async fn decide(
     if decision == ContactDecision::Blocked {
         withdraw_unheard(tx, user, peer, &pair).await?;
     }
-    standings::append(tx, &[(user, peer)], now_ms).await?;
+    relation_log::append(tx, &[(user, peer)], now_ms).await?;
     Ok(Decided::Done)
 }
 
@@ -332,7 +332,8 @@ async fn delete_side(tx: &mut Tx, user: UserId, peer: UserId) -> Result<(), Stor
     Ok(())
 }
 
-/// How many others a user has allowed or blocked. Requests do not count, or the limit would tell whose an address is.
+/// How many users a user has allowed or blocked. Requests do not count; otherwise the limit would reveal who owns an
+/// address.
 async fn count_contacts(tx: &mut Tx, user: UserId) -> Result<i64, StoreError> {
     let count = "SELECT COUNT(*) FROM contacts WHERE user_id = $1 AND decision IS NOT NULL";
     Ok(within!(tx, connection => sqlx::query_scalar(count).bind(user.as_uuid()).fetch_one(connection).await?))

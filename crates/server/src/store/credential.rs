@@ -1,8 +1,8 @@
-//! On whose authority something is changed, held against the database inside the transaction of the change.
+//! The credential of the user who makes a change, checked inside the transaction of the change.
 //!
-//! A token that was checked before may be revoked while the change waits for its turn. So every change that a user asks
-//! for begins with [`Store::begin_for`], which locks the account, as everybody does who revokes something of it: a
-//! revocation comes before the change, which is refused, or after it.
+//! A token that was checked earlier may be revoked while the change waits for its turn. So every change by a user
+//! begins with [`Store::begin_for`], which locks the account. Every revocation takes the same lock. So a revocation
+//! comes either before the change, which is then refused, or after it.
 
 use aldis_protocol::{DeviceId, UserId};
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use super::{
     devices, identity, tokens, totp,
 };
 
-/// What a user is let in by who changes something.
+/// What authenticates the user who makes a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Credential {
     /// The user.
@@ -28,47 +28,47 @@ enum Proof {
     Session,
 }
 
-/// Why a change is not carried out, whatever it is. Nothing was changed.
+/// Why a change is refused, whatever the change is. Nothing was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unauthorized {
-    /// There is no such account, or not any more.
+    /// The account does not exist, or was deleted.
     NoAccount,
-    /// The account of an identity's key is disabled.
+    /// The account of the identity's key is disabled.
     Disabled,
-    /// The sign-in, the device or the key does not count any more.
+    /// The sign-in, the device or the key is no longer valid.
     Revoked,
-    /// The login did not show the second factor, which was put in force since.
+    /// The login did not show the second factor, which was activated since.
     StepUpRequired,
-    /// The second factor was put in force since it was looked whether there is one.
+    /// A second factor was activated after the caller checked whether there is one.
     FactorRequired,
     /// A rotation of the identity can still be cancelled.
     Provisional,
 }
 
 impl Credential {
-    /// An access token, by the family and the device in it.
+    /// An access token: its family and its device.
     pub(crate) const fn token(user: UserId, family: Uuid, device: Option<DeviceId>) -> Self {
         Self { user, proof: Proof::Token { family, device, steps_up: false } }
     }
 
-    /// An access token of a login of a moment ago. The login has to have shown the second factor that is in force.
+    /// An access token of a login of the last minutes. The login must have shown the active second factor.
     pub(crate) const fn recent_login(user: UserId, family: Uuid, device: Option<DeviceId>) -> Self {
         Self { user, proof: Proof::Token { family, device, steps_up: true } }
     }
 
-    /// The key of the user's identity, with the second factor or without.
+    /// The key of the user's identity, with or without the second factor.
     pub(crate) const fn identity_key(user: UserId, key: [u8; 32], second_factor: bool) -> Self {
         Self { user, proof: Proof::IdentityKey { key, second_factor } }
     }
 
-    /// A live session, which ends within two seconds of the revocation of what it was proved by. Only that there is its
-    /// account is held against the database.
+    /// A live session, which ends within two seconds after its proof is revoked. Only the existence of the account is
+    /// checked.
     pub(crate) const fn session(user: UserId) -> Self {
         Self { user, proof: Proof::Session }
     }
 
-    /// When the user proved who they are, by a password or an identity's key; never, where only a session shows it. The
-    /// transaction was begun with the credential.
+    /// When the user last proved who they are by a password or an identity's key; never, for a session. The
+    /// transaction was begun with this credential.
     pub(super) async fn auth_time_ms(&self, tx: &mut Tx, now_ms: i64) -> Result<i64, StoreError> {
         match self.proof {
             Proof::Token { family, .. } => tokens::auth_time_ms(tx, family).await,
@@ -77,7 +77,7 @@ impl Credential {
         }
     }
 
-    /// The sign-in, where a token is shown.
+    /// The family, for a token.
     pub(super) const fn family(&self) -> Option<Uuid> {
         match self.proof {
             Proof::Token { family, .. } => Some(family),
@@ -87,18 +87,18 @@ impl Credential {
 }
 
 impl Store {
-    /// Begins the transaction of a change. It has locked the account, and what the user is let in by counts until it
-    /// ends.
+    /// Begins the transaction of a change. It has locked the account, so the credential stays valid until the
+    /// transaction ends.
     ///
     /// # Errors
-    /// [`StoreError::Unauthorized`] where it does not count; otherwise as other calls.
+    /// [`StoreError::Unauthorized`] if the credential is not valid; otherwise as other calls.
     pub(super) async fn begin_for(&self, credential: &Credential) -> Result<Tx, StoreError> {
         let mut tx = self.db.begin_for(credential.user).await?;
         let is_there = accounts::lock(&mut tx, credential.user).await?;
         admit(tx, credential, is_there.as_ref()).await
     }
 
-    /// Begins the transaction of a change that concerns another account too, and says whether there is that one.
+    /// Begins the transaction of a change that also concerns another account, and says whether that account exists.
     ///
     /// # Errors
     /// As [`begin_for`](Self::begin_for).
@@ -131,13 +131,13 @@ impl Store {
         let mut tx = self.db.begin_for(credential.user).await?;
         let all: Vec<UserId> = others.iter().copied().chain([credential.user]).collect();
         accounts::lock_all(&mut tx, &all).await?;
-        // It is locked already.
+        // The account is locked already.
         let own = accounts::lock(&mut tx, credential.user).await?;
         admit(tx, credential, own.as_ref()).await
     }
 }
 
-/// Ends the transaction where the credential does not count.
+/// Rolls the transaction back if the credential is not valid.
 async fn admit(
     mut tx: Tx,
     credential: &Credential,
@@ -187,8 +187,8 @@ async fn has_device(tx: &mut Tx, user: UserId, device: &Option<DeviceId>) -> Res
     }
 }
 
-/// Whether a family's login is from before the second factor that is in force. The family that put it in force has shown
-/// it.
+/// Whether a family's login is from before the active second factor. The family that activated it counts as having
+/// shown it.
 async fn lacks_factor(tx: &mut Tx, user: UserId, family: Uuid) -> Result<bool, StoreError> {
     let select = "SELECT 1 FROM totp t JOIN refresh_families f ON f.user_id = t.user_id \
          WHERE t.user_id = $1 AND f.family_id = $2 AND f.auth_time_ms < t.confirmed_at_ms \

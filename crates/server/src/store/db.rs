@@ -1,4 +1,4 @@
-//! Either backend: its pools, its transactions, and the macros that write a statement once for both.
+//! The two backends: pools, transactions, and macros that write a statement once for both.
 
 use std::{
     ops::{Deref, DerefMut},
@@ -19,27 +19,27 @@ use super::{
 /// The open database.
 #[derive(Clone)]
 pub(super) enum Db {
-    /// One connection that writes, several that only read (in memory: the same one).
+    /// One connection that writes, and several that only read. A database in memory has the same one for both.
     Sqlite {
-        /// The one that writes.
+        /// The writing connection.
         w: SqlitePool,
-        /// Those that read.
+        /// The reading connections.
         r: SqlitePool,
-        /// The line in front of the one that writes.
+        /// The line for the writing connection.
         turns: Arc<Turns>,
     },
-    /// Every connection does both. The line is in front of those that may write at once.
+    /// Every connection reads and writes. The line is for the transactions that may run at once.
     Postgres(PgPool, Arc<Turns>),
 }
 
-/// A write transaction: rolled back unless committed.
+/// A write transaction. It is rolled back unless it is committed.
 #[must_use = "what is not committed is rolled back"]
 pub(super) enum Tx {
     Sqlite(InTurn<Sqlite>),
     Postgres(InTurn<Postgres>),
 }
 
-/// A transaction in its turn. The turn ends when the connection is on its way back.
+/// A transaction with its turn. The turn ends when the connection goes back to the pool.
 pub(super) struct InTurn<D: Database> {
     transaction: Transaction<'static, D>,
     turn: Option<Turn>,
@@ -47,8 +47,8 @@ pub(super) struct InTurn<D: Database> {
 
 /// Runs a statement outside a transaction: `on!(db, r, pool => …)` reads, `on!(db, w, pool => …)` writes.
 ///
-/// What writes and returns rows belongs into a transaction: SQLite commits such a statement only when its last row
-/// has been taken.
+/// A statement that writes and returns rows belongs in a transaction: SQLite commits such a statement only when its
+/// last row has been read.
 macro_rules! on {
     ($db:expr, $member:ident, $pool:ident => $run:expr) => {{
         $crate::store::db::count_call();
@@ -77,7 +77,7 @@ macro_rules! within {
 
 pub(super) use {on, within};
 
-/// Of all stores of the process, as [failures](super::failures) are.
+/// Counts for all stores of the process, as [failures](super::failures) do.
 static CALLS: AtomicU64 = AtomicU64::new(0);
 
 /// How many statements and transactions were begun in this process.
@@ -85,32 +85,33 @@ pub(crate) fn calls() -> u64 {
     CALLS.load(Ordering::Relaxed)
 }
 
-/// A statement or a transaction begins.
+/// Counts a statement or a transaction.
 pub(super) fn count_call() {
     CALLS.fetch_add(1, Ordering::Relaxed);
 }
 
 impl Db {
-    /// Begins a write transaction for nobody in particular: somebody who is not known yet, or the server.
+    /// Begins a write transaction that belongs to no known user, for example one of the server itself.
     ///
-    /// On SQLite it holds the write lock from here on, so it cannot fail half-way because somebody else began to write.
+    /// On SQLite it takes the write lock at once, so it cannot fail half-way because another transaction began to
+    /// write.
     ///
     /// # Errors
-    /// [`StoreError::Overloaded`] where too many wait, else [`StoreError::Unavailable`].
+    /// [`StoreError::Overloaded`] if too many wait, otherwise [`StoreError::Unavailable`].
     pub(super) async fn begin(&self) -> Result<Tx, StoreError> {
         self.begin_as(Writing::ForNobody).await
     }
 
-    /// The same for the user who asks for it: users [take turns](Turns), so that one with many writes holds up nobody.
-    /// A change that a signed-in user asks for begins with [`Store::begin_for`](super::Store::begin_for), which comes here.
+    /// The same for a user: users [take turns](Turns), so a user with many writes delays nobody else. A change by a
+    /// signed-in user begins with [`Store::begin_for`](super::Store::begin_for), which calls this.
     pub(super) async fn begin_for(&self, user: UserId) -> Result<Tx, StoreError> {
         self.begin_as(Writing::For(user)).await
     }
 
-    /// The same, for whomever.
+    /// The same for any kind of write.
     pub(super) async fn begin_as(&self, writing: Writing) -> Result<Tx, StoreError> {
         count_call();
-        // Boxed: the library's futures have 4 KB, which every future that may begin a transaction would have too.
+        // Boxed: the library's future is 4 KB, which every future that may begin a transaction would contain.
         Ok(match self {
             Self::Sqlite { w, turns, .. } => {
                 let turn = Some(turns.take(writing).await?);
@@ -118,7 +119,7 @@ impl Db {
                 Tx::Sqlite(InTurn { transaction, turn })
             }
             Self::Postgres(pool, turns) => {
-                // One connection more than take turns is free for the one batch of messages.
+                // There is one connection more than turns, which stays free for the batch of messages.
                 let takes_turns = writing != Writing::Messages;
                 let turn = if takes_turns { Some(turns.take(writing).await?) } else { None };
                 Tx::Postgres(InTurn { transaction: Box::pin(pool.begin()).await?, turn })
@@ -138,7 +139,7 @@ impl Db {
         }
     }
 
-    /// Waits for every connection to come back and closes it.
+    /// Waits until every connection is back in the pool and closes it.
     pub(super) async fn close(&self) {
         match self {
             Self::Sqlite { w, r, .. } => {
@@ -151,7 +152,7 @@ impl Db {
 }
 
 impl Tx {
-    /// Makes it durable. On an error it is not known whether it is.
+    /// Commits. After an error it is not known whether the transaction was committed.
     pub(super) async fn commit(self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(tx) => tx.commit().await,
@@ -159,7 +160,7 @@ impl Tx {
         }
     }
 
-    /// Undoes it, and returns when the connection is free again.
+    /// Rolls back, and returns when the connection is free again.
     pub(super) async fn rollback(self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(tx) => tx.rollback().await,
@@ -167,7 +168,7 @@ impl Tx {
         }
     }
 
-    /// Ends it: committed where `keep`, else undone.
+    /// Ends the transaction: commits if `keep`, otherwise rolls back.
     pub(super) async fn end(self, keep: bool) -> Result<(), StoreError> {
         if keep { self.commit().await } else { self.rollback().await }
     }

@@ -1,4 +1,4 @@
-//! Devices of users: registered, seen, removed.
+//! Registered devices of users.
 
 use std::collections::BTreeMap;
 
@@ -9,86 +9,86 @@ use uuid::Uuid;
 use super::{
     Credential, Store, StoreError, changes,
     db::{Tx, on, within},
-    identity, kept,
+    identity,
     revocations::{self, Revocation},
-    row,
+    rotation_backup, row,
     tokens::{self, Choice},
     writer::{Append, Queued},
 };
 
-/// How many devices a user may have at a time.
+/// How many devices a user can have.
 pub(crate) const DEVICES_PER_USER: i64 = 20;
 
-/// How many touches share an append, so that a transaction of the writer stays short.
+/// How many devices' times share an append, so that a transaction of the writer stays short.
 const TOUCHES_PER_APPEND: usize = 64;
 
-/// A device that somebody wants to register.
+/// A device to register.
 #[derive(Debug, Clone)]
 pub(crate) struct NewDevice {
-    /// The id it asks for; not an ephemeral one.
+    /// The requested id; not an ephemeral one.
     pub(crate) device_id: DeviceId,
-    /// Its Ed25519 key; none where the identity's own key proves it.
+    /// Its Ed25519 key; `None` if the identity's own key proves the device.
     pub(crate) pubkey: Option<[u8; 32]>,
-    /// What people call it.
+    /// The name that the user gave it.
     pub(crate) name: Option<String>,
-    /// The time that its signed statement names; now, where nothing was signed.
+    /// The time in its signed statement; the current time if there is none.
     pub(crate) created_at_ms: i64,
-    /// The identity's signature under the statement.
+    /// The identity's signature of the statement.
     pub(crate) signature: Option<[u8; 64]>,
 }
 
-/// What became of a registration. Only the first two changed anything.
+/// The outcome of a registration. Only the first two changed anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Registration {
-    /// The device is the user's now, or the user's device that had no key has one now.
+    /// The device was registered, or the user's device without a key got this key.
     Registered,
-    /// It was the user's already, with the same key or asked for without one. A name and a newer signed statement
-    /// took the place of the old ones.
+    /// The device was registered already, with the same key, or the request has no key. The name and a newer signed
+    /// statement replaced the stored ones.
     Unchanged,
-    /// The id is another user's, or was until it was removed; or it is the user's with another key, which must be
-    /// removed first: a key is never exchanged in silence.
+    /// The id belongs to another user, or did before it was removed. Or it is the user's with another key: that device
+    /// must be removed first, because a key is never replaced silently.
     IdTaken,
-    /// The key is, or once was, somebody's identity.
+    /// The key is or was an identity's key.
     KeyInUse,
-    /// The user has as many devices as may be.
+    /// The user has the maximum number of devices.
     TooMany,
 }
 
-/// A registered device as its owner and its owner's peers see it.
+/// A registered device, as its owner and other users see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Device {
     /// Its id.
     pub(crate) device_id: DeviceId,
     /// Its Ed25519 key.
     pub(crate) pubkey: Option<[u8; 32]>,
-    /// What people call it.
+    /// The name that the user gave it.
     pub(crate) name: Option<String>,
-    /// The time that its signed statement names.
+    /// The time in its signed statement.
     pub(crate) created_at_ms: i64,
-    /// The identity's signature under the statement.
+    /// The identity's signature of the statement.
     pub(crate) signature: Option<[u8; 64]>,
     /// When the server registered it.
     pub(crate) registered_at_ms: i64,
-    /// When it was last connected, as far as that was written down.
+    /// When it was last connected, as far as that is stored.
     pub(crate) last_seen_at_ms: Option<i64>,
 }
 
-/// Whose a device is, and what proves it.
+/// The owner of a device, and what proves the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DeviceOwner {
-    /// Whose it is, or was.
+    /// The owner; of a removed device, the last owner.
     pub(crate) user_id: UserId,
     /// Its Ed25519 key; none once it is removed.
     pub(crate) pubkey: Option<[u8; 32]>,
-    /// Whether it was removed: nobody may connect as it, and only its last owner may register it again.
+    /// Whether it was removed: then nobody can connect as it, and only its last owner can register it again.
     pub(crate) removed: bool,
     /// Whether its owner's account is disabled.
     pub(crate) disabled: bool,
 }
 
 impl Store {
-    /// Registers a device of the user who asks, or finds out why not. Logins by its key count as of the login that
-    /// registers it.
+    /// Registers a device of the user, or finds out why that is not possible. A login with the device's key keeps the
+    /// authentication time of the login that registered it.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -104,7 +104,7 @@ impl Store {
         Ok(outcome)
     }
 
-    /// The devices of a user, the oldest first; 20 at most.
+    /// The devices of a user, the oldest first; at most 20.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -116,8 +116,8 @@ impl Store {
         rows.into_iter().map(Device::try_from).collect()
     }
 
-    /// Removes a user's device, of which only the id is kept, as the user's, and revokes the families that are bound to
-    /// it. False where the user has none such.
+    /// Removes a device of a user and revokes the families that are bound to it. Only its id and its owner stay
+    /// stored. False if the user has no such device.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -133,7 +133,7 @@ impl Store {
             tx.rollback().await?;
             return Ok(false);
         }
-        kept::forget_notices(&mut tx, user, device).await?;
+        rotation_backup::forget_notices(&mut tx, user, device).await?;
         let mut revoked = vec![Revocation::DeviceRemoved { user, device: device.clone() }];
         revoked.extend(tokens::revoke(&mut tx, user, Choice::OfDevice(device), now_ms).await?);
         revocations::append(&mut tx, &revoked, now_ms).await?;
@@ -141,7 +141,7 @@ impl Store {
         Ok(true)
     }
 
-    /// Whose a device is, removed or not.
+    /// The owner of a device, removed or not.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -152,11 +152,11 @@ impl Store {
         row.map(DeviceOwner::try_from).transpose()
     }
 
-    /// Notes when devices were last connected. A time older than the one known, or than the registration, and a device
-    /// that is not registered, change nothing.
+    /// Stores when devices were last connected. A time before the stored one or before the registration changes
+    /// nothing, and neither does a device that is not registered.
     ///
     /// # Errors
-    /// [`StoreError`]; part of them may be noted.
+    /// [`StoreError`]; some of them may be stored.
     pub(crate) async fn set_last_seen(&self, seen: &[(DeviceId, i64)]) -> Result<(), StoreError> {
         for some in seen.chunks(TOUCHES_PER_APPEND) {
             self.sign_ins.append(Queued::LastSeen, LastSeen(some.to_vec())).await?;
@@ -235,7 +235,7 @@ impl TryFrom<DeviceRow> for Device {
     }
 }
 
-/// The transaction has locked the user, and locks the key and the device after that: always in this order, so that
+/// The transaction has locked the user, and then locks the key and the device. The order is always the same, so that
 /// registrations cannot deadlock.
 async fn register(
     tx: &mut Tx,
@@ -258,7 +258,7 @@ async fn register(
     }
 }
 
-/// Whether a device is this user's and not removed.
+/// Whether a device belongs to this user and is not removed.
 pub(super) async fn is_registered_to(
     tx: &mut Tx,
     user: UserId,
@@ -267,7 +267,8 @@ pub(super) async fn is_registered_to(
     Ok(holder(tx, device).await?.is_some_and(|holder| holder.user_id == user && !holder.removed))
 }
 
-/// Logins by this key of a device count as of the login that registered it. None where the key is not the device's.
+/// The authentication time for logins with this key of a device: that of the login that registered it. `None` if the
+/// key is not the device's.
 pub(super) async fn auth_time_of_key(
     tx: &mut Tx,
     user: UserId,
@@ -307,7 +308,7 @@ const RESTORE: &str = "UPDATE devices SET pubkey = $3, name = $4, created_at_ms 
      registered_at_ms = $7, auth_time_ms = $8, last_seen_at_ms = NULL, removed_at_ms = NULL \
      WHERE device_id = $1 AND user_id = $2";
 
-/// Adds a device where there is room. No row to write means that another user was faster with the id.
+/// Adds a device if there is room. If no row was inserted, another user was faster with the id.
 async fn add(
     tx: &mut Tx,
     statement: &'static str,

@@ -1,4 +1,4 @@
-//! What can go wrong with the store, by whose fault it is.
+//! Errors of the store, by who is at fault.
 
 use std::sync::{
     Arc,
@@ -9,25 +9,25 @@ use sqlx::{migrate::MigrateError, postgres::PgDatabaseError, sqlite::SqliteError
 
 use super::Unauthorized;
 
-/// Why the store did not do what it was asked.
+/// Why a call to the store failed.
 ///
-/// "Taken", "used before" and the like are no errors: each operation answers them with its own outcome.
+/// Outcomes such as "taken" or "used before" are no errors: each operation has its own type for them.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum StoreError {
-    /// The database cannot be reached, or cannot do it now: connection lost, no free connection in time, disk
-    /// full, locked by somebody else. Whether a write happened is not known. Worth trying again.
+    /// The database cannot be reached or cannot carry out the call now: connection lost, no free connection in time,
+    /// disk full, locked by another process. It is not known whether a write happened. Worth trying again.
     #[error("the database is unavailable")]
     Unavailable(#[source] Arc<sqlx::Error>),
-    /// As many appends as may wait are waiting; this one was not queued. Worth trying again, later.
+    /// The maximum number of appends is waiting; this one was not queued. Worth trying again later.
     #[error("too many writes are waiting for the database")]
     Overloaded,
-    /// What the user who asked for a change is let in by does not count any more. Nothing was changed.
+    /// The credential of the user who asked for a change is no longer valid. Nothing was changed.
     #[error("the change is not authorized")]
     Unauthorized(Unauthorized),
-    /// The database was migrated by a newer server; this one would not understand it.
+    /// The database was migrated by a newer server, whose tables this server does not know.
     #[error(
-        "the database is at version {found}, this server knows versions up to {known}: use the newer server"
+        "the database is at version {found}, this server knows versions up to {known}: run the newer server"
     )]
     NewerDatabase {
         /// The newest migration that the database has seen.
@@ -35,20 +35,20 @@ pub(crate) enum StoreError {
         /// The newest migration that this server knows.
         known: i64,
     },
-    /// A migration failed, or the database was migrated by something else than this server's migrations.
+    /// A migration failed, or the tables do not come from this server's migrations.
     #[error("the database cannot be migrated")]
     Migration(#[source] Arc<MigrateError>),
-    /// The database is of a kind that this server cannot work with; says which kind it needs.
+    /// This server cannot work with this kind of database; the text says what it needs.
     #[error("{0}")]
     Unsuitable(String),
-    /// The database refused a statement of this server, or holds what it cannot read: a fault of the server or
-    /// damage. Trying again will not help.
-    #[error("the database refused a statement or holds what cannot be read")]
+    /// The database refused a statement, or holds data that cannot be read: a bug of the server, or damage. Trying
+    /// again does not help.
+    #[error("the database refused a statement or contains unreadable data")]
     Internal(#[source] Arc<sqlx::Error>),
 }
 
 impl StoreError {
-    /// Whether the same call may succeed later without anybody mending anything in the server.
+    /// Whether the same call may succeed later without a fix in the server.
     pub(crate) fn is_retryable(&self) -> bool {
         match self {
             Self::Unavailable(_) | Self::Overloaded => true,
@@ -60,14 +60,14 @@ impl StoreError {
         }
     }
 
-    /// Whether the transaction lost to another one, and so left nothing behind: the same again may succeed at once.
+    /// Whether the transaction lost to another one and left nothing behind. The same call may succeed at once.
     pub(super) fn is_lost_race(&self) -> bool {
         let Self::Unavailable(error) = self else { return false };
         let code = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>());
         code.is_some_and(|error| error.code().starts_with(LOST_RACE))
     }
 
-    /// What went wrong, with its causes down to what the database or the system said.
+    /// The error with its causes, down to the message of the database or the system.
     pub(crate) fn with_causes(&self) -> String {
         let mut text = self.to_string();
         let mut cause = std::error::Error::source(self);
@@ -88,7 +88,7 @@ impl StoreError {
         Self::Unavailable(Arc::new(sqlx::Error::PoolTimedOut))
     }
 
-    /// Whether a SQLite file is open for reading only, and is still where it was.
+    /// Whether the error says that a SQLite file, still in its place, was opened read-only.
     pub(super) fn is_read_only_file(&self) -> bool {
         let Self::Unavailable(error) = self else { return false };
         let database = error.as_database_error();
@@ -102,7 +102,7 @@ impl StoreError {
         sqlx::Error::PoolClosed.into()
     }
 
-    /// What a failed migration means, where the newest that this server knows is `known`.
+    /// The error for a failed migration. `known` is the newest migration that this server knows.
     pub(super) fn of_migration(error: MigrateError, known: i64) -> Self {
         if let MigrateError::VersionMissing(found) = error
             && found > known
@@ -129,10 +129,10 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-/// Of all stores of the process: an error is made far from the store that it is about.
+/// Counts for all stores of the process, because an error is created far from its store.
 static FAILURES: AtomicU64 = AtomicU64::new(0);
 
-/// How many calls of a database failed in this process.
+/// How many database calls failed in this process.
 pub(crate) fn failures() -> u64 {
     FAILURES.load(Ordering::Relaxed)
 }
@@ -158,7 +158,7 @@ fn is_unavailable(error: &sqlx::Error) -> bool {
     )
 }
 
-/// The class of SQLSTATE of a transaction that was rolled back for the sake of another.
+/// The SQLSTATE class of a transaction that was rolled back in favour of another.
 const LOST_RACE: &str = "40";
 
 /// By SQLSTATE: connection (08), resources such as disk space (53), operator intervention such as a restart or a
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn restarts_full_disks_and_deadlocks_are_passing_troubles() {
+    fn restarts_full_disks_and_deadlocks_are_retryable() {
         for code in ["57P01", "53100", "53300", "40P01", "08006", "55P03"] {
             assert!(postgres_is_unavailable(code), "{code}");
         }

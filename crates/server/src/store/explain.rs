@@ -1,4 +1,4 @@
-//! Why a database cannot be opened, told to an operator: which one, what is wrong, and what to do about it.
+//! Explains to an operator why a database cannot be opened: which one, what is wrong, and what to do.
 
 use std::{error::Error, path::Path};
 
@@ -23,7 +23,7 @@ impl DatabaseUrl {
     }
 }
 
-/// What the database or the system said, without the layers around it.
+/// The message of the database or the system, without the outer errors.
 fn innermost(error: &StoreError) -> String {
     let mut problem: &dyn Error = error;
     while let Some(cause) = problem.source() {
@@ -42,7 +42,7 @@ fn sqlite_remedy(path: &Path, error: &StoreError) -> Option<String> {
     }
     Some(match primary_code(error)? {
         5 | 6 => "another program holds a lock on it; stop that program".to_owned(),
-        // Read-only, or it cannot be opened.
+        // Read-only, or the file cannot be opened.
         8 | 14 => format!(
             "give the server's user write access to the file {} and to the directory {}",
             path.display(),
@@ -87,7 +87,7 @@ fn database_error(error: &StoreError) -> Option<&dyn sqlx::error::DatabaseError>
     sqlx_error(error)?.as_database_error()
 }
 
-/// The driver's error, also where a migration met it.
+/// The driver's error, also if a migration failed with it.
 fn sqlx_error(error: &StoreError) -> Option<&sqlx::Error> {
     let error = match error {
         StoreError::Unavailable(error) | StoreError::Internal(error) => &**error,

@@ -1,4 +1,4 @@
-//! A queue that serves its users in turn.
+//! A queue that serves its keys in turn.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -7,15 +7,15 @@ use std::{
 
 /// Items by key. The items of one key leave in the order in which they came; the keys take turns, one item each.
 ///
-/// The caller bounds how much waits, by the weights that it gives.
+/// The caller bounds the queue through the weights of the items.
 #[derive(Debug)]
 pub(super) struct FairQueue<K, T> {
     lanes: HashMap<K, Lane<T>>,
-    /// Every key that has a lane, the next one first.
+    /// Every key with a lane, the next one first.
     turns: VecDeque<K>,
 }
 
-/// What waits for one key; never empty.
+/// The waiting items of one key; never empty.
 #[derive(Debug)]
 struct Lane<T> {
     items: VecDeque<Item<T>>,
@@ -35,7 +35,7 @@ impl<K, T> Default for FairQueue<K, T> {
 }
 
 impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
-    /// Puts an item behind the others of its key.
+    /// Adds an item behind the others of its key.
     pub(super) fn push(&mut self, key: K, weight: usize, item: T) {
         let lane = self.lanes.entry(key).or_insert_with(|| {
             self.turns.push_back(key);
@@ -45,7 +45,7 @@ impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
         lane.items.push_back(Item { item, weight });
     }
 
-    /// Takes the oldest item of the key whose turn it is.
+    /// Takes the oldest item of the key that is next.
     pub(super) fn pop(&mut self) -> Option<T> {
         let key = self.turns.pop_front()?;
         let lane = self.lanes.get_mut(&key)?;
@@ -59,7 +59,7 @@ impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
         Some(item)
     }
 
-    /// Takes the newest item of the key that has the most weight, where that is more than `weight`.
+    /// Takes the newest item of the key with the most weight, if that key has more than `weight`.
     pub(super) fn shed(&mut self, weight: usize) -> Option<T> {
         let (key, lane) = self.lanes.iter_mut().max_by_key(|(_, lane)| lane.weight)?;
         if lane.weight <= weight {
@@ -75,12 +75,12 @@ impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
         Some(item)
     }
 
-    /// How much waits for a key.
+    /// The total weight that waits for a key.
     pub(super) fn weight_of(&self, key: K) -> usize {
         self.lanes.get(&key).map_or(0, |lane| lane.weight)
     }
 
-    /// Whether nothing waits.
+    /// Whether the queue is empty.
     pub(super) fn is_empty(&self) -> bool {
         self.turns.is_empty()
     }
@@ -92,7 +92,7 @@ mod tests {
 
     use super::*;
 
-    /// Everything that waits, in the order in which it came.
+    /// All waiting items, in the order in which they came.
     type Model = Vec<(u8, u32)>;
 
     #[derive(Debug, Clone)]
@@ -116,12 +116,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn each_key_keeps_its_order_and_nobody_waits_for_two_turns_of_another(
+        fn each_key_keeps_its_order_and_no_key_is_served_twice_while_another_waits(
             steps in prop::collection::vec(step(), 0..300),
         ) {
             let (mut queue, mut model, mut numbers) = (FairQueue::default(), Model::new(), 0..);
             let mut weights: HashMap<u32, usize> = HashMap::new();
-            // How often each key was served since the keys that wait were served last.
+            // How often each key was served since each waiting key was last served.
             let mut served: HashMap<u8, HashMap<u8, u32>> = HashMap::new();
             for step in steps {
                 match step {

@@ -1,4 +1,4 @@
-//! Whether the database takes writes: known by the latest ones, else by a probe.
+//! Whether the database accepts writes, by the latest writes or by a probe.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -15,21 +15,21 @@ use super::{
 };
 use crate::clock::Now;
 
-/// For how long the latest write or probe is taken for how things are; so there is one probe a second at most.
+/// How long the result of the latest write or probe counts; so there is at most one probe a second.
 const FRESH_MS: u64 = 1_000;
-/// How long a probe may take: as long as any call waits for a connection, or for a lock of another process.
+/// How long a probe may take: as long as any call waits for a connection or for another process's lock.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
-/// What a probe writes while all is well.
+/// The size of a probe while writes succeed.
 const SMALL_PROBE: usize = 16;
-/// What a probe writes after a failure, as a full disk may have room for a little: a message of the largest size.
+/// The size of a probe after a failure: a message of the largest size, because a full disk may have room for a little.
 const LARGE_PROBE: usize = 64 * 1024;
 
-/// What the latest write has shown.
+/// The result of the latest write.
 #[derive(Debug, Default)]
 pub(super) struct WriteHealth {
-    /// The tick of the latest write, twice, and whether it failed. 0 where there was none.
+    /// Twice the tick of the latest write, plus one if it failed. 0 if there was none.
     latest: AtomicU64,
-    /// How many calls of a database had failed when it succeeded.
+    /// The count of failed database calls when that write succeeded.
     failures: AtomicU64,
     probing: Mutex<()>,
 }
@@ -41,19 +41,19 @@ impl WriteHealth {
         self.latest.store(Now::tick() << 1, Ordering::Relaxed);
     }
 
-    /// A write was refused, by no fault of its own.
+    /// A write was refused through no fault of its own.
     pub(super) fn failed(&self) {
         self.latest.store(Now::tick() << 1 | 1, Ordering::Relaxed);
     }
 
-    /// Whether the latest write succeeded, if it is fresh.
+    /// Whether the latest write succeeded, if it is recent.
     fn known(&self) -> Option<bool> {
         let latest = self.latest.load(Ordering::Relaxed);
         let age = Now::tick().saturating_sub(latest >> 1);
         (latest > 0 && age < FRESH_MS).then_some(latest & 1 == 0)
     }
 
-    /// How many bytes a probe has to write.
+    /// The number of bytes that a probe writes.
     fn probe_bytes(&self) -> usize {
         let has_failed = failures() > self.failures.load(Ordering::Relaxed);
         if has_failed { LARGE_PROBE } else { SMALL_PROBE }
@@ -61,10 +61,11 @@ impl WriteHealth {
 }
 
 impl Store {
-    /// Whether the database takes writes, known within 5 s: by the latest write of the last second, else by a probe.
+    /// Whether the database accepts writes, answered within 5 s from the latest write of the last second, or else by a
+    /// probe.
     ///
     /// # Errors
-    /// [`StoreError`] where it does not.
+    /// [`StoreError`] if it does not.
     pub(crate) async fn check_writable(&self) -> Result<(), StoreError> {
         if let Some(known) = self.health.known() {
             return answer(known);
@@ -93,18 +94,18 @@ fn answer(writable: bool) -> Result<(), StoreError> {
     if writable { Ok(()) } else { Err(StoreError::not_writable()) }
 }
 
-/// A statement of its own: whatever becomes of this server, no lock of it stays.
+/// A single statement, so that it holds no lock if this server dies.
 async fn probe(db: &Db, bytes: usize) -> Result<(), StoreError> {
     let upsert = "INSERT INTO write_probe (id, content) VALUES (1, $1) \
          ON CONFLICT (id) DO UPDATE SET content = excluded.content";
-    // Random, so that no database makes less of it.
+    // Random, so that the database cannot compress it.
     let content: Vec<u8> = rand::rng().random_iter().take(bytes).collect();
     on!(db, w, pool => sqlx::query(upsert).bind(content).execute(pool).await.map(drop))?;
     Ok(())
 }
 
-/// Closes the connection that writes where SQLite has opened the file for reading only, as it does where it may not write;
-/// the next one finds out anew. Connections to PostgreSQL are given up by their pool.
+/// Closes the writing connection if SQLite has opened the file read-only, which it does when the file is not writable.
+/// The next connection tries again. Connections to PostgreSQL are closed by their pool.
 pub(super) async fn give_up_read_only(db: &Db, error: &StoreError) {
     if let Db::Sqlite { w, .. } = db
         && error.is_read_only_file()

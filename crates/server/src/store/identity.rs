@@ -1,4 +1,4 @@
-//! Identities: accounts that are proved by an Ed25519 key, and the keys that were ever seen.
+//! Identities (accounts that an Ed25519 key proves) and all keys that were ever used.
 
 use std::collections::HashMap;
 
@@ -17,42 +17,42 @@ use super::{
 /// An identity and its account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Identity {
-    /// Whose it is.
+    /// The user.
     pub(crate) user_id: UserId,
     /// The SHA-256 of its first key.
     pub(crate) fingerprint: Fingerprint,
     /// The key that proves it now.
     pub(crate) active_key: [u8; 32],
-    /// Since when its account may not sign in.
+    /// Since when its account is disabled.
     pub(crate) disabled_at_ms: Option<i64>,
 }
 
-/// What became of a new identity.
+/// The outcome of creating an identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum IdentityCreation {
-    /// It and its account exist now.
+    /// The identity and its account were created.
     Created,
-    /// The key is, or once was, the key of this one; nothing was changed. The key proves it only while it is its
+    /// The key is or was a key of this identity; nothing was changed. The key proves the identity only while it is its
     /// [`active_key`](Identity::active_key).
     AlreadyThere(Identity),
-    /// The key was that of an account which is deleted; nothing was changed.
+    /// The key belonged to a deleted account; nothing was changed.
     Deleted,
 }
 
-/// What became of a key that an account asked for as its identity. Only the first changed anything.
+/// The outcome of linking a key to an account. Only the first changed anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum IdentityLink {
-    /// The account's identity begins with it.
+    /// The account has an identity with this key now.
     Linked,
-    /// The account has an identity.
+    /// The account already has an identity.
     HasIdentity,
-    /// The key is, or once was, somebody's identity or device.
+    /// The key is or was the key of an identity or a device.
     KeyInUse,
 }
 
 impl Store {
-    /// Makes an account whose identity begins with `public_key`. Where that was a device's key, it counts no longer
-    /// as one.
+    /// Creates an account whose identity begins with `public_key`. If that was the key of a device, it no longer
+    /// proves the device.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -122,7 +122,7 @@ impl Store {
         .await
     }
 
-    /// Whose these fingerprints are, of those that are somebody's.
+    /// The users with these fingerprints, as far as they exist.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -148,7 +148,7 @@ impl Store {
             .collect()
     }
 
-    /// The fingerprint of a user who has an identity.
+    /// The fingerprint of a user, if they have an identity.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -160,7 +160,7 @@ impl Store {
         found.map(|bytes| row::array(&bytes).map(Fingerprint)).transpose()
     }
 
-    /// The identity that this key proves, or once did.
+    /// The identity that this key proves or once proved.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -215,15 +215,15 @@ async fn link(
     Ok(IdentityLink::Linked)
 }
 
-/// Notes that a device shows this key. False where it is, or once was, an identity's. Until the transaction ends,
-/// nobody can make it one.
+/// Records this key as a device's. False if it is or was an identity's. Until the transaction ends, nobody can make it
+/// an identity's.
 pub(super) async fn claim_for_device(
     tx: &mut Tx,
     user: UserId,
     public_key: &[u8; 32],
     now_ms: i64,
 ) -> Result<bool, StoreError> {
-    // The update changes nothing: it locks the row and lets the statement return it.
+    // The update changes nothing: it locks the row and makes the statement return it.
     let upsert = "INSERT INTO known_keys (public_key, kind, user_id, first_seen_at_ms) VALUES ($1, 'device', $2, $3) \
          ON CONFLICT (public_key) DO UPDATE SET kind = known_keys.kind RETURNING kind";
     let kind: String = within!(tx, connection => {
@@ -233,7 +233,7 @@ pub(super) async fn claim_for_device(
     Ok(kind == "device")
 }
 
-/// Makes a key an identity's that nobody, identity or device, has ever shown. False where somebody has.
+/// Records a key as an identity's, if no identity and no device has ever used it. False if one has.
 pub(super) async fn claim_unseen(
     tx: &mut Tx,
     user: UserId,
@@ -248,7 +248,7 @@ pub(super) async fn claim_unseen(
     }))
 }
 
-/// The key that proves a user's identity now, if he has one.
+/// The key that proves a user's identity now, if they have one.
 pub(super) async fn active_key(tx: &mut Tx, user: UserId) -> Result<Option<[u8; 32]>, StoreError> {
     let select = "SELECT active_key FROM identities WHERE user_id = $1";
     let found: Option<Vec<u8>> = within!(tx, connection => {
@@ -257,7 +257,7 @@ pub(super) async fn active_key(tx: &mut Tx, user: UserId) -> Result<Option<[u8; 
     row::optional_array(found.as_deref())
 }
 
-/// Makes the key an identity's for good. False where it is one already.
+/// Records the key as an identity's for good. False if it is one already.
 async fn claim_for_identity(
     tx: &mut Tx,
     user: UserId,
@@ -298,7 +298,7 @@ async fn insert_identity(
     Ok(())
 }
 
-/// Takes a key from the devices that have it, and says whose they are.
+/// Removes a key from the devices that have it, and returns their owners.
 async fn retire_as_device_key(tx: &mut Tx, public_key: &[u8; 32]) -> Result<Vec<UserId>, StoreError> {
     let update = "UPDATE devices SET pubkey = NULL, signature = NULL WHERE pubkey = $1 RETURNING user_id";
     let mut owners: Vec<Uuid> = within!(tx, connection => {

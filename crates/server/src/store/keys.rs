@@ -1,4 +1,4 @@
-//! Encryption keys: what others encrypt to, signed by the user's identity where he has one.
+//! Encryption keys: other users encrypt to them. The user's identity signs them, if there is one.
 
 use super::{
     Credential, Store, StoreError,
@@ -12,26 +12,26 @@ use aldis_protocol::UserId;
 pub(crate) struct PublishedKey {
     /// The X25519 key.
     pub(crate) encryption_key: [u8; 32],
-    /// The time that its signed statement names.
+    /// The time in its signed statement.
     pub(crate) created_at_ms: Option<i64>,
-    /// The identity's signature under the statement.
+    /// The identity's signature of the statement.
     pub(crate) signature: Option<[u8; 64]>,
 }
 
-/// What became of a new encryption key. Only the first changed anything.
+/// The outcome of publishing an encryption key. Only the first changed anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyPublication {
-    /// It is the user's now.
+    /// The key was stored.
     Published,
-    /// The key that signed it is not, or no longer, the one that proves the user's identity.
+    /// The signing key is not, or no longer, the active key of the user's identity.
     WrongSigner,
-    /// A statement with a later time is there.
+    /// There is a statement with a later time.
     Older,
 }
 
 impl Store {
-    /// Publishes the encryption key of a user. `signer` is the identity key whose
-    /// signature was verified; none for a user without an identity.
+    /// Stores the encryption key of a user. `signer` is the identity key whose signature was verified; `None` for a
+    /// user without an identity.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -47,7 +47,7 @@ impl Store {
         Ok(publication)
     }
 
-    /// The encryption key of a user, if he has published one.
+    /// The encryption key of a user, if they have published one.
     ///
     /// # Errors
     /// [`StoreError`].

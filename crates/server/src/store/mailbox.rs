@@ -1,4 +1,4 @@
-//! Mailboxes: encrypted messages, numbered for sender and recipient, with when they arrived and were read.
+//! Mailboxes: encrypted messages, numbered for sender and recipient, with the times of delivery and reading.
 
 use aldis_protocol::{DeviceId, MailboxMessage, MessageId, RequestId, Timestamp, UserId};
 use bytes::Bytes;
@@ -12,8 +12,8 @@ mod receipts;
 
 pub(super) use self::{counters::Mailboxes, expiry::sweep};
 pub(crate) use self::{
-    post::{Kept, NewMessage, Posted},
-    receipts::{Arrival, Marked, NewReceipt, Which},
+    post::{NewMessage, Posted, StoredMeta},
+    receipts::{Marked, NewReceipt, SenderReceipt, Which},
 };
 use super::{
     StoreError,
@@ -30,49 +30,48 @@ const UNDELIVERED_PER_MAILBOX: i64 = 1_000;
 /// How many of them may be from one sender.
 const UNDELIVERED_PER_SENDER: i64 = 250;
 
-/// How many of them may be from all senders together whom the user has not allowed, so that strangers never keep out a
-/// contact.
+/// How many of them may be from senders whom the user has not allowed, so that strangers never keep out a contact.
 const UNDELIVERED_OF_STRANGERS: i64 = UNDELIVERED_PER_MAILBOX / 2;
 
-/// A message as it is kept.
+/// A stored message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StoredMessage {
     /// Its id.
     pub(crate) message_id: MessageId,
-    /// From whom.
+    /// The sender.
     pub(crate) sender: UserId,
-    /// From which device.
+    /// The sender's device.
     pub(crate) sender_device: DeviceId,
-    /// The sender's id of it.
+    /// The sender's request id.
     pub(crate) request: RequestId,
-    /// For whom.
+    /// The recipient.
     pub(crate) recipient: UserId,
-    /// Its number in the mailbox that was asked for.
+    /// Its number in the mailbox that was read.
     pub(crate) seq: u64,
-    /// What only the recipient can read.
+    /// The encrypted content.
     pub(crate) encrypted_content: Bytes,
     /// When it was committed.
     pub(crate) created_at_ms: i64,
-    /// When it arrived.
+    /// When it was delivered.
     pub(crate) delivered_at_ms: Option<i64>,
     /// When it was read.
     pub(crate) read_at_ms: Option<i64>,
 }
 
 impl StoredMessage {
-    /// As the wire has it.
+    /// The message in the form of the wire.
     pub(crate) fn as_message(&self) -> MailboxMessage<'_> {
-        MailboxMessage {
-            message_id: self.message_id,
-            seq: self.seq,
-            sender_user_id: self.sender,
-            sender_device_id: self.sender_device.clone(),
-            recipient_id: self.recipient,
-            encrypted_content: self.encrypted_content.as_ref().into(),
-            created_at: Timestamp::from_ms(self.created_at_ms),
-            delivered_at: self.delivered_at_ms.map(Timestamp::from_ms),
-            read_at: self.read_at_ms.map(Timestamp::from_ms),
-        }
+        MailboxMessage::new(
+            self.message_id,
+            self.seq,
+            self.sender,
+            self.sender_device.clone(),
+            self.recipient,
+            self.encrypted_content.as_ref().into(),
+            Timestamp::from_ms(self.created_at_ms),
+        )
+        .with_delivered_at(self.delivered_at_ms.map(Timestamp::from_ms))
+        .with_read_at(self.read_at_ms.map(Timestamp::from_ms))
     }
 }
 
@@ -93,11 +92,11 @@ struct MessageRow {
 }
 
 impl MessageRow {
-    /// As one of the two has it in their mailbox.
+    /// The message as one of the two users sees it in their mailbox.
     fn seen_by(self, user: UserId) -> Result<StoredMessage, StoreError> {
         let is_recipient = self.recipient_id == user.as_uuid();
         let read_at_ms = self.read_at_ms.filter(|_| is_recipient || !self.read_masked);
-        // To the sender a message arrived at the latest when it was read.
+        // For the sender, a message that was read counts as delivered.
         let is_arrival_shown = is_recipient || !self.delivered_masked;
         let delivered_at_ms = if is_arrival_shown { self.delivered_at_ms } else { read_at_ms };
         Ok(StoredMessage {
@@ -115,7 +114,7 @@ impl MessageRow {
     }
 }
 
-/// Makes the mailbox of a new account.
+/// Creates the mailbox of a new account.
 pub(super) async fn create(tx: &mut Tx, user: UserId) -> Result<(), StoreError> {
     within!(tx, connection => {
         let insert = "INSERT INTO mailboxes (user_id) VALUES ($1)";
@@ -124,7 +123,7 @@ pub(super) async fn create(tx: &mut Tx, user: UserId) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// Takes the mailbox of an account that is deleted. What others sent to it or have from it stays in theirs.
+/// Deletes the mailbox of an account. The messages stay in the mailboxes of the other users.
 pub(super) async fn delete(tx: &mut Tx, user: UserId) -> Result<(), StoreError> {
     for delete in [
         "DELETE FROM mailboxes WHERE user_id = $1",
@@ -137,12 +136,12 @@ pub(super) async fn delete(tx: &mut Tx, user: UserId) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// A number as the wire has it.
+/// Converts a stored number to that of the wire.
 fn sequence(seq: i64) -> u64 {
     u64::try_from(seq).unwrap_or_default()
 }
 
-/// A number as the store has it.
+/// Converts a number of the wire to a stored one.
 fn stored_sequence(seq: u64) -> i64 {
     i64::try_from(seq).unwrap_or(i64::MAX)
 }

@@ -1,6 +1,6 @@
-//! Notices: what waits for a registered device that is away until it connects.
+//! Notices: each waits for every registered device of a user until the device connects.
 //!
-//! Alerts and requests have separate quotas on each device, so a flood of requests never displaces an alert.
+//! Alerts and requests have separate quotas for each device, so a flood of requests never displaces an alert.
 
 mod many;
 
@@ -18,51 +18,50 @@ use super::{
     rotation_ends, sweep_rows,
 };
 
-/// How many alerts, and how many requests, wait for a device. The oldest goes first; alerts about the identity's chain
-/// go after all others.
+/// How many alerts, and how many requests, wait for a device. Beyond that the oldest is deleted; alerts about the
+/// identity's chain are deleted after all others.
 const NOTICES_PER_QUOTA: i64 = 100;
 
 /// How long a notice waits.
 const KEPT_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 
-/// What a user's devices are told, now or at their next connect.
+/// A message for every device of a user, sent live or at the device's next connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Notice {
     /// Something happened to the account.
     Alert(Alert),
-    /// Somebody asks to become a contact.
+    /// Another user asks to become a contact.
     ContactRequest(ContactRequest),
     /// The user is invited to a private room.
     RoomInvite(RoomInvite),
 }
 
-/// For which of a user's registered devices a notice waits.
+/// The registered devices of a user for which a notice waits.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Recipients {
-    /// Device ids, each between commas: their grammar has none.
+    /// Device ids, each between commas; ids contain no comma.
     listed: String,
     only_listed: bool,
 }
 
 impl Notice {
-    /// Something happened to the account as a whole.
+    /// An alert about the account as a whole.
     pub(crate) const fn of_account(kind: AlertKind) -> Self {
-        Self::Alert(Alert { kind, device_id: None, fingerprint: None, sequence: None, hash: None })
+        Self::Alert(Alert::new(kind))
     }
 
-    /// Something happened to the identity of the account, by a statement of its chain where one is named.
+    /// An alert about the identity of the account, with the statement of its chain if there is one.
     pub(crate) fn of_identity(
         kind: AlertKind,
         fingerprint: Fingerprint,
         statement: Option<ChainHead>,
     ) -> Self {
-        Self::Alert(Alert {
-            kind,
-            device_id: None,
-            fingerprint: Some(fingerprint),
-            sequence: statement.map(|head| head.sequence),
-            hash: statement.map(|head| head.hash),
-        })
+        Self::Alert(
+            Alert::new(kind)
+                .with_fingerprint(fingerprint)
+                .with_sequence(statement.map(|head| head.sequence))
+                .with_hash(statement.map(|head| head.hash)),
+        )
     }
 }
 
@@ -77,12 +76,12 @@ impl From<Notice> for ServerMessage<'static> {
 }
 
 impl Recipients {
-    /// All but these.
+    /// All devices except these.
     pub(crate) fn all_but<'a>(devices: impl IntoIterator<Item = &'a DeviceId>) -> Self {
         Self { listed: list(devices), only_listed: false }
     }
 
-    /// These alone.
+    /// Only these devices.
     pub(crate) fn only<'a>(devices: impl IntoIterator<Item = &'a DeviceId>) -> Self {
         Self { listed: list(devices), only_listed: true }
     }
@@ -93,7 +92,7 @@ fn list<'a>(devices: impl IntoIterator<Item = &'a DeviceId>) -> String {
 }
 
 impl Store {
-    /// Lets a notice wait for devices of a user. It replaces a waiting one of the same kind and subject.
+    /// Stores a notice for devices of a user. It replaces a waiting one of the same kind and subject.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -110,7 +109,7 @@ impl Store {
         tx.commit().await
     }
 
-    /// What waits for a device of a user, the oldest first. It waits no longer.
+    /// Takes the notices for a device of a user, the oldest first, and deletes them.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -133,9 +132,9 @@ impl Store {
     }
 }
 
-/// Lets a notice wait for devices of a user whom the transaction has locked. It replaces a waiting one of the same kind
-/// and subject. Runs the same statements whether the user exists or not. Every node learns that something may wait for
-/// the user, so call this last in a transaction.
+/// Stores a notice for devices of a user. It replaces a waiting one of the same kind and subject. The transaction must
+/// have locked the user. It runs the same statements whether the user exists or not. It also marks the account as
+/// changed, so call it last in a transaction.
 pub(super) async fn add(
     tx: &mut Tx,
     user: UserId,
@@ -166,7 +165,7 @@ pub(super) async fn add(
     changes::note(tx, user).await
 }
 
-/// A request that is no more is told to no further device of the user who was asked.
+/// Deletes the notices of a request that no longer exists from the devices of the recipient.
 pub(super) async fn withdraw(
     tx: &mut Tx,
     user: UserId,
@@ -182,17 +181,17 @@ pub(super) async fn withdraw(
     Ok(())
 }
 
-/// Deletes notices that have waited too long.
+/// Deletes expired notices.
 pub(super) async fn sweep(db: &Db, now_ms: i64) -> Result<u64, StoreError> {
     let delete = "DELETE FROM notices WHERE (device_id, notice_id) IN (SELECT device_id, notice_id FROM notices \
          WHERE created_at_ms <= $1 ORDER BY created_at_ms, device_id, notice_id LIMIT $2)";
     sweep_rows(db, delete, now_ms - KEPT_MS).await
 }
 
-/// A notice as its row has it.
+/// The columns of a notice.
 struct Columns {
     kind: &'static str,
-    /// One notice of a kind and subject waits for a device.
+    /// At most one notice of a kind and subject waits for a device.
     subject: String,
     of_chain: bool,
     body: String,
@@ -218,7 +217,7 @@ impl Notice {
     }
 }
 
-/// Whether the alert is about the identity's chain. A thief of a session can cause the other kinds in any number.
+/// Whether the alert is about the identity's chain. The thief of a session can cause any number of the other kinds.
 const fn is_of_chain(kind: AlertKind) -> bool {
     matches!(
         kind,
@@ -242,7 +241,7 @@ struct NoticeRow {
 }
 
 impl NoticeRow {
-    /// The notice, unless only a newer server knows it.
+    /// The notice, or `None` if only a newer server knows its kind.
     fn read(&self) -> Option<Notice> {
         if self.kind == MessageKind::Alert.as_str() {
             serde_json::from_str(&self.body).ok().map(Notice::Alert)
@@ -256,7 +255,7 @@ impl NoticeRow {
     }
 }
 
-/// The same notice over and over takes one place.
+/// Repeating the same notice takes one place only.
 async fn delete_same(
     tx: &mut Tx,
     user: UserId,
@@ -285,7 +284,7 @@ async fn trim(tx: &mut Tx, user: UserId) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A device that was removed and registered again is none for which the old ones waited.
+/// A removed device that is registered again does not get the old notices.
 async fn remove(tx: &mut Tx, user: UserId, device: &DeviceId) -> Result<Vec<NoticeRow>, StoreError> {
     let delete = "DELETE FROM notices WHERE device_id = $1 AND created_at_ms >= (SELECT registered_at_ms FROM devices \
          WHERE device_id = $1 AND user_id = $2) RETURNING notice_id, kind, body, created_at_ms";

@@ -1,4 +1,4 @@
-//! How a PostgreSQL database is opened.
+//! Opens a PostgreSQL database.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use super::{StoreError, StoreOptions, db::Db, newest, turns::Turns};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
-/// No statement of the server takes seconds; one that does waits for something that is stuck. A transaction whose
-/// server vanished must not keep its locks.
+/// No statement of the server takes seconds, so one that does waits for something that is stuck. A transaction whose
+/// server is gone must not keep its locks.
 const SESSION_LIMITS: &str = "SET statement_timeout = '10s'; SET lock_timeout = '5s'; \
      SET idle_in_transaction_session_timeout = '30s'";
 
 /// Opens the database, which must exist, and migrates it.
 pub(super) async fn open(connect: &PgConnectOptions, options: &StoreOptions) -> Result<Db, StoreError> {
-    // No column is a float, and PgBouncer refuses a connection that sets this.
+    // No column is a float, and PgBouncer refuses a connection that sets this parameter.
     let mut connect = connect.clone().extra_float_digits(None);
     if connect.get_application_name().is_none() {
         connect = connect.application_name("aldis");
@@ -32,8 +32,8 @@ pub(super) async fn open(connect: &PgConnectOptions, options: &StoreOptions) -> 
     Ok(Db::Postgres(pool(connect, options), turns))
 }
 
-/// How many transactions may be under way besides the batch of messages: half of the connections, so that those who
-/// read always find one.
+/// How many transactions may run besides the batch of messages: half of the connections, so that readers always find a
+/// free one.
 fn writers(options: &StoreOptions) -> usize {
     usize::try_from(options.postgres_connections / 2).unwrap_or(1)
 }
@@ -58,8 +58,9 @@ async fn check_encoding(connection: &mut PgConnection) -> Result<(), StoreError>
     )))
 }
 
-/// Behind a pooler in transaction mode a connection of the server is another session of the database at each
-/// transaction: prepared statements and settings then belong to strangers. What one connection set, another sees there.
+/// Behind a pooler in transaction mode, each transaction of a connection may run in another session of the database.
+/// Prepared statements and settings then end up in sessions of other clients. This sets a value on one connection and
+/// looks whether another connection sees it.
 async fn check_sessions(connection: &mut PgConnection, connect: &PgConnectOptions) -> Result<(), StoreError> {
     sqlx::raw_sql("SET aldis.session = 'first'").execute(&mut *connection).await?;
     let mut other = PgConnection::connect_with(connect).await?;
@@ -78,7 +79,7 @@ async fn check_sessions(connection: &mut PgConnection, connect: &PgConnectOption
     ))
 }
 
-/// On a connection of its own: it has no time limit, and a migration that fails leaves no lock in the pool.
+/// Migrates on a separate connection: it has no time limit, and a failed migration leaves no lock in the pool.
 async fn migrate(connect: &PgConnectOptions, options: &StoreOptions) -> Result<(), StoreError> {
     let connecting = timeout(options.acquire_timeout, PgConnection::connect_with(connect));
     let mut connection = connecting.await.map_err(|_| StoreError::timed_out())??;
@@ -87,7 +88,7 @@ async fn migrate(connect: &PgConnectOptions, options: &StoreOptions) -> Result<(
     Ok(connection.close().await?)
 }
 
-/// So old a connection is when it is given up for only reading: there are no more new ones than the pool has each second.
+/// The age at which a read-only connection is closed. So the pool opens at most its number of connections each second.
 const READ_ONLY_AGE: Duration = Duration::from_secs(1);
 
 async fn is_read_only(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
@@ -95,13 +96,13 @@ async fn is_read_only(connection: &mut PgConnection) -> Result<bool, sqlx::Error
     Ok(row.try_get_unchecked::<&str, _>(0)? == "on")
 }
 
-/// Asks each connection before handing it out, so that a restart of the database costs no request that comes after it, and
-/// gives up those to a server that only reads: after a failover, a new one may reach the server that writes.
+/// Tests each connection before use, so that a restart of the database fails no later request. Closes connections to a
+/// read-only server, because after a failover a new connection may reach the primary.
 fn pool(connect: PgConnectOptions, options: &StoreOptions) -> PgPool {
     PgPoolOptions::new()
         .max_connections(options.postgres_connections)
         .acquire_timeout(options.acquire_timeout)
-        // The question below tells as much.
+        // The query below tests the connection too.
         .test_before_acquire(false)
         .before_acquire(|connection, about| {
             Box::pin(async move { Ok(!is_read_only(connection).await? || about.age < READ_ONLY_AGE) })

@@ -1,9 +1,9 @@
-//! Revocations: what every node has to know, numbered in the order in which it was committed.
+//! Revocations: they are numbered in the order of their commits, and every node reads them.
 //!
-//! A number of a sequence is drawn before its transaction commits, so a reader who has seen 7 may still miss 6. These
-//! come from one row that stays locked until the commit: who is numbered higher commits later, and a reader who asks
-//! for what follows the last number he has seen misses nothing. The row is locked last in a transaction, for the time
-//! of a commit, and nothing else that others lock first is locked after it, so it can be part of no deadlock.
+//! A number from a database sequence is drawn before its transaction commits, so a reader that has seen 7 may still
+//! miss 6. These numbers come from one row that stays locked until the commit. So a higher number is committed later,
+//! and a reader that asks for the rows after the last number that it has seen misses none. The row is locked last in a
+//! transaction, for the time of a commit, and no lock is taken after it that others take first, so it cannot deadlock.
 
 use std::collections::BTreeSet;
 
@@ -17,79 +17,79 @@ use super::{
     row, sweep_rows,
 };
 
-/// As long as the longest-lived access token may live, and more than the clocks of two nodes differ.
+/// The longest lifetime of an access token, plus more than the clocks of two nodes differ.
 const KEPT_MS: i64 = 31 * 24 * 60 * 60 * 1000;
 
-/// Of how many sign-ins and devices of a user revocations are kept at the least; the rest are forgotten together once
-/// there are twice as many.
+/// The least number of sign-ins and devices of a user whose revocations are kept. At twice as many, the older half is
+/// deleted at once.
 pub(crate) const KEPT_PER_USER: usize = 100;
 
-/// What the sweep is about to delete is left to it, so that the two cannot wait for each other.
+/// Revocations older than this are left to the sweep, so that the two cannot deadlock.
 const LEFT_TO_SWEEP_MS: i64 = KEPT_MS - 24 * 60 * 60 * 1000;
 
-/// How many rows one statement writes: seven parameters each, of the 32,766 that a statement of SQLite takes.
+/// How many rows one statement writes. Each has seven parameters, and a statement of SQLite takes 32,766.
 const ROWS_PER_INSERT: usize = 1_000;
 
-/// Something that no longer counts.
+/// A revocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Revocation {
-    /// A sign-in, with all tokens that descend from it.
+    /// A family was revoked, with all its tokens.
     Family {
-        /// Whose it was.
+        /// The user.
         user: UserId,
-        /// Its id.
+        /// The family.
         family: Uuid,
     },
-    /// What was proved by the identity's last key.
+    /// The active key of an identity changed; everything that the previous key proved ends.
     KeyChanged {
-        /// Whose identity it is.
+        /// The user.
         user: UserId,
     },
-    /// A device. Its families are revoked beside it.
+    /// A device was removed. Its families are revoked too.
     DeviceRemoved {
-        /// Whose it was.
+        /// The user.
         user: UserId,
-        /// Its id.
+        /// The device.
         device: DeviceId,
     },
-    /// An account, for now. Its families are revoked beside it.
+    /// An account was disabled. Its families are revoked too.
     AccountDisabled {
-        /// Whose it is.
+        /// The user.
         user: UserId,
     },
-    /// Every session of a user, whatever proved it. His families are revoked beside it.
+    /// Every session of a user ends, whatever proved it. Their families are revoked too.
     SignedOut {
-        /// Whose they were.
+        /// The user.
         user: UserId,
     },
-    /// An account, for good. Its families are revoked beside it.
+    /// An account was deleted. Its families are revoked too.
     AccountDeleted {
-        /// Whose it was.
+        /// The user.
         user: UserId,
     },
-    /// Of so many sign-ins and devices of a user that the oldest revocations were forgotten: what they were about, only
-    /// the families and devices themselves tell.
+    /// Old revocations of a user's sign-ins and devices were deleted, because there were too many. Whether one of
+    /// these is revoked, only the families and devices in the database tell.
     Trimmed {
-        /// Whose they were.
+        /// The user.
         user: UserId,
-        /// When the newest of those was that were forgotten.
+        /// The time of the newest deleted revocation.
         until_ms: i64,
     },
 }
 
-/// A revocation as it was written down.
+/// A revocation as stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NumberedRevocation {
-    /// Its place among all of them.
+    /// Its number.
     pub(crate) number: i64,
-    /// When it happened, by the clock of whoever wrote it.
+    /// When it happened, by the clock of the node that wrote it.
     pub(crate) at_ms: i64,
-    /// What it was.
+    /// The revocation.
     pub(crate) revocation: Revocation,
 }
 
 impl Revocation {
-    /// Whom it concerns.
+    /// The user whom it concerns.
     pub(crate) const fn user(&self) -> UserId {
         match self {
             Self::Family { user, .. }
@@ -150,14 +150,14 @@ impl Revocation {
         }
     }
 
-    /// Whether a user causes as many of it as they like: these are kept up to a number.
+    /// Whether a user can cause any number of them; then only a limited number is kept.
     pub(crate) const fn is_trimmed(&self) -> bool {
         matches!(self, Self::Family { .. } | Self::DeviceRemoved { .. })
     }
 }
 
 impl Store {
-    /// The revocations that follow a number, in their order, `limit` of them at most.
+    /// Up to `limit` revocations after a number, in order.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -174,7 +174,7 @@ impl Store {
         rows.into_iter().map(NumberedRevocation::try_from).collect()
     }
 
-    /// The number of the last revocation that is as old as this or older; 0 where there is none.
+    /// The number of the last revocation that is not newer than this time; 0 if there is none.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -184,8 +184,8 @@ impl Store {
     }
 }
 
-/// Writes revocations down, in this order. To be called last in a transaction, which everybody else who revokes
-/// something waits for from here on.
+/// Stores revocations in this order. Call it last in a transaction: from here on all other revocations wait for this
+/// transaction.
 pub(super) async fn append(tx: &mut Tx, revocations: &[Revocation], now_ms: i64) -> Result<(), StoreError> {
     if revocations.is_empty() {
         return Ok(());
@@ -204,8 +204,8 @@ pub(super) async fn append(tx: &mut Tx, revocations: &[Revocation], now_ms: i64)
     Ok(())
 }
 
-/// Forgets the oldest revocations of sign-ins and devices of a user who has too many. Each node learns of it like of a
-/// revocation, as it may not have read them yet.
+/// Deletes the oldest revocations of sign-ins and devices of a user who has too many. A row tells each node so,
+/// because a node may not have read them yet.
 async fn trim(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<(), StoreError> {
     let kept = i64::try_from(KEPT_PER_USER).unwrap_or(i64::MAX);
     let select = "SELECT number FROM revocations WHERE user_id = $1 AND kind IN ('family', 'device_removed') \
@@ -229,14 +229,14 @@ async fn trim(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<(), StoreError> 
     insert(tx, &[(number, &Revocation::Trimmed { user, until_ms })], now_ms).await
 }
 
-/// Deletes what no token can contradict any more.
+/// Deletes revocations of tokens that have expired by now.
 pub(super) async fn sweep(db: &Db, now_ms: i64) -> Result<u64, StoreError> {
     let delete = "DELETE FROM revocations WHERE number IN \
          (SELECT number FROM revocations WHERE at_ms <= $1 ORDER BY at_ms, number LIMIT $2)";
     sweep_rows(db, delete, now_ms - KEPT_MS).await
 }
 
-/// The last of `count` new numbers.
+/// Draws `count` numbers and returns the last one.
 pub(super) async fn draw_numbers(tx: &mut Tx, count: i64) -> Result<i64, StoreError> {
     let update = "UPDATE revocation_counter SET last = last + $1 RETURNING last";
     Ok(within!(tx, connection => sqlx::query_scalar(update).bind(count).fetch_one(connection).await?))

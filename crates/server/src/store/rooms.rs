@@ -1,5 +1,4 @@
-//! Rooms: who owns them, who was put in them or removed, and their state documents. What is said in them is
-//! [`chat`](super::chat)'s.
+//! Rooms: their owners, members, removed users and state documents. Their messages are in [`chat`](super::chat).
 
 mod invitations;
 mod members;
@@ -24,105 +23,105 @@ use super::{
     row,
 };
 
-/// How many users may be in a room's list, and how many removed from it: a list of them is still one answer.
+/// How many members a room can have, and how many removed users; a list of them still fits one response.
 const MEMBERS_PER_ROOM: i64 = 5_000;
 
-/// How many rows one statement is about, of four parameters each at most.
+/// How many rows one statement takes, with at most four parameters each.
 const ROWS_PER_STATEMENT: usize = 1_000;
 
-/// A room that somebody wants to make.
+/// A room to create.
 #[derive(Debug, Clone)]
 pub(crate) struct NewRoom {
     /// Its name.
     pub(crate) room: RoomId,
     /// Who may join it.
     pub(crate) visibility: RoomVisibility,
-    /// Who sets its state.
+    /// Who may set its state.
     pub(crate) state_writers: StateWriters,
-    /// Who is in it besides.
+    /// Its members besides the owner.
     pub(crate) members: Vec<UserId>,
 }
 
-/// What became of a new room. Only the first changed anything.
+/// The outcome of creating a room. Only the first changed anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum RoomCreation {
-    /// It is there.
+    /// The room was created.
     Created {
-        /// The users who are invited to it, and are to hear of it.
+        /// The users who are invited to it and have to be told.
         invited: Vec<UserId>,
     },
-    /// There is one of this name.
+    /// There is a room with this name.
     NameTaken,
-    /// Its owner has as many as may be.
+    /// The owner has the maximum number of rooms.
     TooManyOwned,
-    /// It would have more members than a room may.
+    /// It would have too many members.
     TooManyMembers,
-    /// There is no such user to be in it.
+    /// One of the members does not exist.
     NoSuchUser,
-    /// Its owner would wait for more answers to invitations than an owner may.
+    /// The owner would have too many unanswered invitations.
     TooManyInvitations,
 }
 
-/// A room, as one user stands towards it.
+/// A room and what one user may do in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RoomAccess {
-    /// Its id, by which its members and messages are found.
+    /// Its id, which its members and messages refer to.
     pub(crate) room_id: Uuid,
-    /// Whose it is.
+    /// The owner.
     pub(crate) owner: UserId,
     /// Who may join it.
     pub(crate) visibility: RoomVisibility,
-    /// Who sets its state.
+    /// Who may set its state.
     pub(crate) state_writers: StateWriters,
-    /// When it was made.
+    /// When it was created.
     pub(crate) created_at_ms: i64,
-    /// The number of the last message in it.
+    /// The number of its last message.
     pub(crate) last_seq: u64,
-    standing: Standing,
+    membership: Membership,
 }
 
-/// What a user is to a room, as its list says.
+/// The state of a user in the list of a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+enum Membership {
     /// The user is not in the list.
     Stranger,
     /// The user is invited to a private room.
     Invited,
-    /// The user is listed, takes no invitation from the owner, and does not know of it.
+    /// The user is listed, but refuses invitations from the owner and does not see this one.
     Ignored,
-    /// The user is a member; of a private room, since they joined it.
+    /// The user is a member; in a private room, the user has joined it.
     Joined,
     /// The owner removed the user from a public room.
     Removed,
 }
 
 impl RoomAccess {
-    /// Whether the user may be in the room and read what was said in it.
+    /// Whether the user may be in the room and read its messages.
     pub(crate) fn may_enter(&self) -> bool {
         match self.visibility {
-            RoomVisibility::Public => self.standing != Standing::Removed,
-            RoomVisibility::Private => self.standing == Standing::Joined,
+            RoomVisibility::Public => self.membership != Membership::Removed,
+            RoomVisibility::Private => self.membership == Membership::Joined,
         }
     }
 
-    /// Whether the user is invited: they may look at the room, join it or decline, and nothing more.
+    /// Whether the user is invited: they may read the room's description, join or decline, and nothing else.
     pub(crate) fn is_invited(&self) -> bool {
-        self.standing == Standing::Invited
+        self.membership == Membership::Invited
     }
 
-    /// Whether the user may know of the room.
+    /// Whether the user may know that the room exists.
     pub(crate) fn may_look(&self) -> bool {
         self.may_enter() || self.is_invited()
     }
 
-    /// Whether this user, whose access it is, may set the room's state.
+    /// Whether this user may set the room's state. It must be the user whose access this is.
     pub(crate) fn may_set_state(&self, user: UserId) -> bool {
-        let is_writer = self.state_writers == StateWriters::Members && self.standing == Standing::Joined;
+        let is_writer = self.state_writers == StateWriters::Members && self.membership == Membership::Joined;
         self.owner == user || is_writer
     }
 }
 
-impl Standing {
+impl Membership {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Stranger => "stranger",
@@ -135,13 +134,13 @@ impl Standing {
 
     fn parse(text: &str) -> Result<Self, StoreError> {
         let all = [Self::Invited, Self::Ignored, Self::Joined, Self::Removed];
-        let known = all.into_iter().find(|standing| standing.as_str() == text);
+        let known = all.into_iter().find(|membership| membership.as_str() == text);
         known.ok_or_else(|| sqlx::Error::Decode(format!("unknown standing {text:?}").into()).into())
     }
 }
 
 impl Store {
-    /// Makes a room of the user who asks.
+    /// Creates a room that belongs to the user.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -168,7 +167,7 @@ impl Store {
         Ok(owned < i64::from(MAX_ROOMS_PER_OWNER))
     }
 
-    /// The room of this name as a user stands towards it, with its state, if there is one.
+    /// The room with this name, with its state and what the user may do in it, if it exists.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -185,8 +184,8 @@ impl Store {
     }
 }
 
-/// What of a deleted account's belongs to rooms. Its own rooms lose their names; the sweep takes what was said in them.
-/// What it said in others' is theirs.
+/// Statements that delete a deleted account's data about rooms. Its own rooms lose their names, and the sweep deletes
+/// their messages. Its messages in other rooms stay.
 pub(super) const OF_ACCOUNT: [&str; 5] = [
     "DELETE FROM notices WHERE kind = 'room_invite' AND (device_id, subject) IN (SELECT d.device_id, r.name FROM rooms r \
          JOIN room_members m ON m.room_id = r.room_id AND m.standing = 'invited' \
@@ -234,12 +233,12 @@ impl TryFrom<AccessRow> for RoomAccess {
             state_writers: row::name(&row.state_writers)?,
             created_at_ms: row.created_at_ms,
             last_seq: row::number(row.last_seq)?,
-            standing: row.standing.as_deref().map_or(Ok(Standing::Stranger), Standing::parse)?,
+            membership: row.standing.as_deref().map_or(Ok(Membership::Stranger), Membership::parse)?,
         })
     }
 }
 
-/// The transaction has locked the owner and those who are to be in the room.
+/// The transaction has locked the owner and the members.
 async fn create(tx: &mut Tx, owner: UserId, room: &NewRoom, now_ms: i64) -> Result<RoomCreation, StoreError> {
     let mut users: Vec<Uuid> = room.members.iter().chain([&owner]).map(|user| user.as_uuid()).collect();
     users.sort_unstable();
@@ -261,9 +260,9 @@ async fn create(tx: &mut Tx, owner: UserId, room: &NewRoom, now_ms: i64) -> Resu
     if !guests.may_be_invited(tx, room.visibility, 0).await? {
         return Ok(RoomCreation::TooManyInvitations);
     }
-    let standings: Vec<_> = guests.standings(room.visibility).collect();
-    members::insert_members(tx, room_id, &standings, now_ms).await?;
-    let invited = standings.into_iter().filter(|(_, standing)| *standing == Standing::Invited);
+    let memberships: Vec<_> = guests.memberships(room.visibility).collect();
+    members::insert_members(tx, room_id, &memberships, now_ms).await?;
+    let invited = memberships.into_iter().filter(|(_, membership)| *membership == Membership::Invited);
     let invited: Vec<UserId> = invited.map(|(user, _)| UserId::new(user)).collect();
     if room.visibility == RoomVisibility::Private {
         invitations::tell(tx, &room.room, owner, &invited, now_ms).await?;
@@ -295,7 +294,7 @@ async fn insert(
     }))
 }
 
-/// Until the transaction ends, nobody else changes the room; its counters neither.
+/// Locks the room with its counters until the transaction ends.
 async fn lock(tx: &mut Tx, room: &RoomId, user: UserId) -> Result<Option<RoomAccess>, StoreError> {
     let touch = "UPDATE rooms SET created_at_ms = created_at_ms WHERE name = $1";
     let row: Option<RoomRow> = within!(tx, connection => {

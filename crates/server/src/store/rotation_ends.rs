@@ -1,8 +1,8 @@
-//! The ends of rotations' windows: which rotations nobody can cancel any more, and that every device is told so once.
+//! The ends of rotation windows: finds rotations that nobody can cancel any more, and alerts every device once.
 //!
-//! The chain is the schedule: nothing is written down when a rotation is accepted, and nothing has to be taken back when
-//! it is cancelled. Whoever first looks after the end, a device that connects or a node that watches over live ones, lets
-//! the alert wait for every device of the user, as of the moment of the end.
+//! The chain contains the times: nothing is stored for the alert when a rotation is accepted, so a cancellation has
+//! nothing to undo. After the end, a device that connects or a node with live sessions finds the rotation first, and
+//! stores the alert for every device that the user had at the end.
 
 use aldis_auth::{CANCELLATION_WINDOW_MS, Chain};
 use aldis_protocol::{AlertKind, DeviceId, UserId, api::ChainHead};
@@ -14,18 +14,18 @@ use super::{
     notices::{self, Notice, Recipients},
 };
 
-/// A rotation whose window has ended uncancelled.
+/// A rotation whose window ended without a cancellation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct EndedRotation {
-    /// Whose identity it is.
+    /// The owner of the identity.
     pub(crate) user_id: UserId,
-    /// Its place in the chain.
+    /// Its sequence in the chain.
     pub(crate) sequence: u64,
     /// When its window ended.
     pub(crate) ended_at_ms: i64,
 }
 
-/// Of a statement `r` that was accepted at the time `$n` at the latest.
+/// The condition that a statement `r` was accepted no later than the time `$n`.
 macro_rules! has_ended {
     ($accepted_until:literal) => {
         concat!(
@@ -38,8 +38,8 @@ macro_rules! has_ended {
 }
 
 impl Store {
-    /// The rotations whose windows ended after one time and not after another, in the order of their ends, `limit` of them
-    /// at most.
+    /// Up to `limit` rotations whose windows ended after `after_ms` and not after `until_ms`, in the order of their
+    /// ends.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -66,7 +66,7 @@ impl Store {
         Ok(ended.collect())
     }
 
-    /// When the next window of a user's ends, if no cancellation comes before.
+    /// When a user's next window ends, if no rotation is cancelled before.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -84,7 +84,7 @@ impl Store {
         Ok(accepted_at_ms.map(|accepted_at_ms| accepted_at_ms.saturating_add(WINDOW_MS)))
     }
 
-    /// What a rotation's end is told with, if it is in the user's chain.
+    /// The alert about a rotation's end, if the rotation is in the user's chain.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -93,7 +93,7 @@ impl Store {
         Ok(chain.and_then(|chain| end_of(&chain, rotation.sequence)).map(|(_, notice)| notice))
     }
 
-    /// Whether anything waits for a device of a user, what is yet to be told of ended rotations among it.
+    /// Whether a notice waits for a device of a user, including alerts about ended rotations that are not stored yet.
     pub(super) async fn has_notices(
         &self,
         user: UserId,
@@ -114,7 +114,8 @@ impl Store {
     }
 }
 
-/// Lets what is yet to be told of a user's ended rotations wait for each of his devices. The transaction has locked him.
+/// Stores the missing alerts about a user's ended rotations for each device. The transaction must have locked the
+/// user.
 pub(super) async fn tell(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<(), StoreError> {
     let untold = mark_told(tx, user, now_ms).await?;
     if untold.is_empty() {
@@ -131,12 +132,12 @@ pub(super) async fn tell(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<(), S
 
 const WINDOW_MS: i64 = CANCELLATION_WINDOW_MS as i64;
 
-/// When a rotation was accepted whose window ends at this time.
+/// The time at which a rotation was accepted, given the end of its window.
 const fn accepted(end_ms: i64) -> i64 {
     end_ms.saturating_sub(WINDOW_MS)
 }
 
-/// The rotations of which nobody was told before, by their places.
+/// Marks ended rotations as told, and returns the sequences of those that were not marked before.
 async fn mark_told(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<Vec<i64>, StoreError> {
     let insert = concat!(
         "INSERT INTO told_rotation_ends (user_id, sequence) \
@@ -150,7 +151,7 @@ async fn mark_told(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<Vec<i64>, S
     }))
 }
 
-/// When the window of the rotation at this place of a chain ended, and what is told of it.
+/// The end of the window of the rotation with this sequence, and the alert about it.
 fn end_of(chain: &Chain, sequence: u64) -> Option<(i64, Notice)> {
     let link = chain.links().get(usize::try_from(sequence).ok()?)?;
     let ended_at_ms = i64::try_from(link.cancellation_deadline_ms()?).ok()?;

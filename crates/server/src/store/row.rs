@@ -1,4 +1,4 @@
-//! From columns to types: what the store wrote, read back and checked.
+//! Converts columns to types and checks them.
 
 use std::str::FromStr;
 
@@ -37,7 +37,7 @@ pub(super) fn public_key(bytes: &[u8]) -> Result<PublicKey, StoreError> {
     PublicKey::from_bytes(&array(bytes)?).map_err(unreadable)
 }
 
-/// What was written is not what is there.
+/// The error for a column that cannot be read.
 pub(super) fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
     sqlx::Error::Decode(Box::new(error)).into()
 }

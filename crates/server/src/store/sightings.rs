@@ -1,4 +1,4 @@
-//! When others last saw a user.
+//! When users were last seen by others.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,24 +11,24 @@ use super::{
     db::{Tx, on},
 };
 
-/// What is known of when a user was last seen.
+/// What is stored about when a user was last seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sighting {
     /// At this time.
     At(i64),
-    /// His account was deleted, and with it what was known of him.
+    /// The account was deleted, and this time with it.
     Deleted,
 }
 
-/// How many users share a transaction, so that on SQLite nobody waits long for the writer's connection.
+/// How many users share a transaction, so that on SQLite nobody waits long for the writing connection.
 const USERS_PER_WRITE: usize = 256;
 
 impl Store {
-    /// Notes when users were last seen. A time older than the one known changes nothing, nor does the account of one
-    /// who was deleted come back.
+    /// Stores when users were last seen. A time before the stored one changes nothing, and a deleted account stays
+    /// deleted.
     ///
     /// # Errors
-    /// [`StoreError`]; part of them may be noted.
+    /// [`StoreError`]; some of them may be stored.
     pub(crate) async fn set_sightings(&self, seen: &BTreeMap<UserId, i64>) -> Result<(), StoreError> {
         let seen: Vec<_> = seen.iter().map(|(user, at_ms)| (user.as_uuid(), *at_ms)).collect();
         for some in seen.chunks(USERS_PER_WRITE) {
@@ -42,7 +42,7 @@ impl Store {
         Ok(())
     }
 
-    /// When these users were last seen, those aside of whom that was never noted.
+    /// When these users were last seen. Users without a stored time are left out.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -78,7 +78,7 @@ async fn set_sqlite(tx: &mut Transaction<'static, Sqlite>, seen: &[(Uuid, i64)])
     Ok(())
 }
 
-/// In the order of the ids, so that two nodes with the same users wait for each other one way only.
+/// In the order of the ids, so that two nodes with the same users cannot deadlock.
 async fn set_postgres(
     tx: &mut Transaction<'static, Postgres>,
     seen: &[(Uuid, i64)],

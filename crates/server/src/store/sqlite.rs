@@ -1,4 +1,4 @@
-//! How a SQLite database is opened.
+//! Opens a SQLite database.
 
 use std::{
     fs::{self, OpenOptions},
@@ -16,17 +16,18 @@ use super::{StoreError, StoreOptions, db::Db, newest, turns::Turns};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
-/// Each connection that reads has a thread of its own; four keep two cores busy while one waits for the disk.
+/// Each reading connection has its own thread. Four keep two cores busy while one waits for the disk.
 const READERS: u32 = 4;
 
 /// SQLite has one write transaction at a time.
 const WRITERS: usize = 1;
 
-/// Opens the database in `path`, made when missing, and migrates it.
+/// Opens the database in `path`, creating it if missing, and migrates it.
 pub(super) async fn open_file(path: &Path, options: &StoreOptions) -> Result<Db, StoreError> {
     create_private(path);
     let file = SqliteConnectOptions::new()
-        // SQLite takes a name that starts with `file:` for a URI; joined to `.` a relative one cannot.
+        // SQLite takes a name that starts with `file:` for a URI. A relative path that is joined to `.` does not start
+        // so.
         .filename(Path::new(".").join(path))
         .busy_timeout(options.acquire_timeout)
         .pragma("cache_size", "-8192");
@@ -44,7 +45,8 @@ pub(super) async fn open_file(path: &Path, options: &StoreOptions) -> Result<Db,
     Ok(Db::Sqlite { w, r, turns: Turns::new(WRITERS, options.acquire_timeout) })
 }
 
-/// Opens an empty database in memory: one connection for everything, since another one would be another database.
+/// Opens an empty database in memory, with one connection for everything, because another connection would be another
+/// database.
 pub(super) async fn open_memory(options: &StoreOptions) -> Result<Db, StoreError> {
     let w = writer(SqliteConnectOptions::new().in_memory(true), pool(options)).await?;
     Ok(Db::Sqlite { r: w.clone(), w, turns: Turns::new(WRITERS, options.acquire_timeout) })
@@ -57,22 +59,22 @@ async fn writer(connect: SqliteConnectOptions, pool: SqlitePoolOptions) -> Resul
     Ok(w)
 }
 
-/// SQLite opens a file that cannot be written for reading alone, and says nothing.
+/// SQLite opens a file that it cannot write as read-only, without an error.
 async fn check_writable(w: &SqlitePool) -> Result<(), StoreError> {
     Ok(w.begin_with("BEGIN IMMEDIATE").await?.rollback().await?)
 }
 
-/// Makes a file that is missing, readable by its owner alone from the start; SQLite gives its other files the same mode.
+/// Creates a missing file that only its owner can read. SQLite gives its other files the same mode.
 fn create_private(path: &Path) {
-    // Where this fails, opening it says why.
+    // If this fails, opening the file reports the reason.
     let _ = OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY).open(path);
 }
 
-/// What belongs to a database: the file, the log of its latest writes, and that log's index.
+/// The files of a database: the file itself, the write-ahead log, and the index of that log.
 const FILES: [&str; 3] = ["", "-wal", "-shm"];
 const OWNER_ONLY: u32 = 0o600;
 
-/// Takes the rights of others from a database that was made with them.
+/// Removes the permissions of other users from the files of a database.
 fn make_private(path: &Path) {
     for ending in FILES {
         let mut file = path.as_os_str().to_owned();
@@ -93,12 +95,12 @@ fn pool(options: &StoreOptions) -> SqlitePoolOptions {
         .acquire_timeout(options.acquire_timeout)
         .idle_timeout(None)
         .max_lifetime(None)
-        // A file does not hang up, and asking whether it did costs as much as a query: two changes of thread.
+        // A file cannot hang up, and the test costs as much as a query: two thread switches.
         .test_before_acquire(false)
 }
 
-/// A commit that fails, as on a full disk, is undone by SQLite itself; the library's own attempt to undo it then fails,
-/// and it takes the connection to be in a transaction for ever.
+/// SQLite itself rolls back a commit that fails, for example on a full disk. The library's own rollback then fails,
+/// and the library considers the connection to be in a transaction for ever. So such a connection is replaced.
 fn replaced_when_stuck(pool: SqlitePoolOptions) -> SqlitePoolOptions {
     pool.before_acquire(|connection, _| {
         let is_free = !connection.is_in_transaction();

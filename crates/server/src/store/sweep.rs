@@ -1,4 +1,4 @@
-//! When expired rows are deleted: not while the clock may be wrong, for what is deleted does not come back.
+//! Deletes expired rows, but not while the clock may be wrong, because deleted rows cannot be restored.
 
 use super::{
     Store, StoreError,
@@ -6,32 +6,32 @@ use super::{
 };
 use crate::clock::Now;
 
-/// How many rows one statement of a sweep deletes: it holds the write lock for milliseconds.
+/// How many rows one statement of a sweep deletes, so that it holds the write lock only for milliseconds.
 pub(super) const SWEEP_ROWS: i64 = 500;
 
 const HOUR_MS: u64 = 60 * 60 * 1000;
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
-/// How often the newest time is written.
+/// How often the newest time is stored.
 const WRITE_NEWEST_MS: u64 = 10 * 60 * 1000;
 
-/// Whether the clock is believed enough to delete by it.
+/// Whether the clock is trusted for deleting.
 #[derive(Debug, Default)]
 pub(crate) struct SweepClock {
-    /// The tick since which the clock has been more than a day beyond the newest stored time.
+    /// The tick since which the clock has been more than a day ahead of the newest stored time.
     ahead_since: Option<u64>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Believed,
-    /// The clock has just been found to be ahead.
+    /// The clock was just found to be ahead.
     FoundAhead,
     Ahead,
 }
 
 impl SweepClock {
-    /// Judges one reading of the clocks by the newest stored time, if there is one. A clock that is ahead is believed
-    /// when the server has run with it for an hour.
+    /// Compares the clock with the newest stored time, if there is one. A clock that is ahead is trusted once the
+    /// server has run with it for an hour.
     fn judge(&mut self, newest_ms: Option<i64>, now: Now) -> Verdict {
         let ahead_ms = newest_ms.map_or(0, |newest_ms| unix_ms(now).saturating_sub(newest_ms));
         if ahead_ms <= DAY_MS {
@@ -53,8 +53,8 @@ impl SweepClock {
 }
 
 impl Store {
-    /// Deletes what has expired, unless the clock is more than a day beyond the newest stored time and the server has
-    /// not run with it for an hour. Says how many rows were deleted.
+    /// Deletes expired rows and returns how many. Deletes nothing while the clock is more than a day ahead of the
+    /// newest stored time and the server has not run with it for an hour.
     ///
     /// # Errors
     /// [`StoreError`], as [`sweep`](Self::sweep).
@@ -79,7 +79,7 @@ impl Store {
         self.sweep(unix_ms(now)).await
     }
 
-    /// The newest time at which the server has worked on this database, in Unix milliseconds, up to ten minutes old.
+    /// The newest time at which the server has used this database, in Unix milliseconds; up to ten minutes old.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -88,7 +88,7 @@ impl Store {
         Ok(on!(&self.db, r, pool => sqlx::query_scalar(select).fetch_optional(pool).await?))
     }
 
-    /// Also where the clock was set back: then the time before was wrong.
+    /// Also stores an earlier time, after the clock was set back: then the stored one was wrong.
     async fn set_newest_time(&self, now_ms: i64) -> Result<(), StoreError> {
         let upsert = "INSERT INTO newest_time (id, at_ms) VALUES (1, $1) \
              ON CONFLICT (id) DO UPDATE SET at_ms = excluded.at_ms";
@@ -97,7 +97,7 @@ impl Store {
     }
 }
 
-/// Adds up the sweeps of all tables. Each table was swept whatever became of the others; the first failure is returned.
+/// Adds up the sweeps of all tables, which run independently; returns the first failure.
 pub(super) fn total(
     swept: impl IntoIterator<Item = (&'static str, Result<u64, StoreError>)>,
 ) -> Result<u64, StoreError> {
@@ -118,8 +118,8 @@ pub(super) fn total(
     total
 }
 
-/// Repeats a statement that deletes up to [`SWEEP_ROWS`] rows, whose parameters are the time and that number, until
-/// nothing is left.
+/// Repeats a statement that deletes up to [`SWEEP_ROWS`] rows until none is left. Its parameters are the time and that
+/// number.
 pub(super) async fn sweep_rows(db: &Db, delete: &'static str, until_ms: i64) -> Result<u64, StoreError> {
     let mut total = 0;
     loop {
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_ahead_is_believed_after_an_hour() {
+    fn a_clock_that_is_ahead_is_trusted_after_an_hour() {
         let mut clock = SweepClock::default();
         assert_eq!(clock.judge(Some(NEWEST_MS), after(1, 5)), Verdict::Believed);
         assert_eq!(clock.judge(Some(NEWEST_MS), after(2, 10)), Verdict::FoundAhead);
@@ -157,19 +157,19 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_right_is_believed_at_once() {
+    fn a_corrected_clock_is_trusted_at_once() {
         let mut clock = SweepClock::default();
         assert_eq!(clock.judge(Some(NEWEST_MS), after(40, 0)), Verdict::FoundAhead);
         assert_eq!(clock.judge(Some(NEWEST_MS), after(0, 1)), Verdict::Believed);
         assert_eq!(
             clock.judge(Some(NEWEST_MS), after(40, HOUR_MS)),
             Verdict::FoundAhead,
-            "the hour begins anew"
+            "the hour starts again"
         );
     }
 
     #[test]
-    fn a_database_without_a_time_and_a_clock_that_is_behind_are_no_reason_to_wait() {
+    fn a_database_without_a_time_or_a_clock_that_is_behind_does_not_delay_the_sweep() {
         let mut clock = SweepClock::default();
         assert_eq!(clock.judge(None, after(40, 0)), Verdict::Believed);
         assert_eq!(clock.judge(Some(NEWEST_MS), after(-40, 0)), Verdict::Believed);

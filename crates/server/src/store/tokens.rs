@@ -1,4 +1,4 @@
-//! Refresh tokens: families of single-use tokens, of which only hashes are kept.
+//! Refresh tokens: families of single-use tokens, stored as hashes.
 
 use std::collections::HashSet;
 
@@ -15,21 +15,21 @@ use super::{
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
-/// A family ends when it was not used for so long.
+/// How long a family can be unused before it ends.
 pub(crate) const REFRESH_IDLE_MS: i64 = 30 * DAY_MS;
 
-/// A family ends so long after the login that began it, however much it is used.
+/// How long after its login a family ends, even if it is used.
 pub(crate) const REFRESH_LIFETIME_MS: i64 = 90 * DAY_MS;
 
-/// A token that is shown again within this time, its successor unused, is no theft: two tabs, or a lost reply.
+/// Within this time, a used token whose successor is unused may be shown again: by two tabs, or after a lost response.
 pub(crate) const REFRESH_GRACE_MS: i64 = 10 * 1000;
 
-/// A family that a login begins.
+/// A new family.
 #[derive(Debug, Clone)]
 pub(crate) struct NewFamily {
     /// Its id.
     pub(crate) family_id: Uuid,
-    /// Whose it is.
+    /// The user.
     pub(crate) user_id: UserId,
     /// The device it is bound to.
     pub(crate) device_id: Option<DeviceId>,
@@ -39,29 +39,29 @@ pub(crate) struct NewFamily {
     pub(crate) second_factor: bool,
 }
 
-/// What a login was proved by, where that can change while it is looked at.
+/// The proof of a login, if it can change while it is checked.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum LoginProof<'a> {
-    /// A password, compared with this hash.
+    /// A password that matched this hash.
     Password(&'a str),
     /// The key of an identity.
     IdentityKey(&'a [u8; 32]),
-    /// The key of the device that the family is bound to. It proves nothing anew: the login counts as of the one that
-    /// registered the device, which was its second factor too.
+    /// The key of the device that the family is bound to. It does not prove again who the user is: the family has the
+    /// authentication time of the login that registered the device, and counts as having shown the second factor.
     DeviceKey(&'a [u8; 32]),
 }
 
-/// What became of a new family. Only the first changed anything.
+/// The outcome of creating a family. Only the first changed anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FamilyCreation {
-    /// It is in force now.
+    /// The family was created.
     Created {
-        /// When its user proved who he is, by a password or an identity's key.
+        /// When the user last proved who they are, by a password or an identity's key.
         auth_time_ms: i64,
     },
-    /// The account was deleted, or its password or key is another by now.
+    /// The account was deleted, or its password or key has changed.
     Refused,
-    /// A second factor is in force by now, which the login did not show.
+    /// A second factor was activated that the login did not show.
     FactorRequired,
     /// The account is disabled.
     Disabled,
@@ -69,53 +69,53 @@ pub(crate) enum FamilyCreation {
     UnknownDevice,
 }
 
-/// Whose tokens a family's are.
+/// The family of a refresh token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RefreshFamily {
     /// Its id.
     pub(crate) family_id: Uuid,
-    /// Whose it is.
+    /// The user.
     pub(crate) user_id: UserId,
     /// The device it is bound to.
     pub(crate) device_id: Option<DeviceId>,
-    /// When its user last proved who he is.
+    /// When the user last proved who they are.
     pub(crate) auth_time_ms: i64,
-    /// When it ends, if it is not used before.
+    /// When it ends if it is not used before.
     pub(crate) expires_at_ms: i64,
 }
 
-/// What became of the use of a refresh token.
+/// The outcome of using a refresh token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum RefreshUse {
-    /// It is used up, and the successor is the family's token now.
+    /// The token was used up; the successor is now the family's token.
     Rotated(RefreshFamily),
-    /// It was used up a moment ago, and the successor has not been used: that is the family's token still.
+    /// The token was used a moment ago, and its successor is still unused and remains the family's token.
     Repeated(RefreshFamily),
-    /// It was used up before, and somebody has a copy who should not: its family is revoked now.
+    /// The token was used before, so somebody has a stolen copy. The family was revoked now.
     Reused(RefreshFamily),
     /// Its family was revoked.
     Revoked,
-    /// Its family has ended by time.
+    /// The family has expired.
     Expired,
-    /// No such token, or one that ended long ago.
+    /// The token does not exist, or its family ended long ago.
     Unknown,
 }
 
-/// Which families of a user are meant.
+/// A selection of a user's families.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Choice<'a> {
-    /// Every one.
+    /// All.
     All,
-    /// Every one but this.
+    /// All except this one.
     AllBut(Uuid),
-    /// This one.
+    /// Only this one.
     One(Uuid),
-    /// Those that are bound to this device.
+    /// Those bound to this device.
     OfDevice(&'a DeviceId),
 }
 
 impl Choice<'_> {
-    /// Every one but this, where there is one.
+    /// All except this one, if there is one.
     pub(super) const fn all_but(family: Option<Uuid>) -> Self {
         match family {
             Some(family) => Self::AllBut(family),
@@ -125,11 +125,11 @@ impl Choice<'_> {
 }
 
 impl Store {
-    /// Begins a family with a login of now. A password, a key or a second factor that was changed since the login was
-    /// proved begins nothing.
+    /// Creates a family for a login. If the password, the key or the second factor has changed since the login was
+    /// proved, it creates none.
     ///
     /// # Errors
-    /// [`StoreError`]; [`StoreError::Internal`] where the family or its token exist.
+    /// [`StoreError`]; [`StoreError::Internal`] if the family or its token exists.
     pub(crate) async fn create_family(
         &self,
         family: &NewFamily,
@@ -148,18 +148,18 @@ impl Store {
         Ok(outcome)
     }
 
-    /// Uses up a token and puts its successor in its place: of many at once, one succeeds, and the others are told
-    /// that it was a moment ago.
+    /// Uses up a token and replaces it by its successor. Of concurrent calls one succeeds; the others get
+    /// [`RefreshUse::Repeated`].
     ///
     /// # Errors
-    /// [`StoreError`]; where it is [`StoreError::Unavailable`], the token may be used up.
+    /// [`StoreError`]. After [`StoreError::Unavailable`] the token may or may not be used up.
     pub(crate) async fn use_refresh_token(
         &self,
         token_hash: &[u8; 32],
         successor_hash: &[u8; 32],
         now_ms: i64,
     ) -> Result<RefreshUse, StoreError> {
-        let user = match self.find_standing(token_hash, now_ms).await? {
+        let user = match self.find_status(token_hash, now_ms).await? {
             Ok(user) => user,
             Err(unusable) => return Ok(unusable),
         };
@@ -169,8 +169,8 @@ impl Store {
         Ok(outcome)
     }
 
-    /// Whose a token is, or why it can never be used again; that costs no transaction.
-    async fn find_standing(
+    /// The family of a token, or why the token can never be used again. Needs no transaction.
+    async fn find_status(
         &self,
         token_hash: &[u8; 32],
         now_ms: i64,
@@ -188,7 +188,7 @@ impl Store {
         })
     }
 
-    /// The families of a user that are in force.
+    /// The valid families of a user.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -200,7 +200,7 @@ impl Store {
         Ok(families.into_iter().collect())
     }
 
-    /// The hash of the token that followed one which was used.
+    /// The hash of the successor of a used token.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -212,8 +212,8 @@ impl Store {
         row::optional_array(found.flatten().as_deref())
     }
 
-    /// Signs out: revokes the family that it is asked with, or every family of the user. A login of the same moment begins
-    /// its family before, and it is revoked, or after.
+    /// Signs out: revokes the caller's family, or every family of the user. A concurrent login creates its family
+    /// either before this, and it is revoked, or after.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -233,7 +233,7 @@ impl Store {
         tx.commit().await
     }
 
-    /// The family of a token, used up or not.
+    /// The family of a token, used or not.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -248,8 +248,8 @@ impl Store {
     }
 }
 
-/// Revokes families of a user whom the transaction has locked. What it returns is to be
-/// [appended](revocations::append) in the same transaction.
+/// Revokes families of a user. The transaction must have locked the user. The caller must
+/// [append](revocations::append) the returned revocations in the same transaction.
 pub(super) async fn revoke(
     tx: &mut Tx,
     user: UserId,
@@ -265,7 +265,7 @@ pub(super) async fn revoke(
     Ok(families.into_iter().map(|family| Revocation::Family { user, family }).collect())
 }
 
-/// Locks a family of a user's until the transaction ends. False where it is not in force.
+/// Locks a family of a user until the transaction ends. False if it is not valid.
 pub(super) async fn lock_in_force(tx: &mut Tx, user: UserId, family: Uuid) -> Result<bool, StoreError> {
     let touch = "UPDATE refresh_families SET revoked_at_ms = NULL \
          WHERE family_id = $1 AND user_id = $2 AND revoked_at_ms IS NULL";
@@ -275,14 +275,13 @@ pub(super) async fn lock_in_force(tx: &mut Tx, user: UserId, family: Uuid) -> Re
     }))
 }
 
-/// When the login was that began a family.
+/// The time of the login that began a family.
 pub(super) async fn auth_time_ms(tx: &mut Tx, family: Uuid) -> Result<i64, StoreError> {
     let select = "SELECT auth_time_ms FROM refresh_families WHERE family_id = $1";
     Ok(within!(tx, connection => sqlx::query_scalar(select).bind(family).fetch_one(connection).await?))
 }
 
-/// Deletes families that have ended, and used tokens whose reuse would by now be no sign of theft but of a very old
-/// copy.
+/// Deletes families that have ended, and used tokens that are so old that their reuse is no sign of theft.
 pub(super) async fn sweep(db: &Db, now_ms: i64) -> Result<u64, StoreError> {
     let tokens = "DELETE FROM refresh_tokens WHERE token_hash IN \
          (SELECT token_hash FROM refresh_tokens WHERE used_at_ms <= $1 ORDER BY used_at_ms, token_hash LIMIT $2)";
@@ -323,8 +322,8 @@ impl TryFrom<FamilyRow> for RefreshFamily {
     }
 }
 
-/// Locks the account, so that whoever revokes all families of it does so before or after, and sees whether the login
-/// still holds.
+/// Locks the account, so that revoking all of its families happens either before or after, and checks whether the
+/// login still holds.
 async fn may_begin(
     tx: &mut Tx,
     family: &NewFamily,
@@ -396,7 +395,7 @@ async fn insert_token(tx: &mut Tx, token_hash: &[u8; 32], family_id: Uuid) -> Re
     Ok(())
 }
 
-/// Everything under the lock of the token's family: who comes second sees what the first has done.
+/// Runs under the lock of the token's family, so that the second of two callers sees what the first has done.
 async fn use_token(
     tx: &mut Tx,
     token_hash: &[u8; 32],
@@ -442,7 +441,7 @@ async fn prolong(tx: &mut Tx, family_id: Uuid, expires_at_ms: i64) -> Result<(),
     Ok(())
 }
 
-/// Uses up a token in one statement. False where it was used before.
+/// Uses up a token in one statement. False if it was used before.
 async fn use_up(
     tx: &mut Tx,
     token_hash: &[u8; 32],
@@ -458,7 +457,7 @@ async fn use_up(
     Ok(family.is_some())
 }
 
-/// Whether a used token was used a moment ago, and for this successor, which is unused.
+/// Whether a used token was used a moment ago with this successor, which is unused.
 async fn is_repetition(
     tx: &mut Tx,
     token_hash: &[u8; 32],
@@ -482,7 +481,7 @@ async fn find_token(tx: &mut Tx, token_hash: &[u8; 32]) -> Result<Option<TokenRo
     }))
 }
 
-/// Revokes the family with this id where `is_it`, else all the others.
+/// Revokes the family with this id if `is_it`, otherwise all others.
 async fn revoke_by_id(
     tx: &mut Tx,
     user: UserId,

@@ -1,4 +1,4 @@
-//! Second factors: sealed secrets, the hashes of recovery codes, and how often somebody was wrong.
+//! Second factors: sealed secrets, hashes of recovery codes, and the count of wrong codes.
 
 use aldis_protocol::UserId;
 use uuid::Uuid;
@@ -9,28 +9,28 @@ use super::{
     sweep_rows,
 };
 
-/// So many wrong codes within [`FAILURE_WINDOW_MS`] lock a user's second factor, until the oldest has left it.
+/// This many wrong codes within [`FAILURE_WINDOW_MS`] lock a user's second factor until the oldest is older than that.
 pub(crate) const MAX_FAILURES: i64 = 5;
 
 /// How long a wrong code counts.
 pub(crate) const FAILURE_WINDOW_MS: i64 = 15 * 60 * 1000;
 
-/// How long a recovery code that was accepted is known: as long as a code of the app is shown. A form that is sent twice
-/// shows it again.
+/// How long an accepted recovery code is remembered: as long as a code of the app is valid. A form that is submitted
+/// twice sends it again.
 const REPEAT_WINDOW_MS: i64 = 30 * 1000;
 
-/// What a signed-in user shows a code for.
+/// What a signed-in user uses a code for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FactorChange {
-    /// To show that the app has the secret: puts the factor in force.
+    /// To activate the factor, by showing that the app has the secret.
     Confirmation,
     /// To remove the factor.
     Removal,
 }
 
-/// What a code is worth, held against the sealed secret.
+/// The value of a code, checked against the sealed secret.
 pub(crate) enum Evidence {
-    /// The app's code of this step. The secret is kept in this form from now on.
+    /// The app's code of this step. The secret is stored in this sealed form from now on.
     Step { step: i64, sealed_secret: Vec<u8> },
     /// A recovery code with one of these hashes.
     Recovery(Vec<[u8; 32]>),
@@ -38,31 +38,31 @@ pub(crate) enum Evidence {
     Wrong,
 }
 
-/// What became of a code.
+/// The outcome of checking a code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FactorCheck {
-    /// It was right, is used up, and has done what it was shown for.
+    /// The code was correct and is used up; its action was carried out.
     Accepted,
-    /// It was wrong, or of an earlier step than the last one used, which is counted.
+    /// The code was wrong, or of an earlier step than the last used one. It counts as a failure.
     Wrong,
-    /// It is the code that was accepted last, shown again: refused, and not counted.
+    /// The code that was accepted last was sent again. It is refused and does not count.
     Repeated,
-    /// Too many were wrong; this one was not looked at.
+    /// There were too many wrong codes; this one was not checked.
     Locked,
     /// The user has no such factor.
     NotEnrolled,
 }
 
 impl FactorCheck {
-    /// Whether what was written is kept.
+    /// Whether the transaction is committed.
     const fn is_kept(self) -> bool {
         matches!(self, Self::Accepted | Self::Wrong)
     }
 }
 
 impl Store {
-    /// Keeps a new secret and its recovery codes in place of those that were never confirmed. False, and nothing
-    /// changed, where a factor is in force.
+    /// Stores a new secret and its recovery codes, replacing any that were never confirmed. False, without a change,
+    /// if a factor is active.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -84,7 +84,7 @@ impl Store {
         Ok(enrolled)
     }
 
-    /// Whether a user has a second factor in force.
+    /// Whether a user has an active second factor.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -96,12 +96,12 @@ impl Store {
         Ok(confirmed.is_some())
     }
 
-    /// Uses up a code of somebody who signs in, whom only a factor in force is asked of. `judge` is given the sealed
-    /// secret while nobody else can use or change the factor: of equal codes at once one is accepted, and of wrong ones
-    /// no more than [`MAX_FAILURES`] are looked at.
+    /// Uses up a code at a sign-in, for which the factor must be active. `judge` gets the sealed secret while nobody
+    /// else can use or change the factor. So of equal concurrent codes only one is accepted, and no more than
+    /// [`MAX_FAILURES`] wrong ones are checked.
     ///
     /// # Errors
-    /// [`StoreError`]; where it is [`StoreError::Unavailable`], the code may be used up.
+    /// [`StoreError`]. After [`StoreError::Unavailable`] the code may or may not be used up.
     pub(crate) async fn check_second_factor(
         &self,
         user: UserId,
@@ -119,10 +119,10 @@ impl Store {
         Ok(checked)
     }
 
-    /// Uses up a code in the same way, and puts the factor in force or removes it.
+    /// Uses up a code in the same way, and activates or removes the factor.
     ///
     /// # Errors
-    /// [`StoreError`]; where it is [`StoreError::Unavailable`], it may be done.
+    /// [`StoreError`]. After [`StoreError::Unavailable`] the change may or may not be made.
     pub(crate) async fn change_second_factor(
         &self,
         credential: &Credential,
@@ -156,7 +156,7 @@ pub(super) async fn sweep(db: &Db, now_ms: i64) -> Result<u64, StoreError> {
     sweep_rows(db, delete, now_ms - FAILURE_WINDOW_MS).await
 }
 
-/// Whether a user whom the transaction has locked has a second factor in force.
+/// Whether a user has an active second factor. The transaction must have locked the user.
 pub(super) async fn is_in_force(tx: &mut Tx, user: UserId) -> Result<bool, StoreError> {
     let select = "SELECT 1 FROM totp WHERE user_id = $1 AND confirmed_at_ms IS NOT NULL";
     Ok(within!(tx, connection => {
@@ -171,7 +171,7 @@ struct Factor {
 
 /// Locks a user's factor until the transaction ends.
 async fn lock(tx: &mut Tx, user: UserId) -> Result<Option<Factor>, StoreError> {
-    // The update changes nothing: it locks the row and lets the statement return it.
+    // The update changes nothing: it locks the row and makes the statement return it.
     let update =
         "UPDATE totp SET last_step = last_step WHERE user_id = $1 RETURNING sealed_secret, confirmed_at_ms";
     let row: Option<(Vec<u8>, Option<i64>)> = within!(tx, connection => {
@@ -222,7 +222,7 @@ async fn insert_failure(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<(), St
     Ok(())
 }
 
-/// Uses up a step, unless it or a later one was used.
+/// Uses up a step, unless this or a later one was used before.
 async fn use_step(
     tx: &mut Tx,
     user: UserId,
@@ -270,7 +270,8 @@ async fn use_recovery_code(
     Ok(FactorCheck::Wrong)
 }
 
-/// Takes a recovery code, and keeps its hash until it can be told from a wrong one no longer. False where there is none.
+/// Uses up a recovery code, and keeps its hash for as long as a repetition of it must be told from a wrong code. False
+/// if no code matches.
 async fn take_recovery_code(
     tx: &mut Tx,
     user: UserId,
@@ -302,7 +303,7 @@ async fn confirm(tx: &mut Tx, credential: &Credential, now_ms: i64) -> Result<()
     Ok(())
 }
 
-/// Takes a user's factor away, and what counted against it. False where none was in force.
+/// Removes a user's factor and the count of wrong codes. False if none was active.
 pub(super) async fn take_away(tx: &mut Tx, user: UserId) -> Result<bool, StoreError> {
     let confirmed = lock(tx, user).await?.is_some_and(|factor| factor.confirmed);
     remove(tx, user).await?;
@@ -313,7 +314,7 @@ pub(super) async fn take_away(tx: &mut Tx, user: UserId) -> Result<bool, StoreEr
     Ok(confirmed)
 }
 
-/// The recovery codes go with it.
+/// Removes the factor and its recovery codes.
 async fn remove(tx: &mut Tx, user: UserId) -> Result<(), StoreError> {
     within!(tx, connection => {
         let delete = "DELETE FROM totp WHERE user_id = $1";

@@ -1,4 +1,5 @@
-//! Whose transaction is next: users take turns, and the messages never wait for more than a few of them.
+//! Decides whose transaction runs next: users take turns, and a batch of messages waits for a few other transactions
+//! at most.
 
 use std::{
     mem,
@@ -11,53 +12,53 @@ use tokio::{sync::oneshot, time::timeout};
 
 use super::{StoreError, fair::FairQueue};
 
-/// Transactions of one user that wait at most; the next one is [`StoreError::Overloaded`].
+/// How many transactions of one user can wait; the next one fails with [`StoreError::Overloaded`].
 const WAITING_PER_USER: usize = 64;
-/// The same for those that belong to no user.
+/// The same for transactions that belong to no user.
 const WAITING_OF_NOBODY: usize = 1024;
-/// Transactions that go between two batches of messages at most, so that a message waits for no more than these and the
+/// How many other transactions can run between two batches of messages. So a message waits for at most these and the
 /// batch before its own, however much else is written. Each takes a fraction of the time of a batch.
 const BETWEEN_BATCHES: u32 = 8;
 
-/// On whose behalf something is written.
+/// The purpose of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Writing {
-    /// This user asked for it.
+    /// A request of this user.
     For(UserId),
-    /// Nobody who is known yet, or the server.
+    /// A request of an unknown user, or work of the server.
     ForNobody,
-    /// The batch of those that sign in, and of devices that were seen.
+    /// The batch of sign-ins and of devices' last connections.
     SignIns,
     /// The batch of messages, chat and receipts.
     Messages,
 }
 
-/// The line in front of the connections that write.
+/// The line for the connections that write.
 #[derive(Debug)]
 pub(super) struct Turns {
     line: Mutex<Line>,
-    /// How long somebody stands in line at most.
+    /// How long a transaction can wait for its turn.
     patience: Duration,
 }
 
 #[derive(Debug)]
 struct Line {
-    /// How many more transactions may be under way.
+    /// How many more transactions can run now.
     free: usize,
     waiting: FairQueue<Writing, oneshot::Sender<Turn>>,
-    /// There is one writer of messages, so one of its batches waits at most.
+    /// There is one writer of messages, so at most one of its batches waits.
     messages: Option<oneshot::Sender<Turn>>,
-    /// How many others went since the last batch of messages.
+    /// How many other transactions started since the last batch of messages.
     since_messages: u32,
 }
 
-/// The right to have a transaction under way, until it is dropped.
+/// The right to run a transaction. Dropping it passes the turn on.
 #[derive(Debug)]
 #[must_use = "the next one waits until it is dropped"]
 pub(super) struct Turn(Option<Arc<Turns>>);
 
 impl Turns {
-    /// A line for so many transactions at once.
+    /// A line in which `at_once` transactions can run at the same time.
     pub(super) fn new(at_once: usize, patience: Duration) -> Arc<Self> {
         let (waiting, messages) = (FairQueue::default(), None);
         let line = Line { free: at_once.max(1), waiting, messages, since_messages: 0 };
@@ -67,7 +68,7 @@ impl Turns {
     /// Waits for a turn.
     ///
     /// # Errors
-    /// [`StoreError::Overloaded`] where as many wait for this user as may, [`StoreError::Unavailable`] where the turn
+    /// [`StoreError::Overloaded`] if too many transactions of this user wait, [`StoreError::Unavailable`] if the turn
     /// does not come in time.
     pub(super) async fn take(self: &Arc<Self>, writing: Writing) -> Result<Turn, StoreError> {
         let come = {
@@ -86,7 +87,7 @@ impl Turns {
         }
     }
 
-    /// Gives a turn that is over to the next who still waits.
+    /// Passes a turn that has ended to the next transaction that still waits.
     fn pass_on(self: &Arc<Self>) {
         loop {
             let next = {
@@ -99,7 +100,7 @@ impl Turns {
             };
             match next.send(Turn(Some(Arc::clone(self)))) {
                 Ok(()) => return,
-                // It does not wait any more. Dropping the turn would pass it on a second time.
+                // This one no longer waits. Dropping its turn as it is would pass the turn on twice.
                 Err(mut unwanted) => drop(mem::take(&mut unwanted.0)),
             }
         }
@@ -125,6 +126,9 @@ impl Line {
         Ok(come)
     }
 
+    /// The next transaction. A waiting batch of messages goes first once [`BETWEEN_BATCHES`] others have started since
+    /// the last batch, or if nothing else waits. So neither side can starve the other: a batch waits for a bounded number
+    /// of short transactions, and those wait for one batch.
     fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
         if (self.since_messages >= BETWEEN_BATCHES || self.waiting.is_empty())
             && let Some(messages) = self.messages.take()
@@ -173,7 +177,7 @@ mod tests {
         waiting.as_mut().poll(&mut Context::from_waker(Waker::noop()))
     }
 
-    /// Stands in line.
+    /// Joins the line.
     fn joins(turns: &Arc<Turns>, writing: Writing) -> Waiting {
         let turns = Arc::clone(turns);
         let mut waiting: Waiting = Box::pin(async move { turns.take(writing).await });
@@ -181,7 +185,7 @@ mod tests {
         waiting
     }
 
-    /// Which of them has its turn.
+    /// Which of them got a turn.
     fn next(waiting: &mut Vec<(&'static str, Waiting)>) -> Option<(&'static str, Turn)> {
         let came = waiting.iter_mut().enumerate().find_map(|(index, (name, waiting))| match poll(waiting) {
             Poll::Ready(turn) => Some((index, *name, turn.unwrap())),
@@ -204,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_user_with_many_writes_holds_up_another_by_one() {
+    async fn a_user_with_many_writes_delays_another_by_one() {
         let turns = Turns::new(1, PATIENCE);
         let first = turns.take(user(1)).await.unwrap();
         let mut waiting: Vec<_> = (0..5).map(|_| ("many", joins(&turns, user(1)))).collect();
@@ -215,7 +219,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn messages_wait_for_a_few_others_at_most_and_others_for_one_batch() {
+    async fn messages_wait_for_a_few_transactions_and_those_for_one_batch() {
         let turns = Turns::new(1, PATIENCE);
         let first = turns.take(Writing::Messages).await.unwrap();
         let mut waiting: Vec<_> = (0..20).map(|number| ("other", joins(&turns, user(number)))).collect();
@@ -226,7 +230,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_user_has_only_so_many_in_line() {
+    async fn the_transactions_of_a_user_in_the_line_are_limited() {
         let turns = Turns::new(1, PATIENCE);
         let _first = turns.take(user(1)).await.unwrap();
         let _waiting: Vec<_> = (0..WAITING_PER_USER).map(|_| joins(&turns, user(1))).collect();
@@ -236,7 +240,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_leaves_the_line_early_is_passed_over() {
+    async fn a_transaction_that_left_the_line_is_skipped() {
         let turns = Turns::new(1, PATIENCE);
         let first = turns.take(user(1)).await.unwrap();
         drop(joins(&turns, user(2)));
@@ -258,7 +262,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn several_may_write_at_once_where_the_database_has_the_connections() {
+    async fn several_transactions_run_at_once_with_several_connections() {
         let turns = Turns::new(2, PATIENCE);
         let (_one, two) = (turns.take(user(1)).await.unwrap(), turns.take(user(1)).await.unwrap());
         let mut third = vec![("third", joins(&turns, user(2)))];

@@ -1,4 +1,4 @@
-//! Where the database is: `DATABASE_URL`, read once and valid from then on.
+//! The database's address: `DATABASE_URL`, parsed once and valid from then on.
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
@@ -6,31 +6,31 @@ use sqlx::postgres::PgConnectOptions;
 
 mod parameters;
 
-/// A database that can be named in the configuration.
+/// A database, as the configuration names it.
 ///
 /// SQLite: `sqlite:aldis.db` (relative to the working directory), `sqlite:/var/lib/aldis.db`, `sqlite::memory:`, and
-/// SQLAlchemy's forms, where `sqlite:///aldis.db` is relative and `sqlite:////var/lib/aldis.db` absolute.
-/// PostgreSQL: `postgres://…` or `postgresql://…` with the [parameters] of libpq that the driver takes. A
-/// `+driver` after the scheme is ignored. Prints without the password.
+/// SQLAlchemy's forms, in which `sqlite:///aldis.db` is relative and `sqlite:////var/lib/aldis.db` absolute.
+/// PostgreSQL: `postgres://…` or `postgresql://…` with the [parameters] of libpq that the driver supports. A `+driver`
+/// after the scheme is ignored. The password is never printed.
 #[derive(Clone)]
 pub(crate) struct DatabaseUrl(pub(super) Target);
 
 /// What a [`DatabaseUrl`] names.
 #[derive(Clone)]
 pub(super) enum Target {
-    /// A file of SQLite's.
+    /// A SQLite file.
     File(PathBuf),
-    /// A SQLite database that is gone when the store is closed.
+    /// A SQLite database in memory, which is lost when the store is closed.
     Memory,
     /// A database of a PostgreSQL server.
     Postgres(Box<PgConnectOptions>),
 }
 
-/// Why a text names no database. Never holds any of the text, which may contain a password.
+/// Why a text is not a database URL. It contains nothing of the text, which may contain a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum InvalidDatabaseUrl {
-    /// Another database, or no URL.
+    /// Another database, or not a URL.
     #[error("a database URL starts with sqlite:, postgres:// or postgresql://, as in sqlite:aldis.db")]
     Scheme,
     /// SQLite without a file.
@@ -44,15 +44,15 @@ pub(crate) enum InvalidDatabaseUrl {
     /// SQLite with parameters.
     #[error("a SQLite URL takes no parameters: leave out the question mark and what follows")]
     Parameters,
-    /// PostgreSQL with a parameter that has no effect.
+    /// A PostgreSQL parameter that would have no effect.
     #[error("the PostgreSQL URL has the unknown parameter \"{0}\": remove it; known are {known}", known = parameters::KNOWN.join(", "))]
     UnknownParameter(String),
-    /// PostgreSQL with several hosts.
+    /// Several PostgreSQL hosts.
     #[error(
         "the PostgreSQL URL names several hosts: name one, for instance a virtual address that follows the primary"
     )]
     SeveralHosts,
-    /// PostgreSQL's URL is malformed.
+    /// A malformed PostgreSQL URL.
     #[error(
         "not a PostgreSQL URL ({0}): write postgres://user:password@host:5432/database, reserved characters as %XX"
     )]
@@ -60,7 +60,7 @@ pub(crate) enum InvalidDatabaseUrl {
 }
 
 impl DatabaseUrl {
-    /// Whether nobody but the process that opens it can see it.
+    /// Whether only the process that opens it can see it.
     pub(crate) const fn is_in_memory(&self) -> bool {
         matches!(self.0, Target::Memory)
     }
@@ -91,7 +91,7 @@ impl fmt::Display for DatabaseUrl {
     }
 }
 
-/// A socket is shown by its directory, in the form that a URL takes.
+/// Shows a socket by its directory, in the form that a URL takes.
 fn write_postgres(f: &mut fmt::Formatter<'_>, options: &PgConnectOptions) -> fmt::Result {
     let (user, port) = (options.get_username(), options.get_port());
     let database = options.get_database().unwrap_or_default();
@@ -101,7 +101,7 @@ fn write_postgres(f: &mut fmt::Formatter<'_>, options: &PgConnectOptions) -> fmt
     }
 }
 
-/// The directory of the Unix socket, where the connection goes through one.
+/// The directory of the Unix socket, if the connection uses one.
 fn socket_directory(options: &PgConnectOptions) -> Option<String> {
     let given = options.get_socket().map(|path| path.display().to_string());
     given.or_else(|| Some(options.get_host().to_owned()).filter(|host| host.starts_with('/')))
@@ -143,7 +143,7 @@ fn parse_postgres(rest: &str) -> Result<Target, InvalidDatabaseUrl> {
         .map_err(|error: sqlx::Error| InvalidDatabaseUrl::Postgres(reason(&error)))
 }
 
-/// The address with a host for the parser, where a user stands alone as in `//bob@/aldis?host=/run/postgresql`.
+/// Adds a host for the parser to an address that has only a user, as in `//bob@/aldis?host=/run/postgresql`.
 fn with_host(address: &str) -> String {
     match address.rsplit_once('@') {
         Some((user, rest)) if rest.starts_with(['/', ':']) || rest.is_empty() => {
@@ -159,7 +159,7 @@ fn authority(address: &str) -> &str {
     bare.rsplit_once('@').map_or(bare, |(_, authority)| authority)
 }
 
-/// The parser's reason alone: its causes speak of syntax, never of the text.
+/// Only the parser's reason: its causes describe the syntax and contain nothing of the text.
 fn reason(error: &sqlx::Error) -> String {
     std::error::Error::source(error).map_or_else(|| "malformed".to_owned(), ToString::to_string)
 }
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn sqlite_files_are_named_in_both_manners() {
+    fn sqlite_files_are_named_in_both_forms() {
         assert_eq!(file("sqlite:aldis.db"), PathBuf::from("aldis.db"));
         assert_eq!(file("sqlite:/var/aldis.db"), PathBuf::from("/var/aldis.db"));
         assert_eq!(file("sqlite:///data/aldis.db"), PathBuf::from("data/aldis.db"));
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_named_in_three() {
+    fn memory_is_named_in_three_forms() {
         for url in ["sqlite::memory:", "sqlite:///:memory:", "sqlite://"] {
             assert!(matches!(url.parse(), Ok(DatabaseUrl(Target::Memory))), "{url}");
         }
@@ -214,7 +214,7 @@ mod tests {
             "postgres:///aldis?host=/run/postgresql&user=bob&port=5432",
         ] {
             assert_eq!(shown(url), "postgres://bob:***@/aldis?host=/run/postgresql&port=5432", "{url}");
-            assert_eq!(shown(&shown(url)), shown(url), "what is shown can be given");
+            assert_eq!(shown(&shown(url)), shown(url), "the printed URL parses to the same one");
         }
     }
 
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_database_is_refused_with_the_remedy() {
+    fn an_invalid_url_is_refused_with_the_remedy() {
         for (url, expected) in [
             ("", InvalidDatabaseUrl::Scheme),
             ("aldis.db", InvalidDatabaseUrl::Scheme),

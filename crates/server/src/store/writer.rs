@@ -1,12 +1,13 @@
-//! A group-commit writer: appends that clients wait for in numbers, many to a transaction.
+//! The group-commit writer: it commits many appends in one transaction.
 //!
-//! Each writer is one task. It takes what queued while the last commit ran, the users in turn, writes it in one
-//! transaction, and answers each append when the commit is durable. The statements decide by data, so one append's
-//! refusal is its own answer and not the batch's failure. What others have to hear of is handed to whoever
-//! [delivers](Committed) before it is answered. The appends of one user are written and handed on in the order in which
-//! they were queued.
+//! Each writer is one task. While a commit runs, new appends queue. The task then takes a batch of them, the users in
+//! turn, writes it in one transaction, and answers each append when the commit is durable. The statements decide by
+//! data: a refused append is an answer of its own and does not fail the batch. An append that other users have to hear
+//! of is [delivered](Committed) before it is answered. The appends of one user are written and delivered in the order
+//! in which they were queued.
 //!
-//! A node has two: one for messages, chat and receipts, and one for those that sign in, who wait for no message.
+//! A node has two writers: one for messages, chat and receipts, and one for sign-ins, so that a sign-in does not wait
+//! for messages.
 
 use std::{
     future::Future,
@@ -36,33 +37,33 @@ use super::{
 mod lane;
 mod queue;
 
-use self::{lane::Lane, queue::Queue};
+use self::{lane::BatchLane, queue::Queue};
 
-/// How many rows a batch changes at most: past that, a commit's cost is spread thin enough, and who comes first would
-/// only wait longer.
+/// How many rows a batch changes at most. With more rows the cost of a commit for each hardly falls, and the first
+/// append would only wait longer.
 const BATCH: usize = 512;
 
-/// How often a batch begins anew that lost to another transaction.
+/// How often a batch is tried that loses to another transaction.
 const ATTEMPTS: usize = 3;
 
-/// How long a batch may take, so that a connection that died silently cannot hold up everybody for ever.
+/// How long a batch can take, so that a connection that died silently does not block the writer for ever.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many batches wait to be delivered at most; then the writer waits.
+/// How many batches can wait for delivery; then the writer waits.
 const UNDELIVERED_BATCHES: usize = 4;
 
 /// A kind of append.
 pub(super) trait Append: Send + Sync + Sized {
-    /// What whoever asked is told when it is durable.
-    type Answer: Send;
+    /// The answer to the caller once the append is durable.
+    type Answer: Send + 'static;
 
-    /// What the batch has locked for it.
+    /// The counters that the batch has locked for it.
     type Locked: Send;
 
-    /// Who asks for it, where that is known.
+    /// The user who asked for it, if known.
     fn user(&self) -> Option<UserId>;
 
-    /// How much memory it takes until it is durable and delivered; fits into 32 bits.
+    /// How much memory it takes until it is durable and delivered; fits 32 bits.
     fn bytes(&self) -> usize {
         size_of::<Self>()
     }
@@ -72,7 +73,7 @@ pub(super) trait Append: Send + Sync + Sized {
         1
     }
 
-    /// Writes all of `batch`, which is not empty, and answers each, in its order.
+    /// Writes all of `batch`, which is not empty, and returns an answer for each, in order.
     fn write(
         tx: &mut Tx,
         locked: &mut Self::Locked,
@@ -80,7 +81,7 @@ pub(super) trait Append: Send + Sync + Sized {
     ) -> impl Future<Output = Result<Vec<Self::Answer>, StoreError>> + Send;
 }
 
-/// The handle to a writer, and the owner of its task.
+/// A handle to a writer, which owns its task.
 pub(super) struct Writer {
     queue: Arc<Queue>,
     delivery: Arc<OnceLock<mpsc::Sender<Vec<Committed>>>>,
@@ -89,48 +90,97 @@ pub(super) struct Writer {
 
 /// An append in the queue.
 pub(super) enum Queued {
-    /// A challenge is used up.
+    /// A challenge to use up.
     Challenge(Waiting<UsedChallenge>),
-    /// Devices were seen.
+    /// Devices that were connected.
     LastSeen(Waiting<LastSeen>),
     /// An encrypted message.
     Message(Waiting<NewMessage>),
-    /// Encrypted messages arrived, or were read.
+    /// Encrypted messages that were delivered or read.
     Receipt(Waiting<NewReceipt>),
-    /// Something is said in a room.
+    /// A chat message.
     Chat(Waiting<NewChat>),
 }
 
-/// An append, and who waits for its answer.
+/// An append and the caller that waits for it.
 pub(super) struct Waiting<A: Append> {
     append: A,
-    asker: Asker<A::Answer>,
+    responder: Responder<A::Answer>,
 }
 
-/// The waiting caller, and its share of the queue's bytes.
-pub(super) struct Asker<T> {
-    answer: oneshot::Sender<Result<T, StoreError>>,
+/// Where the outcome of an append goes, and the append's share of the queue's bytes.
+pub(super) struct Responder<T> {
+    reply: ReplyTo<T>,
     _room: OwnedSemaphorePermit,
 }
 
-/// An append that is queued, and carried out even if nobody waits for it.
-#[must_use = "only its answer says whether it was carried out"]
-pub(crate) struct Submitted<T>(oneshot::Receiver<Result<T, StoreError>>);
+/// Where the outcome of an append goes. It is called exactly once: if it is dropped without a call, it reports that the
+/// store is closed. So a caller never waits for ever, whatever happens to the writer.
+pub(crate) struct ReplyTo<T>(Option<Reply<T>>);
 
-impl<T> Submitted<T> {
-    /// Waits until it is durable.
-    ///
-    /// # Errors
-    /// [`StoreError`]; where it is [`StoreError::Unavailable`], it may have been carried out.
-    pub(crate) async fn answer(self) -> Result<T, StoreError> {
-        self.0.await.unwrap_or_else(|_| Err(StoreError::closed()))
+type Reply<T> = Box<dyn FnOnce(Result<T, StoreError>) + Send + Sync>;
+
+/// A queued append. It is carried out even if its caller stops waiting.
+#[must_use = "only its answer says whether it was carried out"]
+pub(crate) struct PendingAppend<T>(oneshot::Receiver<Result<T, StoreError>>);
+
+impl<T: Send + 'static> ReplyTo<T> {
+    /// Calls this with the outcome, from the task that delivers what was committed, or from the one that submits.
+    pub(crate) fn new(reply: impl FnOnce(Result<T, StoreError>) + Send + Sync + 'static) -> Self {
+        Self(Some(Box::new(reply)))
     }
 }
 
-impl<T> Asker<T> {
-    /// Answers the caller. One who is gone needs no answer; the append is as durable as any other.
-    pub(super) fn tell(self, answer: Result<T, StoreError>) {
-        let _ = self.answer.send(answer);
+impl<T> ReplyTo<T> {
+    fn send(mut self, outcome: Result<T, StoreError>) {
+        self.call(outcome);
+    }
+
+    fn call(&mut self, outcome: Result<T, StoreError>) {
+        if let Some(reply) = self.0.take() {
+            reply(outcome);
+        }
+    }
+}
+
+impl<T> Drop for ReplyTo<T> {
+    fn drop(&mut self) {
+        self.call(Err(StoreError::closed()));
+    }
+}
+
+impl<T: Send + 'static> PendingAppend<T> {
+    /// Submits an append whose answer can be awaited.
+    pub(crate) fn by(submit: impl FnOnce(ReplyTo<T>)) -> Self {
+        let (answer, answered) = oneshot::channel();
+        submit(ReplyTo::new(move |outcome| {
+            // A caller that is gone needs no answer; the append is as durable as any other.
+            let _ = answer.send(outcome);
+        }));
+        Self(answered)
+    }
+}
+
+impl<T> PendingAppend<T> {
+    /// Waits until the append is durable.
+    ///
+    /// # Errors
+    /// [`StoreError`]. After [`StoreError::Unavailable`] it may or may not have been carried out.
+    pub(crate) async fn answer(self) -> Result<T, StoreError> {
+        self.0.await.unwrap_or_else(|_| Err(StoreError::closed()))
+    }
+
+    /// Whether there is no answer yet.
+    #[cfg(test)]
+    fn is_pending(&mut self) -> bool {
+        self.0.try_recv().is_err()
+    }
+}
+
+impl<T> Responder<T> {
+    /// Answers the caller.
+    pub(super) fn respond(self, answer: Result<T, StoreError>) {
+        self.reply.send(answer);
     }
 }
 
@@ -146,20 +196,20 @@ impl Queued {
         }
     }
 
-    /// Answers it with an error; it is not carried out.
+    /// Answers with an error; the append is not carried out.
     fn refuse(self, error: StoreError) {
         match self {
-            Self::Challenge(waiting) => waiting.asker.tell(Err(error)),
-            Self::LastSeen(waiting) => waiting.asker.tell(Err(error)),
-            Self::Message(waiting) => waiting.asker.tell(Err(error)),
-            Self::Receipt(waiting) => waiting.asker.tell(Err(error)),
-            Self::Chat(waiting) => waiting.asker.tell(Err(error)),
+            Self::Challenge(waiting) => waiting.responder.respond(Err(error)),
+            Self::LastSeen(waiting) => waiting.responder.respond(Err(error)),
+            Self::Message(waiting) => waiting.responder.respond(Err(error)),
+            Self::Receipt(waiting) => waiting.responder.respond(Err(error)),
+            Self::Chat(waiting) => waiting.responder.respond(Err(error)),
         }
     }
 }
 
 impl Writer {
-    /// Starts the task. Its transactions take turns as `writing` does.
+    /// Starts the task. Its transactions take turns as `writing`.
     pub(super) fn start(db: Db, writing: Writing, health: Arc<WriteHealth>) -> Self {
         let (queue, task, delivery) = (Arc::new(Queue::default()), TaskTracker::new(), Arc::default());
         let target = Target { db, writing, health };
@@ -168,41 +218,43 @@ impl Writer {
         Self { queue, delivery, task }
     }
 
-    /// What is committed from now on, in the order in which each user queued it. Whoever takes it answers each, and comes
-    /// first: a second one gets nothing. Until then, and after the receiver is gone, the writer answers by itself.
+    /// Receives the committed appends from now on, in the order in which each user queued them. The receiver must
+    /// answer each. Only the first call gets anything. Before it, and after the receiver is dropped, the writer
+    /// answers by itself.
     pub(super) fn committed(&self) -> mpsc::Receiver<Vec<Committed>> {
         let (sender, receiver) = mpsc::channel(UNDELIVERED_BATCHES);
-        // The receiver of a second call ends at once, with its sender.
+        // After a second call, the sender is dropped and its receiver ends at once.
         let _ = self.delivery.set(sender);
         receiver
     }
 
-    /// Queues an append. What its user queues later is not carried out before it.
+    /// Queues an append. Later appends of the same user are not carried out before it.
     ///
-    /// # Errors
-    /// [`StoreError::Overloaded`] and, after the end, [`StoreError::Unavailable`]; nothing was queued. The answer may be
-    /// [`StoreError::Overloaded`] as well, where others who ask for less needed the room.
+    /// The reply is [`StoreError::Overloaded`] if the queue has no room, also later, if the append is dropped to make room
+    /// for users with less in the queue. After the end it is [`StoreError::Unavailable`].
     pub(super) fn submit<A: Append>(
         &self,
         kind: fn(Waiting<A>) -> Queued,
         append: A,
-    ) -> Result<Submitted<A::Answer>, StoreError> {
+        reply: ReplyTo<A::Answer>,
+    ) {
         let (user, bytes) = (append.user(), append.bytes());
-        let (answer, answered) = oneshot::channel();
-        self.queue.push(user, bytes, |room| {
-            let asker = Asker { answer, _room: room };
-            kind(Waiting { append, asker })
-        })?;
-        Ok(Submitted(answered))
+        match self.queue.reserve(user, bytes) {
+            Ok(room) => {
+                let responder = Responder { reply, _room: room };
+                self.queue.push(user, bytes, kind(Waiting { append, responder }));
+            }
+            Err(refusal) => reply.send(Err(refusal)),
+        }
     }
 
-    /// Queues an append and waits until it is durable. Whoever stops waiting does not undo it.
+    /// Queues an append and waits until it is durable. Dropping the future does not cancel the append.
     pub(super) async fn append<A: Append>(
         &self,
         kind: fn(Waiting<A>) -> Queued,
         append: A,
     ) -> Result<A::Answer, StoreError> {
-        self.submit(kind, append)?.answer().await
+        PendingAppend::by(|reply| self.submit(kind, append, reply)).answer().await
     }
 
     /// Whether nothing is queued.
@@ -216,21 +268,21 @@ impl Writer {
         self.task.wait().await;
     }
 
-    /// Takes no more appends, carries out those that wait, and returns when the task has ended.
+    /// Accepts no more appends, carries out those that wait, and returns when the task has ended.
     pub(super) async fn close(&self) {
         self.queue.close();
         self.task.wait().await;
     }
 }
 
-/// Where batches go, and who is told whether they arrive.
+/// The database for the batches, and the health that records whether they succeed.
 struct Target {
     db: Db,
     writing: Writing,
     health: Arc<WriteHealth>,
 }
 
-/// Gives up the queue when the task ends, also by a panic: else appends would wait for nobody.
+/// Abandons the queue when the task ends, also by a panic; otherwise callers would wait for ever.
 struct Abandoned(Arc<Queue>);
 
 impl Drop for Abandoned {
@@ -246,8 +298,8 @@ async fn run(target: Target, queue: Arc<Queue>, delivery: Arc<OnceLock<mpsc::Sen
     }
 }
 
-/// Commits a batch and answers it. One that the database refuses is carried out one by one, so that only what it
-/// refuses fails; while the database is unavailable that would help nobody.
+/// Commits a batch and answers it. If the database refuses the batch, each append is tried in a transaction of its
+/// own, so that only the refused one fails. That would not help while the database is unavailable, so then all fail.
 async fn carry_out(target: &Target, mut batch: Batch, delivery: Option<&mpsc::Sender<Vec<Committed>>>) {
     match target.commit(&mut batch).await {
         Err(refusal) if !refusal.is_retryable() && batch.len() > 1 => {
@@ -278,7 +330,7 @@ impl Target {
     }
 }
 
-/// Hands what was committed to whoever delivers it, or answers it where nobody does.
+/// Passes committed appends on for delivery, or answers them if nobody receives them.
 async fn hand_on(committed: Vec<Committed>, delivery: Option<&mpsc::Sender<Vec<Committed>>>) {
     if committed.is_empty() {
         return;
@@ -290,25 +342,25 @@ async fn hand_on(committed: Vec<Committed>, delivery: Option<&mpsc::Sender<Vec<C
     left.into_iter().flatten().for_each(Committed::answer);
 }
 
-/// What shares a transaction, by kind.
+/// The appends that share a transaction, by kind.
 struct Batch {
     writing: Writing,
-    challenges: Lane<UsedChallenge>,
-    last_seen: Lane<LastSeen>,
-    messages: Lane<NewMessage>,
-    receipts: Lane<NewReceipt>,
-    chats: Lane<NewChat>,
+    challenges: BatchLane<UsedChallenge>,
+    last_seen: BatchLane<LastSeen>,
+    messages: BatchLane<NewMessage>,
+    receipts: BatchLane<NewReceipt>,
+    chats: BatchLane<NewChat>,
 }
 
 impl Batch {
     fn empty(writing: Writing) -> Self {
         Self {
             writing,
-            challenges: Lane::default(),
-            last_seen: Lane::default(),
-            messages: Lane::default(),
-            receipts: Lane::default(),
-            chats: Lane::default(),
+            challenges: BatchLane::default(),
+            last_seen: BatchLane::default(),
+            messages: BatchLane::default(),
+            receipts: BatchLane::default(),
+            chats: BatchLane::default(),
         }
     }
 
@@ -349,7 +401,8 @@ impl Batch {
 
     async fn write(&mut self, db: &Db) -> Result<(), StoreError> {
         let mut tx = db.begin_as(self.writing).await?;
-        // All counters at once and first, in the order of their ids: so nodes cannot deadlock.
+        // Locks all counters before anything else, in the order of their ids, so that two nodes cannot deadlock. The
+        // counters stay locked until the commit, so numbers become visible in order and without gaps.
         let mut mailboxes = Mailboxes::lock(&mut tx, self.mailbox_users()).await?;
         let rooms = self.chats.appends().iter().map(|chat| &chat.room);
         let mut rooms = Rooms::lock(&mut tx, rooms).await?;
@@ -368,7 +421,8 @@ impl Batch {
         of_messages.chain(self.receipts.appends().iter().map(NewReceipt::mailbox))
     }
 
-    /// Answers what concerns nobody else, and all where it failed. Gives the rest in the order in which it was queued.
+    /// Answers the appends that concern no other user, and all of them after an error. Returns the others in the order
+    /// in which they were queued.
     fn answer(self, outcome: &Result<(), StoreError>) -> Vec<Committed> {
         self.challenges.answer(outcome);
         self.last_seen.answer(outcome);
@@ -379,7 +433,7 @@ impl Batch {
         committed.into_iter().map(|(_, committed)| committed).collect()
     }
 
-    /// One by one, in the order in which they were queued.
+    /// Splits the batch into batches of one append, in the order in which they were queued.
     fn split(self) -> impl Iterator<Item = Self> {
         let empty = move || Self::empty(self.writing);
         let challenges = self.challenges.split(|challenges| Self { challenges, ..empty() });

@@ -1,5 +1,5 @@
-//! Where log lines go: a bounded queue and a thread that empties it. A line that cannot be written is lost; nothing else
-//! fails, and nobody waits.
+//! The output of the log: a bounded queue and a thread that writes it. If a line cannot be written, it is lost;
+//! nothing else fails or waits.
 
 use std::{
     io::{self, Write},
@@ -14,9 +14,9 @@ use std::{
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Lines that wait at most. Further ones are lost.
+/// How many lines can wait. Further ones are lost.
 const LINES: usize = 4_096;
-/// Bytes that the waiting lines have at most, together. Further lines are lost.
+/// How many bytes the waiting lines can have. Further ones are lost.
 const BYTES: usize = 1024 * 1024;
 /// How long [`Output::flush`] waits.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -37,23 +37,23 @@ enum Entry {
 #[derive(Debug, Default)]
 struct Counts {
     waiting_bytes: AtomicUsize,
-    /// Lines that were lost since the last one that was written.
+    /// Lines that were lost since the last line was written.
     lost: AtomicU64,
 }
 
 impl Output {
-    /// Starts the thread, which ends with the last clone of the queue.
+    /// Starts the thread, which ends when the last clone of the queue is dropped.
     pub(super) fn start(target: impl Write + Send + 'static) -> Self {
         let (queue, waiting) = sync_channel(LINES);
         let counts = Arc::<Counts>::default();
         let thread_counts = Arc::clone(&counts);
-        // Without the thread there is no log. A process that can start no thread does not start.
+        // Without the thread there is no log. But a process that cannot start a thread does not get far anyway.
         let _ =
             thread::Builder::new().name("log".into()).spawn(move || write(target, &waiting, &thread_counts));
         Self { queue, counts }
     }
 
-    /// Waits until the lines that wait are written, for a second at most.
+    /// Waits until the queued lines are written, at most a second.
     pub(super) fn flush(&self) {
         let (done, flushed) = sync_channel(1);
         if self.queue.try_send(Entry::Flush(done)).is_ok() {
@@ -71,7 +71,7 @@ impl Output {
 }
 
 impl Write for &Output {
-    /// Takes a line. Never fails and never waits.
+    /// Queues a line. Never fails and never waits.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.push(line);
         Ok(line.len())
@@ -100,7 +100,7 @@ fn write(mut target: impl Write, waiting: &Receiver<Entry>, counts: &Counts) {
                 }
                 counts.waiting_bytes.fetch_sub(line.len(), Ordering::Relaxed);
             }
-            // Nobody waits any more where this fails.
+            // If this fails, nobody waits any more.
             Entry::Flush(done) => drop(done.try_send(())),
         }
     }
@@ -122,7 +122,7 @@ mod tests {
 
     use super::*;
 
-    /// What a disk does: it takes a text, or fails.
+    /// A fake disk: it takes a text, or fails.
     struct Disk {
         is_full: Arc<Mutex<bool>>,
         written: SyncSender<String>,
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_cannot_be_written_turns_no_line_into_a_panic() {
+    fn a_log_that_cannot_be_written_does_not_panic() {
         let (written, lines) = sync_channel(64);
         let is_full = Arc::new(Mutex::new(true));
         let output = Output::start(Disk { is_full: Arc::clone(&is_full), written });
@@ -162,13 +162,13 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_nobody_reads_holds_up_nobody() {
+    fn a_log_that_nobody_reads_blocks_nothing() {
         /// A pipe that is full.
         struct Stuck(Receiver<()>);
 
         impl Write for Stuck {
             fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                // Ends with the sender.
+                // Returns when the sender is dropped.
                 let _ = self.0.recv();
                 Ok(bytes.len())
             }

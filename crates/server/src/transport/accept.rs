@@ -1,4 +1,4 @@
-//! Where connections come from: a TCP port, and in the simulation a simulated one.
+//! The source of connections: a TCP port, or a simulated one.
 
 use std::{future::Future, io, net::SocketAddr};
 
@@ -7,17 +7,17 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// What a connection is made of.
+/// A byte stream.
 pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> ByteStream for S {}
 
-/// Takes connections.
+/// Accepts connections.
 pub(crate) trait Accept: Send + Sync + 'static {
-    /// What they are made of.
+    /// The stream of a connection.
     type Stream: ByteStream;
 
-    /// Takes the next one, and says from where it comes.
+    /// Accepts the next connection and returns its peer's address.
     fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
 }
 
@@ -27,7 +27,7 @@ impl Accept for TcpListener {
     async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         loop {
             let (stream, peer) = Self::accept(self).await?;
-            // Messages are small and wait for nothing.
+            // Messages are small and must not wait.
             if stream.set_nodelay(true).is_ok() {
                 return Ok((stream, peer));
             }

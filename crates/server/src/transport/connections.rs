@@ -1,7 +1,7 @@
-//! Connections that have not proved who they are: how many there may be, of one address and in all.
+//! Limits the connections without a session, by address and in all.
 //!
-//! At a limit the connection goes that has been idle between two requests for longest; where none is idle, the new one
-//! is refused.
+//! At a limit, the connection is closed that has been idle between two requests for longest; if none is idle, the new
+//! one is refused.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -13,45 +13,45 @@ use tokio::{sync::Notify, time::timeout};
 
 use crate::rate::AddressKey;
 
-/// Connections of one address, TLS handshakes among them.
+/// Connections of one address, including TLS handshakes.
 const PER_ADDRESS: usize = 128;
 /// Connections of all addresses.
 const IN_ALL: usize = 4_096;
-/// The same where limits are off: a bound for memory and file descriptors.
+/// The same if limits are off: a bound on memory and file descriptors.
 const IN_ALL_WITHOUT_LIMITS: usize = 16_384;
-/// How long a new connection waits for another to prove itself or end, where there are too many in all. A storm of
-/// honest clients is let in as fast as it is served; one that only holds its places costs this once.
+/// How long a new connection waits for a place if there are too many in all. So a burst of honest clients is admitted
+/// as fast as it is served. Clients that only hold their places cost this wait once.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The connections of one listener.
 #[derive(Debug)]
 pub(super) struct Connections {
     table: Mutex<Table>,
-    /// None where everybody may have as many as fit: one peer is everybody, or limits are off.
+    /// `None` if an address may have as many as fit: behind a proxy, or if limits are off.
     per_address: Option<usize>,
     in_all: usize,
     freed: Notify,
 }
 
-/// A place of a connection, until it is dropped.
+/// The place of a connection; dropping it frees the place.
 #[derive(Debug)]
 pub(crate) struct Place {
     connections: Arc<Connections>,
     id: u64,
 }
 
-/// Ends a connection that is idle.
+/// Closes an idle connection.
 pub(super) trait Evict: Send + Sync {
-    /// Asks the connection to end, unless its next request has begun.
+    /// Closes the connection, unless its next request has begun.
     fn evict(&self);
 }
 
 /// Why a connection is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Full {
-    /// Its address has as many as it may.
+    /// Its address has the maximum number.
     Address,
-    /// There are as many as there may be.
+    /// The node has the maximum number.
     Node,
 }
 
@@ -59,21 +59,21 @@ pub(super) enum Full {
 struct Table {
     next: u64,
     entries: HashMap<u64, Entry>,
-    /// The idle ones, the longest idle first.
+    /// The idle connections, the longest idle first.
     idle: BTreeMap<u64, Idle>,
     addresses: HashMap<AddressKey, Address>,
-    /// Waiting for a place was in vain, and none has become free since.
+    /// A wait for a place was unsuccessful, and no place has become free since.
     is_stuck: bool,
 }
 
 #[derive(Debug)]
 struct Entry {
     address: AddressKey,
-    /// Its key among the idle ones.
+    /// Its key among the idle connections.
     idle: Option<u64>,
 }
 
-/// A connection holds its place, so the table must not hold the connection.
+/// The connection owns its place, so the table must not own the connection.
 struct Idle {
     id: u64,
     connection: Weak<dyn Evict>,
@@ -82,7 +82,7 @@ struct Idle {
 #[derive(Debug, Default)]
 struct Address {
     count: usize,
-    /// Keys of its idle ones.
+    /// The keys of its idle connections.
     idle: BTreeSet<u64>,
 }
 
@@ -93,7 +93,7 @@ impl std::fmt::Debug for Idle {
 }
 
 impl Connections {
-    /// A table with nobody in it. Behind a proxy, one peer is everybody.
+    /// An empty table. Behind a proxy, one peer stands for all clients.
     pub(super) fn new(is_limited: bool, is_behind_proxy: bool) -> Arc<Self> {
         let per_address = (is_limited && !is_behind_proxy).then_some(PER_ADDRESS);
         Self::with(per_address, if is_limited { IN_ALL } else { IN_ALL_WITHOUT_LIMITS })
@@ -103,7 +103,7 @@ impl Connections {
         Arc::new(Self { table: Mutex::default(), per_address, in_all, freed: Notify::new() })
     }
 
-    /// A place for a connection from this address. Waits a moment where there are too many in all.
+    /// A place for a connection from this address. Waits a moment if there are too many in all.
     pub(super) async fn admit(self: &Arc<Self>, address: AddressKey) -> Result<Place, Full> {
         let refused = match self.try_admit(address) {
             Err(Full::Node) if !self.lock().is_stuck => Full::Node,
@@ -137,7 +137,7 @@ impl Connections {
         }
         let id = table.add(address);
         drop(table);
-        // Not before: where this is the last reference, it gives its place back, which takes the lock.
+        // Not earlier: if this is the last reference, dropping it frees the place, which takes the lock.
         drop(evicted);
         Ok(Place { connections: Arc::clone(self), id })
     }
@@ -180,7 +180,7 @@ impl Table {
         id
     }
 
-    /// Whether it was there: one that was evicted has given its place away already.
+    /// Whether the connection was there. An evicted one has lost its place already.
     fn remove(&mut self, id: u64) -> bool {
         self.set_busy(id);
         let Some(entry) = self.entries.remove(&id) else { return false };
@@ -193,7 +193,7 @@ impl Table {
         true
     }
 
-    /// Gives the connection, where it is still there, for the caller to drop without the lock.
+    /// Removes the connection and returns it if it still exists; the caller must drop it without the lock.
     fn evict(&mut self, key: u64) -> Option<Arc<dyn Evict>> {
         let Idle { id, connection } = self.idle.remove(&key)?;
         let connection = connection.upgrade();
@@ -260,7 +260,7 @@ mod tests {
         connection.0.load(Ordering::Relaxed)
     }
 
-    /// As a real connection, which gives its place back when its last reference goes.
+    /// Like a real connection, it frees its place when its last reference is dropped.
     struct Holder {
         _place: Arc<Place>,
     }
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_that_ended_while_idle_kept_its_place_until_the_listener_locked_itself_out() {
+    async fn a_connection_that_ended_while_idle_kept_its_place_for_ever() {
         let connections = Connections::with(Some(1), 1);
         for _ in 0..3 {
             let place = Arc::new(connections.admit(address(1)).await.unwrap());
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_longest_idle_connection_of_an_address_goes_first() {
+    async fn the_longest_idle_connection_of_an_address_is_closed_first() {
         let connections = Connections::with(Some(3), 100);
         let mut places = Vec::new();
         for _ in 0..3 {
@@ -308,9 +308,9 @@ mod tests {
         assert!(table.entries.is_empty() && table.idle.is_empty() && table.addresses.is_empty());
     }
 
-    /// One address held every place, and every other address timed out.
+    /// One address held every place, and all other addresses timed out.
     #[tokio::test(start_paused = true)]
-    async fn idle_connections_of_one_address_shut_nobody_out() {
+    async fn idle_connections_of_one_address_lock_nobody_out() {
         let connections = Connections::with(None, 4);
         let mut places = Vec::new();
         for _ in 0..4 {
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_storm_is_let_in_as_places_become_free() {
+    async fn a_burst_is_admitted_as_places_become_free() {
         let connections = Connections::with(None, 1);
         let place = connections.admit(address(1)).await.unwrap();
         let waits = connections.admit(address(2));
@@ -338,11 +338,11 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(connections.admit(address(3)).await.unwrap_err(), Full::Node);
         }
-        assert_eq!(start.elapsed(), PATIENCE, "it waits once, not for each");
+        assert_eq!(start.elapsed(), PATIENCE, "it waits once, not for each connection");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_machine_itself_has_ten_times_as_many() {
+    async fn loopback_has_ten_times_as_many_connections() {
         let connections = Connections::with(Some(2), 1_000);
         let address = AddressKey::from(IpAddr::from([127, 0, 0, 1]));
         let mut places = Vec::new();

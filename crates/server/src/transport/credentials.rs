@@ -1,4 +1,4 @@
-//! What a request at a query door shows: `token` and `device_id` in its query, or `Authorization: Bearer`.
+//! The credentials of a request at a query door: `token` and `device_id` in its query, or `Authorization: Bearer`.
 
 use std::borrow::Cow;
 
@@ -7,63 +7,65 @@ use http::{HeaderMap, Uri};
 use serde::Deserialize;
 
 use crate::{
+    accounts::Accounts,
     clock::Now,
     http::{Problem, bearer},
-    router::{Denied, Router},
-    session::{Claim, Credentials},
+    link::Claim,
+    refusal::Refusal,
+    session::Credentials,
 };
 
 const MISSING: &str = "Missing authentication token";
 const INVALID: &str = "Invalid authentication token";
 
-/// Reads them. What is wrong with them is told where the door tells it.
+/// Reads the credentials. The door reports errors in its own way.
 pub(super) fn of(uri: &Uri, headers: &HeaderMap) -> Credentials {
     let pairs = pairs(uri);
     let device_id = single(&pairs, query::DEVICE_ID).transpose().map(|text| {
         text.ok()
             .and_then(|text| text.parse::<DeviceId>().ok())
-            .ok_or(Denied::new(ErrorCode::UnknownDevice, "`device_id` is no device id"))
+            .ok_or(Refusal::new(ErrorCode::UnknownDevice, "`device_id` is no device id"))
     });
     Credentials::Query { token: token(&pairs, headers), device_id, resume: resume(&pairs) }
 }
 
 /// Refuses a token before the upgrade, as `/api/ws` does.
-pub(super) async fn check_token(shown: &Credentials, router: &Router, now: Now) -> Result<(), Problem> {
+pub(super) async fn check_token(shown: &Credentials, accounts: &Accounts, now: Now) -> Result<(), Problem> {
     let Credentials::Query { token, device_id, .. } = shown else { return Ok(()) };
     let device = device_id.as_ref().and_then(|device| device.as_ref().ok());
     let checked = match token {
-        Ok(token) => match router.check_token_for(token, device, now) {
-            Ok(claims) => router.require_account(claims.sub).await,
-            Err(denied) => Err(denied),
+        Ok(token) => match accounts.check_token_for(token, device, now) {
+            Ok(claims) => accounts.require_account(claims.sub).await,
+            Err(refusal) => Err(refusal),
         },
-        Err(denied) => Err(denied.clone()),
+        Err(refusal) => Err(refusal.clone()),
     };
-    checked.map_err(|denied| {
-        let missing = denied.code == ErrorCode::MissingToken;
-        Problem::new(denied.code, if missing { MISSING } else { INVALID })
+    checked.map_err(|refusal| {
+        let missing = refusal.code == ErrorCode::MissingToken;
+        Problem::new(refusal.code, if missing { MISSING } else { INVALID })
     })
 }
 
-/// Of the two places for a token one is enough; two that differ are an invalid one.
-fn token(pairs: &[(Cow<'_, str>, Cow<'_, str>)], headers: &HeaderMap) -> Result<String, Denied> {
-    let invalid = Denied::new(ErrorCode::InvalidToken, "two tokens were shown that differ");
+/// The token may be in either place; two different ones are invalid.
+fn token(pairs: &[(Cow<'_, str>, Cow<'_, str>)], headers: &HeaderMap) -> Result<String, Refusal> {
+    let invalid = Refusal::new(ErrorCode::InvalidToken, "two tokens were shown that differ");
     let in_query = single(pairs, query::TOKEN).map_err(|Ambiguous| invalid.clone())?;
     let in_header = bearer(headers)?;
     match (in_query.filter(|token| !token.is_empty()), in_header.filter(|token| !token.is_empty())) {
         (Some(one), Some(other)) if one != other => Err(invalid),
         (Some(token), _) | (None, Some(token)) => Ok(token.to_owned()),
-        (None, None) => Err(Denied::new(ErrorCode::MissingToken, "no token was shown")),
+        (None, None) => Err(Refusal::new(ErrorCode::MissingToken, "no token was shown")),
     }
 }
 
-/// What is malformed is as an unknown session.
+/// A malformed `resume` counts as an unknown session.
 fn resume(pairs: &[(Cow<'_, str>, Cow<'_, str>)]) -> Option<Claim> {
     let token = single(pairs, query::RESUME).ok().flatten()?;
     let received = single(pairs, query::RECEIVED).ok().flatten()?.parse().ok()?;
     Claim::parse(&Resume { token: token.into(), received })
 }
 
-/// The same name twice, with values that differ.
+/// The same name twice, with different values.
 struct Ambiguous;
 
 fn single<'a>(pairs: &'a [(Cow<'_, str>, Cow<'_, str>)], name: &str) -> Result<Option<&'a str>, Ambiguous> {
@@ -96,8 +98,9 @@ mod tests {
         }
         match of(&path.parse().unwrap(), &headers) {
             Credentials::Query { token, device_id, .. } => (
-                token.map_err(|denied| denied.code),
-                device_id.map(|device| device.map(|device| device.to_string()).map_err(|denied| denied.code)),
+                token.map_err(|refusal| refusal.code),
+                device_id
+                    .map(|device| device.map(|device| device.to_string()).map_err(|refusal| refusal.code)),
             ),
             Credentials::Challenge { .. } | Credentials::FirstMessage => {
                 panic!("a query door reads its query")
@@ -106,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_taken_from_either_place() {
+    fn a_token_may_be_in_either_place() {
         assert_eq!(shown("/signal?token=a%2Bb", None).0, Ok("a+b".to_owned()));
         assert_eq!(shown("/signal", Some("Bearer t")).0, Ok("t".to_owned()));
         assert_eq!(shown("/signal?token=t", Some("bearer t")).0, Ok("t".to_owned()));
@@ -114,13 +117,13 @@ mod tests {
     }
 
     #[test]
-    fn two_tokens_that_differ_are_an_invalid_one() {
+    fn two_different_tokens_are_invalid() {
         assert_eq!(shown("/signal?token=t", Some("Bearer u")).0, Err(ErrorCode::InvalidToken));
         assert_eq!(shown("/signal?token=t&token=u", None).0, Err(ErrorCode::InvalidToken));
     }
 
     #[test]
-    fn what_is_no_device_id_is_an_unknown_device() {
+    fn a_malformed_device_id_is_an_unknown_device() {
         assert_eq!(shown("/signal?device_id=phone", None).1, Some(Ok("phone".to_owned())));
         assert_eq!(shown("/signal?device_id=a*b", None).1, Some(Err(ErrorCode::UnknownDevice)));
         assert_eq!(shown("/signal?device_id=a&device_id=b", None).1, Some(Err(ErrorCode::UnknownDevice)));

@@ -1,4 +1,4 @@
-//! How many connections may be on their way in: by address, and in all.
+//! Limits the sockets that have not sent their proof, by address and in all.
 
 use std::sync::{
     Arc,
@@ -9,15 +9,15 @@ use dashmap::DashMap;
 
 use crate::rate::AddressKey;
 
-/// Sockets of one address that have not proved who they are.
+/// Unauthenticated sockets of one address.
 const UNAUTHENTICATED_PER_ADDRESS: usize = 64;
-/// Handshakes of all addresses at a time; as many as there may be connections.
+/// Running handshakes of all addresses; the same as the limit on connections.
 const HANDSHAKES: usize = 4_096;
 const HANDSHAKES_WITHOUT_LIMITS: usize = 16_384;
 /// Sessions of one node.
 const SESSIONS: usize = 20_000;
 
-/// Counts who is on the way in.
+/// Counts unauthenticated sockets.
 #[derive(Debug)]
 pub(crate) struct Gate {
     by_address: DashMap<AddressKey, usize>,
@@ -26,7 +26,7 @@ pub(crate) struct Gate {
     handshakes: usize,
 }
 
-/// A place on the way in, until it is dropped.
+/// The place of an unauthenticated socket; dropping it frees the place.
 #[derive(Debug)]
 #[must_use = "the place is given back when this is dropped"]
 pub(crate) struct Place {
@@ -35,14 +35,14 @@ pub(crate) struct Place {
 }
 
 impl Gate {
-    /// A gate with nobody in it. Without limits, one address may take all places, of which there are more.
+    /// An empty gate. If limits are off, one address may take all places, of which there are more.
     pub(crate) fn new(limited: bool) -> Arc<Self> {
         let per_address = if limited { UNAUTHENTICATED_PER_ADDRESS } else { usize::MAX };
         let handshakes = if limited { HANDSHAKES } else { HANDSHAKES_WITHOUT_LIMITS };
         Arc::new(Self { by_address: DashMap::new(), in_all: AtomicUsize::new(0), per_address, handshakes })
     }
 
-    /// A place for a connection, if there is one. `sessions` is how many are past the gate.
+    /// A place for a socket, if there is one. `sessions` is the number of sessions of the node.
     pub(crate) fn enter(self: &Arc<Self>, address: AddressKey, sessions: usize) -> Option<Place> {
         if sessions >= SESSIONS || self.in_all.load(Ordering::Relaxed) >= self.handshakes {
             return None;

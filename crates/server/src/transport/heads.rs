@@ -1,5 +1,5 @@
-//! The heads of HTTP requests, seen before the HTTP library reads them: it takes a bare LF for the end of a line, where a
-//! proxy in front may see one line, and so another request.
+//! Checks the heads of HTTP requests before the HTTP library reads them. The library takes a bare LF for the end of a
+//! line. A proxy in front may not, and would then see another request than the server does (request smuggling).
 
 use std::{
     io,
@@ -20,54 +20,55 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::io::Sent;
 
-/// A stream that hands over one head at a time, and tells whether it has a bare LF.
+/// A stream that passes on one head at a time and records whether it has a bare LF.
 #[derive(Debug)]
 pub(super) struct Heads<S> {
     stream: S,
-    /// Read, and not handed over yet.
+    /// Bytes that were read but not passed on yet.
     held: BytesMut,
     stage: Stage,
     watch: Arc<HeadWatch>,
 }
 
-/// What the stream and whoever serves its requests tell each other.
+/// Shared by the stream and the code that serves its requests.
 #[derive(Debug)]
 pub(super) struct HeadWatch {
-    /// The length of the body that follows the head that was handed over last; [`OPEN`], or [`NOT_TOLD`].
+    /// The length of the body after the last head; or [`OPEN`], or [`NOT_TOLD`].
     body: AtomicU64,
     has_bare_line_feed: AtomicBool,
 }
 
-/// What is handed over.
+/// What the stream passes on next.
 #[derive(Debug)]
 enum Stage {
     Head(Scan),
-    /// A head was handed over; what follows is known when its request is served.
+    /// A head was passed on; what follows is known once its request is served.
     Between,
-    /// So much of a body is left.
+    /// The rest of a body, of this length.
     Body(u64),
-    /// All that comes.
+    /// Everything that follows.
     Open,
 }
 
-/// How far a head was looked at.
+/// How far a head was scanned.
 #[derive(Debug, Default)]
 struct Scan {
-    /// The request line has begun: empty lines before it are skipped.
+    /// The request line has begun; empty lines before it are skipped.
     has_begun: bool,
     line_is_empty: bool,
     after_cr: bool,
     has_bare_line_feed: bool,
 }
 
-/// Nobody has served the request yet.
+/// The request is not served yet.
 const NOT_TOLD: u64 = u64::MAX;
-/// The body ends where only the HTTP library knows, or another protocol follows. No other request does.
+/// Only the HTTP library knows where the body ends, or another protocol follows. In both cases this is the last
+/// request.
 const OPEN: u64 = u64::MAX - 1;
 const CHUNK: usize = 8 * 1024;
 
 impl<S> Heads<S> {
-    /// The heads of a connection on which nothing was read yet.
+    /// Wraps a new connection.
     pub(super) fn new(stream: S) -> (Self, Arc<HeadWatch>) {
         let has_bare_line_feed = AtomicBool::new(false);
         let watch = Arc::new(HeadWatch { body: AtomicU64::new(NOT_TOLD), has_bare_line_feed });
@@ -80,15 +81,15 @@ impl<S> Heads<S> {
         (heads, watch)
     }
 
-    /// The stream, which speaks HTTP no more, and what was read of it.
+    /// The stream after HTTP has ended, and the bytes that were read from it.
     pub(super) fn into_parts(self) -> (S, BytesMut) {
         (self.stream, self.held)
     }
 }
 
 impl HeadWatch {
-    /// The request is served whose head was handed over last. Says whether it has a bare LF, and whether it is the last
-    /// of its connection.
+    /// The request of the last head is being served. Returns whether its head has a bare LF, and whether it is the
+    /// last request of the connection.
     pub(super) fn begin_request(&self, headers: &HeaderMap) -> (bool, bool) {
         let body = body_length(headers);
         self.body.store(body, Ordering::Relaxed);
@@ -110,7 +111,8 @@ fn body_length(headers: &HeaderMap) -> u64 {
 }
 
 impl Scan {
-    /// How many of these bytes belong to the head, and whether it ends with them. Lines end as the HTTP library has it.
+    /// How many of these bytes belong to the head, and whether it ends with them. Lines end where the HTTP library
+    /// ends them.
     fn take(&mut self, bytes: &[u8]) -> (usize, bool) {
         for (index, byte) in bytes.iter().enumerate() {
             if *byte == b'\n' {
@@ -135,7 +137,7 @@ impl<S: Sent> Sent for Heads<S> {
 }
 
 impl<S: AsyncRead + Unpin> Heads<S> {
-    /// Reads more where nothing is held. False at the end of the stream.
+    /// Reads more if nothing is held. False at the end of the stream.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         if self.held.is_empty() {
             let mut chunk = [0; CHUNK];
@@ -146,7 +148,7 @@ impl<S: AsyncRead + Unpin> Heads<S> {
         Poll::Ready(Ok(!self.held.is_empty()))
     }
 
-    /// Hands over what is held, up to so many bytes; gives how many.
+    /// Passes on held bytes, up to `limit`, and returns how many.
     fn hand_over(&mut self, limit: usize, buffer: &mut ReadBuf<'_>) -> usize {
         let count = limit.min(buffer.remaining()).min(self.held.len());
         buffer.put_slice(&self.held[..count]);
@@ -254,7 +256,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_bare_line_feed_is_seen_in_each_head_and_in_no_body() {
+    async fn a_bare_line_feed_is_found_in_heads_and_ignored_in_bodies() {
         let requests = "\r\nGET / HTTP/1.1\r\n\r\nPOST / HTTP/1.1\r\n\r\n{\n\n}GET /a HTTP/1.1\nX: y\r\n\r\nGET /b HTTP/1.1\r\n\r\n";
         let (mut heads, watch) = connection(requests.as_bytes()).await;
         assert_eq!(read(&mut heads).await, "\r\nGET / HTTP/1.1\r\n\r\n");
@@ -270,7 +272,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_follows_an_upgrade_is_handed_over_as_it_is() {
+    async fn bytes_after_an_upgrade_are_passed_on_unchanged() {
         let (mut heads, watch) = connection(b"GET /ws HTTP/1.1\r\n\r\n\x81\n\n\n").await;
         assert_eq!(read(&mut heads).await, "GET /ws HTTP/1.1\r\n\r\n");
         assert_eq!(watch.begin_request(&headers(UPGRADE, "websocket")), (false, true));
@@ -278,7 +280,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_head_that_trickles_is_seen_whole() {
+    async fn a_head_that_arrives_byte_by_byte_is_checked() {
         let (mut client, server) = duplex(64);
         let (mut heads, watch) = Heads::new(server);
         for byte in b"GET / HTTP/1.1\r\nA: b\n\r\n" {

@@ -1,4 +1,4 @@
-//! The byte stream below HTTP and WebSocket: plain or encrypted.
+//! The byte stream below HTTP and WebSocket: plain or TLS.
 
 use std::{
     io,
@@ -12,28 +12,28 @@ use tokio_rustls::server::TlsStream;
 /// An accepted connection.
 #[derive(Debug)]
 pub(crate) enum Io<S> {
-    /// As it came.
+    /// Without TLS.
     Plain(Metered<S>),
-    /// Behind TLS; boxed, so that plain connections don't carry its size.
+    /// With TLS; boxed, so that plain connections do not take its size.
     Tls(Box<TlsStream<Metered<S>>>),
 }
 
-/// A stream that knows how much the network took of it.
+/// A stream that counts the bytes that the network took.
 #[derive(Debug)]
 pub(crate) struct Metered<S> {
     stream: S,
     sent: u64,
 }
 
-/// How much the network took of what was written: below any buffer of our own, so that a reader who takes a little is
-/// told from one who takes nothing.
+/// How many bytes the network took. This is counted below all of our buffers, so that a slow reader can be told from
+/// one that reads nothing.
 pub(crate) trait Sent {
     /// Bytes since the connection began.
     fn sent(&self) -> u64;
 }
 
 impl<S> Metered<S> {
-    /// Of a connection that was just accepted.
+    /// Wraps a new connection.
     pub(super) fn new(stream: S) -> Self {
         Self { stream, sent: 0 }
     }

@@ -1,4 +1,4 @@
-//! The accept loop: connections in, each served as HTTP/1.1 under deadlines until it ends or is upgraded.
+//! The accept loop: serves each connection as HTTP/1.1 under deadlines until it ends or is upgraded.
 
 use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -18,8 +18,8 @@ use super::{
     accept::{Accept, ByteStream},
     connections::{Connections, Place},
     heads::{HeadWatch, Heads},
+    http_deadlines::{HttpDeadlines, HttpStream},
     io::{Io, Metered},
-    watched::{Watch, Watched},
 };
 use crate::{
     clock::next_in_order,
@@ -28,29 +28,29 @@ use crate::{
     rate::{AddressKey, Limit},
 };
 
-/// Connections that the kernel holds for us; a storm of reconnects fits.
+/// How many connections the kernel queues; enough for a burst of reconnects.
 const BACKLOG: u32 = 4096;
 const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
-/// How long the answer to a request may take that was under way when the server stops.
+/// How long a request that is running when the server stops may take to be answered.
 const LAST_ANSWER: Duration = Duration::from_secs(1);
-/// How long to let connections end when the process has no more file descriptors.
+/// How long to wait for connections to end when the process has no more file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
-/// What hyper takes at the most; the routes refuse less, in words.
+/// The most that hyper accepts; the routes refuse smaller heads with a proper response.
 const HEADER_BYTES: usize = 64 * 1024;
 const HEADERS: usize = 256;
 
-/// A bound address.
+/// A listener with a bound address.
 #[derive(Debug)]
 pub(crate) struct Listener<L = TcpListener> {
     socket: L,
     accepted: Accepted,
 }
 
-/// What is done for each connection that is accepted, before anything of it is read.
+/// Called for each accepted connection before anything is read from it.
 pub(crate) type Accepted = fn(&Node);
 
 impl Listener {
-    /// Binds; port 0 takes a free one.
+    /// Binds the address; port 0 takes a free one.
     pub(crate) fn bind(address: SocketAddr, accepted: Accepted) -> io::Result<Self> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
@@ -58,24 +58,24 @@ impl Listener {
         Ok(Self::new(socket.listen(BACKLOG)?, accepted))
     }
 
-    /// The address that was bound.
+    /// The bound address.
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 }
 
 impl<L> Listener<L> {
-    /// Listens on what is bound already.
+    /// Listens on a bound socket.
     pub(crate) fn new(socket: L, accepted: Accepted) -> Self {
         Self { socket, accepted }
     }
 }
 
-/// The place of a request in the order in which requests came in.
+/// The number of a request in the order in which requests arrived.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CameIn(pub(super) u64);
 
-/// Serves connections until the node stops, and waits for those that are under way.
+/// Serves connections until the node stops, and waits for those that are still running.
 pub(crate) async fn serve<L: Accept>(
     listener: Listener<L>,
     tls: Option<TlsAcceptor>,
@@ -99,20 +99,20 @@ pub(crate) async fn serve<L: Accept>(
     tasks.wait().await;
 }
 
-/// Accepts a connection; one too many is closed.
+/// Admits a connection, or closes it if there are too many.
 async fn admit<L: Accept>(
     listener: &Listener<L>,
     connections: &Arc<Connections>,
     node: &Node,
 ) -> Option<(L::Stream, SocketAddr, Place, u64)> {
     let (stream, peer) = accept(&listener.socket).await;
-    // Before the tasks of two connections race each other.
+    // Drawn here, before the tasks of two connections race each other.
     let order = next_in_order();
     (listener.accepted)(node);
     if let Ok(place) = connections.admit(AddressKey::from(peer.ip())).await {
         return Some((stream, peer, place, order));
     }
-    node.router.metrics.limited(Limit::Connections);
+    node.relay.metrics.limited(Limit::Connections);
     None
 }
 
@@ -150,23 +150,23 @@ async fn serve_connection<S: ByteStream>(
         Some(acceptor) => {
             let accepted = stop.run_until_cancelled(timeout(TLS_HANDSHAKE, acceptor.accept(stream))).await;
             let Some(Ok(Ok(stream))) = accepted else { return };
-            // Of the handshake's end nobody knows when it came in.
+            // For a TLS handshake it is unknown when its last bytes arrived.
             (Io::Tls(Box::new(stream)), 0)
         }
     };
     let (heads, head_watch) = Heads::new(io);
-    let (watched, watch) = Watched::new(heads, order, place, node.config.is_behind_proxy());
-    let http = serve_http(watched, (Arc::clone(&watch), head_watch), peer, routes, stop);
+    let (stream, deadlines) = HttpStream::new(heads, order, place, node.config.is_behind_proxy());
+    let http = serve_http(stream, (Arc::clone(&deadlines), head_watch), peer, routes, stop);
     tokio::select! {
-        () = watch.expired() => {}
+        () = deadlines.expired() => {}
         () = http => {}
     }
 }
 
-/// Serves until the connection ends. Told to stop, it takes no more requests, and has the last one answered.
+/// Serves until the connection ends. When told to stop, it accepts no more requests and answers the current one.
 async fn serve_http<S: ByteStream>(
-    stream: Watched<Heads<Io<S>>>,
-    (watch, head_watch): (Arc<Watch>, Arc<HeadWatch>),
+    stream: HttpStream<Heads<Io<S>>>,
+    (deadlines, head_watch): (Arc<HttpDeadlines>, Arc<HeadWatch>),
     peer: SocketAddr,
     routes: Router,
     stop: &CancellationToken,
@@ -177,15 +177,15 @@ async fn serve_http<S: ByteStream>(
         if has_bare_line_feed {
             request.extensions_mut().insert(BareLineFeed);
         }
-        let (mut routes, watch) = (routes.clone(), Arc::clone(&watch));
+        let (mut routes, deadlines) = (routes.clone(), Arc::clone(&deadlines));
         async move {
-            request.extensions_mut().insert(CameIn(watch.begin_request()));
-            request.extensions_mut().insert(watch.place());
+            request.extensions_mut().insert(CameIn(deadlines.begin_request()));
+            request.extensions_mut().insert(deadlines.place());
             let Ok(mut response) = routes.call(request).await;
             if is_last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 response.headers_mut().append(CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok::<_, Infallible>(until_sent(response, watch))
+            Ok::<_, Infallible>(until_sent(response, deadlines))
         }
     });
     let connection = http1::Builder::new()
@@ -208,16 +208,16 @@ async fn serve_http<S: ByteStream>(
     }
 }
 
-/// Tells the watch when the body has been handed on. An upgraded connection answers no further request.
-fn until_sent(response: Response, watch: Arc<Watch>) -> Response {
+/// Reports the end of the body. An upgraded connection answers no further request.
+fn until_sent(response: Response, deadlines: Arc<HttpDeadlines>) -> Response {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return response;
     }
-    hold(response, Sent(watch))
+    hold(response, Sent(deadlines))
 }
 
-/// The end of a response.
-struct Sent(Arc<Watch>);
+/// Reports the end of a response.
+struct Sent(Arc<HttpDeadlines>);
 
 impl Drop for Sent {
     fn drop(&mut self) {

@@ -1,8 +1,8 @@
-//! A WebSocket as a session sees it; the only file that knows the WebSocket library.
+//! A WebSocket as a session sees it; the only file that uses the WebSocket library.
 //!
-//! The library reads, checks and reassembles frames, and answers pings. Our own frames are written past it, header and
-//! shared payload in one write: nothing is copied into a buffer that would stay as large as the largest message it ever
-//! held.
+//! The library reads, checks and reassembles frames, and answers pings. The server writes its own frames without the
+//! library, header and shared payload in one write. So nothing is copied into a buffer that would stay as large as the
+//! largest message it ever held.
 
 use std::{
     collections::VecDeque,
@@ -35,52 +35,51 @@ use super::{
     io::Sent,
     tap::{OverLimit, Tap},
 };
-use crate::session::{Backlog, Broken, Incoming, Outgoing, Wire};
+use crate::link::{Backlog, Broken, Incoming, Outgoing, Wire};
 
-/// What is never logged, as a filter: the library's own lines hold what people say.
+/// A log filter for the library, whose lines contain what people send.
 pub(crate) const UNLOGGED: &str = "tungstenite=off,tokio_tungstenite=off";
 
-/// Reads are small, for most messages are; an idle connection keeps this much.
+/// Small, because most messages are; an idle connection keeps this much.
 const READ_BUFFER: usize = 1024;
 /// Only pongs pass through the library's write buffer.
 const WRITE_BUFFER: usize = 1024;
 const MAX_WRITE_BUFFER: usize = 16 * 1024;
-/// After a message larger than this the library's read buffer is made anew.
+/// After a message larger than this, the library's read buffer is replaced.
 const LARGE_MESSAGE: usize = 8 * 1024;
-/// Slices of one vectored write: two for each frame.
+/// The most slices of one vectored write: two for each frame.
 const MAX_SLICES: usize = 64;
-/// Up to here frames are put together for a plain write: copying so little costs less than telling the kernel where
-/// the parts are.
+/// Up to this size frames are copied into one buffer for a plain write: that costs less than a vectored write.
 const SMALL_WRITE: usize = 2048;
-/// Of an unmasked frame.
+/// The longest header of an unmasked frame.
 const LONGEST_HEADER: usize = 10;
 
 /// A WebSocket over a stream.
 #[derive(Debug)]
 pub(crate) struct Socket<S> {
-    /// None only while it is being rebuilt.
+    /// `None` only while it is being rebuilt.
     library: Option<WebSocketStream<Tap<S>>>,
     codec: Codec,
     unwritten: Option<Box<Unwritten>>,
-    /// The library may have something of its own to write: it answers pings and closes.
+    /// The library may have something to write: it answers pings and closes.
     library_may_write: bool,
-    /// The other side has closed: what the library answers goes behind our own frames.
+    /// The other side has closed. The library's answer goes after our own frames.
     is_peer_closed: bool,
-    /// Our close frame is enqueued: nothing goes behind it.
+    /// Our close frame is queued, and nothing may follow it.
     is_closing: bool,
-    /// No frames can be found any more in what comes.
+    /// The incoming bytes can no longer be parsed as frames.
     is_unreadable: bool,
-    /// A large message came: the read buffer has grown.
+    /// A large message was read, so the read buffer has grown.
     grown: bool,
-    /// What the network had taken when that was last asked.
+    /// The byte count of the network when it was last read.
     sent: u64,
 }
 
-/// What waits to be written; an idle connection keeps nothing of it.
+/// Unwritten frames; an idle connection keeps no memory for them.
 #[derive(Debug, Default)]
 struct Unwritten {
     frames: VecDeque<OutgoingFrame>,
-    /// Of what is not written yet.
+    /// The number of unwritten bytes.
     bytes: usize,
     /// How much of the first frame is written.
     front_written: usize,
@@ -113,7 +112,7 @@ impl OutgoingFrame {
 }
 
 impl Unwritten {
-    /// So much more is written.
+    /// Records that `count` more bytes are written.
     fn advance(&mut self, count: usize) {
         self.bytes -= count;
         self.front_written += count;
@@ -126,7 +125,7 @@ impl Unwritten {
         }
     }
 
-    /// What is not written yet, in parts, as many as fit into one write.
+    /// The unwritten parts, as many as fit one write.
     fn slices(&self) -> ([IoSlice<'_>; MAX_SLICES], usize) {
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
         let mut count = 0;
@@ -137,7 +136,7 @@ impl Unwritten {
         (slices, count)
     }
 
-    /// What is not written yet in one piece, where it is at most [`SMALL_WRITE`].
+    /// The unwritten bytes in one piece, if they are at most [`SMALL_WRITE`].
     fn joined(&self) -> ([u8; SMALL_WRITE], usize) {
         let mut bytes = [0; SMALL_WRITE];
         let mut count = 0;
@@ -148,7 +147,7 @@ impl Unwritten {
         (bytes, count)
     }
 
-    /// What is not written yet.
+    /// The unwritten parts.
     fn parts(&self) -> impl Iterator<Item = &[u8]> {
         let mut skip = self.front_written;
         self.frames.iter().flat_map(OutgoingFrame::parts).filter_map(move |part| {
@@ -160,7 +159,7 @@ impl Unwritten {
 }
 
 impl<S: AsyncRead + AsyncWrite + Sent + Send + Unpin + 'static> Socket<S> {
-    /// Takes over a stream on which the upgrade is done. `already_read` is what the client sent behind it.
+    /// Takes over a stream after the upgrade. `already_read` is what the client sent after its request.
     pub(crate) fn new(stream: S, already_read: &[u8], codec: Codec, message_limit: usize) -> Option<Self> {
         let sent = stream.sent();
         let tap = Tap::new(stream, message_limit, already_read).ok()?;
@@ -212,7 +211,7 @@ impl<S: AsyncRead + AsyncWrite + Sent + Send + Unpin + 'static> Socket<S> {
         Incoming::Frame(payload)
     }
 
-    /// Gives back what the read buffer took for a large message, once nothing is in it and no pong waits.
+    /// Replaces the read buffer that grew for a large message, once it is empty and no pong waits.
     fn shrink(&mut self, cx: &mut Context<'_>) -> bool {
         let at_message_end = self.library.as_ref().is_some_and(|library| library.get_ref().at_message_end());
         if !at_message_end || !matches!(self.poll_library_flush(cx), Poll::Ready(Ok(()))) {
@@ -235,8 +234,8 @@ impl<S: AsyncRead + AsyncWrite + Sent + Send + Unpin + 'static> Socket<S> {
         })
     }
 
-    /// Ends our half of a stream that cannot be understood, and reads the other until it ends too: bytes left unread
-    /// would turn the close into a reset.
+    /// Closes our half of a stream that cannot be parsed, and reads the other half until it ends: unread bytes would
+    /// turn the close into a reset.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
         let Some(library) = &mut self.library else { return Poll::Ready(Incoming::Broken) };
         let mut stream = Pin::new(library.get_mut().stream_mut());
@@ -380,13 +379,13 @@ impl<S: AsyncRead + AsyncWrite + Sent + Send + Unpin + 'static> Wire for Socket<
     }
 }
 
-/// What answers `Sec-WebSocket-Key`.
+/// The value of `Sec-WebSocket-Accept` for this `Sec-WebSocket-Key`.
 pub(super) fn accept_key(key: &[u8]) -> String {
     derive_accept_key(key)
 }
 
 fn config() -> WebSocketConfig {
-    // The tap's limit, which knows who has authenticated, is at most this one.
+    // The tap has the real limit, which grows after authentication; it is at most this one.
     WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(WRITE_BUFFER)

@@ -1,8 +1,8 @@
-//! What lies between the WebSocket library and the stream: it sees where frames begin and end.
+//! A stream between the WebSocket library and the network that follows the boundaries of frames.
 //!
-//! The library hides four things that a server of many idle connections needs: how large a message is before memory
-//! is set aside for it, whether its read buffer is empty (only then can it be rebuilt with a small one), when its
-//! own control frames would be written into the middle of ours, and how many frames come that are no messages.
+//! The library hides four things that a server with many idle connections needs: how large a message is before memory
+//! is reserved for it; whether its read buffer is empty (only then can it be replaced by a small one); when it would
+//! write its own control frames into the middle of one of ours; and how many frames arrive that are no messages.
 
 use std::{
     io,
@@ -14,34 +14,34 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A message over the limit; the socket is closed with 1009.
 #[derive(Debug, thiserror::Error)]
-#[error("a message over the limit of {limit} bytes")]
+#[error("a message is over the limit of {limit} bytes")]
 pub(super) struct OverLimit {
     limit: u32,
 }
 
-/// A stream and the frame boundaries in what was read from it.
+/// A stream, with the position in its frames.
 #[derive(Debug)]
 pub(super) struct Tap<S> {
     stream: S,
     frames: FrameBoundaries,
-    /// Set while half of one of our own frames is written: the library has to wait.
+    /// One of our own frames is half written, so the library has to wait.
     mid_frame: bool,
     /// The library wanted to write and had to wait.
     held_back: bool,
     /// Our close frame is written: what the library still wants to write is dropped.
     closed: bool,
-    /// How many small frames came since that was last asked.
+    /// How many small frames arrived since the last query.
     small_frames: u16,
-    /// How many more may be read before the reader gets its turn.
+    /// How many more small frames may be read before the task yields.
     small_frames_left: u8,
 }
 
-/// How many small frames are read in one go: the library reads parts of a message for as long as any come, and nobody
-/// else would get a turn.
+/// How many small frames are read without yielding. The library reads parts of a message as long as any arrive, and
+/// other tasks would not run.
 const SMALL_FRAMES_AT_ONCE: u8 = 64;
 
 impl<S> Tap<S> {
-    /// Watches `stream`; `already_read` is what the library is given of it beforehand.
+    /// Watches `stream`. `already_read` are the bytes that the library gets first.
     pub(super) fn new(stream: S, message_limit: usize, already_read: &[u8]) -> Result<Self, OverLimit> {
         let mut frames = FrameBoundaries::new(bounded(message_limit));
         let small_frames = frames.pass(already_read)?;
@@ -56,47 +56,47 @@ impl<S> Tap<S> {
         })
     }
 
-    /// The reader has its turn: as many small frames as it wants at once may be read again.
+    /// Starts a new read: the full number of small frames may be read again.
     pub(super) fn begin_read(&mut self) {
         self.small_frames_left = SMALL_FRAMES_AT_ONCE;
     }
 
-    /// How many small frames came since this was last asked: pings, pongs and small parts of messages.
+    /// How many small frames arrived since the last call: pings, pongs and small parts of messages.
     pub(super) fn take_small_frames(&mut self) -> u16 {
         std::mem::take(&mut self.small_frames)
     }
 
-    /// From now on messages may be this large.
+    /// Sets the limit of a message.
     pub(super) fn set_message_limit(&mut self, limit: usize) {
         self.frames.limit = bounded(limit);
     }
 
-    /// Whether what was read ends with a whole message.
+    /// Whether the bytes that were read end with a complete message.
     pub(super) fn at_message_end(&self) -> bool {
         self.frames.at_message_end()
     }
 
-    /// Says whether half of one of our own frames is written.
+    /// Sets whether one of our own frames is half written.
     pub(super) fn set_mid_frame(&mut self, mid_frame: bool) {
         self.mid_frame = mid_frame;
     }
 
-    /// Says that our close frame is written, after which nothing may follow.
+    /// Records that our close frame is written; nothing may follow it.
     pub(super) fn set_closed(&mut self) {
         self.closed = true;
     }
 
-    /// Whether the library had to wait since it was last asked.
+    /// Whether the library had to wait since the last call.
     pub(super) fn take_held_back(&mut self) -> bool {
         std::mem::take(&mut self.held_back)
     }
 
-    /// The stream itself.
+    /// The inner stream.
     pub(super) fn stream(&self) -> &S {
         &self.stream
     }
 
-    /// The stream itself, for our own frames.
+    /// The inner stream, for our own frames.
     pub(super) fn stream_mut(&mut self) -> &mut S {
         &mut self.stream
     }
@@ -128,7 +128,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
             return Poll::Ready(Ok(bytes.len()));
         }
         if self.mid_frame {
-            // No waker is needed: whoever ends the frame asks `take_held_back`.
+            // No waker is needed: the code that completes the frame calls `take_held_back`.
             self.held_back = true;
             return Poll::Pending;
         }
@@ -151,22 +151,22 @@ const OPCODE: u8 = 0x0f;
 const CONTROL: u8 = 0x08;
 const CONTINUATION: u8 = 0x00;
 const CLOSE: u8 = 0x08;
-/// A part of a message that is smaller than this is no honest one: there is nothing to gain by it.
+/// No honest client sends smaller parts of a message, because it gains nothing by that.
 const SMALL_PART: u64 = 1024;
 
-/// Follows frames (RFC 6455, section 5.2) through a stream without keeping them.
+/// Follows the frames of a stream (RFC 6455, section 5.2) without storing them.
 #[derive(Debug)]
 struct FrameBoundaries {
     limit: u32,
     header: [u8; LONGEST_HEADER],
     header_read: u8,
     payload_left: u64,
-    /// Of the message that is being read, up to the limit.
+    /// The size of the current message, up to the limit.
     message_bytes: u32,
     in_message: bool,
 }
 
-/// A limit in the size that it is kept in.
+/// Converts a limit to the type of the counter.
 fn bounded(limit: usize) -> u32 {
     u32::try_from(limit).unwrap_or(u32::MAX)
 }
@@ -187,7 +187,7 @@ impl FrameBoundaries {
         self.header_read == 0 && self.payload_left == 0 && !self.in_message
     }
 
-    /// Follows the frames through `bytes`, and gives how many of those that begin there are small.
+    /// Follows the frames through `bytes`, and returns how many small ones begin in them.
     fn pass(&mut self, mut bytes: &[u8]) -> Result<u16, OverLimit> {
         let mut small_frames: u16 = 0;
         while !bytes.is_empty() {
@@ -203,7 +203,7 @@ impl FrameBoundaries {
         Ok(small_frames)
     }
 
-    /// Takes a byte of a header, and says whether it was the last one.
+    /// Takes a byte of a header, and returns whether it was the last one.
     fn take_header_byte(&mut self, byte: u8) -> Result<bool, OverLimit> {
         self.header[usize::from(self.header_read)] = byte;
         self.header_read += 1;
@@ -215,8 +215,8 @@ impl FrameBoundaries {
         Ok(ends_header)
     }
 
-    /// Whether the frame whose header was just read is a ping, a pong or a small part of a message. The first part of a
-    /// message counts with the message, and a connection has one close frame.
+    /// Whether the frame of this header is a ping, a pong or a small part of a message. The first part of a message
+    /// counts with the message, and a connection has only one close frame.
     fn is_small(&self) -> bool {
         match self.header[0] & OPCODE {
             CONTINUATION => self.payload_left < SMALL_PART,
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_is_of_the_message_and_is_known_with_the_header() {
+    fn the_limit_is_for_the_message_and_applies_at_the_header() {
         let mut boundaries = FrameBoundaries::new(100);
         boundaries.pass(&frame(0x01, 60, true)).unwrap();
         boundaries.pass(&frame(0x89, 60, true)).unwrap();
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn pings_pongs_and_small_parts_are_counted_and_messages_are_not() {
+    fn pings_pongs_and_small_parts_are_counted_but_not_messages() {
         let small = |frames: &[(u8, usize)]| {
             let bytes: Vec<u8> =
                 frames.iter().flat_map(|(first, length)| frame(*first, *length, true)).collect();
@@ -330,9 +330,9 @@ mod tests {
         assert_eq!(small(&[(0x81, 0), (0x82, 10), (0x88, 2)]), [0; 3]);
     }
 
-    /// The library used to read them in one go for as long as any came.
+    /// The library used to read them without yielding for as long as any arrived.
     #[tokio::test]
-    async fn small_frames_without_end_leave_others_their_turn() {
+    async fn endless_small_frames_do_not_starve_other_tasks() {
         let (mut client, server) = tokio::io::duplex(1 << 20);
         let pings: Vec<u8> = (0..1_000).flat_map(|_| frame(0x89, 0, true)).collect();
         tokio::io::AsyncWriteExt::write_all(&mut client, &pings).await.unwrap();

@@ -1,4 +1,4 @@
-//! Certificates, read again when their files change.
+//! Certificates, which are read again when their files change.
 
 use std::{
     fs,
@@ -22,13 +22,13 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::config::TlsFiles;
 
-/// How soon a new certificate is noticed.
+/// How often the files are checked for a change.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// Why TLS cannot be served.
+/// Why TLS cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file is missing, or holds no PEM of its kind.
+    /// A file is missing, or contains no PEM of its kind.
     #[error(
         "{setting}: cannot use {path}: {problem}; give a PEM file with {expected} that the server's user may read"
     )]
@@ -39,10 +39,10 @@ pub enum TlsError {
         path: String,
         /// What is wrong with it.
         problem: String,
-        /// What the file has to hold.
+        /// What the file must contain.
         expected: &'static str,
     },
-    /// The key does not belong to the certificate, or is of a kind that is not served.
+    /// The key does not belong to the certificate, or is of a kind that is not supported.
     #[error(
         "ALDIS_TLS_CERT, ALDIS_TLS_KEY: {cert} and {key} do not go together: {problem}; give a certificate and its own key"
     )]
@@ -51,15 +51,15 @@ pub enum TlsError {
         cert: String,
         /// The file of the key.
         key: String,
-        /// What the TLS library says.
+        /// The TLS library's reason.
         problem: rustls::Error,
     },
-    /// The TLS library takes no configuration.
+    /// The TLS library refuses the configuration.
     #[error("cannot serve TLS: {0}")]
     Library(#[from] rustls::Error),
 }
 
-/// The certificate that is served at present.
+/// The current certificate.
 #[derive(Debug)]
 pub(crate) struct Certificates {
     files: TlsFiles,
@@ -76,7 +76,7 @@ impl Certificates {
         Ok(Arc::new(Self { files: files.clone(), provider, current, reload: Notify::new() }))
     }
 
-    /// What accepts TLS 1.2 and 1.3 with them.
+    /// Accepts TLS 1.2 and 1.3 with the current certificate.
     pub(crate) fn acceptor(self: &Arc<Self>) -> Result<TlsAcceptor, TlsError> {
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_safe_default_protocol_versions()?
@@ -86,12 +86,13 @@ impl Certificates {
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 
-    /// Has [`keep_fresh`](Self::keep_fresh) read the files again now.
+    /// Makes [`keep_fresh`](Self::keep_fresh) read the files now.
     pub(crate) fn reload_soon(&self) {
         self.reload.notify_one();
     }
 
-    /// Reads the files again whenever they change, and when [asked](Self::reload_soon). What cannot be read leaves the old certificate in place.
+    /// Reads the files again when they change, and when [asked](Self::reload_soon). If they cannot be used, the old
+    /// certificate stays.
     pub(crate) async fn keep_fresh(self: Arc<Self>) {
         let mut seen = self.modified();
         let mut ticks = interval(LOOK_EVERY);

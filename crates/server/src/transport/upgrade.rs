@@ -1,4 +1,4 @@
-//! From an HTTP request at a door to a session: what the upgrade needs is taken out, the rest is let go.
+//! Turns an HTTP request at a door into a session. Keeps only the parts of the request that the session needs.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,27 +21,28 @@ use super::{
     connections, credentials,
     gate::{Gate, Place},
     heads::Heads,
+    http_deadlines::HttpStream,
     io::Io,
     listener::CameIn,
     socket::{Socket, accept_key},
-    watched::Watched,
 };
 use crate::{
     clock::{Now, next_in_order},
     drain::{announce, dismiss},
-    http::{Limited, Problem, audience, caller_address, is_origin_allowed},
+    http::{Problem, audience, caller_address, is_origin_allowed},
+    limits::Limited,
     node::Node,
     rate::{AddressKey, Limit},
     session::{Arrival, Credentials, enter},
 };
 
-/// From the answer 101 to the first byte of the new protocol.
+/// From the response 101 to the first byte of the new protocol.
 const UPGRADE: Duration = Duration::from_secs(10);
 const VERSION: &str = "13";
 
 type Upgrading = Request<axum::body::Body>;
 
-/// The five doors, to connections over streams `S`.
+/// The routes of the five doors, for connections over streams `S`.
 pub(crate) fn doors<S: ByteStream>(node: &Node) -> Router<Arc<Node>> {
     let gate = Gate::new(node.config.rate_limits);
     Door::ALL.into_iter().fold(Router::new(), |router, door| {
@@ -79,16 +80,16 @@ impl Arrived {
         let codec = offered_codec(headers);
         let arrival = self.arrival(&request, address, codec)?;
         if self.door == Door::Api {
-            credentials::check_token(&arrival.credentials, &self.node.router, Now::read()).await?;
+            credentials::check_token(&arrival.credentials, &self.node.accounts, Now::read()).await?;
         }
         let place = self.place(address)?;
         let Some(on_upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
             return Err(Problem::new(ErrorCode::UpgradeRequired, "this path speaks WebSocket, version 13"));
         };
-        // The connection keeps its place among those that have proved nothing until it has.
+        // The connection keeps its place among the unauthenticated ones until it has sent its proof.
         let connection = request.extensions_mut().remove::<Arc<connections::Place>>();
         let node = Arc::clone(&self.node);
-        // Boxed: the runtime moves a task's future several times over, and this is a large one.
+        // Boxed: the runtime moves a task's future several times, and this one is large.
         self.node.sessions.spawn(Box::pin(async move {
             begin_session::<S>(on_upgrade, arrival, (place, connection), &node).await;
         }));
@@ -137,9 +138,9 @@ impl Arrived {
     }
 
     fn place(&self, address: AddressKey) -> Result<Place, Problem> {
-        let place = self.gate.enter(address, self.node.router.registry.len());
+        let place = self.gate.enter(address, self.node.relay.registry.len());
         place.ok_or_else(|| {
-            self.node.router.metrics.limited(Limit::UnauthenticatedSockets);
+            self.node.relay.metrics.limited(Limit::UnauthenticatedSockets);
             Problem::lifted(
                 Limit::UnauthenticatedSockets,
                 ErrorCode::Overloaded,
@@ -149,14 +150,14 @@ impl Arrived {
     }
 }
 
-/// Brings an upgraded connection to its session and lets that go on by itself, in a task of its own and small size.
+/// Runs the handshake of an upgraded connection, and then lets the session continue in a small task of its own.
 async fn begin_session<S: ByteStream>(
     on_upgrade: OnUpgrade,
     arrival: Arrival,
     places: (Place, Option<Arc<connections::Place>>),
     node: &Node,
 ) {
-    // Once there is a socket, whatever waits for its client ends with a drain, and all else is carried to its end.
+    // Once there is a socket, a drain ends the waits for the client, and everything else runs to its end.
     let upgraded = node.stop.run_until_cancelled(timeout(UPGRADE, on_upgrade)).await;
     let Some(Ok(Ok(upgraded))) = upgraded else { return };
     let Some(socket) = socket::<S>(upgraded, arrival.codec) else { return };
@@ -165,10 +166,11 @@ async fn begin_session<S: ByteStream>(
         dismiss()
     };
     let window = node.config.resume_window;
-    if let Some(task) = enter(socket, arrival, dismissed, &node.router, window, &node.sessions).await {
+    if let Some(task) = enter(Box::new(socket), arrival, dismissed, &node.relay, window, &node.sessions).await
+    {
         drop(places);
         if node.is_draining() {
-            // It began too late for the drain to know of it.
+            // The session began too late for the drain to know of it.
             task.outlet().close_with(announce(task.outlet()));
         }
         node.sessions.spawn(task);
@@ -176,13 +178,13 @@ async fn begin_session<S: ByteStream>(
 }
 
 fn socket<S: ByteStream>(upgraded: Upgraded, codec: Codec) -> Option<Socket<Io<S>>> {
-    let parts = upgraded.downcast::<TokioIo<Watched<Heads<Io<S>>>>>().ok()?;
+    let parts = upgraded.downcast::<TokioIo<HttpStream<Heads<Io<S>>>>>().ok()?;
     let (io, held) = parts.io.into_inner().into_inner().into_parts();
     let early = [&parts.read_buf[..], &held].concat();
     Socket::new(io, &early, codec, MAX_UNAUTHENTICATED_MESSAGE_BYTES)
 }
 
-/// The key of a request that asks for WebSocket, version 13 (RFC 6455, section 4.2.1).
+/// The `Sec-WebSocket-Key` of a request for WebSocket, version 13 (RFC 6455, section 4.2.1).
 fn check_upgrade(headers: &HeaderMap) -> Result<HeaderValue, Problem> {
     let version = headers.get(header::SEC_WEBSOCKET_VERSION);
     let asks = has_token(headers, header::CONNECTION, "upgrade")
@@ -217,7 +219,7 @@ fn text(value: &HeaderValue) -> &str {
     value.to_str().unwrap_or_default()
 }
 
-/// Says no; where the request spoke no WebSocket, also how to.
+/// The response for a refusal. If the request was no WebSocket upgrade, its headers say how to make one.
 fn refuse(problem: Problem) -> Response {
     let mut response = problem.into_response();
     if response.status() == StatusCode::UPGRADE_REQUIRED {

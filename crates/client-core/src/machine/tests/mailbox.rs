@@ -21,27 +21,19 @@ fn id_of(seq: u64) -> MessageId {
 }
 
 fn message(seq: u64) -> MailboxMessage<'static> {
-    MailboxMessage {
-        message_id: id_of(seq),
+    MailboxMessage::new(
+        id_of(seq),
         seq,
-        sender_user_id: other(),
-        sender_device_id: "phone".parse().unwrap(),
-        recipient_id: me(),
-        encrypted_content: b"sealed".as_slice().into(),
-        created_at: Timestamp::from_ms(0),
-        delivered_at: None,
-        read_at: None,
-    }
+        other(),
+        "phone".parse().unwrap(),
+        me(),
+        b"sealed".as_slice().into(),
+        Timestamp::from_ms(0),
+    )
 }
 
 fn sent_by_this_device(seq: u64, to: UserId) -> MailboxMessage<'static> {
-    MailboxMessage {
-        sender_user_id: me(),
-        sender_device_id: device(),
-        recipient_id: to,
-        encrypted_content: b"own".as_slice().into(),
-        ..message(seq)
-    }
+    MailboxMessage::new(id_of(seq), seq, me(), device(), to, b"own".as_slice().into(), Timestamp::from_ms(0))
 }
 
 impl Rig {
@@ -75,13 +67,13 @@ impl Rig {
 
     fn is_synced(&mut self, seq: u64, complete: bool) {
         let id = self.sync().0;
-        self.hear(Some(&id), ServerMessage::Synced(Synced { seq, first_seq: 1, complete }));
+        self.hear(Some(&id), ServerMessage::Synced(Synced::new(seq, 1, complete)));
     }
 
     /// The end of a `sync` by a server that keeps these numbers.
     fn is_synced_by(&mut self, seq: u64, first_seq: u64) {
         let id = self.sync().0;
-        self.hear(Some(&id), ServerMessage::Synced(Synced { seq, first_seq, complete: true }));
+        self.hear(Some(&id), ServerMessage::Synced(Synced::new(seq, first_seq, true)));
     }
 
     fn starts_over(&self) -> Vec<(Numbered, u64)> {
@@ -252,7 +244,7 @@ fn what_is_kept_no_longer_is_named() {
     rig.connect();
     rig.streams(message(8));
     let id = rig.sync().0;
-    rig.hear(Some(&id), ServerMessage::Synced(Synced { seq: 8, first_seq: 8, complete: true }));
+    rig.hear(Some(&id), ServerMessage::Synced(Synced::new(8, 8, true)));
     assert!(matches!(rig.events.last(), Some(Event::Missed { of: Numbered::Mailbox, first: 5, last: 7 })));
     rig.stores(8);
     assert_eq!(rig.cursors, [7, 8]);
@@ -262,7 +254,7 @@ fn what_is_kept_no_longer_is_named() {
 fn what_this_device_sends_comes_as_its_ack_only() {
     let mut rig = Rig::with_mailbox(4);
     rig.sends(1, other());
-    let ack = Ack { seq: Some(5), message_id: Some(id_of(5)), ..Ack::new(AckStatus::Stored, "stored") };
+    let ack = Ack::new(AckStatus::Stored, "stored").with_seq(5).with_message_id(id_of(5));
     rig.hear(Some("m-1"), ServerMessage::Ack(ack));
     rig.arrives(message(6));
     rig.stores(6);
@@ -289,10 +281,9 @@ fn a_sync_that_has_it_answers_for_the_ack_that_was_lost() {
 #[test]
 fn what_another_device_sent_is_stored_and_not_acknowledged() {
     let mut rig = Rig::with_mailbox(4);
-    rig.arrives(MailboxMessage {
-        sender_device_id: "desk-2".parse().unwrap(),
-        ..sent_by_this_device(5, other())
-    });
+    let mut message = sent_by_this_device(5, other());
+    message.sender_device_id = "desk-2".parse().unwrap();
+    rig.arrives(message);
     rig.stores(5);
     rig.pass(Duration::from_secs(1));
     assert!(rig.acknowledged().is_empty(), "it was not for this user to receive");
@@ -302,7 +293,7 @@ fn what_another_device_sent_is_stored_and_not_acknowledged() {
 fn a_note_to_oneself_is_acknowledged_and_not_told_twice() {
     let mut rig = Rig::with_mailbox(4);
     rig.sends(1, me());
-    let ack = Ack { seq: Some(5), message_id: Some(id_of(5)), ..Ack::new(AckStatus::Stored, "stored") };
+    let ack = Ack::new(AckStatus::Stored, "stored").with_seq(5).with_message_id(id_of(5));
     rig.hear(Some("m-1"), ServerMessage::Ack(ack));
     rig.arrives(sent_by_this_device(5, me()));
     assert_eq!((rig.given(), rig.acknowledged()), (vec![], vec![vec![id_of(5)]]));

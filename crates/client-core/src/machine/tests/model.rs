@@ -132,7 +132,7 @@ impl World {
             self.send(Some(id), ServerMessage::Pong);
         } else if matches!(message, ClientMessage::Sync(_)) {
             (0..2).for_each(|_| self.send(Some(id.clone()), stored_message()));
-            let synced = Synced { seq: 2, first_seq: 1, complete: true };
+            let synced = Synced::new(2, 1, true);
             self.send(Some(id), ServerMessage::Synced(synced));
         } else if message.kind() == MessageKind::Offer {
             self.send(Some(id), ServerMessage::Error(ErrorReply::new(ErrorCode::TargetUnavailable, "gone")));
@@ -153,10 +153,10 @@ impl World {
     fn tell(&mut self, number: u64) {
         let Some(session) = &self.net.sessions.session else { return };
         self.server.told.entry(session.number).or_default().push(number);
-        let ServerMessage::Signal(template) = signal(SignalKind::Signal) else { return };
-        let payload = Payload::from_json(&number.to_string()).unwrap().into_owned();
+        let ServerMessage::Signal(mut signal) = signal(SignalKind::Signal) else { return };
+        signal.payload = Payload::from_json(&number.to_string()).unwrap().into_owned();
         let id = format!("told-{number}").parse().unwrap();
-        self.send(Some(id), ServerMessage::Signal(RelayedSignal { payload, ..template }));
+        self.send(Some(id), ServerMessage::Signal(signal));
     }
 
     fn send(&mut self, id: Option<RequestId>, message: ServerMessage<'_>) {
@@ -245,28 +245,20 @@ impl World {
 
 fn presence() -> ServerMessage<'static> {
     let user_id = UserId::new(Uuid::nil());
-    ServerMessage::Presence(Presence {
-        user_id,
-        status: Status::Online,
-        note: None,
-        devices: 1,
-        last_seen: None,
-    })
+    ServerMessage::Presence(Presence::new(user_id, Status::Online, 1))
 }
 
 pub(super) fn stored_message() -> ServerMessage<'static> {
     let (user, now) = (UserId::new(Uuid::nil()), Timestamp::from_ms(0));
-    ServerMessage::Message(MailboxMessage {
-        message_id: MessageId::new(Uuid::nil()),
-        seq: 1,
-        sender_user_id: user,
-        sender_device_id: device(),
-        recipient_id: user,
-        encrypted_content: b"sealed".as_slice().into(),
-        created_at: now,
-        delivered_at: None,
-        read_at: None,
-    })
+    ServerMessage::Message(MailboxMessage::new(
+        MessageId::new(Uuid::nil()),
+        1,
+        user,
+        device(),
+        user,
+        b"sealed".as_slice().into(),
+        now,
+    ))
 }
 
 fn happening() -> impl Strategy<Value = Happens> {

@@ -319,7 +319,7 @@ fn what_a_sync_streams_is_not_counted() {
     assert_eq!(rig.settled, [(1, Err(RequestError::TimedOut))]);
     rig.act(|machine, now| machine.handle_pong(now));
     rig.hear(Some("m-1"), stored_message());
-    rig.hear(Some("m-1"), ServerMessage::Synced(Synced { seq: 2, first_seq: 1, complete: true }));
+    rig.hear(Some("m-1"), ServerMessage::Synced(Synced::new(2, 1, true)));
     rig.hear(Some("m-1"), stored_message());
     rig.broken();
     assert_eq!(rig.comes_back().unwrap().received, 2, "of another id, and behind the end");

@@ -17,19 +17,15 @@ fn phone() -> DeviceId {
 }
 
 fn said(seq: u64, by: DeviceId) -> StoredChatMessage<'static> {
-    let sender = Sender { device_id: by, user_id: UserId::new(uuid::Uuid::nil()), fingerprint: None };
+    let sender = Sender::new(by, UserId::new(uuid::Uuid::nil()));
     let payload = Payload::from_json(r#"{"content":"hello"}"#).unwrap();
-    StoredChatMessage { room: hall(), seq, sender, payload }
+    StoredChatMessage::new(hall(), seq, sender, payload)
 }
 
 fn page(numbers: &[u64], complete: bool, first_seq: u64) -> ServerMessage<'static> {
-    let message = |seq: &u64| HistoryMessage {
-        id: None,
-        timestamp: Timestamp::from_ms(0),
-        message: said(*seq, phone()),
-    };
+    let message = |seq: &u64| HistoryMessage::new(None, Timestamp::from_ms(0), said(*seq, phone()));
     let messages = numbers.iter().map(message).collect();
-    ServerMessage::History(History { room: hall(), messages, complete, first_seq, last_seq: None })
+    ServerMessage::History(History::new(hall(), messages, complete, first_seq))
 }
 
 impl Rig {
@@ -58,7 +54,7 @@ impl Rig {
     }
 
     fn is_acked(&mut self, reply_to: u32, seq: u64) {
-        let ack = Ack { seq: Some(seq), ..Ack::new(AckStatus::Stored, "stored") };
+        let ack = Ack::new(AckStatus::Stored, "stored").with_seq(seq);
         self.hear(Some(&format!("m-{reply_to}")), ServerMessage::Ack(ack));
     }
 
@@ -189,16 +185,9 @@ fn a_room_without_a_number_is_read_from_the_time_of_joining() {
     rig.loses_session();
     rig.answers(ack());
     assert_eq!(rig.asks_history().1, 0);
-    let message =
-        |seq, ms| HistoryMessage { id: None, timestamp: Timestamp::from_ms(ms), message: said(seq, phone()) };
+    let message = |seq, ms| HistoryMessage::new(None, Timestamp::from_ms(ms), said(seq, phone()));
     let messages = vec![message(5, 998), message(6, 999), message(7, 1_000), message(8, 999)];
-    rig.answers(ServerMessage::History(History {
-        room: hall(),
-        messages,
-        complete: true,
-        first_seq: 5,
-        last_seq: None,
-    }));
+    rig.answers(ServerMessage::History(History::new(hall(), messages, true, 5)));
     assert_eq!(rig.told(), [7, 8]);
     assert!(!rig.events.iter().any(|event| matches!(event, Event::Missed { .. })));
 }
@@ -301,13 +290,8 @@ fn a_history_that_has_it_answers_for_the_ack_that_was_lost() {
     let mut rig = Rig::in_hall(Since::Seq(3));
     let (id, _) = rig.asks_history();
     rig.says(1);
-    let message = HistoryMessage {
-        id: Some("m-1".parse().unwrap()),
-        timestamp: Timestamp::from_ms(0),
-        message: said(4, device()),
-    };
-    let history =
-        History { room: hall(), messages: vec![message], complete: true, first_seq: 1, last_seq: None };
+    let message = HistoryMessage::new(Some("m-1".parse().unwrap()), Timestamp::from_ms(0), said(4, device()));
+    let history = History::new(hall(), vec![message], true, 1);
     rig.hear(Some(&id), ServerMessage::History(history));
     let Some((1, Ok(Reply::Ack(ack)))) = rig.settled.last() else { panic!("{:?}", rig.settled) };
     assert_eq!(ack.seq, Some(4));
@@ -327,18 +311,9 @@ fn what_nobody_waited_for_is_told() {
     assert_eq!(rig.settled.last(), Some(&(1, Err(RequestError::TimedOut))));
     rig.is_acked(1, 42);
     assert_eq!(rig.asks_history().1, 41);
-    let message = HistoryMessage {
-        id: Some("m-1".parse().unwrap()),
-        timestamp: Timestamp::from_ms(0),
-        message: said(42, device()),
-    };
-    rig.answers(ServerMessage::History(History {
-        room: hall(),
-        messages: vec![message],
-        complete: true,
-        first_seq: 1,
-        last_seq: None,
-    }));
+    let message =
+        HistoryMessage::new(Some("m-1".parse().unwrap()), Timestamp::from_ms(0), said(42, device()));
+    rig.answers(ServerMessage::History(History::new(hall(), vec![message], true, 1)));
     assert_eq!(rig.told(), [41, 42]);
 }
 
@@ -397,11 +372,7 @@ fn a_refused_join_leaves_nothing_behind() {
 fn a_removal_ends_it() {
     let mut rig = Rig::in_hall(Since::Now);
     let left = |device_id| {
-        ServerMessage::MemberLeft(MemberLeft {
-            room: hall(),
-            user_id: UserId::new(uuid::Uuid::nil()),
-            device_id,
-        })
+        ServerMessage::MemberLeft(MemberLeft::new(hall(), UserId::new(uuid::Uuid::nil()), device_id))
     };
     rig.hear(None, left(phone()));
     rig.hears(41);
@@ -478,7 +449,7 @@ fn a_hundred_rooms_are_joined_again_at_a_pace_that_leaves_room_for_others() {
                 continue;
             };
             let (room, messages) = (history.room.unwrap(), Vec::new());
-            let history = History { room, messages, complete: true, first_seq: 1, last_seq: None };
+            let history = History::new(room, messages, true, 1);
             rig.hear(Some(id.as_str()), ServerMessage::History(history));
         }
         if tick == 40 {

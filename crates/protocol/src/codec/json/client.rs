@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     InPayload,
     head::{Head, read_head},
-    parse, text_of,
+    text_of,
     write::{NoMembers, Start, write},
 };
 #[cfg(feature = "openapi")]
@@ -21,41 +21,44 @@ use crate::{
 pub(in crate::codec) fn decode_client(frame: &Bytes) -> Result<ClientFrame<'_>, DecodeError> {
     let text = text_of(frame)?;
     let head = read_head(text)?;
-    match read_checked(&head, text) {
+    let Some(kind) = head.kind else {
+        return Err(DecodeError::unknown_type(&head.name).of_frame(head.id, None));
+    };
+    match read_checked(kind, &head) {
         Ok(message) => Ok(ClientFrame { id: head.id, message }),
-        Err(error) => Err(error.of_frame(head.id, Some(head.kind))),
+        Err(error) => Err(error.of_frame(head.id, Some(kind))),
     }
 }
 
-fn read_checked<'a>(head: &Head<'_>, text: &'a str) -> Result<ClientMessage<'a>, DecodeError> {
+fn read_checked<'a>(kind: MessageKind, head: &Head<'a>) -> Result<ClientMessage<'a>, DecodeError> {
     if let Some(field) = &head.sender_field {
         return Err(check::server_field(field));
     }
-    check::client_message(head.id.as_ref(), read_message(head.kind, text)?)
+    check::client_message(head.id.as_ref(), read_message(kind, head)?)
 }
 
-fn read_message(kind: MessageKind, text: &str) -> Result<ClientMessage<'_>, DecodeError> {
+fn read_message<'a>(kind: MessageKind, head: &Head<'a>) -> Result<ClientMessage<'a>, DecodeError> {
     Ok(match kind {
-        MessageKind::AuthResponse => ClientMessage::AuthResponse(parse(text)?),
-        MessageKind::Auth => ClientMessage::Auth(read_auth(text)?),
-        MessageKind::Offer => ClientMessage::Signal(read_signal(SignalKind::Offer, text)?),
-        MessageKind::Answer => ClientMessage::Signal(read_signal(SignalKind::Answer, text)?),
-        MessageKind::IceCandidate => ClientMessage::Signal(read_signal(SignalKind::IceCandidate, text)?),
-        MessageKind::Signal => ClientMessage::Signal(read_signal(SignalKind::Signal, text)?),
+        MessageKind::AuthResponse => ClientMessage::AuthResponse(head.read()?),
+        MessageKind::Auth => ClientMessage::Auth(read_auth(head)?),
+        MessageKind::Offer => ClientMessage::Signal(read_signal(SignalKind::Offer, head)?),
+        MessageKind::Answer => ClientMessage::Signal(read_signal(SignalKind::Answer, head)?),
+        MessageKind::IceCandidate => ClientMessage::Signal(read_signal(SignalKind::IceCandidate, head)?),
+        MessageKind::Signal => ClientMessage::Signal(read_signal(SignalKind::Signal, head)?),
         MessageKind::IceServers => ClientMessage::IceServers,
-        MessageKind::Join => ClientMessage::Join(parse(text)?),
-        MessageKind::Leave => ClientMessage::Leave(parse(text)?),
-        MessageKind::ChatMessage => ClientMessage::ChatMessage(parse(text)?),
-        MessageKind::Broadcast => ClientMessage::Broadcast(parse(text)?),
-        MessageKind::History => ClientMessage::History(parse(text)?),
-        MessageKind::Message => ClientMessage::Message(read_encrypted(text)?),
-        MessageKind::Sync => ClientMessage::Sync(parse(text)?),
-        MessageKind::Delivered => ClientMessage::Delivered(parse(text)?),
-        MessageKind::Read => ClientMessage::Read(parse(text)?),
-        MessageKind::Presence => ClientMessage::Presence(parse(text)?),
-        MessageKind::PresenceSubscribe => ClientMessage::PresenceSubscribe(parse(text)?),
-        MessageKind::PresenceUnsubscribe => ClientMessage::PresenceUnsubscribe(parse(text)?),
-        MessageKind::Received => ClientMessage::Received(parse(text)?),
+        MessageKind::Join => ClientMessage::Join(head.read()?),
+        MessageKind::Leave => ClientMessage::Leave(head.read()?),
+        MessageKind::ChatMessage => ClientMessage::ChatMessage(head.read()?),
+        MessageKind::Broadcast => ClientMessage::Broadcast(head.read()?),
+        MessageKind::History => ClientMessage::History(head.read()?),
+        MessageKind::Message => ClientMessage::Message(read_encrypted(head)?),
+        MessageKind::Sync => ClientMessage::Sync(head.read()?),
+        MessageKind::Delivered => ClientMessage::Delivered(head.read()?),
+        MessageKind::Read => ClientMessage::Read(head.read()?),
+        MessageKind::Presence => ClientMessage::Presence(head.read()?),
+        MessageKind::PresenceSubscribe => ClientMessage::PresenceSubscribe(head.read()?),
+        MessageKind::PresenceUnsubscribe => ClientMessage::PresenceUnsubscribe(head.read()?),
+        MessageKind::Received => ClientMessage::Received(head.read()?),
         MessageKind::Ping => ClientMessage::Ping,
         MessageKind::AuthChallenge
         | MessageKind::AuthSuccess
@@ -84,8 +87,8 @@ struct AuthFields<'a> {
     payload: Option<Auth<'a>>,
 }
 
-fn read_auth(text: &str) -> Result<Auth<'_>, DecodeError> {
-    Ok(parse::<AuthFields<'_>>(text)?.payload.unwrap_or_default())
+fn read_auth<'a>(head: &Head<'a>) -> Result<Auth<'a>, DecodeError> {
+    Ok(head.read::<AuthFields<'_>>()?.payload.unwrap_or_default())
 }
 
 /// The members of a signal.
@@ -110,8 +113,8 @@ pub(crate) struct SignalFields<'a> {
     payload: Payload<'a>,
 }
 
-fn read_signal(kind: SignalKind, text: &str) -> Result<Signal<'_>, DecodeError> {
-    let fields: SignalFields<'_> = parse(text)?;
+fn read_signal<'a>(kind: SignalKind, head: &Head<'a>) -> Result<Signal<'a>, DecodeError> {
+    let fields: SignalFields<'_> = head.read()?;
     Ok(Signal {
         kind,
         target: check::target(fields.target_device_id, fields.target_user_id)?,
@@ -132,8 +135,8 @@ pub(crate) struct EncryptedFields<'a> {
     encrypted_content: Cow<'a, str>,
 }
 
-fn read_encrypted(text: &str) -> Result<EncryptedMessage<'_>, DecodeError> {
-    let fields: EncryptedFields<'_> = parse(text)?;
+fn read_encrypted<'a>(head: &Head<'a>) -> Result<EncryptedMessage<'a>, DecodeError> {
+    let fields: EncryptedFields<'_> = head.read()?;
     if fields.encrypted_content.len() > MAX_ENCRYPTED_CONTENT_BYTES.div_ceil(3) * 4 {
         return Err(check::content_too_large());
     }
@@ -143,7 +146,7 @@ fn read_encrypted(text: &str) -> Result<EncryptedMessage<'_>, DecodeError> {
 }
 
 pub(in crate::codec) fn encode_client(frame: &ClientFrame<'_>) -> Bytes {
-    let start = Start { kind: frame.message.kind(), id: frame.id.as_ref(), timestamp: None };
+    let start = Start { name: frame.message.kind().as_str(), id: frame.id.as_ref(), timestamp: None };
     match &frame.message {
         ClientMessage::AuthResponse(message) => write(start, message, None),
         ClientMessage::Auth(message) => write(start, &InPayload { payload: message }, None),

@@ -1,23 +1,31 @@
-//! The members that surround every message.
+//! The envelope of a frame: the members that every message has.
 
 use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{self, IgnoredAny, MapAccess},
+    de::{self, MapAccess},
 };
 use serde_json::value::RawValue;
 
-use super::parse;
+use super::{
+    members::{Members, read_value},
+    parse,
+};
 use crate::{DecodeError, MessageKind, RequestId, Timestamp, limits::MAX_JSON_DEPTH, payload::depth_exceeds};
 
-/// What a frame is, before it is read as that.
+/// The envelope of a frame, read before its message.
 pub(super) struct Head<'a> {
-    pub(super) kind: MessageKind,
+    /// What the frame is, where this version knows its type.
+    pub(super) kind: Option<MessageKind>,
+    /// The type.
+    pub(super) name: Cow<'a, str>,
     pub(super) id: Option<RequestId>,
-    /// The name of a member that only servers set.
+    /// A member that only servers may set, if the frame has one.
     pub(super) sender_field: Option<Cow<'a, str>>,
     timestamp: Option<&'a RawValue>,
+    members: Members<'a>,
+    text: &'a str,
 }
 
 pub(super) fn read_head(text: &str) -> Result<Head<'_>, DecodeError> {
@@ -26,28 +34,36 @@ pub(super) fn read_head(text: &str) -> Result<Head<'_>, DecodeError> {
             "the message nests deeper than {MAX_JSON_DEPTH} levels"
         )));
     }
-    let Members { kind, id, timestamp, sender_field } = parse(text)?;
+    let Object { kind, id, timestamp, sender_field, members } = parse(text)?;
     let id = id.map_or(Ok(None), |raw| member("id", raw))?;
-    match read_kind(kind) {
-        Ok(kind) => Ok(Head { kind, id, sender_field, timestamp }),
+    match read_name(kind) {
+        Ok(name) => {
+            let kind = MessageKind::from_name(&name);
+            Ok(Head { kind, name, id, sender_field, timestamp, members, text })
+        }
         Err(error) => Err(error.of_frame(id, None)),
     }
 }
 
-impl Head<'_> {
-    /// When the server sent it. What clients say of the time is not even read.
+impl<'a> Head<'a> {
+    /// The frame as the type that its kind calls for.
+    pub(super) fn read<T: Deserialize<'a>>(&self) -> Result<T, DecodeError> {
+        self.members.read().map_or_else(|| parse(self.text), Ok)
+    }
+
+    /// When the server sent it. The timestamp of a client is ignored.
     pub(super) fn timestamp(&self) -> Result<Timestamp, DecodeError> {
         self.timestamp.map_or_else(|| Err(DecodeError::missing("timestamp")), |raw| member("timestamp", raw))
     }
 }
 
-fn read_kind(raw: Option<&RawValue>) -> Result<MessageKind, DecodeError> {
+fn read_name(raw: Option<&RawValue>) -> Result<Cow<'_, str>, DecodeError> {
     let Text(name) = raw.map_or_else(|| Err(DecodeError::missing("type")), |raw| member("type", raw))?;
-    MessageKind::from_name(&name).ok_or_else(|| DecodeError::unknown_type(&name))
+    Ok(name)
 }
 
 fn member<'a, T: Deserialize<'a>>(name: &str, raw: &'a RawValue) -> Result<T, DecodeError> {
-    parse(raw.get()).map_err(|error| error.in_field(name))
+    read_value(raw).map_or_else(|| parse(raw.get()).map_err(|error| error.in_field(name)), Ok)
 }
 
 /// A string, borrowed where it has no escapes.
@@ -55,47 +71,46 @@ fn member<'a, T: Deserialize<'a>>(name: &str, raw: &'a RawValue) -> Result<T, De
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// The members of the head as they stand there, with all others skipped.
-#[derive(Default)]
-struct Members<'a> {
+/// A frame's object: the members of its head, and all members as they stand there.
+struct Object<'a> {
     kind: Option<&'a RawValue>,
     id: Option<&'a RawValue>,
     timestamp: Option<&'a RawValue>,
     sender_field: Option<Cow<'a, str>>,
+    members: Members<'a>,
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(MembersVisitor)
+        deserializer.deserialize_map(ObjectVisitor)
     }
 }
 
-struct MembersVisitor;
+struct ObjectVisitor;
 
-impl<'de> de::Visitor<'de> for MembersVisitor {
-    type Value = Members<'de>;
+impl<'de> de::Visitor<'de> for ObjectVisitor {
+    type Value = Object<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-        let mut members = Members::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
+        let members = Members::new();
+        let mut object = Object { kind: None, id: None, timestamp: None, sender_field: None, members };
         while let Some(Text(name)) = map.next_key()? {
+            let value: &RawValue = map.next_value()?;
+            object.members.keep(&name, value);
             match &*name {
-                "type" => once(&mut members.kind, "type", map.next_value()?)?,
-                "id" => once(&mut members.id, "id", map.next_value()?)?,
-                "timestamp" => once(&mut members.timestamp, "timestamp", map.next_value()?)?,
-                _ => {
-                    // Null is as absent: some clients write every field that they know.
-                    let value = map.next_value::<Option<IgnoredAny>>()?;
-                    if value.is_some() && name.starts_with("sender_") {
-                        members.sender_field = Some(name);
-                    }
-                }
+                "type" => once(&mut object.kind, "type", value)?,
+                "id" => once(&mut object.id, "id", value)?,
+                "timestamp" => once(&mut object.timestamp, "timestamp", value)?,
+                // Null is as absent: some clients write every field that they know.
+                _ if name.starts_with("sender_") && value.get() != "null" => object.sender_field = Some(name),
+                _ => {}
             }
         }
-        Ok(members)
+        Ok(object)
     }
 }
 

@@ -5,66 +5,70 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use super::{
     InPayload,
     head::{Head, read_head},
-    parse, text_of,
-    write::{NoMembers, Start, append, append_members, write},
+    parse,
+    scratch::Scratch,
+    text_of,
+    write::{NoMembers, Start, append_with, write, write_with},
 };
 #[cfg(feature = "openapi")]
 use crate::openapi;
 use crate::{
-    Alert, AuthRequired, DecodeError, DeviceId, ErrorReply, Fingerprint, History, HistoryMessage,
+    Ack, Alert, AuthRequired, DecodeError, DeviceId, ErrorReply, Fingerprint, History, HistoryMessage,
     MailboxMessage, MessageId, MessageKind, Payload, RelayedBroadcast, RelayedSignal, RequestId, RoomId,
-    RoomUpdate, Sender, ServerFrame, ServerMessage, SignalKind, StoredChatMessage, Timestamp, UserId, binary,
-    check,
+    RoomUpdate, Sender, ServerFrame, ServerMessage, SignalKind, SignalSignature, StoredChatMessage,
+    Timestamp, UnknownMessage, UnknownWord, UserId, binary, check,
 };
 
 pub(in crate::codec) fn decode_server(frame: &Bytes) -> Result<ServerFrame<'_>, DecodeError> {
     let text = text_of(frame)?;
     let head = read_head(text)?;
-    match read_timed(&head, text) {
+    match read_timed(&head) {
         Ok((timestamp, message)) => Ok(ServerFrame { id: head.id, timestamp, message }),
-        Err(error) => Err(error.of_frame(head.id, Some(head.kind))),
+        Err(error) => Err(error.of_frame(head.id, head.kind)),
     }
 }
 
-fn read_timed<'a>(head: &Head<'_>, text: &'a str) -> Result<(Timestamp, ServerMessage<'a>), DecodeError> {
-    Ok((head.timestamp()?, read_message(head.kind, text)?))
+fn read_timed<'a>(head: &Head<'a>) -> Result<(Timestamp, ServerMessage<'a>), DecodeError> {
+    Ok((head.timestamp()?, read_message(head)?))
 }
 
-fn read_message(kind: MessageKind, text: &str) -> Result<ServerMessage<'_>, DecodeError> {
+fn read_message<'a>(head: &Head<'a>) -> Result<ServerMessage<'a>, DecodeError> {
+    let Some(kind) = head.kind else { return read_unknown(head) };
     Ok(match kind {
-        MessageKind::AuthChallenge => ServerMessage::AuthChallenge(parse(text)?),
-        MessageKind::AuthSuccess => ServerMessage::AuthSuccess(parse(text)?),
-        MessageKind::AuthFailure => ServerMessage::AuthFailure(parse(text)?),
-        MessageKind::Connected => ServerMessage::Connected(parse(text)?),
+        MessageKind::AuthChallenge => ServerMessage::AuthChallenge(head.read()?),
+        MessageKind::AuthSuccess => ServerMessage::AuthSuccess(head.read()?),
+        MessageKind::AuthFailure => ServerMessage::AuthFailure(head.read()?),
+        MessageKind::Connected => ServerMessage::Connected(head.read()?),
         MessageKind::AuthRequired => {
-            ServerMessage::AuthRequired(parse::<InPayload<AuthRequired<'_>>>(text)?.payload)
+            ServerMessage::AuthRequired(head.read::<InPayload<AuthRequired<'_>>>()?.payload)
         }
-        MessageKind::Ack => ServerMessage::Ack(parse(text)?),
-        MessageKind::Error => ServerMessage::Error(parse::<InPayload<ErrorReply<'_>>>(text)?.payload),
-        MessageKind::Offer => ServerMessage::Signal(read_signal(SignalKind::Offer, text)?),
-        MessageKind::Answer => ServerMessage::Signal(read_signal(SignalKind::Answer, text)?),
-        MessageKind::IceCandidate => ServerMessage::Signal(read_signal(SignalKind::IceCandidate, text)?),
-        MessageKind::Signal => ServerMessage::Signal(read_signal(SignalKind::Signal, text)?),
-        MessageKind::IceServers => ServerMessage::IceServers(parse(text)?),
-        MessageKind::RoomMembers => ServerMessage::RoomMembers(parse(text)?),
-        MessageKind::MemberJoined => ServerMessage::MemberJoined(parse(text)?),
-        MessageKind::MemberLeft => ServerMessage::MemberLeft(parse(text)?),
-        MessageKind::ChatMessage => ServerMessage::ChatMessage(read_chat(text)?),
-        MessageKind::Broadcast => ServerMessage::Broadcast(read_broadcast(text)?),
-        MessageKind::History => ServerMessage::History(read_history(text)?),
-        MessageKind::RoomUpdate => ServerMessage::RoomUpdate(read_room_update(text)?),
-        MessageKind::Message => ServerMessage::Message(read_mailbox_message(text)?),
-        MessageKind::Synced => ServerMessage::Synced(parse(text)?),
-        MessageKind::Receipt => ServerMessage::Receipt(parse(text)?),
-        MessageKind::Presence => ServerMessage::Presence(parse(text)?),
-        MessageKind::Alert => ServerMessage::Alert(parse::<InPayload<Alert>>(text)?.payload),
-        MessageKind::ContactRequest => ServerMessage::ContactRequest(parse(text)?),
-        MessageKind::RoomInvite => ServerMessage::RoomInvite(parse(text)?),
-        MessageKind::ServerDraining => ServerMessage::ServerDraining(parse(text)?),
+        MessageKind::Ack => ServerMessage::Ack(head.read()?),
+        MessageKind::Error => ServerMessage::Error(head.read::<InPayload<ErrorReply<'_>>>()?.payload),
+        MessageKind::Offer => ServerMessage::Signal(read_signal(SignalKind::Offer, head)?),
+        MessageKind::Answer => ServerMessage::Signal(read_signal(SignalKind::Answer, head)?),
+        MessageKind::IceCandidate => ServerMessage::Signal(read_signal(SignalKind::IceCandidate, head)?),
+        MessageKind::Signal => ServerMessage::Signal(read_signal(SignalKind::Signal, head)?),
+        MessageKind::IceServers => ServerMessage::IceServers(head.read()?),
+        MessageKind::RoomMembers => ServerMessage::RoomMembers(head.read()?),
+        MessageKind::MemberJoined => ServerMessage::MemberJoined(head.read()?),
+        MessageKind::MemberLeft => ServerMessage::MemberLeft(head.read()?),
+        MessageKind::ChatMessage => ServerMessage::ChatMessage(read_chat(head)?),
+        MessageKind::Broadcast => ServerMessage::Broadcast(read_broadcast(head)?),
+        MessageKind::History => ServerMessage::History(read_history(head)?),
+        MessageKind::RoomUpdate => ServerMessage::RoomUpdate(read_room_update(head)?),
+        MessageKind::Message => ServerMessage::Message(read_mailbox_message(head)?),
+        MessageKind::Synced => ServerMessage::Synced(head.read()?),
+        MessageKind::Receipt => ServerMessage::Receipt(head.read()?),
+        MessageKind::Presence => ServerMessage::Presence(head.read()?),
+        MessageKind::Alert => ServerMessage::Alert(head.read::<InPayload<Alert>>()?.payload),
+        MessageKind::ContactRequest => ServerMessage::ContactRequest(head.read()?),
+        MessageKind::RoomInvite => ServerMessage::RoomInvite(head.read()?),
+        MessageKind::ServerDraining => ServerMessage::ServerDraining(head.read()?),
         MessageKind::Pong => ServerMessage::Pong,
         MessageKind::AuthResponse
         | MessageKind::Auth
@@ -76,8 +80,20 @@ fn read_message(kind: MessageKind, text: &str) -> Result<ServerMessage<'_>, Deco
         | MessageKind::PresenceSubscribe
         | MessageKind::PresenceUnsubscribe
         | MessageKind::Received
-        | MessageKind::Ping => return Err(DecodeError::unknown_type(kind.as_str())),
+        | MessageKind::Ping => return read_unknown(head),
     })
+}
+
+/// The members of a message that this version does not know.
+#[derive(Deserialize)]
+struct UnknownFields {
+    uncounted: Option<bool>,
+}
+
+fn read_unknown<'a>(head: &Head<'a>) -> Result<ServerMessage<'a>, DecodeError> {
+    let kind = UnknownWord::new(&head.name).ok_or_else(|| DecodeError::unknown_type(&head.name))?;
+    let UnknownFields { uncounted } = head.read()?;
+    Ok(ServerMessage::Unknown(UnknownMessage { kind, uncounted: uncounted.unwrap_or_default() }))
 }
 
 /// A [`Sender`]'s members. They are spelled out in each message because `flatten` cannot pass a payload on unparsed.
@@ -132,8 +148,8 @@ with_sender! {
     }
 }
 
-fn read_signal(kind: SignalKind, text: &str) -> Result<RelayedSignal<'_>, DecodeError> {
-    let fields: SignalFields<'_> = parse(text)?;
+fn read_signal<'a>(kind: SignalKind, head: &Head<'a>) -> Result<RelayedSignal<'a>, DecodeError> {
+    let fields: SignalFields<'_> = head.read()?;
     Ok(RelayedSignal {
         kind,
         sender: fields.sender(),
@@ -159,15 +175,16 @@ with_sender! {
     }
 }
 
-fn read_chat(text: &str) -> Result<StoredChatMessage<'_>, DecodeError> {
-    read_history_message(text).map(|entry| entry.message)
+fn read_chat<'a>(head: &Head<'a>) -> Result<StoredChatMessage<'a>, DecodeError> {
+    Ok(head.read::<ChatFields<'_>>()?.into_entry().message)
 }
 
-fn read_history_message(text: &str) -> Result<HistoryMessage<'_>, DecodeError> {
-    let fields: ChatFields<'_> = parse(text)?;
-    let sender = fields.sender();
-    let message = StoredChatMessage { room: fields.room, seq: fields.seq, sender, payload: fields.payload };
-    Ok(HistoryMessage { id: fields.id, timestamp: fields.timestamp, message })
+impl<'a> ChatFields<'a> {
+    fn into_entry(self) -> HistoryMessage<'a> {
+        let sender = self.sender();
+        let message = StoredChatMessage { room: self.room, seq: self.seq, sender, payload: self.payload };
+        HistoryMessage { id: self.id, timestamp: self.timestamp, message }
+    }
 }
 
 with_sender! {
@@ -180,8 +197,8 @@ with_sender! {
     }
 }
 
-fn read_broadcast(text: &str) -> Result<RelayedBroadcast<'_>, DecodeError> {
-    let fields: BroadcastFields<'_> = parse(text)?;
+fn read_broadcast<'a>(head: &Head<'a>) -> Result<RelayedBroadcast<'a>, DecodeError> {
+    let fields: BroadcastFields<'_> = head.read()?;
     Ok(RelayedBroadcast { sender: fields.sender(), room: fields.room, payload: fields.payload })
 }
 
@@ -204,12 +221,12 @@ pub(crate) struct HistoryFields<'a> {
     messages: Vec<&'a RawValue>,
 }
 
-fn read_history(text: &str) -> Result<History<'_>, DecodeError> {
-    let fields: HistoryFields<'_> = parse(text)?;
+fn read_history<'a>(head: &Head<'a>) -> Result<History<'a>, DecodeError> {
+    let fields: HistoryFields<'_> = head.read()?;
     let messages = fields
         .messages
         .into_iter()
-        .map(|frame| read_history_message(frame.get()))
+        .map(|frame| Ok(parse::<ChatFields<'_>>(frame.get())?.into_entry()))
         .collect::<Result<_, _>>()?;
     let HistoryFields { room, complete, first_seq, last_seq, .. } = fields;
     Ok(History { room, messages, complete, first_seq, last_seq })
@@ -237,8 +254,8 @@ struct RoomState<'a> {
     state: Payload<'a>,
 }
 
-fn read_room_update(text: &str) -> Result<RoomUpdate<'_>, DecodeError> {
-    let RoomUpdateFields { room, payload } = parse(text)?;
+fn read_room_update<'a>(head: &Head<'a>) -> Result<RoomUpdate<'a>, DecodeError> {
+    let RoomUpdateFields { room, payload } = head.read()?;
     Ok(RoomUpdate { room, revision: payload.revision, state: payload.state })
 }
 
@@ -270,8 +287,8 @@ pub(crate) struct MailboxFields<'a> {
     read_at: Option<Timestamp>,
 }
 
-fn read_mailbox_message(text: &str) -> Result<MailboxMessage<'_>, DecodeError> {
-    let fields: MailboxFields<'_> = parse(text)?;
+fn read_mailbox_message<'a>(head: &Head<'a>) -> Result<MailboxMessage<'a>, DecodeError> {
+    let fields: MailboxFields<'_> = head.read()?;
     let content = binary::decode(&fields.encrypted_content)
         .map_err(|error| DecodeError::bad_request(format!("`encrypted_content`: {error}")))?;
     Ok(MailboxMessage {
@@ -288,24 +305,32 @@ fn read_mailbox_message(text: &str) -> Result<MailboxMessage<'_>, DecodeError> {
 }
 
 pub(in crate::codec) fn encode_server(frame: &ServerFrame<'_>) -> Bytes {
-    let start = Start { kind: frame.message.kind(), id: frame.id.as_ref(), timestamp: Some(frame.timestamp) };
+    let name = match &frame.message {
+        ServerMessage::Unknown(message) => message.kind.as_str(),
+        message => message.kind().map_or_else(Default::default, MessageKind::as_str),
+    };
+    let start = Start { name, id: frame.id.as_ref(), timestamp: Some(frame.timestamp) };
     match &frame.message {
         ServerMessage::AuthChallenge(message) => write(start, message, None),
         ServerMessage::AuthSuccess(message) => write(start, message, None),
         ServerMessage::AuthFailure(message) => write(start, message, None),
         ServerMessage::Connected(message) => write(start, message, None),
         ServerMessage::AuthRequired(message) => write(start, &InPayload { payload: message }, None),
-        ServerMessage::Ack(message) => write(start, message, None),
+        ServerMessage::Ack(ack) => write_with(start, |head| put_ack(head, ack), None),
         ServerMessage::Error(message) => write(start, &InPayload { payload: message }, None),
         ServerMessage::Signal(signal) => {
-            write(start, &RelayedFields::of(signal), Some(signal.payload.as_bytes()))
+            write_with(start, |head| put_signal(head, signal), Some(signal.payload.as_bytes()))
         }
         ServerMessage::IceServers(message) => write(start, message, None),
         ServerMessage::RoomMembers(message) => write(start, message, None),
         ServerMessage::MemberJoined(message) => write(start, message, None),
         ServerMessage::MemberLeft(message) => write(start, message, None),
-        ServerMessage::ChatMessage(message) => write(start, message, Some(message.payload.as_bytes())),
-        ServerMessage::Broadcast(message) => write(start, message, Some(message.payload.as_bytes())),
+        ServerMessage::ChatMessage(chat) => {
+            write_with(start, |head| put_chat(head, chat), Some(chat.payload.as_bytes()))
+        }
+        ServerMessage::Broadcast(broadcast) => {
+            write_with(start, |head| put_broadcast(head, broadcast), Some(broadcast.payload.as_bytes()))
+        }
         ServerMessage::History(history) => write_history(start, history),
         ServerMessage::RoomUpdate(update) => write_room_update(start, update),
         ServerMessage::Message(message) => write(start, &mailbox_fields(message), None),
@@ -317,27 +342,56 @@ pub(in crate::codec) fn encode_server(frame: &ServerFrame<'_>) -> Bytes {
         ServerMessage::RoomInvite(message) => write(start, message, None),
         ServerMessage::ServerDraining(message) => write(start, message, None),
         ServerMessage::Pong => write(start, &NoMembers {}, None),
+        ServerMessage::Unknown(UnknownMessage { uncounted: false, .. }) => write(start, &NoMembers {}, None),
+        ServerMessage::Unknown(UnknownMessage { uncounted: true, .. }) => {
+            write_with(start, |head| head.put_member("uncounted", &true), None)
+        }
     }
     .into()
 }
 
-#[derive(Serialize)]
-struct RelayedFields<'a> {
-    #[serde(flatten)]
-    sender: &'a Sender,
-    #[serde(with = "binary::array::option", skip_serializing_if = "Option::is_none")]
-    signature: Option<[u8; 64]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    created_at_ms: Option<u64>,
+fn put_ack(head: &mut Scratch, ack: &Ack<'_>) {
+    head.put_text("message", &ack.message);
+    head.put_plain("status", ack.status.as_str());
+    if let Some(seq) = ack.seq {
+        head.put_number("seq", seq);
+    }
+    if let Some(id) = ack.message_id {
+        head.put_plain("message_id", id.as_uuid().hyphenated().encode_lower(&mut Uuid::encode_buffer()));
+    }
+    if let Some(devices) = &ack.devices {
+        head.put_member("devices", devices);
+    }
+    if let Some(duplicate) = ack.duplicate {
+        head.put_member("duplicate", &duplicate);
+    }
 }
 
-impl<'a> RelayedFields<'a> {
-    fn of(signal: &'a RelayedSignal<'_>) -> Self {
-        Self {
-            sender: &signal.sender,
-            signature: signal.signature.map(|signature| signature.signature),
-            created_at_ms: signal.signature.map(|signature| signature.created_at_ms),
-        }
+fn put_signal(head: &mut Scratch, signal: &RelayedSignal<'_>) {
+    put_sender(head, &signal.sender);
+    if let Some(SignalSignature { signature, created_at_ms }) = &signal.signature {
+        head.put_plain("signature", &binary::encode(signature));
+        head.put_number("created_at_ms", *created_at_ms);
+    }
+}
+
+fn put_chat(head: &mut Scratch, chat: &StoredChatMessage<'_>) {
+    head.put_plain("room", chat.room.as_str());
+    head.put_number("seq", chat.seq);
+    put_sender(head, &chat.sender);
+}
+
+fn put_broadcast(head: &mut Scratch, broadcast: &RelayedBroadcast<'_>) {
+    head.put_plain("room", broadcast.room.as_str());
+    put_sender(head, &broadcast.sender);
+}
+
+fn put_sender(head: &mut Scratch, sender: &Sender) {
+    let Sender { device_id, user_id, fingerprint } = sender;
+    head.put_plain("sender_device_id", device_id.as_str());
+    head.put_plain("sender_user_id", user_id.as_uuid().hyphenated().encode_lower(&mut Uuid::encode_buffer()));
+    if let Some(fingerprint) = fingerprint {
+        head.put_member("sender_fingerprint", fingerprint);
     }
 }
 
@@ -360,30 +414,24 @@ fn write_history(start: Start<'_>, history: &History<'_>) -> Vec<u8> {
         if index > 0 {
             frame.push(b',');
         }
+        let HistoryMessage { id, timestamp, message } = entry;
         let start =
-            Start { kind: MessageKind::ChatMessage, id: entry.id.as_ref(), timestamp: Some(entry.timestamp) };
-        append(&mut frame, start, &entry.message, Some(entry.message.payload.as_bytes()));
+            Start { name: MessageKind::ChatMessage.as_str(), id: id.as_ref(), timestamp: Some(*timestamp) };
+        append_with(&mut frame, start, |head| put_chat(head, message), Some(message.payload.as_bytes()));
     }
     frame.extend_from_slice(b"]}");
     frame
 }
 
 fn write_room_update(start: Start<'_>, update: &RoomUpdate<'_>) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Room<'a> {
-        room: &'a RoomId,
-    }
-    #[derive(Serialize)]
-    struct Revision {
-        revision: u64,
-    }
-    let mut frame = write(start, &Room { room: &update.room }, None);
-    frame.pop();
-    frame.extend_from_slice(b",\"payload\":{\"state\":");
-    frame.extend_from_slice(update.state.as_bytes());
-    append_members(&mut frame, &Revision { revision: update.revision });
-    frame.extend_from_slice(b"}}");
-    frame
+    let put = |head: &mut Scratch| {
+        head.put_plain("room", update.room.as_str());
+        head.put(b",\"payload\":{\"state\":");
+        head.put(update.state.as_bytes());
+        head.put_number("revision", update.revision);
+        head.put(b"}");
+    };
+    write_with(start, put, None)
 }
 
 fn mailbox_fields(message: &MailboxMessage<'_>) -> MailboxFields<'static> {

@@ -2,12 +2,14 @@
 
 use serde::Serialize;
 
-use crate::{MessageKind, RequestId, Timestamp};
+use super::scratch::Scratch;
+use crate::{RequestId, Timestamp};
 
 /// What a frame begins with.
 #[derive(Clone, Copy)]
 pub(super) struct Start<'a> {
-    pub(super) kind: MessageKind,
+    /// Its `type`.
+    pub(super) name: &'a str,
     pub(super) id: Option<&'a RequestId>,
     /// Only servers tell it.
     pub(super) timestamp: Option<Timestamp>,
@@ -17,50 +19,60 @@ pub(super) struct Start<'a> {
 #[derive(Serialize)]
 pub(super) struct NoMembers {}
 
-/// A frame of the members of `body`, with `payload` as it is.
+/// A frame of the members of `body`, with `payload` unchanged.
 pub(super) fn write(start: Start<'_>, body: &impl Serialize, payload: Option<&[u8]>) -> Vec<u8> {
-    let mut frame = Vec::with_capacity(256 + payload.map_or(0, <[u8]>::len));
-    append(&mut frame, start, body, payload);
+    write_with(start, |head| head.put_members(body), payload)
+}
+
+/// A frame of the members that `put` adds, with `payload` unchanged. The buffer has exactly the size of the frame, because
+/// many frames wait in queues and replay buffers.
+pub(super) fn write_with(
+    start: Start<'_>,
+    put: impl FnOnce(&mut Scratch),
+    payload: Option<&[u8]>,
+) -> Vec<u8> {
+    let mut frame = Vec::new();
+    append_with(&mut frame, start, put, payload);
     frame
 }
 
-/// The same behind what is there already.
-pub(super) fn append(frame: &mut Vec<u8>, start: Start<'_>, body: &impl Serialize, payload: Option<&[u8]>) {
-    append_start(frame, start);
-    append_members(frame, body);
-    if let Some(payload) = payload {
-        frame.extend_from_slice(b",\"payload\":");
-        frame.extend_from_slice(payload);
-    }
-    frame.push(b'}');
-}
-
-/// The members of `body` behind those that are there, without the brace that closes the object.
-pub(super) fn append_members(frame: &mut Vec<u8>, body: &impl Serialize) {
-    let start = frame.len();
-    // Writing JSON into memory fails for maps with keys that are no strings, and no message has one.
-    if serde_json::to_writer(&mut *frame, body).is_err() {
-        frame.truncate(start);
-        return;
-    }
-    if frame.get(start..) == Some(b"{}") {
-        frame.truncate(start);
+/// Appends the frame to `frame`.
+pub(super) fn append_with(
+    frame: &mut Vec<u8>,
+    start: Start<'_>,
+    put: impl FnOnce(&mut Scratch),
+    payload: Option<&[u8]>,
+) {
+    let mut head = Scratch::new();
+    put_start(&mut head, start);
+    put(&mut head);
+    let pieces = match payload {
+        Some(payload) => [head.as_bytes(), PAYLOAD, payload, b"}"],
+        None => [head.as_bytes(), b"", b"", b"}"],
+    };
+    let length = pieces.iter().map(|piece| piece.len()).sum();
+    if frame.is_empty() {
+        frame.reserve_exact(length)
     } else {
-        frame[start] = b',';
-        frame.pop();
+        frame.reserve(length)
+    }
+    for piece in pieces {
+        frame.extend_from_slice(piece);
     }
 }
 
-fn append_start(frame: &mut Vec<u8>, start: Start<'_>) {
-    frame.extend_from_slice(b"{\"type\":\"");
-    frame.extend_from_slice(start.kind.as_str().as_bytes());
+const PAYLOAD: &[u8] = b",\"payload\":";
+
+fn put_start(head: &mut Scratch, start: Start<'_>) {
+    head.put(b"{\"type\":\"");
+    head.put(start.name.as_bytes());
+    head.put(b"\"");
     if let Some(id) = start.id {
-        frame.extend_from_slice(b"\",\"id\":\"");
-        frame.extend_from_slice(id.as_str().as_bytes());
+        head.put_plain("id", id.as_str());
     }
     if let Some(timestamp) = start.timestamp {
-        frame.extend_from_slice(b"\",\"timestamp\":\"");
-        frame.extend_from_slice(&timestamp.to_text());
+        head.put(b",\"timestamp\":\"");
+        head.put(&timestamp.to_text());
+        head.put(b"\"");
     }
-    frame.push(b'"');
 }

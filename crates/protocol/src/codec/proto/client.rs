@@ -4,7 +4,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::{
-    field::{array, parse, parse_all, parse_optional, payload, texts},
+    field::{array, parse, parse_all, parse_known, parse_optional, payload, texts},
     head::{Fields, Head, read_head},
     read_envelope,
     schema::{self, Envelope, envelope::Body},
@@ -17,26 +17,34 @@ use crate::{
 
 pub(in crate::codec) fn decode_client(frame: &Bytes) -> Result<ClientFrame<'static>, DecodeError> {
     let head = read_head(frame)?;
-    match read_message(frame, &head) {
+    let Some(kind) = head.kind() else {
+        return Err(DecodeError::unknown_type(&head.number.to_string()).of_frame(head.id, None));
+    };
+    match read_message(frame, kind, &head) {
         Ok(message) => Ok(ClientFrame { id: head.id, message }),
-        Err(error) => Err(error.of_frame(head.id, Some(head.kind))),
+        Err(error) => Err(error.of_frame(head.id, Some(kind))),
     }
 }
 
-fn read_message(frame: &Bytes, head: &Head<'_>) -> Result<ClientMessage<'static>, DecodeError> {
-    refuse_messages_of_history(head)?;
+fn read_message(
+    frame: &Bytes,
+    kind: MessageKind,
+    head: &Head<'_>,
+) -> Result<ClientMessage<'static>, DecodeError> {
+    refuse_messages_of_history(kind, head)?;
     let mut envelope = read_envelope(frame)?;
     refuse_sender(&envelope)?;
     let body = envelope.body.take().ok_or_else(|| DecodeError::missing("body"))?;
-    check::client_message(head.id.as_ref(), read_body(head.kind, &envelope, body)?)
+    check::client_message(head.id.as_ref(), read_body(kind, &envelope, body)?)
 }
 
-/// Each message of a history is an envelope: a frame of nothing but empty ones would take a hundred times its size.
-fn refuse_messages_of_history(head: &Head<'_>) -> Result<(), DecodeError> {
+/// Refuses a history with messages: each of them is an envelope, and decoding empty ones takes a hundred times the
+/// memory of the frame.
+fn refuse_messages_of_history(kind: MessageKind, head: &Head<'_>) -> Result<(), DecodeError> {
     const MESSAGES: u64 = 3;
     let is_message =
         |field: Result<_, _>| field.is_ok_and(|field: super::head::Field<'_>| field.number == MESSAGES);
-    if head.kind == MessageKind::History && Fields(head.body).any(is_message) {
+    if kind == MessageKind::History && Fields(head.body).any(is_message) {
         return Err(check::server_field("messages"));
     }
     Ok(())
@@ -127,7 +135,7 @@ fn read_auth(body: schema::Auth) -> Result<Auth<'static>, DecodeError> {
     })
 }
 
-/// A malformed one is as an unknown one: the session begins afresh.
+/// A malformed resume claim counts as an unknown one: the session begins afresh.
 fn read_resume(resume: schema::Resume) -> Option<Resume<'static>> {
     let received = Some(resume.received).filter(|received| *received < SEQUENCE_LIMIT)?;
     Some(Resume { token: resume.token.into(), received })
@@ -177,7 +185,7 @@ fn read_sync(body: &schema::Sync) -> Sync {
 }
 
 fn read_presence(body: schema::Presence) -> Result<SetPresence<'static>, DecodeError> {
-    Ok(SetPresence { status: parse("status", &body.status)?, note: body.note.map(Into::into) })
+    Ok(SetPresence { status: parse_known("status", &body.status)?, note: body.note.map(Into::into) })
 }
 
 fn ids(texts: &[String]) -> Result<Vec<crate::MessageId>, DecodeError> {

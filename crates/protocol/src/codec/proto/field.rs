@@ -1,10 +1,10 @@
-//! Fields of the schema as the typed values that they stand for. Each error names its field.
+//! Typed values from and to fields of the schema. Each error names its field.
 
 use std::{fmt::Display, str::FromStr};
 
 use bytes::Bytes;
 
-use crate::{DecodeError, Payload, Timestamp};
+use crate::{DecodeError, Payload, Timestamp, names::Known};
 
 /// A text that follows a grammar.
 pub(super) fn parse<T: FromStr<Err: Display>>(field: &str, text: &str) -> Result<T, DecodeError> {
@@ -14,7 +14,7 @@ pub(super) fn parse<T: FromStr<Err: Display>>(field: &str, text: &str) -> Result
     text.parse().map_err(|error: T::Err| DecodeError::bad_request(error.to_string()).in_field(field))
 }
 
-/// The same, where the frame may lack it.
+/// The same for an optional field.
 pub(super) fn parse_optional<T: FromStr<Err: Display>>(
     field: &str,
     text: Option<&str>,
@@ -22,7 +22,7 @@ pub(super) fn parse_optional<T: FromStr<Err: Display>>(
     text.map(|text| parse(field, text)).transpose()
 }
 
-/// The same, any number of times.
+/// The same for a repeated field.
 pub(super) fn parse_all<T: FromStr<Err: Display>>(
     field: &str,
     texts: &[String],
@@ -30,7 +30,15 @@ pub(super) fn parse_all<T: FromStr<Err: Display>>(
     texts.iter().map(|text| parse(field, text)).collect()
 }
 
-/// A message that must be there.
+/// A word that this version knows.
+pub(super) fn parse_known<T: Known>(field: &str, word: &str) -> Result<T, DecodeError> {
+    if word.is_empty() {
+        return Err(DecodeError::missing(field));
+    }
+    T::from_known(word).map_err(|error| DecodeError::bad_request(error.to_string()).in_field(field))
+}
+
+/// A field that is required.
 pub(super) fn required<T>(field: &str, value: Option<T>) -> Result<T, DecodeError> {
     value.ok_or_else(|| DecodeError::missing(field))
 }
@@ -51,12 +59,12 @@ pub(super) fn payload(field: &str, bytes: Bytes) -> Result<Payload<'static>, Dec
     Payload::from_bytes(bytes).map_err(|error| DecodeError::bad_request(error.to_string()).in_field(field))
 }
 
-/// A time that the frame may lack.
+/// An optional time.
 pub(super) fn time(unix_ms: Option<i64>) -> Option<Timestamp> {
     unix_ms.map(Timestamp::from_ms)
 }
 
-/// The same, to be written.
+/// The optional time as the schema has it.
 pub(super) fn ms(time: Option<Timestamp>) -> Option<i64> {
     time.map(Timestamp::as_ms)
 }

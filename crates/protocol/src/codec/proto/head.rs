@@ -1,4 +1,4 @@
-//! What a frame's tags tell before it is decoded: whose request it is, and what it says.
+//! The request id and the body's number, read from a frame's tags before it is decoded.
 
 use prost::decode_length_delimiter;
 
@@ -10,8 +10,17 @@ const FIRST_BODY: u64 = 20;
 
 pub(super) struct Head<'a> {
     pub(super) id: Option<RequestId>,
-    pub(super) kind: MessageKind,
+    /// The number of the body.
+    pub(super) number: u64,
     pub(super) body: &'a [u8],
+}
+
+impl Head<'_> {
+    /// What the frame is, where this version knows its type.
+    pub(super) fn kind(&self) -> Option<MessageKind> {
+        let index = usize::try_from(self.number.checked_sub(FIRST_BODY)?).ok()?;
+        MessageKind::ALL.get(index).copied()
+    }
 }
 
 pub(super) fn read_head(frame: &[u8]) -> Result<Head<'_>, DecodeError> {
@@ -25,7 +34,7 @@ pub(super) fn read_head(frame: &[u8]) -> Result<Head<'_>, DecodeError> {
     }
     let id = id.map(read_id).transpose()?;
     match body {
-        Ok((kind, body)) => Ok(Head { id, kind, body }),
+        Ok((number, body)) => Ok(Head { id, number, body }),
         Err(error) => Err(error.of_frame(id, None)),
     }
 }
@@ -35,19 +44,12 @@ fn read_id(value: &[u8]) -> Result<RequestId, DecodeError> {
     RequestId::new(text).map_err(|error| DecodeError::bad_request(format!("`request_id`: {error}")))
 }
 
-fn only_body(is_second: bool, field: Field<'_>) -> Result<(MessageKind, &[u8]), DecodeError> {
+fn only_body(is_second: bool, field: Field<'_>) -> Result<(u64, &[u8]), DecodeError> {
     if is_second {
-        return Err(DecodeError::bad_request("duplicate field `body`"));
+        Err(DecodeError::bad_request("duplicate field `body`"))
+    } else {
+        Ok((field.number, field.value))
     }
-    match kind_of(field.number) {
-        Some(kind) => Ok((kind, field.value)),
-        None => Err(DecodeError::unknown_type(&field.number.to_string())),
-    }
-}
-
-fn kind_of(number: u64) -> Option<MessageKind> {
-    let index = usize::try_from(number.checked_sub(FIRST_BODY)?).ok()?;
-    MessageKind::ALL.get(index).copied()
 }
 
 /// The fields of a message in the order in which they come.

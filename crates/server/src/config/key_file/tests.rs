@@ -2,7 +2,7 @@ use std::{fs::Permissions, os::unix::fs::PermissionsExt, sync::Barrier, thread};
 
 use super::{super::test_dir::TestDir, *};
 
-/// The key itself never shows; what is derived from it does.
+/// The key itself is never shown, so this compares a key derived from it.
 fn fingerprint(ring: &KeyRing) -> [u8; 32] {
     *ring.current().sub_key("test").as_bytes()
 }
@@ -12,7 +12,7 @@ fn set_mode(path: &Path, mode: u32) {
 }
 
 #[test]
-fn the_first_start_makes_a_private_file_and_later_ones_read_it() {
+fn the_first_start_creates_a_private_file_and_later_ones_read_it() {
     let dir = TestDir::new();
     let made = load_or_create(dir.path()).unwrap();
     let mode = fs::metadata(dir.path().join(FILE_NAME)).unwrap().permissions().mode();
@@ -24,7 +24,7 @@ fn the_first_start_makes_a_private_file_and_later_ones_read_it() {
 }
 
 #[test]
-fn servers_that_start_at_once_share_one_key() {
+fn servers_that_start_at_the_same_time_share_one_key() {
     let dir = TestDir::new();
     let start = Barrier::new(16);
     let keys: Vec<_> = thread::scope(|scope| {
@@ -40,7 +40,7 @@ fn servers_that_start_at_once_share_one_key() {
 }
 
 #[test]
-fn a_file_that_others_can_use_is_refused_with_the_command_that_helps() {
+fn a_file_that_others_can_access_is_refused_with_the_remedy() {
     let dir = TestDir::new();
     load_or_create(dir.path()).unwrap();
     let path = dir.path().join(FILE_NAME);
@@ -103,7 +103,7 @@ fn a_new_key_goes_before_the_others_and_none_is_lost() {
 }
 
 #[test]
-fn rotations_at_once_lose_no_key() {
+fn concurrent_rotations_lose_no_key() {
     let dir = TestDir::new();
     load_or_create(dir.path()).unwrap();
     let start = Barrier::new(4);
@@ -119,7 +119,7 @@ fn rotations_at_once_lose_no_key() {
 }
 
 #[test]
-fn what_cannot_be_rotated_stays_as_it_is() {
+fn a_file_that_cannot_be_rotated_stays_unchanged() {
     let dir = TestDir::new();
     assert!(matches!(rotate(dir.path()), Err(KeyFileError::Missing { .. })));
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
@@ -134,7 +134,7 @@ fn what_cannot_be_rotated_stays_as_it_is() {
 }
 
 #[test]
-fn behind_a_link_the_file_itself_is_replaced() {
+fn a_rotation_through_a_link_replaces_the_target() {
     let (dir, real) = (TestDir::new(), TestDir::new());
     load_or_create(real.path()).unwrap();
     std::os::unix::fs::symlink(real.path().join(FILE_NAME), dir.path().join(FILE_NAME)).unwrap();
@@ -144,7 +144,7 @@ fn behind_a_link_the_file_itself_is_replaced() {
 }
 
 #[test]
-fn a_missing_directory_is_not_made() {
+fn a_missing_directory_is_not_created() {
     let dir = TestDir::new();
     let missing = dir.path().join("volume");
     let message = load_or_create(&missing).unwrap_err().to_string();

@@ -38,13 +38,13 @@ fn awaiting(door: Door) -> (AwaitingProof, Option<ServerMessage<'static>>) {
 fn refused_at(door: Door, text: &'static str) -> (ErrorCode, CloseCode, &'static str) {
     let frame = Bytes::from_static(text.as_bytes());
     match awaiting(door).0.receive(&frame, NOW) {
-        Err(Refusal { code, close, reason, .. }) => (code, close, reason),
+        Err(Rejection { code, close, reason, .. }) => (code, close, reason),
         Ok(_) => panic!("{text} is no proof"),
     }
 }
 
-fn query(token: Result<&str, ErrorCode>) -> Credentials {
-    let token = token.map(str::to_owned).map_err(|code| Denied::new(code, "no"));
+fn shown_in_query(token: Result<&str, ErrorCode>) -> Credentials {
+    let token = token.map(str::to_owned).map_err(|code| Refusal::new(code, "no"));
     Credentials::Query { token, device_id: None, resume: None }
 }
 
@@ -94,15 +94,15 @@ fn the_chat_door_refuses_with_exactly_four_reasons() {
     let timed_out = awaiting(door).0.timed_out();
     assert_eq!((timed_out.close, timed_out.reason), (policy, reason::AUTHENTICATION_TIMEOUT));
     for code in [ErrorCode::InvalidToken, ErrorCode::ExpiredToken, ErrorCode::Revoked] {
-        let refusal = Refusal::of(door, Denied::new(code, "no"));
-        assert_eq!((refusal.close, refusal.reason), (policy, reason::INVALID_TOKEN));
+        let rejection = Rejection::of(door, Refusal::new(code, "no"));
+        assert_eq!((rejection.close, rejection.reason), (policy, reason::INVALID_TOKEN));
     }
 }
 
 #[test]
 fn an_unknown_device_is_4303_and_one_connection_too_many_4304_on_every_door() {
     for door in Door::ALL {
-        let close = |code| Refusal::of(door, Denied::new(code, "no")).close;
+        let close = |code| Rejection::of(door, Refusal::new(code, "no")).close;
         assert_eq!(close(ErrorCode::UnknownDevice), CloseCode::DeviceUnknown, "{door:?}");
         assert_eq!(close(ErrorCode::Overloaded), CloseCode::TooManyConnections, "{door:?}");
     }
@@ -129,9 +129,9 @@ fn connect_refuses_by_auth_failure() {
         (ErrorCode::Revoked, CloseCode::TokenInvalid),
         (ErrorCode::Unavailable, CloseCode::Overloaded),
     ] {
-        let refusal = Refusal::of(door, Denied::new(code, "no"));
-        assert_eq!(refusal.close, close);
-        assert!(matches!(*refusal.message, ServerMessage::AuthFailure(failure) if failure.code == code));
+        let rejection = Rejection::of(door, Refusal::new(code, "no"));
+        assert_eq!(rejection.close, close);
+        assert!(matches!(*rejection.message, ServerMessage::AuthFailure(failure) if failure.code == code));
     }
 }
 
@@ -140,9 +140,9 @@ fn a_good_answer_to_the_challenge_proves_the_key() {
     let key = SecretKey::from_bytes(&[1; 32]);
     let (awaiting, challenge) = awaiting(Door::Connect);
     let frame = encode(ClientMessage::AuthResponse(answer(challenge, &key)));
-    let question = awaiting.receive(&frame, NOW).unwrap();
-    assert_eq!(question.id, RequestId::new("a-1").ok());
-    assert!(matches!(question.proof, Shown::Key(proof) if proof.key == key.public_key()));
+    let query = awaiting.receive(&frame, NOW).unwrap();
+    assert_eq!(query.id, RequestId::new("a-1").ok());
+    assert!(matches!(query.proof, Credential::Key(proof) if proof.key == key.public_key()));
 }
 
 #[test]
@@ -151,15 +151,15 @@ fn an_answer_proves_nothing_after_its_time_or_by_another_key() {
     let late = Now { unix_ms: NOW.unix_ms + 10_000, ..NOW };
     let (awaiting_late, challenge) = awaiting(Door::Connect);
     let frame = encode(ClientMessage::AuthResponse(answer(challenge.clone(), &key)));
-    let refusal = awaiting_late.receive(&frame, late).err().unwrap();
-    assert_eq!((refusal.code, refusal.close), (ErrorCode::ExpiredToken, CloseCode::TokenExpired));
-    assert_eq!(refusal.id, RequestId::new("a-1").ok());
+    let rejection = awaiting_late.receive(&frame, late).err().unwrap();
+    assert_eq!((rejection.code, rejection.close), (ErrorCode::ExpiredToken, CloseCode::TokenExpired));
+    assert_eq!(rejection.id, RequestId::new("a-1").ok());
 
     let other_key = *SecretKey::from_bytes(&[2; 32]).public_key().as_bytes();
     let forged = AuthResponse { public_key: other_key, ..answer(challenge, &key) };
-    let refusal =
+    let rejection =
         awaiting(Door::Connect).0.receive(&encode(ClientMessage::AuthResponse(forged)), NOW).err().unwrap();
-    assert_eq!((refusal.code, refusal.close), (ErrorCode::InvalidSignature, CloseCode::TokenInvalid));
+    assert_eq!((rejection.code, rejection.close), (ErrorCode::InvalidSignature, CloseCode::TokenInvalid));
 }
 
 #[test]
@@ -169,25 +169,25 @@ fn a_malformed_resume_is_none() {
         device_id: None,
         resume: Some(aldis_protocol::Resume { token: "nonsense".into(), received: 1 }),
     };
-    let question = awaiting(Door::Chat).0.receive(&encode(ClientMessage::Auth(auth)), NOW).unwrap();
-    assert!(question.resume.is_none());
-    assert!(matches!(question.proof, Shown::Token(proof) if proof.token == "t"));
+    let query = awaiting(Door::Chat).0.receive(&encode(ClientMessage::Auth(auth)), NOW).unwrap();
+    assert!(query.resume.is_none());
+    assert!(matches!(query.proof, Credential::Token(proof) if proof.token == "t"));
 }
 
 #[test]
 fn query_doors_ask_at_once_and_refuse_by_close() {
     for door in [Door::Signal, Door::Protobuf, Door::Api] {
-        let begun = arrival(door, query(Ok("t"))).begin(NOW);
-        let Ok(Begun::Ask(question)) = begun else { panic!("{door:?} asks at once") };
-        assert!(matches!(question.proof, Shown::Token(proof) if proof.token == "t"));
+        let begun = arrival(door, shown_in_query(Ok("t"))).begin(NOW);
+        let Ok(Begun::Ask(query)) = begun else { panic!("{door:?} asks at once") };
+        assert!(matches!(query.proof, Credential::Token(proof) if proof.token == "t"));
         for (code, close) in [
             (ErrorCode::MissingToken, CloseCode::TokenMissing),
             (ErrorCode::InvalidToken, CloseCode::TokenInvalid),
             (ErrorCode::ExpiredToken, CloseCode::TokenExpired),
         ] {
-            let refusal = arrival(door, query(Err(code))).begin(NOW).err().unwrap();
-            assert_eq!((refusal.code, refusal.close), (code, close), "{door:?}");
-            let ServerMessage::Error(error) = &*refusal.message else { panic!("{door:?} says why") };
+            let rejection = arrival(door, shown_in_query(Err(code))).begin(NOW).err().unwrap();
+            assert_eq!((rejection.code, rejection.close), (code, close), "{door:?}");
+            let ServerMessage::Error(error) = &*rejection.message else { panic!("{door:?} says why") };
             assert_eq!(error.close, Some(close.as_u16()));
         }
     }

@@ -11,15 +11,15 @@ use uuid::Uuid;
 
 use super::{
     assert_about, awaits_close, connected,
-    stage::{Client, Stage, close, open_store, router_over, settle},
+    stage::{Client, Stage, close, open_store, relay_over, settle},
 };
 use crate::{
     clock::{Now, unix_ms_i64},
-    router::{Outlet, Reply, TokenLife, new_session_id},
+    link::{Incoming, Outgoing, Outlet, Ticket, TokenLife},
+    relay::new_session_id,
     session::{
         handshake::{Arrival, Credentials},
         memory::relieve,
-        wire::{Incoming, Outgoing},
     },
 };
 
@@ -227,9 +227,9 @@ async fn a_stranger_is_not_listened_to_who_sends_nothing_but_pings() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sync_that_nobody_reads_is_held_like_anything_else() {
     let store = open_store().await;
-    let router = router_over(Arc::clone(&store));
-    tokio::spawn(Arc::clone(&router).deliver_committed());
-    let stage = Stage::with(Arc::clone(&router));
+    let relay = relay_over(Arc::clone(&store));
+    tokio::spawn(Arc::clone(&relay).deliver_committed());
+    let stage = Stage::with(Arc::clone(&relay));
     let stranger = UserId::new(Uuid::now_v7());
     for user in [stage.user, stranger] {
         store.create_account(user, &format!("{user}@example.org"), "hash", unix_ms_i64()).await.unwrap();
@@ -243,10 +243,8 @@ async fn a_sync_that_nobody_reads_is_held_like_anything_else() {
         let frame = Bytes::from(text.to_string());
         let message: ClientMessage<'_> = Codec::Json.decode_client(&frame).unwrap().message;
         let id = format!("m-{number}").parse().unwrap();
-        let Reply::Later(answer) = router.handle(&stranger, Some(id), message, Now::read()) else {
-            panic!("a message is answered when it is stored")
-        };
-        assert!(matches!(answer.await, ServerMessage::Ack(_)));
+        let reply = relay.handle(&stranger, Ticket::default(), Some(id), message, Now::read());
+        assert!(matches!(reply.awaited(&stranger).await, ServerMessage::Ack(_)));
     }
     let (client, _) = connected(&stage).await;
     let outlet = stage.session().unwrap();
@@ -260,7 +258,7 @@ async fn a_sync_that_nobody_reads_is_held_like_anything_else() {
         sleep(Duration::from_millis(5)).await;
     }
     assert!(outlet.held().own < 2 * 1024 * 1024);
-    relieve(&router, 500_000);
+    relieve(&relay, 500_000);
     while stage.session().is_some() {
         assert!(start.elapsed() < Duration::from_secs(20), "the session goes on");
         sleep(Duration::from_millis(5)).await;

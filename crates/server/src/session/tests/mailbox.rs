@@ -16,11 +16,11 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use super::stage::{Client, Stage, claim, open_store, router_over};
+use super::stage::{Client, Stage, answer, claim, open_store, relay_over};
 use crate::{
-    clock::{Now, unix_ms_i64},
-    router::{Outlet, Reply, new_session_id},
-    session::wire::{Incoming, Outgoing},
+    clock::unix_ms_i64,
+    link::{Incoming, Outgoing, Outlet},
+    relay::new_session_id,
     store::Store,
 };
 
@@ -139,9 +139,9 @@ struct Syncing {
 impl World {
     async fn begin() -> Self {
         let store = open_store().await;
-        let router = router_over(Arc::clone(&store));
-        tokio::spawn(Arc::clone(&router).deliver_committed());
-        let stage = Stage::with(router);
+        let relay = relay_over(Arc::clone(&store));
+        tokio::spawn(Arc::clone(&relay).deliver_committed());
+        let stage = Stage::with(relay);
         let stranger = UserId::new(Uuid::now_v7());
         for user in [stage.user, stranger] {
             store.create_account(user, &format!("{user}@example.org"), "hash", unix_ms_i64()).await.unwrap();
@@ -201,15 +201,10 @@ impl World {
     /// Others write, one after the other.
     async fn post(&mut self, from: &Arc<Outlet>, to: UserId, count: u8) {
         for _ in 0..count {
-            let (id, text) = self.letter(to);
+            let (_, text) = self.letter(to);
             let frame = Bytes::from(text);
-            let message = Codec::Json.decode_client(&frame).unwrap().message;
-            let id = id.parse().unwrap();
-            let Reply::Later(answer) = self.stage.router.handle(from, Some(id), message, Now::read()) else {
-                panic!("a message is answered when it is stored")
-            };
-            let answer = answer.await;
-            assert!(matches!(answer, ServerMessage::Ack(_)), "{answer:?}");
+            let reply = answer(&self.stage.relay, from, Codec::Json.decode_client(&frame).unwrap()).await;
+            assert!(matches!(reply, ServerMessage::Ack(_)), "{reply:?}");
             self.stored += 1;
         }
         self.stage.other_received();

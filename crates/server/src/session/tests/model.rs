@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::stage::{Client, Stage, claim, session_id, settle, signal};
-use crate::session::wire::{Incoming, Outgoing};
+use crate::link::{Incoming, Outgoing};
 
 #[derive(Debug, Clone)]
 enum Step {

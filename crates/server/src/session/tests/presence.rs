@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     clock::Now,
-    router::{Admission, Outlet, Reply, new_session_id},
-    session::wire::{Incoming, Outgoing},
+    link::{Incoming, Outgoing, Outlet, Ticket},
+    relay::{Admission, Reply, new_session_id},
 };
 
 impl Stage {
@@ -26,24 +26,30 @@ impl Stage {
     fn somebody(&self) -> Arc<Outlet> {
         let (user, device) = (UserId::new(Uuid::now_v7()), format!("~{}", Uuid::now_v7()).parse().unwrap());
         let outlet = Arc::new(Outlet::new(new_session_id(), user, device, None, None, Codec::Json));
-        assert_eq!(self.router.attach(&outlet, 0), Admission::Admitted);
+        assert_eq!(self.relay.attach(&outlet, 0), Admission::Admitted);
         outlet
     }
 
     /// Lets the session on the device watch somebody, as if the database were there to be asked.
     fn watches(&self, user: UserId) {
         let session = self.session().unwrap();
-        let registry = &self.router.registry;
+        let registry = &self.relay.registry;
         let watcher = Watcher { session: session.session, user: session.user, handle: Arc::clone(&session) };
         registry.watch(&watcher, &[user], MAX_SUBSCRIPTIONS).unwrap();
         let stamp = registry.stamp(session.session, user).unwrap();
         assert_eq!(registry.decide(session.session, user, stamp, true), Decision::Changed);
-        self.router.tell_again(&session, user);
+        self.relay.tell_again(&session, user);
     }
 
     fn shows(&self, device: &Arc<Outlet>, status: Status, note: u32) {
         let presence = SetPresence { status, note: Some(note.to_string().into()) };
-        let reply = self.router.handle(device, None, ClientMessage::Presence(presence), Now::read());
+        let reply = self.relay.handle(
+            device,
+            Ticket::default(),
+            None,
+            ClientMessage::Presence(presence),
+            Now::read(),
+        );
         assert!(matches!(reply, Reply::Now(_)));
     }
 }
@@ -233,8 +239,8 @@ async fn a_session_that_is_over_watches_nobody() {
     let session = stage.session().unwrap().session;
     client.does(Incoming::Closed(Some(1000)));
     stage.awaits_end().await;
-    assert_eq!(stage.router.registry.watch_count(session), 0);
-    assert_eq!(stage.router.registry.stamp(session, somebody.user), None);
+    assert_eq!(stage.relay.registry.watch_count(session), 0);
+    assert_eq!(stage.relay.registry.stamp(session, somebody.user), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -247,7 +253,7 @@ async fn without_the_database_nobody_is_watched() {
     settle().await;
     let messages = client.messages();
     assert_eq!((messages.len(), &messages[0]["payload"]["code"]), (1, &json!("unavailable")));
-    assert_eq!(stage.router.registry.watch_count(session), 0);
+    assert_eq!(stage.relay.registry.watch_count(session), 0);
     stage.shows(&somebody, Status::Busy, 1);
     settle().await;
     assert_eq!(client.messages().len(), 0);
@@ -265,8 +271,8 @@ async fn a_status_is_set_after_what_was_asked_before() {
     settle().await;
     let ids: Vec<_> = client.messages().iter().map(|reply| reply["id"].clone()).collect();
     assert_eq!(ids, ["slow", "busy", "last"].map(|id| json!(id)));
-    assert_eq!(stage.router.registry.presence(stage.user).devices, 2);
+    assert_eq!(stage.relay.registry.presence(stage.user).devices, 2);
     let session = stage.session().unwrap().session;
-    let shown = stage.router.registry.presence_of_session(stage.user, session).unwrap();
+    let shown = stage.relay.registry.presence_of_session(stage.user, session).unwrap();
     assert_eq!(shown.status, Status::Busy);
 }

@@ -5,11 +5,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    super::wire::Incoming,
     connected, is_resumed,
     stage::{Client, Stage, claim, close, session_id, settle},
 };
-use crate::clock::next_in_order;
+use crate::{clock::next_in_order, link::Incoming};
 
 #[tokio::test(start_paused = true)]
 async fn of_two_sockets_of_a_device_the_one_that_came_first_stayed() {

@@ -1,4 +1,4 @@
-//! Where sessions are tried: a router, mostly without a database and in a time that stands still until it is waited for,
+//! Where sessions are tried: a relay, mostly without a database and in a time that stands still until it is waited for,
 //! and clients whose sockets are queues in memory.
 
 use std::{
@@ -12,7 +12,7 @@ use std::{
 
 use aldis_auth::{KeyRing, RootKey};
 use aldis_protocol::{
-    ClientMessage, CloseCode, Codec, DeviceId, Door, ServerMessage, SessionId, UserId,
+    ClientFrame, ClientMessage, CloseCode, Codec, DeviceId, Door, ServerMessage, SessionId, UserId,
     limits::DEFAULT_RESUME_WINDOW,
 };
 use aldis_registry::DeviceClaim;
@@ -25,31 +25,33 @@ use uuid::Uuid;
 use crate::{
     clock::{Now, next_in_order},
     config::{Config, Loaded},
-    router::{Admission, Identity, Outlet, Reply, Router, Taken, TokenLife, new_session_id},
+    link::{
+        Backlog, Broken, Claim, Identity, Incoming, Item, Outgoing, Outlet, ResumeToken, Taken, Ticket,
+        TokenLife, Wire,
+    },
+    relay::{Admission, Relay, Reply, new_session_id},
     session::{
         enter::{Proved, admit, enter},
         handshake::Arrival,
         live::Arrived,
-        resume::{Claim, ResumeToken},
         sweep,
         task::Task,
-        wire::{Backlog, Broken, Incoming, Outgoing, Wire},
     },
     store::{Store, StoreOptions},
 };
 
-/// A router whose database is away.
-pub(in crate::session) fn router() -> Arc<Router> {
+/// A relay whose database is away.
+pub(in crate::session) fn relay() -> Arc<Relay> {
     static STORE: LazyLock<Arc<Store>> = LazyLock::new(|| {
         // A runtime of its own: that of a test stands still in time.
         thread::spawn(|| Runtime::new().unwrap().block_on(closed_store())).join().unwrap()
     });
-    router_over(Arc::clone(&STORE))
+    relay_over(Arc::clone(&STORE))
 }
 
-/// A router over a database, on which everybody may write to everybody.
-pub(super) fn router_over(store: Arc<Store>) -> Arc<Router> {
-    Arc::new(Router::new(&config(), &KeyRing::new(RootKey::new([7; 32])), store).unwrap())
+/// A relay over a database, on which everybody may write to everybody.
+pub(super) fn relay_over(store: Arc<Store>) -> Arc<Relay> {
+    Relay::over(&config(), &KeyRing::new(RootKey::new([7; 32])), store)
 }
 
 /// An empty database in memory. Its threads know nothing of a time that stands still.
@@ -73,7 +75,7 @@ fn config() -> Config {
 
 /// A user with one device, whose sessions are tried, and another session of his that sends to it.
 pub(super) struct Stage {
-    pub(super) router: Arc<Router>,
+    pub(super) relay: Arc<Relay>,
     pub(super) tasks: TaskTracker,
     pub(super) window: Duration,
     pub(super) user: UserId,
@@ -84,18 +86,18 @@ pub(super) struct Stage {
 impl Stage {
     /// An empty stage. The sweep runs.
     pub(super) fn new() -> Self {
-        Self::with(router())
+        Self::with(relay())
     }
 
-    /// An empty stage with this router.
-    pub(super) fn with(router: Arc<Router>) -> Self {
-        tokio::spawn(sweep(Arc::clone(&router), || usize::MAX));
+    /// An empty stage with this relay.
+    pub(super) fn with(relay: Arc<Relay>) -> Self {
+        tokio::spawn(sweep(Arc::clone(&relay), || usize::MAX));
         let user = UserId::new(Uuid::now_v7());
         let other = "other".parse().unwrap();
         let other = Arc::new(Outlet::new(new_session_id(), user, other, None, None, Codec::Json));
-        assert_eq!(router.attach(&other, 0), Admission::Admitted);
+        assert_eq!(relay.attach(&other, 0), Admission::Admitted);
         let device = "phone".parse().unwrap();
-        Self { router, tasks: TaskTracker::new(), window: DEFAULT_RESUME_WINDOW, user, device, other }
+        Self { relay, tasks: TaskTracker::new(), window: DEFAULT_RESUME_WINDOW, user, device, other }
     }
 
     /// A client that has proved who he is, with a session, the claimed one or a fresh one.
@@ -119,8 +121,8 @@ impl Stage {
 
     /// A client that has just come in by a door; returns when it was sent away, or its session begins.
     pub(super) async fn enters(&self, client: &Client, arrival: Arrival) {
-        let wire = MemoryWire(client.clone());
-        let entering = enter(wire, arrival, pending(), &self.router, self.window, &self.tasks);
+        let socket = Box::new(MemoryWire(client.clone()));
+        let entering = enter(socket, arrival, pending(), &self.relay, self.window, &self.tasks);
         if let Some(task) = entering.await {
             self.tasks.spawn(task);
         }
@@ -134,12 +136,7 @@ impl Stage {
     }
 
     /// The same; a session that begins by it is not served yet.
-    pub(super) async fn begins(
-        &self,
-        client: &Client,
-        claim: Option<Claim>,
-        order: u64,
-    ) -> Option<Task<MemoryWire>> {
+    pub(super) async fn begins(&self, client: &Client, claim: Option<Claim>, order: u64) -> Option<Task> {
         self.admits_proved(client, claim, None, order).await
     }
 
@@ -149,7 +146,7 @@ impl Stage {
         claim: Option<Claim>,
         token: Option<TokenLife>,
         order: u64,
-    ) -> Option<Task<MemoryWire>> {
+    ) -> Option<Task> {
         let arrived = Arrived {
             door: Door::Signal,
             codec: Codec::Json,
@@ -166,12 +163,12 @@ impl Stage {
             proved_at: 0,
         };
         let proved = Proved { id: None, identity, due: None, claim };
-        admit(MemoryWire(client.clone()), arrived, proved, &self.router, &self.tasks).await
+        admit(Box::new(MemoryWire(client.clone())), arrived, proved, &self.relay, &self.tasks).await
     }
 
     /// The session on the device, if there is one.
     pub(super) fn session(&self) -> Option<Arc<Outlet>> {
-        self.router.registry.on_device(&self.device).map(|(_, outlet)| outlet)
+        self.relay.registry.on_device(&self.device).map(|(_, outlet)| outlet)
     }
 
     /// Sends a number to the device; whether it was accepted.
@@ -181,18 +178,26 @@ impl Stage {
         let ClientMessage::Signal(signal) = Codec::Json.decode_client(&frame).unwrap().message else {
             panic!("a signal")
         };
-        let reply = self.router.handle(&self.other, None, ClientMessage::Signal(signal), Now::read());
+        let reply = self.relay.handle(
+            &self.other,
+            Ticket::default(),
+            None,
+            ClientMessage::Signal(signal),
+            Now::read(),
+        );
         matches!(reply, Reply::Now(ServerMessage::Ack(_)))
     }
 
     /// What the other session has received since it was last asked.
     pub(super) fn other_received(&self) -> Vec<Value> {
         let mut received = Vec::new();
-        while let Poll::Ready(Taken::Frames(frames)) =
+        while let Poll::Ready(Taken::Items(items)) =
             self.other.poll_take(&mut Context::from_waker(Waker::noop()))
         {
-            received
-                .extend(frames.iter().map(|frame| serde_json::from_slice::<Value>(&frame.bytes).unwrap()));
+            received.extend(items.iter().filter_map(|item| match item {
+                Item::Frame(frame) => Some(serde_json::from_slice::<Value>(&frame.bytes).unwrap()),
+                Item::Reply(..) => None,
+            }));
         }
         received
     }
@@ -203,6 +208,16 @@ impl Stage {
         self.tasks.wait().await;
         assert!(self.session().is_none(), "nobody stays in the registry");
     }
+}
+
+/// Carries out what a session that is not served asks, and waits for the answer.
+pub(super) async fn answer(
+    relay: &Arc<Relay>,
+    from: &Arc<Outlet>,
+    frame: ClientFrame<'_>,
+) -> ServerMessage<'static> {
+    let reply = relay.handle(from, Ticket::default(), frame.id, frame.message, Now::read());
+    reply.awaited(from).await
 }
 
 /// Lets everyone do what he can do by now.

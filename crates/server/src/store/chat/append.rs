@@ -1,4 +1,4 @@
-//! Something is said in a room: in one transaction with much else.
+//! Stores chat messages, many in one transaction.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,7 +12,7 @@ use crate::store::{
     batch::{in_pieces, with_values},
     db::Tx,
     row,
-    writer::{Append, Queued, Submitted},
+    writer::{Append, Queued, ReplyTo},
 };
 
 /// A message for a room.
@@ -20,51 +20,48 @@ use crate::store::{
 pub(crate) struct NewChat {
     /// The room.
     pub(crate) room: RoomId,
-    /// Who says it.
+    /// The sender.
     pub(crate) sender: Sender,
-    /// In which session.
+    /// The sender's session.
     pub(crate) session: SessionId,
-    /// The sender's id of it, by which the same one is known again.
+    /// The request id, by which a repetition is recognised.
     pub(crate) request: Option<RequestId>,
-    /// What is said, as it came.
+    /// The payload, unchanged.
     pub(crate) payload: Payload<'static>,
-    /// When it was sent.
+    /// When the server received it.
     pub(crate) now_ms: i64,
 }
 
-/// What became of a message for a room.
+/// The outcome of storing a chat message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Said {
-    /// It is kept, under this number.
+    /// It was stored with this number.
     Stored {
         /// The number.
         seq: u64,
         /// When it was committed.
         at: Timestamp,
     },
-    /// The same one was kept before, under this number.
+    /// The same message was stored before, with this number.
     Duplicate {
         /// The number.
         seq: u64,
     },
-    /// The sender's device gave this id to another message.
+    /// The sender's device used this id for another message.
     Conflict,
-    /// There is no such room.
+    /// The room does not exist.
     NoRoom,
 }
 
 impl Store {
     /// Queues a message for a room.
-    ///
-    /// # Errors
-    /// [`StoreError`]; nothing was queued.
-    pub(crate) fn say(&self, chat: NewChat) -> Result<Submitted<Said>, StoreError> {
-        self.writer.submit(Queued::Chat, chat)
+    pub(crate) fn say(&self, chat: NewChat, reply: ReplyTo<Said>) {
+        self.writer.submit(Queued::Chat, chat, reply);
     }
 }
 
 impl NewChat {
-    /// What makes a message the same as another.
+    /// The key by which a repetition is recognised.
     fn name(&self) -> Option<Name<'_>> {
         Some((&self.room, self.sender.device_id.as_str(), self.request.as_ref()?.as_str()))
     }
@@ -84,7 +81,8 @@ impl Append for NewChat {
         size_of::<Self>() + self.payload.as_bytes().len()
     }
 
-    /// As if none had been kept before, which the database tells: then those are set aside, and the numbers given anew.
+    /// First writes the batch as if no message were a repetition, which is the common case. If the number of inserted
+    /// rows shows that some were, it undoes the insert, sets the repetitions aside and assigns the numbers again.
     async fn write(tx: &mut Tx, rooms: &mut Rooms, batch: &[Self]) -> Result<Vec<Said>, StoreError> {
         let before = rooms.clone();
         let mut said = Outcomes::of(batch, rooms);
@@ -100,13 +98,13 @@ impl Append for NewChat {
     }
 }
 
-/// What is known of each message of a batch, in its order.
+/// The outcome of each message of a batch, as far as it is known, in the batch's order.
 struct Outcomes<'a> {
     batch: &'a [NewChat],
     known: Vec<Option<Said>>,
 }
 
-/// A message that gets a number, by its place in the batch.
+/// A message that gets a number; `place` is its index in the batch.
 #[derive(Debug, Clone, Copy)]
 struct Numbered {
     place: usize,
@@ -121,7 +119,7 @@ impl<'a> Outcomes<'a> {
         Self { batch, known: known.collect() }
     }
 
-    /// Gives numbers to those of which nothing is known yet: of equal ones in the batch to the first alone.
+    /// Assigns numbers to the messages without an outcome. Of equal messages in the batch only the first gets one.
     fn number(&self, rooms: &mut Rooms) -> Vec<Numbered> {
         let mut names = HashSet::new();
         let mut numbered = Vec::with_capacity(self.batch.len());
@@ -135,7 +133,7 @@ impl<'a> Outcomes<'a> {
         numbered
     }
 
-    /// These were kept before under their ids.
+    /// Marks the messages that were stored before under their ids.
     fn set_aside(&mut self, earlier: &[EarlierRow]) -> Result<(), StoreError> {
         for (place, seq, payload) in earlier {
             let place = usize::try_from(*place).map_err(row::unreadable)?;
@@ -148,7 +146,7 @@ impl<'a> Outcomes<'a> {
         Ok(())
     }
 
-    /// Those without a number equal one of the batch that has one.
+    /// A message that still has no number equals an earlier one of the batch.
     fn finish(mut self, numbered: &[Numbered]) -> Vec<Said> {
         let mut first = HashMap::new();
         for one in numbered {
@@ -169,7 +167,8 @@ impl<'a> Outcomes<'a> {
     }
 }
 
-/// Inserts messages under their numbers, and says how many: those that were kept before are left out.
+/// Inserts messages under their numbers and returns how many rows were inserted. Messages that were stored before are
+/// skipped.
 async fn insert(tx: &mut Tx, batch: &[NewChat], numbered: &[Numbered]) -> Result<usize, StoreError> {
     let inserted = match tx {
         Tx::Sqlite(tx) => insert_sqlite(tx, batch, numbered).await?,
@@ -234,7 +233,7 @@ async fn insert_postgres(
     Ok(query.execute(&mut **tx).await?.rows_affected())
 }
 
-/// Takes back what was inserted since the rooms stood as `before`.
+/// Undoes the inserts since the counters of the rooms were at `before`.
 async fn undo(tx: &mut Tx, before: &Rooms, numbered: &[Numbered]) -> Result<(), StoreError> {
     match tx {
         Tx::Sqlite(tx) => {
@@ -255,7 +254,7 @@ async fn undo(tx: &mut Tx, before: &Rooms, numbered: &[Numbered]) -> Result<(), 
     Ok(())
 }
 
-/// The place in the batch, and the number and content of what was kept before under the same id.
+/// The index in the batch, and the number and content of the message that was stored before under the same id.
 type EarlierRow = (i64, i64, Vec<u8>);
 
 async fn find_earlier(tx: &mut Tx, batch: &[NewChat], rooms: &Rooms) -> Result<Vec<EarlierRow>, StoreError> {
@@ -268,7 +267,7 @@ async fn find_earlier(tx: &mut Tx, batch: &[NewChat], rooms: &Rooms) -> Result<V
             let select = "SELECT batch.value ->> 0, seq, payload FROM json_each($1) AS batch JOIN chat_messages m \
                  ON m.room_id = unhex(batch.value ->> 1) AND m.sender_device_id = batch.value ->> 2 \
                      AND m.request_id = batch.value ->> 3";
-            // Ids have no character that JSON would write in another way.
+            // Ids contain no character that JSON has to escape.
             let rows = asked.map(|(place, room, device, request)| {
                 format!(r#"[{place},"{}","{device}","{request}"]"#, room.simple())
             });

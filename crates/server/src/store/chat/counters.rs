@@ -1,4 +1,8 @@
-//! The counters of rooms, held while a batch is written.
+//! The counters of rooms, locked while a batch is written.
+//!
+//! A batch assigns numbers in memory, and writes the counters and the messages in the transaction that holds the row
+//! locks. The locks last until the commit, so a later number is never visible before an earlier one. A rollback undoes
+//! counters and messages together, so numbers have no gaps.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -12,18 +16,18 @@ use crate::store::{StoreError, db::Tx, row};
 #[derive(Debug, Clone, Default)]
 pub(in crate::store) struct Rooms(HashMap<RoomId, Room>);
 
-/// Where the next message of a room goes.
+/// The counter of a room.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Room {
     pub(super) room_id: Uuid,
     pub(super) last_seq: i64,
-    /// When the last number was given.
+    /// The time of the last message.
     last_at_ms: i64,
     is_changed: bool,
 }
 
 impl Room {
-    /// The next number, and its time: neither goes back.
+    /// The next number and its time; neither ever goes back.
     pub(super) fn number(&mut self, now_ms: i64) -> (i64, i64) {
         self.is_changed = true;
         self.last_seq += 1;
@@ -33,7 +37,7 @@ impl Room {
 }
 
 impl Rooms {
-    /// Locks the rooms of these names in the order of their ids.
+    /// Locks the rooms with these names in the order of their ids.
     pub(in crate::store) async fn lock<'a>(
         tx: &mut Tx,
         names: impl Iterator<Item = &'a RoomId>,
@@ -65,7 +69,7 @@ impl Rooms {
         self.0.values()
     }
 
-    /// Writes down what was counted.
+    /// Writes the counters back.
     pub(in crate::store) async fn write(self, tx: &mut Tx) -> Result<(), StoreError> {
         let changed: Vec<Room> = self.0.into_values().filter(|room| room.is_changed).collect();
         if changed.is_empty() {
@@ -80,14 +84,14 @@ impl Rooms {
 
 type CounterRow = (String, Uuid, i64, i64);
 
-/// The transaction has the whole database locked.
+/// The transaction has locked the whole database.
 async fn select_sqlite(
     tx: &mut Transaction<'static, Sqlite>,
     names: &BTreeSet<&str>,
 ) -> Result<Vec<CounterRow>, StoreError> {
     let select = "SELECT name, room_id, last_seq, last_at_ms FROM json_each($1) AS batch \
          JOIN rooms ON name = batch.value";
-    // Names have no character that JSON would write in another way.
+    // Names contain no character that JSON has to escape.
     let names: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
     let list = format!("[{}]", names.join(","));
     Ok(sqlx::query_as(select).bind(list).fetch_all(&mut **tx).await?)

@@ -1,4 +1,4 @@
-//! Messages over the number and age that rooms keep go, and those of rooms that are gone.
+//! Deletes messages beyond the number and age that rooms keep, and those of deleted rooms.
 
 use uuid::Uuid;
 
@@ -8,13 +8,13 @@ use crate::store::{
     db::{Db, Tx, on, within},
 };
 
-/// Deletes what rooms keep no longer, and what was said in rooms that are gone.
+/// Deletes messages that rooms no longer keep, and those of deleted rooms.
 pub(in crate::store) async fn sweep(db: &Db, now_ms: i64) -> Result<u64, StoreError> {
     let nameless = sweep_rooms_without_name(db).await;
     Ok(trim(db, now_ms).await? + nameless?)
 }
 
-/// How many rooms a sweep looks for at a time.
+/// How many rooms a sweep reads at a time.
 const SWEEP_ROOMS: i64 = 100;
 
 async fn sweep_rooms_without_name(db: &Db) -> Result<u64, StoreError> {
@@ -46,7 +46,7 @@ async fn sweep_rooms_without_name(db: &Db) -> Result<u64, StoreError> {
     }
 }
 
-/// Deletes the messages over the number and age that rooms keep.
+/// Deletes messages beyond the number and age that rooms keep.
 async fn trim(db: &Db, now_ms: i64) -> Result<u64, StoreError> {
     let select = "SELECT r.room_id FROM rooms r WHERE r.room_id > $1 AND r.name IS NOT NULL \
          AND (r.last_seq - r.first_seq >= $2 OR EXISTS (SELECT 1 FROM chat_messages m \
@@ -79,7 +79,7 @@ async fn trim_room(db: &Db, room_id: Uuid, now_ms: i64) -> Result<u64, StoreErro
     }
 }
 
-/// Locks the room first, as whoever adds to it does.
+/// Locks the room first, as appending does.
 async fn trim_some(tx: &mut Tx, room_id: Uuid, now_ms: i64) -> Result<i64, StoreError> {
     let lock = "UPDATE rooms SET first_seq = first_seq WHERE room_id = $1 RETURNING first_seq, last_seq";
     let count = "SELECT COUNT(*) FROM chat_messages WHERE room_id = $1 AND seq >= $2 AND seq < $2 + $3 \

@@ -1,4 +1,4 @@
-//! What was said in a room, a page at a time.
+//! Reads the chat messages of a room in pages.
 
 use aldis_protocol::{
     Fingerprint, HistoryMessage, Payload, RoomId, Sender, StoredChatMessage, Timestamp, UserId,
@@ -8,22 +8,22 @@ use uuid::Uuid;
 use super::{KEPT, expired_at};
 use crate::store::{Store, StoreError, db::on, row};
 
-/// A part of a room's history.
+/// A page of a room's history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RoomPage {
     /// In the order of their numbers.
     pub(crate) messages: Vec<HistoryMessage<'static>>,
-    /// Nothing newer than the last of them is there.
+    /// Whether there is no newer message than the last of them.
     pub(crate) complete: bool,
-    /// The number of the oldest message kept, or of the next one where none is.
+    /// The number of the oldest message kept; if there is none, the number of the next message.
     pub(crate) first_seq: u64,
-    /// The number that was given last.
+    /// The last number that was assigned.
     pub(crate) last_seq: u64,
 }
 
 impl Store {
-    /// What was said in a room after a number: at most `limit` messages, and `most_bytes` and one message as they are in
-    /// an answer. None where there is no such room.
+    /// The chat messages of a room after a number: at most `limit` messages, and at most `most_bytes` plus one
+    /// message, measured as they are in a response. `None` if the room does not exist.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -54,10 +54,10 @@ impl Store {
     }
 }
 
-/// What a message takes in an answer besides its payload, ids and room, in the larger codec.
+/// The size of a message in a response, without its payload, ids and room, in the larger codec.
 pub(crate) const BYTES_AROUND_MESSAGE: usize = 284;
 
-/// The page, and how the room stands, in one look: what is trimmed meanwhile cannot leave a gap.
+/// Reads the page and the room's counters in one statement, so that concurrent trimming cannot leave a gap.
 const SELECT_PAGE: &str = "WITH room AS ( \
          SELECT r.room_id, r.last_seq, COALESCE((SELECT k.seq FROM chat_messages k WHERE k.room_id = r.room_id \
              AND k.seq >= r.first_seq AND k.seq > r.last_seq - $5 AND k.created_at_ms > $4 ORDER BY k.seq LIMIT 1), \
@@ -98,20 +98,17 @@ impl RoomPage {
 }
 
 impl PageRow {
-    /// The message; none in the row of a room without any.
+    /// The message; `None` for the row of a room without messages.
     fn read(self, room: &RoomId) -> Option<Result<HistoryMessage<'static>, StoreError>> {
         let (seq, device, user) = (self.seq?, self.sender_device_id?, self.sender_user_id?);
         let (payload, created_at_ms) = (self.payload?, self.created_at_ms?);
         let read = || {
-            let sender = Sender {
-                device_id: row::device_id(&device)?,
-                user_id: UserId::new(user),
-                fingerprint: row::optional_array(self.sender_fingerprint.as_deref())?.map(Fingerprint),
-            };
+            let sender = Sender::new(row::device_id(&device)?, UserId::new(user))
+                .with_fingerprint(row::optional_array(self.sender_fingerprint.as_deref())?.map(Fingerprint));
             let payload = Payload::from_bytes(payload.into()).map_err(row::unreadable)?;
-            let message = StoredChatMessage { room: room.clone(), seq: row::number(seq)?, sender, payload };
+            let message = StoredChatMessage::new(room.clone(), row::number(seq)?, sender, payload);
             let id = self.request_id.map(|id| id.parse()).transpose().map_err(row::unreadable)?;
-            Ok(HistoryMessage { id, timestamp: Timestamp::from_ms(created_at_ms), message })
+            Ok(HistoryMessage::new(id, Timestamp::from_ms(created_at_ms), message))
         };
         Some(read())
     }

@@ -8,11 +8,11 @@ use crate::store::{AccountCreation, Identity, IdentityCreation, NewDevice, Regis
 
 suite! {
     an_account_is_found_by_its_address,
-    an_address_is_given_to_one_of_many,
-    a_password_is_replaced_only_where_it_is_the_one_expected,
+    only_one_of_many_accounts_gets_an_address,
+    a_password_is_replaced_only_if_it_is_the_expected_one,
     an_identity_is_found_by_key_and_fingerprint,
-    a_key_makes_one_identity_of_many,
-    a_device_key_that_becomes_an_identity_counts_no_longer,
+    only_one_of_many_identities_gets_a_key,
+    a_device_key_that_becomes_an_identity_no_longer_proves_the_device,
 }
 
 async fn an_account_is_found_by_its_address(at: Fixture) {
@@ -29,7 +29,7 @@ async fn an_account_is_found_by_its_address(at: Fixture) {
     assert_eq!(at.store.fingerprint_of(user).await.unwrap(), None);
 }
 
-async fn an_address_is_given_to_one_of_many(at: Fixture) {
+async fn only_one_of_many_accounts_gets_an_address(at: Fixture) {
     let outcomes = fifty_at_once(&at.store, |store, _| async move {
         let user = UserId::new(Uuid::new_v4());
         store.create_account(user, "bob@example.org", "hash", NOW).await.unwrap()
@@ -38,7 +38,7 @@ async fn an_address_is_given_to_one_of_many(at: Fixture) {
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == AccountCreation::Created).count(), 1);
 }
 
-async fn a_password_is_replaced_only_where_it_is_the_one_expected(at: Fixture) {
+async fn a_password_is_replaced_only_if_it_is_the_expected_one(at: Fixture) {
     let user = UserId::new(Uuid::new_v4());
     at.store.create_account(user, "bob@example.org", "old", NOW).await.unwrap();
 
@@ -64,7 +64,7 @@ async fn an_identity_is_found_by_key_and_fingerprint(at: Fixture) {
     assert_eq!(again, IdentityCreation::AlreadyThere(expected));
 }
 
-async fn a_key_makes_one_identity_of_many(at: Fixture) {
+async fn only_one_of_many_identities_gets_a_key(at: Fixture) {
     let outcomes = fifty_at_once(&at.store, |store, _| async move {
         store.create_account_for_key(UserId::new(Uuid::new_v4()), [7; 32], NOW).await.unwrap()
     })
@@ -76,7 +76,7 @@ async fn a_key_makes_one_identity_of_many(at: Fixture) {
     assert!(found.into_iter().all(|outcome| outcome == IdentityCreation::AlreadyThere(identity)));
 }
 
-async fn a_device_key_that_becomes_an_identity_counts_no_longer(at: Fixture) {
+async fn a_device_key_that_becomes_an_identity_no_longer_proves_the_device(at: Fixture) {
     let user = at.user().await;
     let device = NewDevice {
         device_id: device_id("phone"),

@@ -1,4 +1,4 @@
-//! What operators do to accounts.
+//! Operations of the command line on accounts.
 
 use aldis_protocol::{AlertKind, UserId};
 use uuid::Uuid;
@@ -14,17 +14,17 @@ use crate::store::{
 };
 
 suite! {
-    a_disabled_account_signs_in_no_more_until_it_is_enabled,
-    a_disabled_account_is_known_as_such_wherever_it_is_found,
+    a_disabled_account_cannot_sign_in_until_it_is_enabled,
+    every_lookup_shows_that_an_account_is_disabled,
     an_account_is_disabled_once,
-    a_disabling_and_many_logins_at_once_leave_no_family,
-    a_password_is_set_from_outside,
-    a_second_factor_is_taken_away_with_what_counted_against_it,
+    disabling_during_many_logins_leaves_no_family,
+    an_operator_sets_a_password,
+    a_second_factor_is_removed_with_its_failures,
     every_session_of_an_account_is_signed_out,
-    nothing_is_done_to_an_account_that_is_not_there,
+    operations_on_an_unknown_account_do_nothing,
     accounts_are_read_page_by_page,
-    accounts_are_imported_where_the_address_is_free,
-    of_two_imports_at_once_each_address_is_one_account,
+    accounts_with_a_free_address_are_imported,
+    two_concurrent_imports_create_each_address_once,
 }
 
 fn new_family(user_id: UserId) -> NewFamily {
@@ -38,14 +38,14 @@ async fn logs_in(at: &Fixture, user: UserId) -> FamilyCreation {
     log_in(&at.store, &new_family(user), NOW).await
 }
 
-async fn a_disabled_account_signs_in_no_more_until_it_is_enabled(at: Fixture) {
+async fn a_disabled_account_cannot_sign_in_until_it_is_enabled(at: Fixture) {
     let user = at.user().await;
     let login = new_family(user);
     log_in(&at.store, &login, NOW).await;
     assert_eq!(at.store.disable_account(user, NOW + 1).await.unwrap(), Administered::Done);
 
     let family = login.family_id;
-    // In this order: who is there is told that the account is disabled.
+    // In this order: connected clients are told that the account is disabled.
     let expected = [Revocation::AccountDisabled { user }, Revocation::Family { user, family }];
     assert_eq!(written(&at).await, expected);
     let used = at.store.use_refresh_token(&login.token_hash, &[9; 32], NOW + 2).await.unwrap();
@@ -55,10 +55,10 @@ async fn a_disabled_account_signs_in_no_more_until_it_is_enabled(at: Fixture) {
     assert_eq!(at.store.enable_account(user).await.unwrap(), Administered::Done);
     assert_eq!(logs_in(&at, user).await, FamilyCreation::Created { auth_time_ms: NOW });
     let used = at.store.use_refresh_token(&login.token_hash, &[9; 32], NOW + 3).await.unwrap();
-    assert_eq!(used, RefreshUse::Revoked, "what was revoked stays revoked");
+    assert_eq!(used, RefreshUse::Revoked, "a revoked family stays revoked");
 }
 
-async fn a_disabled_account_is_known_as_such_wherever_it_is_found(at: Fixture) {
+async fn every_lookup_shows_that_an_account_is_disabled(at: Fixture) {
     let (user, key) = (UserId::new(Uuid::new_v4()), [7; 32]);
     assert_eq!(at.store.create_account_for_key(user, key, NOW).await.unwrap(), IdentityCreation::Created);
     let phone = NewDevice {
@@ -91,7 +91,7 @@ async fn an_account_is_disabled_once(at: Fixture) {
     assert_eq!(written(&at).await, [Revocation::AccountDisabled { user }]);
 }
 
-async fn a_disabling_and_many_logins_at_once_leave_no_family(at: Fixture) {
+async fn disabling_during_many_logins_leaves_no_family(at: Fixture) {
     let user = at.user().await;
     let made = fifty_at_once(&at.store, move |store, number| async move {
         if number == 25 {
@@ -109,7 +109,7 @@ async fn a_disabling_and_many_logins_at_once_leave_no_family(at: Fixture) {
     }
 }
 
-async fn a_password_is_set_from_outside(at: Fixture) {
+async fn an_operator_sets_a_password(at: Fixture) {
     let user = at.user().await;
     let phone = device(&at, user).await;
     let signed_in = family(&at, user, None).await;
@@ -137,7 +137,7 @@ async fn device(at: &Fixture, user_id: UserId) -> aldis_protocol::DeviceId {
     device.device_id
 }
 
-async fn a_second_factor_is_taken_away_with_what_counted_against_it(at: Fixture) {
+async fn a_second_factor_is_removed_with_its_failures(at: Fixture) {
     let user = at.user().await;
     let phone = device(&at, user).await;
     let step = |step| move |_: &[u8]| Evidence::Step { step, sealed_secret: b"sealed".to_vec() };
@@ -147,7 +147,7 @@ async fn a_second_factor_is_taken_away_with_what_counted_against_it(at: Fixture)
     store.enroll_totp(&acting(user), b"sealed", &[[1; 32]], NOW).await.unwrap();
     assert_eq!(store.remove_second_factor(user, NOW).await.unwrap(), Administered::Unchanged);
     let gone = store.change_second_factor(&acting(user), confirmation, NOW, step(1)).await.unwrap();
-    assert_eq!(gone, FactorCheck::NotEnrolled, "one that was never confirmed is gone too");
+    assert_eq!(gone, FactorCheck::NotEnrolled, "an unconfirmed one is removed too");
 
     store.enroll_totp(&acting(user), b"sealed", &[[1; 32]], NOW).await.unwrap();
     let confirmed = store.change_second_factor(&acting(user), confirmation, NOW, step(1)).await.unwrap();
@@ -162,7 +162,7 @@ async fn a_second_factor_is_taken_away_with_what_counted_against_it(at: Fixture)
 
     store.enroll_totp(&acting(user), b"sealed", &[[1; 32]], NOW).await.unwrap();
     let confirmed = store.change_second_factor(&acting(user), confirmation, NOW, step(1)).await.unwrap();
-    assert_eq!(confirmed, FactorCheck::Accepted, "not locked, and a code of now serves");
+    assert_eq!(confirmed, FactorCheck::Accepted, "not locked, and a current code works");
 }
 
 async fn every_session_of_an_account_is_signed_out(at: Fixture) {
@@ -174,7 +174,7 @@ async fn every_session_of_an_account_is_signed_out(at: Fixture) {
     assert_eq!(logs_in(&at, user).await, FamilyCreation::Created { auth_time_ms: NOW });
 }
 
-async fn nothing_is_done_to_an_account_that_is_not_there(at: Fixture) {
+async fn operations_on_an_unknown_account_do_nothing(at: Fixture) {
     let deleted = at.user().await;
     let signed_in = family(&at, deleted, None).await;
     at.store.delete_account(&by_token(deleted, signed_in), NOW).await.unwrap();
@@ -245,7 +245,7 @@ fn imported(email: &str) -> ImportedAccount {
     ImportedAccount { user_id, email: email.into(), password_hash: format!("hash of {email}") }
 }
 
-async fn accounts_are_imported_where_the_address_is_free(at: Fixture) {
+async fn accounts_with_a_free_address_are_imported(at: Fixture) {
     let user = at.user().await;
     let taken = at.store.email_of(user).await.unwrap().unwrap();
     let (first, second) = (imported("zoe@example.org"), imported("zoe@example.org"));
@@ -255,11 +255,11 @@ async fn accounts_are_imported_where_the_address_is_free(at: Fixture) {
     assert_eq!(at.store.password_hash_of(user).await.unwrap().as_deref(), Some("hash"));
     let zoe = at.store.find_email_account("zoe@example.org").await.unwrap().unwrap();
     assert_eq!((zoe.user_id, &*zoe.password_hash), (first.user_id, "hash of zoe@example.org"));
-    assert_eq!(at.store.import_accounts(all, NOW).await.unwrap(), 0, "the same again");
+    assert_eq!(at.store.import_accounts(all, NOW).await.unwrap(), 0, "a repetition");
     assert_eq!(at.store.import_accounts(Vec::new(), NOW).await.unwrap(), 0);
 }
 
-async fn of_two_imports_at_once_each_address_is_one_account(at: Fixture) {
+async fn two_concurrent_imports_create_each_address_once(at: Fixture) {
     let emails: Vec<String> = (0..40).map(|number| format!("user{number}@example.org")).collect();
     let made = fifty_at_once(&at.store, move |store, number| {
         let mut batch: Vec<_> = emails.iter().map(|email| imported(email)).collect();

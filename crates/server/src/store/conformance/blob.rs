@@ -1,4 +1,4 @@
-//! Blobs: who may overwrite which.
+//! Blobs: the preconditions for overwriting one.
 
 use aldis_protocol::{Fingerprint, Hash, UserId};
 use uuid::Uuid;
@@ -7,8 +7,8 @@ use super::{Fixture, NOW, by_token, fifty_at_once, log_in, refused, suite};
 use crate::store::{BlobPublication, NewFamily, Precondition, Unauthorized};
 
 suite! {
-    a_blob_is_overwritten_only_by_who_saw_it,
-    of_many_writers_at_once_one_wins,
+    a_blob_is_overwritten_only_with_its_hash,
+    only_one_of_many_concurrent_writers_wins,
     a_blob_needs_an_identity_and_a_sign_in,
 }
 
@@ -27,7 +27,7 @@ async fn owner(at: &Fixture, key: u8) -> (UserId, Uuid) {
     (user, signed_in(at, user).await)
 }
 
-async fn a_blob_is_overwritten_only_by_who_saw_it(at: Fixture) {
+async fn a_blob_is_overwritten_only_with_its_hash(at: Fixture) {
     use BlobPublication::{PreconditionFailed, PreconditionRequired, Published};
     use Precondition::{Absent, Any, OneOf};
     let (user, family) = owner(&at, 1).await;
@@ -46,7 +46,7 @@ async fn a_blob_is_overwritten_only_by_who_saw_it(at: Fixture) {
     assert_eq!(at.store.blob(Fingerprint::of_first_key(&[2; 32])).await.unwrap(), None);
 }
 
-async fn of_many_writers_at_once_one_wins(at: Fixture) {
+async fn only_one_of_many_concurrent_writers_wins(at: Fixture) {
     let (user, family) = owner(&at, 1).await;
     at.store.publish_blob(&by_token(user, family), b"seen", &Precondition::Absent).await.unwrap();
     let outcomes = fifty_at_once(&at.store, |store, number| async move {

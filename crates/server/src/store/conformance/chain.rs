@@ -1,4 +1,4 @@
-//! Chains: rotations, their cancellations, and what comes back with one.
+//! Chains: rotations, cancellations, and what a cancellation restores.
 
 use aldis_auth::{CANCELLATION_WINDOW_MS, Cancellation, ChainError, Rotation, SecretKey};
 use aldis_protocol::{AlertKind, Fingerprint, UserId, api::ChainHead};
@@ -11,16 +11,16 @@ use crate::store::{
 };
 
 suite! {
-    a_rotation_hands_over_and_revokes_the_rest,
-    the_same_again_changes_nothing,
-    of_many_rotations_at_once_one_wins,
-    a_key_once_seen_is_never_new,
+    a_rotation_changes_the_key_and_revokes_the_other_families,
+    a_repetition_changes_nothing,
+    only_one_of_many_concurrent_rotations_wins,
+    a_key_that_was_ever_used_is_refused,
     rotations_a_day_are_counted,
     only_the_replaced_key_cancels,
     the_window_is_half_open,
-    a_cancellation_brings_back_what_there_was,
+    a_cancellation_restores_the_copy,
     a_device_key_that_became_an_identity_stays_one,
-    a_rotation_needs_a_sign_in_that_is_in_force,
+    a_rotation_needs_a_valid_sign_in,
     a_server_that_was_killed_after_a_rotation_told_nobody,
     a_key_is_linked_once,
     a_deleted_identity_leaves_no_chain,
@@ -29,7 +29,7 @@ suite! {
 const WINDOW: i64 = CANCELLATION_WINDOW_MS as i64;
 const DAY: i64 = WINDOW / 3;
 
-/// An identity, its first key, and a family that its user is signed in with.
+/// An identity, its first key, and a family of its user.
 pub(super) struct Owner {
     pub(super) user: UserId,
     pub(super) key: SecretKey,
@@ -87,7 +87,7 @@ fn public(key: &SecretKey) -> [u8; 32] {
     *key.public_key().as_bytes()
 }
 
-/// None where the login no longer holds.
+/// `None` if the login no longer holds.
 async fn sign_in(at: &Fixture, user: UserId, key: &SecretKey) -> Option<Uuid> {
     let family_id = Uuid::new_v4();
     let mut token_hash = [0; 32];
@@ -116,7 +116,7 @@ fn is_added(change: &ChainChange) -> bool {
     matches!(change, ChainChange::Added(_))
 }
 
-async fn a_rotation_hands_over_and_revokes_the_rest(at: Fixture) {
+async fn a_rotation_changes_the_key_and_revokes_the_other_families(at: Fixture) {
     let owner = Owner::new(&at).await;
     let other = sign_in(&at, owner.user, &owner.key).await.unwrap();
     let new = secret();
@@ -125,7 +125,7 @@ async fn a_rotation_hands_over_and_revokes_the_rest(at: Fixture) {
     assert_eq!(at.store.find_identity(&public(&owner.key)).await.unwrap(), None);
     let once = at.store.identity_that_claimed(&public(&owner.key)).await.unwrap().unwrap();
     assert_eq!(once.user_id, owner.user);
-    assert_eq!(sign_in(&at, owner.user, &owner.key).await, None, "a login that was on its way");
+    assert_eq!(sign_in(&at, owner.user, &owner.key).await, None, "a concurrent login");
 
     let rows = at.store.revocations_after(0, 10).await.unwrap();
     let revoked: Vec<_> = rows.into_iter().map(|row| row.revocation).collect();
@@ -133,7 +133,7 @@ async fn a_rotation_hands_over_and_revokes_the_rest(at: Fixture) {
     assert_eq!(revoked, [Revocation::KeyChanged { user }, Revocation::Family { user, family: other }]);
 }
 
-async fn the_same_again_changes_nothing(at: Fixture) {
+async fn a_repetition_changes_nothing(at: Fixture) {
     let owner = Owner::new(&at).await;
     let rotation = owner.rotation(owner.head(&at).await, &owner.key, &secret(), NOW);
     let rotate = async || {
@@ -150,7 +150,7 @@ async fn the_same_again_changes_nothing(at: Fixture) {
     assert_eq!(cancel().await, ChainChange::AlreadyThere(link));
 }
 
-async fn of_many_rotations_at_once_one_wins(at: Fixture) {
+async fn only_one_of_many_concurrent_rotations_wins(at: Fixture) {
     let owner = Owner::new(&at).await;
     let head = owner.head(&at).await;
     let (user, family) = (owner.user, owner.family);
@@ -165,7 +165,7 @@ async fn of_many_rotations_at_once_one_wins(at: Fixture) {
     assert_eq!(owner.head(&at).await.sequence, 1);
 }
 
-async fn a_key_once_seen_is_never_new(at: Fixture) {
+async fn a_key_that_was_ever_used_is_refused(at: Fixture) {
     let (owner, other) = (Owner::new(&at).await, Owner::new(&at).await);
     let device = secret();
     register(&at, other.user, "phone", &device).await;
@@ -234,7 +234,7 @@ async fn the_window_is_half_open(at: Fixture) {
     assert!(is_added(&early.cancels(&at, &early.key, NOW + WINDOW).await));
 }
 
-async fn a_cancellation_brings_back_what_there_was(at: Fixture) {
+async fn a_cancellation_restores_the_copy(at: Fixture) {
     let owner = Owner::new(&at).await;
     let (user, phone, laptop) = (owner.user, secret(), secret());
     register(&at, user, "phone", &phone).await;
@@ -255,23 +255,23 @@ async fn a_cancellation_brings_back_what_there_was(at: Fixture) {
 
     let thief = secret();
     owner.rotates(&at, &owner.key, &thief, NOW + 1).await;
-    publish(owner.family, b"his", Precondition::Any).await;
-    let his = encrypt_to(owner.family, 2, &thief).await;
-    assert_eq!(at.store.encryption_key_of(user).await.unwrap(), Some(his));
+    publish(owner.family, b"theirs", Precondition::Any).await;
+    let theirs = encrypt_to(owner.family, 2, &thief).await;
+    assert_eq!(at.store.encryption_key_of(user).await.unwrap(), Some(theirs));
     assert!(at.store.remove_device(&acting(user), &device_id("phone"), NOW + 2).await.unwrap());
     assert!(at.store.remove_device(&acting(user), &device_id("laptop"), NOW + 2).await.unwrap());
     assert_eq!(register(&at, user, "laptop", &secret()).await, Registration::Registered);
-    assert_eq!(register(&at, user, "his", &secret()).await, Registration::Registered);
+    assert_eq!(register(&at, user, "theirs", &secret()).await, Registration::Registered);
 
     assert!(is_added(&owner.cancels(&at, &owner.key, NOW + 3).await));
     assert_eq!(at.store.devices_of(user).await.unwrap(), devices);
-    assert!(at.store.find_device(&device_id("his")).await.unwrap().unwrap().removed);
+    assert!(at.store.find_device(&device_id("theirs")).await.unwrap().unwrap().removed);
     let (content, _) = at.store.blob(owner.fingerprint).await.unwrap().unwrap();
     assert_eq!(content, b"mine");
     assert_eq!(at.store.encryption_key_of(user).await.unwrap(), Some(key));
-    // Calls that were on their way.
+    // Calls that had begun before.
     let late = by_token(user, owner.family);
-    let published = at.store.publish_blob(&late, b"his", &Precondition::Any).await;
+    let published = at.store.publish_blob(&late, b"theirs", &Precondition::Any).await;
     assert_eq!(refused(published), Unauthorized::Revoked);
     let registered = at.store.register_device(&late, &new_device("late", &secret()), NOW + 4).await;
     assert_eq!(refused(registered), Unauthorized::Revoked);
@@ -291,7 +291,7 @@ async fn a_device_key_that_became_an_identity_stays_one(at: Fixture) {
     assert_eq!((restored.pubkey, restored.removed), (None, false));
 }
 
-async fn a_rotation_needs_a_sign_in_that_is_in_force(at: Fixture) {
+async fn a_rotation_needs_a_valid_sign_in(at: Fixture) {
     let (owner, stranger) = (Owner::new(&at).await, Owner::new(&at).await);
     at.store.revoke_families(&by_token(owner.user, owner.family), false, NOW).await.unwrap();
     let rotation = owner.rotation(owner.head(&at).await, &owner.key, &secret(), NOW);
@@ -301,7 +301,7 @@ async fn a_rotation_needs_a_sign_in_that_is_in_force(at: Fixture) {
     }
 }
 
-/// The alert is there as soon as the statement is, without another call.
+/// The alert is stored together with the statement, without another call.
 async fn a_server_that_was_killed_after_a_rotation_told_nobody(at: Fixture) {
     let owner = Owner::new(&at).await;
     register(&at, owner.user, "phone", &secret()).await;

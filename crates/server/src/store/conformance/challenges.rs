@@ -4,18 +4,18 @@ use aldis_protocol::{RequestId, UserId};
 use futures::future::join_all;
 
 use super::{Fixture, NOW, device_id, fifty_at_once, suite, take_every_turn};
-use crate::store::{NewMessage, Posted, StoreError, db::Db};
+use crate::store::{NewMessage, PendingAppend, Posted, StoreError, db::Db};
 
 suite! {
-    a_challenge_serves_once,
-    one_of_many_uses_of_a_challenge_succeeds,
+    a_challenge_works_once,
+    only_one_of_many_uses_of_a_challenge_succeeds,
     each_of_many_challenges_gets_its_own_answer,
     used_challenges_are_swept_long_after_they_expired,
     an_append_that_the_database_refuses_fails_alone,
     a_full_queue_refuses_at_once_and_loses_nothing,
     closing_carries_out_what_was_queued,
     a_challenge_that_was_used_took_another_transaction,
-    whoever_signed_in_waited_behind_the_messages,
+    a_sign_in_waited_behind_messages,
 }
 
 const EXPIRY: i64 = NOW + 60_000;
@@ -26,14 +26,14 @@ fn challenge(number: u32) -> [u8; 32] {
     challenge
 }
 
-async fn a_challenge_serves_once(at: Fixture) {
+async fn a_challenge_works_once(at: Fixture) {
     assert!(at.store.use_challenge([1; 32], EXPIRY, NOW).await.unwrap());
     assert!(!at.store.use_challenge([1; 32], EXPIRY, NOW).await.unwrap());
     assert!(!at.store.use_challenge([2; 32], EXPIRY, EXPIRY).await.unwrap());
     assert!(at.store.use_challenge([2; 32], EXPIRY, EXPIRY - 1).await.unwrap());
 }
 
-async fn one_of_many_uses_of_a_challenge_succeeds(at: Fixture) {
+async fn only_one_of_many_uses_of_a_challenge_succeeds(at: Fixture) {
     let uses = fifty_at_once(&at.store, |store, _| async move {
         store.use_challenge([1; 32], EXPIRY, NOW).await.unwrap()
     })
@@ -60,7 +60,7 @@ async fn used_challenges_are_swept_long_after_they_expired(at: Fixture) {
     assert_eq!(at.store.sweep(EXPIRY + 10 * 60 * 1000).await.unwrap(), 1200);
 }
 
-/// No append of today can break a rule of the tables, so the test makes one.
+/// No real append can violate a constraint of the tables, so the test makes one that does.
 async fn an_append_that_the_database_refuses_fails_alone(at: Fixture) {
     const REFUSED: i64 = EXPIRY + 1;
     match &at.store.db {
@@ -86,24 +86,26 @@ async fn an_append_that_the_database_refuses_fails_alone(at: Fixture) {
 
 async fn a_full_queue_refuses_at_once_and_loses_nothing(at: Fixture) {
     let users = join_all((0..100).map(|_| at.user())).await;
-    let post = |number: u32| at.store.post(message(number, users[number as usize % 100]));
+    let post = |number: u32| {
+        PendingAppend::by(|reply| at.store.post(message(number, users[number as usize % 100]), reply))
+    };
     // Far more than are written in the time that it takes to queue them.
     let posted: Vec<_> = (0..20_000).map(post).collect();
-    assert!(posted.iter().any(|posted| matches!(posted, Err(StoreError::Overloaded))));
-    let answers = posted.into_iter().map(async |posted| posted?.answer().await);
-    for (number, outcome) in (0..).zip(join_all(answers).await) {
+    let answers = join_all(posted.into_iter().map(PendingAppend::answer)).await;
+    assert!(answers.iter().any(|answer| matches!(answer, Err(StoreError::Overloaded))));
+    for (number, outcome) in (0..).zip(answers) {
         let was_stored = match outcome {
             Ok(posted) => matches!(posted, Posted::Stored(_)),
             Err(error) => !matches!(error, StoreError::Overloaded),
         };
         if number % 100 == 0 {
-            let again = post(number).unwrap().answer().await.unwrap();
+            let again = post(number).answer().await.unwrap();
             assert_eq!(matches!(again, Posted::Duplicate(_)), was_stored, "{number}: {again:?}");
         }
     }
 }
 
-/// A message of somebody's to themselves.
+/// A message from a user to themselves.
 fn message(number: u32, user: UserId) -> NewMessage {
     NewMessage {
         sender: user,
@@ -142,9 +144,11 @@ async fn a_challenge_that_was_used_took_another_transaction(at: Fixture) {
     drop(turns);
 }
 
-async fn whoever_signed_in_waited_behind_the_messages(at: Fixture) {
+async fn a_sign_in_waited_behind_messages(at: Fixture) {
     let user = at.user().await;
-    let posted: Vec<_> = (0..8_000).map(|number| at.store.post(message(number, user)).unwrap()).collect();
+    let posted: Vec<_> = (0..8_000)
+        .map(|number| PendingAppend::by(|reply| at.store.post(message(number, user), reply)))
+        .collect();
     assert!(at.store.use_challenge([1; 32], EXPIRY, NOW).await.unwrap());
     assert!(!at.store.writer.is_at_rest(), "all messages were written before");
     for answer in join_all(posted.into_iter().map(|posted| posted.answer())).await {

@@ -18,14 +18,14 @@ use crate::store::{
 };
 
 suite! {
-    whatever_nodes_remember_is_noted_when_it_changes,
-    what_changes_nothing_is_not_noted,
+    every_change_of_a_cached_fact_is_recorded,
+    a_write_that_changes_nothing_is_not_recorded,
     the_last_change_of_each_account_is_kept,
     changes_and_revocations_are_numbered_together,
-    who_reads_on_misses_no_change,
+    a_reader_misses_no_change,
 }
 
-/// Who changed since the last call.
+/// Returns the accounts that changed since the last call.
 struct Reader {
     last: i64,
 }
@@ -55,11 +55,11 @@ async fn register(at: &Fixture, user_id: UserId, pubkey: Option<[u8; 32]>) -> Re
 
 async fn notify(at: &Fixture, user: UserId) {
     let kind = AlertKind::TotpChanged;
-    let alert = Alert { kind, device_id: None, fingerprint: None, sequence: None, hash: None };
+    let alert = Alert::new(kind);
     at.store.add_notice(user, &Notice::Alert(alert), &Recipients::default(), NOW).await.unwrap();
 }
 
-/// Shows a code for a change, or to sign in.
+/// Uses a code for a change, or to sign in.
 async fn factor(at: &Fixture, user: UserId, change: Option<FactorChange>, step: i64) {
     let judge = |_: &[u8]| Evidence::Step { step, sealed_secret: b"sealed".to_vec() };
     let checked = match change {
@@ -69,7 +69,7 @@ async fn factor(at: &Fixture, user: UserId, change: Option<FactorChange>, step: 
     assert_eq!(checked, FactorCheck::Accepted);
 }
 
-async fn whatever_nodes_remember_is_noted_when_it_changes(at: Fixture) {
+async fn every_change_of_a_cached_fact_is_recorded(at: Fixture) {
     let (user, mut reader) = (at.user().await, Reader { last: 0 });
     notify(&at, user).await;
     assert_eq!(reader.reads(&at).await, [user], "a notice waits");
@@ -91,7 +91,7 @@ async fn whatever_nodes_remember_is_noted_when_it_changes(at: Fixture) {
     assert_eq!(reader.reads(&at).await, [user], "it was removed");
 
     assert_eq!(register(&at, user, None).await, Registration::Registered);
-    assert_eq!(reader.reads(&at).await, [], "nobody remembers that a device is not there");
+    assert_eq!(reader.reads(&at).await, [], "a missing device is not cached");
     assert_eq!(register(&at, user, Some([3; 32])).await, Registration::Registered);
     assert_eq!(reader.reads(&at).await, [user], "the device has a key");
 
@@ -100,7 +100,7 @@ async fn whatever_nodes_remember_is_noted_when_it_changes(at: Fixture) {
     assert_eq!(reader.reads(&at).await, [user], "the key is an identity's");
 }
 
-async fn what_changes_nothing_is_not_noted(at: Fixture) {
+async fn a_write_that_changes_nothing_is_not_recorded(at: Fixture) {
     let (user, mut reader) = (at.user().await, Reader { last: 0 });
     at.store.enroll_totp(&acting(user), b"sealed", &[], NOW).await.unwrap();
     factor(&at, user, Some(FactorChange::Confirmation), 1).await;
@@ -134,8 +134,8 @@ async fn changes_and_revocations_are_numbered_together(at: Fixture) {
     assert_eq!(at.store.changes_after(0, 10).await.unwrap()[0].number, 3);
 }
 
-/// A reader who asks only for what follows the last number that he has seen, while many write.
-async fn who_reads_on_misses_no_change(at: Fixture) {
+/// A reader asks for the changes after the last number that it has seen, while many are written.
+async fn a_reader_misses_no_change(at: Fixture) {
     let users = join_all((0..4).map(|_| at.user())).await;
     let done = Arc::new(AtomicBool::new(false));
     let reader = tokio::spawn({

@@ -1,4 +1,4 @@
-//! What is said in rooms: numbers, repetitions, pages, and what is kept.
+//! Chat messages of rooms: numbers, repetitions, pages, and expiry.
 
 use aldis_protocol::{
     Fingerprint, Payload, RoomId, Sender, SessionId, Timestamp, UserId, limits::MAX_HISTORY_BYTES,
@@ -7,25 +7,25 @@ use futures::future::join_all;
 use uuid::Uuid;
 
 use super::{Fixture, NOW, acting, by_token, device_id, rooms::new_room, suite};
-use crate::store::{NewChat, RoomPage, Said, Store, StoreError, StoreOptions};
+use crate::store::{NewChat, PendingAppend, RoomPage, Said, Store, StoreError, StoreOptions};
 
 suite! {
-    a_message_is_kept_as_it_was_said,
+    a_message_is_stored_unchanged,
     numbers_of_many_writers_have_no_gaps,
     two_nodes_number_one_room_without_gaps,
     a_repetition_gets_the_first_number,
     the_same_id_with_another_content_is_a_conflict,
-    repetitions_in_one_batch_are_seen,
+    repetitions_in_one_batch_are_recognised,
     the_same_id_is_another_message_elsewhere,
-    messages_without_an_id_are_never_the_same,
-    a_room_that_is_not_there_takes_nothing,
+    messages_without_an_id_are_never_repetitions,
+    an_unknown_room_accepts_no_message,
     times_do_not_go_back,
     pages_follow_each_other,
-    a_page_has_no_more_bytes_than_an_answer,
+    the_bytes_of_a_page_are_limited,
     no_more_than_ten_thousand_are_kept,
     nothing_is_kept_for_more_than_thirty_days,
-    what_is_swept_is_forgotten_with_its_id,
-    the_sweep_takes_what_was_said_in_rooms_that_are_gone,
+    a_swept_message_no_longer_blocks_its_id,
+    the_sweep_deletes_messages_of_deleted_rooms,
 }
 
 const MONTH_MS: i64 = 30 * 24 * 60 * 60 * 1000;
@@ -43,7 +43,7 @@ async fn room(at: &Fixture, text: &str) -> UserId {
 fn chat(user: UserId, id: Option<&str>, payload: &str) -> NewChat {
     NewChat {
         room: name("room"),
-        sender: Sender { device_id: device_id("phone"), user_id: user, fingerprint: None },
+        sender: Sender::new(device_id("phone"), user),
         request: id.map(|id| id.parse().unwrap()),
         session: SessionId::new(Uuid::nil()),
         payload: Payload::from_bytes(payload.to_owned().into()).unwrap(),
@@ -55,10 +55,9 @@ async fn say(at: &Fixture, chat: NewChat) -> Said {
     say_in(&at.store, chat).await.unwrap()
 }
 
-/// Queued when it is asked for, before anybody waits.
+/// Queues at the call, before the future is polled.
 fn say_in(store: &Store, chat: NewChat) -> impl Future<Output = Result<Said, StoreError>> {
-    let submitted = store.say(chat);
-    async move { submitted?.answer().await }
+    PendingAppend::by(|reply| store.say(chat, reply)).answer()
 }
 
 fn stored(seq: u64) -> Said {
@@ -77,16 +76,13 @@ fn seqs(page: &RoomPage) -> Vec<u64> {
     page.messages.iter().map(|entry| entry.message.seq).collect()
 }
 
-async fn a_message_is_kept_as_it_was_said(at: Fixture) {
+async fn a_message_is_stored_unchanged(at: Fixture) {
     let user = room(&at, "room").await;
     let empty = page(&at, 0, 100).await;
     assert_eq!((seqs(&empty), empty.complete, empty.first_seq), (vec![], true, 1));
 
-    let sender = Sender {
-        device_id: "~01900000-0000-7000-8000-000000000001".parse().unwrap(),
-        user_id: user,
-        fingerprint: Some(Fingerprint([7; 32])),
-    };
+    let sender = Sender::new("~01900000-0000-7000-8000-000000000001".parse().unwrap(), user)
+        .with_fingerprint(Fingerprint([7; 32]));
     let said = NewChat { sender: sender.clone(), ..chat(user, Some("m-1"), r#"{ "content" : "hi" } "#) };
     assert_eq!(say(&at, said).await, stored(1));
     assert_eq!(say(&at, chat(user, None, "2")).await, stored(2));
@@ -156,7 +152,7 @@ async fn the_same_id_with_another_content_is_a_conflict(at: Fixture) {
     assert_eq!(say(&at, chat(user, Some("n"), "1")).await, stored(2));
 }
 
-async fn repetitions_in_one_batch_are_seen(at: Fixture) {
+async fn repetitions_in_one_batch_are_recognised(at: Fixture) {
     let user = room(&at, "room").await;
     assert_eq!(say(&at, chat(user, Some("old"), "1")).await, stored(1));
     let said = [
@@ -197,14 +193,14 @@ async fn the_same_id_is_another_message_elsewhere(at: Fixture) {
     }
 }
 
-async fn messages_without_an_id_are_never_the_same(at: Fixture) {
+async fn messages_without_an_id_are_never_repetitions(at: Fixture) {
     let user = room(&at, "room").await;
     for number in 1..=3 {
         assert_eq!(say(&at, chat(user, None, "1")).await, stored(number));
     }
 }
 
-async fn a_room_that_is_not_there_takes_nothing(at: Fixture) {
+async fn an_unknown_room_accepts_no_message(at: Fixture) {
     let user = room(&at, "room").await;
     let nowhere = NewChat { room: name("nowhere"), ..chat(user, Some("m"), "1") };
     let said = [nowhere.clone(), chat(user, Some("m"), "1"), nowhere].map(|chat| say_in(&at.store, chat));
@@ -238,7 +234,7 @@ async fn pages_follow_each_other(at: Fixture) {
     }
 }
 
-async fn a_page_has_no_more_bytes_than_an_answer(at: Fixture) {
+async fn the_bytes_of_a_page_are_limited(at: Fixture) {
     let user = room(&at, "room").await;
     let long = format!("\"{}\"", "x".repeat(60_000));
     for _ in 0..7 {
@@ -250,7 +246,7 @@ async fn a_page_has_no_more_bytes_than_an_answer(at: Fixture) {
     assert_eq!((seqs(&rest), rest.complete), (vec![6, 7], true));
 }
 
-/// Makes a room look as if so much had been said in it.
+/// Makes a room look as if it had stored this many messages.
 async fn fill(at: &Fixture, user: UserId, count: i64, at_ms: i64) {
     say(at, NewChat { now_ms: at_ms, ..chat(user, Some("first"), "0") }).await;
     let insert = "INSERT INTO chat_messages (room_id, seq, sender_device_id, sender_user_id, payload, created_at_ms) \
@@ -308,14 +304,14 @@ async fn nothing_is_kept_for_more_than_thirty_days(at: Fixture) {
     assert!(matches!(say(&at, chat(user, None, "1")).await, Said::Stored { seq: 4, .. }));
 }
 
-async fn what_is_swept_is_forgotten_with_its_id(at: Fixture) {
+async fn a_swept_message_no_longer_blocks_its_id(at: Fixture) {
     let user = room(&at, "room").await;
     fill(&at, user, 10_001, NOW).await;
     assert_eq!(at.store.sweep(NOW).await.unwrap(), 1);
     assert_eq!(say(&at, chat(user, Some("first"), "0")).await, stored(10_002));
 }
 
-async fn the_sweep_takes_what_was_said_in_rooms_that_are_gone(at: Fixture) {
+async fn the_sweep_deletes_messages_of_deleted_rooms(at: Fixture) {
     let user = room(&at, "room").await;
     fill(&at, user, 1_200, NOW).await;
     let family = at.sign_in(user).await;

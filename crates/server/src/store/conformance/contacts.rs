@@ -1,4 +1,4 @@
-//! Contacts: what two users do about each other, and what each of them sees of it.
+//! Contacts: how two users change their relation, and what each of them sees of it.
 
 use aldis_protocol::{
     ContactLabel, ContactRequest, DeviceId, Fingerprint, Hash, UserId,
@@ -16,29 +16,29 @@ use crate::store::{Decided, NewDevice, NewRequest, Notice, Recipients};
 suite! {
     a_decision_is_listed_with_its_time_and_identity,
     a_request_is_listed_on_both_sides_and_leaves_a_notice,
-    requests_that_cross_allow_both,
-    requests_that_cross_at_once_allow_both,
-    a_request_to_nobody_looks_like_any_other,
-    a_request_to_whoever_blocked_looks_like_any_other,
-    a_blocked_asker_is_not_reached_back_and_not_listed,
-    what_is_forgotten_is_no_longer_listed,
+    crossing_requests_allow_both,
+    concurrent_crossing_requests_allow_both,
+    a_request_to_an_unknown_user_looks_like_any_other,
+    a_request_to_a_user_who_blocks_looks_like_any_other,
+    a_blocked_sender_cannot_be_reached_and_is_not_listed,
+    a_forgotten_contact_is_no_longer_listed,
     stances_are_those_of_each_side,
-    a_decision_about_nobody_is_refused,
-    a_user_has_so_many_contacts_at_most,
-    at_the_most_contacts_a_request_told_whether_an_address_is_a_contacts,
+    a_decision_about_an_unknown_user_is_refused,
+    the_contacts_of_a_user_are_limited,
+    at_the_limit_a_request_revealed_whether_an_address_is_a_contact,
     a_thousand_strangers_hid_a_real_request,
-    a_stranger_displaces_nobody_whom_the_user_answered,
+    a_stranger_does_not_displace_a_user_who_was_answered,
     twenty_requests_of_a_user_wait,
-    a_place_is_taken_by_what_was_typed,
+    a_place_is_taken_by_the_typed_text,
     a_place_is_free_once_its_request_is_answered,
-    a_place_is_free_once_its_request_is_taken_back,
+    a_place_is_free_once_its_request_is_withdrawn,
     a_place_is_free_after_thirty_days,
-    requests_at_once_take_twenty_places,
-    a_contact_and_a_stranger_take_a_place_alike,
-    a_label_is_shown_to_who_was_asked,
-    a_label_goes_with_its_request,
-    a_phone_was_told_of_a_request_that_was_over,
-    so_many_are_remembered_who_were_reached_out_to,
+    concurrent_requests_take_twenty_places,
+    requests_to_a_contact_and_a_stranger_take_the_same_place,
+    a_label_is_shown_to_the_recipient,
+    a_label_is_removed_with_its_request,
+    a_phone_was_told_of_a_request_that_had_ended,
+    the_users_who_were_reached_out_to_are_limited,
 }
 
 const MONTH_MS: i64 = 30 * 24 * 60 * 60 * 1000;
@@ -70,7 +70,7 @@ fn by_address(from: UserId, to: UserId) -> NewRequest {
     NewRequest { typed: typed(&format!("{to}@example.org")), by_address: true, ..by_id(from, to) }
 }
 
-/// Whether somebody hears of the request.
+/// Whether the recipient is told of the request.
 async fn asks(at: &Fixture, request: NewRequest, now_ms: i64) -> bool {
     at.store.request_contact(&acting(request.from), &request, &Recipients::default(), now_ms).await.unwrap()
 }
@@ -133,10 +133,10 @@ async fn a_request_is_listed_on_both_sides_and_leaves_a_notice(at: Fixture) {
     assert_eq!(listed(&at, asker).await, [(asked, ContactState::Outgoing, NOW)]);
     assert_eq!(listed(&at, asked).await, [(asker, ContactState::Incoming, NOW)]);
     let notices = at.store.take_notices(asked, &device, NOW + 1).await.unwrap();
-    assert_eq!(notices, [Notice::ContactRequest(ContactRequest { user_id: asker, label: None })]);
+    assert_eq!(notices, [Notice::ContactRequest(ContactRequest::new(asker))]);
 }
 
-async fn requests_that_cross_allow_both(at: Fixture) {
+async fn crossing_requests_allow_both(at: Fixture) {
     let (one, other) = (at.user().await, at.user().await);
     assert!(ask(&at, one, other, NOW).await);
     assert!(ask(&at, other, one, NOW + 1).await);
@@ -145,7 +145,7 @@ async fn requests_that_cross_allow_both(at: Fixture) {
     assert!(!ask(&at, one, other, NOW + 2).await);
 }
 
-async fn requests_that_cross_at_once_allow_both(at: Fixture) {
+async fn concurrent_crossing_requests_allow_both(at: Fixture) {
     let (one, other) = (at.user().await, at.user().await);
     fifty_at_once(&at.store, |store, number| async move {
         let (from, to) = if number % 2 == 0 { (one, other) } else { (other, one) };
@@ -157,7 +157,7 @@ async fn requests_that_cross_at_once_allow_both(at: Fixture) {
     }
 }
 
-async fn a_request_to_nobody_looks_like_any_other(at: Fixture) {
+async fn a_request_to_an_unknown_user_looks_like_any_other(at: Fixture) {
     let (asker, nobody) = (at.user().await, UserId::new(Uuid::new_v4()));
     ask(&at, asker, nobody, NOW).await;
     assert_eq!(listed(&at, asker).await, [(nobody, ContactState::Outgoing, NOW)]);
@@ -165,7 +165,7 @@ async fn a_request_to_nobody_looks_like_any_other(at: Fixture) {
     assert_eq!(listed(&at, asker).await, []);
 }
 
-async fn a_request_to_whoever_blocked_looks_like_any_other(at: Fixture) {
+async fn a_request_to_a_user_who_blocks_looks_like_any_other(at: Fixture) {
     let (asker, blocker) = (at.user().await, at.user().await);
     decide(&at, blocker, asker, Blocked, NOW).await;
     assert!(!ask(&at, asker, blocker, NOW + 1).await);
@@ -173,7 +173,7 @@ async fn a_request_to_whoever_blocked_looks_like_any_other(at: Fixture) {
     assert_eq!(listed(&at, blocker).await, [(asker, ContactState::Blocked, NOW)]);
 }
 
-async fn a_blocked_asker_is_not_reached_back_and_not_listed(at: Fixture) {
+async fn a_blocked_sender_cannot_be_reached_and_is_not_listed(at: Fixture) {
     let (asker, asked) = (at.user().await, at.user().await);
     ask(&at, asker, asked, NOW).await;
     decide(&at, asker, asked, Blocked, NOW + 1).await;
@@ -183,7 +183,7 @@ async fn a_blocked_asker_is_not_reached_back_and_not_listed(at: Fixture) {
     assert!(!ask(&at, asked, asker, NOW + 2).await || listed(&at, asker).await.len() == 1);
 }
 
-async fn what_is_forgotten_is_no_longer_listed(at: Fixture) {
+async fn a_forgotten_contact_is_no_longer_listed(at: Fixture) {
     let (one, other) = (at.user().await, at.user().await);
     decide(&at, one, other, Allowed, NOW).await;
     forget(&at, one, other).await;
@@ -192,8 +192,8 @@ async fn what_is_forgotten_is_no_longer_listed(at: Fixture) {
 
     ask(&at, one, other, NOW).await;
     forget(&at, other, one).await;
-    assert_eq!(listed(&at, other).await, [], "set aside by who was asked");
-    assert_eq!(listed(&at, one).await, [(other, ContactState::Outgoing, NOW)], "who asked cannot tell");
+    assert_eq!(listed(&at, other).await, [], "dismissed by the recipient");
+    assert_eq!(listed(&at, one).await, [(other, ContactState::Outgoing, NOW)], "the sender cannot tell");
     forget(&at, one, other).await;
     assert_eq!(listed(&at, one).await, []);
     let reached_out = Stance { decision: None, reached_out: true };
@@ -211,7 +211,7 @@ async fn stances_are_those_of_each_side(at: Fixture) {
     assert_eq!(at.store.stances(other, one).await.unwrap(), [reached_out, blocks]);
 }
 
-async fn a_decision_about_nobody_is_refused(at: Fixture) {
+async fn a_decision_about_an_unknown_user_is_refused(at: Fixture) {
     let (user, nobody) = (at.user().await, UserId::new(Uuid::new_v4()));
     for decision in [Allowed, Blocked] {
         let decided = at.store.decide_contact(&acting(user), nobody, decision, NOW).await.unwrap();
@@ -220,7 +220,7 @@ async fn a_decision_about_nobody_is_refused(at: Fixture) {
     assert_eq!(listed(&at, user).await, []);
 }
 
-/// Rows as so many decisions or requests would have left them.
+/// Inserts the rows that this many decisions or requests would have left.
 async fn fill(at: &Fixture, user: UserId, count: usize, allowed: Option<i64>, was_asked: Option<i64>) {
     let insert = "INSERT INTO contacts (user_id, peer_id, decision, decided_at_ms, was_asked_at_ms) \
          VALUES ($1, $2, $3, $4, $5)";
@@ -235,7 +235,7 @@ async fn fill(at: &Fixture, user: UserId, count: usize, allowed: Option<i64>, wa
     tx.commit().await.unwrap();
 }
 
-async fn a_user_has_so_many_contacts_at_most(at: Fixture) {
+async fn the_contacts_of_a_user_are_limited(at: Fixture) {
     let [user, old, new] = users(&at).await;
     decide(&at, user, old, Allowed, NOW).await;
     fill(&at, user, 4_999, Some(NOW), None).await;
@@ -246,7 +246,7 @@ async fn a_user_has_so_many_contacts_at_most(at: Fixture) {
     assert_eq!(listed(&at, new).await, [(user, ContactState::Outgoing, NOW)]);
 }
 
-async fn at_the_most_contacts_a_request_told_whether_an_address_is_a_contacts(at: Fixture) {
+async fn at_the_limit_a_request_revealed_whether_an_address_is_a_contact(at: Fixture) {
     let [user, contact, stranger] = users(&at).await;
     decide(&at, user, contact, Allowed, NOW).await;
     fill(&at, user, 4_999, Some(NOW), None).await;
@@ -259,7 +259,7 @@ async fn at_the_most_contacts_a_request_told_whether_an_address_is_a_contacts(at
     assert_eq!(listed(&at, user).await, before);
     assert_eq!((listed(&at, contact).await, listed(&at, stranger).await), (vec![], vec![]));
 
-    // One below, neither kind of request may take the last place of the list.
+    // With one place left in the list, neither kind of request may take it.
     forget(&at, user, contact).await;
     assert!(asks(&at, by_address(user, contact), NOW).await);
     decide(&at, user, stranger, Allowed, NOW).await;
@@ -280,7 +280,7 @@ async fn a_thousand_strangers_hid_a_real_request(at: Fixture) {
     assert_eq!(listed(&at, asker).await, [(user, ContactState::Allowed, NOW + 1)]);
 }
 
-async fn a_stranger_displaces_nobody_whom_the_user_answered(at: Fixture) {
+async fn a_stranger_does_not_displace_a_user_who_was_answered(at: Fixture) {
     let [user, removed, written_to, first, second, third] = users(&at).await;
     decide(&at, user, removed, Allowed, NOW - 9).await;
     forget(&at, user, removed).await;
@@ -297,7 +297,7 @@ async fn a_stranger_displaces_nobody_whom_the_user_answered(at: Fixture) {
     };
     assert!(is_waiting(removed).await && is_waiting(written_to).await && is_waiting(first).await);
 
-    // Where the user has answered all who wait, a stranger is not heard.
+    // If the user has answered all who wait, a stranger's request is not heard.
     let mut tx = at.store.db.begin().await.unwrap();
     let answered = "UPDATE contacts SET answered_at_ms = $2 WHERE user_id = $1";
     crate::store::db::within!(&mut tx, connection => {
@@ -307,7 +307,7 @@ async fn a_stranger_displaces_nobody_whom_the_user_answered(at: Fixture) {
     assert!(!ask(&at, second, user, NOW + 1).await);
     assert!(!is_waiting(second).await);
     reach_out(&at, &[(user, third)], NOW).await;
-    assert!(ask(&at, third, user, NOW + 1).await, "another whom the user has answered is");
+    assert!(ask(&at, third, user, NOW + 1).await, "a user who was answered is heard");
     assert!(is_waiting(third).await && !is_waiting(removed).await);
 }
 
@@ -322,15 +322,15 @@ async fn twenty_requests_of_a_user_wait(at: Fixture) {
     assert!(!ask(&at, asker, late, NOW).await);
     assert!(!asks(&at, by_address(asker, late), NOW).await);
     assert_eq!(listed(&at, late).await, []);
-    assert_eq!(listed(&at, asker).await.len(), 10, "those by id");
+    assert_eq!(listed(&at, asker).await.len(), 10, "requests by id");
     assert_eq!(at.store.stances(asker, late).await.unwrap(), [Stance::default(); 2]);
-    // An answer needs no place.
+    // An answer takes no place.
     ask(&at, allows, asker, NOW).await;
     assert!(asks(&at, by_address(asker, allows), NOW).await);
     assert_eq!(listed(&at, allows).await, [(asker, ContactState::Allowed, NOW)]);
 }
 
-/// How many more requests of a user would be heard.
+/// How many more requests of a user the recipients would be told of.
 async fn free_places(at: &Fixture, asker: UserId, now_ms: i64) -> usize {
     let mut requests = Vec::new();
     loop {
@@ -346,7 +346,7 @@ async fn free_places(at: &Fixture, asker: UserId, now_ms: i64) -> usize {
     requests.len()
 }
 
-async fn a_place_is_taken_by_what_was_typed(at: Fixture) {
+async fn a_place_is_taken_by_the_typed_text(at: Fixture) {
     let [asker, asked] = users(&at).await;
     let nobody = UserId::new(Uuid::new_v4());
     let by_fingerprint = NewRequest { typed: typed("fingerprint"), ..by_id(asker, asked) };
@@ -370,7 +370,7 @@ async fn a_place_is_free_once_its_request_is_answered(at: Fixture) {
     assert_eq!(free_places(&at, asker, NOW).await, 12);
     decide(&at, blocks, asker, Blocked, NOW).await;
     forget(&at, sets_aside, asker).await;
-    assert_eq!(free_places(&at, asker, NOW).await, 12, "the asker cannot tell");
+    assert_eq!(free_places(&at, asker, NOW).await, 12, "the sender cannot tell");
     decide(&at, allows, asker, Allowed, NOW).await;
     assert_eq!(free_places(&at, asker, NOW).await, 14);
     asks(&at, by_address(asks_back, asker), NOW).await;
@@ -378,7 +378,7 @@ async fn a_place_is_free_once_its_request_is_answered(at: Fixture) {
     assert_eq!(free_places(&at, asks_back, NOW).await, 20, "an answer takes none");
 }
 
-async fn a_place_is_free_once_its_request_is_taken_back(at: Fixture) {
+async fn a_place_is_free_once_its_request_is_withdrawn(at: Fixture) {
     let [asker, asked] = users(&at).await;
     let take_back = async |typed: &[u8; 32]| {
         at.store.take_back_request(&acting(asker), asked, typed, NOW).await.unwrap();
@@ -387,13 +387,13 @@ async fn a_place_is_free_once_its_request_is_taken_back(at: Fixture) {
         asks(&at, request, NOW).await;
     }
     forget(&at, asker, asked).await;
-    assert_eq!(free_places(&at, asker, NOW).await, 19, "what was typed as an address is another matter");
+    assert_eq!(free_places(&at, asker, NOW).await, 19, "a request by address keeps its place");
     assert_eq!(listed(&at, asked).await, [(asker, ContactState::Incoming, NOW)]);
     take_back(&by_address(asker, asked).typed).await;
     assert_eq!(free_places(&at, asker, NOW).await, 20);
     assert_eq!(listed(&at, asked).await, []);
 
-    // By address nothing else is taken back: whose it is would show.
+    // A withdrawal by address does nothing else, because that would reveal the owner of the address.
     decide(&at, asker, asked, Allowed, NOW).await;
     take_back(&by_address(asker, asked).typed).await;
     assert_eq!(listed(&at, asker).await, [(asked, ContactState::Allowed, NOW)]);
@@ -403,7 +403,7 @@ async fn a_place_is_free_once_its_request_is_taken_back(at: Fixture) {
     assert_eq!(listed(&at, asker).await, [(asked, ContactState::Outgoing, NOW)]);
 
     decide(&at, asker, asked, Blocked, NOW).await;
-    assert_eq!(free_places(&at, asker, NOW).await, 20, "a block takes back, too");
+    assert_eq!(free_places(&at, asker, NOW).await, 20, "a block withdraws the request too");
 }
 
 async fn a_place_is_free_after_thirty_days(at: Fixture) {
@@ -423,10 +423,10 @@ async fn a_place_is_free_after_thirty_days(at: Fixture) {
     }
     decide(&at, by_id_asked, asker, Allowed, end).await;
     assert_eq!(listed_at(&at, asker, end).await, [], "there is nothing to answer");
-    assert!(asks(&at, by_address(asker, by_address_asked), end).await, "asked anew");
+    assert!(asks(&at, by_address(asker, by_address_asked), end).await, "asked again");
 }
 
-async fn requests_at_once_take_twenty_places(at: Fixture) {
+async fn concurrent_requests_take_twenty_places(at: Fixture) {
     let asker = at.user().await;
     let told = fifty_at_once(&at.store, |store, number| async move {
         let to = UserId::new(Uuid::from_u128(u128::from(number) + 1));
@@ -437,7 +437,7 @@ async fn requests_at_once_take_twenty_places(at: Fixture) {
     assert_eq!(listed(&at, asker).await.len(), 20);
 }
 
-async fn a_contact_and_a_stranger_take_a_place_alike(at: Fixture) {
+async fn requests_to_a_contact_and_a_stranger_take_the_same_place(at: Fixture) {
     let [asker, contact, one_way, blocked, stranger] = users(&at).await;
     decide(&at, asker, contact, Allowed, NOW).await;
     decide(&at, contact, asker, Allowed, NOW).await;
@@ -461,16 +461,16 @@ fn named(request: NewRequest, label: &str) -> NewRequest {
     NewRequest { label: Some(ContactLabel::new(label).unwrap()), ..request }
 }
 
-async fn a_label_is_shown_to_who_was_asked(at: Fixture) {
+async fn a_label_is_shown_to_the_recipient(at: Fixture) {
     let [ann, bob] = users(&at).await;
     let device = phone(&at, bob).await;
     assert!(asks(&at, named(by_address(ann, bob), "Ann \"A\" \u{5d0}"), NOW).await);
     let label = Some(ContactLabel::new("Ann \"A\" \u{5d0}").unwrap());
-    let notice = Notice::ContactRequest(ContactRequest { user_id: ann, label });
+    let notice = Notice::ContactRequest(ContactRequest::new(ann).with_label(label));
     assert_eq!(at.store.take_notices(bob, &device, NOW).await.unwrap(), [notice]);
     assert_eq!(labels(&at, bob).await, [Some("Ann \"A\" \u{5d0}".to_owned())]);
     assert_eq!(labels(&at, ann).await, []);
-    // Both have called themselves something.
+    // Both have given a name.
     assert!(asks(&at, named(by_id(bob, ann), "Bob"), NOW).await);
     assert_eq!(labels(&at, bob).await, [Some("Ann \"A\" \u{5d0}".to_owned())]);
     assert_eq!(labels(&at, ann).await, [Some("Bob".to_owned())]);
@@ -478,7 +478,7 @@ async fn a_label_is_shown_to_who_was_asked(at: Fixture) {
     assert_eq!(labels(&at, bob).await, [Some("Ann \"A\" \u{5d0}".to_owned())]);
 }
 
-async fn a_label_goes_with_its_request(at: Fixture) {
+async fn a_label_is_removed_with_its_request(at: Fixture) {
     let [ann, bob] = users(&at).await;
     asks(&at, named(by_id(ann, bob), "Ann"), NOW).await;
     forget(&at, ann, bob).await;
@@ -494,7 +494,7 @@ async fn a_label_goes_with_its_request(at: Fixture) {
     assert_eq!(labels(&at, bob).await, [None]);
 }
 
-async fn a_phone_was_told_of_a_request_that_was_over(at: Fixture) {
+async fn a_phone_was_told_of_a_request_that_had_ended(at: Fixture) {
     let [asked, taken_back, by_email, set_aside, blocked, waiting] = users(&at).await;
     let device = phone(&at, asked).await;
     for from in [taken_back, set_aside, blocked, waiting] {
@@ -510,11 +510,11 @@ async fn a_phone_was_told_of_a_request_that_was_over(at: Fixture) {
         let typed = by_address(from, asked).typed;
         at.store.take_back_request(&acting(from), asked, &typed, NOW).await.unwrap();
     }
-    let told = Notice::ContactRequest(ContactRequest { user_id: waiting, label: None });
+    let told = Notice::ContactRequest(ContactRequest::new(waiting));
     assert_eq!(at.store.take_notices(asked, &device, NOW).await.unwrap(), [told]);
 }
 
-async fn so_many_are_remembered_who_were_reached_out_to(at: Fixture) {
+async fn the_users_who_were_reached_out_to_are_limited(at: Fixture) {
     let (user, old, new) = (at.user().await, at.user().await, at.user().await);
     let others: Vec<_> = (0..999).map(|_| (user, UserId::new(Uuid::new_v4()))).collect();
     let has_reached = async |peer| at.store.stances(user, peer).await.unwrap()[0].reached_out;

@@ -1,4 +1,4 @@
-//! On whose authority something is changed.
+//! Credentials of changes.
 
 use std::sync::Arc;
 
@@ -15,15 +15,15 @@ use crate::store::{
 };
 
 suite! {
-    every_change_needs_a_credential_that_counts,
-    every_change_waits_for_a_revocation_that_is_under_way,
-    devices_removed_while_a_rotation_was_cancelled_were_gone_for_good,
-    a_device_registered_at_a_door_needs_the_key_of_now,
+    every_change_needs_a_valid_credential,
+    every_change_waits_for_a_running_revocation,
+    devices_removed_during_a_cancellation_were_never_restored,
+    a_device_registered_at_a_door_needs_the_current_key,
     a_login_without_the_second_factor_counted_as_step_up_after_it_was_enrolled,
-    a_login_that_overtook_the_second_factor_went_without_it,
+    a_login_just_before_the_second_factor_skipped_it,
     a_login_by_a_device_key_counted_as_a_fresh_one,
-    a_login_by_a_device_key_needs_the_key_of_now,
-    nothing_is_changed_for_good_while_a_rotation_can_be_cancelled,
+    a_login_by_a_device_key_needs_the_current_key,
+    lasting_changes_are_refused_while_a_rotation_can_be_cancelled,
 }
 
 /// How many changes there are.
@@ -37,8 +37,7 @@ fn new_device(id: &str, pubkey: Option<[u8; 32]>) -> NewDevice {
     NewDevice { device_id: device_id(id), pubkey, name: None, created_at_ms: NOW, signature: None }
 }
 
-/// Asks for a change that can be asked for with a credential: each number is another one. What it is about is there, as
-/// [`a_life`] has it.
+/// Makes a change that takes a credential; each number is another change. It works on what [`a_life`] has created.
 async fn change(store: &Store, by: &Credential, owner: &Owner, number: usize) -> Result<(), StoreError> {
     let (room, peer) = ("room".parse().unwrap(), owner.user);
     let code = |_: &[u8]| Evidence::Step { step: 1, sealed_secret: b"sealed".to_vec() };
@@ -74,7 +73,7 @@ async fn change(store: &Store, by: &Credential, owner: &Owner, number: usize) ->
     }
 }
 
-/// Somebody with an identity, a device `phone`, and a room.
+/// A user with an identity, a device `phone`, and a room.
 async fn a_life(at: &Fixture) -> Owner {
     let owner = Owner::new(at).await;
     let phone = new_device("phone", Some([3; 32]));
@@ -83,7 +82,7 @@ async fn a_life(at: &Fixture) -> Owner {
     owner
 }
 
-async fn every_change_needs_a_credential_that_counts(at: Fixture) {
+async fn every_change_needs_a_valid_credential(at: Fixture) {
     let owner = a_life(&at).await;
     let (user, family) = (owner.user, owner.family);
     let stranger = Owner::new(&at).await;
@@ -117,7 +116,7 @@ async fn every_change_needs_a_credential_that_counts(at: Fixture) {
     assert_eq!(at.store.contacts_of(user, NOW).await.unwrap(), []);
 }
 
-async fn every_change_waits_for_a_revocation_that_is_under_way(at: Fixture) {
+async fn every_change_waits_for_a_running_revocation(at: Fixture) {
     let owner = Arc::new(a_life(&at).await);
     let (user, family) = (owner.user, owner.family);
     let mut tx = at.store.db.begin().await.unwrap();
@@ -139,7 +138,7 @@ async fn every_change_waits_for_a_revocation_that_is_under_way(at: Fixture) {
     assert!(at.store.has_account(user).await.unwrap());
 }
 
-async fn devices_removed_while_a_rotation_was_cancelled_were_gone_for_good(at: Fixture) {
+async fn devices_removed_during_a_cancellation_were_never_restored(at: Fixture) {
     let owner = Owner::new(&at).await;
     let user = owner.user;
     let ids: Vec<_> = (0..12_u8).map(|number| format!("device-{number}")).collect();
@@ -151,7 +150,7 @@ async fn devices_removed_while_a_rotation_was_cancelled_were_gone_for_good(at: F
     let head = owner.head(&at).await;
     let cancellation = Cancellation::sign(owner.fingerprint, head, &owner.key, NOW.unsigned_abs());
 
-    // The calls were let in while the thief's sign-in counted.
+    // The calls were authorized while the thief's sign-in was valid.
     let mut tx = at.store.db.begin().await.unwrap();
     accounts::lock(&mut tx, user).await.unwrap();
     let cancels = tokio::spawn({
@@ -167,13 +166,13 @@ async fn devices_removed_while_a_rotation_was_cancelled_were_gone_for_good(at: F
     tx.rollback().await.unwrap();
     cancels.await.unwrap();
     for removal in removals {
-        // Before the cancellation, which brings the device back, or refused.
+        // Either before the cancellation, which restores the device, or refused.
         let _ = removal.await.unwrap();
     }
     assert_eq!(at.store.devices_of(user).await.unwrap().len(), ids.len());
 }
 
-async fn a_device_registered_at_a_door_needs_the_key_of_now(at: Fixture) {
+async fn a_device_registered_at_a_door_needs_the_current_key(at: Fixture) {
     let owner = Owner::new(&at).await;
     let first = *owner.key.public_key().as_bytes();
     let register = async |key, second_factor, id: &str| {
@@ -188,7 +187,7 @@ async fn a_device_registered_at_a_door_needs_the_key_of_now(at: Fixture) {
     assert_eq!(refused(register(first, true, "tablet").await), Unauthorized::Revoked);
 }
 
-/// Puts a second factor in force, by this family.
+/// Activates a second factor with this family.
 async fn in_force(at: &Fixture, user: UserId, family: Uuid, now_ms: i64) {
     let by = by_token(user, family);
     at.store.enroll_totp(&by, b"sealed", &[], now_ms).await.unwrap();
@@ -224,10 +223,10 @@ async fn a_login_without_the_second_factor_counted_as_step_up_after_it_was_enrol
     assert_eq!(register(with_factor, "phone").await.unwrap(), Registration::Registered);
     assert_eq!(register(enrolling, "laptop").await.unwrap(), Registration::Registered);
     let blocks = at.store.create_room(&by_token(user, other), &new_room("room"), NOW).await;
-    assert!(blocks.is_ok(), "what needs no step-up goes on");
+    assert!(blocks.is_ok(), "calls without step-up still work");
 }
 
-async fn a_login_that_overtook_the_second_factor_went_without_it(at: Fixture) {
+async fn a_login_just_before_the_second_factor_skipped_it(at: Fixture) {
     let user = at.user().await;
     let family = at.sign_in(user).await;
     in_force(&at, user, family, NOW).await;
@@ -252,10 +251,10 @@ async fn a_login_by_a_device_key_counted_as_a_fresh_one(at: Fixture) {
     assert_eq!(created, FamilyCreation::Created { auth_time_ms: NOW - 500_000 });
     let used = at.store.use_refresh_token(&family.token_hash, &[9; 32], NOW + 1).await.unwrap();
     let crate::store::RefreshUse::Rotated(refreshed) = used else { panic!("{used:?}") };
-    assert_eq!(refreshed.auth_time_ms, NOW - 500_000, "a refresh proves nothing anew");
+    assert_eq!(refreshed.auth_time_ms, NOW - 500_000, "a refresh is not a new proof");
 }
 
-async fn a_login_by_a_device_key_needs_the_key_of_now(at: Fixture) {
+async fn a_login_by_a_device_key_needs_the_current_key(at: Fixture) {
     let user = at.user().await;
     let log_in = async |key: [u8; 32]| {
         let family = new_family(user, Some("phone"), false);
@@ -270,7 +269,7 @@ async fn a_login_by_a_device_key_needs_the_key_of_now(at: Fixture) {
     assert_eq!(log_in([4; 32]).await, FamilyCreation::Created { auth_time_ms: 0 });
 }
 
-async fn nothing_is_changed_for_good_while_a_rotation_can_be_cancelled(at: Fixture) {
+async fn lasting_changes_are_refused_while_a_rotation_can_be_cancelled(at: Fixture) {
     let owner = a_life(&at).await;
     owner.rotates(&at, &owner.key, &secret(), NOW).await;
     let by = by_token(owner.user, owner.family);

@@ -1,4 +1,4 @@
-//! Devices: who gets an id, and who keeps it.
+//! Devices: who can register an id, and who keeps it.
 
 use aldis_protocol::UserId;
 use uuid::Uuid;
@@ -8,16 +8,16 @@ use crate::store::{Device, DeviceOwner, NewDevice, Registration};
 
 suite! {
     a_device_is_registered_listed_and_removed,
-    the_same_again_is_unchanged_but_for_a_newer_statement,
+    a_repetition_changes_only_the_statement_if_newer,
     another_key_for_a_device_is_refused,
-    a_device_without_a_key_may_be_given_one,
+    a_device_without_a_key_can_get_one,
     an_id_stays_with_its_user_after_removal,
-    an_identity_key_is_no_device_key,
+    an_identity_key_cannot_be_a_device_key,
     a_user_has_twenty_devices_at_most,
     twenty_devices_at_most_when_registered_at_once,
-    an_id_is_given_to_one_of_many_users,
-    devices_and_identities_with_one_key_at_once_never_share_it,
-    the_latest_sight_of_a_device_counts,
+    only_one_of_many_users_gets_an_id,
+    concurrent_devices_and_identities_never_share_a_key,
+    the_latest_connection_of_a_device_counts,
 }
 
 fn new_device(id: &str) -> NewDevice {
@@ -61,7 +61,7 @@ async fn a_device_is_registered_listed_and_removed(at: Fixture) {
     assert_eq!(at.store.find_device(&device.device_id).await.unwrap(), Some(owner));
 }
 
-async fn the_same_again_is_unchanged_but_for_a_newer_statement(at: Fixture) {
+async fn a_repetition_changes_only_the_statement_if_newer(at: Fixture) {
     let (user, device) = (at.user().await, new_device("phone"));
     register(&at, user, &device).await;
     let older = NewDevice { created_at_ms: NOW - 6, signature: Some([5; 64]), name: None, ..device.clone() };
@@ -86,7 +86,7 @@ async fn another_key_for_a_device_is_refused(at: Fixture) {
     assert_eq!(at.store.find_device(&device.device_id).await.unwrap().unwrap().pubkey, Some([3; 32]));
 }
 
-async fn a_device_without_a_key_may_be_given_one(at: Fixture) {
+async fn a_device_without_a_key_can_get_one(at: Fixture) {
     let (user, with_key) = (at.user().await, new_device("phone"));
     let without = NewDevice { pubkey: None, signature: None, ..with_key.clone() };
     assert_eq!(register(&at, user, &without).await, Registration::Registered);
@@ -108,7 +108,7 @@ async fn an_id_stays_with_its_user_after_removal(at: Fixture) {
     assert_eq!(at.store.find_device(&device.device_id).await.unwrap(), Some(owner));
 }
 
-async fn an_identity_key_is_no_device_key(at: Fixture) {
+async fn an_identity_key_cannot_be_a_device_key(at: Fixture) {
     let identity = UserId::new(Uuid::new_v4());
     at.store.create_account_for_key(identity, [3; 32], NOW).await.unwrap();
     for user in [identity, at.user().await] {
@@ -141,7 +141,7 @@ async fn twenty_devices_at_most_when_registered_at_once(at: Fixture) {
     assert_eq!(at.store.devices_of(user).await.unwrap().len(), 20);
 }
 
-async fn an_id_is_given_to_one_of_many_users(at: Fixture) {
+async fn only_one_of_many_users_gets_an_id(at: Fixture) {
     let mut users = Vec::new();
     for _ in 0..50 {
         users.push(at.user().await);
@@ -155,7 +155,7 @@ async fn an_id_is_given_to_one_of_many_users(at: Fixture) {
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == Registration::IdTaken).count(), 49);
 }
 
-async fn devices_and_identities_with_one_key_at_once_never_share_it(at: Fixture) {
+async fn concurrent_devices_and_identities_never_share_a_key(at: Fixture) {
     let user = at.user().await;
     fifty_at_once(&at.store, |store, number| async move {
         let key = [number / 2; 32];
@@ -171,7 +171,7 @@ async fn devices_and_identities_with_one_key_at_once_never_share_it(at: Fixture)
     assert!(devices.iter().all(|device| device.pubkey.is_none()));
 }
 
-async fn the_latest_sight_of_a_device_counts(at: Fixture) {
+async fn the_latest_connection_of_a_device_counts(at: Fixture) {
     let (user, device) = (at.user().await, new_device("phone"));
     register(&at, user, &device).await;
     let seen = |at_ms| (device.device_id.clone(), at_ms);

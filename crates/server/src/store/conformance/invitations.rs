@@ -1,4 +1,4 @@
-//! Invitations to private rooms: who is put in one decides whether they are.
+//! Invitations to private rooms: the invited user decides whether they become a member.
 
 use aldis_protocol::{
     DeviceId, RoomInvite, UserId,
@@ -13,17 +13,17 @@ use super::{
 use crate::store::{MemberChange, NewDevice, NewRoom, Notice, RoomCreation};
 
 suite! {
-    a_stranger_who_is_put_in_a_private_room_shares_it_only_once_they_join,
+    a_user_added_to_a_private_room_shares_it_only_once_they_join,
     an_invitation_waits_for_each_device_until_it_has_its_answer,
-    whoever_declines_is_put_in_no_room_of_that_owner_for_thirty_days,
-    whoever_leaves_is_not_put_in_that_room_for_thirty_days,
-    whoever_allows_the_owner_is_invited_all_the_same,
-    an_owner_who_is_blocked_invites_nobody_and_sees_no_difference,
-    a_user_who_was_removed_and_is_put_in_again_is_invited_again,
+    a_user_who_declines_cannot_be_added_by_that_owner_for_thirty_days,
+    a_user_who_leaves_cannot_be_added_to_that_room_for_thirty_days,
+    a_user_who_allows_the_owner_is_invited_after_declining,
+    the_invitation_of_a_blocked_owner_has_no_effect_and_looks_the_same,
+    a_user_who_was_removed_is_invited_again,
     an_owner_has_a_hundred_invitations_to_users_who_have_not_allowed_them,
-    many_at_once_get_no_more_invitations_than_an_owner_has,
-    one_owner_cannot_displace_what_others_ask,
-    of_a_thousand_invitations_the_oldest_of_a_stranger_goes,
+    concurrent_invitations_stay_within_the_owners_limit,
+    one_owner_cannot_displace_the_invitations_of_others,
+    beyond_a_thousand_invitations_the_oldest_of_a_stranger_is_deleted,
     invitations_of_a_deleted_account_are_gone,
     a_public_room_invites_nobody,
 }
@@ -62,12 +62,12 @@ async fn waiting(at: &Fixture, user: UserId, device: &DeviceId) -> Vec<Notice> {
 }
 
 fn invite(room: &str, owner: UserId) -> Notice {
-    Notice::RoomInvite(RoomInvite { room: name(room), user_id: owner })
+    Notice::RoomInvite(RoomInvite::new(name(room), owner))
 }
 
 const PRIVATE: MemberChange = MemberChange::Done(RoomVisibility::Private);
 
-async fn a_stranger_who_is_put_in_a_private_room_shares_it_only_once_they_join(at: Fixture) {
+async fn a_user_added_to_a_private_room_shares_it_only_once_they_join(at: Fixture) {
     let (stranger, victim, third) = (at.user().await, at.user().await, at.user().await);
     create(&at, stranger, &private("room", &[victim])).await;
     add_and_join(&at, "room", stranger, third).await;
@@ -104,18 +104,18 @@ async fn an_invitation_waits_for_each_device_until_it_has_its_answer(at: Fixture
         create(&at, other, &private(&room, &[user])).await;
         let asker = if answer == user { user } else { other };
         assert_eq!(remove(&at, &room, asker, user).await, PRIVATE);
-        assert_eq!(waiting(&at, user, &phone).await, [], "it was declined, or taken back");
+        assert_eq!(waiting(&at, user, &phone).await, [], "it was declined or withdrawn");
     }
 }
 
-async fn whoever_declines_is_put_in_no_room_of_that_owner_for_thirty_days(at: Fixture) {
+async fn a_user_who_declines_cannot_be_added_by_that_owner_for_thirty_days(at: Fixture) {
     let (owner, other, user) = (at.user().await, at.user().await, at.user().await);
     let phone = device(&at, user, "phone").await;
     create(&at, owner, &private("room", &[user])).await;
     create(&at, owner, &private("second", &[])).await;
     create(&at, other, &private("others", &[])).await;
     assert_eq!(remove(&at, "room", user, user).await, PRIVATE);
-    assert_eq!(remove(&at, "room", user, user).await, MemberChange::UnknownRoom, "it is declined");
+    assert_eq!(remove(&at, "room", user, user).await, MemberChange::UnknownRoom, "it was declined");
 
     for room in ["room", "second"] {
         assert_eq!(add(&at, room, owner, user).await, PRIVATE);
@@ -128,7 +128,7 @@ async fn whoever_declines_is_put_in_no_room_of_that_owner_for_thirty_days(at: Fi
     let open = NewRoom { members: vec![user], ..new_room("open") };
     create(&at, owner, &open).await;
     let listed = at.store.room_members(&access(&at, "third", owner).await).await.unwrap();
-    assert_eq!(listed, [owner, user], "the owner sees what they would see otherwise");
+    assert_eq!(listed, [owner, user], "the owner sees no difference");
     assert_eq!((invitations(&at, user).await, waiting(&at, user, &phone).await), (Vec::new(), Vec::new()));
     assert_eq!(add(&at, "others", other, user).await, MemberChange::Invited);
 
@@ -137,7 +137,7 @@ async fn whoever_declines_is_put_in_no_room_of_that_owner_for_thirty_days(at: Fi
     assert!(at.store.sweep(NOW + MONTH_MS).await.unwrap() >= 1);
 }
 
-async fn whoever_leaves_is_not_put_in_that_room_for_thirty_days(at: Fixture) {
+async fn a_user_who_leaves_cannot_be_added_to_that_room_for_thirty_days(at: Fixture) {
     let (owner, user) = (at.user().await, at.user().await);
     create(&at, owner, &private("room", &[user])).await;
     create(&at, owner, &private("second", &[])).await;
@@ -149,7 +149,7 @@ async fn whoever_leaves_is_not_put_in_that_room_for_thirty_days(at: Fixture) {
     assert_eq!(add_at(&at, "room", owner, user, NOW + MONTH_MS).await, MemberChange::Invited);
 }
 
-async fn whoever_allows_the_owner_is_invited_all_the_same(at: Fixture) {
+async fn a_user_who_allows_the_owner_is_invited_after_declining(at: Fixture) {
     let (owner, user) = (at.user().await, at.user().await);
     create(&at, owner, &private("room", &[user])).await;
     remove(&at, "room", user, user).await;
@@ -162,7 +162,7 @@ async fn whoever_allows_the_owner_is_invited_all_the_same(at: Fixture) {
     );
 }
 
-async fn an_owner_who_is_blocked_invites_nobody_and_sees_no_difference(at: Fixture) {
+async fn the_invitation_of_a_blocked_owner_has_no_effect_and_looks_the_same(at: Fixture) {
     let (owner, user) = (at.user().await, at.user().await);
     let phone = device(&at, user, "phone").await;
     decide(&at, user, owner, ContactDecision::Blocked).await;
@@ -180,10 +180,10 @@ async fn an_owner_who_is_blocked_invites_nobody_and_sees_no_difference(at: Fixtu
     at.store.forget_contact(&acting(user), owner, &[0; 32], NOW).await.unwrap();
     assert_eq!(add(&at, "room", owner, user).await, MemberChange::Invited);
     decide(&at, user, owner, ContactDecision::Blocked).await;
-    assert_eq!(invitations(&at, user).await, [], "those of blocked owners are not shown");
+    assert_eq!(invitations(&at, user).await, [], "invitations of blocked owners are hidden");
 }
 
-async fn a_user_who_was_removed_and_is_put_in_again_is_invited_again(at: Fixture) {
+async fn a_user_who_was_removed_is_invited_again(at: Fixture) {
     let (owner, user) = (at.user().await, at.user().await);
     create(&at, owner, &private("room", &[user])).await;
     join(&at, "room", user).await;
@@ -237,7 +237,7 @@ async fn an_owner_has_a_hundred_invitations_to_users_who_have_not_allowed_them(a
     assert_eq!(add(&at, "room", owner, others[101]).await, MemberChange::Invited);
 }
 
-async fn many_at_once_get_no_more_invitations_than_an_owner_has(at: Fixture) {
+async fn concurrent_invitations_stay_within_the_owners_limit(at: Fixture) {
     let owner = at.user().await;
     let (first, more) = (users(&at, 90).await, users(&at, 50).await);
     create(&at, owner, &private("room", &first)).await;
@@ -249,7 +249,7 @@ async fn many_at_once_get_no_more_invitations_than_an_owner_has(at: Fixture) {
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == MemberChange::Invited).count(), 10);
 }
 
-async fn one_owner_cannot_displace_what_others_ask(at: Fixture) {
+async fn one_owner_cannot_displace_the_invitations_of_others(at: Fixture) {
     let (owner, friend, user) = (at.user().await, at.user().await, at.user().await);
     let phone = device(&at, user, "phone").await;
     create(&at, friend, &private("friends", &[user])).await;
@@ -262,7 +262,7 @@ async fn one_owner_cannot_displace_what_others_ask(at: Fixture) {
     assert_eq!((&notices[0], &notices[1..]), (&invite("friends", friend), &expected[..]));
 }
 
-async fn of_a_thousand_invitations_the_oldest_of_a_stranger_goes(at: Fixture) {
+async fn beyond_a_thousand_invitations_the_oldest_of_a_stranger_is_deleted(at: Fixture) {
     let user = at.user().await;
     let owners = [at.user().await, at.user().await];
     decide(&at, user, owners[0], ContactDecision::Allowed).await;
@@ -307,7 +307,7 @@ async fn invitations_of_a_deleted_account_are_gone(at: Fixture) {
     let refusals: i64 = crate::store::db::on!(&at.store.db, r, pool => {
         sqlx::query_scalar("SELECT COUNT(*) FROM room_refusals").fetch_one(pool).await.unwrap()
     });
-    assert_eq!(refusals, 0, "the refusal went with the account");
+    assert_eq!(refusals, 0, "the refusal was deleted with the account");
 }
 
 async fn a_public_room_invites_nobody(at: Fixture) {

@@ -1,4 +1,4 @@
-//! Encryption keys: who publishes them, and in which order.
+//! Encryption keys: who can publish them, and in which order.
 
 use aldis_protocol::UserId;
 use uuid::Uuid;
@@ -8,8 +8,8 @@ use crate::store::{KeyPublication, NewFamily, PublishedKey, Unauthorized};
 
 suite! {
     the_active_key_signs,
-    a_key_signed_earlier_does_not_come_back,
-    without_an_identity_nobody_signs,
+    a_key_signed_earlier_is_refused,
+    a_key_without_an_identity_has_no_signature,
 }
 
 async fn signed_in(at: &Fixture, user_id: UserId) -> Uuid {
@@ -47,7 +47,7 @@ async fn the_active_key_signs(at: Fixture) {
     assert_eq!(at.store.encryption_key_of(user).await.unwrap(), Some(key(1, NOW)));
 }
 
-async fn a_key_signed_earlier_does_not_come_back(at: Fixture) {
+async fn a_key_signed_earlier_is_refused(at: Fixture) {
     let (user, family) = owner(&at).await;
     let publish = async |key| {
         at.store.publish_encryption_key(&by_token(user, family), &key, Some([7; 32])).await.unwrap()
@@ -59,7 +59,7 @@ async fn a_key_signed_earlier_does_not_come_back(at: Fixture) {
     assert_eq!(at.store.encryption_key_of(user).await.unwrap(), Some(key(2, NOW + 1)));
 }
 
-async fn without_an_identity_nobody_signs(at: Fixture) {
+async fn a_key_without_an_identity_has_no_signature(at: Fixture) {
     let user = at.user().await;
     let family = signed_in(&at, user).await;
     for byte in [1, 2] {

@@ -1,4 +1,4 @@
-//! Opening, closing, and trouble with the database.
+//! Opening, closing, and failures of the database.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,7 +21,7 @@ suite! {
     a_store_that_is_opened_again_has_its_rows,
     a_closed_store_is_unavailable,
     a_database_of_a_newer_server_is_refused,
-    a_database_of_something_else_is_refused,
+    a_database_of_other_software_is_refused,
     a_transaction_that_is_dropped_leaves_nothing,
 }
 
@@ -60,13 +60,13 @@ async fn a_database_of_a_newer_server_is_refused(at: Fixture) {
     set_version(&at, 9_999).await;
     match Store::open(&at.url, &StoreOptions::default()).await.map(drop) {
         Err(error @ StoreError::NewerDatabase { found: 9_999, .. }) => {
-            assert!(error.to_string().contains("use the newer server"));
+            assert!(error.to_string().contains("run the newer server"));
         }
         other => panic!("{other:?}"),
     }
 }
 
-async fn a_database_of_something_else_is_refused(at: Fixture) {
+async fn a_database_of_other_software_is_refused(at: Fixture) {
     set_version(&at, 0).await;
     let refused = Store::open(&at.url, &StoreOptions::default()).await.map(drop);
     assert!(matches!(refused, Err(StoreError::Migration(_))), "{refused:?}");
@@ -91,7 +91,7 @@ fn impatient() -> StoreOptions {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restart_of_postgresql_is_survived() {
+async fn a_restart_of_postgresql_fails_no_later_call() {
     let cluster = Cluster::start().unwrap();
     let url = cluster.create_database("aldis").unwrap().parse().unwrap();
     let store = Arc::new(Store::open(&url, &impatient()).await.unwrap());
@@ -110,20 +110,20 @@ async fn a_restart_of_postgresql_is_survived() {
 }
 
 #[tokio::test]
-async fn a_postgresql_that_is_not_there_is_unavailable() {
+async fn a_missing_postgresql_is_unavailable() {
     let url = "postgres://postgres@127.0.0.1:1/aldis".parse().unwrap();
     let refused = Store::open(&url, &impatient()).await.map(drop);
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
 }
 
 #[tokio::test]
-async fn a_sqlite_file_in_no_directory_is_unavailable() {
+async fn a_sqlite_file_in_a_missing_directory_is_unavailable() {
     let url = format!("sqlite:{}/missing/aldis.db", Directory::new().0.display()).parse().unwrap();
     let refused = Store::open(&url, &impatient()).await.map(drop);
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
 }
 
-/// Until the latest probe counts no more.
+/// Waits until the latest probe no longer counts.
 async fn becomes_writable(store: &Store) {
     while store.check_writable().await.is_err() {
         sleep(Duration::from_millis(50)).await;
@@ -142,7 +142,8 @@ async fn a_server_was_ready_and_never_wrote_again_after_its_postgresql_had_been_
     let store = Store::open(&url, &StoreOptions::default()).await.unwrap();
     store.check_writable().await.unwrap();
 
-    // A connection keeps what the database said when it was made, like one to a server that has become a standby.
+    // A connection keeps the read-only setting with which it was opened, like one to a server that has become a
+    // standby.
     operate(
         "ALTER DATABASE aldis SET default_transaction_read_only = on; \
          SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'aldis'",
@@ -156,7 +157,7 @@ async fn a_server_was_ready_and_never_wrote_again_after_its_postgresql_had_been_
 
     operate("ALTER DATABASE aldis RESET default_transaction_read_only").await;
     becomes_writable(&store).await;
-    // Every connection that only reads is given up when it is to be used.
+    // Every read-only connection is closed at its next use.
     let uses = (2..22).map(|number| store.use_challenge([number; 32], NOW + 1, NOW));
     assert!(join_all(uses).await.into_iter().all(|used| used.unwrap()));
     store.close().await;
@@ -173,8 +174,8 @@ async fn a_database_that_another_process_has_locked_was_ready() {
     store.close().await;
 }
 
-/// `max_page_count` fails a write as a full disk does, with SQLITE_FULL. It is of the connection, which such a failure
-/// replaces: then there is room again.
+/// `max_page_count` makes a write fail like a full disk, with SQLITE_FULL. The setting belongs to the connection,
+/// which is replaced after such a failure: then there is room again.
 #[tokio::test]
 async fn a_full_disk_is_unavailable_until_there_is_room() {
     let at = Fixture::sqlite().await;
@@ -189,7 +190,7 @@ async fn a_full_disk_is_unavailable_until_there_is_room() {
     limit().await;
     assert!(matches!(fill("a@b").await, Err(StoreError::Unavailable(_))));
     limit().await;
-    // More than the pages take that the migrations left free.
+    // More than fits the pages that the migrations left free.
     let challenge = |number: u64| Sha256::digest(number.to_be_bytes()).into();
     let uses = (0..4_000).map(|number| at.store.use_challenge(challenge(number), NOW + 1, NOW));
     let uses = join_all(uses).await;
@@ -198,7 +199,7 @@ async fn a_full_disk_is_unavailable_until_there_is_room() {
 }
 
 #[tokio::test]
-async fn a_write_lock_of_another_process_is_waited_for_and_then_unavailable() {
+async fn a_write_lock_of_another_process_is_unavailable_after_a_wait() {
     let at = Fixture::sqlite().await;
     let store = Store::open(&at.url, &impatient()).await.unwrap();
     let holder = at.store.db.begin().await.unwrap();

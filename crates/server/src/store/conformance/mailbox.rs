@@ -10,34 +10,35 @@ use tokio::sync::mpsc::error::TryRecvError;
 
 use super::{Fixture, NOW, acting, by_token, device_id, fifty_at_once, suite};
 use crate::store::{
-    Committed, Kept, Marked, NewMessage, NewReceipt, Posted, Store, StoredMessage, Submitted, Which,
+    Committed, Marked, NewMessage, NewReceipt, PendingAppend, Posted, ReplyTo, Store, StoredMessage,
+    StoredMeta, Which,
 };
 
 suite![
     numbers_go_up_by_one_in_both_mailboxes,
     a_message_to_oneself_takes_one_number,
-    the_same_again_is_a_duplicate_and_another_a_conflict,
-    copies_that_race_are_kept_once,
+    a_repetition_is_a_duplicate_and_other_content_a_conflict,
+    concurrent_copies_are_stored_once,
     duplicates_among_new_ones_leave_no_gap,
-    nobody_gets_no_message,
-    a_full_mailbox_takes_no_more_and_leaves_no_gap,
-    four_strangers_filled_the_mailbox_and_kept_out_a_friend,
+    a_message_to_an_unknown_user_is_refused,
+    a_full_mailbox_refuses_messages_and_leaves_no_gap,
+    four_strangers_filled_the_mailbox_and_kept_out_a_contact,
     a_sender_counts_as_a_stranger_once_no_longer_allowed,
-    what_arrives_makes_room,
-    receipts_are_once_and_never_backwards,
+    a_delivered_message_makes_room,
+    receipts_are_set_once_and_never_change,
     a_blocked_sender_saw_later_receipts_in_the_mailbox,
-    what_was_masked_stays_so_when_the_block_ends,
-    receipts_are_refused_whole,
-    everything_up_to_a_number_arrives_at_once,
+    a_masked_receipt_stays_masked_after_the_block,
+    a_receipt_with_one_unknown_id_is_refused,
+    all_messages_up_to_a_number_are_delivered_at_once,
     a_conversation_is_read_backwards,
-    a_page_of_a_conversation_has_no_more_bytes_than_asked_for,
-    messages_go_after_thirty_days,
-    who_writes_may_be_answered_until_he_blocks,
-    a_deleted_account_leaves_what_others_have,
+    the_bytes_of_a_conversation_page_are_limited,
+    messages_are_deleted_after_thirty_days,
+    a_sender_may_be_answered_until_they_block,
+    a_deleted_account_leaves_the_messages_of_others,
     fifty_writers_leave_no_gap,
-    what_was_committed_is_handed_on_in_its_order,
+    committed_messages_are_delivered_in_order,
     large_messages_fill_the_queue_before_many_do,
-    first_messages_and_decisions_that_race_lose_nothing,
+    concurrent_first_messages_and_decisions_lose_nothing,
 ];
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -64,11 +65,15 @@ fn request(id: &str) -> RequestId {
     id.parse().unwrap()
 }
 
-async fn post(store: &Store, message: NewMessage) -> Posted {
-    store.post(message).unwrap().answer().await.unwrap()
+fn posting(store: &Store, message: NewMessage) -> PendingAppend<Posted> {
+    PendingAppend::by(|reply| store.post(message, reply))
 }
 
-async fn keep(store: &Store, message: NewMessage) -> Kept {
+async fn post(store: &Store, message: NewMessage) -> Posted {
+    posting(store, message).answer().await.unwrap()
+}
+
+async fn keep(store: &Store, message: NewMessage) -> StoredMeta {
     let posted = post(store, message).await;
     let Posted::Stored(kept) = posted else { panic!("{posted:?}") };
     kept
@@ -84,14 +89,14 @@ async fn mark(
 ) -> Marked {
     let (device, may_hear) = (device_of(user), may_hear.to_vec());
     let receipt = NewReceipt { user, which, is_read, device, may_hear, now_ms };
-    store.mark(receipt).unwrap().answer().await.unwrap()
+    PendingAppend::by(|reply| store.mark(receipt, reply)).answer().await.unwrap()
 }
 
 async fn delivered(store: &Store, user: UserId, ids: &[MessageId]) -> Marked {
     mark(store, user, Which::Ids(ids.to_vec()), false, &[], NOW + 1).await
 }
 
-/// When the messages of a mailbox arrived and were read, as its user sees it, after so many milliseconds.
+/// When the messages of a mailbox were delivered and read, as its user sees it, in milliseconds.
 async fn receipts(store: &Store, user: UserId, peer: UserId) -> Vec<(Option<i64>, Option<i64>)> {
     let times = |messages: &[StoredMessage]| -> Vec<_> {
         let after = |at_ms: Option<i64>| at_ms.map(|at_ms| at_ms - NOW);
@@ -149,25 +154,25 @@ async fn a_message_to_oneself_takes_one_number(fixture: Fixture) {
     assert_eq!(store.conversation(ann, ann, 10, 10, usize::MAX).await.unwrap().messages.len(), 2);
 }
 
-async fn the_same_again_is_a_duplicate_and_another_a_conflict(fixture: Fixture) {
+async fn a_repetition_is_a_duplicate_and_other_content_a_conflict(fixture: Fixture) {
     let store = &fixture.store;
     let (ann, bob, cid) = (fixture.user().await, fixture.user().await, fixture.user().await);
     let kept = keep(store, message(ann, bob, "a", "one")).await;
     assert_eq!(post(store, message(ann, bob, "a", "one")).await, Posted::Duplicate(kept));
     assert_eq!(post(store, message(ann, bob, "a", "other")).await, Posted::Conflict);
     assert_eq!(post(store, message(ann, cid, "a", "one")).await, Posted::Conflict);
-    // Who cannot reach the recipient any more learns nothing by asking again.
+    // A sender who can no longer reach the recipient learns nothing from a repetition.
     let nobody = UserId::new(uuid::Uuid::new_v4());
     let out_of_reach = |id, content| NewMessage { recipient: nobody, ..message(ann, bob, id, content) };
     assert_eq!(post(store, out_of_reach("a", "one")).await, Posted::Duplicate(kept));
     assert_eq!(post(store, out_of_reach("a", "other")).await, Posted::Conflict);
     assert_eq!(post(store, out_of_reach("b", "one")).await, Posted::NoSuchUser);
-    // Another device has its own ids.
+    // Another device has separate ids.
     keep(store, message(cid, bob, "a", "one")).await;
     assert_eq!(numbers(store, bob).await, [1, 2]);
 }
 
-async fn copies_that_race_are_kept_once(fixture: Fixture) {
+async fn concurrent_copies_are_stored_once(fixture: Fixture) {
     let (ann, bob) = (fixture.user().await, fixture.user().await);
     let posted = fifty_at_once(&fixture.store, move |store, _| async move {
         post(&store, message(ann, bob, "a", "one")).await
@@ -195,8 +200,8 @@ async fn duplicates_among_new_ones_leave_no_gap(fixture: Fixture) {
     ];
     for batch in [&batch[..6], &batch[..]] {
         // Nothing is awaited in between, so that all of them are one batch.
-        let submitted: Vec<_> = batch.iter().map(|message| store.post(message.clone()).unwrap()).collect();
-        let posted = join_all(submitted.into_iter().map(Submitted::answer)).await;
+        let submitted: Vec<_> = batch.iter().map(|message| posting(store, message.clone())).collect();
+        let posted = join_all(submitted.into_iter().map(PendingAppend::answer)).await;
         let posted: Vec<Posted> = posted.into_iter().map(Result::unwrap).collect();
         assert_eq!([posted[1], posted[3]], [Posted::Duplicate(first), Posted::Conflict]);
         assert!(matches!(posted[4], Posted::Duplicate(_)));
@@ -207,7 +212,7 @@ async fn duplicates_among_new_ones_leave_no_gap(fixture: Fixture) {
     assert_eq!([mailbox(store, ann, 0, 10).await, mailbox(store, bob, 0, 10).await], [&expected[..]; 2]);
 }
 
-async fn nobody_gets_no_message(fixture: Fixture) {
+async fn a_message_to_an_unknown_user_is_refused(fixture: Fixture) {
     let (store, ann) = (&fixture.store, fixture.user().await);
     let nobody = UserId::new(uuid::Uuid::new_v4());
     assert_eq!(post(store, message(ann, nobody, "a", "one")).await, Posted::NoSuchUser);
@@ -216,12 +221,12 @@ async fn nobody_gets_no_message(fixture: Fixture) {
     assert_eq!((page.first_seq, page.last_seq), (1, 0));
 }
 
-/// Posts so many messages at once, and gives how many were stored; the others found the mailbox full.
+/// Posts this many messages at once and returns how many were stored; for the others the mailbox was full.
 async fn flood(store: &Store, from: UserId, to: UserId, is_allowed: bool, count: usize) -> usize {
     let posting: Vec<_> = (0..count)
         .map(|number| {
             let id = format!("{}-{number}", uuid::Uuid::new_v4().simple());
-            store.post(NewMessage { is_allowed, ..message(from, to, &id, "x") }).unwrap()
+            posting(store, NewMessage { is_allowed, ..message(from, to, &id, "x") })
         })
         .collect();
     let mut stored = 0;
@@ -237,7 +242,7 @@ async fn allow(store: &Store, user: UserId, peer: UserId) {
     store.decide_contact(&acting(user), peer, ContactDecision::Allowed, NOW).await.unwrap();
 }
 
-async fn a_full_mailbox_takes_no_more_and_leaves_no_gap(fixture: Fixture) {
+async fn a_full_mailbox_refuses_messages_and_leaves_no_gap(fixture: Fixture) {
     let store = &fixture.store;
     let bob = fixture.user().await;
     let mut senders = Vec::new();
@@ -250,13 +255,13 @@ async fn a_full_mailbox_takes_no_more_and_leaves_no_gap(fixture: Fixture) {
     for sender in &senders[1..4] {
         assert_eq!(flood(store, *sender, bob, true, 250).await, 250);
     }
-    assert_eq!(flood(store, senders[4], bob, true, 1).await, 0, "and all together the whole");
+    assert_eq!(flood(store, senders[4], bob, true, 1).await, 0, "all senders together fill it");
     assert_eq!(numbers(store, bob).await, (1..=1_000).collect::<Vec<u64>>());
     assert_eq!(numbers(store, senders[0]).await, (1..=250).collect::<Vec<u64>>());
     assert_eq!(numbers(store, senders[4]).await, [0_u64; 0]);
 }
 
-async fn four_strangers_filled_the_mailbox_and_kept_out_a_friend(fixture: Fixture) {
+async fn four_strangers_filled_the_mailbox_and_kept_out_a_contact(fixture: Fixture) {
     let store = &fixture.store;
     let (bob, friend) = (fixture.user().await, fixture.user().await);
     allow(store, bob, friend).await;
@@ -267,7 +272,7 @@ async fn four_strangers_filled_the_mailbox_and_kept_out_a_friend(fixture: Fixtur
     }
     assert_eq!(stored, 500, "strangers together have half");
     assert_eq!(flood(store, friend, bob, true, 251).await, 250);
-    assert_eq!(flood(store, bob, bob, true, 251).await, 250, "and so has the user");
+    assert_eq!(flood(store, bob, bob, true, 251).await, 250, "so has the user");
     assert_eq!(flood(store, friend, bob, true, 1).await, 0);
     assert_eq!(numbers(store, bob).await, (1..=1_000).collect::<Vec<u64>>());
 }
@@ -287,7 +292,7 @@ async fn a_sender_counts_as_a_stranger_once_no_longer_allowed(fixture: Fixture) 
     assert_eq!(flood(store, late, bob, true, 1).await, 1);
 }
 
-async fn what_arrives_makes_room(fixture: Fixture) {
+async fn a_delivered_message_makes_room(fixture: Fixture) {
     let store = &fixture.store;
     let (ann, bob) = (fixture.user().await, fixture.user().await);
     for number in 0..250 {
@@ -296,31 +301,31 @@ async fn what_arrives_makes_room(fixture: Fixture) {
     assert_eq!(post(store, message(ann, bob, "more", "x")).await, Posted::MailboxFull);
     let one = store.mailbox_page(bob, 0, 1).await.unwrap().messages[0].message_id;
     assert!(matches!(delivered(store, bob, &[one]).await, Marked::Done(_)));
-    // What was refused was not carried out, and may be tried again under its id.
+    // A refused message was not stored, and can be sent again with the same id.
     let kept = keep(store, message(ann, bob, "more", "x")).await;
     assert_eq!(kept.recipient_seq, 251);
     assert_eq!(post(store, message(ann, bob, "again", "x")).await, Posted::MailboxFull);
 }
 
-async fn receipts_are_once_and_never_backwards(fixture: Fixture) {
+async fn receipts_are_set_once_and_never_change(fixture: Fixture) {
     let store = &fixture.store;
     let (ann, bob) = (fixture.user().await, fixture.user().await);
     let one = keep(store, message(ann, bob, "a", "one")).await.message_id;
     let two = keep(store, message(ann, bob, "b", "two")).await.message_id;
-    let Marked::Done(arrivals) = mark(store, bob, Which::Ids(vec![one, one]), false, &[ann], NOW + 1).await
+    let Marked::Done(by_sender) = mark(store, bob, Which::Ids(vec![one, one]), false, &[ann], NOW + 1).await
     else {
         panic!()
     };
-    assert_eq!(arrivals.len(), 1);
-    assert_eq!((arrivals[0].sender, arrivals[0].message_ids.as_slice()), (ann, [one].as_slice()));
-    assert_eq!((arrivals[0].delivered_at_ms, arrivals[0].read_at_ms), (NOW + 1, None));
+    assert_eq!(by_sender.len(), 1);
+    assert_eq!((by_sender[0].sender, by_sender[0].message_ids.as_slice()), (ann, [one].as_slice()));
+    assert_eq!((by_sender[0].delivered_at_ms, by_sender[0].read_at_ms), (NOW + 1, None));
     assert_eq!(delivered(store, bob, &[one]).await, Marked::Done(vec![]));
 
-    let Marked::Done(arrivals) = mark(store, bob, Which::Ids(vec![one, two]), true, &[ann], NOW + 9).await
+    let Marked::Done(by_sender) = mark(store, bob, Which::Ids(vec![one, two]), true, &[ann], NOW + 9).await
     else {
         panic!()
     };
-    let times: Vec<_> = arrivals.iter().map(|one| (one.delivered_at_ms, one.read_at_ms)).collect();
+    let times: Vec<_> = by_sender.iter().map(|one| (one.delivered_at_ms, one.read_at_ms)).collect();
     assert_eq!(times, [(NOW + 1, Some(NOW + 9)), (NOW + 9, Some(NOW + 9))], "read implies delivered");
     assert_eq!(
         mark(store, bob, Which::Ids(vec![one, two]), true, &[ann], NOW + 20).await,
@@ -336,7 +341,7 @@ async fn a_blocked_sender_saw_later_receipts_in_the_mailbox(fixture: Fixture) {
     let store = &fixture.store;
     let (ann, bob) = (fixture.user().await, fixture.user().await);
     let mut ids = Vec::new();
-    for id in ["read-before", "arrived-before", "arrives-later", "read-later"] {
+    for id in ["read-before", "delivered-before", "delivered-later", "read-later"] {
         ids.push(keep(store, message(ann, bob, id, "x")).await.message_id);
     }
     let answer = keep(store, message(bob, ann, "answer", "x")).await.message_id;
@@ -352,30 +357,30 @@ async fn a_blocked_sender_saw_later_receipts_in_the_mailbox(fixture: Fixture) {
     assert_eq!(receipts(store, bob, ann).await, of_bob);
 }
 
-async fn what_was_masked_stays_so_when_the_block_ends(fixture: Fixture) {
+async fn a_masked_receipt_stays_masked_after_the_block(fixture: Fixture) {
     let store = &fixture.store;
     let (ann, bob) = (fixture.user().await, fixture.user().await);
     let one = keep(store, message(ann, bob, "a", "one")).await.message_id;
     let two = keep(store, message(ann, bob, "b", "two")).await.message_id;
     mark(store, bob, Which::Ids(vec![one]), false, &[], NOW + 1).await;
     mark(store, bob, Which::Ids(vec![two]), true, &[], NOW + 2).await;
-    let Marked::Done(arrivals) = mark(store, bob, Which::Ids(vec![one, two]), true, &[ann], NOW + 9).await
+    let Marked::Done(by_sender) = mark(store, bob, Which::Ids(vec![one, two]), true, &[ann], NOW + 9).await
     else {
         panic!()
     };
-    assert_eq!(arrivals.len(), 1, "the second was read before");
-    let times = (arrivals[0].delivered_at_ms, arrivals[0].shown_delivered_at_ms, arrivals[0].read_at_ms);
-    assert_eq!(times, (NOW + 1, NOW + 9, Some(NOW + 9)), "what is read has arrived");
+    assert_eq!(by_sender.len(), 1, "the second was read before");
+    let times = (by_sender[0].delivered_at_ms, by_sender[0].shown_delivered_at_ms, by_sender[0].read_at_ms);
+    assert_eq!(times, (NOW + 1, NOW + 9, Some(NOW + 9)), "a message that is read counts as delivered");
     assert_eq!(receipts(store, ann, bob).await, [(Some(9), Some(9)), (None, None)]);
     assert_eq!(receipts(store, bob, ann).await, [(Some(1), Some(9)), (Some(2), Some(2))]);
 
     let note = keep(store, message(ann, ann, "c", "note")).await.message_id;
     mark(store, ann, Which::Ids(vec![note]), true, &[], NOW + 3).await;
     let own = store.mailbox_page(ann, 2, 1).await.unwrap().messages;
-    assert_eq!(own[0].read_at_ms, Some(NOW + 3), "nothing is masked from oneself");
+    assert_eq!(own[0].read_at_ms, Some(NOW + 3), "nothing is masked for the sender of a message to oneself");
 }
 
-async fn receipts_are_refused_whole(fixture: Fixture) {
+async fn a_receipt_with_one_unknown_id_is_refused(fixture: Fixture) {
     let store = &fixture.store;
     let (ann, bob) = (fixture.user().await, fixture.user().await);
     let one = keep(store, message(ann, bob, "a", "one")).await.message_id;
@@ -388,7 +393,7 @@ async fn receipts_are_refused_whole(fixture: Fixture) {
     assert_eq!(delivered(store, bob, &[]).await, Marked::Done(vec![]));
 }
 
-async fn everything_up_to_a_number_arrives_at_once(fixture: Fixture) {
+async fn all_messages_up_to_a_number_are_delivered_at_once(fixture: Fixture) {
     let store = &fixture.store;
     let (ann, bob) = (fixture.user().await, fixture.user().await);
     for id in ["a", "b", "c"] {
@@ -396,10 +401,10 @@ async fn everything_up_to_a_number_arrives_at_once(fixture: Fixture) {
     }
     keep(store, message(bob, ann, "d", "x")).await;
     assert_eq!(store.senders_of(bob, &Which::UpTo(2)).await.unwrap(), [ann]);
-    let Marked::Done(arrivals) = mark(store, bob, Which::UpTo(2), false, &[], NOW + 1).await else {
+    let Marked::Done(by_sender) = mark(store, bob, Which::UpTo(2), false, &[], NOW + 1).await else {
         panic!()
     };
-    assert_eq!(arrivals[0].message_ids.len(), 2);
+    assert_eq!(by_sender[0].message_ids.len(), 2);
     assert_eq!(mark(store, bob, Which::UpTo(2), false, &[], NOW + 2).await, Marked::Done(vec![]));
     let page = store.mailbox_page(bob, 0, 10).await.unwrap();
     let times: Vec<_> = page.messages.iter().map(|one| one.delivered_at_ms).collect();
@@ -424,7 +429,7 @@ async fn a_conversation_is_read_backwards(fixture: Fixture) {
     assert_eq!(read(1, 10).await, (vec![], false));
 }
 
-async fn a_page_of_a_conversation_has_no_more_bytes_than_asked_for(fixture: Fixture) {
+async fn the_bytes_of_a_conversation_page_are_limited(fixture: Fixture) {
     let store = &fixture.store;
     let (ann, bob) = (fixture.user().await, fixture.user().await);
     for number in 0..6 {
@@ -443,7 +448,7 @@ async fn a_page_of_a_conversation_has_no_more_bytes_than_asked_for(fixture: Fixt
     assert_eq!(read(100, usize::MAX).await, (vec![6, 5, 4, 3, 2], 22_000, true));
 }
 
-async fn messages_go_after_thirty_days(fixture: Fixture) {
+async fn messages_are_deleted_after_thirty_days(fixture: Fixture) {
     let store = &fixture.store;
     let (ann, bob) = (fixture.user().await, fixture.user().await);
     keep(store, message(ann, bob, "a", "old")).await;
@@ -456,13 +461,13 @@ async fn messages_go_after_thirty_days(fixture: Fixture) {
     store.sweep(NOW + 31 * DAY_MS + 1).await.unwrap();
     let page = store.mailbox_page(bob, 0, 1).await.unwrap();
     assert_eq!((page.messages.len(), page.first_seq, page.last_seq), (0, 3, 2));
-    // The places that they took are free again.
+    // The places of the expired messages are free again.
     for number in 0..250 {
         keep(store, message(ann, bob, &number.to_string(), "x")).await;
     }
 }
 
-async fn who_writes_may_be_answered_until_he_blocks(fixture: Fixture) {
+async fn a_sender_may_be_answered_until_they_block(fixture: Fixture) {
     let store = &fixture.store;
     let (ann, bob) = (fixture.user().await, fixture.user().await);
     keep(store, NewMessage { reaches_out: true, ..message(ann, bob, "a", "one") }).await;
@@ -474,7 +479,7 @@ async fn who_writes_may_be_answered_until_he_blocks(fixture: Fixture) {
     assert!(!of_ann.reached_out);
 }
 
-async fn a_deleted_account_leaves_what_others_have(fixture: Fixture) {
+async fn a_deleted_account_leaves_the_messages_of_others(fixture: Fixture) {
     let store = &fixture.store;
     let (ann, bob) = (fixture.user().await, fixture.user().await);
     keep(store, message(ann, bob, "a", "one")).await;
@@ -482,7 +487,7 @@ async fn a_deleted_account_leaves_what_others_have(fixture: Fixture) {
     let family = super::revocations::family(&fixture, ann, None).await;
     store.delete_account(&by_token(ann, family), NOW).await.unwrap();
     assert_eq!(numbers(store, bob).await, [1]);
-    assert_eq!(numbers(store, ann).await, [1], "what is in another's mailbox too");
+    assert_eq!(numbers(store, ann).await, [1], "messages in the other's mailbox too");
     assert_eq!(post(store, message(bob, ann, "c", "two")).await, Posted::NoSuchUser);
     assert_eq!(post(store, message(ann, bob, "d", "two")).await, Posted::NoSuchUser);
 }
@@ -502,11 +507,11 @@ async fn fifty_writers_leave_no_gap(fixture: Fixture) {
     }
 }
 
-async fn what_was_committed_is_handed_on_in_its_order(fixture: Fixture) {
+async fn committed_messages_are_delivered_in_order(fixture: Fixture) {
     let store = &fixture.store;
     let (ann, bob) = (fixture.user().await, fixture.user().await);
     let mut committed = store.committed();
-    let first = store.post(message(ann, bob, "a", "one")).unwrap();
+    let first = posting(store, message(ann, bob, "a", "one"));
     let batch = committed.recv().await.unwrap();
     let Committed::Message(durable) = &batch[0] else { panic!() };
     let Posted::Stored(kept) = durable.answer else { panic!() };
@@ -521,12 +526,9 @@ async fn what_was_committed_is_handed_on_in_its_order(fixture: Fixture) {
         may_hear: Vec::new(),
         now_ms: NOW,
     };
-    let waiting = [
-        store.mark(receipt(vec![kept.message_id])).map(drop),
-        store.post(message(ann, bob, "b", "two")).map(drop),
-        store.mark(receipt(vec![kept.message_id])).map(drop),
-    ];
-    assert!(waiting.iter().all(Result::is_ok));
+    store.mark(receipt(vec![kept.message_id]), ReplyTo::new(drop));
+    store.post(message(ann, bob, "b", "two"), ReplyTo::new(drop));
+    store.mark(receipt(vec![kept.message_id]), ReplyTo::new(drop));
     let mut kinds = Vec::new();
     while kinds.len() < 3 {
         for one in committed.recv().await.unwrap() {
@@ -548,19 +550,17 @@ async fn large_messages_fill_the_queue_before_many_do(fixture: Fixture) {
     let content = Bytes::from(vec![b'x'; 48 * 1024]);
     let posted = |number: usize| {
         let encrypted_content = content.clone();
-        store.post(NewMessage { encrypted_content, ..message(ann, bob, &format!("m{number}"), "") })
+        posting(store, NewMessage { encrypted_content, ..message(ann, bob, &format!("m{number}"), "") })
     };
-    // Nothing is taken out of the queue in between, for nothing is awaited.
+    // Nothing is taken from the queue in between, because nothing is awaited.
     let submitted: Vec<_> = (0..COUNT).map(posted).collect();
-    let taken: Vec<_> = submitted.into_iter().filter_map(Result::ok).collect();
-    assert!((600..COUNT).contains(&taken.len()), "{}", taken.len());
-    for posted in taken {
-        posted.answer().await.unwrap();
-    }
-    posted(COUNT).unwrap().answer().await.unwrap();
+    let answers = join_all(submitted.into_iter().map(PendingAppend::answer)).await;
+    let stored = answers.iter().filter(|answer| answer.is_ok()).count();
+    assert!((600..COUNT).contains(&stored), "{stored}");
+    posted(COUNT).answer().await.unwrap();
 }
 
-async fn first_messages_and_decisions_that_race_lose_nothing(fixture: Fixture) {
+async fn concurrent_first_messages_and_decisions_lose_nothing(fixture: Fixture) {
     let store = &fixture.store;
     let users: Vec<UserId> = stream::iter(0..4).then(|_| fixture.user()).collect().await;
     let pairs = || users.iter().flat_map(|one| users.iter().map(move |other| (*one, *other)));
@@ -568,7 +568,7 @@ async fn first_messages_and_decisions_that_race_lose_nothing(fixture: Fixture) {
         let posts = pairs().filter(|(one, other)| one != other).map(async |(one, other)| {
             let first =
                 NewMessage { reaches_out: true, ..message(one, other, &format!("r{round}-{other}"), "") };
-            store.post(first).unwrap().answer().await.map(drop)
+            posting(store, first).answer().await.map(drop)
         });
         let decisions = pairs().filter(|(one, other)| one != other).map(async |(one, other)| {
             store.decide_contact(&acting(one), other, ContactDecision::Allowed, NOW).await.map(drop)

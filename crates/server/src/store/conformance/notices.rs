@@ -1,4 +1,4 @@
-//! Notices: for whom they wait, how many, and until when.
+//! Notices: the devices for which they wait, their quotas, and their expiry.
 
 use aldis_protocol::{Alert, AlertKind, ContactLabel, ContactRequest, DeviceId, RoomInvite, UserId};
 use uuid::Uuid;
@@ -9,17 +9,17 @@ use crate::store::{NewDevice, Notice, Recipients};
 suite! {
     a_notice_waits_for_each_device_once,
     a_notice_waits_only_for_its_recipients,
-    an_equal_notice_takes_the_place_of_the_old_one,
-    of_more_than_a_hundred_the_oldest_goes_first,
-    a_hundred_requests_pushed_out_a_waiting_alert,
-    a_hundred_alerts_of_devices_pushed_out_a_started_rotation,
-    alerts_of_the_chain_give_way_to_later_ones_alone,
-    quotas_are_of_each_of_twenty_devices,
+    an_equal_notice_replaces_the_old_one,
+    beyond_a_hundred_the_oldest_notice_is_deleted,
+    a_hundred_requests_displaced_a_waiting_alert,
+    a_hundred_device_alerts_displaced_the_alert_of_a_rotation,
+    only_later_chain_alerts_displace_chain_alerts,
+    each_of_twenty_devices_has_its_own_quotas,
     contact_requests_and_room_invites_share_a_quota,
-    one_asker_takes_one_place_whatever_is_said,
+    one_sender_takes_one_place_whatever_the_label,
     a_notice_waits_thirty_days_until_it_is_swept,
-    a_device_registered_anew_gets_nothing_old,
-    a_notice_for_nobody_is_no_trouble,
+    a_device_registered_again_gets_no_old_notices,
+    a_notice_for_an_unknown_user_is_no_error,
 }
 
 const MONTH_MS: i64 = 30 * 24 * 60 * 60 * 1000;
@@ -39,12 +39,12 @@ async fn register(at: &Fixture, user_id: UserId, id: &str, now_ms: i64) -> Devic
 
 fn alert(sequence: u64) -> Notice {
     let kind = AlertKind::RotationStarted;
-    Notice::Alert(Alert { kind, device_id: None, fingerprint: None, sequence: Some(sequence), hash: None })
+    Notice::Alert(Alert::new(kind).with_sequence(sequence))
 }
 
 fn labelled_request(number: u128, label: Option<&str>) -> Notice {
     let label = label.map(|text| ContactLabel::new(text).unwrap());
-    Notice::ContactRequest(ContactRequest { user_id: UserId::new(Uuid::from_u128(number)), label })
+    Notice::ContactRequest(ContactRequest::new(UserId::new(Uuid::from_u128(number))).with_label(label))
 }
 
 fn request(number: u128) -> Notice {
@@ -82,7 +82,7 @@ async fn a_notice_waits_only_for_its_recipients(at: Fixture) {
     assert_eq!(at.store.take_notices(user, &removed, NOW).await.unwrap(), []);
 }
 
-async fn an_equal_notice_takes_the_place_of_the_old_one(at: Fixture) {
+async fn an_equal_notice_replaces_the_old_one(at: Fixture) {
     let user = at.user().await;
     let device = register(&at, user, "phone", NOW).await;
     for (notice, at_ms) in [(request(1), 0), (request(2), 1), (request(1), 2)] {
@@ -91,7 +91,7 @@ async fn an_equal_notice_takes_the_place_of_the_old_one(at: Fixture) {
     assert_eq!(at.store.take_notices(user, &device, NOW).await.unwrap(), [request(2), request(1)]);
 }
 
-async fn of_more_than_a_hundred_the_oldest_goes_first(at: Fixture) {
+async fn beyond_a_hundred_the_oldest_notice_is_deleted(at: Fixture) {
     let user = at.user().await;
     let device = register(&at, user, "phone", NOW).await;
     for number in 0..102 {
@@ -104,10 +104,10 @@ async fn of_more_than_a_hundred_the_oldest_goes_first(at: Fixture) {
 fn device_alert(number: u64) -> Notice {
     let device = device_id(&format!("device-{number}"));
     let kind = AlertKind::DeviceAdded;
-    Notice::Alert(Alert { kind, device_id: Some(device), fingerprint: None, sequence: None, hash: None })
+    Notice::Alert(Alert::new(kind).with_device_id(device))
 }
 
-async fn a_hundred_requests_pushed_out_a_waiting_alert(at: Fixture) {
+async fn a_hundred_requests_displaced_a_waiting_alert(at: Fixture) {
     let user = at.user().await;
     let device = register(&at, user, "phone", NOW).await;
     for waiting in [device_alert(1), alert(1)] {
@@ -119,10 +119,10 @@ async fn a_hundred_requests_pushed_out_a_waiting_alert(at: Fixture) {
     let waiting = at.store.take_notices(user, &device, NOW + 2).await.unwrap();
     assert_eq!(waiting[..2], [device_alert(1), alert(1)]);
     let requests: Vec<_> = (50..150).map(request).collect();
-    assert_eq!(waiting[2..], requests, "and requests give way to later ones");
+    assert_eq!(waiting[2..], requests, "later requests displace earlier ones");
 }
 
-async fn a_hundred_alerts_of_devices_pushed_out_a_started_rotation(at: Fixture) {
+async fn a_hundred_device_alerts_displaced_the_alert_of_a_rotation(at: Fixture) {
     let user = at.user().await;
     let device = register(&at, user, "phone", NOW).await;
     let of_chain = [
@@ -141,11 +141,11 @@ async fn a_hundred_alerts_of_devices_pushed_out_a_started_rotation(at: Fixture) 
     }
     let waiting = at.store.take_notices(user, &device, NOW + 3).await.unwrap();
     assert_eq!(waiting[..4], of_chain);
-    assert_eq!(waiting[4], request(1), "nor does an alert push out a request");
+    assert_eq!(waiting[4], request(1), "an alert does not displace a request");
     assert_eq!(waiting[5..], (54..150).map(device_alert).collect::<Vec<_>>());
 }
 
-async fn alerts_of_the_chain_give_way_to_later_ones_alone(at: Fixture) {
+async fn only_later_chain_alerts_displace_chain_alerts(at: Fixture) {
     let user = at.user().await;
     let device = register(&at, user, "phone", NOW).await;
     for number in 0..100 {
@@ -157,7 +157,7 @@ async fn alerts_of_the_chain_give_way_to_later_ones_alone(at: Fixture) {
     assert_eq!(at.store.take_notices(user, &device, NOW + 3).await.unwrap(), expected);
 }
 
-async fn quotas_are_of_each_of_twenty_devices(at: Fixture) {
+async fn each_of_twenty_devices_has_its_own_quotas(at: Fixture) {
     let user = at.user().await;
     let mut devices = Vec::new();
     for number in 0..20 {
@@ -178,7 +178,7 @@ async fn contact_requests_and_room_invites_share_a_quota(at: Fixture) {
     let device = register(&at, user, "phone", NOW).await;
     let invite = |room: &str, owner: u128| {
         let (room, user_id) = (room.parse().unwrap(), UserId::new(Uuid::from_u128(owner)));
-        Notice::RoomInvite(RoomInvite { room, user_id })
+        Notice::RoomInvite(RoomInvite::new(room, user_id))
     };
     add(&at, user, &alert(1), NOW).await;
     for (owner, room) in [(1, "blue"), (1, "green"), (2, "blue")] {
@@ -192,7 +192,7 @@ async fn contact_requests_and_room_invites_share_a_quota(at: Fixture) {
     assert_eq!(waiting[..2], [alert(1), invite("blue", 2)], "a room has one place");
 }
 
-async fn one_asker_takes_one_place_whatever_is_said(at: Fixture) {
+async fn one_sender_takes_one_place_whatever_the_label(at: Fixture) {
     let user = at.user().await;
     let device = register(&at, user, "phone", NOW).await;
     for number in 0..3 {
@@ -209,13 +209,13 @@ async fn a_notice_waits_thirty_days_until_it_is_swept(at: Fixture) {
     let (one, two) = (register(&at, user, "one", NOW).await, register(&at, user, "two", NOW).await);
     add(&at, user, &alert(1), NOW).await;
     add(&at, user, &alert(2), NOW + 1).await;
-    // Whoever comes before that is told: the clock may be wrong.
+    // A device that connects before that is told: the clock may be wrong.
     assert_eq!(at.store.take_notices(user, &one, NOW + MONTH_MS).await.unwrap(), [alert(1), alert(2)]);
     assert_eq!(at.store.sweep(NOW + MONTH_MS).await.unwrap(), 1);
     assert_eq!(at.store.take_notices(user, &two, NOW).await.unwrap(), [alert(2)]);
 }
 
-async fn a_device_registered_anew_gets_nothing_old(at: Fixture) {
+async fn a_device_registered_again_gets_no_old_notices(at: Fixture) {
     let user = at.user().await;
     let device = register(&at, user, "phone", NOW).await;
     add(&at, user, &alert(1), NOW + 1).await;
@@ -225,6 +225,6 @@ async fn a_device_registered_anew_gets_nothing_old(at: Fixture) {
     assert_eq!(at.store.take_notices(user, &device, NOW + 5).await.unwrap(), [alert(2)]);
 }
 
-async fn a_notice_for_nobody_is_no_trouble(at: Fixture) {
+async fn a_notice_for_an_unknown_user_is_no_error(at: Fixture) {
     add(&at, UserId::new(Uuid::new_v4()), &alert(1), NOW).await;
 }

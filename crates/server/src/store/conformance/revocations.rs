@@ -20,18 +20,18 @@ use crate::store::{
 suite! {
     revocations_are_numbered_in_order,
     each_kind_is_read_as_it_was_written,
-    who_reads_on_misses_none,
-    what_is_rolled_back_leaves_no_gap,
+    a_reader_misses_no_revocation,
+    a_rollback_leaves_no_gap,
     one_family_is_revoked_once,
     all_families_of_a_user_are_revoked,
     a_new_password_revokes_the_other_families,
-    a_password_is_changed_only_by_who_is_signed_in,
-    a_removed_device_takes_its_families_with_it,
+    only_a_signed_in_user_changes_a_password,
+    removing_a_device_revokes_its_families,
     a_deleted_account_is_gone,
-    an_account_is_deleted_only_by_who_is_signed_in,
+    only_a_signed_in_user_deletes_an_account,
     revocations_are_swept_when_no_token_is_left,
-    one_user_filled_the_list_by_signing_out_over_and_over,
-    a_revocation_of_many_at_once_is_trimmed_too,
+    one_user_filled_the_list_by_signing_out_again_and_again,
+    many_revocations_at_once_are_trimmed_too,
 }
 
 pub(super) async fn family(at: &Fixture, user_id: UserId, device: Option<&str>) -> Uuid {
@@ -55,7 +55,7 @@ async fn device(at: &Fixture, user_id: UserId, id: &str) -> Result<Registration,
     at.store.register_device(&acting(user_id), &device, NOW).await
 }
 
-/// All that was written, in its order. Changes of accounts have numbers in between.
+/// All revocations in order. Changes of accounts have the numbers in between.
 pub(super) async fn written(at: &Fixture) -> Vec<Revocation> {
     let rows = at.store.revocations_after(0, 1_000).await.unwrap();
     assert!(rows.is_sorted_by(|one, next| one.number < next.number));
@@ -107,8 +107,8 @@ async fn each_kind_is_read_as_it_was_written(at: Fixture) {
     assert_eq!(written(&at).await, each);
 }
 
-/// A reader who asks only for what follows the last number that he has seen, while many write.
-async fn who_reads_on_misses_none(at: Fixture) {
+/// A reader asks for the rows after the last number that it has seen, while many are written.
+async fn a_reader_misses_no_revocation(at: Fixture) {
     let done = Arc::new(AtomicBool::new(false));
     let reader = tokio::spawn({
         let (store, done) = (Arc::clone(&at.store), Arc::clone(&done));
@@ -138,7 +138,7 @@ async fn who_reads_on_misses_none(at: Fixture) {
     assert_eq!(reader.await.unwrap(), (1..=200).collect::<Vec<i64>>());
 }
 
-async fn what_is_rolled_back_leaves_no_gap(at: Fixture) {
+async fn a_rollback_leaves_no_gap(at: Fixture) {
     let user = some_user();
     let mut tx = at.store.db.begin().await.unwrap();
     revocations::append(&mut tx, &[Revocation::KeyChanged { user }], NOW).await.unwrap();
@@ -186,7 +186,7 @@ async fn a_new_password_revokes_the_other_families(at: Fixture) {
     assert_eq!(at.store.password_hash_of(user).await.unwrap().as_deref(), Some("new"));
 }
 
-async fn a_password_is_changed_only_by_who_is_signed_in(at: Fixture) {
+async fn only_a_signed_in_user_changes_a_password(at: Fixture) {
     let (user, stranger) = (at.user().await, at.user().await);
     let revoked = family(&at, user, None).await;
     at.store.revoke_families(&by_token(user, revoked), false, NOW).await.unwrap();
@@ -198,7 +198,7 @@ async fn a_password_is_changed_only_by_who_is_signed_in(at: Fixture) {
     assert_eq!(at.store.password_hash_of(user).await.unwrap().as_deref(), Some("hash"));
 }
 
-async fn a_removed_device_takes_its_families_with_it(at: Fixture) {
+async fn removing_a_device_revokes_its_families(at: Fixture) {
     let user = at.user().await;
     device(&at, user, "phone").await.unwrap();
     let bound = family(&at, user, Some("phone")).await;
@@ -242,7 +242,7 @@ async fn a_deleted_account_is_gone(at: Fixture) {
     assert_eq!(log_in(&at.store, &new, NOW).await, FamilyCreation::Refused);
 }
 
-/// Gives an account of a key an address too.
+/// Gives the account of a key an address too.
 async fn set_address(at: &Fixture, user: UserId, email: &str) {
     let mut tx = at.store.db.begin().await.unwrap();
     let update = "UPDATE users SET email = $2, password_hash = 'hash' WHERE user_id = $1";
@@ -252,7 +252,7 @@ async fn set_address(at: &Fixture, user: UserId, email: &str) {
     tx.commit().await.unwrap();
 }
 
-async fn an_account_is_deleted_only_by_who_is_signed_in(at: Fixture) {
+async fn only_a_signed_in_user_deletes_an_account(at: Fixture) {
     let user = at.user().await;
     let revoked = family(&at, user, None).await;
     at.store.revoke_families(&by_token(user, revoked), false, NOW).await.unwrap();
@@ -269,11 +269,11 @@ async fn revocations_are_swept_when_no_token_is_left(at: Fixture) {
     let later = Revocation::KeyChanged { user: some_user() };
     append(&at, std::slice::from_ref(&later), NOW).await;
     let rows = at.store.revocations_after(0, 10).await.unwrap();
-    assert_eq!(rows.iter().map(|row| row.number).collect::<Vec<_>>(), [2], "no number comes twice");
+    assert_eq!(rows.iter().map(|row| row.number).collect::<Vec<_>>(), [2], "no number is used twice");
     assert_eq!(at.store.last_revocation_until(NOW).await.unwrap(), 2);
 }
 
-async fn one_user_filled_the_list_by_signing_out_over_and_over(at: Fixture) {
+async fn one_user_filled_the_list_by_signing_out_again_and_again(at: Fixture) {
     let (user, other) = (some_user(), some_user());
     append(&at, &[Revocation::Family { user: other, family: Uuid::new_v4() }], NOW).await;
     append(&at, &[Revocation::KeyChanged { user }], NOW).await;
@@ -286,10 +286,10 @@ async fn one_user_filled_the_list_by_signing_out_over_and_over(at: Fixture) {
     let trimmed: Vec<_> = rows.iter().filter_map(|row| row.revocation.until_ms()).collect();
     let oldest =
         rows.iter().find(|row| row.revocation.user() == user && row.revocation.is_trimmed()).unwrap();
-    assert_eq!(trimmed, [oldest.at_ms - 1], "one row stands for all that were forgotten");
+    assert_eq!(trimmed, [oldest.at_ms - 1], "one row records the deleted ones");
 }
 
-async fn a_revocation_of_many_at_once_is_trimmed_too(at: Fixture) {
+async fn many_revocations_at_once_are_trimmed_too(at: Fixture) {
     let user = at.user().await;
     let mut families = HashSet::new();
     for _ in 0..250 {

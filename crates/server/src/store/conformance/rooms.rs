@@ -1,4 +1,4 @@
-//! Rooms: who owns them, who is in them, and their state.
+//! Rooms: their owners, their members, and their state.
 
 use aldis_protocol::{
     RoomId, UserId,
@@ -10,19 +10,19 @@ use super::{Fixture, NOW, acting, by_token, fifty_at_once, refused, suite};
 use crate::store::{MemberChange, NewRoom, Revisions, RoomAccess, RoomCreation, StateChange, Unauthorized};
 
 suite! {
-    a_room_is_its_owners_and_its_name_taken,
-    a_name_is_given_to_one_of_many,
-    a_room_of_somebody_unknown_is_not_made,
+    a_new_room_has_its_owner_and_takes_its_name,
+    only_one_of_many_creators_gets_a_name,
+    a_room_with_an_unknown_member_is_not_created,
     a_user_owns_a_hundred_rooms,
-    a_room_has_so_many_members,
-    a_private_room_lets_in_its_members_alone,
-    whoever_was_removed_from_a_public_room_comes_in_only_when_put_in,
-    only_the_owner_decides_about_members,
-    a_member_may_take_himself_out,
+    the_members_of_a_room_are_limited,
+    only_members_may_enter_a_private_room,
+    a_user_removed_from_a_public_room_enters_only_once_added_again,
+    only_the_owner_changes_members,
+    a_member_may_leave,
     members_are_listed_with_their_owner_first,
-    a_state_is_replaced_only_where_it_is_the_one_named,
-    of_many_writers_of_one_revision_one_wins,
-    a_state_is_set_by_those_who_may,
+    a_state_is_replaced_only_at_the_expected_revision,
+    only_one_of_many_writers_of_a_revision_wins,
+    only_permitted_users_set_a_state,
     members_of_a_private_room_share_it,
     every_node_hears_of_changes_in_rooms,
     a_deleted_account_leaves_no_room,
@@ -61,7 +61,7 @@ pub(super) async fn join(at: &Fixture, room: &str, user: UserId) {
     );
 }
 
-/// Puts a user in a private room, and has them join it.
+/// Adds a user to a private room and makes them join it.
 pub(super) async fn add_and_join(at: &Fixture, room: &str, owner: UserId, user: UserId) {
     assert_eq!(add(at, room, owner, user).await, MemberChange::Invited);
     join(at, room, user).await;
@@ -91,7 +91,7 @@ const FORBIDDEN: Outcome = Outcome::Refused(StateChange::Forbidden);
 const UNKNOWN: Outcome = Outcome::Refused(StateChange::UnknownRoom);
 const FAILED: Outcome = Outcome::Refused(StateChange::PreconditionFailed);
 
-/// What became of a change, without the document.
+/// The outcome of a change, without the document.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     Set(u64),
@@ -113,7 +113,7 @@ pub(super) fn nobody() -> UserId {
     UserId::new(Uuid::new_v4())
 }
 
-async fn a_room_is_its_owners_and_its_name_taken(at: Fixture) {
+async fn a_new_room_has_its_owner_and_takes_its_name(at: Fixture) {
     let (owner, other) = (at.user().await, at.user().await);
     assert_eq!(at.store.room(&name("room"), owner).await.unwrap(), None);
     create(&at, owner, &NewRoom { state_writers: StateWriters::Members, ..new_room("room") }).await;
@@ -127,7 +127,7 @@ async fn a_room_is_its_owners_and_its_name_taken(at: Fixture) {
     create(&at, other, &new_room("Room")).await;
 }
 
-async fn a_name_is_given_to_one_of_many(at: Fixture) {
+async fn only_one_of_many_creators_gets_a_name(at: Fixture) {
     let owner = at.user().await;
     let outcomes = fifty_at_once(&at.store, move |store, _| async move {
         store.create_room(&acting(owner), &new_room("room"), NOW).await.unwrap()
@@ -137,7 +137,7 @@ async fn a_name_is_given_to_one_of_many(at: Fixture) {
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == created).count(), 1);
 }
 
-async fn a_room_of_somebody_unknown_is_not_made(at: Fixture) {
+async fn a_room_with_an_unknown_member_is_not_created(at: Fixture) {
     let owner = at.user().await;
     let of_nobody = at.store.create_room(&acting(nobody()), &new_room("room"), NOW).await;
     assert_eq!(refused(of_nobody), Unauthorized::NoAccount);
@@ -157,7 +157,7 @@ async fn a_user_owns_a_hundred_rooms(at: Fixture) {
     assert_eq!(more, RoomCreation::TooManyOwned);
 }
 
-async fn a_room_has_so_many_members(at: Fixture) {
+async fn the_members_of_a_room_are_limited(at: Fixture) {
     let (owner, last) = (at.user().await, at.user().await);
     let insert = "INSERT INTO users (user_id, created_at_ms) VALUES ($1, 0)";
     let users: Vec<UserId> = (0..4_999).map(|_| nobody()).collect();
@@ -179,7 +179,7 @@ async fn a_room_has_so_many_members(at: Fixture) {
     assert_eq!(add(&at, "room", owner, last).await, MemberChange::Done(RoomVisibility::Public));
 }
 
-async fn a_private_room_lets_in_its_members_alone(at: Fixture) {
+async fn only_members_may_enter_a_private_room(at: Fixture) {
     let (owner, member, stranger) = (at.user().await, at.user().await, at.user().await);
     create(&at, owner, &private("room", &[member])).await;
     assert!(!may_enter(&at, "room", member).await, "they are invited");
@@ -194,7 +194,7 @@ async fn a_private_room_lets_in_its_members_alone(at: Fixture) {
     assert_eq!(remove(&at, "room", owner, stranger).await, MemberChange::Done(RoomVisibility::Private));
 }
 
-async fn whoever_was_removed_from_a_public_room_comes_in_only_when_put_in(at: Fixture) {
+async fn a_user_removed_from_a_public_room_enters_only_once_added_again(at: Fixture) {
     let (owner, user) = (at.user().await, at.user().await);
     create(&at, owner, &new_room("room")).await;
     assert!(may_enter(&at, "room", user).await);
@@ -207,7 +207,7 @@ async fn whoever_was_removed_from_a_public_room_comes_in_only_when_put_in(at: Fi
     assert!(may_enter(&at, "room", user).await);
 }
 
-async fn only_the_owner_decides_about_members(at: Fixture) {
+async fn only_the_owner_changes_members(at: Fixture) {
     let (owner, member, stranger) = (at.user().await, at.user().await, at.user().await);
     create(&at, owner, &private("room", &[member])).await;
     create(&at, owner, &new_room("open")).await;
@@ -236,7 +236,7 @@ async fn only_the_owner_decides_about_members(at: Fixture) {
     assert_eq!(remove(&at, "room", owner, owner).await, MemberChange::IsOwner);
 }
 
-async fn a_member_may_take_himself_out(at: Fixture) {
+async fn a_member_may_leave(at: Fixture) {
     let (owner, member) = (at.user().await, at.user().await);
     create(&at, owner, &private("room", &[member])).await;
     create(&at, owner, &NewRoom { members: vec![member], ..new_room("open") }).await;
@@ -244,7 +244,7 @@ async fn a_member_may_take_himself_out(at: Fixture) {
     assert_eq!(remove(&at, "room", member, member).await, MemberChange::Done(RoomVisibility::Private));
     assert_eq!(remove(&at, "open", member, member).await, MemberChange::Done(RoomVisibility::Public));
     assert!(!may_enter(&at, "room", member).await);
-    assert!(may_enter(&at, "open", member).await, "nobody removed him");
+    assert!(may_enter(&at, "open", member).await, "nobody removed them");
 }
 
 async fn members_are_listed_with_their_owner_first(at: Fixture) {
@@ -259,7 +259,7 @@ async fn members_are_listed_with_their_owner_first(at: Fixture) {
     assert_eq!(at.store.room_members(&room).await.unwrap(), [owner, one]);
 }
 
-async fn a_state_is_replaced_only_where_it_is_the_one_named(at: Fixture) {
+async fn a_state_is_replaced_only_at_the_expected_revision(at: Fixture) {
     let owner = at.user().await;
     create(&at, owner, &new_room("room")).await;
     let of = |revisions: &[u64]| Revisions::OneOf(revisions.to_vec());
@@ -276,7 +276,7 @@ async fn a_state_is_replaced_only_where_it_is_the_one_named(at: Fixture) {
     assert_eq!(set_state_of(&at, "nowhere", owner, "1", &Revisions::Any).await, UNKNOWN);
 }
 
-async fn of_many_writers_of_one_revision_one_wins(at: Fixture) {
+async fn only_one_of_many_writers_of_a_revision_wins(at: Fixture) {
     let owner = at.user().await;
     create(&at, owner, &new_room("room")).await;
     let outcomes = fifty_at_once(&at.store, move |store, number| async move {
@@ -292,7 +292,7 @@ async fn of_many_writers_of_one_revision_one_wins(at: Fixture) {
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == Outcome::Set(1)).count(), 1);
 }
 
-async fn a_state_is_set_by_those_who_may(at: Fixture) {
+async fn only_permitted_users_set_a_state(at: Fixture) {
     let (owner, member, stranger) = (at.user().await, at.user().await, at.user().await);
     create(&at, owner, &private("room", &[member])).await;
     let shared =
@@ -344,14 +344,14 @@ async fn a_deleted_account_leaves_no_room(at: Fixture) {
     let other = access(&at, "other", member).await;
     assert_eq!(at.store.room_members(&other).await.unwrap(), [member]);
     create(&at, member, &new_room("room")).await;
-    assert_eq!(at.store.sweep(NOW).await.unwrap(), 1, "the room that was");
+    assert_eq!(at.store.sweep(NOW).await.unwrap(), 1, "the deleted room");
 }
 
 async fn every_node_hears_of_changes_in_rooms(at: Fixture) {
     let (owner, one, other) = (at.user().await, at.user().await, at.user().await);
     let mut seen = 0;
     let mut heard = async || {
-        let entries = at.store.standings_after(seen, 100).await.unwrap();
+        let entries = at.store.relation_changes_after(seen, 100).await.unwrap();
         seen = entries.last().map_or(seen, |entry| entry.number);
         assert!(entries.iter().all(|entry| entry.user == entry.peer));
         let mut users: Vec<UserId> = entries.into_iter().map(|entry| entry.user).collect();
@@ -372,7 +372,7 @@ async fn every_node_hears_of_changes_in_rooms(at: Fixture) {
     join(&at, "room", other).await;
     assert_eq!(heard().await, sorted(&[other, one]));
     add(&at, "room", owner, one).await;
-    assert_eq!(heard().await, [], "they were in already");
+    assert_eq!(heard().await, [], "they were members already");
     remove(&at, "open", owner, one).await;
     assert_eq!(heard().await, [one]);
     remove(&at, "room", one, one).await;

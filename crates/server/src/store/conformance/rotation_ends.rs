@@ -1,4 +1,4 @@
-//! The ends of rotations' windows: told once to every device, and never before.
+//! The ends of rotation windows: every device is alerted once, and never before the end.
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use crate::store::{ChainChange, EndedRotation, NewDevice, Notice, Store, StoreOp
 suite! {
     every_device_is_told_once_when_the_window_has_ended,
     a_cancelled_rotation_has_no_end,
-    a_device_that_comes_later_than_the_end_hears_nothing_of_it,
-    one_that_comes_inside_the_window_is_told,
-    of_many_nodes_one_tells,
-    each_rotation_has_an_end_of_its_own,
+    a_device_registered_after_the_end_is_not_told,
+    a_device_registered_inside_the_window_is_told,
+    only_one_of_many_nodes_tells,
+    each_rotation_has_its_own_end,
     the_end_is_told_for_thirty_days,
     ends_are_found_by_their_time,
-    a_deleted_account_has_no_end_to_tell,
+    a_deleted_account_is_told_of_no_end,
 }
 
 const WINDOW: i64 = CANCELLATION_WINDOW_MS as i64;
@@ -39,22 +39,21 @@ async fn device(at: &Fixture, user_id: UserId, name: &str, now_ms: i64) -> Devic
     device.device_id
 }
 
-/// Rotates to a new key, and says what will be told at the end.
+/// Rotates to a new key, and returns the alert that is due at the end.
 async fn rotates(at: &Fixture, owner: &Owner, by: &SecretKey, to: &SecretKey, now_ms: i64) -> Notice {
     let change = owner.rotates(at, by, to, now_ms).await;
     let ChainChange::Added(link) = change else { panic!("{change:?}") };
     let head = owner.head(at).await;
     assert_eq!(head.hash, link.hash());
-    Notice::Alert(Alert {
-        kind: AlertKind::RotationFinal,
-        device_id: None,
-        fingerprint: Some(owner.fingerprint),
-        sequence: Some(head.sequence),
-        hash: Some(head.hash),
-    })
+    Notice::Alert(
+        Alert::new(AlertKind::RotationFinal)
+            .with_fingerprint(owner.fingerprint)
+            .with_sequence(head.sequence)
+            .with_hash(head.hash),
+    )
 }
 
-/// The ends among what waits for a device, which then waits no longer.
+/// Takes the notices of a device, and returns those about ends of windows.
 async fn taken(at: &Fixture, user: UserId, device: &DeviceId, now_ms: i64) -> Vec<Notice> {
     ends(at.store.take_notices(user, device, now_ms).await.unwrap())
 }
@@ -92,14 +91,14 @@ async fn a_cancelled_rotation_has_no_end(at: Fixture) {
     assert_eq!(taken(&at, owner.user, &phone, NOW + 2 * WINDOW).await, []);
 }
 
-async fn a_device_that_comes_later_than_the_end_hears_nothing_of_it(at: Fixture) {
+async fn a_device_registered_after_the_end_is_not_told(at: Fixture) {
     let owner = Owner::new(&at).await;
     rotates(&at, &owner, &owner.key, &secret(), NOW + 1).await;
     let late = device(&at, owner.user, "late", NOW + 2 + WINDOW).await;
     assert_eq!(taken(&at, owner.user, &late, NOW + 3 + WINDOW).await, []);
 }
 
-async fn one_that_comes_inside_the_window_is_told(at: Fixture) {
+async fn a_device_registered_inside_the_window_is_told(at: Fixture) {
     let owner = Owner::new(&at).await;
     let end = rotates(&at, &owner, &owner.key, &secret(), NOW + 1).await;
     let new = device(&at, owner.user, "new", NOW + WINDOW).await;
@@ -109,7 +108,7 @@ async fn one_that_comes_inside_the_window_is_told(at: Fixture) {
     assert_eq!(taken(&at, owner.user, &removed, NOW + 1 + WINDOW).await, []);
 }
 
-async fn of_many_nodes_one_tells(at: Fixture) {
+async fn only_one_of_many_nodes_tells(at: Fixture) {
     let owner = Owner::new(&at).await;
     let phone = device(&at, owner.user, "phone", NOW).await;
     let end = rotates(&at, &owner, &owner.key, &secret(), NOW + 1).await;
@@ -124,7 +123,7 @@ async fn of_many_nodes_one_tells(at: Fixture) {
     assert_eq!(ends(told.concat()), [end]);
 }
 
-async fn each_rotation_has_an_end_of_its_own(at: Fixture) {
+async fn each_rotation_has_its_own_end(at: Fixture) {
     let owner = Owner::new(&at).await;
     let phone = device(&at, owner.user, "phone", NOW).await;
     let (second, third) = (secret(), secret());
@@ -166,7 +165,7 @@ async fn ends_are_found_by_their_time(at: Fixture) {
     assert_eq!(at.store.rotation_end(&unknown).await.unwrap(), None);
 }
 
-async fn a_deleted_account_has_no_end_to_tell(at: Fixture) {
+async fn a_deleted_account_is_told_of_no_end(at: Fixture) {
     let owner = Owner::new(&at).await;
     let phone = device(&at, owner.user, "phone", NOW).await;
     rotates(&at, &owner, &owner.key, &secret(), NOW + 1).await;

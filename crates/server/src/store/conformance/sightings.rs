@@ -1,4 +1,4 @@
-//! When users were last seen, and between whom something has changed.
+//! When users were last seen, and pairs of users whose relation has changed.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,12 +10,12 @@ use crate::store::{FamilyCreation, NewFamily, NewRequest, Recipients, Sighting};
 
 suite! {
     the_latest_sighting_of_a_user_counts,
-    many_are_noted_at_once,
-    a_deleted_account_was_never_seen_and_never_is_again,
-    who_shares_a_fingerprint_is_found_among_many,
-    how_a_user_stands_with_many_is_what_it_is_with_each,
-    whatever_two_users_do_about_each_other_is_listed,
-    what_is_done_at_once_is_listed_without_gaps,
+    many_sightings_are_stored_at_once,
+    a_deleted_account_has_no_sighting_and_gets_none,
+    users_are_found_by_many_fingerprints_at_once,
+    stances_with_many_equal_the_stances_with_each,
+    every_change_between_two_users_is_listed,
+    concurrent_changes_are_listed_without_gaps,
     the_list_is_swept_after_a_day,
 }
 
@@ -40,7 +40,7 @@ async fn the_latest_sighting_of_a_user_counts(at: Fixture) {
     assert_eq!(at.store.sightings_of(&[]).await.unwrap(), HashMap::new());
 }
 
-async fn many_are_noted_at_once(at: Fixture) {
+async fn many_sightings_are_stored_at_once(at: Fixture) {
     let users: Vec<UserId> = (0..600).map(|_| some_user()).collect();
     let seen: Vec<_> = users.iter().map(|user| (*user, NOW)).collect();
     see(&at, &seen).await;
@@ -48,7 +48,7 @@ async fn many_are_noted_at_once(at: Fixture) {
     assert_eq!(at.store.sightings_of(&users).await.unwrap().len(), 600);
 }
 
-async fn a_deleted_account_was_never_seen_and_never_is_again(at: Fixture) {
+async fn a_deleted_account_has_no_sighting_and_gets_none(at: Fixture) {
     let users = [at.user().await, at.user().await];
     see(&at, &[(users[0], NOW)]).await;
     for user_id in users {
@@ -64,7 +64,7 @@ async fn a_deleted_account_was_never_seen_and_never_is_again(at: Fixture) {
     assert_eq!(at.store.sightings_of(&users).await.unwrap(), expected);
 }
 
-async fn who_shares_a_fingerprint_is_found_among_many(at: Fixture) {
+async fn users_are_found_by_many_fingerprints_at_once(at: Fixture) {
     let mut expected = HashMap::new();
     for key in 1..=3 {
         let user = some_user();
@@ -77,7 +77,7 @@ async fn who_shares_a_fingerprint_is_found_among_many(at: Fixture) {
     assert_eq!(at.store.users_of_fingerprints(&[]).await.unwrap(), HashMap::new());
 }
 
-async fn how_a_user_stands_with_many_is_what_it_is_with_each(at: Fixture) {
+async fn stances_with_many_equal_the_stances_with_each(at: Fixture) {
     let user = at.user().await;
     let mut peers = Vec::new();
     for number in 0..8 {
@@ -96,14 +96,14 @@ async fn how_a_user_stands_with_many_is_what_it_is_with_each(at: Fixture) {
         }
         peers.push(peer);
     }
-    // What others do among themselves does not count.
+    // Changes between other users do not count.
     at.store.decide_contact(&acting(peers[0]), peers[1], ContactDecision::Blocked, NOW).await.unwrap();
     let stances = at.store.stances_with(user, &peers).await.unwrap();
     for peer in &peers {
         let each = at.store.stances(user, *peer).await.unwrap();
         assert_eq!(stances.get(peer).copied().unwrap_or_default(), each);
     }
-    assert_eq!(stances.len(), 7, "nothing is known of the first");
+    assert_eq!(stances.len(), 7, "the first is left out");
     assert_eq!(at.store.stances_with(user, &[]).await.unwrap(), HashMap::new());
 }
 
@@ -113,16 +113,16 @@ fn request(from: UserId, to: UserId) -> NewRequest {
     NewRequest { from, to, typed, by_address: false, label: None }
 }
 
-/// The pairs in the list, whose numbers have no gaps.
+/// The pairs in the list; checks that the numbers have no gaps.
 async fn listed(at: &Fixture) -> Vec<(UserId, UserId)> {
-    let entries = at.store.standings_after(0, 1_000).await.unwrap();
+    let entries = at.store.relation_changes_after(0, 1_000).await.unwrap();
     let numbers: Vec<i64> = entries.iter().map(|entry| entry.number).collect();
     assert_eq!(numbers, (1..).take(entries.len()).collect::<Vec<i64>>());
-    assert_eq!(at.store.last_standing().await.unwrap(), i64::try_from(entries.len()).unwrap());
+    assert_eq!(at.store.last_relation_change().await.unwrap(), i64::try_from(entries.len()).unwrap());
     entries.into_iter().map(|entry| (entry.user, entry.peer)).collect()
 }
 
-async fn whatever_two_users_do_about_each_other_is_listed(at: Fixture) {
+async fn every_change_between_two_users_is_listed(at: Fixture) {
     let (one, other, nobody) = (at.user().await, at.user().await, some_user());
     assert_eq!(listed(&at).await, []);
     at.store.decide_contact(&acting(one), other, ContactDecision::Allowed, NOW).await.unwrap();
@@ -137,11 +137,11 @@ async fn whatever_two_users_do_about_each_other_is_listed(at: Fixture) {
         .unwrap();
     at.store.decide_contact(&acting(one), nobody, ContactDecision::Blocked, NOW).await.unwrap();
     assert_eq!(listed(&at).await, [(one, other), (one, other), (other, one), (other, nobody)]);
-    let rest = at.store.standings_after(2, 1).await.unwrap();
+    let rest = at.store.relation_changes_after(2, 1).await.unwrap();
     assert_eq!(rest.iter().map(|entry| entry.number).collect::<Vec<_>>(), [3]);
 }
 
-async fn what_is_done_at_once_is_listed_without_gaps(at: Fixture) {
+async fn concurrent_changes_are_listed_without_gaps(at: Fixture) {
     let user = at.user().await;
     let mut peers = Vec::new();
     for _ in 0..50 {
@@ -166,7 +166,7 @@ async fn the_list_is_swept_after_a_day(at: Fixture) {
         at.store.decide_contact(&acting(one), other, ContactDecision::Allowed, now_ms).await.unwrap();
     }
     at.store.sweep(NOW + DAY_MS).await.unwrap();
-    let left = at.store.standings_after(0, 10).await.unwrap();
+    let left = at.store.relation_changes_after(0, 10).await.unwrap();
     assert_eq!(left.iter().map(|entry| entry.number).collect::<Vec<_>>(), [2]);
-    assert_eq!(at.store.last_standing().await.unwrap(), 2, "no number is given twice");
+    assert_eq!(at.store.last_relation_change().await.unwrap(), 2, "no number is used twice");
 }

@@ -1,4 +1,4 @@
-//! When expired rows are deleted.
+//! Deletion of expired rows.
 
 use super::{Fixture, NOW, suite};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
 };
 
 suite! {
-    the_first_table_that_could_not_be_swept_kept_all_others_from_it,
+    the_first_table_that_could_not_be_swept_stopped_the_others,
     a_clock_that_jumped_deleted_what_had_not_expired,
 }
 
@@ -19,7 +19,7 @@ async fn families(at: &Fixture) -> i64 {
     })
 }
 
-async fn the_first_table_that_could_not_be_swept_kept_all_others_from_it(at: Fixture) {
+async fn the_first_table_that_could_not_be_swept_stopped_the_others(at: Fixture) {
     let user = at.user().await;
     at.sign_in(user).await;
     on!(&at.store.db, w, pool => {

@@ -12,17 +12,17 @@ use crate::store::{
 };
 
 suite! {
-    a_token_serves_once,
-    the_same_again_is_a_repetition_for_ten_seconds,
-    a_used_successor_makes_the_same_again_a_reuse,
+    a_token_works_once,
+    a_used_token_is_a_repetition_for_ten_seconds,
+    after_its_successor_was_used_a_token_is_a_reuse,
     a_reuse_revokes_the_family,
-    many_uses_of_a_token_at_once_have_one_successor,
-    many_uses_of_an_old_token_at_once_revoke_once,
+    concurrent_uses_of_a_token_have_one_successor,
+    concurrent_uses_of_an_old_token_revoke_once,
     a_family_begins_only_while_its_login_holds,
     a_family_ends_when_idle,
     a_family_ends_after_ninety_days_of_use,
     tokens_of_a_revoked_family_are_refused,
-    what_has_ended_is_swept,
+    ended_families_are_swept,
     tokens_that_can_never_be_used_again_took_a_transaction_each,
 }
 
@@ -69,14 +69,14 @@ async fn refresh(at: &Fixture, hash: u8, successor: u8, now_ms: i64) -> RefreshU
     at.store.use_refresh_token(&[hash; 32], &[successor; 32], now_ms).await.unwrap()
 }
 
-async fn a_token_serves_once(at: Fixture) {
+async fn a_token_works_once(at: Fixture) {
     let family = family(&at, 1).await;
     assert_eq!(refresh(&at, 9, 10, NOW).await, RefreshUse::Unknown);
     assert_eq!(refresh(&at, 1, 2, NOW + 1).await, RefreshUse::Rotated(used(&family, NOW + 1)));
     assert_eq!(refresh(&at, 2, 3, NOW + 2).await, RefreshUse::Rotated(used(&family, NOW + 2)));
 }
 
-async fn the_same_again_is_a_repetition_for_ten_seconds(at: Fixture) {
+async fn a_used_token_is_a_repetition_for_ten_seconds(at: Fixture) {
     let family = family(&at, 1).await;
     assert_eq!(refresh(&at, 1, 2, NOW).await, RefreshUse::Rotated(family.clone()));
     for later_ms in [0, REFRESH_GRACE_MS - 1] {
@@ -85,7 +85,7 @@ async fn the_same_again_is_a_repetition_for_ten_seconds(at: Fixture) {
     assert_eq!(refresh(&at, 1, 2, NOW + REFRESH_GRACE_MS).await, RefreshUse::Reused(family));
 }
 
-async fn a_used_successor_makes_the_same_again_a_reuse(at: Fixture) {
+async fn after_its_successor_was_used_a_token_is_a_reuse(at: Fixture) {
     let family = family(&at, 1).await;
     refresh(&at, 1, 2, NOW).await;
     refresh(&at, 2, 3, NOW).await;
@@ -104,7 +104,7 @@ async fn a_reuse_revokes_the_family(at: Fixture) {
     assert_eq!(written, [NumberedRevocation { number: 1, at_ms: NOW, revocation: expected }]);
 }
 
-async fn many_uses_of_a_token_at_once_have_one_successor(at: Fixture) {
+async fn concurrent_uses_of_a_token_have_one_successor(at: Fixture) {
     let family = family(&at, 1).await;
     let outcomes = fifty_at_once(&at.store, |store, _| async move {
         store.use_refresh_token(&[1; 32], &[2; 32], NOW).await.unwrap()
@@ -116,7 +116,7 @@ async fn many_uses_of_a_token_at_once_have_one_successor(at: Fixture) {
     assert_eq!(refresh(&at, 2, 3, NOW).await, RefreshUse::Rotated(family));
 }
 
-async fn many_uses_of_an_old_token_at_once_revoke_once(at: Fixture) {
+async fn concurrent_uses_of_an_old_token_revoke_once(at: Fixture) {
     let family = family(&at, 1).await;
     refresh(&at, 1, 2, NOW).await;
     refresh(&at, 2, 3, NOW).await;
@@ -175,7 +175,7 @@ async fn tokens_of_a_revoked_family_are_refused(at: Fixture) {
     assert_eq!(refresh(&at, 1, 2, NOW).await, RefreshUse::Revoked);
 }
 
-async fn what_has_ended_is_swept(at: Fixture) {
+async fn ended_families_are_swept(at: Fixture) {
     let family = family(&at, 1).await;
     refresh(&at, 1, 2, NOW).await;
     assert_eq!(at.store.sweep(NOW + REFRESH_IDLE_MS - 1).await.unwrap(), 0);

@@ -9,18 +9,18 @@ use crate::store::{
 };
 
 suite! {
-    a_factor_is_in_force_once_confirmed,
-    an_enrolment_replaces_only_one_that_is_not_in_force,
-    a_step_serves_once_and_no_earlier_one_after_it,
-    one_of_many_uses_of_a_step_is_accepted,
-    a_code_shown_again_was_counted_as_a_failure,
-    a_recovery_code_serves_once,
-    one_of_many_uses_of_a_recovery_code_is_accepted,
-    five_wrong_ones_lock_until_the_oldest_has_gone,
-    no_more_than_five_of_many_guesses_are_looked_at,
-    enrolling_anew_does_not_lift_the_lock,
+    a_factor_is_active_once_confirmed,
+    an_enrolment_replaces_only_an_inactive_one,
+    a_step_works_once_and_earlier_steps_do_not_work_after_it,
+    only_one_of_many_uses_of_a_step_is_accepted,
+    a_repeated_code_was_counted_as_a_failure,
+    a_recovery_code_works_once,
+    only_one_of_many_uses_of_a_recovery_code_is_accepted,
+    five_wrong_codes_lock_until_the_oldest_no_longer_counts,
+    no_more_than_five_of_many_guesses_are_checked,
+    enrolling_again_does_not_lift_the_lock,
     a_removed_factor_leaves_nothing,
-    a_secret_is_kept_in_its_newest_form,
+    a_secret_is_stored_as_it_was_last_sealed,
     failures_that_no_longer_count_are_swept,
 }
 
@@ -34,7 +34,7 @@ fn recovery(hash: u8) -> Evidence {
     Evidence::Recovery(vec![[99; 32], [hash; 32]])
 }
 
-/// What a code is shown for: to sign in, or for a change.
+/// What a code is used for: a sign-in, or a change.
 type ShownFor = Option<FactorChange>;
 
 const SIGN_IN: ShownFor = None;
@@ -59,7 +59,7 @@ async fn sign_in(at: &Fixture, user: UserId, evidence: Evidence) -> FactorCheck 
     check(&at.store, user, SIGN_IN, evidence, NOW).await
 }
 
-/// A user with a factor that was confirmed by the code of step 1, and the recovery codes 1 and 2.
+/// A user with a factor that was activated by the code of step 1, and with the recovery codes 1 and 2.
 async fn enrolled(at: &Fixture) -> UserId {
     let user = at.user().await;
     assert!(at.store.enroll_totp(&acting(user), SECRET, &[[1; 32], [2; 32]], NOW).await.unwrap());
@@ -68,7 +68,7 @@ async fn enrolled(at: &Fixture) -> UserId {
     user
 }
 
-async fn a_factor_is_in_force_once_confirmed(at: Fixture) {
+async fn a_factor_is_active_once_confirmed(at: Fixture) {
     let user = at.user().await;
     assert_eq!(sign_in(&at, user, step(1)).await, FactorCheck::NotEnrolled);
     at.store.enroll_totp(&acting(user), SECRET, &[[1; 32]], NOW).await.unwrap();
@@ -84,7 +84,7 @@ async fn a_factor_is_in_force_once_confirmed(at: Fixture) {
     assert!(!at.store.has_second_factor(at.user().await).await.unwrap());
 }
 
-async fn an_enrolment_replaces_only_one_that_is_not_in_force(at: Fixture) {
+async fn an_enrolment_replaces_only_an_inactive_one(at: Fixture) {
     let user = at.user().await;
     assert!(at.store.enroll_totp(&acting(user), b"first", &[[1; 32]], NOW).await.unwrap());
     assert!(at.store.enroll_totp(&acting(user), SECRET, &[[2; 32]], NOW).await.unwrap());
@@ -99,7 +99,7 @@ async fn an_enrolment_replaces_only_one_that_is_not_in_force(at: Fixture) {
     assert_eq!(sign_in(&at, user, recovery(2)).await, FactorCheck::Accepted);
 }
 
-async fn a_step_serves_once_and_no_earlier_one_after_it(at: Fixture) {
+async fn a_step_works_once_and_earlier_steps_do_not_work_after_it(at: Fixture) {
     let user = enrolled(&at).await;
     assert_eq!(sign_in(&at, user, step(1)).await, FactorCheck::Repeated);
     assert_eq!(sign_in(&at, user, step(3)).await, FactorCheck::Accepted);
@@ -108,7 +108,7 @@ async fn a_step_serves_once_and_no_earlier_one_after_it(at: Fixture) {
     assert_eq!(sign_in(&at, user, step(4)).await, FactorCheck::Accepted);
 }
 
-async fn a_code_shown_again_was_counted_as_a_failure(at: Fixture) {
+async fn a_repeated_code_was_counted_as_a_failure(at: Fixture) {
     let user = enrolled(&at).await;
     assert_eq!(sign_in(&at, user, recovery(1)).await, FactorCheck::Accepted);
     for _ in 0..=MAX_FAILURES {
@@ -117,7 +117,7 @@ async fn a_code_shown_again_was_counted_as_a_failure(at: Fixture) {
     }
     assert_eq!(sign_in(&at, user, step(2)).await, FactorCheck::Accepted);
     let later = check(&at.store, user, None, recovery(1), NOW + 30_000).await;
-    assert_eq!(later, FactorCheck::Wrong, "a used recovery code is not known for ever");
+    assert_eq!(later, FactorCheck::Wrong, "a used recovery code is not remembered for ever");
     let other = enrolled(&at).await;
     assert_eq!(sign_in(&at, other, step(1)).await, FactorCheck::Repeated);
     assert_eq!(sign_in(&at, other, recovery(1)).await, FactorCheck::Accepted, "each user has their own");
@@ -132,27 +132,27 @@ async fn at_once(at: &Fixture, user: UserId, evidence: fn() -> Evidence) -> (usi
     (count(FactorCheck::Accepted), count(FactorCheck::Wrong), count(FactorCheck::Locked))
 }
 
-async fn one_of_many_uses_of_a_step_is_accepted(at: Fixture) {
+async fn only_one_of_many_uses_of_a_step_is_accepted(at: Fixture) {
     let user = enrolled(&at).await;
     assert_eq!(at_once(&at, user, || step(2)).await, (1, 0, 0));
 }
 
-async fn a_recovery_code_serves_once(at: Fixture) {
+async fn a_recovery_code_works_once(at: Fixture) {
     let user = enrolled(&at).await;
     assert_eq!(sign_in(&at, user, recovery(1)).await, FactorCheck::Accepted);
     assert_eq!(sign_in(&at, user, recovery(1)).await, FactorCheck::Repeated);
     assert_eq!(sign_in(&at, user, recovery(2)).await, FactorCheck::Accepted);
     assert_eq!(sign_in(&at, user, recovery(1)).await, FactorCheck::Wrong);
     let other = enrolled(&at).await;
-    assert_eq!(sign_in(&at, other, recovery(1)).await, FactorCheck::Accepted, "each has his own");
+    assert_eq!(sign_in(&at, other, recovery(1)).await, FactorCheck::Accepted, "each user has their own");
 }
 
-async fn one_of_many_uses_of_a_recovery_code_is_accepted(at: Fixture) {
+async fn only_one_of_many_uses_of_a_recovery_code_is_accepted(at: Fixture) {
     let user = enrolled(&at).await;
     assert_eq!(at_once(&at, user, || recovery(1)).await, (1, 0, 0));
 }
 
-async fn five_wrong_ones_lock_until_the_oldest_has_gone(at: Fixture) {
+async fn five_wrong_codes_lock_until_the_oldest_no_longer_counts(at: Fixture) {
     let user = enrolled(&at).await;
     for number in 0..MAX_FAILURES {
         let wrong = check(&at.store, user, SIGN_IN, Evidence::Wrong, NOW + number).await;
@@ -172,16 +172,16 @@ async fn five_wrong_ones_lock_until_the_oldest_has_gone(at: Fixture) {
     let later = check(&at.store, user, SIGN_IN, step(2), NOW + FAILURE_WINDOW_MS).await;
     assert_eq!(later, FactorCheck::Accepted);
     let other = enrolled(&at).await;
-    assert_eq!(sign_in(&at, other, step(2)).await, FactorCheck::Accepted, "the lock is one user's");
+    assert_eq!(sign_in(&at, other, step(2)).await, FactorCheck::Accepted, "the lock is per user");
 }
 
-async fn no_more_than_five_of_many_guesses_are_looked_at(at: Fixture) {
+async fn no_more_than_five_of_many_guesses_are_checked(at: Fixture) {
     let user = enrolled(&at).await;
     assert_eq!(at_once(&at, user, || Evidence::Wrong).await, (0, 5, 45));
     assert_eq!(sign_in(&at, user, step(2)).await, FactorCheck::Locked);
 }
 
-async fn enrolling_anew_does_not_lift_the_lock(at: Fixture) {
+async fn enrolling_again_does_not_lift_the_lock(at: Fixture) {
     let user = at.user().await;
     for _ in 0..MAX_FAILURES {
         assert!(at.store.enroll_totp(&acting(user), SECRET, &[[1; 32]], NOW).await.unwrap());
@@ -209,9 +209,9 @@ async fn a_removed_factor_leaves_nothing(at: Fixture) {
     assert_eq!(sign_in(&at, user, recovery(1)).await, FactorCheck::Wrong);
 }
 
-async fn a_secret_is_kept_in_its_newest_form(at: Fixture) {
+async fn a_secret_is_stored_as_it_was_last_sealed(at: Fixture) {
     let user = enrolled(&at).await;
-    let renewed = || Evidence::Step { step: 2, sealed_secret: b"sealed anew".to_vec() };
+    let renewed = || Evidence::Step { step: 2, sealed_secret: b"sealed again".to_vec() };
     assert_eq!(sign_in(&at, user, renewed()).await, FactorCheck::Accepted);
     let replayed = Evidence::Step { step: 2, sealed_secret: b"another form".to_vec() };
     assert_eq!(sign_in(&at, user, replayed).await, FactorCheck::Repeated);
@@ -221,7 +221,7 @@ async fn a_secret_is_kept_in_its_newest_form(at: Fixture) {
         Evidence::Wrong
     };
     at.store.check_second_factor(user, NOW, judge).await.unwrap();
-    assert_eq!(kept, b"sealed anew");
+    assert_eq!(kept, b"sealed again");
 }
 
 async fn failures_that_no_longer_count_are_swept(at: Fixture) {

@@ -1,4 +1,4 @@
-//! What stands between two users, and what each of them can do about it.
+//! The relation between two users, and how each of them can change it.
 
 use aldis_protocol::{
     ContactLabel,
@@ -8,62 +8,63 @@ use aldis_registry::Stance;
 
 use super::KEPT_MS;
 
-/// How one user stands towards another.
+/// One user's side of the relation.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Side {
-    /// What the user decided, and when.
+    /// The user's decision and its time.
     pub(super) decision: Option<(ContactDecision, i64)>,
-    /// Since when the user asks, by user id or fingerprint.
+    /// Since when the user has a request by user id or fingerprint.
     pub(super) asked_at_ms: Option<i64>,
-    /// Since when the user asks by address. They do not know whom, so nothing that they can see may depend on it.
+    /// Since when the user has a request by address. The user does not know who owns the address, so nothing that they
+    /// can see may depend on it.
     pub(super) asked_by_address_at_ms: Option<i64>,
-    /// Since when the other asks, as far as the user hears of it.
+    /// Since when the user sees a request of the other.
     pub(super) was_asked_at_ms: Option<i64>,
-    /// When the user last asked or wrote, and did not block the other since.
+    /// When the user last asked or wrote to the other. Cleared by blocking the other.
     pub(super) reached_out_at_ms: Option<i64>,
-    /// When the user first allowed the other, and did not block them since.
+    /// When the user first allowed the other. Cleared by blocking the other.
     pub(super) answered_at_ms: Option<i64>,
-    /// What the other called themselves when they asked.
+    /// The name that the other gave in their request.
     pub(super) label: Option<ContactLabel>,
 }
 
-/// Two users, as the first of them acts.
+/// Two users, from the view of the one who acts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Pair {
     /// The user who acts.
     pub(super) mine: Side,
-    /// The other one.
+    /// The other user.
     pub(super) theirs: Side,
 }
 
-/// A request, as the pair sees it.
+/// A contact request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asking<'a> {
-    /// The asker knows only an address.
+    /// The sender knows only an address.
     pub(super) by_address: bool,
-    /// What the asker calls themselves.
+    /// The name that the sender gives.
     pub(super) label: Option<&'a ContactLabel>,
-    /// Since when the request has a place; none where the asker has no free one.
+    /// Since when the request has one of the sender's places; `None` if none is free.
     pub(super) place_since_ms: Option<i64>,
-    /// The asker may have another contact.
+    /// The sender may have another contact.
     pub(super) may_add: bool,
-    /// The list of who is asked takes another request.
+    /// The recipient's list has room for another request.
     pub(super) has_room: bool,
 }
 
-/// What a request led to.
+/// The outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// Both allow each other from now on: who is asked hears of it.
+    /// Both allow each other from now on; the recipient is told.
     Answered,
-    /// It waits, and who is asked hears of it.
+    /// The request waits, and the recipient is told.
     Told,
-    /// Who is asked hears of nothing.
+    /// The recipient is not told.
     Unheard,
 }
 
 impl Pair {
-    /// The user who acts allows the other. If the other asked, both allow each other: true.
+    /// The acting user allows the other. True if that answers a request of the other, so that both allow each other.
     pub(super) fn allow(&mut self, now_ms: i64) -> bool {
         if self.theirs.asks() {
             self.befriend(now_ms);
@@ -74,15 +75,15 @@ impl Pair {
         false
     }
 
-    /// The user who acts blocks the other, and takes back what they did to be reached.
+    /// The acting user blocks the other and withdraws everything they did to be reachable.
     pub(super) fn block(&mut self, now_ms: i64) {
         self.mine = Side { decision: self.mine.decision, label: self.mine.label.take(), ..Side::default() };
         self.mine.decide(ContactDecision::Blocked, now_ms);
         self.theirs.hear_no_more();
     }
 
-    /// The user who acts takes back what they decided and asked by id or fingerprint, and sets aside what the other
-    /// asked.
+    /// The acting user removes their decision, withdraws their request by id or fingerprint, and dismisses the other's
+    /// request.
     pub(super) fn forget(&mut self) {
         self.mine.was_asked_at_ms = None;
         (self.mine.decision, self.mine.label) = (None, None);
@@ -90,13 +91,14 @@ impl Pair {
         self.follow_requests();
     }
 
-    /// The user who acts takes back what they asked by address.
+    /// The acting user withdraws their request by address.
     pub(super) fn take_back_by_address(&mut self) {
         self.mine.asked_by_address_at_ms = None;
         self.follow_requests();
     }
 
-    /// The user who acts asks to become a contact. What they can see of the pair is the same whatever the other did.
+    /// The acting user asks to become a contact. What they can see of the result does not depend on what the other
+    /// did.
     pub(super) fn ask(&mut self, asking: Asking<'_>, now_ms: i64) -> Outcome {
         if self.mine.has_decided(ContactDecision::Blocked) {
             return Outcome::Unheard;
@@ -117,14 +119,14 @@ impl Pair {
         self.theirs.hear(asking, since_ms)
     }
 
-    /// Of requests that have lapsed nothing is left.
+    /// The pair without requests that have expired.
     pub(super) fn at(mut self, now_ms: i64) -> Self {
         self.mine.lapse(now_ms);
         self.theirs.lapse(now_ms);
         self
     }
 
-    /// The request of the user who acts answers the other's. Between contacts it changes nothing.
+    /// The acting user's request answers the other's request. Between contacts it changes nothing.
     fn answer(&mut self, asking: Asking<'_>, now_ms: i64) -> Outcome {
         let are_contacts =
             [&self.mine, &self.theirs].iter().all(|side| side.has_decided(ContactDecision::Allowed));
@@ -137,7 +139,7 @@ impl Pair {
         Outcome::Answered
     }
 
-    /// The other hears of a request as long as one is made.
+    /// The other sees a request as long as there is one.
     fn follow_requests(&mut self) {
         let asks = [self.mine.asked_at_ms, self.mine.asked_by_address_at_ms];
         match asks.into_iter().flatten().max() {
@@ -158,14 +160,14 @@ impl Pair {
 }
 
 impl Side {
-    /// How the contact is shown to its user, and since when.
+    /// The state of the contact as its user sees it, and since when.
     pub(super) fn shown(&self) -> Option<(ContactState, i64)> {
         let decision = self.decision.map(|(decision, at_ms)| (decision.into(), at_ms));
         let incoming = self.was_asked_at_ms.map(|at_ms| (ContactState::Incoming, at_ms));
         decision.or(incoming).or(self.asked_at_ms.map(|at_ms| (ContactState::Outgoing, at_ms)))
     }
 
-    /// What of it says who may reach whom.
+    /// The facts that decide who may reach whom.
     pub(super) fn stance(&self) -> Stance {
         Stance {
             decision: self.decision.map(|(decision, _)| decision),
@@ -173,17 +175,17 @@ impl Side {
         }
     }
 
-    /// Whether it counts among the contacts that a user made.
+    /// Whether it counts towards the user's limit of contacts.
     pub(super) const fn is_counted(&self) -> bool {
         self.decision.is_some()
     }
 
-    /// Whether the user once answered the other: allowed them, asked them or wrote to them.
+    /// Whether the user ever answered the other: by allowing, asking or writing.
     pub(super) const fn has_answered(&self) -> bool {
         self.answered_at_ms.is_some() || self.reached_out_at_ms.is_some()
     }
 
-    /// Drops what has lapsed.
+    /// Removes what has expired.
     pub(super) fn lapse(&mut self, now_ms: i64) {
         let is_kept = |at_ms: &i64| *at_ms > now_ms.saturating_sub(KEPT_MS);
         self.asked_at_ms = self.asked_at_ms.filter(is_kept);
@@ -225,7 +227,7 @@ impl Side {
         Outcome::Told
     }
 
-    /// What the other asked is no longer heard. A label that came with it goes; one of a contact stays.
+    /// Hides the other's request. A label that came with it is removed; the label of a contact stays.
     fn hear_no_more(&mut self) {
         if self.was_asked_at_ms.take().is_some() {
             self.label = None;
@@ -321,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_cross_and_an_answer_allow_both() {
+    fn crossing_requests_and_answers_allow_both() {
         for answer in [ASK, BY_ADDRESS, Act::Allow] {
             let pair = after(&[(true, ASK), (false, answer)]);
             assert_eq!(pair.mine.shown(), Some((ContactState::Allowed, 1)), "{answer:?}");
@@ -341,13 +343,13 @@ mod tests {
     }
 
     #[test]
-    fn the_time_of_a_request_by_id_told_whose_an_address_was() {
+    fn the_time_of_a_request_by_id_revealed_who_owned_an_address() {
         let pair = after(&[(true, BY_ADDRESS), (true, ASK), (true, BY_ADDRESS)]);
         assert_eq!(pair.mine.shown(), Some((ContactState::Outgoing, 1)));
     }
 
     #[test]
-    fn what_was_asked_by_address_is_taken_back_by_address_alone() {
+    fn a_request_by_address_is_withdrawn_only_by_address() {
         let pair = after(&[(true, BY_ADDRESS), (true, ASK), (true, Act::Forget)]);
         assert_eq!(pair.theirs.shown(), Some((ContactState::Incoming, 0)));
         let pair = after(&[(true, BY_ADDRESS), (true, ASK), (true, Act::TakeBack)]);
@@ -365,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_without_a_place_is_as_if_it_had_not_been_made() {
+    fn a_request_without_a_place_has_no_effect() {
         let mut pair = Pair::default();
         let outcome = pair.ask(Asking { place_since_ms: None, ..asking(false, 1) }, 1);
         assert_eq!((outcome, pair), (Outcome::Unheard, Pair::default()));
@@ -376,13 +378,13 @@ mod tests {
         let mut pair = after(&[(false, ASK)]);
         let no_place = Asking { place_since_ms: None, ..asking(false, 1) };
         let full = Asking { may_add: false, ..no_place };
-        assert_eq!(pair.ask(full, 1), Outcome::Unheard, "with as many contacts as may be it adds none");
+        assert_eq!(pair.ask(full, 1), Outcome::Unheard, "at the limit of contacts it adds none");
         assert_eq!(pair.ask(no_place, 1), Outcome::Answered);
         assert_eq!(pair.mine.shown(), Some((ContactState::Allowed, 1)));
     }
 
     #[test]
-    fn a_label_is_the_latest_that_who_was_asked_hears_of() {
+    fn the_label_is_that_of_the_latest_visible_request() {
         let [first, second] = ["Ann", "Ann B."].map(|text| ContactLabel::new(text).unwrap());
         let named = |label| Asking { label: Some(label), ..asking(false, 1) };
         let mut pair = Pair::default();
@@ -392,13 +394,13 @@ mod tests {
         assert_eq!(pair.theirs.label, Some(second.clone()));
         pair.act(false, Act::Allow, 4);
         assert_eq!(pair.ask(named(&first), 5), Outcome::Unheard);
-        assert_eq!(pair.theirs.label, Some(second), "a contact does not rename themselves");
+        assert_eq!(pair.theirs.label, Some(second), "the label of a contact does not change");
         pair.act(false, Act::Forget, 6);
         assert_eq!(pair.theirs.label, None);
     }
 
     #[test]
-    fn a_request_and_what_is_heard_of_it_lapse_together() {
+    fn both_sides_of_a_request_expire_together() {
         let asked = after(&[(true, ASK)]);
         let kept = asked.clone().at(KEPT_MS - 1);
         assert_eq!(kept, asked);
@@ -407,7 +409,7 @@ mod tests {
     }
 
     proptest! {
-        /// A user cannot tell that they are blocked from a request that nobody answers.
+        /// A blocked user cannot tell the block from a request without an answer.
         #[test]
         fn a_block_does_not_show_on_the_other_side(
             before in acts(),
@@ -429,9 +431,9 @@ mod tests {
             }
         }
 
-        /// Whose an address is shows nowhere before it is answered.
+        /// A request by address does not reveal the owner of the address before it is answered.
         #[test]
-        fn a_request_by_address_shows_nothing_to_its_asker(acts in prop::collection::vec(
+        fn a_request_by_address_reveals_nothing_to_its_sender(acts in prop::collection::vec(
             prop_oneof![Just(ASK), Just(BY_ADDRESS), Just(Act::Forget), Just(Act::TakeBack), Just(Act::Block), Just(Act::Allow)],
             0..12,
         )) {
@@ -458,7 +460,7 @@ mod tests {
         }
 
         #[test]
-        fn nobody_is_asked_without_somebody_asking(acts in acts()) {
+        fn every_incoming_request_has_an_outgoing_one(acts in acts()) {
             let pair = after(&acts);
             for (side, other) in [(&pair.mine, &pair.theirs), (&pair.theirs, &pair.mine)] {
                 prop_assert!(side.was_asked_at_ms.is_none() || other.asks());

@@ -1,4 +1,4 @@
-//! Whom a user once reached out to or allowed, and has otherwise nothing to do with.
+//! Users whom a user once reached out to or allowed, and with whom nothing else is stored.
 
 use std::collections::BTreeSet;
 
@@ -12,11 +12,10 @@ use crate::store::{
     db::{Tx, within},
 };
 
-/// How many of them are remembered, for each user.
+/// How many of them are remembered for each user.
 const REACHED_OUT_KEPT: i64 = 1_000;
 
-/// Each of these users wrote to another, who may reach them back from now on; not where the user has blocked the other
-/// meanwhile.
+/// Each of these users wrote to another, who may answer from now on, unless the user has blocked the other meanwhile.
 pub(in crate::store) async fn reach_out(
     tx: &mut Tx,
     pairs: &[(UserId, UserId)],
@@ -70,7 +69,7 @@ async fn upsert_postgres(
     Ok(())
 }
 
-/// Those of the users with more others to whom they once reached out, or whom they once allowed, than are kept.
+/// The users who have more than the limit of others whom they only reached out to or once allowed.
 async fn find_crowded(tx: &mut Tx, pairs: &[(UserId, UserId)]) -> Result<Vec<UserId>, StoreError> {
     let users: BTreeSet<Uuid> = pairs.iter().map(|(user, _)| user.as_uuid()).collect();
     let crowded: Vec<Uuid> = match tx {
@@ -92,7 +91,7 @@ async fn find_crowded(tx: &mut Tx, pairs: &[(UserId, UserId)]) -> Result<Vec<Use
     Ok(crowded.into_iter().map(UserId::new).collect())
 }
 
-/// What is left of others with whom nothing stands goes, the oldest first.
+/// Deletes the oldest rows beyond the limit, of others with whom nothing else is stored.
 pub(super) async fn trim_reached_out(tx: &mut Tx, user: UserId) -> Result<(), StoreError> {
     let delete = "DELETE FROM contacts WHERE user_id = $1 AND peer_id IN (SELECT peer_id FROM \
              (SELECT peer_id, ROW_NUMBER() OVER (ORDER BY COALESCE(reached_out_at_ms, answered_at_ms, 0) DESC, peer_id) AS place \

@@ -1,7 +1,7 @@
-//! Contact requests: whom a user asks, and who waits for an answer.
+//! Contact requests, from the sender and to the recipient.
 //!
-//! A request takes a place by what its user typed. Places, statements and answers are the same whether there is such a
-//! user, is a contact, has blocked the asker, or has a full list.
+//! A request takes one of its sender's places, by the text that the sender typed. Places, statements and answers are
+//! the same whether the user exists, is a contact, has blocked the sender or has a full list.
 
 use aldis_protocol::{ContactLabel, ContactRequest, MessageKind, UserId};
 use uuid::Uuid;
@@ -15,44 +15,45 @@ use crate::store::{
     Credential, Notice, Store, StoreError,
     db::{Db, Tx, within},
     notices::{self, Recipients},
-    standings,
+    relation_log,
     sweep::sweep_rows,
 };
 
-/// How many requests of one user may wait. Further ones are answered alike, and nobody hears of them.
+/// How many requests of one user can wait. Further ones get the same answer, and nobody is told.
 const PLACES_PER_USER: i64 = 20;
 
-/// How many requests wait for a user's answer. Then the oldest goes, of those from whom the user has never answered.
+/// How many requests can wait for a user's answer. Beyond that, the oldest one from a user whom they have never
+/// answered is deleted.
 const REQUESTS_PER_USER: i64 = 1_000;
 
-/// Nobody has the nil id: a statement about it changes nothing, and takes as long.
+/// Nobody has the nil id: a statement about it changes nothing and takes the same time.
 const NOBODY: UserId = UserId::new(Uuid::nil());
 
 /// A request to become a contact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NewRequest {
-    /// Who asks.
+    /// The sender.
     pub(crate) from: UserId,
-    /// Who is asked; there may be no such user.
+    /// The recipient; the user may not exist.
     pub(crate) to: UserId,
-    /// A hash of what the asker typed.
+    /// A hash of what the sender typed.
     pub(crate) typed: [u8; 32],
-    /// The asker knows only an address, and is not to learn whose it is.
+    /// The sender knows only an address, and must not learn who owns it.
     pub(crate) by_address: bool,
-    /// What the asker calls themselves.
+    /// The name that the sender gives.
     pub(crate) label: Option<ContactLabel>,
 }
 
 impl NewRequest {
-    /// What the user who is asked is told.
+    /// The notice for the recipient.
     pub(crate) fn notice(&self) -> Notice {
-        Notice::ContactRequest(ContactRequest { user_id: self.from, label: self.label.clone() })
+        Notice::ContactRequest(ContactRequest::new(self.from).with_label(self.label.clone()))
     }
 }
 
 impl Store {
-    /// Asks another user to become a contact; two requests that cross allow both. True where the user who is asked is
-    /// to hear of it: then the notice waits for each of their registered devices but `live`.
+    /// Asks another user to become a contact. If both ask each other, both are allowed. True if the recipient is to be
+    /// told; then the notice waits for each of their registered devices except `live`.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -69,7 +70,7 @@ impl Store {
         Ok(is_told)
     }
 
-    /// Takes back a request that was made by address. `to` is whose address it is by now, if anybody's.
+    /// Withdraws a request that was made by address. `to` is the current owner of the address, if there is one.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -87,7 +88,7 @@ impl Store {
         free_typed(&mut tx, from, typed).await?;
         write(&mut tx, from, to, &pair).await?;
         withdraw_unheard(&mut tx, from, to, &pair).await?;
-        standings::append(&mut tx, &[(from, to)], now_ms).await?;
+        relation_log::append(&mut tx, &[(from, to)], now_ms).await?;
         tx.commit().await
     }
 }
@@ -113,14 +114,14 @@ async fn ask(tx: &mut Tx, request: &NewRequest, live: &Recipients, now_ms: i64) 
     evict(tx, if evicts { to } else { NOBODY }, from, waiting.oldest).await?;
     let is_told = outcome != Outcome::Unheard;
     notices::add(tx, if is_told { to } else { NOBODY }, &request.notice(), live, now_ms).await?;
-    standings::append(tx, &[(from, to)], now_ms).await?;
+    relation_log::append(tx, &[(from, to)], now_ms).await?;
     Ok(is_told)
 }
 
 /// The places that a user's requests take.
 struct Places {
     taken: i64,
-    /// Since when this request has one.
+    /// Since when this request has a place.
     since_ms: Option<i64>,
 }
 
@@ -135,7 +136,7 @@ impl Places {
         Ok(Self { taken, since_ms })
     }
 
-    /// Since when the request has a place, where it has one or gets one.
+    /// Since when the request has a place, if it has or gets one.
     fn of_request(&self, may_add: bool, now_ms: i64) -> Option<i64> {
         self.since_ms.or_else(|| (may_add && self.taken < PLACES_PER_USER).then_some(now_ms))
     }
@@ -144,7 +145,7 @@ impl Places {
 /// The requests that wait for a user's answer.
 struct Waiting {
     count: i64,
-    /// From whom the oldest is, of those whom the user has never answered.
+    /// The sender of the oldest one, among the users whom the recipient has never answered.
     oldest: Option<UserId>,
 }
 
@@ -168,14 +169,14 @@ impl Waiting {
         self.count >= REQUESTS_PER_USER
     }
 
-    /// Whether a request is heard that comes from somebody towards whom the user stands like this. A stranger's never
-    /// displaces one of somebody whom the user has answered.
+    /// Whether there is room for a request from a user with this stance. A stranger's request never displaces that of
+    /// a user whom the recipient has answered.
     const fn take_another(&self, side: &Side) -> bool {
         !self.is_full() || self.oldest.is_some() || side.has_answered()
     }
 }
 
-/// Where there is no place, the same statement writes nothing.
+/// If there is no place, the same statement runs and writes nothing.
 async fn take_place(tx: &mut Tx, request: &NewRequest, since_ms: Option<i64>) -> Result<(), StoreError> {
     free_typed(tx, request.from, &request.typed).await?;
     let insert = "INSERT INTO contact_requests (user_id, typed, peer_id, by_address, asked_at_ms) \
@@ -194,7 +195,7 @@ async fn take_place(tx: &mut Tx, request: &NewRequest, since_ms: Option<i64>) ->
     Ok(())
 }
 
-/// Frees the place of what a user typed.
+/// Frees the place of the text that a user typed.
 pub(super) async fn free_typed(tx: &mut Tx, user: UserId, typed: &[u8; 32]) -> Result<(), StoreError> {
     let free = "DELETE FROM contact_requests WHERE user_id = $1 AND typed = $2";
     within!(tx, connection => {
@@ -203,7 +204,7 @@ pub(super) async fn free_typed(tx: &mut Tx, user: UserId, typed: &[u8; 32]) -> R
     Ok(())
 }
 
-/// Frees the places of a user's requests to somebody who has answered them.
+/// Frees the places of a user's requests to another who has answered them.
 pub(super) async fn free_answered(tx: &mut Tx, user: UserId, by: UserId) -> Result<(), StoreError> {
     let free = "DELETE FROM contact_requests WHERE user_id = $1 AND peer_id = $2";
     within!(tx, connection => {
@@ -212,8 +213,8 @@ pub(super) async fn free_answered(tx: &mut Tx, user: UserId, by: UserId) -> Resu
     Ok(())
 }
 
-/// Frees the places of a user's requests to somebody, but for those by address: the user does not know that these are
-/// to the same one.
+/// Frees the places of a user's requests to another, except those by address: the user does not know that these go to
+/// the same person.
 pub(super) async fn free_known(tx: &mut Tx, user: UserId, peer: UserId) -> Result<(), StoreError> {
     let free = "DELETE FROM contact_requests WHERE user_id = $1 AND peer_id = $2 AND by_address = $3";
     within!(tx, connection => {
@@ -223,7 +224,7 @@ pub(super) async fn free_known(tx: &mut Tx, user: UserId, peer: UserId) -> Resul
     Ok(())
 }
 
-/// Devices that were away are not told of requests that were taken back, set aside or blocked meanwhile.
+/// Deletes the notices of a request that was withdrawn, dismissed or blocked before all devices had them.
 pub(super) async fn withdraw_unheard(
     tx: &mut Tx,
     user: UserId,
@@ -237,7 +238,7 @@ pub(super) async fn withdraw_unheard(
     Ok(())
 }
 
-/// A waiting request goes to make room for the newcomer's. Its asker sees it as one that nobody answers.
+/// Deletes a waiting request to make room for a new one. To its sender it looks like one without an answer.
 async fn evict(
     tx: &mut Tx,
     user: UserId,
@@ -261,7 +262,7 @@ async fn evict(
     Ok(())
 }
 
-/// Requests that nobody answered lapse, with the places that they take.
+/// Deletes requests that expired without an answer, and the places that they take.
 pub(in crate::store) async fn sweep(db: &Db, now_ms: i64) -> Result<u64, StoreError> {
     let mut total = 0;
     for statement in LAPSED {

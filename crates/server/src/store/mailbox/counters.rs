@@ -1,4 +1,6 @@
-//! The counters of mailboxes, held while a batch is written.
+//! The counters of mailboxes, locked while a batch is written.
+//!
+//! As with the counters of rooms, the row locks last until the commit: numbers become visible in order and without gaps.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -12,16 +14,16 @@ use crate::store::{
     db::Tx,
 };
 
-/// The mailboxes that a transaction has locked. Who has none is no user.
+/// The mailboxes that a transaction has locked. An id without a mailbox belongs to no user.
 #[derive(Clone, Default)]
 pub(in crate::store) struct Mailboxes(HashMap<UserId, Mailbox>);
 
-/// What is counted of a mailbox.
+/// The counters of a mailbox.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mailbox {
-    /// The number that was given last.
+    /// The last number that was assigned.
     last_seq: i64,
-    /// Received and not delivered.
+    /// Messages that were received and not delivered.
     pub(super) undelivered: i64,
     is_changed: bool,
 }
@@ -34,7 +36,7 @@ impl Mailbox {
         self.last_seq
     }
 
-    /// So many more are undelivered, or fewer.
+    /// Changes the number of undelivered messages.
     pub(super) fn change_undelivered(&mut self, by: i64) {
         self.is_changed |= by != 0;
         self.undelivered += by;
@@ -69,7 +71,7 @@ impl Mailboxes {
         self.0.contains_key(&user)
     }
 
-    /// Writes down what was counted.
+    /// Writes the counters back.
     pub(in crate::store) async fn write(self, tx: &mut Tx) -> Result<(), StoreError> {
         let changed: Vec<(Uuid, Mailbox)> = self
             .0
@@ -89,7 +91,7 @@ impl Mailboxes {
 
 type CounterRow = (Uuid, i64, i64);
 
-/// The transaction has the whole database locked.
+/// The transaction has locked the whole database.
 async fn select_sqlite(
     tx: &mut Transaction<'static, Sqlite>,
     users: BTreeSet<Uuid>,
@@ -114,7 +116,7 @@ async fn update_sqlite(
     changed: &[(Uuid, Mailbox)],
 ) -> Result<(), StoreError> {
     const COLUMNS: usize = 3;
-    // All of them are there: this changes rows, and takes less time over it than an update that reads a list.
+    // All rows exist, so this updates them; it is faster than an update that reads a list.
     let insert = "INSERT INTO mailboxes (user_id, last_seq, undelivered)";
     let on_conflict = "ON CONFLICT (user_id) DO UPDATE SET last_seq = excluded.last_seq, \
          undelivered = excluded.undelivered";

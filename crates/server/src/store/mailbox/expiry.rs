@@ -1,4 +1,4 @@
-//! Messages that were kept for long enough go.
+//! Deletes expired messages.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use crate::store::{
     db::{Db, Tx, on},
 };
 
-/// Deletes messages that are older than may be.
+/// Deletes messages that are older than the limit.
 pub(in crate::store) async fn sweep(db: &Db, now_ms: i64) -> Result<u64, StoreError> {
     let oldest_kept = u64::try_from(now_ms - KEPT_MS).unwrap_or_default();
     // Ids begin with the time.
@@ -36,7 +36,7 @@ async fn find(db: &Db, bound: Uuid) -> Result<Vec<(Uuid, Uuid)>, StoreError> {
     Ok(on!(db, r, pool => sqlx::query_as(select).bind(bound).bind(SWEEP_ROWS).fetch_all(pool).await?))
 }
 
-/// Locks the mailboxes first, as whoever changes messages does.
+/// Locks the mailboxes first, as every change of messages does.
 async fn delete(db: &Db, expired: &[(Uuid, Uuid)]) -> Result<u64, StoreError> {
     let mut tx = db.begin().await?;
     let recipients = expired.iter().map(|(_, recipient)| UserId::new(*recipient));

@@ -1,29 +1,29 @@
-//! Mailboxes and conversations are read a page at a time.
+//! Reads mailboxes and conversations in pages.
 
 use aldis_protocol::UserId;
 
 use super::{MessageRow, StoredMessage, receipts, sequence, stored_sequence};
 use crate::store::{Store, StoreError, Which, db::on};
 
-/// What is kept of a mailbox.
+/// A page of a mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MailboxPage {
     /// In the order of their numbers.
     pub(crate) messages: Vec<StoredMessage>,
-    /// The number of the oldest message kept; the next one to be given where none is.
+    /// The number of the oldest message kept; if there is none, the number of the next message.
     pub(crate) first_seq: u64,
-    /// The number that was given last.
+    /// The last number that was assigned.
     pub(crate) last_seq: u64,
 }
 
-/// A part of a conversation.
+/// A page of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConversationPage {
     /// The newest first.
     pub(crate) messages: Vec<StoredMessage>,
-    /// How much room they take in an answer, about.
+    /// Their approximate size in a response.
     pub(crate) bytes: usize,
-    /// There are older ones.
+    /// Whether there are older messages.
     pub(crate) is_more: bool,
 }
 
@@ -35,7 +35,7 @@ struct ConversationRow {
     found: i64,
 }
 
-/// Received and sent, and what was sent to oneself once.
+/// Received and sent messages. A message to oneself comes once.
 const SELECT_PAGE: &str = "SELECT * FROM ( \
      SELECT * FROM (SELECT message_id, sender_id, sender_device_id, request_id, recipient_id, recipient_seq AS seq, \
              encrypted_content, created_at_ms, delivered_at_ms, read_at_ms, delivered_masked, read_masked FROM messages \
@@ -46,7 +46,7 @@ const SELECT_PAGE: &str = "SELECT * FROM ( \
          WHERE sender_id = $1 AND sender_seq > $2 AND recipient_id <> $1 ORDER BY sender_seq LIMIT $3) AS sent \
      ) AS both_ways ORDER BY seq LIMIT $3";
 
-/// The newest messages below a number, as far as they fit: the sizes are those that they have in an answer.
+/// The newest messages below a number, as far as they fit. The sizes are those in a response.
 const SELECT_CONVERSATION: &str = "WITH both_ways AS ( \
          SELECT * FROM (SELECT message_id, recipient_seq AS seq, LENGTH(encrypted_content) * 4 / 3 + 400 AS size \
              FROM messages WHERE sender_id = $2 AND recipient_id = $1 AND recipient_seq < $3 \
@@ -71,7 +71,7 @@ const SELECT_BOUNDS: &str = "SELECT COALESCE( \
      COALESCE((SELECT last_seq FROM mailboxes WHERE user_id = $1), 0)";
 
 impl Store {
-    /// What follows a number in a mailbox.
+    /// The messages of a mailbox after a number.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -92,8 +92,8 @@ impl Store {
         Ok(MailboxPage { messages: messages?, first_seq: sequence(first), last_seq: sequence(last) })
     }
 
-    /// What two users wrote to each other, as `user` has it in their mailbox below a number, the newest first: at most
-    /// `limit` messages, and `most_bytes` and one message as they are in an answer.
+    /// The conversation of two users below a number of `user`'s mailbox, the newest first: at most `limit` messages,
+    /// and at most `most_bytes` plus one message, measured as they are in a response.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -105,7 +105,7 @@ impl Store {
         limit: u32,
         most_bytes: usize,
     ) -> Result<ConversationPage, StoreError> {
-        // One more than may be given tells whether that is all.
+        // Reads one row more than the limit to see whether there are more.
         let mut rows: Vec<ConversationRow> = on!(&self.db, r, pool => {
             sqlx::query_as(SELECT_CONVERSATION)
                 .bind(user.as_uuid())
@@ -124,7 +124,7 @@ impl Store {
         Ok(ConversationPage { messages: messages?, bytes, is_more })
     }
 
-    /// The senders of those messages that are addressed to a user.
+    /// The senders of those messages that are addressed to the user.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -1,4 +1,4 @@
-//! A message is posted: in one transaction with many others.
+//! Stores posted messages, many in one transaction.
 
 use std::{
     borrow::Cow,
@@ -19,52 +19,52 @@ use crate::store::{
     batch::{hex_list, in_pieces, with_values},
     contacts,
     db::{Tx, within},
-    standings,
-    writer::{Append, Queued, Submitted},
+    relation_log,
+    writer::{Append, Queued, ReplyTo},
 };
 
-/// A message to be kept.
+/// A message to store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NewMessage {
-    /// From whom.
+    /// The sender.
     pub(crate) sender: UserId,
-    /// From which device.
+    /// The sender's device.
     pub(crate) sender_device: DeviceId,
-    /// The sender's id of it.
+    /// The sender's request id.
     pub(crate) request: RequestId,
-    /// Whom the sender named.
+    /// The user whom the sender named.
     pub(crate) addressee: UserId,
-    /// For whom: the addressee where he may be reached, else nobody.
+    /// The addressee if the sender may reach them, otherwise an id that belongs to nobody.
     pub(crate) recipient: UserId,
-    /// What only the recipient can read.
+    /// The encrypted content.
     pub(crate) encrypted_content: Bytes,
-    /// The recipient has allowed the sender, or is the sender.
+    /// Whether the recipient has allowed the sender, or is the sender.
     pub(crate) is_allowed: bool,
-    /// The sender has not reached out to the recipient before: from now on that one may reach him back.
+    /// Whether the sender contacts the recipient for the first time; from now on the recipient may answer.
     pub(crate) reaches_out: bool,
-    /// When it was sent.
+    /// When the server received it.
     pub(crate) now_ms: i64,
 }
 
-/// What became of a message.
+/// The outcome of posting a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Posted {
-    /// It is kept.
-    Stored(Kept),
-    /// The same one was kept before.
-    Duplicate(Kept),
-    /// The sender's device gave this id to another message.
+    /// The message was stored.
+    Stored(StoredMeta),
+    /// The same message was stored before.
+    Duplicate(StoredMeta),
+    /// The sender's device used this id for another message.
     Conflict,
-    /// The recipient's undelivered messages have reached a limit: in all, of this sender, or of all senders whom the
-    /// recipient has not allowed.
+    /// The recipient's undelivered messages have reached a limit: in all, from this sender, or from all senders whom
+    /// the recipient has not allowed.
     MailboxFull,
     /// There is no such user.
     NoSuchUser,
 }
 
-/// How a message is kept.
+/// The id, numbers and time of a stored message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Kept {
+pub(crate) struct StoredMeta {
     /// Its id.
     pub(crate) message_id: MessageId,
     /// Its number in the sender's mailbox.
@@ -76,23 +76,20 @@ pub(crate) struct Kept {
 }
 
 impl Store {
-    /// Queues a message to be kept.
-    ///
-    /// # Errors
-    /// [`StoreError`]; nothing was queued.
-    pub(crate) fn post(&self, message: NewMessage) -> Result<Submitted<Posted>, StoreError> {
-        self.writer.submit(Queued::Message, message)
+    /// Queues a message to be stored.
+    pub(crate) fn post(&self, message: NewMessage, reply: ReplyTo<Posted>) {
+        self.writer.submit(Queued::Message, message, reply);
     }
 }
 
 impl NewMessage {
-    /// The mailboxes that it takes a number in.
+    /// The mailboxes in which it takes a number.
     pub(in crate::store) fn mailboxes(&self) -> [UserId; 2] {
         [self.sender, self.recipient]
     }
 
-    /// As one of the two finds it in his mailbox.
-    pub(crate) fn kept_for(&self, user: UserId, kept: Kept) -> StoredMessage {
+    /// The stored message as one of the two users sees it in their mailbox.
+    pub(crate) fn kept_for(&self, user: UserId, kept: StoredMeta) -> StoredMessage {
         StoredMessage {
             message_id: kept.message_id,
             sender: self.sender,
@@ -107,7 +104,7 @@ impl NewMessage {
         }
     }
 
-    /// What the sender's device calls it.
+    /// The key by which a repetition is recognised: the sender's device and request id.
     fn name(&self) -> (&str, &str) {
         (self.sender_device.as_str(), self.request.as_str())
     }
@@ -125,56 +122,58 @@ impl Append for NewMessage {
         size_of::<Self>() + self.encrypted_content.len()
     }
 
-    /// As if none had been kept before, which the database tells, and as if there were room for all. Where that is not
-    /// so, duplicates and full mailboxes are set aside, and what remains is numbered anew: no gaps.
+    /// First writes the batch as if no message were a repetition and every mailbox had room. The number of inserted
+    /// rows and the counters show whether that holds. If not, it sets repetitions and messages for full mailboxes
+    /// aside and numbers the rest again, so that no number is left out.
     async fn write(
         tx: &mut Tx,
         mailboxes: &mut Mailboxes,
         batch: &[Self],
     ) -> Result<Vec<Posted>, StoreError> {
         let created_at_ms = batch.iter().map(|message| message.now_ms).max().unwrap_or_default();
-        let (before, crowds) = (mailboxes.clone(), Crowds::count(tx, mailboxes, batch).await?);
-        let mut outcomes = Outcomes::of(batch, Known::default(), mailboxes, crowds.clone(), created_at_ms);
+        let (before, quotas) = (mailboxes.clone(), SenderQuotas::count(tx, mailboxes, batch).await?);
+        let mut outcomes =
+            Outcomes::of(batch, DedupIndex::default(), mailboxes, quotas.clone(), created_at_ms);
         if outcomes.has_refusals() || !insert_new(tx, &outcomes.kept).await? {
             *mailboxes = before;
-            let known = Known::find(tx, batch).await?;
-            outcomes = Outcomes::of(batch, known, mailboxes, crowds, created_at_ms);
+            let index = DedupIndex::find(tx, batch).await?;
+            outcomes = Outcomes::of(batch, index, mailboxes, quotas, created_at_ms);
             insert(tx, &outcomes.kept, "").await?;
         }
         let Outcomes { posted, kept } = outcomes;
-        let mut new_acquaintances: Vec<(UserId, UserId)> = kept
+        let mut first_contacts: Vec<(UserId, UserId)> = kept
             .iter()
             .filter(|(message, _)| message.reaches_out)
             .map(|(message, _)| (message.sender, message.recipient))
             .collect();
-        new_acquaintances.sort_unstable();
-        new_acquaintances.dedup();
-        contacts::reach_out(tx, &new_acquaintances, created_at_ms).await?;
-        standings::append(tx, &new_acquaintances, created_at_ms).await?;
+        first_contacts.sort_unstable();
+        first_contacts.dedup();
+        contacts::reach_out(tx, &first_contacts, created_at_ms).await?;
+        relation_log::append(tx, &first_contacts, created_at_ms).await?;
         Ok(posted)
     }
 }
 
-/// What becomes of each message of a batch, and which are kept.
+/// The outcome of each message of a batch, and the messages to store.
 struct Outcomes<'a> {
     posted: Vec<Posted>,
-    kept: Vec<(&'a NewMessage, Kept)>,
+    kept: Vec<(&'a NewMessage, StoredMeta)>,
 }
 
 impl<'a> Outcomes<'a> {
     fn of(
         batch: &'a [NewMessage],
-        mut known: Known<'a>,
+        mut index: DedupIndex<'a>,
         mailboxes: &mut Mailboxes,
-        mut crowds: Crowds,
+        mut quotas: SenderQuotas,
         created_at_ms: i64,
     ) -> Self {
         let mut kept = Vec::with_capacity(batch.len());
         let posted = batch.iter().map(|message| {
-            known.find_same(message).unwrap_or_else(|| {
-                let outcome = post(message, mailboxes, &mut crowds, created_at_ms);
+            index.find_same(message).unwrap_or_else(|| {
+                let outcome = post(message, mailboxes, &mut quotas, created_at_ms);
                 if let Posted::Stored(new) = outcome {
-                    known.add(message, new);
+                    index.add(message, new);
                     kept.push((message, new));
                 }
                 outcome
@@ -183,20 +182,25 @@ impl<'a> Outcomes<'a> {
         Self { posted: posted.collect(), kept }
     }
 
-    /// Whether a message is refused that may have been kept before.
+    /// Whether a message was refused that may have been stored before.
     fn has_refusals(&self) -> bool {
         self.posted.iter().any(|outcome| matches!(outcome, Posted::MailboxFull | Posted::NoSuchUser))
     }
 }
 
-/// Numbers a message that is not known, where there is room for it.
-fn post(message: &NewMessage, mailboxes: &mut Mailboxes, crowds: &mut Crowds, created_at_ms: i64) -> Posted {
+/// Numbers a new message if there is room for it.
+fn post(
+    message: &NewMessage,
+    mailboxes: &mut Mailboxes,
+    quotas: &mut SenderQuotas,
+    created_at_ms: i64,
+) -> Posted {
     let NewMessage { sender, recipient, is_allowed, .. } = *message;
     if !mailboxes.has(sender) {
         return Posted::NoSuchUser;
     }
     let Some(mailbox) = mailboxes.of(recipient) else { return Posted::NoSuchUser };
-    if mailbox.undelivered >= UNDELIVERED_PER_MAILBOX || !crowds.admit(sender, is_allowed, recipient) {
+    if mailbox.undelivered >= UNDELIVERED_PER_MAILBOX || !quotas.admit(sender, is_allowed, recipient) {
         return Posted::MailboxFull;
     }
     mailbox.change_undelivered(1);
@@ -205,7 +209,7 @@ fn post(message: &NewMessage, mailboxes: &mut Mailboxes, crowds: &mut Crowds, cr
         Some(mailbox) if sender != recipient => mailbox.number(),
         Some(_) | None => recipient_seq,
     };
-    Posted::Stored(Kept {
+    Posted::Stored(StoredMeta {
         message_id: message_id(created_at_ms),
         sender_seq: sequence(sender_seq),
         recipient_seq: sequence(recipient_seq),
@@ -218,18 +222,18 @@ fn message_id(created_at_ms: i64) -> MessageId {
     MessageId::new(uuid::Builder::from_unix_timestamp_millis(unix_ms, &rand::random()).into_uuid())
 }
 
-/// Messages that are kept already, by what the sender's device calls them.
+/// The messages of a batch that are stored already, by device and request id.
 #[derive(Default)]
-struct Known<'a>(HashMap<(Cow<'a, str>, Cow<'a, str>), KnownMessage>);
+struct DedupIndex<'a>(HashMap<(Cow<'a, str>, Cow<'a, str>), IndexedMessage>);
 
-struct KnownMessage {
-    kept: Kept,
+struct IndexedMessage {
+    kept: StoredMeta,
     recipient: UserId,
     encrypted_content: Bytes,
 }
 
 #[derive(sqlx::FromRow)]
-struct KnownRow {
+struct IndexedRow {
     sender_device_id: String,
     request_id: String,
     message_id: Uuid,
@@ -240,9 +244,9 @@ struct KnownRow {
     created_at_ms: i64,
 }
 
-impl<'a> Known<'a> {
+impl<'a> DedupIndex<'a> {
     async fn find(tx: &mut Tx, batch: &[NewMessage]) -> Result<Self, StoreError> {
-        let rows: Vec<KnownRow> = match tx {
+        let rows: Vec<IndexedRow> = match tx {
             Tx::Sqlite(tx) => {
                 let names: Vec<_> = batch.iter().map(NewMessage::name).collect();
                 let names = serde_json::to_string(&names).unwrap_or_default();
@@ -268,62 +272,62 @@ impl<'a> Known<'a> {
                 .await?
             }
         };
-        Ok(Self(rows.into_iter().map(KnownRow::named).collect()))
+        Ok(Self(rows.into_iter().map(IndexedRow::named).collect()))
     }
 
-    /// What becomes of a message whose name is known.
+    /// The outcome of a message whose key is in the index.
     fn find_same(&self, message: &NewMessage) -> Option<Posted> {
         let (device, request) = message.name();
-        let known = self.0.get(&(device.into(), request.into()))?;
+        let stored = self.0.get(&(device.into(), request.into()))?;
         let is_same =
-            known.recipient == message.addressee && known.encrypted_content == message.encrypted_content;
-        Some(if is_same { Posted::Duplicate(known.kept) } else { Posted::Conflict })
+            stored.recipient == message.addressee && stored.encrypted_content == message.encrypted_content;
+        Some(if is_same { Posted::Duplicate(stored.kept) } else { Posted::Conflict })
     }
 
-    fn add(&mut self, message: &'a NewMessage, kept: Kept) {
+    fn add(&mut self, message: &'a NewMessage, kept: StoredMeta) {
         let (device, request) = message.name();
-        let known = KnownMessage {
+        let stored = IndexedMessage {
             kept,
             recipient: message.recipient,
             encrypted_content: message.encrypted_content.clone(),
         };
-        self.0.insert((device.into(), request.into()), known);
+        self.0.insert((device.into(), request.into()), stored);
     }
 }
 
-impl KnownRow {
-    fn named<'a>(self) -> ((Cow<'a, str>, Cow<'a, str>), KnownMessage) {
-        let kept = Kept {
+impl IndexedRow {
+    fn named<'a>(self) -> ((Cow<'a, str>, Cow<'a, str>), IndexedMessage) {
+        let kept = StoredMeta {
             message_id: MessageId::new(self.message_id),
             sender_seq: sequence(self.sender_seq),
             recipient_seq: sequence(self.recipient_seq),
             created_at_ms: self.created_at_ms,
         };
         let recipient = UserId::new(self.recipient_id);
-        let known = KnownMessage { kept, recipient, encrypted_content: self.encrypted_content.into() };
-        ((self.sender_device_id.into(), self.request_id.into()), known)
+        let stored = IndexedMessage { kept, recipient, encrypted_content: self.encrypted_content.into() };
+        ((self.sender_device_id.into(), self.request_id.into()), stored)
     }
 }
 
-/// Who the undelivered messages are from, in mailboxes where a limit by sender may be reached.
+/// The senders of the undelivered messages, for mailboxes that may be at a limit by sender.
 #[derive(Clone)]
-struct Crowds(HashMap<UserId, Crowd>);
+struct SenderQuotas(HashMap<UserId, SenderQuota>);
 
-/// The undelivered messages of one mailbox.
+/// The senders of one mailbox's undelivered messages.
 #[derive(Clone, Default)]
-struct Crowd {
+struct SenderQuota {
     by_sender: HashMap<UserId, i64>,
-    /// Of all senders whom the user has not allowed.
+    /// Messages from all senders whom the user has not allowed.
     of_strangers: i64,
 }
 
-impl Crowds {
+impl SenderQuotas {
     async fn count(tx: &mut Tx, mailboxes: &mut Mailboxes, batch: &[NewMessage]) -> Result<Self, StoreError> {
         let mut incoming: HashMap<UserId, i64> = HashMap::new();
         for message in batch {
             *incoming.entry(message.recipient).or_default() += 1;
         }
-        let crowded: HashSet<UserId> = incoming
+        let near_limit: HashSet<UserId> = incoming
             .into_iter()
             .filter(|(recipient, more)| {
                 mailboxes
@@ -332,20 +336,20 @@ impl Crowds {
             })
             .map(|(recipient, _)| recipient)
             .collect();
-        let mut crowds = HashMap::with_capacity(crowded.len());
-        for recipient in crowded {
-            crowds.insert(recipient, Crowd::count(tx, recipient).await?);
+        let mut quotas = HashMap::with_capacity(near_limit.len());
+        for recipient in near_limit {
+            quotas.insert(recipient, SenderQuota::count(tx, recipient).await?);
         }
-        Ok(Self(crowds))
+        Ok(Self(quotas))
     }
 
-    /// Whether the sender's part of the mailbox takes another message. If so, it is counted.
+    /// Whether the mailbox accepts another message from the sender. If so, the message is counted.
     fn admit(&mut self, sender: UserId, is_allowed: bool, recipient: UserId) -> bool {
-        self.0.get_mut(&recipient).is_none_or(|crowd| crowd.admit(sender, is_allowed))
+        self.0.get_mut(&recipient).is_none_or(|quota| quota.admit(sender, is_allowed))
     }
 }
 
-impl Crowd {
+impl SenderQuota {
     async fn count(tx: &mut Tx, recipient: UserId) -> Result<Self, StoreError> {
         let select = "SELECT sender_id, undelivered, decision FROM \
                  (SELECT sender_id, COUNT(*) AS undelivered FROM messages \
@@ -355,15 +359,15 @@ impl Crowd {
             let query = sqlx::query_as(select).bind(recipient.as_uuid());
             query.bind(ContactDecision::Allowed.as_str()).fetch_all(connection).await?
         });
-        let mut crowd = Self::default();
+        let mut quota = Self::default();
         for (sender, undelivered, allowed) in rows {
             let sender = UserId::new(sender);
             if allowed.is_none() && sender != recipient {
-                crowd.of_strangers += undelivered;
+                quota.of_strangers += undelivered;
             }
-            crowd.by_sender.insert(sender, undelivered);
+            quota.by_sender.insert(sender, undelivered);
         }
-        Ok(crowd)
+        Ok(quota)
     }
 
     fn admit(&mut self, sender: UserId, is_allowed: bool) -> bool {
@@ -376,8 +380,8 @@ impl Crowd {
     }
 }
 
-/// Inserts messages, where none of them is kept already. Else it leaves nothing behind, and gives false.
-async fn insert_new(tx: &mut Tx, kept: &[(&NewMessage, Kept)]) -> Result<bool, StoreError> {
+/// Inserts messages, if none of them is stored already. Otherwise it inserts none and returns false.
+async fn insert_new(tx: &mut Tx, kept: &[(&NewMessage, StoredMeta)]) -> Result<bool, StoreError> {
     let on_conflict = "ON CONFLICT (sender_device_id, request_id) DO NOTHING";
     let are_new = insert(tx, kept, on_conflict).await? == kept.len() as u64;
     if !are_new {
@@ -388,7 +392,7 @@ async fn insert_new(tx: &mut Tx, kept: &[(&NewMessage, Kept)]) -> Result<bool, S
 
 async fn insert(
     tx: &mut Tx,
-    kept: &[(&NewMessage, Kept)],
+    kept: &[(&NewMessage, StoredMeta)],
     on_conflict: &'static str,
 ) -> Result<u64, StoreError> {
     match tx {
@@ -398,7 +402,7 @@ async fn insert(
     }
 }
 
-async fn delete(tx: &mut Tx, kept: &[(&NewMessage, Kept)]) -> Result<(), StoreError> {
+async fn delete(tx: &mut Tx, kept: &[(&NewMessage, StoredMeta)]) -> Result<(), StoreError> {
     let ids = kept.iter().map(|(_, kept)| kept.message_id.as_uuid());
     match tx {
         Tx::Sqlite(tx) => {
@@ -415,7 +419,7 @@ async fn delete(tx: &mut Tx, kept: &[(&NewMessage, Kept)]) -> Result<(), StoreEr
 
 async fn insert_sqlite(
     tx: &mut Transaction<'static, Sqlite>,
-    kept: &[(&NewMessage, Kept)],
+    kept: &[(&NewMessage, StoredMeta)],
     on_conflict: &'static str,
 ) -> Result<u64, StoreError> {
     const COLUMNS: usize = 9;
@@ -443,14 +447,14 @@ async fn insert_sqlite(
 
 async fn insert_postgres(
     tx: &mut Transaction<'static, Postgres>,
-    kept: &[(&NewMessage, Kept)],
+    kept: &[(&NewMessage, StoredMeta)],
     on_conflict: &'static str,
 ) -> Result<u64, StoreError> {
     let insert = "INSERT INTO messages (message_id, sender_id, sender_device_id, request_id, sender_seq, recipient_id, \
              recipient_seq, encrypted_content, created_at_ms) \
          SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::uuid[], $7::bigint[], \
              $8::bytea[], $9::bigint[])";
-    fn column<T>(kept: &[(&NewMessage, Kept)], of: impl Fn(&NewMessage, &Kept) -> T) -> Vec<T> {
+    fn column<T>(kept: &[(&NewMessage, StoredMeta)], of: impl Fn(&NewMessage, &StoredMeta) -> T) -> Vec<T> {
         kept.iter().map(|(message, kept)| of(message, kept)).collect()
     }
     let contents: Vec<&[u8]> = kept.iter().map(|(message, _)| message.encrypted_content.as_ref()).collect();

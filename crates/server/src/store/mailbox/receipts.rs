@@ -1,4 +1,4 @@
-//! When messages arrived and were read: once, and never backwards.
+//! When messages were delivered and read. A time that is set never changes.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -11,60 +11,60 @@ use crate::store::{
     Store, StoreError,
     batch::hex_list,
     db::{Db, Tx, on, within},
-    writer::{Append, Queued, Submitted},
+    writer::{Append, Queued, ReplyTo},
 };
 
-/// Messages that one statement looks up or changes.
+/// How many messages one statement reads or changes.
 const ROWS: usize = 2_000;
 
-/// How many messages arrive with one `sync`, as far as a batch is concerned; how many it are, only the database knows.
-const USUAL_ARRIVALS: usize = 16;
+/// The assumed number of messages that one `sync` confirms, to size a batch; only the database knows the real number.
+const USUAL_UPDATES: usize = 16;
 
-/// Messages of a user's that arrived, or that he read.
+/// A user received or read messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NewReceipt {
-    /// To whom they are addressed.
+    /// The recipient of the messages.
     pub(crate) user: UserId,
-    /// Which they are.
+    /// The messages.
     pub(crate) which: Which,
-    /// Whether he read them; then they arrived, too.
+    /// Whether they were read; then they also count as delivered.
     pub(crate) is_read: bool,
-    /// From which of his devices the word comes.
+    /// The device that reports it.
     pub(crate) device: DeviceId,
-    /// Which of the senders may hear of it. From the others it is masked, for good.
+    /// The senders who may see the receipt. It stays hidden from the others for good.
     pub(crate) may_hear: Vec<UserId>,
-    /// When.
+    /// When the server received it.
     pub(crate) now_ms: i64,
 }
 
-/// Messages that a receipt is about.
+/// The messages of a receipt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Which {
     /// These.
     Ids(Vec<MessageId>),
-    /// Those up to this number in the recipient's mailbox.
+    /// The messages up to this number in the recipient's mailbox.
     UpTo(u64),
 }
 
-/// What became of a receipt.
+/// The outcome of a receipt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Marked {
-    /// It is written down. What it changed, by sender.
-    Done(Vec<Arrival>),
-    /// One of the messages is none that is addressed to the user; nothing was changed.
+    /// The receipt was stored. These are its changes, by sender.
+    Done(Vec<SenderReceipt>),
+    /// One of the messages is not addressed to the user; nothing was changed.
     Unknown,
 }
 
-/// Messages of one sender that arrived, or were read, at one time.
+/// Messages of one sender that were delivered or read at the same time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Arrival {
-    /// From whom they are.
+pub(crate) struct SenderReceipt {
+    /// The sender.
     pub(crate) sender: UserId,
-    /// Which they are.
+    /// The messages.
     pub(crate) message_ids: Vec<MessageId>,
-    /// When they arrived.
+    /// When they were delivered.
     pub(crate) delivered_at_ms: i64,
-    /// The same, as the sender sees it.
+    /// When they were delivered, as the sender sees it.
     pub(crate) shown_delivered_at_ms: i64,
     /// When they were read.
     pub(crate) read_at_ms: Option<i64>,
@@ -72,16 +72,13 @@ pub(crate) struct Arrival {
 
 impl Store {
     /// Queues a receipt.
-    ///
-    /// # Errors
-    /// [`StoreError`]; nothing was queued.
-    pub(crate) fn mark(&self, receipt: NewReceipt) -> Result<Submitted<Marked>, StoreError> {
-        self.writer.submit(Queued::Receipt, receipt)
+    pub(crate) fn mark(&self, receipt: NewReceipt, reply: ReplyTo<Marked>) {
+        self.writer.submit(Queued::Receipt, receipt, reply);
     }
 }
 
 impl NewReceipt {
-    /// The mailbox whose messages it is about.
+    /// The mailbox of the messages.
     pub(in crate::store) const fn mailbox(&self) -> UserId {
         self.user
     }
@@ -103,7 +100,7 @@ impl Append for NewReceipt {
     fn rows(&self) -> usize {
         match &self.which {
             Which::Ids(ids) => ids.len().max(1),
-            Which::UpTo(_) => USUAL_ARRIVALS,
+            Which::UpTo(_) => USUAL_UPDATES,
         }
     }
 
@@ -113,33 +110,33 @@ impl Append for NewReceipt {
         batch: &[Self],
     ) -> Result<Vec<Marked>, StoreError> {
         let now_ms = batch.iter().map(|receipt| receipt.now_ms).max().unwrap_or_default();
-        let mut letters = Letters::find(tx, batch).await?;
+        let mut states = MessageStates::find(tx, batch).await?;
         let mut answers = Vec::with_capacity(batch.len());
         for receipt in batch {
             let found = match &receipt.which {
-                Which::Ids(ids) => letters.addressed_to(receipt.user, ids),
-                Which::UpTo(seq) => Some(letters.find_undelivered(tx, receipt.user, *seq).await?),
+                Which::Ids(ids) => states.addressed_to(receipt.user, ids),
+                Which::UpTo(seq) => Some(states.find_undelivered(tx, receipt.user, *seq).await?),
             };
             let mailbox = mailboxes.of(receipt.user);
             let (Some(ids), Some(mailbox)) = (found, mailbox) else {
                 answers.push(Marked::Unknown);
                 continue;
             };
-            let marked = letters.mark(&ids, receipt, now_ms);
+            let marked = states.mark(&ids, receipt, now_ms);
             mailbox.change_undelivered(-marked.newly_delivered);
-            answers.push(Marked::Done(marked.arrivals));
+            answers.push(Marked::Done(marked.by_sender));
         }
-        letters.write(tx).await?;
+        states.write(tx).await?;
         Ok(answers)
     }
 }
 
-/// The messages that a batch of receipts is about.
+/// The messages of a batch of receipts.
 #[derive(Default)]
-struct Letters(HashMap<MessageId, Letter>);
+struct MessageStates(HashMap<MessageId, MessageState>);
 
 #[derive(Debug, Clone, Copy)]
-struct Letter {
+struct MessageState {
     sender: UserId,
     recipient: UserId,
     delivered_at_ms: Option<i64>,
@@ -149,14 +146,14 @@ struct Letter {
     is_changed: bool,
 }
 
-/// What a receipt changed.
+/// The changes that a receipt made.
 struct Changes {
     newly_delivered: i64,
-    arrivals: Vec<Arrival>,
+    by_sender: Vec<SenderReceipt>,
 }
 
 #[derive(sqlx::FromRow)]
-struct LetterRow {
+struct MessageStateRow {
     message_id: Uuid,
     sender_id: Uuid,
     recipient_id: Uuid,
@@ -166,7 +163,7 @@ struct LetterRow {
     read_masked: bool,
 }
 
-impl Letters {
+impl MessageStates {
     async fn find(tx: &mut Tx, batch: &[NewReceipt]) -> Result<Self, StoreError> {
         let ids = batch.iter().flat_map(|receipt| match &receipt.which {
             Which::Ids(ids) => ids.as_slice(),
@@ -175,14 +172,14 @@ impl Letters {
         let mut ids: Vec<Uuid> = ids.map(MessageId::as_uuid).collect();
         ids.sort_unstable();
         ids.dedup();
-        let mut letters = Self::default();
+        let mut states = Self::default();
         for ids in ids.chunks(ROWS) {
-            letters.add(match tx {
+            states.add(match tx {
                 Tx::Sqlite(tx) => select_sqlite(tx, ids).await?,
                 Tx::Postgres(tx) => select_postgres(tx, ids).await?,
             });
         }
-        Ok(letters)
+        Ok(states)
     }
 
     async fn find_undelivered(
@@ -195,9 +192,9 @@ impl Letters {
              read_masked FROM messages \
              WHERE recipient_id = $1 AND recipient_seq <= $2 AND delivered_at_ms IS NULL \
              AND $2 <= (SELECT last_seq FROM mailboxes WHERE user_id = $1)";
-        // Beyond the last number, the client counts by what a restored backup has lost: under these numbers it may have had
-        // other messages.
-        let rows: Vec<LetterRow> = within!(tx, connection => {
+        // Never beyond the last number: after the restore of a backup, a client may still count by the lost numbers,
+        // which meant other messages.
+        let rows: Vec<MessageStateRow> = within!(tx, connection => {
             let query = sqlx::query_as(select).bind(user.as_uuid()).bind(stored_sequence(up_to));
             query.fetch_all(connection).await?
         });
@@ -206,10 +203,10 @@ impl Letters {
         Ok(ids)
     }
 
-    /// What this batch has changed stays as it is.
-    fn add(&mut self, rows: Vec<LetterRow>) {
+    /// Adds the rows, except those that this batch has changed already.
+    fn add(&mut self, rows: Vec<MessageStateRow>) {
         for row in rows {
-            let letter = Letter {
+            let state = MessageState {
                 sender: UserId::new(row.sender_id),
                 recipient: UserId::new(row.recipient_id),
                 delivered_at_ms: row.delivered_at_ms,
@@ -218,47 +215,48 @@ impl Letters {
                 read_masked: row.read_masked,
                 is_changed: false,
             };
-            self.0.entry(MessageId::new(row.message_id)).or_insert(letter);
+            self.0.entry(MessageId::new(row.message_id)).or_insert(state);
         }
     }
 
-    /// The messages, each once, where all of them are addressed to this user.
+    /// The messages, without repetitions, if all of them are addressed to this user.
     fn addressed_to(&self, user: UserId, ids: &[MessageId]) -> Option<Vec<MessageId>> {
-        let is_his = |id| self.0.get(id).is_some_and(|letter| letter.recipient == user);
-        let mut ids = ids.iter().all(is_his).then(|| ids.to_vec())?;
+        let is_addressed = |id| self.0.get(id).is_some_and(|state| state.recipient == user);
+        let mut ids = ids.iter().all(is_addressed).then(|| ids.to_vec())?;
         ids.sort_unstable();
         ids.dedup();
         Some(ids)
     }
 
     fn mark(&mut self, ids: &[MessageId], receipt: &NewReceipt, now_ms: i64) -> Changes {
-        let hearers: HashSet<UserId> = receipt.may_hear.iter().copied().chain([receipt.user]).collect();
+        let informed: HashSet<UserId> = receipt.may_hear.iter().copied().chain([receipt.user]).collect();
         let mut newly_delivered = 0;
         let mut groups: BTreeMap<(UserId, i64, i64), Vec<MessageId>> = BTreeMap::new();
         for id in ids {
-            let Some(letter) = self.0.get_mut(id) else { continue };
-            let arrives = letter.delivered_at_ms.is_none();
-            let hears = hearers.contains(&letter.sender);
-            let Some((delivered_at_ms, shown_ms)) = letter.mark(receipt.is_read, hears, now_ms) else {
+            let Some(state) = self.0.get_mut(id) else { continue };
+            let newly_arrived = state.delivered_at_ms.is_none();
+            let hears = informed.contains(&state.sender);
+            let Some((delivered_at_ms, shown_ms)) = state.mark(receipt.is_read, hears, now_ms) else {
                 continue;
             };
-            newly_delivered += i64::from(arrives);
-            groups.entry((letter.sender, delivered_at_ms, shown_ms)).or_default().push(*id);
+            newly_delivered += i64::from(newly_arrived);
+            groups.entry((state.sender, delivered_at_ms, shown_ms)).or_default().push(*id);
         }
         let read_at_ms = receipt.is_read.then_some(now_ms);
-        let arrivals = groups.into_iter().map(|((sender, delivered_at_ms, shown_ms), message_ids)| Arrival {
-            sender,
-            message_ids,
-            delivered_at_ms,
-            shown_delivered_at_ms: shown_ms,
-            read_at_ms,
-        });
-        Changes { newly_delivered, arrivals: arrivals.collect() }
+        let by_sender =
+            groups.into_iter().map(|((sender, delivered_at_ms, shown_ms), message_ids)| SenderReceipt {
+                sender,
+                message_ids,
+                delivered_at_ms,
+                shown_delivered_at_ms: shown_ms,
+                read_at_ms,
+            });
+        Changes { newly_delivered, by_sender: by_sender.collect() }
     }
 
     async fn write(self, tx: &mut Tx) -> Result<(), StoreError> {
-        let changed: Vec<(MessageId, Letter)> =
-            self.0.into_iter().filter(|(_, letter)| letter.is_changed).collect();
+        let changed: Vec<(MessageId, MessageState)> =
+            self.0.into_iter().filter(|(_, state)| state.is_changed).collect();
         for changed in changed.chunks(ROWS) {
             match tx {
                 Tx::Sqlite(tx) => update_sqlite(tx, changed).await?,
@@ -269,16 +267,17 @@ impl Letters {
     }
 }
 
-impl Letter {
-    /// Marks it, if that changes anything. Gives when it arrived, and when it did as its sender sees it.
+impl MessageState {
+    /// Marks the message, if that changes anything. Returns when it was delivered, for the recipient and as its sender
+    /// sees it.
     fn mark(&mut self, is_read: bool, hears: bool, now_ms: i64) -> Option<(i64, i64)> {
-        let arrives = self.delivered_at_ms.is_none();
-        let is_news = arrives || is_read && self.read_at_ms.is_none();
+        let newly_arrived = self.delivered_at_ms.is_none();
+        let is_news = newly_arrived || is_read && self.read_at_ms.is_none();
         if !is_news {
             return None;
         }
         self.is_changed = true;
-        if arrives {
+        if newly_arrived {
             self.delivered_masked = !hears;
         }
         let delivered_at_ms = *self.delivered_at_ms.get_or_insert(now_ms);
@@ -290,7 +289,7 @@ impl Letter {
     }
 }
 
-/// The senders of those messages that are addressed to a user.
+/// The senders of those messages that are addressed to the user.
 pub(super) async fn senders_of(db: &Db, user: UserId, which: &Which) -> Result<Vec<UserId>, StoreError> {
     let senders: Vec<Uuid> = match which {
         Which::UpTo(seq) => on!(db, r, pool => {
@@ -318,7 +317,7 @@ pub(super) async fn senders_of(db: &Db, user: UserId, which: &Which) -> Result<V
 async fn select_sqlite(
     tx: &mut Transaction<'static, Sqlite>,
     ids: &[Uuid],
-) -> Result<Vec<LetterRow>, StoreError> {
+) -> Result<Vec<MessageStateRow>, StoreError> {
     let select = "SELECT message_id, sender_id, recipient_id, delivered_at_ms, read_at_ms, delivered_masked, \
              read_masked FROM json_each($1) AS batch CROSS JOIN messages ON message_id = unhex(batch.value)";
     Ok(sqlx::query_as(select).bind(hex_list(ids.iter().copied())).fetch_all(&mut **tx).await?)
@@ -327,7 +326,7 @@ async fn select_sqlite(
 async fn select_postgres(
     tx: &mut Transaction<'static, Postgres>,
     ids: &[Uuid],
-) -> Result<Vec<LetterRow>, StoreError> {
+) -> Result<Vec<MessageStateRow>, StoreError> {
     let select = "SELECT message_id, sender_id, recipient_id, delivered_at_ms, read_at_ms, delivered_masked, \
              read_masked FROM messages \
          WHERE message_id = ANY ($1)";
@@ -336,16 +335,16 @@ async fn select_postgres(
 
 async fn update_sqlite(
     tx: &mut Transaction<'static, Sqlite>,
-    changed: &[(MessageId, Letter)],
+    changed: &[(MessageId, MessageState)],
 ) -> Result<(), StoreError> {
     let update = "UPDATE messages SET delivered_at_ms = batch.value ->> 1, read_at_ms = batch.value ->> 2, \
              delivered_masked = batch.value ->> 3, read_masked = batch.value ->> 4 \
          FROM json_each($1) AS batch WHERE message_id = unhex(batch.value ->> 0)";
     let rows: Vec<_> = changed
         .iter()
-        .map(|(id, letter)| {
-            let masked = (letter.delivered_masked, letter.read_masked);
-            (id.as_uuid().simple(), letter.delivered_at_ms, letter.read_at_ms, masked.0, masked.1)
+        .map(|(id, state)| {
+            let masked = (state.delivered_masked, state.read_masked);
+            (id.as_uuid().simple(), state.delivered_at_ms, state.read_at_ms, masked.0, masked.1)
         })
         .collect();
     let list = serde_json::to_string(&rows).unwrap_or_default();
@@ -355,7 +354,7 @@ async fn update_sqlite(
 
 async fn update_postgres(
     tx: &mut Transaction<'static, Postgres>,
-    changed: &[(MessageId, Letter)],
+    changed: &[(MessageId, MessageState)],
 ) -> Result<(), StoreError> {
     let update = "UPDATE messages SET delivered_at_ms = batch.delivered_at_ms, read_at_ms = batch.read_at_ms, \
              delivered_masked = batch.delivered_masked, read_masked = batch.read_masked \
@@ -363,10 +362,10 @@ async fn update_postgres(
              AS batch (message_id, delivered_at_ms, read_at_ms, delivered_masked, read_masked) \
          WHERE messages.message_id = batch.message_id";
     let ids: Vec<Uuid> = changed.iter().map(|(id, _)| id.as_uuid()).collect();
-    let delivered: Vec<Option<i64>> = changed.iter().map(|(_, letter)| letter.delivered_at_ms).collect();
-    let read: Vec<Option<i64>> = changed.iter().map(|(_, letter)| letter.read_at_ms).collect();
-    let delivered_masked: Vec<bool> = changed.iter().map(|(_, letter)| letter.delivered_masked).collect();
-    let read_masked: Vec<bool> = changed.iter().map(|(_, letter)| letter.read_masked).collect();
+    let delivered: Vec<Option<i64>> = changed.iter().map(|(_, state)| state.delivered_at_ms).collect();
+    let read: Vec<Option<i64>> = changed.iter().map(|(_, state)| state.read_at_ms).collect();
+    let delivered_masked: Vec<bool> = changed.iter().map(|(_, state)| state.delivered_masked).collect();
+    let read_masked: Vec<bool> = changed.iter().map(|(_, state)| state.read_masked).collect();
     let query = sqlx::query(update).bind(ids).bind(delivered).bind(read);
     query.bind(delivered_masked).bind(read_masked).execute(&mut **tx).await?;
     Ok(())

@@ -10,14 +10,14 @@ use crate::store::{
     db::{Tx, within},
 };
 
-/// How many users one statement is about.
+/// How many users one statement takes.
 const USERS_PER_STATEMENT: usize = 1_000;
 
-/// How many invitations of one owner wait for a device, so that one owner cannot displace what others ask.
+/// How many invitations of one owner wait for a device, so that one owner cannot displace the requests of others.
 const INVITES_PER_OWNER: i64 = 20;
 
-/// Lets a notice wait for all registered devices of users whom the transaction has locked: live devices are handed it from
-/// there. Runs the same statements whether the users exist or not. Call this last in a transaction, as
+/// Stores a notice for all registered devices of users; live devices take it from there. The transaction must have
+/// locked the users. It runs the same statements whether the users exist or not. Call it last in a transaction, as
 /// [`add`](super::add).
 pub(in crate::store) async fn add_for_all(
     tx: &mut Tx,
@@ -69,7 +69,7 @@ async fn insert(tx: &mut Tx, users: &[UserId], notice: &Notice, now_ms: i64) -> 
     Ok(())
 }
 
-/// Of one owner's invitations the oldest go first.
+/// Deletes the oldest invitations of one owner beyond the limit.
 async fn trim_invites(tx: &mut Tx, users: &[UserId], notice: &Notice) -> Result<(), StoreError> {
     let Notice::RoomInvite(invite) = notice else { return Ok(()) };
     let of_owner = format!("%\"{}\"%", invite.user_id);

@@ -1,7 +1,7 @@
-//! Invitations: a user who is put in a private room is no member of it until they join it.
+//! Invitations: a user who is added to a private room becomes a member only by joining it.
 //!
-//! A user who blocks the owner, or has declined or left lately, takes no invitation. The owner must not learn that, so
-//! the user is listed all the same and counts as an invitation without an answer.
+//! A user who blocks the owner, or has declined or left recently, refuses the invitation. The owner must not learn
+//! that, so the user is listed all the same and counts as an unanswered invitation.
 
 use std::collections::HashMap;
 
@@ -12,27 +12,27 @@ use aldis_protocol::{
 use sqlx::QueryBuilder;
 use uuid::Uuid;
 
-use super::{ROWS_PER_STATEMENT, Standing, count, lock};
+use super::{Membership, ROWS_PER_STATEMENT, count, lock};
 use crate::store::{
     Credential, Notice, Store, StoreError,
     db::{Db, Tx, on, within},
-    notices, row, standings, sweep_rows,
+    notices, relation_log, row, sweep_rows,
 };
 
-/// How many invitations without an answer an owner has at most to users who have not allowed them.
+/// How many unanswered invitations an owner can have to users who have not allowed them.
 const INVITATIONS_PER_OWNER: i64 = 100;
 
-/// How many invitations wait for a user's answer. Where there are more, the oldest goes from an owner whom the user has not
-/// allowed.
+/// How many invitations wait for a user's answer. Beyond that, the oldest one from an owner whom the user has not
+/// allowed is deleted.
 const INVITATIONS_PER_USER: i64 = 1_000;
 
-/// How long a user is not put in rooms again after they declined or left.
+/// How long a user cannot be added again after they declined or left.
 const REFUSED_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 
 /// Stands for every room of an owner.
 const EVERY_ROOM: Uuid = Uuid::nil();
 
-/// Users who are about to be put in a room, and what each thinks of its owner.
+/// Users to be added to a room, and their relation to its owner.
 pub(super) struct Guests {
     owner: UserId,
     opinions: HashMap<Uuid, Opinion>,
@@ -46,8 +46,8 @@ enum Opinion {
 }
 
 impl Store {
-    /// The invitations that wait for a user's answer, the oldest first; 1,000 at most. Those of owners whom the user
-    /// blocks are not shown.
+    /// The invitations that wait for a user's answer, the oldest first; at most 1,000. Those of owners whom the user
+    /// blocks are left out.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -71,7 +71,7 @@ impl Store {
         invitations.collect()
     }
 
-    /// A user who is invited to a room becomes a member of it. False where there is no such invitation any more.
+    /// Makes an invited user a member of a room. False if the invitation no longer exists.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -89,8 +89,8 @@ impl Store {
 }
 
 impl Guests {
-    /// Looks up what users think of the owner of a room; users who do not exist are left out. The transaction has locked
-    /// them all.
+    /// Looks up the relation of users to the owner of a room. Users who do not exist are left out. The transaction has
+    /// locked them all.
     pub(super) async fn find(
         tx: &mut Tx,
         owner: UserId,
@@ -130,8 +130,8 @@ impl Guests {
         self.opinions.len()
     }
 
-    /// Whether all of them may be put in a room of this kind: in a private one, whether the owner has so many invitations
-    /// left. `taken` of them have an invitation of the owner's already.
+    /// Whether all of them may be added to a room of this kind. For a private room, the owner must have enough
+    /// invitations left. `taken` of them are invited by the owner already.
     pub(super) async fn may_be_invited(
         &self,
         tx: &mut Tx,
@@ -149,19 +149,19 @@ impl Guests {
         Ok(waiting.saturating_add(i64::try_from(added).unwrap_or(i64::MAX)) <= INVITATIONS_PER_OWNER)
     }
 
-    /// What each of them is to the room from now on.
-    pub(super) fn standings(
+    /// The new state of each of them in the room.
+    pub(super) fn memberships(
         &self,
         visibility: RoomVisibility,
-    ) -> impl Iterator<Item = (Uuid, Standing)> + '_ {
+    ) -> impl Iterator<Item = (Uuid, Membership)> + '_ {
         self.opinions.iter().map(move |(user, opinion)| {
-            let standing = match (*opinion, visibility) {
-                _ if *user == self.owner.as_uuid() => Standing::Joined,
-                (Opinion::Refuses, _) => Standing::Ignored,
-                (Opinion::Allows | Opinion::Neutral, RoomVisibility::Private) => Standing::Invited,
-                (Opinion::Allows | Opinion::Neutral, RoomVisibility::Public) => Standing::Joined,
+            let membership = match (*opinion, visibility) {
+                _ if *user == self.owner.as_uuid() => Membership::Joined,
+                (Opinion::Refuses, _) => Membership::Ignored,
+                (Opinion::Allows | Opinion::Neutral, RoomVisibility::Private) => Membership::Invited,
+                (Opinion::Allows | Opinion::Neutral, RoomVisibility::Public) => Membership::Joined,
             };
-            (*user, standing)
+            (*user, membership)
         })
     }
 }
@@ -177,8 +177,8 @@ impl Opinion {
     }
 }
 
-/// Lets invitations wait for all devices of users who were just invited. Runs the same statements for nobody. To be called
-/// last in a transaction, as it says so to every node.
+/// Stores the invitation notices for all devices of users who were just invited. It runs the same statements if there
+/// are none. It marks the users as changed, so call it last in a transaction.
 pub(super) async fn tell(
     tx: &mut Tx,
     room: &RoomId,
@@ -186,19 +186,19 @@ pub(super) async fn tell(
     invited: &[UserId],
     now_ms: i64,
 ) -> Result<(), StoreError> {
-    let invite = Notice::RoomInvite(RoomInvite { room: room.clone(), user_id: owner });
-    // Nobody has the nil id.
+    let invite = Notice::RoomInvite(RoomInvite::new(room.clone(), owner));
+    // Nobody has the nil id, so the statements change nothing.
     let invited = if invited.is_empty() { &[UserId::new(Uuid::nil())] } else { invited };
     trim(tx, invited).await?;
     notices::add_for_all(tx, invited, &invite, now_ms).await
 }
 
-/// An invitation has its answer, or was taken back: no device hears of it any more.
+/// Deletes the notices of an invitation that was answered or withdrawn.
 pub(super) async fn withdraw(tx: &mut Tx, room: &RoomId, user: UserId) -> Result<(), StoreError> {
     notices::withdraw(tx, user, MessageKind::RoomInvite, room.as_str()).await
 }
 
-/// The user has left a room of the owner's.
+/// Records that the user has left a room of the owner.
 pub(super) async fn refuse_room(
     tx: &mut Tx,
     user: UserId,
@@ -215,7 +215,7 @@ pub(super) async fn refuse_room(
     Ok(())
 }
 
-/// The user has declined an invitation of the owner's.
+/// Records that the user has declined an invitation of the owner.
 pub(super) async fn refuse_owner(
     tx: &mut Tx,
     user: UserId,
@@ -225,7 +225,7 @@ pub(super) async fn refuse_owner(
     refuse_room(tx, user, owner, EVERY_ROOM, now_ms).await
 }
 
-/// Deletes refusals that count no longer.
+/// Deletes refusals that have expired.
 pub(in crate::store) async fn sweep(db: &Db, now_ms: i64) -> Result<u64, StoreError> {
     let delete = "DELETE FROM room_refusals WHERE (user_id, owner_id, room_id) IN \
          (SELECT user_id, owner_id, room_id FROM room_refusals WHERE refused_at_ms <= $1 \
@@ -247,11 +247,11 @@ async fn accept(tx: &mut Tx, room: &RoomId, user: UserId, now_ms: i64) -> Result
         sqlx::query(update).bind(access.room_id).bind(user.as_uuid()).execute(connection).await?;
     });
     withdraw(tx, room, user).await?;
-    standings::append(tx, &[(user, user)], now_ms).await?;
+    relation_log::append(tx, &[(user, user)], now_ms).await?;
     Ok(true)
 }
 
-/// Of each user, the invitations beyond the limit become such as the user does not see.
+/// Hides the invitations of each user beyond the limit from them.
 async fn trim(tx: &mut Tx, users: &[UserId]) -> Result<(), StoreError> {
     for some in users.chunks(ROWS_PER_STATEMENT) {
         within!(tx, connection => {

@@ -1,4 +1,4 @@
-//! Who is in rooms: put in by their owners, joined, removed.
+//! Members of rooms: added by the owner, joined, removed.
 
 use std::collections::HashSet;
 
@@ -7,34 +7,34 @@ use sqlx::QueryBuilder;
 use uuid::Uuid;
 
 use super::{
-    MEMBERS_PER_ROOM, ROWS_PER_STATEMENT, RoomAccess, Standing, count,
+    MEMBERS_PER_ROOM, Membership, ROWS_PER_STATEMENT, RoomAccess, count,
     invitations::{self, Guests},
     lock,
 };
 use crate::store::{
     Credential, Store, StoreError,
     db::{Tx, on, within},
-    standings,
+    relation_log,
 };
 
-/// What became of a change of a room's members. Only the first two changed anything.
+/// The outcome of a change of a room's members. Only the first two changed anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MemberChange {
-    /// It is done, in a room of this kind. What became of an invitation that the user does not take is the same.
+    /// The change was made, in a room of this kind. Adding a user who refuses the invitation has the same outcome.
     Done(RoomVisibility),
-    /// The user is invited, and is to hear of it.
+    /// The user is invited, and must be told.
     Invited,
-    /// There is no such room, or the asker may not enter it.
+    /// The room does not exist, or the caller may not enter it.
     UnknownRoom,
-    /// The asker may enter the room, but not decide in it.
+    /// The caller may enter the room but does not own it.
     Forbidden,
     /// There is no such user.
     NoSuchUser,
-    /// A room does not go on without its owner.
+    /// The owner cannot be removed.
     IsOwner,
-    /// There are as many as may be.
+    /// The room has the maximum number of members.
     TooMany,
-    /// The owner waits for as many answers to invitations as may be.
+    /// The owner has the maximum number of unanswered invitations.
     TooManyInvitations,
 }
 
@@ -45,8 +45,8 @@ impl MemberChange {
 }
 
 impl Store {
-    /// The users in a room's list, its owner first, then in the order in which they were put in. Those who are invited are
-    /// among them.
+    /// The users in a room's list, including invited ones: the owner first, then in the order in which they were
+    /// added.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -60,8 +60,8 @@ impl Store {
         Ok(users.into_iter().map(UserId::new).collect())
     }
 
-    /// Puts a user in a room, asked by its owner, also a user who was removed from it before. In a private room they are invited
-    /// first. A user who takes no invitation from the owner is listed, and nothing else.
+    /// Adds a user to a room for its owner, also a user who was removed before. In a private room the user is invited
+    /// first. A user who refuses invitations from the owner is only listed.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -78,8 +78,9 @@ impl Store {
         Ok(outcome)
     }
 
-    /// Removes a user from a room, asked by its owner or by the user. A user whom the owner removes from a public room may
-    /// not join it again until they are put in. A user who declines or leaves is not put in again for a while.
+    /// Removes a user from a room, for its owner or for the user. A user whom the owner removes from a public room
+    /// cannot join it again until the owner adds them. A user who declines or leaves cannot be added again for a
+    /// while.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -125,14 +126,14 @@ impl Store {
                 list
             });
             select.push(")");
-            // Of one peer it is asked again and again.
+            // Prepared only for a single peer, which is the frequent case.
             select.build_query_scalar().persistent(peers.len() == 1).fetch_all(pool).await?
         });
         Ok(found.into_iter().map(UserId::new).collect())
     }
 }
 
-/// Tells every node that members of private rooms of an owner no longer reach each other there.
+/// Records for every node that members of an owner's private rooms no longer reach each other through them.
 pub(in crate::store) async fn leave_private_rooms(
     tx: &mut Tx,
     owner: UserId,
@@ -144,21 +145,21 @@ pub(in crate::store) async fn leave_private_rooms(
         sqlx::query_scalar(select).bind(owner.as_uuid()).fetch_all(connection).await?
     });
     let members: Vec<_> = members.into_iter().map(|user| (UserId::new(user), UserId::new(user))).collect();
-    standings::append(tx, &members, now_ms).await
+    relation_log::append(tx, &members, now_ms).await
 }
 
-/// Puts users in a new room.
+/// Adds users to a new room.
 pub(super) async fn insert_members(
     tx: &mut Tx,
     room_id: Uuid,
-    users: &[(Uuid, Standing)],
+    users: &[(Uuid, Membership)],
     now_ms: i64,
 ) -> Result<(), StoreError> {
     for some in users.chunks(ROWS_PER_STATEMENT) {
         within!(tx, connection => {
             let mut insert = QueryBuilder::new("INSERT INTO room_members (room_id, user_id, standing, added_at_ms) ");
-            insert.push_values(some, |mut row, (user, standing)| {
-                row.push_bind(room_id).push_bind(*user).push_bind(standing.as_str()).push_bind(now_ms);
+            insert.push_values(some, |mut row, (user, membership)| {
+                row.push_bind(room_id).push_bind(*user).push_bind(membership.as_str()).push_bind(now_ms);
             });
             insert.build().persistent(false).execute(connection).await?;
         });
@@ -166,7 +167,8 @@ pub(super) async fn insert_members(
     Ok(())
 }
 
-/// The transaction has locked both users, and locks the room after them: in the order of an account's deletion.
+/// The transaction has locked both users, and locks the room after them, in the same order as the deletion of an
+/// account.
 async fn add_member(
     tx: &mut Tx,
     room: &RoomId,
@@ -178,15 +180,15 @@ async fn add_member(
     if access.owner != owner {
         return Ok(refusal(&access));
     }
-    let standing = standing_of(tx, access.room_id, user).await?;
-    if matches!(standing, Standing::Joined | Standing::Invited) {
+    let membership = membership_of(tx, access.room_id, user).await?;
+    if matches!(membership, Membership::Joined | Membership::Invited) {
         return Ok(MemberChange::Done(access.visibility));
     }
     let guests = Guests::find(tx, owner, access.room_id, &[user.as_uuid()], now_ms).await?;
-    let Some((_, new)) = guests.standings(access.visibility).next() else {
+    let Some((_, new)) = guests.memberships(access.visibility).next() else {
         return Ok(MemberChange::NoSuchUser);
     };
-    let is_listed = standing == Standing::Ignored;
+    let is_listed = membership == Membership::Ignored;
     if !is_listed && count(tx, COUNT_MEMBERS, access.room_id).await? >= MEMBERS_PER_ROOM {
         return Ok(MemberChange::TooMany);
     }
@@ -194,7 +196,7 @@ async fn add_member(
         return Ok(MemberChange::TooManyInvitations);
     }
     place(tx, access.room_id, user, new, now_ms).await?;
-    let is_invited = new == Standing::Invited;
+    let is_invited = new == Membership::Invited;
     if access.visibility == RoomVisibility::Private {
         let invited = if is_invited { &[user][..] } else { &[] };
         invitations::tell(tx, room, owner, invited, now_ms).await?;
@@ -213,7 +215,7 @@ async fn remove_member(
     if access.owner == asker {
         return take_out(tx, room, access, user, now_ms).await;
     }
-    let is_listed = matches!(access.standing, Standing::Joined | Standing::Invited);
+    let is_listed = matches!(access.membership, Membership::Joined | Membership::Invited);
     if asker != user || !is_listed {
         return Ok(refusal(access));
     }
@@ -231,16 +233,16 @@ async fn take_out(
     if access.owner == user {
         return Ok(MemberChange::IsOwner);
     }
-    let standing = standing_of(tx, access.room_id, user).await?;
+    let membership = membership_of(tx, access.room_id, user).await?;
     match access.visibility {
-        RoomVisibility::Private => take_off_list(tx, room, access, user, standing, now_ms).await?,
-        RoomVisibility::Public if standing == Standing::Removed => {}
+        RoomVisibility::Private => take_off_list(tx, room, access, user, membership, now_ms).await?,
+        RoomVisibility::Public if membership == Membership::Removed => {}
         RoomVisibility::Public => {
             if count(tx, COUNT_REMOVED, access.room_id).await? >= MEMBERS_PER_ROOM {
                 return Ok(MemberChange::TooMany);
             }
-            place(tx, access.room_id, user, Standing::Removed, now_ms).await?;
-            standings::append(tx, &[(user, user)], now_ms).await?;
+            place(tx, access.room_id, user, Membership::Removed, now_ms).await?;
+            relation_log::append(tx, &[(user, user)], now_ms).await?;
         }
     }
     Ok(MemberChange::Done(access.visibility))
@@ -259,51 +261,52 @@ async fn leave(
     } else {
         invitations::refuse_room(tx, user, access.owner, access.room_id, now_ms).await?;
     }
-    take_off_list(tx, room, access, user, access.standing, now_ms).await?;
+    take_off_list(tx, room, access, user, access.membership, now_ms).await?;
     Ok(MemberChange::Done(access.visibility))
 }
 
-/// Takes a user from the list. Nodes send the user's sessions out and forget whom the user reached there.
+/// Removes a user from the list. Nodes then remove the user's sessions from the room and forget whom the user could
+/// reach through it.
 async fn take_off_list(
     tx: &mut Tx,
     room: &RoomId,
     access: &RoomAccess,
     user: UserId,
-    standing: Standing,
+    membership: Membership,
     now_ms: i64,
 ) -> Result<(), StoreError> {
     delete_member(tx, access.room_id, user).await?;
-    match standing {
-        Standing::Invited => invitations::withdraw(tx, room, user).await,
-        Standing::Joined => standings::append(tx, &[(user, user)], now_ms).await,
-        Standing::Stranger | Standing::Ignored | Standing::Removed => Ok(()),
+    match membership {
+        Membership::Invited => invitations::withdraw(tx, room, user).await,
+        Membership::Joined => relation_log::append(tx, &[(user, user)], now_ms).await,
+        Membership::Stranger | Membership::Ignored | Membership::Removed => Ok(()),
     }
 }
 
-/// What somebody hears who may not decide.
+/// The outcome for a caller who may not manage the room.
 fn refusal(access: &RoomAccess) -> MemberChange {
     if access.may_look() { MemberChange::Forbidden } else { MemberChange::UnknownRoom }
 }
 
-async fn standing_of(tx: &mut Tx, room_id: Uuid, user: UserId) -> Result<Standing, StoreError> {
+async fn membership_of(tx: &mut Tx, room_id: Uuid, user: UserId) -> Result<Membership, StoreError> {
     let select = "SELECT standing FROM room_members WHERE room_id = $1 AND user_id = $2";
     let found: Option<String> = within!(tx, connection => {
         sqlx::query_scalar(select).bind(room_id).bind(user.as_uuid()).fetch_optional(connection).await?
     });
-    found.as_deref().map_or(Ok(Standing::Stranger), Standing::parse)
+    found.as_deref().map_or(Ok(Membership::Stranger), Membership::parse)
 }
 
 async fn place(
     tx: &mut Tx,
     room_id: Uuid,
     user: UserId,
-    standing: Standing,
+    membership: Membership,
     now_ms: i64,
 ) -> Result<(), StoreError> {
     let upsert = "INSERT INTO room_members (room_id, user_id, standing, added_at_ms) VALUES ($1, $2, $3, $4) \
          ON CONFLICT (room_id, user_id) DO UPDATE SET standing = excluded.standing, added_at_ms = excluded.added_at_ms";
     within!(tx, connection => {
-        let query = sqlx::query(upsert).bind(room_id).bind(user.as_uuid()).bind(standing.as_str()).bind(now_ms);
+        let query = sqlx::query(upsert).bind(room_id).bind(user.as_uuid()).bind(membership.as_str()).bind(now_ms);
         query.execute(connection).await?;
     });
     Ok(())

@@ -14,36 +14,36 @@ use crate::store::{
 /// A room's state document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StateDocument {
-    /// How often it was set.
+    /// How often the state was set.
     pub(crate) revision: u64,
-    /// What it says.
+    /// The document.
     pub(crate) state: Payload<'static>,
 }
 
-/// Which revision of a room's state may be replaced.
+/// The revisions of a room's state that may be replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Revisions {
-    /// Any that was set.
+    /// Any, if a state was set.
     Any,
     /// One of these.
     OneOf(Vec<u64>),
 }
 
-/// What became of a new state. Only the first changed anything.
+/// The outcome of setting a state. Only the first changed anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum StateChange {
-    /// It is the room's now.
+    /// The state was set.
     Set(StateDocument),
-    /// There is no such room, or the user may not enter it.
+    /// The room does not exist, or the user may not enter it.
     UnknownRoom,
     /// The user may enter the room, but not set its state.
     Forbidden,
-    /// The state is not the one that was named.
+    /// The current revision is not one of those expected.
     PreconditionFailed,
 }
 
 impl StateDocument {
-    /// Where none was set.
+    /// The state of a room without a document.
     pub(crate) fn none() -> Self {
         Self { revision: 0, state: Payload::null() }
     }
@@ -59,7 +59,7 @@ impl Revisions {
 }
 
 impl Store {
-    /// Replaces the state of a room, where its present one is among `expected`; 0 stands for none.
+    /// Replaces the state of a room if its current revision is one of `expected`; 0 means that there is none.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -77,7 +77,7 @@ impl Store {
     }
 }
 
-/// A state as its row has it; nothing where none was set.
+/// The columns of a state; null if none was set.
 #[derive(sqlx::FromRow)]
 pub(super) struct StateRow {
     revision: Option<i64>,

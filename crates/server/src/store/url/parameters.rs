@@ -1,8 +1,8 @@
-//! The parameters of a PostgreSQL URL: those that have an effect, and no others.
+//! The parameters of a PostgreSQL URL that have an effect; all others are refused.
 
 use super::InvalidDatabaseUrl;
 
-/// What a URL may name, as libpq does.
+/// The supported parameters, named as in libpq.
 pub(super) const KNOWN: [&str; 11] = [
     "sslmode",
     "sslrootcert",
@@ -27,10 +27,10 @@ const OTHER_SPELLINGS: [(&str, &str); 6] = [
     ("ssl-key", "sslkey"),
 ];
 
-/// The query of a URL with its question mark and each parameter by its usual name; empty for none.
+/// The query of a URL with its question mark, each parameter under its usual name; empty if there is none.
 ///
 /// # Errors
-/// [`InvalidDatabaseUrl::UnknownParameter`] for one that would have no effect, so that nobody relies on it.
+/// [`InvalidDatabaseUrl::UnknownParameter`] for a parameter without effect, so that nobody relies on it.
 pub(super) fn canonical(query: &str) -> Result<String, InvalidDatabaseUrl> {
     if query.contains('@') {
         return Err(InvalidDatabaseUrl::Postgres("a password holds a question mark".to_owned()));
@@ -53,7 +53,7 @@ fn usual((name, value): (String, String)) -> Result<(String, String), InvalidDat
     if is_known { Ok((name, value)) } else { Err(InvalidDatabaseUrl::UnknownParameter(name)) }
 }
 
-/// `options` and `options[name]` set what a session of the database begins with.
+/// `options` and `options[name]` set options of the database session.
 fn is_session_option(name: &str) -> bool {
     name == "options" || (name.starts_with("options[") && name.ends_with(']'))
 }

@@ -1,31 +1,31 @@
 //! The appends of one kind in a batch.
 
-use super::{Append, Asker, Committed, Durable, StoreError, Tx, Waiting};
+use super::{Append, Committed, Durable, Responder, StoreError, Tx, Waiting};
 
-/// The appends of one kind, who waits for each, and what they will be told after the commit.
-pub(super) struct Lane<A: Append> {
+/// The appends of one kind, the callers that wait for them, and their answers after the commit.
+pub(super) struct BatchLane<A: Append> {
     appends: Vec<A>,
     waiting: Vec<Place<A>>,
     answers: Vec<A::Answer>,
 }
 
-/// Who waits for an append, and where in the batch it was queued.
+/// A waiting caller, and the index of its append in the batch.
 struct Place<A: Append> {
     number: usize,
-    asker: Asker<A::Answer>,
+    responder: Responder<A::Answer>,
 }
 
-impl<A: Append> Default for Lane<A> {
+impl<A: Append> Default for BatchLane<A> {
     fn default() -> Self {
         Self { appends: Vec::new(), waiting: Vec::new(), answers: Vec::new() }
     }
 }
 
-impl<A: Append> Lane<A> {
-    /// Takes the append that was queued at this place of the batch.
+impl<A: Append> BatchLane<A> {
+    /// Adds the append with this index in the batch.
     pub(super) fn push(&mut self, number: usize, waiting: Waiting<A>) {
         self.appends.push(waiting.append);
-        self.waiting.push(Place { number, asker: waiting.asker });
+        self.waiting.push(Place { number, responder: waiting.responder });
     }
 
     pub(super) fn len(&self) -> usize {
@@ -43,19 +43,20 @@ impl<A: Append> Lane<A> {
         Ok(())
     }
 
-    /// Tells each who waits.
+    /// Answers all callers.
     pub(super) fn answer(self, outcome: &Result<(), StoreError>) {
         match outcome {
             Ok(()) => {
                 for (place, answer) in self.waiting.into_iter().zip(self.answers) {
-                    place.asker.tell(Ok(answer));
+                    place.responder.respond(Ok(answer));
                 }
             }
             Err(error) => self.fail(error),
         }
     }
 
-    /// Gives what was committed to be delivered and answered, each with its place; where it failed, answers that.
+    /// The committed appends with their index, to be delivered and answered. After an error, answers the callers and
+    /// returns nothing.
     pub(super) fn hand_on(
         self,
         outcome: &Result<(), StoreError>,
@@ -67,23 +68,25 @@ impl<A: Append> Lane<A> {
         }
         let durable = self.appends.into_iter().zip(self.waiting).zip(self.answers);
         durable
-            .map(|((append, place), answer)| (place.number, kind(Durable::new(append, answer, place.asker))))
+            .map(|((append, place), answer)| {
+                (place.number, kind(Durable::new(append, answer, place.responder)))
+            })
             .collect()
     }
 
-    /// Each in a batch of its own, with its place in this one.
+    /// Splits the lane into batches of one append, each with its index in this batch.
     pub(super) fn split<B>(self, batch: impl Fn(Self) -> B) -> impl Iterator<Item = (usize, B)> {
         self.appends.into_iter().zip(self.waiting).map(move |(append, place)| {
             let mut alone = Self::default();
             let number = place.number;
-            alone.push(number, Waiting { append, asker: place.asker });
+            alone.push(number, Waiting { append, responder: place.responder });
             (number, batch(alone))
         })
     }
 
     fn fail(self, error: &StoreError) {
         for place in self.waiting {
-            place.asker.tell(Err(error.clone()));
+            place.responder.respond(Err(error.clone()));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What waits for a writer: each user's appends in their order, the users in turn.
+//! The queue of a writer: it keeps the order of each user's appends and serves the users in turn.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,17 +8,17 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use super::Queued;
 use crate::store::{StoreError, fair::FairQueue};
 
-/// How many bytes the appends that are queued, written or delivered hold at most, together.
+/// How much memory the appends that are queued, being written or being delivered can take together.
 const BYTES: usize = 32 * 1024 * 1024;
 
-/// What an append counts for at least, so that small ones are bounded too: 8,192 of them.
+/// The least that an append counts for, so that the number of small ones is bounded too: 8,192.
 const LEAST_BYTES: usize = 4 * 1024;
 
 /// The queue of one writer.
 pub(super) struct Queue {
     state: Mutex<State>,
     room: Arc<Semaphore>,
-    /// Something came, or the queue was closed.
+    /// Notified when an append was queued or the queue was closed.
     changed: Notify,
 }
 
@@ -35,28 +35,20 @@ impl Default for Queue {
 }
 
 impl Queue {
-    /// Puts what `make` makes of its room behind all else of its user. Where there is no room, whoever has most in the
-    /// queue gives up the newest of it, if that is more than this user would have.
-    pub(super) fn push(
-        &self,
-        user: Option<UserId>,
-        bytes: usize,
-        make: impl FnOnce(OwnedSemaphorePermit) -> Queued,
-    ) -> Result<(), StoreError> {
-        let bytes = bytes.max(LEAST_BYTES);
-        let room = self.make_room(user, bytes)?;
+    /// Queues an append behind the others of its user. A closed queue refuses it.
+    pub(super) fn push(&self, user: Option<UserId>, bytes: usize, append: Queued) {
         let mut state = self.state();
         if state.is_closed {
-            return Err(StoreError::closed());
+            drop(state);
+            return append.refuse(StoreError::closed());
         }
-        state.waiting.push(user, bytes, make(room));
+        state.waiting.push(user, counted(bytes), append);
         drop(state);
         self.changed.notify_one();
-        Ok(())
     }
 
-    /// Takes appends that change up to `rows` rows, one at least, as soon as there are any. None once the queue is closed
-    /// and empty.
+    /// Waits for appends and takes as many as change up to `rows` rows, but at least one. `None` once the queue is
+    /// closed and empty.
     pub(super) async fn take(&self, rows: usize) -> Option<Vec<Queued>> {
         loop {
             let taken = self.take_now(rows);
@@ -70,19 +62,19 @@ impl Queue {
         }
     }
 
-    /// Takes no more appends.
+    /// Accepts no more appends.
     pub(super) fn close(&self) {
         self.state().is_closed = true;
         self.changed.notify_one();
     }
 
-    /// Takes no more appends, and gives up those that wait: nobody will take them.
+    /// Accepts no more appends and drops those that wait, because nothing will take them.
     pub(super) fn abandon(&self) {
         self.close();
         drop(self.take_now(usize::MAX));
     }
 
-    /// Whether nothing waits.
+    /// Whether the queue is empty.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.state().waiting.is_empty()
@@ -99,7 +91,14 @@ impl Queue {
         taken
     }
 
-    fn make_room(&self, user: Option<UserId>, bytes: usize) -> Result<OwnedSemaphorePermit, StoreError> {
+    /// Reserves the room that an append takes until it is delivered. If there is none, the user with the most in the queue
+    /// loses their newest append, provided that they have more than this user would have.
+    pub(super) fn reserve(
+        &self,
+        user: Option<UserId>,
+        bytes: usize,
+    ) -> Result<OwnedSemaphorePermit, StoreError> {
+        let bytes = counted(bytes);
         let permits = u32::try_from(bytes).map_err(|_| StoreError::Overloaded)?;
         loop {
             if let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(permits) {
@@ -118,19 +117,21 @@ impl Queue {
     }
 }
 
+/// What an append of so many bytes counts for.
+fn counted(bytes: usize) -> usize {
+    bytes.max(LEAST_BYTES)
+}
+
 #[cfg(test)]
 mod tests {
     use aldis_protocol::{MessageId, RequestId};
-    use tokio::sync::oneshot;
     use uuid::Uuid;
 
     use super::*;
     use crate::store::{
         mailbox::{Marked, NewReceipt, Posted, Which},
-        writer::{Append, Asker, NewMessage, Waiting},
+        writer::{Append, NewMessage, PendingAppend, Responder, Waiting},
     };
-
-    type Answer<T> = oneshot::Receiver<Result<T, StoreError>>;
 
     fn user(number: u128) -> UserId {
         UserId::new(Uuid::from_u128(number))
@@ -140,15 +141,15 @@ mod tests {
         queue: &Queue,
         kind: fn(Waiting<A>) -> Queued,
         append: A,
-    ) -> Result<Answer<A::Answer>, StoreError> {
-        let (answer, answered) = oneshot::channel();
-        queue.push(append.user(), append.bytes(), |room| {
-            kind(Waiting { append, asker: Asker { answer, _room: room } })
-        })?;
-        Ok(answered)
+    ) -> Result<PendingAppend<A::Answer>, StoreError> {
+        let (user, bytes) = (append.user(), append.bytes());
+        let room = queue.reserve(user, bytes)?;
+        Ok(PendingAppend::by(|reply| {
+            queue.push(user, bytes, kind(Waiting { append, responder: Responder { reply, _room: room } }));
+        }))
     }
 
-    fn post(queue: &Queue, sender: UserId, number: usize) -> Result<Answer<Posted>, StoreError> {
+    fn post(queue: &Queue, sender: UserId, number: usize) -> Result<PendingAppend<Posted>, StoreError> {
         let message = NewMessage {
             sender,
             sender_device: "phone".parse().unwrap(),
@@ -163,7 +164,7 @@ mod tests {
         push(queue, Queued::Message, message)
     }
 
-    fn mark(queue: &Queue, user: UserId, count: usize) -> Answer<Marked> {
+    fn mark(queue: &Queue, user: UserId, count: usize) -> PendingAppend<Marked> {
         let which = Which::Ids(vec![MessageId::new(Uuid::nil()); count]);
         let device = "phone".parse().unwrap();
         let receipt = NewReceipt { user, which, is_read: false, device, may_hear: Vec::new(), now_ms: 0 };
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_messages_of_one_user_filled_the_batch_and_those_of_another_came_after_them() {
+    async fn one_user_filled_the_batch_and_another_had_to_wait() {
         let queue = Queue::default();
         let many: Vec<_> = (0..100).map(|number| post(&queue, user(1), number).unwrap()).collect();
         let _few: Vec<_> = (0..2).map(|number| post(&queue, user(2), number).unwrap()).collect();
@@ -200,12 +201,12 @@ mod tests {
         }
         assert_eq!(greedy.len(), BYTES / LEAST_BYTES);
         let mut modest = post(&queue, user(2), 0).unwrap();
-        assert!(matches!(greedy.pop().unwrap().await.unwrap(), Err(StoreError::Overloaded)), "the newest");
-        assert!(greedy.iter_mut().all(|answer| answer.try_recv().is_err()), "and no other");
+        assert!(matches!(greedy.pop().unwrap().answer().await, Err(StoreError::Overloaded)), "the newest");
+        assert!(greedy.iter_mut().all(|submitted| submitted.is_pending()), "and no other");
         assert!(post(&queue, user(1), 0).is_err());
         let taken = queue.take(2).await.unwrap();
         assert_eq!(senders(&taken).iter().map(|(user, _)| *user).collect::<Vec<_>>(), [user(1), user(2)]);
-        assert!(modest.try_recv().is_err(), "it waits for its commit");
+        assert!(modest.is_pending(), "it waits for its commit");
     }
 
     #[tokio::test]
@@ -213,15 +214,15 @@ mod tests {
         let queue = Queue::default();
         let _answers: Vec<_> = (0..10).map(|_| mark(&queue, user(1), 500)).collect();
         assert_eq!(queue.take(512).await.unwrap().len(), 2);
-        assert_eq!(queue.take(1).await.unwrap().len(), 1, "one at least");
+        assert_eq!(queue.take(1).await.unwrap().len(), 1, "at least one");
     }
 
     #[tokio::test]
-    async fn what_was_queued_is_taken_after_the_end_and_nothing_is_queued_any_more() {
+    async fn a_closed_queue_is_emptied_and_accepts_nothing() {
         let queue = Queue::default();
         let _answer = post(&queue, user(1), 0).unwrap();
         queue.close();
-        assert!(matches!(post(&queue, user(1), 1), Err(StoreError::Unavailable(_))));
+        assert!(matches!(post(&queue, user(1), 1).unwrap().answer().await, Err(StoreError::Unavailable(_))));
         assert_eq!(queue.take(10).await.unwrap().len(), 1);
         assert!(queue.take(10).await.is_none());
     }

@@ -1,4 +1,4 @@
-//! A socket against a real client of the WebSocket library, and against bytes cut anyhow.
+//! Tests a socket against a real client of the WebSocket library, and against streams that are cut at any place.
 
 use std::{future::poll_fn, time::Duration};
 
@@ -21,13 +21,13 @@ fn socket(stream: DuplexStream) -> Socket<Metered<DuplexStream>> {
     Socket::new(Metered::new(stream), &[], Codec::Json, MAX_MESSAGE_BYTES).unwrap()
 }
 
-/// Both ends of a stream that holds so many bytes each way.
+/// Both ends of a stream that holds this many bytes in each direction.
 async fn pair(capacity: usize) -> (Client, Socket<Metered<DuplexStream>>) {
     let (near, far) = duplex(capacity);
     (WebSocketStream::from_raw_socket(near, Role::Client, None).await, socket(far))
 }
 
-/// What comes next, while what waits is written.
+/// Reads the next event, and writes what waits meanwhile.
 async fn next(socket: &mut Socket<Metered<DuplexStream>>) -> Incoming {
     let next = poll_fn(|cx| {
         if socket.poll_flush(cx) == Poll::Ready(Err(Broken)) {
@@ -38,7 +38,7 @@ async fn next(socket: &mut Socket<Metered<DuplexStream>>) -> Incoming {
     timeout(PATIENCE, next).await.unwrap()
 }
 
-/// Serves until the other side has gone, and gives back all that came.
+/// Serves until the other side has gone, and returns everything that was read.
 async fn serve(socket: &mut Socket<Metered<DuplexStream>>) -> Vec<Incoming> {
     let mut all = Vec::new();
     loop {
@@ -55,7 +55,7 @@ async fn flush(socket: &mut Socket<Metered<DuplexStream>>) {
     assert_eq!(timeout(PATIENCE, poll_fn(|cx| socket.poll_flush(cx))).await.unwrap(), Ok(()));
 }
 
-/// Reads and writes as far as that goes at once.
+/// Reads and writes as much as is possible without waiting.
 async fn poll_once(socket: &mut Socket<Metered<DuplexStream>>) -> Vec<Incoming> {
     let mut all = Vec::new();
     poll_fn(|cx| {
@@ -73,7 +73,7 @@ async fn receive(client: &mut Client) -> Option<Message> {
     timeout(PATIENCE, client.next()).await.unwrap().map(Result::unwrap)
 }
 
-/// All that a client receives, up to the end of the stream.
+/// Everything that a client receives, up to the end of the stream.
 async fn receive_all(client: &mut Client) -> Vec<Message> {
     let mut all = Vec::new();
     while let Some(Ok(message)) = timeout(PATIENCE, client.next()).await.unwrap() {
@@ -94,7 +94,8 @@ fn run<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
 }
 
-/// A message of a client: its length, the lengths of its fragments but the last, and whether a ping is between them.
+/// A message of a client: its length, the lengths of its fragments except the last, and whether a ping is between
+/// them.
 type Sent = (usize, Vec<usize>, bool);
 
 fn sent() -> impl Strategy<Value = Sent> {
@@ -103,7 +104,7 @@ fn sent() -> impl Strategy<Value = Sent> {
     (length, cuts, any::<bool>())
 }
 
-/// The message on the wire, and what is to be read of it.
+/// Appends the message to the wire, and the expected events to `expected`.
 fn encode((length, cuts, has_ping): &Sent, bytes: &mut Vec<u8>, expected: &mut Vec<Incoming>) {
     let payload = text(*length);
     let mut rest = payload.as_bytes();
@@ -127,7 +128,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_is_lost_behind_a_large_message_however_the_stream_is_cut(
+    fn nothing_is_lost_after_a_large_message_however_the_stream_is_cut(
         messages in prop::collection::vec(sent(), 1..12),
         chunks in prop::collection::vec(1_usize..30_000, 1..40),
         capacity in 1_usize..80_000,
@@ -166,12 +167,12 @@ proptest! {
         });
         prop_assert_eq!(read.len(), expected.len());
         for (read, expected) in read.iter().zip(&expected) {
-            prop_assert!(read == expected, "another message than was sent");
+            prop_assert!(read == expected, "a different message than was sent");
         }
     }
 
     #[test]
-    fn frames_go_out_whole_and_in_order_however_little_is_taken_at_a_time(
+    fn frames_are_sent_whole_and_in_order_however_little_each_write_takes(
         lengths in prop::collection::vec(prop_oneof![0_usize..300, 300_usize..20_000], 1..80),
         capacity in 1_usize..5_000,
     ) {
@@ -192,7 +193,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn large_messages_pass_both_ways_and_the_read_buffer_is_given_back() {
+async fn large_messages_pass_both_ways_and_the_read_buffer_shrinks() {
     let (mut client, mut socket) = pair(1024).await;
     let send = client.send(Message::text(text(MAX_MESSAGE_BYTES)));
     let (sent, incoming) = tokio::join!(send, next(&mut socket));
@@ -229,7 +230,7 @@ async fn a_pong_waits_for_the_end_of_the_frame_that_is_half_written() {
 }
 
 #[tokio::test]
-async fn a_pong_that_waits_survives_the_new_read_buffer() {
+async fn a_waiting_pong_survives_the_replacement_of_the_read_buffer() {
     let (near, far) = duplex(20_000);
     let mut socket = socket(far);
     let mut client: Client = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
@@ -248,7 +249,7 @@ async fn a_pong_that_waits_survives_the_new_read_buffer() {
 }
 
 #[tokio::test]
-async fn a_close_is_answered_behind_what_waits() {
+async fn a_close_is_answered_after_waiting_frames() {
     let (mut client, mut socket) = pair(64).await;
     socket.enqueue(frame(1_000));
     socket.enqueue(frame(2));
@@ -265,7 +266,7 @@ async fn a_close_is_answered_behind_what_waits() {
 }
 
 #[tokio::test]
-async fn the_code_of_a_close_is_told() {
+async fn the_code_of_a_close_is_reported() {
     for code in [1000, 1001, 3000, 4000] {
         let (near, far) = duplex(1024);
         let mut socket = socket(far);
@@ -320,7 +321,7 @@ async fn a_message_over_the_limit_is_refused_with_a_close_that_arrives() {
 }
 
 #[tokio::test]
-async fn a_larger_limit_counts_from_the_next_message_on() {
+async fn a_larger_limit_applies_from_the_next_message_on() {
     let (near, far) = duplex(100_000);
     let already_read = Frame::text(b"early".to_vec()).encode();
     let mut socket =
@@ -334,7 +335,7 @@ async fn a_larger_limit_counts_from_the_next_message_on() {
 }
 
 #[tokio::test]
-async fn what_breaks_the_rules_is_refused_with_its_code() {
+async fn protocol_violations_are_refused_with_their_code() {
     let binary = Frame::binary(b"x".to_vec());
     let wrong = [
         (binary, CloseCode::UnsupportedFrame),
@@ -356,7 +357,7 @@ async fn what_breaks_the_rules_is_refused_with_its_code() {
 }
 
 #[tokio::test]
-async fn a_stream_that_ends_without_a_word_is_broken() {
+async fn a_stream_that_ends_without_a_close_is_broken() {
     let (near, far) = duplex(64);
     let mut socket = socket(far);
     socket.enqueue(frame(1_000));

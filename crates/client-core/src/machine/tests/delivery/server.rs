@@ -204,7 +204,10 @@ impl Server {
         let seq = known.unwrap_or_else(|| self.append(room.clone(), Some(id.clone()), is_received));
         let duplicate = known.map(|_| true);
         let message_id = room.is_none().then(|| message_id(seq));
-        let ack = Ack { seq: Some(seq), message_id, duplicate, ..Ack::new(AckStatus::Stored, "stored") };
+        let ack = Ack::new(AckStatus::Stored, "stored")
+            .with_seq(seq)
+            .with_message_id(message_id)
+            .with_duplicate(duplicate);
         Outcome::Ack(ack)
     }
 
@@ -242,17 +245,15 @@ impl Server {
         let first_seq = log.first_kept();
         let messages = page
             .into_iter()
-            .map(|entry| HistoryMessage {
-                id: entry.own.clone(),
-                timestamp: Timestamp::from_ms(entry.timestamp),
-                message: chat(&room, &entry),
+            .map(|entry| {
+                HistoryMessage::new(
+                    entry.own.clone(),
+                    Timestamp::from_ms(entry.timestamp),
+                    chat(&room, &entry),
+                )
             })
             .collect();
-        self.reply(
-            self.clock,
-            id,
-            ServerMessage::History(History { room, messages, complete, first_seq, last_seq: None }),
-        );
+        self.reply(self.clock, id, ServerMessage::History(History::new(room, messages, complete, first_seq)));
     }
 
     /// While it runs, what is new comes through it alone.
@@ -268,7 +269,7 @@ impl Server {
             self.net.sessions.send(dated(entry.timestamp, id.clone(), mail(&entry)), false);
         }
         self.held(|held| held.to_tell.retain(|(room, entry)| room.is_some() || entry.seq > seq));
-        self.reply(self.clock, id, ServerMessage::Synced(Synced { seq, first_seq, complete }));
+        self.reply(self.clock, id, ServerMessage::Synced(Synced::new(seq, first_seq, complete)));
     }
 
     /// What arrives may be the proof of a client that comes back. What it was told on the last socket may be lost.
@@ -295,7 +296,7 @@ impl Server {
             return;
         };
         let (status, devices) = (Status::Online, self.changes.get(&user).copied().unwrap_or_default());
-        let presence = Presence { user_id, status, note: None, devices, last_seen: None };
+        let presence = Presence::new(user_id, status, devices);
         self.reply(self.clock, None, ServerMessage::Presence(presence));
     }
 
@@ -327,12 +328,12 @@ pub(super) fn at(seq: u64) -> usize {
 
 fn sender(entry: &Entry) -> Sender {
     let device_id = if entry.own.is_some() { device() } else { "phone".parse().unwrap() };
-    Sender { device_id, user_id: user(ME), fingerprint: None }
+    Sender::new(device_id, user(ME))
 }
 
 fn chat(room: &RoomId, entry: &Entry) -> StoredChatMessage<'static> {
     let payload = Payload::from_json(r#"{"content":"hello"}"#).unwrap().into_owned();
-    StoredChatMessage { room: room.clone(), seq: entry.seq, sender: sender(entry), payload }
+    StoredChatMessage::new(room.clone(), entry.seq, sender(entry), payload)
 }
 
 fn mail(entry: &Entry) -> ServerMessage<'static> {
@@ -340,15 +341,13 @@ fn mail(entry: &Entry) -> ServerMessage<'static> {
     let content = number.map_or_else(|| format!("{}", entry.seq), |number| format!("own {number}"));
     let to = if entry.is_received { ME } else { 9 };
     let from = if entry.own.is_some() || !entry.is_received { ME } else { 9 };
-    ServerMessage::Message(MailboxMessage {
-        message_id: message_id(entry.seq),
-        seq: entry.seq,
-        sender_user_id: user(from),
-        sender_device_id: sender(entry).device_id,
-        recipient_id: user(to),
-        encrypted_content: content.into_bytes().into(),
-        created_at: Timestamp::from_ms(entry.timestamp),
-        delivered_at: None,
-        read_at: None,
-    })
+    ServerMessage::Message(MailboxMessage::new(
+        message_id(entry.seq),
+        entry.seq,
+        user(from),
+        sender(entry).device_id,
+        user(to),
+        content.into_bytes().into(),
+        Timestamp::from_ms(entry.timestamp),
+    ))
 }

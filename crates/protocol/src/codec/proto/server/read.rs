@@ -7,17 +7,14 @@ use crate::codec::proto::{
 use crate::{
     Ack, Alert, AuthChallenge, AuthFailure, AuthRequired, AuthSuccess, Connected, ContactRequest,
     DecodeError, ErrorReply, Heartbeat, History, HistoryMessage, IceServer, IceServers, MailboxMessage,
-    MemberJoined, MemberLeft, MessageKind, PendingRotation, Presence, Receipt, RelayedBroadcast,
-    RelayedSignal, RoomId, RoomInvite, RoomMember, RoomMembers, RoomUpdate, Sender, ServerDraining,
-    ServerMessage, SessionInfo, SessionLimits, SignalKind, StoredChatMessage, Synced, Timestamp, check,
+    MemberJoined, MemberLeft, PendingRotation, Presence, Receipt, RelayedBroadcast, RelayedSignal, RoomId,
+    RoomInvite, RoomMember, RoomMembers, RoomUpdate, Sender, ServerDraining, ServerMessage, SessionInfo,
+    SessionLimits, SignalKind, StoredChatMessage, Synced, Timestamp, check,
 };
 
-pub(super) fn body(
-    kind: MessageKind,
-    envelope: &Envelope,
-    body: Body,
-) -> Result<ServerMessage<'static>, DecodeError> {
-    Ok(match body {
+/// The message of a body; none where only clients send it.
+pub(super) fn body(envelope: &Envelope, body: Body) -> Result<Option<ServerMessage<'static>>, DecodeError> {
+    Ok(Some(match body {
         Body::AuthChallenge(body) => ServerMessage::AuthChallenge(read_challenge(body)?),
         Body::AuthSuccess(body) => ServerMessage::AuthSuccess(read_auth_success(&body)?),
         Body::AuthFailure(body) => ServerMessage::AuthFailure(read_auth_failure(body)?),
@@ -66,8 +63,8 @@ pub(super) fn body(
         | Body::PresenceSubscribe(_)
         | Body::PresenceUnsubscribe(_)
         | Body::Received(_)
-        | Body::Ping(_) => return Err(DecodeError::unknown_type(kind.as_str())),
-    })
+        | Body::Ping(_) => return Ok(None),
+    }))
 }
 
 fn read_challenge(body: schema::AuthChallenge) -> Result<AuthChallenge<'static>, DecodeError> {

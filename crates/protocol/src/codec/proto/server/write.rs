@@ -21,8 +21,9 @@ pub(super) fn envelope(id: Option<&RequestId>, timestamp: Timestamp) -> Envelope
     }
 }
 
-pub(super) fn body(envelope: &mut Envelope, message: &ServerMessage<'_>) -> Body {
-    match message {
+/// The body of a message; none where this version does not know its type.
+pub(super) fn body(envelope: &mut Envelope, message: &ServerMessage<'_>) -> Option<Body> {
+    Some(match message {
         ServerMessage::AuthChallenge(challenge) => Body::AuthChallenge(write_challenge(challenge)),
         ServerMessage::AuthSuccess(success) => Body::AuthSuccess(write_auth_success(success)),
         ServerMessage::AuthFailure(failure) => Body::AuthFailure(write_auth_failure(failure)),
@@ -69,7 +70,8 @@ pub(super) fn body(envelope: &mut Envelope, message: &ServerMessage<'_>) -> Body
             Body::ServerDraining(schema::ServerDraining { reconnect_after: draining.reconnect_after })
         }
         ServerMessage::Pong => Body::Pong(schema::Pong {}),
-    }
+        ServerMessage::Unknown(_) => return None,
+    })
 }
 
 fn write_challenge(challenge: &AuthChallenge<'_>) -> schema::AuthChallenge {

@@ -1,0 +1,79 @@
+//! Accounts over a database in memory, with sessions in the registry but no relay.
+
+mod rotation_ends;
+mod trimmed_revocations;
+
+use std::sync::Arc;
+
+use aldis_auth::{KeyRing, RootKey};
+use aldis_protocol::{Codec, DeviceId, SessionId, UserId};
+use aldis_registry::{Attached, Attachment};
+use uuid::Uuid;
+
+use super::Accounts;
+use crate::{
+    clock::unix_ms_i64,
+    config::{Config, Loaded},
+    link::{Item, Outlet},
+    shared::Shared,
+    store::{LoginProof, NewFamily, Store, StoreOptions},
+};
+
+/// The accounts of a node.
+pub(super) struct Node {
+    pub(super) accounts: Accounts,
+}
+
+impl Node {
+    pub(super) async fn start() -> Self {
+        let arguments = ["aldis", "--database-url", "sqlite::memory:"].map(Into::into);
+        let Loaded::Run(config) = Config::load(arguments, []).unwrap() else { unreachable!() };
+        let config: Config = *config;
+        let store = Store::open(&config.database_url, &StoreOptions::default()).await.unwrap();
+        let ring = KeyRing::new(RootKey::new([7; 32]));
+        Self { accounts: Accounts::new(&config, &ring, &Shared::new(Arc::new(store))).unwrap() }
+    }
+
+    async fn user(&self) -> UserId {
+        let user = UserId::new(Uuid::new_v4());
+        let email = format!("{user}@example.org");
+        self.accounts.store.create_account(user, &email, "hash", unix_ms_i64()).await.unwrap();
+        user
+    }
+
+    /// A sign-in of a user.
+    async fn sign_in(&self, user_id: UserId) -> Uuid {
+        let family_id = Uuid::now_v7();
+        let token_hash = aldis_protocol::Hash::of(family_id.as_bytes()).0;
+        let family = NewFamily { family_id, user_id, device_id: None, token_hash, second_factor: false };
+        let proof = LoginProof::Password("hash");
+        self.accounts.store.create_family(&family, proof, unix_ms_i64()).await.unwrap();
+        family_id
+    }
+
+    /// A live session of a user: on an ephemeral device where none is named, by a key where no family is.
+    fn session(&self, user: UserId, device: Option<&DeviceId>, family: Option<Uuid>) -> Arc<Outlet> {
+        let device = device.cloned().unwrap_or_else(|| DeviceId::ephemeral(Uuid::now_v7()));
+        let outlet = Outlet::new(SessionId::new(Uuid::now_v7()), user, device, None, family, Codec::Json);
+        let outlet = Arc::new(outlet);
+        let attached = Attached {
+            session: outlet.session,
+            device: outlet.device.clone(),
+            claim: outlet.device_claim,
+            handle: Arc::clone(&outlet),
+        };
+        let attachment = self.accounts.registry.attach(user, attached, usize::MAX, |_| {});
+        assert!(matches!(attachment, Attachment::Attached { .. }));
+        outlet
+    }
+
+    /// Ends a session, and gives back the frames that waited for it, as text.
+    fn ends(&self, outlet: &Outlet) -> Vec<String> {
+        self.accounts.registry.detach(outlet.user, outlet.session, |_| {});
+        let text = |item: &Item| match item {
+            Item::Frame(frame) => Some(str::from_utf8(&frame.bytes).unwrap().to_owned()),
+            Item::Reply(..) => None,
+        };
+        outlet.close().items.iter().filter_map(text).collect()
+    }
+}

@@ -1,0 +1,431 @@
+//! The handle to a session: what everyone else uses to reach it.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use aldis_protocol::{CloseCode, Codec, DeviceId, Fingerprint, Sender, ServerMessage, SessionId, UserId};
+use aldis_registry::DeviceClaim;
+use uuid::Uuid;
+
+use super::{
+    control::{Closing, Control, Controls},
+    dirty_presence::DirtyPresence,
+    hand_over::Offer,
+    held::{Held, SharedHeld},
+    mailbox_cursor::{MailboxCursor, Reached},
+    offers::Offers,
+    queue::{Frame, Item, Overflow, Pushed, Queue, Ticket},
+    room_updates::{RoomUpdates, StateMark},
+};
+
+/// A session as everyone else sees it.
+#[derive(Debug)]
+pub(crate) struct Outlet {
+    pub(crate) session: SessionId,
+    pub(crate) user: UserId,
+    pub(crate) device: DeviceId,
+    pub(crate) fingerprint: Option<Fingerprint>,
+    pub(crate) codec: Codec,
+    /// By what its first socket has the device.
+    pub(crate) device_claim: DeviceClaim,
+    /// The sign-in that its token descends from; none where a key was the proof.
+    family: Mutex<Option<Uuid>>,
+    pub(crate) offers: Offers,
+    /// The tick at which the session wants to be woken; the sweep reads it.
+    deadline: AtomicU64,
+    /// What the session holds for its client besides the queue.
+    kept: SharedHeld,
+    /// Bytes that its subscriptions cost.
+    subscriptions: AtomicUsize,
+    state: Mutex<State>,
+}
+
+/// What became of a message of the mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a gap is to be filled first"]
+pub(crate) enum Fed {
+    /// It was the next one, and put into the queue.
+    Pushed(Pushed),
+    /// The session has it already, or gets it through its `sync`.
+    Known,
+    /// Those after this number have to come first.
+    After(u64),
+}
+
+/// What a session that is over leaves behind.
+pub(crate) struct Leftovers {
+    /// What waited for its client.
+    pub(crate) items: VecDeque<Item>,
+    /// Sockets that it did not look at.
+    pub(crate) offers: VecDeque<Offer>,
+}
+
+/// What waited for a session.
+pub(crate) enum Taken {
+    /// All that its client is to be told.
+    Items(VecDeque<Item>),
+    /// Something to do; it goes before what its client is told.
+    Control(Control),
+}
+
+#[derive(Default)]
+struct State {
+    queue: Queue,
+    controls: Controls,
+    presence: DirtyPresence,
+    room_updates: RoomUpdates,
+    mailbox: MailboxCursor,
+    waker: Option<Waker>,
+    detached: bool,
+    closed: bool,
+}
+
+impl Outlet {
+    /// The way to a session that is about to begin.
+    pub(crate) fn new(
+        session: SessionId,
+        user: UserId,
+        device: DeviceId,
+        fingerprint: Option<Fingerprint>,
+        family: Option<Uuid>,
+        codec: Codec,
+    ) -> Self {
+        Self {
+            session,
+            user,
+            device,
+            fingerprint,
+            codec,
+            device_claim: DeviceClaim::default(),
+            family: Mutex::new(family),
+            offers: Offers::default(),
+            deadline: AtomicU64::new(u64::MAX),
+            kept: SharedHeld::default(),
+            subscriptions: AtomicUsize::new(0),
+            state: Mutex::default(),
+        }
+    }
+
+    /// The same, with a claim to its device that is larger than the smallest.
+    pub(crate) fn claiming(self, device_claim: DeviceClaim) -> Self {
+        Self { device_claim, ..self }
+    }
+
+    /// Puts a frame into the session's queue. Never waits.
+    pub(crate) fn push(&self, frame: Frame) -> Pushed {
+        let mut state = self.lock();
+        if state.closed {
+            return Pushed::Gone;
+        }
+        let pushed = state.push(frame);
+        state.wake();
+        pushed
+    }
+
+    /// Replies to the session's own request with this ticket. To be called where the effect of the request becomes
+    /// visible: what others cause from then on stands behind the reply.
+    pub(crate) fn reply(&self, ticket: Ticket, reply: ServerMessage<'static>) {
+        let mut state = self.lock();
+        if !state.closed {
+            state.queue.push_reply(ticket, reply);
+            state.wake();
+        }
+    }
+
+    /// Has the session tell its client how a watched user shows themselves, as soon as its socket has room.
+    pub(crate) fn mark(&self, watched: UserId) {
+        let mut state = self.lock();
+        if !state.closed {
+            state.presence.add(watched);
+            state.wake_attached();
+        }
+    }
+
+    /// Has the session tell its client a state of a room, in place of an older one that waits, as soon as its socket has
+    /// room.
+    pub(crate) fn mark_state(&self, mark: StateMark) {
+        let mut state = self.lock();
+        if !state.closed {
+            state.room_updates.add(mark);
+            state.wake_attached();
+        }
+    }
+
+    /// Puts a message of the user's mailbox into the queue, where it is the next one.
+    pub(crate) fn push_mail(&self, seq: u64, frame: impl FnOnce() -> Frame) -> Fed {
+        let mut state = self.lock();
+        if state.closed {
+            return Fed::Pushed(Pushed::Gone);
+        }
+        match state.mailbox.reach(seq) {
+            Reached::Known => Fed::Known,
+            Reached::After(after) => Fed::After(after),
+            Reached::Next => {
+                let pushed = state.push(frame());
+                state.wake();
+                Fed::Pushed(pushed)
+            }
+        }
+    }
+
+    /// A message of the user's mailbox was committed that the session learns of by its own reply.
+    pub(crate) fn pass_mail(&self, seq: u64) -> Fed {
+        match self.lock().mailbox.reach(seq) {
+            Reached::Next | Reached::Known => Fed::Known,
+            Reached::After(after) => Fed::After(after),
+        }
+    }
+
+    /// A `sync` of the user's mailbox begins: what is committed from now on comes through it alone.
+    pub(crate) fn begin_sync(&self) {
+        self.lock().mailbox.begin_sync();
+    }
+
+    /// The `sync` with this ticket has streamed all up to this number, and ends with this reply; what is committed from
+    /// now on stands behind it. False where more was committed meanwhile.
+    pub(crate) fn end_sync(&self, last: u64, ticket: Ticket, reply: ServerMessage<'static>) -> bool {
+        let mut state = self.lock();
+        let is_over = state.mailbox.end_sync(last);
+        if is_over && !state.closed {
+            state.queue.push_reply(ticket, reply);
+            state.wake();
+        }
+        is_over
+    }
+
+    /// After which number the session misses messages of the user's mailbox, where this one should have been told.
+    pub(crate) fn misses_mail(&self, seq: u64) -> Option<u64> {
+        self.lock().mailbox.misses(seq)
+    }
+
+    /// Messages that are missing cannot be had: those that follow are told without them.
+    pub(crate) fn leap_mail(&self) {
+        self.lock().mailbox.leap();
+    }
+
+    /// The `sync` ends before all was streamed.
+    pub(crate) fn abandon_sync(&self) {
+        self.lock().mailbox.abandon_sync();
+    }
+
+    /// Closes the session. The first close stands, and goes before a hand-over.
+    pub(crate) fn close_with(&self, closing: Closing) {
+        let mut state = self.lock();
+        state.controls.close(closing);
+        state.wake();
+    }
+
+    /// Offers a socket to the session, behind those that it has not looked at yet. Gives the offer back where the session
+    /// is over, has to close, or has enough to look at.
+    pub(crate) fn hand_over(&self, offer: Offer) -> Result<(), Offer> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(offer);
+        }
+        state.controls.hand_over(offer)?;
+        state.wake();
+        Ok(())
+    }
+
+    /// How much waits for the session's client.
+    pub(crate) fn held(&self) -> Held {
+        let mut held = self.kept.get();
+        held += Held::new(self.subscriptions.load(Ordering::Relaxed), false);
+        let state = self.lock();
+        held += state.queue.held();
+        held += Held::new(state.presence.bytes(), false);
+        held += state.room_updates.held();
+        held
+    }
+
+    /// What the session's subscriptions cost by now.
+    pub(crate) fn set_subscriptions(&self, bytes: usize) {
+        self.subscriptions.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether the session has no socket.
+    pub(crate) fn is_detached(&self) -> bool {
+        self.lock().detached
+    }
+
+    /// Whether the session is over, or was told to close.
+    pub(crate) fn is_closing(&self) -> bool {
+        let state = self.lock();
+        state.closed || state.controls.is_closing()
+    }
+
+    /// The sign-in that its token descends from; none where a key was the proof.
+    pub(crate) fn family(&self) -> Option<Uuid> {
+        *self.family.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The client proved again who it is: by a token of this family, or by a key if there is none.
+    pub(crate) fn set_family(&self, family: Option<Uuid>) {
+        *self.family.lock().unwrap_or_else(PoisonError::into_inner) = family;
+    }
+
+    /// Wakes the session where its deadline has come.
+    pub(crate) fn wake_if_due(&self, tick: u64) {
+        if self.deadline.load(Ordering::Relaxed) <= tick {
+            self.lock().wake();
+        }
+    }
+
+    /// The sender of what this session says.
+    pub(crate) fn sender(&self) -> Sender {
+        Sender::new(self.device.clone(), self.user).with_fingerprint(self.fingerprint)
+    }
+
+    /// For the session itself: what waits. What was taken the last time counts as written, where it has a socket.
+    pub(crate) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Taken> {
+        let mut state = self.lock();
+        if let Some(control) = state.controls.take() {
+            return Poll::Ready(Taken::Control(control));
+        }
+        if state.queue.is_empty() {
+            if !state.detached {
+                state.queue.release();
+            }
+            state.register(cx.waker());
+            return Poll::Pending;
+        }
+        Poll::Ready(Taken::Items(state.take(0, 0)))
+    }
+
+    /// For the session itself, before it looks at a socket: what waits by now. Of what it took, so much is not written
+    /// yet.
+    pub(crate) fn take_now(&self, unwritten_frames: usize, unwritten_bytes: usize) -> VecDeque<Item> {
+        self.lock().take(unwritten_frames, unwritten_bytes)
+    }
+
+    /// For the session itself, where [nothing else waits](Self::poll_take): some of the watched users of whom it is to
+    /// tell its client. Without a socket nobody can be told, and what is told later is newer.
+    pub(crate) fn take_marks(&self) -> Option<Vec<UserId>> {
+        let mut state = self.lock();
+        let taken = if state.detached { Vec::new() } else { state.presence.take() };
+        (!taken.is_empty()).then_some(taken)
+    }
+
+    /// For the session itself, where [nothing else waits](Self::poll_take): some of the states of rooms that it is to tell
+    /// its client. They wait for a socket.
+    pub(crate) fn take_states(&self) -> Option<Vec<StateMark>> {
+        let mut state = self.lock();
+        let taken = if state.detached { Vec::new() } else { state.room_updates.take() };
+        (!taken.is_empty()).then_some(taken)
+    }
+
+    /// For the session itself, while it has frames to write: registers for what it is told to do alone.
+    pub(crate) fn poll_control(&self, cx: &mut Context<'_>) -> Poll<Control> {
+        let mut state = self.lock();
+        if let Some(control) = state.controls.take() {
+            return Poll::Ready(control);
+        }
+        state.register(cx.waker());
+        Poll::Pending
+    }
+
+    /// For tests without a session that serves it: the next reply, past frames.
+    #[cfg(test)]
+    pub(crate) async fn next_reply(&self) -> ServerMessage<'static> {
+        std::future::poll_fn(|cx| {
+            let mut state = self.lock();
+            state.register(cx.waker());
+            state.queue.take_reply().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
+    /// For the session itself: when it wants to be woken.
+    pub(crate) fn set_deadline(&self, tick: u64) {
+        self.deadline.store(tick, Ordering::Relaxed);
+    }
+
+    /// For the session itself: whether it has a socket.
+    pub(crate) fn set_detached(&self, detached: bool) {
+        let mut state = self.lock();
+        state.detached = detached;
+        state.queue.release();
+    }
+
+    /// For the session itself: it keeps a frame of its own for its client, which shares the room of those that come here.
+    pub(crate) fn hold(&self, frame: &Frame) {
+        let mut state = self.lock();
+        if state.detached {
+            state.queue.keep(frame);
+        }
+    }
+
+    /// For the session itself: what it holds for its client besides the queue.
+    pub(crate) fn set_kept(&self, held: Held) {
+        self.kept.set(held);
+    }
+
+    /// For the session itself: it takes no more. Gives back what waited.
+    pub(crate) fn close(&self) -> Leftovers {
+        let mut state = std::mem::replace(&mut *self.lock(), State { closed: true, ..State::default() });
+        Leftovers { items: state.queue.take(0, 0), offers: state.controls.into_offers() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn push(&mut self, frame: Frame) -> Pushed {
+        if let Err(Overflow) = self.queue.push(frame) {
+            let closing =
+                Closing::new(CloseCode::SlowConsumer, "", "this connection does not read fast enough");
+            self.controls.close(closing);
+            return Pushed::Full;
+        }
+        if self.detached { Pushed::Buffered } else { Pushed::Queued }
+    }
+
+    fn take(&mut self, unwritten_frames: usize, unwritten_bytes: usize) -> VecDeque<Item> {
+        if self.detached {
+            self.queue.take_to_keep()
+        } else {
+            self.queue.take(unwritten_frames, unwritten_bytes)
+        }
+    }
+
+    fn register(&mut self, waker: &Waker) {
+        match &mut self.waker {
+            Some(registered) => registered.clone_from(waker),
+            None => self.waker = Some(waker.clone()),
+        }
+    }
+
+    /// Wakes the session. Waking takes no lock that a session holds while it takes this one.
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Wakes the session where it has a socket.
+    fn wake_attached(&mut self) {
+        if !self.detached {
+            self.wake();
+        }
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("items", &self.queue.len())
+            .field("held", &self.queue.held())
+            .field("detached", &self.detached)
+            .field("closed", &self.closed)
+            .finish_non_exhaustive()
+    }
+}

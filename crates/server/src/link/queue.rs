@@ -1,0 +1,192 @@
+//! The queue of a session: what its client is told, in order, within limits.
+
+use std::collections::VecDeque;
+
+use aldis_protocol::{
+    ServerMessage,
+    limits::{QUEUE_BYTES, QUEUE_FRAMES},
+};
+use bytes::Bytes;
+
+use super::held::Held;
+
+/// Something that a session tells its client in its place.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// What others caused.
+    Frame(Frame),
+    /// The reply to the session's own request with this ticket.
+    Reply(Ticket, Box<ServerMessage<'static>>),
+}
+
+/// A frame for a session, encoded in its codec.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Frame {
+    pub(crate) bytes: Bytes,
+    /// Whether the client confirms it, so that it is kept for a resume until then.
+    pub(crate) counted: bool,
+    /// Whether other sessions hold the same bytes.
+    pub(crate) shared: bool,
+}
+
+/// Numbers the requests of one session, in the order in which they were received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct Ticket(u64);
+
+/// What became of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "full and gone each want a decision"]
+pub(crate) enum Pushed {
+    /// It is on its way.
+    Queued,
+    /// The session has no socket; it is held for its client to come back.
+    Buffered,
+    /// There was no room; the session closes as a slow consumer.
+    Full,
+    /// The session is over.
+    Gone,
+}
+
+/// The items that wait, and how much of the session's room is taken.
+///
+/// Frames count from when they are pushed until they are written, so `taken` holds what the session took and has not
+/// written yet; of a session without a socket, all that it keeps since the break. Replies need no room: a session has at
+/// most [`MAX_UNANSWERED_REQUESTS`](aldis_protocol::limits::MAX_UNANSWERED_REQUESTS) requests without one.
+#[derive(Default)]
+pub(super) struct Queue {
+    items: VecDeque<Item>,
+    frames: u32,
+    held: Held,
+    taken: Load,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Load {
+    frames: u32,
+    bytes: u32,
+}
+
+/// A frame did not fit.
+pub(super) struct Overflow;
+
+impl Frame {
+    /// A frame that the session alone holds.
+    pub(crate) const fn new(bytes: Bytes, counted: bool) -> Self {
+        Self { bytes, counted, shared: false }
+    }
+
+    /// What it counts for while it waits.
+    pub(crate) fn held(&self) -> Held {
+        Held::new(self.bytes.len(), self.shared)
+    }
+}
+
+impl Ticket {
+    /// The ticket of the next request.
+    pub(crate) const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl Queue {
+    pub(super) fn push(&mut self, frame: Frame) -> Result<(), Overflow> {
+        let frames = self.frames as usize + self.taken.frames();
+        let bytes = self.held.total() + self.taken.bytes() + frame.bytes.len();
+        if frames >= QUEUE_FRAMES || bytes > QUEUE_BYTES {
+            return Err(Overflow);
+        }
+        self.frames += 1;
+        self.held += frame.held();
+        self.items.push_back(Item::Frame(frame));
+        Ok(())
+    }
+
+    pub(super) fn push_reply(&mut self, ticket: Ticket, reply: ServerMessage<'static>) {
+        self.items.push_back(Item::Reply(ticket, Box::new(reply)));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// How much memory waits.
+    pub(super) const fn held(&self) -> Held {
+        self.held
+    }
+
+    /// How many items wait.
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Takes all items of a session that has a socket. Of what it took before, so much is not written yet.
+    pub(super) fn take(&mut self, unwritten_frames: usize, unwritten_bytes: usize) -> VecDeque<Item> {
+        let unwritten = Load::new(unwritten_frames, unwritten_bytes);
+        let unwritten = Load {
+            frames: self.taken.frames.min(unwritten.frames),
+            bytes: self.taken.bytes.min(unwritten.bytes),
+        };
+        let (frames, bytes) = (self.frames as usize, self.held.total());
+        self.taken = Load::new(unwritten.frames() + frames, unwritten.bytes() + bytes);
+        self.clear()
+    }
+
+    /// Takes all items of a session that has no socket: it keeps the counted frames, in the room that they have here.
+    pub(super) fn take_to_keep(&mut self) -> VecDeque<Item> {
+        let items = self.clear();
+        for item in &items {
+            if let Item::Frame(frame) = item {
+                self.keep(frame);
+            }
+        }
+        items
+    }
+
+    /// A session without a socket keeps a frame.
+    pub(super) fn keep(&mut self, frame: &Frame) {
+        if frame.counted {
+            self.taken = self.taken.and(frame);
+        }
+    }
+
+    /// The first reply that waits, past frames.
+    #[cfg(test)]
+    pub(super) fn take_reply(&mut self) -> Option<ServerMessage<'static>> {
+        let place = self.items.iter().position(|item| matches!(item, Item::Reply(..)))?;
+        match self.items.remove(place)? {
+            Item::Reply(_, reply) => Some(*reply),
+            Item::Frame(_) => None,
+        }
+    }
+
+    /// All that was taken is written, or kept elsewhere.
+    pub(super) fn release(&mut self) {
+        self.taken = Load::default();
+    }
+
+    fn clear(&mut self) -> VecDeque<Item> {
+        (self.frames, self.held) = (0, Held::default());
+        std::mem::take(&mut self.items)
+    }
+}
+
+impl Load {
+    fn new(frames: usize, bytes: usize) -> Self {
+        // The queue's limits are far below.
+        let half = |number| u32::try_from(number).unwrap_or(u32::MAX);
+        Self { frames: half(frames), bytes: half(bytes) }
+    }
+
+    /// With one frame more.
+    fn and(self, frame: &Frame) -> Self {
+        Self::new(self.frames() + 1, self.bytes() + frame.bytes.len())
+    }
+
+    const fn frames(self) -> usize {
+        self.frames as usize
+    }
+
+    const fn bytes(self) -> usize {
+        self.bytes as usize
+    }
+}

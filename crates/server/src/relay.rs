@@ -1,0 +1,377 @@
+//! Who gets what: everything that a signed-in session or an HTTP caller may ask, answered from the registry and the
+//! store.
+
+mod chat;
+mod committed;
+mod contacts;
+mod decoy;
+mod ice;
+mod mail;
+mod mail_delivery;
+mod named;
+mod presence;
+mod rates;
+mod reading;
+mod relations;
+mod room_calls;
+mod room_states;
+mod rooms;
+mod signaling;
+mod syncing;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use aldis_protocol::{
+    Ack, AckStatus, ClientMessage, CloseCode, Delivered, ErrorCode, ErrorReply, HistoryMessage, Join, Leave,
+    Read, RequestId, ServerFrame, ServerMessage, SessionId, UserId, limits::MAX_CONNECTIONS_PER_USER,
+};
+use aldis_registry::{Attached, Attachment, Registry, Routing};
+use bytes::Bytes;
+use futures::{future::BoxFuture, stream::BoxStream};
+
+pub(crate) use contacts::ContactTarget;
+pub(crate) use reading::{ListPart, Parts};
+pub(crate) use rooms::NO_ROOM;
+
+use self::{
+    presence::{Crowds, Standings},
+    rates::Rates,
+    relations::RelationCache,
+    room_states::RoomStates,
+    rooms::RoomChanges,
+};
+use crate::{
+    accounts::Accounts,
+    calls::Calls,
+    clock::Now,
+    config::{Config, Turn},
+    link::{self, Closing, Leftovers, Outlet, SharedBytes, Ticket},
+    metrics::Metrics,
+    refusal::Refusal,
+    shared::Shared,
+    store::{self, Store},
+};
+
+/// What the layers to the left ask. One per node.
+pub(crate) struct Relay {
+    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) registry: Arc<Registry<Arc<Outlet>>>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// What changes something and is carried to its end once begun.
+    pub(crate) calls: Calls,
+    store: Arc<Store>,
+    relations: RelationCache,
+    rates: Rates,
+    room_changes: RoomChanges,
+    room_states: RoomStates,
+    standings: Standings,
+    crowds: Crowds,
+    shared_bytes: SharedBytes,
+    settings: Settings,
+}
+
+/// What the configuration says about routing.
+struct Settings {
+    routing: Routing,
+    connections_per_user: usize,
+    rate_limits: bool,
+    rooms_auto_create: bool,
+    stun_urls: Vec<String>,
+    turn: Option<Turn>,
+}
+
+/// How a request is answered.
+pub(crate) enum Reply {
+    /// At once.
+    Now(ServerMessage<'static>),
+    /// Through the session's queue, where the effect of the request becomes visible.
+    Queued,
+    /// When the store has told what the request depends on.
+    Later(BoxFuture<'static, Outcome>),
+    /// As the socket has room; the last part is the reply. Dropped where the socket breaks.
+    InParts(BoxStream<'static, Part>),
+}
+
+#[cfg(test)]
+impl Reply {
+    /// The reply itself, of a session that is not served.
+    pub(crate) async fn awaited(self, from: &Outlet) -> ServerMessage<'static> {
+        let outcome = match self {
+            Self::Now(reply) => return reply,
+            Self::Queued => Outcome::Queued,
+            Self::Later(outcome) => outcome.await,
+            Self::InParts(_) => unreachable!("it is streamed"),
+        };
+        match outcome {
+            Outcome::Reply(reply) => reply,
+            Outcome::Queued => from.next_reply().await,
+        }
+    }
+}
+
+/// What became of a request that depended on the store.
+pub(crate) enum Outcome {
+    /// It has this reply.
+    Reply(ServerMessage<'static>),
+    /// Its reply comes through the session's queue.
+    Queued,
+}
+
+/// A part of what a request streams. Where a stream ends without a [`Reply`](Self::Reply), that comes through the
+/// session's queue.
+pub(crate) enum Part {
+    /// Frames in the session's codec, none of them counted.
+    Frames(Vec<Bytes>),
+    /// The reply, which ends it.
+    Reply(Box<ServerMessage<'static>>),
+}
+
+impl Part {
+    /// How many bytes it takes, about.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Frames(frames) => frames.iter().map(Bytes::len).sum(),
+            Self::Reply(reply) => {
+                let ServerMessage::History(history) = &**reply else { return size_of::<ServerMessage<'_>>() };
+                let of = |entry: &HistoryMessage<'_>| {
+                    size_of::<HistoryMessage<'_>>() + entry.message.payload.as_bytes().len()
+                };
+                history.messages.iter().map(of).sum()
+            }
+        }
+    }
+}
+
+/// What becomes of a session that is to be made reachable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a session that is not admitted is not there"]
+pub(crate) enum Admission {
+    /// It is reachable.
+    Admitted,
+    /// Its user has as many sessions as they may have.
+    TooMany,
+    /// The session on the same device has a larger claim.
+    Superseded,
+}
+
+impl Relay {
+    /// A relay for the sessions of a node. From now on it ends what belongs to an account that is deleted.
+    pub(crate) fn new(config: &Config, shared: &Shared, accounts: Arc<Accounts>) -> Arc<Self> {
+        let Shared { store, registry, metrics } = shared.clone();
+        let relay = Arc::new(Self {
+            accounts,
+            registry,
+            metrics,
+            calls: Calls::default(),
+            store,
+            relations: RelationCache::default(),
+            rates: Rates::new(config.rate_limits),
+            room_changes: RoomChanges::default(),
+            room_states: RoomStates::default(),
+            standings: Standings::default(),
+            crowds: Crowds::default(),
+            shared_bytes: SharedBytes::default(),
+            settings: Settings {
+                routing: match config.routing {
+                    crate::config::Routing::Contacts => Routing::Contacts,
+                    crate::config::Routing::Open => Routing::Open,
+                },
+                connections_per_user: if config.rate_limits { MAX_CONNECTIONS_PER_USER } else { usize::MAX },
+                rate_limits: config.rate_limits,
+                rooms_auto_create: config.rooms_auto_create,
+                stun_urls: config.stun_urls.clone(),
+                turn: config.turn.clone(),
+            },
+        });
+        let weak = Arc::downgrade(&relay);
+        relay.accounts.on_deletion(move |user| {
+            if let Some(relay) = weak.upgrade() {
+                relay.account_deleted(user);
+            }
+        });
+        relay
+    }
+
+    /// The rooms of a deleted account end, and nobody sees its presence any more.
+    fn account_deleted(&self, user: UserId) {
+        for room in self.registry.rooms_owned_by(user) {
+            self.close_room(&room);
+        }
+        self.hide_for_good(user);
+    }
+
+    /// Carries out what a session asks, and replies to `ticket`. The caller keeps the order: a request that
+    /// [is stored](is_stored) follows earlier ones that were carried out, any other follows earlier ones that were
+    /// answered. Counting and re-authentication are the session's own.
+    pub(crate) fn handle(
+        self: &Arc<Self>,
+        from: &Arc<Outlet>,
+        ticket: Ticket,
+        id: Option<RequestId>,
+        message: ClientMessage<'_>,
+        now: Now,
+    ) -> Reply {
+        match message {
+            ClientMessage::Signal(signal) => self.counting(self.signal(from, id, signal, now)),
+            ClientMessage::IceServers => Reply::Now(ServerMessage::IceServers(self.ice_servers(now))),
+            ClientMessage::Ping => Reply::Now(ServerMessage::Pong),
+            ClientMessage::Presence(presence) => self.set_presence(from, presence, now),
+            ClientMessage::PresenceSubscribe(subscribe) => self.subscribe(from, subscribe.user_ids),
+            ClientMessage::PresenceUnsubscribe(unsubscribe) => self.unsubscribe(from, unsubscribe.user_ids),
+            ClientMessage::Join(Join { room }) => self.join(from, ticket, room, now),
+            ClientMessage::Leave(Leave { room }) => self.leave(from, ticket, room),
+            ClientMessage::ChatMessage(message) => self.say(from, ticket, id, message, now),
+            ClientMessage::Broadcast(message) => self.broadcast(from, id, message, now),
+            ClientMessage::History(asked) => self.history(from, asked),
+            ClientMessage::Message(message) => self.post(from, ticket, id, message, now),
+            ClientMessage::Sync(sync) => self.sync(from, ticket, id, sync),
+            ClientMessage::Delivered(Delivered { message_ids }) => {
+                self.mark(from, ticket, message_ids, false)
+            }
+            ClientMessage::Read(Read { message_ids }) => self.mark(from, ticket, message_ids, true),
+            ClientMessage::AuthResponse(_) | ClientMessage::Auth(_) | ClientMessage::Received(_) => {
+                Reply::Now(error(ErrorCode::BadRequest, "this is not a request for the relay"))
+            }
+        }
+    }
+
+    /// Makes a session reachable and sends the one that it replaces away.
+    ///
+    /// `proved_at` is the last revocation that was known [before its proof](crate::accounts::Identity::proved_at): a later
+    /// one found no session to close, so it closes this one now.
+    pub(crate) fn attach(&self, outlet: &Arc<Outlet>, proved_at: i64) -> Admission {
+        let Outlet { session, device, device_claim: claim, .. } = &**outlet;
+        let attached =
+            Attached { session: *session, device: device.clone(), claim: *claim, handle: Arc::clone(outlet) };
+        let limit = self.settings.connections_per_user;
+        match self.registry.attach(outlet.user, attached, limit, |left| self.tell_departed(left)) {
+            Attachment::TooMany => Admission::TooMany,
+            Attachment::Superseded => Admission::Superseded,
+            Attachment::Attached { replaced: other } => {
+                self.accounts.last_seen.note(&outlet.device, Now::read());
+                self.session_began(outlet);
+                self.accounts.end_if_revoked_since(proved_at, outlet);
+                if let Some(other) = other {
+                    other.handle.close_with(replaced());
+                }
+                Admission::Admitted
+            }
+        }
+    }
+
+    /// The session of this user with this id, if it is here.
+    pub(crate) fn session(&self, user: UserId, session: SessionId) -> Option<Arc<Outlet>> {
+        self.registry.of_user(user).into_iter().find(|one| one.session == session).map(|one| one.handle)
+    }
+
+    /// A session is over. Gives back what waited for it.
+    pub(crate) fn detach(&self, outlet: &Outlet) -> Leftovers {
+        let presence = self.registry.presence_of_session(outlet.user, outlet.session);
+        self.registry.detach(outlet.user, outlet.session, |left| self.tell_departed(left));
+        self.accounts.last_seen.note(&outlet.device, Now::read());
+        self.session_ended(outlet, presence.as_ref());
+        outlet.close()
+    }
+
+    /// How many bytes of frames are held that several sessions share, each once.
+    pub(crate) fn shared_bytes(&self) -> usize {
+        self.shared_bytes.get()
+    }
+
+    /// Whether the limits of users, devices and pairs hold.
+    pub(crate) fn has_rate_limits(&self) -> bool {
+        self.settings.rate_limits
+    }
+
+    /// How many calls of the database there were.
+    pub(crate) fn store_calls(&self) -> u64 {
+        store::calls()
+    }
+
+    /// How many calls of the database failed.
+    pub(crate) fn store_errors(&self) -> u64 {
+        store::failures()
+    }
+
+    /// Counts what becomes of a signal.
+    fn counting(&self, reply: Reply) -> Reply {
+        match reply {
+            Reply::Now(message) => {
+                self.metrics.signalled(&message);
+                Reply::Now(message)
+            }
+            Reply::Later(answer) => {
+                let metrics = Arc::clone(&self.metrics);
+                Reply::Later(Box::pin(async move {
+                    let outcome = answer.await;
+                    if let Outcome::Reply(message) = &outcome {
+                        metrics.signalled(message);
+                    }
+                    outcome
+                }))
+            }
+            Reply::Queued | Reply::InParts(_) => reply,
+        }
+    }
+
+    /// Whether the database takes writes. What is learned about it counts, also where nobody waits for it any more.
+    pub(crate) async fn is_ready(&self) -> bool {
+        let store = Arc::clone(&self.store);
+        let checked = self.calls.complete(async move { store.check_writable().await });
+        checked.await.is_ok_and(|checked| checked.is_ok())
+    }
+}
+
+/// The frame of a message that the server initiates.
+fn fresh(message: ServerMessage<'static>) -> ServerFrame<'static> {
+    link::fresh(message, Now::read())
+}
+
+/// Whether a request is answered when the store has committed it. The store commits the requests of a user in the order
+/// in which they are submitted, so such requests need not wait for each other.
+pub(crate) const fn is_stored(request: &ClientMessage<'_>) -> bool {
+    matches!(
+        request,
+        ClientMessage::ChatMessage(_)
+            | ClientMessage::Message(_)
+            | ClientMessage::Delivered(_)
+            | ClientMessage::Read(_)
+    )
+}
+
+fn done(message: &'static str) -> ServerMessage<'static> {
+    ServerMessage::Ack(Ack::new(AckStatus::Done, message))
+}
+
+fn error(code: ErrorCode, message: impl Into<std::borrow::Cow<'static, str>>) -> ServerMessage<'static> {
+    ServerMessage::Error(ErrorReply::new(code, message))
+}
+
+fn refused(refusal: Refusal) -> ServerMessage<'static> {
+    ServerMessage::Error(ErrorReply {
+        retry_after: refusal.retry_after,
+        ..ErrorReply::new(refusal.code, refusal.message)
+    })
+}
+
+/// How the one of two sessions of a device ends whose upgrade request came in first.
+pub(crate) fn replaced() -> Closing {
+    Closing::new(CloseCode::Replaced, "", "a newer connection of the same device took over")
+}
+
+/// A fresh session id.
+pub(crate) fn new_session_id() -> SessionId {
+    SessionId::new(uuid::Uuid::now_v7())
+}
+
+#[cfg(test)]
+impl Relay {
+    /// A relay with accounts of its own, over an open store.
+    pub(crate) fn over(config: &Config, ring: &aldis_auth::KeyRing, store: Arc<Store>) -> Arc<Self> {
+        let shared = Shared::new(store);
+        let accounts = Accounts::new(config, ring, &shared).unwrap();
+        Self::new(config, &shared, Arc::new(accounts))
+    }
+}

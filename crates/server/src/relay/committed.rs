@@ -1,0 +1,29 @@
+//! What was committed reaches whom it concerns, in the order in which it was asked for.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::Relay;
+use crate::store::Committed;
+
+impl Relay {
+    /// Delivers what the store commits, until it is closed. One task for the node: that is what keeps the order.
+    pub(crate) async fn deliver_committed(self: Arc<Self>) {
+        let mut committed: mpsc::Receiver<Vec<Committed>> = self.store.committed();
+        while let Some(batch) = committed.recv().await {
+            for one in batch {
+                self.deliver_one(&one).await;
+                one.answer();
+            }
+        }
+    }
+
+    async fn deliver_one(&self, one: &Committed) {
+        match one {
+            Committed::Message(message) => self.deliver_message(message).await,
+            Committed::Receipt(receipt) => self.deliver_receipt(receipt),
+            Committed::Chat(chat) => self.deliver_chat(chat).await,
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Decoy users, looked up in place of users who do not exist, so that both take as long.
+
+use aldis_protocol::{Hash, UserId};
+
+/// The decoy for a name that `asker` used, where there is no such user: the same one each time. It is never a user, because
+/// the ids of users are not UUIDs of version 8.
+pub(super) fn decoy(asker: UserId, name: &str) -> UserId {
+    let text = format!("aldis stand-in\0{asker}\0{name}");
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&Hash::of(text.as_bytes()).0[..16]);
+    UserId::new(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn each_name_has_one_that_is_no_user() {
+        let asker = UserId::new(Uuid::from_u128(1));
+        let other = UserId::new(Uuid::from_u128(2));
+        assert_eq!(decoy(asker, "a@b"), decoy(asker, "a@b"));
+        assert_ne!(decoy(asker, "a@b"), decoy(other, "a@b"));
+        assert_ne!(decoy(asker, "a@b"), decoy(asker, "a@c"));
+        assert_eq!(decoy(asker, "a@b").as_uuid().get_version_num(), 8);
+    }
+}

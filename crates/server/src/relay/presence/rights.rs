@@ -1,0 +1,201 @@
+//! Who may see whom: looked up when somebody subscribes, and again whenever something changes between two users.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use aldis_protocol::UserId;
+use aldis_registry::{Decision, Doubt, Facts, Purpose, Stance, may_reach};
+
+use crate::{
+    link::Outlet,
+    relay::Relay,
+    store::{Sighting, StoreError},
+};
+
+/// Watchers for whom it is decided at a time that they see somebody no more.
+const HIDDEN_AT_ONCE: usize = 256;
+
+/// Users between whom and one other it is looked up at a time how they stand.
+const PEERS_AT_ONCE: usize = 256;
+
+impl Relay {
+    /// Decides whether a session sees users whom it has just asked for. Asks the same, whoever they are, whether they
+    /// exist, and whether it may; and again of those between whom and the session's user something changed meanwhile.
+    pub(super) async fn decide_first(&self, from: &Outlet, users: &[UserId]) -> Result<(), StoreError> {
+        let mut undecided = users.to_vec();
+        while !undecided.is_empty() {
+            let stamps: Vec<_> = undecided
+                .iter()
+                .filter_map(|user| Some((*user, self.registry.stamp(from.session, *user)?)))
+                .collect();
+            let here: Vec<_> = undecided.iter().map(|user| self.accounts.last_seen.of_user(*user)).collect();
+            let stances = self.store.stances_with(from.user, &undecided).await?;
+            let roommates = self.store.roommates(from.user, &undecided).await?;
+            let sightings = self.store.sightings_of(&undecided).await?;
+            let facts = Known { stances, roommates, sightings };
+            for (user, here) in undecided.iter().zip(here) {
+                if let Some(at_ms) = facts.last_seen_ms(*user).max(here).filter(|_| !facts.is_deleted(*user))
+                {
+                    self.registry.saw(*user, at_ms);
+                }
+            }
+            undecided = stamps
+                .into_iter()
+                .filter(|(user, stamp)| {
+                    let sees = self.may_see((from.user, *user), from.user, &facts);
+                    self.registry.decide(from.session, *user, *stamp, sees) == Decision::Outdated
+                })
+                .map(|(user, _)| user)
+                .collect();
+        }
+        Ok(())
+    }
+
+    /// Something has changed between two users that decides who of them may reach whom. Nothing that was remembered of
+    /// them counts any more, and the watches of each by the other are decided anew.
+    pub(in crate::relay) async fn standing_changed(
+        &self,
+        one: UserId,
+        other: UserId,
+    ) -> Result<(), StoreError> {
+        if one == other {
+            return self.place_in_rooms_changed(one).await;
+        }
+        let doubts = self.doubt_standing(one, other);
+        if doubts.is_empty() { Ok(()) } else { self.resolve_all(one, other, &doubts).await }
+    }
+
+    /// The same. What cannot be looked up now is the next time that the list is read.
+    pub(in crate::relay) async fn follow_standing(&self, one: UserId, other: UserId) {
+        if let Err(error) = self.standing_changed(one, other).await {
+            self.look_again(one, other, &error);
+        }
+    }
+
+    /// The same for whoever has just made the change, and is not to learn from the time it takes who watches.
+    pub(in crate::relay) async fn standing_was_changed(&self, one: UserId, other: UserId) {
+        let doubts = self.doubt_standing(one, other);
+        if let Err(error) = self.resolve_all(one, other, &doubts).await {
+            self.look_again(one, other, &error);
+        }
+    }
+
+    /// A user is in a room, or in one no more: that may decide between him and all who are in it.
+    async fn place_in_rooms_changed(&self, user: UserId) -> Result<(), StoreError> {
+        self.relations.forget_all_of(user);
+        self.check_rooms_of(user).await?;
+        for peers in self.registry.watch_peers(user).chunks(PEERS_AT_ONCE) {
+            let of_peers = peers.iter().filter(|peer| **peer != user);
+            let doubts: Vec<_> = of_peers.flat_map(|peer| self.doubt_standing(user, *peer)).collect();
+            if !doubts.is_empty() {
+                self.resolve_with(user, peers, &doubts).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A user is gone for good: nobody who watches him sees anything of him any more.
+    pub(in crate::relay) fn hide_for_good(&self, user: UserId) {
+        let mut after = None;
+        loop {
+            let doubts = self.registry.doubt_all(user, after, HIDDEN_AT_ONCE);
+            let Some(last) = doubts.last() else { return };
+            after = Some(last.watcher.session);
+            doubts.iter().for_each(|doubt| self.resolve(doubt, false));
+        }
+    }
+
+    fn look_again(&self, one: UserId, other: UserId, error: &StoreError) {
+        tracing::warn!(%error, "cannot look up how two users stand; trying again");
+        self.standings.note_unsettled(one, other);
+    }
+
+    fn doubt_standing(&self, one: UserId, other: UserId) -> Vec<Doubt<Arc<Outlet>>> {
+        self.relations.forget(one, other);
+        let mut doubts = self.registry.doubt(one, other);
+        doubts.extend(self.registry.doubt(other, one));
+        doubts
+    }
+
+    /// Decides what was doubted. Until it is known what is, nothing is shown.
+    async fn resolve_all(
+        &self,
+        one: UserId,
+        other: UserId,
+        doubts: &[Doubt<Arc<Outlet>>],
+    ) -> Result<(), StoreError> {
+        self.resolve_with(one, &[other], doubts).await
+    }
+
+    /// The same, between one user and each of many.
+    async fn resolve_with(
+        &self,
+        one: UserId,
+        others: &[UserId],
+        doubts: &[Doubt<Arc<Outlet>>],
+    ) -> Result<(), StoreError> {
+        let facts = self.facts_between(one, others).await;
+        for doubt in doubts {
+            let pair = (doubt.watcher.user, doubt.watched);
+            self.resolve(doubt, facts.as_ref().is_ok_and(|facts| self.may_see(pair, one, facts)));
+        }
+        facts.map(drop)
+    }
+
+    fn resolve(&self, doubt: &Doubt<Arc<Outlet>>, sees: bool) {
+        let Doubt { watcher, watched, stamp } = doubt;
+        if self.registry.decide(watcher.session, *watched, *stamp, sees) == Decision::Changed {
+            watcher.handle.mark(*watched);
+        }
+    }
+
+    /// What is known of one user and others, whichever of them watches.
+    async fn facts_between(&self, one: UserId, others: &[UserId]) -> Result<Known, StoreError> {
+        let stances = self.store.stances_with(one, others).await?;
+        let roommates = self.store.roommates(one, others).await?;
+        let mut all = others.to_vec();
+        all.push(one);
+        let sightings = self.store.sightings_of(&all).await?;
+        Ok(Known { stances, roommates, sightings })
+    }
+
+    /// Whether a watcher may see a user, by what is known of `one` of them and others.
+    fn may_see(&self, (watcher, user): (UserId, UserId), one: UserId, known: &Known) -> bool {
+        let other = if watcher == one { user } else { watcher };
+        let [of_one, of_other] = known.stances.get(&other).copied().unwrap_or_default();
+        let (sender, target) = if watcher == one { (of_one, of_other) } else { (of_other, of_one) };
+        let facts = Facts {
+            same_user: watcher == user,
+            sender,
+            target,
+            offered: false,
+            share_private_room: known.roommates.contains(&other),
+            share_public_room: false,
+        };
+        !known.is_deleted(user) && may_reach(self.settings.routing, Purpose::Presence, facts)
+    }
+}
+
+/// What was looked up of one user and others.
+struct Known {
+    /// Where the one stands towards each, and each towards him.
+    stances: HashMap<UserId, [Stance; 2]>,
+    /// Those who are in a private room with him.
+    roommates: HashSet<UserId>,
+    sightings: HashMap<UserId, Sighting>,
+}
+
+impl Known {
+    fn is_deleted(&self, user: UserId) -> bool {
+        self.sightings.get(&user) == Some(&Sighting::Deleted)
+    }
+
+    fn last_seen_ms(&self, user: UserId) -> Option<i64> {
+        match self.sightings.get(&user)? {
+            Sighting::At(at_ms) => Some(*at_ms),
+            Sighting::Deleted => None,
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What other nodes, and this one, wrote down about who may reach whom: read every second, in the order of the commits.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use aldis_protocol::UserId;
+
+use crate::{relay::Relay, store::StoreError};
+
+/// How many are read at a time.
+const BATCH: i64 = 500;
+
+/// Pairs of whom it could not be looked up how they stand: more than somebody changes while the database is away. Of
+/// those beyond it, nothing is shown until something changes between them, or one subscribes anew.
+const UNSETTLED: usize = 65_536;
+
+/// How far the list was read.
+#[derive(Debug, Default)]
+pub(in crate::relay) struct Standings {
+    last: AtomicI64,
+    unsettled: Mutex<HashSet<(UserId, UserId)>>,
+}
+
+impl Standings {
+    /// How these two stand is to be looked up again.
+    pub(super) fn note_unsettled(&self, one: UserId, other: UserId) {
+        let mut unsettled = self.unsettled.lock().unwrap_or_else(PoisonError::into_inner);
+        if unsettled.len() < UNSETTLED {
+            unsettled.insert((one, other));
+        }
+    }
+
+    fn take_unsettled(&self) -> HashSet<(UserId, UserId)> {
+        std::mem::take(&mut *self.unsettled.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Relay {
+    /// Begins with the end of the list: before the node serves anybody, nobody watches.
+    pub(crate) async fn recall_standings(&self) -> Result<(), StoreError> {
+        self.standings.last.store(self.store.last_relation_change().await?, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Carries out what was added to the list since the last time. What fails is tried again the next time.
+    pub(crate) async fn read_standings(&self) -> Result<(), StoreError> {
+        for (one, other) in self.standings.take_unsettled() {
+            self.follow_standing(one, other).await;
+        }
+        loop {
+            let last = self.standings.last.load(Ordering::Relaxed);
+            let entries = self.store.relation_changes_after(last, BATCH).await?;
+            let Some(end) = entries.last().map(|entry| entry.number) else { return Ok(()) };
+            let mut pairs = HashSet::new();
+            for entry in &entries {
+                if pairs.insert((entry.user.min(entry.peer), entry.user.max(entry.peer))) {
+                    self.standing_changed(entry.user, entry.peer).await?;
+                }
+            }
+            self.standings.last.store(end, Ordering::Relaxed);
+        }
+    }
+}

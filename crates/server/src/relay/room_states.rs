@@ -1,0 +1,109 @@
+//! State documents on their way to those in a room.
+//!
+//! A session is never handed a state. It is [marked](Outlet::mark_state) with the newest one, which takes the place of an
+//! older one, and writes it when its socket has room. So a slow reader gets the latest state of each room, and states
+//! that follow each other fast fill no queue.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use aldis_protocol::{RoomId, RoomUpdate, ServerMessage};
+use aldis_registry::Occupants;
+use tokio::{sync::Notify, task::yield_now};
+
+use super::{Relay, fresh};
+use crate::{
+    link::{Encoded, Frame, Outlet, StateMark},
+    store::StateDocument,
+};
+
+/// Rooms whose states are still to be told: the newest of each. There are no more than rooms that somebody is in.
+#[derive(Default)]
+pub(super) struct RoomStates {
+    waiting: Mutex<HashMap<RoomId, Waiting>>,
+    added: Notify,
+}
+
+struct Waiting {
+    /// Which room of the name it is the state of.
+    number: u64,
+    document: StateDocument,
+}
+
+impl RoomStates {
+    fn add(&self, room: &RoomId, new: Waiting) {
+        let mut waiting = self.lock();
+        if waiting.get(room).is_none_or(|other| other.version() < new.version()) {
+            waiting.insert(room.clone(), new);
+        }
+        drop(waiting);
+        self.added.notify_one();
+    }
+
+    fn take(&self) -> Option<(RoomId, Waiting)> {
+        let mut waiting = self.lock();
+        let room = waiting.keys().next()?.clone();
+        waiting.remove_entry(&room)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<RoomId, Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn version(&self) -> (u64, u64) {
+        (self.number, self.document.revision)
+    }
+}
+
+impl Relay {
+    /// Has everybody in a room told its new state. Nobody waits for that. To be called when the room's change is
+    /// [noted](super::rooms::RoomChanges::note), so that who joins from then on has read this state.
+    pub(super) fn tell_state(&self, room: &RoomId, document: StateDocument) {
+        if let Some(Occupants { number, .. }) = self.registry.occupants(room) {
+            self.room_states.add(room, Waiting { number, document });
+        }
+    }
+
+    /// Tells states, for ever.
+    pub(crate) async fn tell_states(&self) {
+        loop {
+            self.tell_waiting_states().await;
+            self.room_states.added.notified().await;
+        }
+    }
+
+    /// Tells the states that wait by now.
+    pub(super) async fn tell_waiting_states(&self) {
+        while let Some((room, Waiting { number, document })) = self.room_states.take() {
+            let occupants = self.registry.occupants(&room).filter(|occupants| occupants.number == number);
+            let Some(Occupants { members, .. }) = occupants else { continue };
+            let version = (number, document.revision);
+            let encoded = room_update(&room, document).for_many(&self.shared_bytes);
+            for some in members.chunks() {
+                for session in some.iter().map(|member| &member.handle) {
+                    let frame = encoded.for_codec(session.codec);
+                    session.mark_state(StateMark { room: room.clone(), version, frame });
+                }
+                yield_now().await;
+            }
+        }
+    }
+
+    /// What a session is to tell its client of a state by now: nothing where it is no longer in the room, or told a newer
+    /// one.
+    pub(crate) fn take_state(&self, to: &Outlet, state: StateMark) -> Option<Frame> {
+        let (number, revision) = state.version;
+        let is_news = self.registry.raise_revision((to.user, to.session), &state.room, number, revision);
+        is_news.then_some(state.frame)
+    }
+}
+
+/// The state of a room, as its frame.
+pub(super) fn room_update(room: &RoomId, document: StateDocument) -> Encoded<'static> {
+    let StateDocument { revision, state } = document;
+    Encoded::new(fresh(ServerMessage::RoomUpdate(RoomUpdate::new(room.clone(), revision, state))))
+}

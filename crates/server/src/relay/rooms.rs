@@ -1,0 +1,342 @@
+//! Who enters and leaves rooms, and what those inside are told of it (docs/protocol/messages.md).
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use aldis_protocol::{
+    ErrorCode, MemberJoined, MemberLeft, RoomId, RoomMember, RoomMembers, ServerMessage, UserId,
+    api::{RESERVED_ROOM, RoomVisibility, StateWriters},
+    limits::{MAX_ROOMS_PER_SESSION, MAX_TOLD_ROOM_USERS},
+};
+use aldis_registry::{Departure, Joining, Member, Members, RoomFacts, RoomView, Seat};
+
+use super::{Outcome, Relay, Reply, done, error, fresh, refused, room_states::room_update};
+use crate::{
+    clock::Now,
+    link::{Encoded, Outlet, Ticket, deliver},
+    refusal::Refusal,
+    store::{Credential, NewRoom, RoomCreation, StateDocument, StoreError, Unauthorized},
+};
+
+/// Why a message about no room is refused.
+pub(crate) const NO_ROOM: &str = "missing field `room`; only /v1/chat/{room} knows one without it";
+/// Unknown, private and forbidden are one answer.
+pub(super) const UNKNOWN_ROOM: Refusal =
+    Refusal::new(ErrorCode::UnknownRoom, "there is no such room, or it is not open to you");
+pub(super) const TOO_MANY_OWNED: Refusal =
+    Refusal::new(ErrorCode::Conflict, "whose room it would be owns as many as may be");
+const TOO_MANY_JOINED: Refusal =
+    Refusal::new(ErrorCode::Conflict, "this session is in as many rooms as may be; leave one first");
+const KEEPS_CHANGING: Refusal =
+    Refusal::new(ErrorCode::Unavailable, "the room changed while you were joining it; try again");
+
+/// How often a join that was overtaken by a change begins anew.
+const JOIN_ATTEMPTS: usize = 8;
+
+/// Rooms that share a counter of changes: then one join in some millions begins anew for nothing.
+const COUNTERS: usize = 1_024;
+
+/// How often something about a room changed that whoever joins it has read before: what he read is told only where it
+/// still holds.
+pub(super) struct RoomChanges(Box<[AtomicU64]>);
+
+impl Default for RoomChanges {
+    fn default() -> Self {
+        Self((0..COUNTERS).map(|_| AtomicU64::default()).collect())
+    }
+}
+
+impl RoomChanges {
+    /// The room has changed. To be noted when it is committed, and before those inside are told or sent out.
+    pub(super) fn note(&self, room: &RoomId) {
+        self.counter(room).fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn count(&self, room: &RoomId) -> u64 {
+        self.counter(room).load(Ordering::SeqCst)
+    }
+
+    fn counter(&self, room: &RoomId) -> &AtomicU64 {
+        let mut hasher = DefaultHasher::new();
+        room.hash(&mut hasher);
+        let place = usize::try_from(hasher.finish() % COUNTERS as u64).unwrap_or_default();
+        &self.0[place]
+    }
+}
+
+impl Relay {
+    /// Brings a session into a room.
+    pub(super) fn join(
+        self: &Arc<Self>,
+        from: &Arc<Outlet>,
+        ticket: Ticket,
+        room: Option<RoomId>,
+        now: Now,
+    ) -> Reply {
+        let Some(room) = room else { return Reply::Now(no_room_named()) };
+        let (relay, from) = (Arc::clone(self), Arc::clone(from));
+        Reply::Later(Box::pin(async move {
+            // What the session is told of the room comes after its `ack`.
+            let reply = || from.reply(ticket, done("Joined the room"));
+            match relay.enter(&from, &room, reply, now).await {
+                Ok(()) => Outcome::Queued,
+                Err(refusal) => Outcome::Reply(refused(refusal)),
+            }
+        }))
+    }
+
+    /// Takes a session out of a room. What it was told of the room comes before its `ack`.
+    pub(super) fn leave(&self, from: &Outlet, ticket: Ticket, room: Option<RoomId>) -> Reply {
+        let Some(room) = room else { return Reply::Now(no_room_named()) };
+        let was_in = self.registry.leave((from.user, from.session), &room, |departure| {
+            from.reply(ticket, done("Left the room"));
+            self.tell_departed(departure);
+        });
+        if was_in { Reply::Queued } else { Reply::Now(refused(UNKNOWN_ROOM)) }
+    }
+
+    /// Brings a chat door's session into its room, and gives what it is told where that cannot be.
+    pub(crate) async fn enter_room(
+        &self,
+        from: &Outlet,
+        room: &RoomId,
+        now: Now,
+    ) -> Option<ServerMessage<'static>> {
+        self.enter(from, room, || (), now).await.err().map(refused)
+    }
+
+    /// Makes a room that was joined but never made, before something is written in it.
+    pub(super) async fn make_room(
+        &self,
+        room: &RoomId,
+        credential: &Credential,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        let owner = credential.user;
+        let new = NewRoom {
+            room: room.clone(),
+            visibility: RoomVisibility::Public,
+            state_writers: StateWriters::Owner,
+            members: Vec::new(),
+        };
+        let creation = match self.store.create_room(credential, &new, now.store_ms()).await {
+            Err(StoreError::Unauthorized(Unauthorized::NoAccount)) => return Err(self.close_room(room)),
+            creation => creation?,
+        };
+        let owner = match creation {
+            RoomCreation::Created { .. } => owner,
+            RoomCreation::NameTaken => match self.store.room(room, owner).await? {
+                // Another node made the same.
+                Some((access, _)) if access.visibility == RoomVisibility::Public => access.owner,
+                _ => return Err(self.close_room(room)),
+            },
+            RoomCreation::TooManyOwned => return Err(TOO_MANY_OWNED),
+            RoomCreation::TooManyMembers | RoomCreation::TooManyInvitations | RoomCreation::NoSuchUser => {
+                return Err(self.close_room(room));
+            }
+        };
+        self.room_changes.note(room);
+        self.registry.make(room, owner);
+        Ok(())
+    }
+
+    /// Whose a room is that was joined but never made.
+    pub(super) fn unmade_room(&self, room: &RoomId) -> Option<Seat> {
+        self.registry.room_here(room).filter(|seat| !seat.is_made)
+    }
+
+    /// Sends a user's sessions out of a room.
+    pub(super) fn send_out(&self, user: UserId, room: &RoomId) {
+        self.registry.evict(user, room, |departure| {
+            self.tell_removed(departure);
+            self.tell_departed(departure);
+        });
+    }
+
+    /// Sends a user out of the rooms that he may not be in any more, on whichever node that was decided.
+    pub(super) async fn check_rooms_of(&self, user: UserId) -> Result<(), StoreError> {
+        for room in self.registry.rooms_of_user(user) {
+            match self.store.room(&room, user).await? {
+                Some((access, _)) if !access.may_enter() => {
+                    self.room_changes.note(&room);
+                    self.send_out(user, &room);
+                }
+                Some(_) | None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends everybody out of a room that is no more.
+    pub(super) fn close_room(&self, room: &RoomId) -> Refusal {
+        if let Some(closed) = self.registry.close(room) {
+            for member in closed.members.iter() {
+                self.registry.leave_closed(room, &closed, member, || self.tell_out(room, member));
+            }
+        }
+        UNKNOWN_ROOM
+    }
+
+    /// Tells those who remain in a room of those who left it, unless there were so many that nobody is told of anybody.
+    pub(super) fn tell_departed(&self, departure: &Departure<'_, Arc<Outlet>>) {
+        if departure.users_before > MAX_TOLD_ROOM_USERS {
+            return;
+        }
+        for left in departure.left {
+            let frame = member_left(departure.room, left);
+            self.tell_room(departure.remaining.members.iter(), &frame);
+        }
+    }
+
+    /// Tells sessions, wherever they are, of a room that they are in.
+    fn tell_room<'a>(&self, members: impl Iterator<Item = &'a Member<Arc<Outlet>>>, frame: &Encoded<'_>) {
+        for member in members {
+            // A session that is full or gone finds out when its client comes back.
+            let _ = deliver(&member.handle, frame, &self.metrics);
+        }
+    }
+
+    /// Brings a session into a room; says when that is sure, before the session is told of it.
+    async fn enter(
+        &self,
+        outlet: &Outlet,
+        room: &RoomId,
+        mut is_sure: impl FnMut() + Send,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        let session = (outlet.user, outlet.session);
+        for _ in 0..JOIN_ATTEMPTS {
+            let seen = self.room_changes.count(room);
+            let (facts, state) = match self.find_room(outlet.user, room).await? {
+                Found::Open(facts, state) => (facts, state),
+                Found::Invitation => {
+                    self.accept_invitation(outlet, room, now).await?;
+                    continue;
+                }
+            };
+            let still_holds = || self.room_changes.count(room) == seen;
+            let joining = self.registry.join(
+                session,
+                room,
+                facts,
+                MAX_ROOMS_PER_SESSION,
+                still_holds,
+                |view, member, is_new| {
+                    is_sure();
+                    self.tell_entered(room, view, member, is_new);
+                    let _ = deliver(outlet, &room_update(room, state), &self.metrics);
+                },
+            );
+            match joining {
+                Joining::Joined => return Ok(()),
+                Joining::TooMany => return Err(TOO_MANY_JOINED),
+                Joining::Gone => return Err(UNKNOWN_ROOM),
+                Joining::Stale => {}
+                Joining::Other => {
+                    self.close_room(room);
+                }
+            }
+        }
+        Err(KEEPS_CHANGING)
+    }
+
+    /// The room that a user wants to join.
+    async fn find_room(&self, user: UserId, room: &RoomId) -> Result<Found, Refusal> {
+        match self.store.room(room, user).await? {
+            Some((access, state)) if access.may_enter() => {
+                let is_public = access.visibility == RoomVisibility::Public;
+                let (owner, revision, last_seq) = (access.owner, state.revision, access.last_seq);
+                let facts = RoomFacts { owner, is_public, is_made: true, revision, last_seq };
+                Ok(Found::Open(facts, state))
+            }
+            Some((access, _)) if access.is_invited() => Ok(Found::Invitation),
+            None if self.settings.rooms_auto_create && room.as_str() != RESERVED_ROOM => {
+                if self.registry.room_here(room).is_none() && !self.store.may_own_another_room(user).await? {
+                    return Err(TOO_MANY_OWNED);
+                }
+                let facts =
+                    RoomFacts { owner: user, is_public: true, is_made: false, revision: 0, last_seq: 0 };
+                Ok(Found::Open(facts, StateDocument::none()))
+            }
+            Some(_) | None => Err(UNKNOWN_ROOM),
+        }
+    }
+
+    /// The user of a session joins a room for the first time, and becomes a member of it: from here on its other members
+    /// reach the user, and are reached.
+    async fn accept_invitation(&self, outlet: &Outlet, room: &RoomId, now: Now) -> Result<(), Refusal> {
+        let user = outlet.user;
+        if self.registry.rooms_joined((user, outlet.session)) >= MAX_ROOMS_PER_SESSION {
+            return Err(TOO_MANY_JOINED);
+        }
+        if self.store.accept_invitation(&Credential::session(user), room, now.store_ms()).await? {
+            self.follow_standing(user, user).await;
+        }
+        Ok(())
+    }
+
+    /// Tells a session who is in the room that it is in now, and them of it where it has just come.
+    fn tell_entered(
+        &self,
+        room: &RoomId,
+        view: &RoomView<'_, Arc<Outlet>>,
+        member: &Member<Arc<Outlet>>,
+        is_new: bool,
+    ) {
+        let are_told = view.users <= MAX_TOLD_ROOM_USERS;
+        let members = are_told.then(|| grouped(view.members));
+        let list = RoomMembers::new(room.clone(), view.users as u64, members);
+        let frame = Encoded::new(fresh(ServerMessage::RoomMembers(list)));
+        let _ = deliver(&member.handle, &frame, &self.metrics);
+        if !are_told || !is_new {
+            return;
+        }
+        let joined = MemberJoined::new(room.clone(), member.user, member.device.clone());
+        let frame = Encoded::new(fresh(ServerMessage::MemberJoined(joined)));
+        self.tell_room(view.members.iter().filter(|other| other.session != member.session), &frame);
+    }
+
+    /// Tells each session that was sent out, of itself alone.
+    fn tell_removed(&self, departure: &Departure<'_, Arc<Outlet>>) {
+        departure.left.iter().for_each(|left| self.tell_out(departure.room, left));
+    }
+
+    fn tell_out(&self, room: &RoomId, left: &Member<Arc<Outlet>>) {
+        let _ = deliver(&left.handle, &member_left(room, left), &self.metrics);
+    }
+}
+
+/// A room that somebody wants to join.
+enum Found {
+    /// It is open to them, and this is its state.
+    Open(RoomFacts, StateDocument),
+    /// They are invited to it.
+    Invitation,
+}
+
+pub(super) fn no_room_named() -> ServerMessage<'static> {
+    error(ErrorCode::BadRequest, NO_ROOM)
+}
+
+fn member_left(room: &RoomId, left: &Member<Arc<Outlet>>) -> Encoded<'static> {
+    let left = MemberLeft::new(room.clone(), left.user, left.device.clone());
+    Encoded::new(fresh(ServerMessage::MemberLeft(left)))
+}
+
+/// Sessions as the users that they are of, with their devices.
+fn grouped(members: &Members<Arc<Outlet>>) -> Vec<RoomMember> {
+    let mut grouped: Vec<RoomMember> = Vec::new();
+    for session in members.iter() {
+        let device = session.device.clone();
+        match grouped.last_mut().filter(|last| last.user_id == session.user) {
+            Some(last) => last.device_ids.push(device),
+            None => grouped.push(RoomMember::new(session.user, vec![device])),
+        }
+    }
+    grouped
+}

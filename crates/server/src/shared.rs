@@ -1,0 +1,23 @@
+//! What the rooms of a node share.
+
+use std::sync::Arc;
+
+use aldis_registry::Registry;
+
+use crate::{link::Outlet, metrics::Metrics, store::Store};
+
+/// What both accounts and the relay work on.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) store: Arc<Store>,
+    /// The live sessions of this node.
+    pub(crate) registry: Arc<Registry<Arc<Outlet>>>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Shared {
+    /// A node without sessions over an open store.
+    pub(crate) fn new(store: Arc<Store>) -> Self {
+        Self { store, registry: Arc::default(), metrics: Arc::new(Metrics::new()) }
+    }
+}
