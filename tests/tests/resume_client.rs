@@ -108,3 +108,35 @@ fn two_hundred_signals_arrive_once_and_in_order_over_twenty_cuts() {
         }
     });
 }
+
+#[test]
+fn a_client_whose_network_changed_resumes_while_the_old_socket_still_stands() {
+    let server = TestServer::start();
+    let proxy = Proxy::before(&server);
+    let identity = Identity::new();
+    let devices = ["caller", "callee"].map(|name| unique(name).parse::<DeviceId>().unwrap());
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let (caller, mut caller_events) = start(&proxy, identity.secret(), &devices[0]);
+        assert!(!next_connected(&mut caller_events).await);
+        let (callee, mut callee_events) = start(&proxy, identity.secret(), &devices[1]);
+        assert!(!next_connected(&mut callee_events).await);
+        let may_send = Semaphore::new(2);
+        callee.reconnect_now();
+        signal(&caller, &devices[1], 1, &may_send).await.unwrap();
+        let (mut heard, mut resumed) = (Vec::new(), false);
+        while heard.len() < 2 || !resumed {
+            match next(&mut callee_events).await {
+                Event::Signal(signal) => heard.push(signal.signal.payload.as_bytes().to_vec()),
+                Event::Connected(session) => {
+                    resumed = session.resumed;
+                    signal(&caller, &devices[1], 2, &may_send).await.unwrap();
+                }
+                Event::Closed { retry_in: Some(_), .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(heard, [b"1", b"2"]);
+        let statistics = callee.statistics();
+        assert_eq!((statistics.connects, statistics.resumes), (2, 1));
+    });
+}

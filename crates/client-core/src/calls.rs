@@ -1,4 +1,4 @@
-//! Which incoming signals are let through (docs/protocol/signing.md), and who yields when two offers meet.
+//! Which incoming signals are let through (docs/protocol/signing.md), and who yields when two offers collide.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -7,15 +7,15 @@ use std::{
 
 use aldis_protocol::{DeviceId, RelayedSignal, RequestId, Sender, SignalKind, Target, UserRef};
 
-/// How far off the time of a signed signal may be, and how long its id is remembered.
+/// The tolerance for the time of a signed signal, and how long its id is remembered.
 const SIGNAL_WINDOW_MS: u64 = 10 * 60 * 1000;
-/// Calls open at a time; the oldest is forgotten for the next.
+/// Open calls; above that the oldest is forgotten.
 const MAX_CALLS: usize = 1_024;
-/// Signals remembered; the oldest is forgotten for the next.
+/// Remembered signals; above that the oldest is forgotten.
 const MAX_REMEMBERED_SIGNALS: usize = 4_096;
 
-/// Whether the device `own` yields where it and `peer` offer to each other at once: the one whose id sorts lower is
-/// polite, rolls its own offer back and answers; the other ignores the offer that it gets.
+/// Whether the device `own` yields when it and `peer` offer to each other at once. The one whose id sorts lower is polite:
+/// it rolls its own offer back and answers; the other ignores the offer that it gets.
 ///
 /// ```
 /// let (desk, phone) = ("desk".parse()?, "phone".parse()?);
@@ -43,7 +43,7 @@ pub enum SignalRefused {
     OutsideCall,
 }
 
-/// The calls that are open and the signals that came lately.
+/// The open calls and the recent signals.
 ///
 /// A call opens with an `offer`, sent or received, and is open until [`end`](Self::end).
 #[derive(Debug, Default)]

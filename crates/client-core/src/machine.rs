@@ -1,18 +1,20 @@
-//! The life of a connection without IO: what comes in, what goes out, when to act.
+//! A connection without IO: inputs, outputs and deadlines.
 //!
-//! Put something in (`handle_…`), take out everything that [`poll_output`](Machine::poll_output) has, wait until
-//! [`next_timeout`](Machine::next_timeout) or the next input. Time comes with each input; randomness is the seed.
+//! Call a `handle_…` method for each input, carry out every output of [`poll_output`](Machine::poll_output), then wait for
+//! [`next_timeout`](Machine::next_timeout) or the next input. Time comes with each input, randomness with the seed.
 //!
-//! A session outlives its socket ([`Resumable`]): its token goes into the next proof, and `connected` says whether it
-//! was taken. Until that is known, [`Pending`] keeps every request; after a fresh session, only the durable ones.
+//! A session outlives its socket ([`Resumable`]): the next proof names its token, and `connected` says whether it was
+//! resumed. Until then [`Pending`] keeps every request; in a fresh session, only durable ones.
 
 mod background;
+mod deadlines;
 mod disconnect;
 mod leaving;
 mod live;
 mod liveness;
 mod mailbox;
 mod proving;
+mod replies;
 mod rooms;
 mod sequenced_stream;
 mod session;
@@ -22,13 +24,11 @@ mod watching;
 use std::{collections::VecDeque, time::Duration};
 
 use aldis_auth::SigningRequest;
-use aldis_protocol::{
-    Ack, Codec, DecodeError, DeviceId, History, IceServers, MessageKind, RequestId, Secret, ServerFrame,
-    ServerMessage, Synced, Target, Timestamp, UserId,
-};
+use aldis_protocol::{Codec, DeviceId, MessageKind, RequestId, Secret, Target, UserId};
 use bytes::Bytes;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
+pub use self::replies::Reply;
 use self::{
     background::BackgroundRequests,
     disconnect::{ClosingError, Decision, Disconnect, decide_reconnect},
@@ -49,22 +49,6 @@ use crate::{
     pending::{Origin, Pending, Request},
     purpose::Purpose,
 };
-
-/// What a request was answered with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Reply {
-    /// The request was carried out.
-    Ack(Ack<'static>),
-    /// To `ice_servers`.
-    IceServers(IceServers<'static>),
-    /// To `history`.
-    History(History<'static>),
-    /// To `sync`, behind what it streamed.
-    Synced(Synced),
-    /// To `ping`.
-    Pong,
-}
 
 /// What the shell has to do. `R` is what a request's reply is settled with: a channel, a promise.
 ///
@@ -135,9 +119,9 @@ pub struct Machine<R> {
     disconnect: Disconnect,
     /// What `server_draining` asked for.
     reconnect_after: Option<Duration>,
-    /// While it is there or may still be resumed.
+    /// The session, while it is live or can be resumed.
     session: Option<Resumable>,
-    /// As whom, in this session or the last.
+    /// The user and device of this session, or of the last.
     me: Option<Me>,
     pending: Pending<R>,
     background: BackgroundRequests,
@@ -150,14 +134,14 @@ pub struct Machine<R> {
     outputs: VecDeque<Output<R>>,
 }
 
-/// Who the server says that this is.
+/// The user and device that the server named.
 #[derive(Debug)]
 struct Me {
     user_id: UserId,
     device_id: DeviceId,
 }
 
-/// One type per state, which holds what only that state knows.
+/// One type per state, with only what that state needs.
 #[derive(Debug)]
 enum Phase {
     Idle,
@@ -252,7 +236,7 @@ impl<R> Machine<R> {
         }
     }
 
-    /// A frame came.
+    /// A frame arrived.
     pub fn handle_frame(&mut self, now: Now, bytes: &Bytes) {
         self.handle_heard(now);
         match self.settings.codec.decode_server(bytes) {
@@ -274,7 +258,7 @@ impl<R> Machine<R> {
         self.drive(now);
     }
 
-    /// A WebSocket pong came.
+    /// A WebSocket pong arrived.
     pub fn handle_pong(&mut self, now: Now) {
         self.handle_heard(now);
         if let Phase::Live(live) = &mut self.phase {
@@ -282,7 +266,7 @@ impl<R> Machine<R> {
         }
     }
 
-    /// Anything came.
+    /// Anything arrived, such as a WebSocket ping.
     pub fn handle_heard(&mut self, now: Now) {
         if let Phase::Live(live) = &mut self.phase {
             live.liveness.heard(now.instant);
@@ -335,12 +319,12 @@ impl<R> Machine<R> {
         self.drive(now);
     }
 
-    /// The application has done with a call.
+    /// The application has ended a call.
     pub fn handle_end_call(&mut self, peer: &Target) {
         self.calls.end(peer);
     }
 
-    /// The application wants no more.
+    /// The application stops the client.
     pub fn handle_stop(&mut self, now: Now) {
         match &self.phase {
             Phase::Live(_) => self.say_goodbye(now),
@@ -352,8 +336,8 @@ impl<R> Machine<R> {
         }
     }
 
-    /// The network has changed, as when a phone leaves its wireless network: the socket leads nowhere, though nobody has
-    /// said so. Drops it, or the wait for the next attempt, and dials at once; the session is resumed.
+    /// The network has changed, as when a phone leaves its wireless network: the socket is dead without notice. Drops it,
+    /// or the wait for the next attempt, and dials at once; the session is resumed.
     pub fn handle_network_change(&mut self, now: Now) {
         match &self.phase {
             Phase::Proving(_) | Phase::Live(_) => {
@@ -372,7 +356,7 @@ impl<R> Machine<R> {
         }
     }
 
-    /// The time asked for has come.
+    /// The deadline of [`next_timeout`](Self::next_timeout) has come.
     pub fn handle_timeout(&mut self, now: Now) {
         for request in self.pending.take_overdue(now.instant) {
             self.fail(request, RequestError::TimedOut);
@@ -402,25 +386,12 @@ impl<R> Machine<R> {
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is due.
-    pub fn next_timeout(&self) -> Option<Instant> {
-        let sleep = self.sleep_watch.deadline().filter(|_| self.minds_sleep());
-        let deadlines = [
-            self.phase_deadline(),
-            self.session_deadline(),
-            self.delivery_deadline(),
-            self.pending.next_deadline(),
-            sleep,
-        ];
-        deadlines.into_iter().flatten().min()
-    }
-
-    /// What to do next, in order.
+    /// The next output, in order.
     pub fn poll_output(&mut self) -> Option<Output<R>> {
         self.outputs.pop_front()
     }
 
-    /// Whether nothing follows but the refusal of further requests.
+    /// Whether the machine has finished: it only refuses further requests.
     pub fn is_finished(&self) -> bool {
         matches!(self.phase, Phase::Finished)
     }
@@ -443,7 +414,7 @@ impl<R> Machine<R> {
         self.outputs.push_back(Output::Dial);
     }
 
-    /// The socket is gone, whoever's doing it was.
+    /// The socket is gone.
     fn handle_end(&mut self, now: Now, cause: ConnectionError) {
         match &self.phase {
             Phase::Proving(_) | Phase::Live(_) => {}
@@ -478,7 +449,7 @@ impl<R> Machine<R> {
         self.retry(now, cause, retry_after);
     }
 
-    /// The server's refusal says more than the close that followed it.
+    /// The server's refusal, which says more than the close that followed it.
     fn refusal(&mut self) -> Option<ConnectionError> {
         if let Phase::Proving(proving) = &mut self.phase { proving.refusal.take() } else { None }
     }
@@ -487,7 +458,7 @@ impl<R> Machine<R> {
         self.disconnect.error.as_ref().and_then(|error| error.retry_after).or(self.reconnect_after)
     }
 
-    /// Gives up what there is and waits for the next attempt.
+    /// Drops the socket and waits for the next attempt.
     fn retry(&mut self, now: Now, cause: ConnectionError, retry_after: Option<Duration>) {
         self.break_off(now);
         let wait = self.backoff.next_delay(retry_after, self.rng.random());
@@ -496,7 +467,7 @@ impl<R> Machine<R> {
         self.tell(Event::Closed { cause, retry_in: Some(wait) });
     }
 
-    /// Gives up the socket; the session waits for the next one.
+    /// Drops the socket; the session waits to be resumed.
     fn break_off(&mut self, now: Now) {
         if let Phase::Live(live) = &self.phase {
             self.backoff.connection_lasted(now.instant.saturating_duration_since(live.since));
@@ -507,7 +478,7 @@ impl<R> Machine<R> {
         }
     }
 
-    /// Gives up for good.
+    /// Stops for good.
     fn finish(&mut self, cause: ConnectionError) {
         self.outputs.push_back(Output::HangUp);
         self.session = None;
@@ -519,69 +490,6 @@ impl<R> Machine<R> {
         self.tell(Event::Closed { cause, retry_in: None });
     }
 
-    /// A reply that was not understood is an outcome all the same; anything else may be a newer server's.
-    fn handle_unknown(&mut self, now: Now, error: &DecodeError) {
-        tracing::debug!(%error, "a frame of the server was not understood");
-        self.count(now, |session, at| session.note_unknown(error.id.as_ref(), at));
-        if let Some(request) = error.id.as_ref().and_then(|id| self.pending.take(id)) {
-            self.answer(now, request, Timestamp::from_ms(0), Err(RequestError::UnexpectedReply));
-        }
-    }
-
-    /// Gives a reply to whoever waits for it; gives anything else back. A second reply to a request that was sent again
-    /// is nobody's.
-    fn settle_reply<'a>(&mut self, now: Now, frame: ServerFrame<'a>) -> Option<ServerFrame<'a>> {
-        let is_reply = if let ServerMessage::Error(error) = &frame.message {
-            error.close.is_none()
-        } else {
-            frame.message.kind().is_none_or(is_reply)
-        };
-        let Some(id) = frame.id.as_ref().filter(|_| is_reply) else { return Some(frame) };
-        if let Some(request) = self.pending.take(id) {
-            if matches!(frame.message, ServerMessage::Error(_)) && self.pending.was_sent_again(id) {
-                self.pending.give_up(&request);
-            }
-            self.answer(now, request, frame.timestamp, outcome(frame.message));
-            return None;
-        }
-        let late = self.pending.take_late(id);
-        if let Some(purpose) = late.filter(|_| matches!(frame.message, ServerMessage::Ack(_))) {
-            self.note_late(&purpose);
-        }
-        (!self.pending.was_sent_again(id)).then_some(frame)
-    }
-
-    /// A reply that came at this time of the server's.
-    fn answer(&mut self, now: Now, request: Request<R>, at: Timestamp, outcome: Result<Reply, RequestError>) {
-        let (purpose, reply_to) = match request.origin {
-            Origin::Application { purpose, reply_to, .. } => (purpose, reply_to),
-            Origin::Client(request) => return self.background_answered(now, request, at, outcome),
-        };
-        let is_done = outcome.is_ok();
-        let seq = if let Ok(Reply::Ack(ack)) = &outcome { ack.seq } else { None };
-        self.settle(reply_to, outcome);
-        if is_done {
-            self.note_done(now, purpose, at, seq);
-        } else {
-            self.note_failed(&purpose);
-        }
-    }
-
-    /// Nothing has been asked.
-    fn refuse(&mut self, request: Request<R>, error: RequestError) {
-        if let Origin::Application { reply_to, .. } = request.origin {
-            self.settle(reply_to, Err(error));
-        }
-    }
-
-    /// There will be no reply.
-    fn fail(&mut self, request: Request<R>, error: RequestError) {
-        if let Origin::Application { purpose, reply_to, .. } = request.origin {
-            self.settle(reply_to, Err(error));
-            self.note_failed(&purpose);
-        }
-    }
-
     fn note_closing(&mut self, error: &aldis_protocol::ErrorReply<'_>, close: u16) {
         self.disconnect.error = Some(ClosingError {
             code: error.code,
@@ -589,57 +497,6 @@ impl<R> Machine<R> {
             reconnect: error.reconnect,
             retry_after: error.retry_after.map(Duration::from_secs),
         });
-    }
-
-    fn phase_deadline(&self) -> Option<Instant> {
-        match &self.phase {
-            Phase::Leaving(leaving) => Some(leaving.deadline()),
-            Phase::Waiting(until) => Some(*until),
-            Phase::Proving(proving) => Some(proving.deadline),
-            Phase::Live(live) => Some(live.liveness.deadline()),
-            Phase::Idle | Phase::AskingToken | Phase::Dialing(_) | Phase::Finished => None,
-        }
-    }
-
-    fn session_deadline(&self) -> Option<Instant> {
-        let session = self.session.as_ref()?;
-        match &self.phase {
-            Phase::Live(_) => session.confirm_by(),
-            Phase::Idle
-            | Phase::Waiting(_)
-            | Phase::AskingToken
-            | Phase::Dialing(_)
-            | Phase::Proving(_)
-            | Phase::Leaving(_)
-            | Phase::Finished => session.resume_deadline(),
-        }
-    }
-
-    /// When something is to be done for rooms and mailbox.
-    fn delivery_deadline(&self) -> Option<Instant> {
-        match &self.phase {
-            Phase::Leaving(_) | Phase::Finished => return None,
-            Phase::Idle
-            | Phase::Waiting(_)
-            | Phase::AskingToken
-            | Phase::Dialing(_)
-            | Phase::Proving(_)
-            | Phase::Live(_) => {}
-        }
-        let mailbox = self.mailbox.as_ref();
-        let hand_at = mailbox.and_then(Mailbox::hand_at);
-        let gaps = [
-            self.rooms.gap_deadline(),
-            mailbox.and_then(Mailbox::gap_deadline),
-            self.background.wait_until(),
-        ];
-        let gaps = gaps.into_iter().flatten().filter(|_| matches!(self.phase, Phase::Live(_)));
-        gaps.chain(hand_at).min()
-    }
-
-    /// Whether a sleep of the computer would make a difference.
-    fn minds_sleep(&self) -> bool {
-        matches!(self.phase, Phase::Live(_) | Phase::Waiting(_))
     }
 
     fn set_state(&mut self, state: State) {
@@ -659,53 +516,6 @@ impl<R> Machine<R> {
 
     fn fresh_id(&mut self) -> RequestId {
         RequestId::from_uuid(uuid::Builder::from_random_bytes(self.rng.random()).into_uuid())
-    }
-}
-
-fn is_reply(kind: MessageKind) -> bool {
-    matches!(
-        kind,
-        MessageKind::Ack
-            | MessageKind::Pong
-            | MessageKind::IceServers
-            | MessageKind::History
-            | MessageKind::Synced
-    )
-}
-
-fn outcome(message: ServerMessage<'_>) -> Result<Reply, RequestError> {
-    match message {
-        ServerMessage::Ack(ack) => Ok(Reply::Ack(ack.into_owned())),
-        ServerMessage::Pong => Ok(Reply::Pong),
-        ServerMessage::IceServers(servers) => Ok(Reply::IceServers(servers.into_owned())),
-        ServerMessage::History(history) => Ok(Reply::History(history.into_owned())),
-        ServerMessage::Synced(synced) => Ok(Reply::Synced(synced)),
-        ServerMessage::Error(error) => Err(RequestError::Refused(crate::Refusal {
-            code: error.code,
-            message: error.message.into_owned(),
-            retry_after: error.retry_after.map(Duration::from_secs),
-        })),
-        ServerMessage::AuthChallenge(_)
-        | ServerMessage::AuthSuccess(_)
-        | ServerMessage::AuthFailure(_)
-        | ServerMessage::Connected(_)
-        | ServerMessage::AuthRequired(_)
-        | ServerMessage::Signal(_)
-        | ServerMessage::RoomMembers(_)
-        | ServerMessage::MemberJoined(_)
-        | ServerMessage::MemberLeft(_)
-        | ServerMessage::ChatMessage(_)
-        | ServerMessage::Broadcast(_)
-        | ServerMessage::RoomUpdate(_)
-        | ServerMessage::Message(_)
-        | ServerMessage::Receipt(_)
-        | ServerMessage::Presence(_)
-        | ServerMessage::Alert(_)
-        | ServerMessage::ContactRequest(_)
-        | ServerMessage::RoomInvite(_)
-        | ServerMessage::ServerDraining(_)
-        | ServerMessage::Unknown(_)
-        | _ => Err(RequestError::UnexpectedReply),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     purpose::{BackgroundRequest, Purpose},
 };
 
-/// A request, encoded, and who asks.
+/// An encoded request, and who made it.
 #[derive(Debug)]
 pub(crate) struct Request<R> {
     pub(crate) id: RequestId,
@@ -22,12 +22,12 @@ pub(crate) struct Request<R> {
     pub(crate) origin: Origin<R>,
 }
 
-/// Who asks.
+/// Who made a request.
 #[derive(Debug)]
 pub(crate) enum Origin<R> {
     Application {
         purpose: Purpose,
-        /// When waiting ends.
+        /// When the caller stops waiting.
         deadline: Instant,
         reply_to: R,
     },
@@ -35,7 +35,7 @@ pub(crate) enum Origin<R> {
 }
 
 impl<R> Request<R> {
-    /// Whether it is as good in another session: the server knows it by its id, or carrying it out twice is no harm.
+    /// Whether the request may be sent in another session: the server knows it by its id, or may carry it out twice.
     fn is_durable(&self) -> bool {
         let is_kind = matches!(
             self.kind,
@@ -52,7 +52,7 @@ impl<R> Request<R> {
         is_kind && self.purpose().is_some()
     }
 
-    /// Of an application's request.
+    /// The purpose of an application's request.
     pub(crate) const fn purpose(&self) -> Option<&Purpose> {
         match &self.origin {
             Origin::Application { purpose, .. } => Some(purpose),
@@ -68,15 +68,15 @@ impl<R> Request<R> {
     }
 }
 
-/// In the order asked for: at most [`MAX_UNANSWERED_REQUESTS`] of the application's, and the client's own, of which
-/// whoever asks them keeps count.
+/// The unanswered requests in order: at most [`MAX_UNANSWERED_REQUESTS`] of the application's, and the client's own,
+/// which their window bounds.
 #[derive(Debug)]
 pub(crate) struct Pending<R> {
     requests: Vec<Waiting<R>>,
-    /// Ids of the last requests that this session sent again: more than one reply may come.
+    /// Ids of requests that this session sent again: more than one reply may come.
     sent_again: VecDeque<RequestId>,
-    /// What nobody waits for any more, as far as its reply would tell that the server has stored something. The oldest is
-    /// forgotten for the next above [`MAX_UNANSWERED_REQUESTS`].
+    /// Requests that timed out, if their reply would tell that the server has stored something. The oldest is forgotten
+    /// above [`MAX_UNANSWERED_REQUESTS`].
     given_up: VecDeque<(RequestId, Purpose)>,
 }
 
@@ -84,20 +84,20 @@ pub(crate) struct Pending<R> {
 struct Waiting<R> {
     request: Request<R>,
     sending: Sending,
-    /// The session that could answer it is lost.
+    /// The session that could answer the request is lost.
     is_lost: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sending {
-    /// It is to be sent.
+    /// Has to be sent.
     Due,
-    /// It was asked for on an earlier connection, and is to be sent on this one.
+    /// Was made on an earlier connection, and has to be sent on this one.
     DueAgain,
     Sent,
 }
 
-/// A frame that is to be sent.
+/// A frame that has to be sent.
 #[derive(Debug)]
 pub(crate) struct Unsent<'a, R> {
     waiting: &'a mut Waiting<R>,
@@ -109,7 +109,7 @@ impl<R> Pending<R> {
         Self { requests: Vec::new(), sent_again: VecDeque::new(), given_up: VecDeque::new() }
     }
 
-    /// Whether there is a place for a request of the application. While there is no session, only for what is durable.
+    /// Whether there is room for a request of the application. Without a session, only durable ones are kept.
     pub(crate) fn admit(&self, request: &Request<R>, session: bool) -> Result<(), RequestError> {
         if self.requests.iter().any(|other| other.request.id == request.id) {
             return Err(RequestError::IdInUse);
@@ -128,12 +128,12 @@ impl<R> Pending<R> {
         self.requests.push(Waiting { request, sending: Sending::Due, is_lost: false });
     }
 
-    /// Keeps a request of the client itself, which is sent already.
+    /// Keeps a request of the client itself, which was already sent.
     pub(crate) fn insert_background(&mut self, request: Request<R>) {
         self.requests.push(Waiting { request, sending: Sending::Sent, is_lost: false });
     }
 
-    /// How many of the requests are the client's own.
+    /// The number of the client's own requests.
     pub(crate) fn background_requests(&self) -> usize {
         self.requests.iter().filter(|it| matches!(it.request.origin, Origin::Client(_))).count()
     }
@@ -144,7 +144,7 @@ impl<R> Pending<R> {
         Some(self.requests.remove(at).request)
     }
 
-    /// Whoever waits for the reply to this request of the application, which is known before it has come.
+    /// Settles a request of the application before its reply has come, because the outcome is known.
     pub(crate) fn take_known(&mut self, is_it: impl Fn(&Request<R>) -> bool) -> Option<R> {
         let is_it = |it: &Waiting<R>| it.request.purpose().is_some() && is_it(&it.request);
         let at = self.requests.iter().position(is_it)?;
@@ -153,17 +153,17 @@ impl<R> Pending<R> {
         if let Origin::Application { reply_to, .. } = origin { Some(reply_to) } else { None }
     }
 
-    /// Whether a reply to this id, for which nobody waits, may be the second one.
+    /// Whether a reply without a pending request may be a second one.
     pub(crate) fn was_sent_again(&self, id: &RequestId) -> bool {
         self.sent_again.contains(id)
     }
 
-    /// Whether the application has asked for something like this.
+    /// Whether a request of the application with such a purpose is pending.
     pub(crate) fn has(&self, is_it: impl Fn(&Purpose) -> bool) -> bool {
         self.requests.iter().filter_map(|it| it.request.purpose()).any(is_it)
     }
 
-    /// The largest request of the application: the only one that a server can have found too large.
+    /// The largest request of the application, which a server may have found too large.
     pub(crate) fn take_largest(&mut self) -> Option<Request<R>> {
         let of_application =
             self.requests.iter().enumerate().filter(|(_, it)| it.request.purpose().is_some());
@@ -171,8 +171,8 @@ impl<R> Pending<R> {
         Some(self.requests.remove(at).request)
     }
 
-    /// What the end of a session leaves without a reply: all but what is durable. To enter a room and then leave it is
-    /// not.
+    /// Takes the requests that are lost with their session: all but durable ones. A `join` that a `leave` follows is not
+    /// durable.
     pub(crate) fn take_lost(&mut self) -> Vec<Request<R>> {
         self.sent_again.clear();
         self.given_up.clear();
@@ -199,13 +199,13 @@ impl<R> Pending<R> {
         overdue
     }
 
-    /// What the request was for whose reply has come too late, where that tells that something was stored.
+    /// The purpose of a request whose reply came too late, if the reply tells that something was stored.
     pub(crate) fn take_late(&mut self, id: &RequestId) -> Option<Purpose> {
         let at = self.given_up.iter().position(|(given_up, _)| given_up == id)?;
         self.given_up.remove(at).map(|(_, purpose)| purpose)
     }
 
-    /// Nobody waits for this reply any more, or for the second one to what was sent again.
+    /// The caller does not wait any more, or the reply may come a second time.
     pub(crate) fn give_up(&mut self, request: &Request<R>) {
         let Some(purpose @ (Purpose::Chat(_) | Purpose::Message)) = request.purpose() else { return };
         if self.given_up.len() == MAX_UNANSWERED_REQUESTS {
@@ -214,7 +214,7 @@ impl<R> Pending<R> {
         self.given_up.push_back((request.id.clone(), purpose.clone()));
     }
 
-    /// The application's requests to be in this room.
+    /// Takes the application's requests to join this room.
     pub(crate) fn take_joins(&mut self, room: &RoomId) -> Vec<Request<R>> {
         self.take_where(|request| matches!(request.purpose(), Some(Purpose::Join(other, _)) if other == room))
     }
@@ -223,12 +223,12 @@ impl<R> Pending<R> {
         self.take_where(|_| true)
     }
 
-    /// On a new connection everything that is left is to be sent, in its order.
+    /// On a new connection, all pending requests have to be sent in order.
     pub(crate) fn send_again(&mut self) {
         self.requests.iter_mut().for_each(|it| it.sending = Sending::DueAgain);
     }
 
-    /// The next that is to be sent, but for what waits for its room.
+    /// The next request to send, except those that wait for their room.
     pub(crate) fn next_unsent(&mut self, holds_up: impl Fn(&RoomId) -> bool) -> Option<Unsent<'_, R>> {
         let is_held_up =
             |request: &Request<R>| request.purpose().and_then(Purpose::room).is_some_and(&holds_up);
@@ -250,18 +250,18 @@ impl<R> Pending<R> {
 }
 
 impl<R> Unsent<'_, R> {
-    /// Whether it was asked for on an earlier connection.
+    /// Whether the request was made on an earlier connection.
     pub(crate) fn is_again(&self) -> bool {
         self.waiting.sending == Sending::DueAgain
     }
 
-    /// The `sync` that it is, if it is one.
+    /// The id, if the request is a `sync`.
     pub(crate) fn sync(&self) -> Option<RequestId> {
         let request = &self.waiting.request;
         (request.kind == MessageKind::Sync).then(|| request.id.clone())
     }
 
-    /// What to send; it is sent now.
+    /// The frame to send; marks the request as sent.
     pub(crate) fn send(self) -> Bytes {
         if self.is_again() {
             remember(self.sent_again, &self.waiting.request.id);

@@ -1,19 +1,19 @@
-//! What a request is for, as far as the client has to know it.
+//! What a request changes for the client itself.
 
 use std::borrow::Cow;
 
 use aldis_protocol::{ClientMessage, RoomId, SetPresence, Signal, SignalKind, Target, UserRef};
 
-/// From where on an application follows a room.
+/// From where an application follows a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Since {
-    /// What is said from now on.
+    /// Messages from now on.
     Now,
-    /// What has a higher number: the last one that the application has, or 0 for all that is kept.
+    /// Messages with a higher number: the last one that the application has, or 0 for all that the server keeps.
     Seq(u64),
 }
 
-/// What an application's request changes for the client itself.
+/// What a request of the application changes for the client itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Nothing,
@@ -21,11 +21,11 @@ pub(crate) enum Purpose {
     Call(Target),
     Join(RoomId, Since),
     Leave(RoomId),
-    /// Said in a room; the number in its `ack` is not told otherwise.
+    /// A message in a room; the number in its `ack` is skipped in the stream.
     Chat(RoomId),
-    /// Asked of a room that one has to be in.
+    /// A request that needs membership of the room.
     InRoom(RoomId),
-    /// Sent to a mailbox; the number in its `ack` is one of the own mailbox.
+    /// A message to a mailbox; the number in its `ack` is one of the own mailbox.
     Message,
     Sync,
     Presence(SetPresence<'static>),
@@ -75,7 +75,7 @@ impl Purpose {
         }
     }
 
-    /// The room that one has to be in for it.
+    /// The room whose membership the request needs.
     pub(crate) const fn room(&self) -> Option<&RoomId> {
         match self {
             Self::Chat(room) | Self::InRoom(room) => Some(room),

@@ -36,7 +36,7 @@ pub enum SignInStep {
     /// Make the call.
     Call(Box<Call>, AwaitingAnswer),
     /// Have the key sign.
-    Sign(SigningRequest, AwaitingSignature),
+    Sign(Box<SigningRequest>, AwaitingSignature),
     /// Ask the user for a code of their authenticator app.
     AskCode(TotpAsked, AwaitingCode),
     /// The sign-in has ended.
@@ -138,7 +138,6 @@ pub struct AwaitingAnswer {
 #[derive(Debug)]
 pub struct AwaitingSignature {
     attempt: Box<Attempt>,
-    key: PublicKey,
     challenge: [u8; 32],
 }
 
@@ -165,9 +164,8 @@ impl AwaitingSignature {
     /// The key has signed, or could not.
     #[must_use]
     pub fn handle_signature(self, signature: Result<[u8; 64], BoxError>) -> SignInStep {
-        let Self { attempt, key, challenge } = self;
         match signature {
-            Ok(signature) => attempt.verify(&key, challenge, signature),
+            Ok(signature) => self.attempt.verify(self.challenge, signature),
             Err(error) => SignInStep::Done(Err(SignInError::Signature(Arc::from(error)))),
         }
     }
@@ -215,15 +213,16 @@ impl Attempt {
             .and_then(|answer| HttpChallenge::verify(&answer, audience, now_unix_ms));
         match checked {
             Ok(challenge) => {
-                let (key, request) = (*key, challenge.signing_request(*key, self.device_id.as_ref()));
-                let awaiting = AwaitingSignature { attempt: self, key, challenge: challenge.challenge() };
-                SignInStep::Sign(request, awaiting)
+                let request = challenge.signing_request(*key, self.device_id.as_ref());
+                let awaiting = AwaitingSignature { attempt: self, challenge: challenge.challenge() };
+                SignInStep::Sign(Box::new(request), awaiting)
             }
             Err(error) => SignInStep::Done(Err(error)),
         }
     }
 
-    fn verify(self: Box<Self>, key: &PublicKey, challenge: [u8; 32], signature: [u8; 64]) -> SignInStep {
+    fn verify(self: Box<Self>, challenge: [u8; 32], signature: [u8; 64]) -> SignInStep {
+        let Proof::Key { key, .. } = &self.proof else { return self.begin() };
         let body = VerifyRequest {
             public_key: *key.as_bytes(),
             challenge,

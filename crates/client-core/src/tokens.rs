@@ -65,7 +65,7 @@ pub enum Renewal {
 
 /// Takes the outcome of a refresh.
 #[derive(Debug)]
-pub struct AwaitingRefresh(Option<Device>);
+pub struct AwaitingRefresh(Option<Box<Device>>);
 
 #[derive(Debug)]
 struct Device {
@@ -113,7 +113,7 @@ impl Tokens {
     #[must_use]
     pub fn renewal(&self, device: Option<(PublicKey, DeviceId)>, audience: &str) -> (RenewalOf, Renewal) {
         let audience = audience.to_owned();
-        let device = device.map(|(key, id)| Device { key, id, audience });
+        let device = device.map(|(key, id)| Box::new(Device { key, id, audience }));
         let renewal = match &self.refresh_token {
             Some(refresh_token) => Renewal::by_refresh(refresh_token.clone(), device),
             None => Renewal::by_device(device),
@@ -183,15 +183,15 @@ impl Tokens {
 }
 
 impl Renewal {
-    fn by_refresh(refresh_token: Secret<'static>, device: Option<Device>) -> Self {
+    fn by_refresh(refresh_token: Secret<'static>, device: Option<Box<Device>>) -> Self {
         match Call::post("/api/auth/refresh").json(&RefreshRequest { refresh_token }) {
             Ok(call) => Self::Refresh(Box::new(call), AwaitingRefresh(device)),
             Err(error) => Self::Done(Err(error.into())),
         }
     }
 
-    fn by_device(device: Option<Device>) -> Self {
-        match device {
+    fn by_device(device: Option<Box<Device>>) -> Self {
+        match device.map(|device| *device) {
             Some(Device { key, id, audience }) => Self::SignIn(SignIn::by_key(key, &audience, Some(id))),
             None => Self::Done(Err(AccountError::SignedOut)),
         }

@@ -25,9 +25,10 @@ pub(crate) enum ProofSource {
 
 /// Signs for a key; see [`Credentials::signer`].
 #[derive(Clone)]
-pub(crate) struct Signer(
-    Arc<dyn Fn(SigningRequest) -> BoxFuture<'static, Result<[u8; 64], BoxError>> + Send + Sync>,
-);
+pub(crate) struct Signer(Arc<dyn Fn(SigningRequest) -> BoxFuture<'static, Signature> + Send + Sync>);
+
+/// A key's signature, or why there is none.
+pub(crate) type Signature = Result<[u8; 64], BoxError>;
 
 pub(crate) type TokenAnswer = Result<Secret<'static>, TokenError>;
 
@@ -163,10 +164,7 @@ impl ProofSource {
     }
 
     /// Has the key sign, where a key is the proof.
-    pub(crate) fn sign(
-        &self,
-        request: SigningRequest,
-    ) -> Option<BoxFuture<'static, Result<[u8; 64], BoxError>>> {
+    pub(crate) fn sign(&self, request: SigningRequest) -> Option<BoxFuture<'static, Signature>> {
         if let Self::Signer(signer) = self { Some((signer.0)(request)) } else { None }
     }
 }

@@ -307,10 +307,12 @@ mod tests {
     fn taken(stream: &mut Subscription<RoomEvent>) -> Vec<String> {
         let mut taken = Vec::new();
         while let Some(Some(event)) = stream.next().now_or_never() {
-            taken.push(match event {
-                RoomEvent::Missed { first, .. } => first.to_string(),
-                RoomEvent::Lagged(missed) => format!("lagged {missed}"),
-                other => panic!("{other:?}"),
+            taken.push(if let RoomEvent::Missed { first, .. } = event {
+                first.to_string()
+            } else if let RoomEvent::Lagged(missed) = event {
+                format!("lagged {missed}")
+            } else {
+                panic!("{event:?}")
             });
         }
         taken

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     BoxError, DialError, RequestError, Session, State,
     clock::Clock,
-    credentials::{ProofSource, TokenAnswer},
+    credentials::{ProofSource, Signature, TokenAnswer},
     dial::Dialer,
     event_queue::EventQueue,
     mailbox_handler::Handler,
@@ -82,8 +82,6 @@ pub(crate) struct Work {
 
 /// Frames that are read before a due deadline counts.
 const LATE_READS: u32 = 64;
-
-type Signature = Result<[u8; 64], BoxError>;
 
 enum Input {
     Stop,

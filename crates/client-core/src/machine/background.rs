@@ -208,7 +208,7 @@ impl<R> Machine<R> {
             BackgroundRequest::Subscribe(users) => self.watching.subscribe_again(users),
             BackgroundRequest::Sync => self.mailbox.iter_mut().for_each(mailbox::Mailbox::fail),
             BackgroundRequest::Delivered(_) => {
-                self.mailbox.iter_mut().for_each(mailbox::Mailbox::not_acknowledged)
+                self.mailbox.iter_mut().for_each(mailbox::Mailbox::not_acknowledged);
             }
         }
     }
@@ -217,10 +217,10 @@ impl<R> Machine<R> {
     fn background_refused(&mut self, now: Now, request: BackgroundRequest, refusal: Refusal) {
         match request {
             BackgroundRequest::Join(room) | BackgroundRequest::History(room) => {
-                self.give_up_room(room, refusal)
+                self.give_up_room(room, refusal);
             }
             BackgroundRequest::Presence => {
-                self.tell(Event::NotRestored { what: Restorable::Presence, refusal })
+                self.tell(Event::NotRestored { what: Restorable::Presence, refusal });
             }
             BackgroundRequest::Subscribe(users) => {
                 self.watching.unwatch(&users);

@@ -1,4 +1,4 @@
-//! A stop that was asked for: say `offline`, close, be gone.
+//! A stop by the application: set presence to offline, close, finish.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use aldis_protocol::{
 use super::{ConnectionError, Machine, Now, Output, Phase};
 use crate::Instant;
 
-/// How long the `ack` of `offline`, and then the echo of the close, may take.
+/// How long the `ack` of the presence, and then the echo of the close, may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) enum Leaving {
-    /// `offline` was said under this id.
+    /// The presence was sent under this id.
     Offline { id: RequestId, deadline: Instant },
     /// The close frame was sent.
     Closing { deadline: Instant },
@@ -38,7 +38,7 @@ impl<R> Machine<R> {
         self.phase = Phase::Leaving(Leaving::Offline { id, deadline: now.instant + PATIENCE });
     }
 
-    /// Replies still come, in order, before that to `offline`.
+    /// Replies still arrive, in order, before that to the presence.
     pub(super) fn handle_leaving(&mut self, now: Now, frame: ServerFrame<'_>) {
         let Some(frame) = self.settle_reply(now, frame) else { return };
         let is_reply = matches!(frame.message, ServerMessage::Ack(_) | ServerMessage::Error(_));

@@ -13,24 +13,24 @@ use super::{
 };
 use crate::{BoxError, IncomingSignal, Instant, Proof};
 
-/// Tokens that are shown to one `auth_required`; after that the server's own deadline ends the session.
+/// Tokens that are tried for one `auth_required`; after that the server ends the session at its deadline.
 const MAX_REAUTHENTICATIONS: u32 = 3;
 
-/// How long messages that are sent again are waited for, lest a wrong count keep anything from being sent.
+/// How long the client waits for replayed messages, so that a wrong count does not hold back requests for good.
 const LONGEST_REPLAY: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) since: Instant,
     pub(super) liveness: Liveness,
-    /// Messages that the server sends again first. What waits to be sent may have its answer among them.
+    /// Messages that the server replays first. A waiting request may have its answer among them.
     replayed: u64,
     reauthentication: Option<Reauthentication>,
 }
 
 #[derive(Debug)]
 struct Reauthentication {
-    /// Of the `auth` that was sent; none while the provider works.
+    /// The id of the `auth` that was sent; none while the provider works.
     id: Option<RequestId>,
     tries: u32,
 }
@@ -41,12 +41,12 @@ impl Live {
         Self { since: now.instant, liveness, replayed, reauthentication: None }
     }
 
-    /// A counted message came.
+    /// A counted message arrived.
     pub(super) fn count_replayed(&mut self) {
         self.replayed = self.replayed.saturating_sub(1);
     }
 
-    /// Until when messages may still be sent again, if they may.
+    /// Until when messages may still be replayed, if they may.
     pub(super) fn replaying_until(&self, now: Instant) -> Option<Instant> {
         let until = self.since + LONGEST_REPLAY;
         (self.replayed > 0 && now < until).then_some(until)

@@ -1,4 +1,4 @@
-//! When silence is a break.
+//! Whether the connection is alive.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use aldis_protocol::{Heartbeat, limits::CLIENT_PING_INTERVAL};
 
 use crate::Instant;
 
-/// The least that a server's heartbeat can ask for: below it, an ordinary delay would count as a break.
+/// The shortest silence that counts as a break, whatever heartbeat the server announces: ordinary delays are shorter.
 const SHORTEST_SILENCE: Duration = Duration::from_secs(5);
 
-/// How long the pong may take where there is reason to doubt the connection: a second attempt of a lost packet, twice.
+/// How long the pong may take if the connection is in doubt: a lost packet is sent again within that, twice.
 const DOUBT: Duration = Duration::from_secs(5);
 
-/// A ping every 20 s, its pong within 20 s; and the server's own pings in the rhythm that it announced.
+/// Pings every 20 s, with the pong within 20 s, and the heartbeat that the server announced.
 #[derive(Debug)]
 pub(super) struct Liveness {
     ping_at: Instant,
@@ -38,7 +38,7 @@ impl Liveness {
         }
     }
 
-    /// Something came, whatever it was.
+    /// Anything arrived.
     pub(super) fn heard(&mut self, now: Instant) {
         self.heard_at = now;
     }
@@ -47,7 +47,7 @@ impl Liveness {
         self.pong_by = None;
     }
 
-    /// The connection is likely gone; a ping is sent out of turn, and its pong must not be long.
+    /// The connection may be dead: a ping is sent out of turn, and its pong has less time.
     pub(super) fn doubt(&mut self, now: Instant) {
         self.ping_at = now + CLIENT_PING_INTERVAL;
         let deadline = now + DOUBT;

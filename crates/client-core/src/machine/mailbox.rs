@@ -1,7 +1,7 @@
-//! The mailbox: each message once, in order, into the application's hands, and only then acknowledged.
+//! The mailbox: each message is handed to the application once and in order, and acknowledged when it is stored.
 //!
-//! What the application has is the cursor. A `sync` begins there, for it acknowledges all up to where it begins; so it
-//! is asked only once everything in line is in the application's hands, for no more than there is room for.
+//! The cursor is the number up to which the application has everything. A `sync` acknowledges what is before it, so it
+//! begins at the cursor: it is sent only when no message waits for the application, and for as many as may wait.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -24,11 +24,11 @@ use crate::{
     reorder_buffer::Limits,
 };
 
-/// Messages in line for the application, and so the length of a page. What comes beyond is asked for later.
+/// Messages that may wait for the application, and the length of a page. Further messages are requested later.
 pub(super) const AHEAD: u32 = 64;
-/// Messages that the application has and the server was not told of. At that many, the application gets no more.
+/// Stored messages that are not acknowledged yet. Above that number the application gets no more.
 const MAX_UNACKNOWLEDGED: usize = 1_000;
-/// How far two acknowledgements are apart: one for many, of the 50 messages that a client may send in a second.
+/// The time between two acknowledgements: one covers many messages, and a client may send 50 in a second.
 const BETWEEN: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
@@ -38,25 +38,25 @@ pub(super) struct Mailbox {
     reported_cursor: u64,
     handing: Handing,
     backoff: Backoff,
-    /// What the application has and the server was not told of, in order.
+    /// Stored messages that are not acknowledged yet, in order.
     unacknowledged: VecDeque<MessageId>,
     acknowledging: bool,
     /// When the next acknowledgement may go out.
     acknowledge_at: Option<Instant>,
-    /// Where the `sync` under way began, and how many of the unacknowledged that covers.
+    /// Where the requested `sync` begins, and how many of the unacknowledged messages it covers.
     asked: (u64, usize),
 }
 
-/// The number of no message: those of the server stay below 2^53.
+/// Stands for a message that is gone: numbers of a server stay below 2^53.
 const NO_NUMBER: u64 = u64::MAX;
 
-/// Whether the application is busy with the next message.
+/// Whether the application is storing a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Handing {
     Idle,
-    /// With the message of this number.
+    /// The message of this number.
     Busy(u64),
-    /// It could not take it, and is asked again.
+    /// The application failed to store the message and is asked again.
     Later(Instant),
 }
 
@@ -92,20 +92,20 @@ impl Mailbox {
         self.last_acknowledgement().filter(|_| self.acknowledge_at.is_none_or(|at| at <= now))
     }
 
-    /// The `delivered` that is to be sent where there is no time to wait, if any.
+    /// The `delivered` to send before the client stops, if any.
     pub(super) fn last_acknowledgement(&self) -> Option<BackgroundRequest> {
         let is_due = !self.acknowledging && !self.unacknowledged.is_empty();
         is_due.then(|| BackgroundRequest::Delivered(self.unacknowledged.len().min(MAX_IDS_PER_RECEIPT)))
     }
 
-    /// A `sync` goes out; it begins behind this number.
+    /// A `sync` is sent; returns the number after which it begins.
     pub(super) fn ask(&mut self) -> u64 {
         self.asked = (self.stream.since(), self.unacknowledged.len());
         self.stream.begin_request();
         self.stream.since()
     }
 
-    /// Something may have been missed.
+    /// Something may be missing.
     pub(super) fn fall_behind(&mut self) {
         self.stream.fall_behind();
     }
@@ -115,7 +115,7 @@ impl Mailbox {
         self.stream.fail();
     }
 
-    /// A `delivered` goes out, for these.
+    /// A `delivered` is sent for these messages.
     pub(super) fn acknowledge(&mut self, now: Instant, count: usize) -> Vec<MessageId> {
         (self.acknowledging, self.acknowledge_at) = (true, Some(now + BETWEEN));
         self.unacknowledged.iter().take(count).copied().collect()
@@ -128,12 +128,12 @@ impl Mailbox {
         self.asked.1 = self.asked.1.saturating_sub(count);
     }
 
-    /// A `delivered` failed, and is to be sent again.
+    /// A `delivered` failed, and has to be sent again.
     pub(super) fn not_acknowledged(&mut self) {
         self.acknowledging = false;
     }
 
-    /// A `delivered` was refused for good: a message of it is there no longer. A `sync` says the same of the others.
+    /// A `delivered` was refused for good, because one of its messages is gone. A `sync` acknowledges the others.
     pub(super) fn acknowledge_otherwise(&mut self, count: usize) {
         self.acknowledged(count);
         self.stream.fall_behind();
@@ -149,12 +149,12 @@ impl Mailbox {
         self.stream.gap_deadline()
     }
 
-    /// When the application is to be asked again.
+    /// When the application is asked again.
     pub(super) const fn hand_at(&self) -> Option<Instant> {
         if let Handing::Later(at) = self.handing { Some(at) } else { None }
     }
 
-    /// The server has lost numbers: begins again with the oldest that it keeps.
+    /// The server has lost numbers: starts over with the oldest message that it keeps.
     fn start_over(&mut self, first_kept: u64) {
         self.stream.start_over(first_kept);
         self.reported_cursor = self.stream.since();
@@ -165,7 +165,7 @@ impl Mailbox {
         }
     }
 
-    /// Takes the page's end in; gives what the server has no longer.
+    /// Takes in the end of a page; returns the ranges that the server no longer has.
     fn synced(&mut self, synced: Synced) -> Vec<Range> {
         let (since, covered) = self.asked;
         self.unacknowledged.drain(..covered.min(self.unacknowledged.len()));
@@ -178,7 +178,7 @@ impl Mailbox {
         missed
     }
 
-    /// The application has this message. A `sync` says so as well, where too many wait to be said.
+    /// The application has stored this message. Above the limit, a `sync` acknowledges it.
     fn note_arrived(&mut self, message: &MailboxMessage<'_>) {
         if message.delivered_at.is_some() {
             return;
@@ -190,7 +190,7 @@ impl Mailbox {
         }
     }
 
-    /// Takes the message of this number out of the application's hands.
+    /// Takes the message of this number, which the application has stored.
     fn take_stored(&mut self, number: u64) -> Option<Box<IncomingMessage>> {
         self.stream.buffer.next().filter(|it| it.message.seq == number)?;
         self.stream.buffer.take()
@@ -198,7 +198,7 @@ impl Mailbox {
 }
 
 impl<R> Machine<R> {
-    /// A message of the mailbox came, by itself or out of a `sync`. Gives it back where there is no mailbox to keep.
+    /// A message of the mailbox arrived, pushed or in a page. Returns it if the application has no mailbox handler.
     pub(super) fn handle_mail<'a>(
         &mut self,
         now: Now,
@@ -232,7 +232,7 @@ impl<R> Machine<R> {
         }
     }
 
-    /// A page is over.
+    /// A page has ended.
     pub(super) fn handle_synced(&mut self, now: Now, synced: Synced) {
         let Some(mailbox) = &mut self.mailbox else { return };
         if mailbox.stream.has_lost(synced.seq) {
@@ -248,7 +248,7 @@ impl<R> Machine<R> {
         self.go_on_with_mail(now);
     }
 
-    /// The application has dealt with the message that it was given, or could not.
+    /// The application has stored the message that it was handed, or failed to.
     pub fn handle_stored(&mut self, now: Now, stored: Result<(), BoxError>) {
         let user_id = self.me.as_ref().map(|me| me.user_id);
         let Some(mailbox) = &mut self.mailbox else { return };
@@ -268,7 +268,7 @@ impl<R> Machine<R> {
         }
     }
 
-    /// Asks the application again, where it is time.
+    /// Requests gaps and asks the application again, when their time has come.
     pub(super) fn check_mailbox_gap(&mut self, now: Now) {
         let Some(mailbox) = &mut self.mailbox else { return };
         mailbox.stream.gap_timeout(now.instant);
@@ -284,7 +284,7 @@ impl<R> Machine<R> {
         self.tell(Event::NotRestored { what: Restorable::Mailbox, refusal });
     }
 
-    /// Gives the application its next message, and says how far it is.
+    /// Hands the application its next message, and reports the cursor.
     pub(super) fn go_on_with_mail(&mut self, now: Now) {
         let Some(mailbox) = &mut self.mailbox else { return };
         mailbox.stream.watch_gap(now.instant);
@@ -316,8 +316,8 @@ impl<R> Machine<R> {
         }
     }
 
-    /// Whether this is a message that the application has just sent. Then it is the answer to its request. A `sync` does
-    /// not tell its id, but what is encrypted twice is not alike.
+    /// Whether this is a message of a pending request. The message then settles the request, before its `ack`. A page does
+    /// not name request ids, but two encrypted messages are never alike.
     fn claim_mail(&mut self, message: &MailboxMessage<'_>) -> bool {
         let codec = self.settings.codec;
         let is_it = |request: &Request<R>| {

@@ -12,7 +12,7 @@ use crate::{Instant, Proof};
 #[derive(Debug)]
 pub(super) struct Proving {
     pub(super) deadline: Instant,
-    /// What the server refused the proof with; the close follows.
+    /// The refusal of the proof, which a close follows.
     pub(super) refusal: Option<ConnectionError>,
     /// A challenge came; only the first is answered.
     answered: bool,
@@ -22,7 +22,7 @@ pub(super) struct Proving {
 }
 
 impl<R> Machine<R> {
-    /// A token is shown at once; a key waits for the challenge.
+    /// Sends the token at once; a key waits for the challenge.
     pub(super) fn prove(&mut self, now: Now, token: Option<Secret<'static>>) {
         let deadline = now.instant + self.settings.handshake_timeout;
         self.phase = Phase::Proving(Proving {
@@ -80,13 +80,13 @@ impl<R> Machine<R> {
         }
     }
 
-    /// Sends what only the machine sends.
+    /// Sends a message of the machine's own.
     pub(super) fn say(&mut self, message: ClientMessage<'_>) {
         let frame = ClientFrame { id: Some(self.fresh_id()), message };
         self.outputs.push_back(Output::Send(self.settings.codec.encode_client(&frame)));
     }
 
-    /// Has the key sign a challenge of the server that was dialled, once a connection.
+    /// Has the key sign a challenge of the server that was dialled, once per connection.
     fn handle_challenge(&mut self, now: Now, challenge: &AuthChallenge<'_>) {
         let (Phase::Proving(proving), Proof::Key(key)) = (&mut self.phase, &self.settings.proof) else {
             return;
@@ -110,7 +110,7 @@ impl<R> Machine<R> {
         }
     }
 
-    /// Shows the signature of the challenge.
+    /// Sends the signature of the challenge.
     pub(super) fn answer_challenge(&mut self, signature: [u8; 64]) {
         let (Phase::Proving(proving), Proof::Key(key)) = (&mut self.phase, &self.settings.proof) else {
             return;

@@ -1,4 +1,4 @@
-//! The rooms that the application is in: joined again in each session, and each message told once and in order.
+//! The rooms of the application: joined again in each session, with each message delivered once and in order.
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
@@ -19,7 +19,7 @@ use crate::{
     reorder_buffer::Limits,
 };
 
-/// What of one room may wait for what comes before it. The rest is asked for when its turn has come.
+/// What may wait per room for an earlier message. Beyond that, messages are dropped and requested again.
 const AHEAD: Limits = Limits { items: 64, bytes: 256 * 1024 };
 
 /// At most [`MAX_ROOMS_PER_SESSION`]; the next `join` is refused.
@@ -30,7 +30,7 @@ pub(super) struct Rooms(BTreeMap<RoomId, Room>);
 struct Room {
     membership: Membership,
     stream: SequencedStream<Box<IncomingChat>>,
-    /// Until a number is known from which on the application follows the room, this is when it began.
+    /// When the application joined, until the number at which it began to follow the room is known.
     joined_at: Option<Timestamp>,
     /// The application takes no messages of this room at present: they wait in the buffer, and on the server.
     is_held: bool,
@@ -40,7 +40,7 @@ struct Room {
 enum Membership {
     /// The application's `join` has no answer yet.
     Joining,
-    /// The session is not in it.
+    /// The session is not in the room.
     Out,
     /// The client's `join` has no answer yet.
     Rejoining,
@@ -64,7 +64,7 @@ impl Room {
         }
     }
 
-    /// Takes in a message that came by itself. The first of a room that is followed from now on begins it.
+    /// Adds a pushed message. The first message of a room that is followed from now on starts its stream.
     fn offer(&mut self, chat: Box<IncomingChat>) {
         let (number, size) = (chat.chat.seq, chat.chat.payload.as_bytes().len());
         self.stream.offer(number, chat, size);
@@ -75,8 +75,8 @@ impl Room {
         }
     }
 
-    /// Requests gaps whose time has come. Where the only numbers that are known are the application's own, what
-    /// others said since it joined is in the page in front of them.
+    /// Requests gaps whose time has come. If the only known numbers are the application's own, the messages of others
+    /// since it joined are in the page before them.
     fn gap_timeout(&mut self, now: Instant) {
         let is_due = self.stream.gap_timeout(now);
         let own = self.stream.buffer.lowest().filter(|_| is_due && self.stream.buffer.delivered().is_none());
@@ -85,12 +85,12 @@ impl Room {
         }
     }
 
-    /// Whether a page has to be requested. What waits for the application comes first: a page might have no place.
+    /// Whether a page has to be requested. Waiting messages are delivered first, since a page may not fit beside them.
     fn wants_page(&self) -> bool {
         self.membership == Membership::In && self.stream.wants_page() && self.stream.buffer.next().is_none()
     }
 
-    /// Whether a message was said before the application began to follow the room.
+    /// Whether a message was sent before the application began to follow the room.
     fn is_too_early(&self, said_at: Timestamp) -> bool {
         self.joined_at.is_some_and(|joined_at| said_at < joined_at)
     }
@@ -101,7 +101,7 @@ impl Rooms {
         self.0.values_mut().for_each(Room::restart);
     }
 
-    /// Whether what is asked of this room has to wait until the session is in it again.
+    /// Whether requests for this room have to wait until the session is in it again.
     pub(super) fn holds_up(&self, room: &RoomId) -> bool {
         self.0
             .get(room)
@@ -118,7 +118,7 @@ impl Rooms {
         join.or_else(|| to_read().map(|name| BackgroundRequest::History(name.clone())))
     }
 
-    /// The client's `join` goes out.
+    /// The client has sent a `join`.
     pub(super) fn rejoining(&mut self, room: &RoomId) {
         self.set_membership(room, Membership::Rejoining);
     }
@@ -130,7 +130,7 @@ impl Rooms {
         }
     }
 
-    /// A `history` goes out; it begins behind this number.
+    /// A `history` is sent; returns the number after which it begins.
     pub(super) fn ask(&mut self, room: &RoomId) -> u64 {
         self.0.get_mut(room).map_or(0, |room| {
             room.stream.begin_request();
@@ -138,7 +138,7 @@ impl Rooms {
         })
     }
 
-    /// Something of this room may have been missed.
+    /// Something of this room may be missing.
     pub(super) fn fall_behind(&mut self, room: &RoomId) {
         if let Some(room) = self.0.get_mut(room) {
             room.stream.fall_behind();
@@ -164,30 +164,30 @@ impl Rooms {
 }
 
 impl<R> Machine<R> {
-    /// The application wants to be in a room. In one that it is in, that changes nothing.
+    /// The application joins a room. For one that it is in, nothing changes.
     pub(super) fn want_room(&mut self, room: &RoomId, since: Since) {
         if let Entry::Vacant(entry) = self.rooms.0.entry(room.clone()) {
             entry.insert(Room::new(since));
         }
     }
 
-    /// Whether the application is in as many rooms as it may.
+    /// Whether the application is in as many rooms as it may be.
     pub(super) fn is_one_room_too_many(&self, room: &RoomId) -> bool {
         self.rooms.0.len() >= MAX_ROOMS_PER_SESSION && !self.rooms.0.contains_key(room)
     }
 
-    /// The application wants to be in a room no longer, or cannot be.
+    /// The application has left the room, or could not join it.
     pub(super) fn forget_room(&mut self, room: &RoomId) {
         self.rooms.0.remove(room);
     }
 
-    /// Whether the server has nobody in this room who could leave it.
+    /// Whether the server does not have this session in the room.
     pub(super) fn is_out_of(&self, room: &RoomId) -> bool {
         let is_out = |room: &Room| room.membership == Membership::Out;
         self.session.is_none() || self.rooms.0.get(room).is_none_or(is_out)
     }
 
-    /// Leaves a room of which the server need not be told.
+    /// Leaves a room without telling the server, which does not have the session in it.
     pub(super) fn leave_at_once(&mut self, room: &RoomId, request: Request<R>) {
         self.forget_room(room);
         for join in self.pending.take_joins(room) {
@@ -196,14 +196,14 @@ impl<R> Machine<R> {
         self.note_left(request);
     }
 
-    /// The session is in that room no longer, or is no more itself.
+    /// The session is not in the room any more, or is lost.
     pub(super) fn note_left(&mut self, request: Request<R>) {
         if let Origin::Application { reply_to, .. } = request.origin {
             self.settle(reply_to, Ok(Reply::Ack(Ack::new(AckStatus::Done, LEFT))));
         }
     }
 
-    /// The application's `join` was refused, or nobody waits for its answer any more.
+    /// A `join` of the application was refused, or has timed out.
     pub(super) fn room_not_joined(&mut self, room: &RoomId) {
         let is_same = |purpose: &Purpose| matches!(purpose, Purpose::Join(other, _) if other == room);
         let is_asked = self.rooms.0.get(room).is_some_and(|room| room.membership == Membership::Joining);
@@ -221,7 +221,7 @@ impl<R> Machine<R> {
         room.membership = Membership::In;
     }
 
-    /// A chat message came by itself. Where the application is no longer in the room, it is nobody's.
+    /// A chat message was pushed. It is ignored if the application is not in the room any more.
     pub(super) fn handle_chat(
         &mut self,
         now: Now,
@@ -251,7 +251,7 @@ impl<R> Machine<R> {
         }
     }
 
-    /// A page of the client's own asking has come.
+    /// A page that the client requested has arrived.
     pub(super) fn handle_history(&mut self, now: Now, history: History<'static>) {
         let History { room: name, messages, complete, first_seq, last_seq, .. } = history;
         let Some(room) = self.rooms.0.get_mut(&name).filter(|room| room.stream.is_page_requested()) else {
@@ -275,7 +275,7 @@ impl<R> Machine<R> {
         self.tell_chat(now, &name);
     }
 
-    /// Takes in the next message of a page. False where one in front of it is missing.
+    /// Takes in the next message of a page. Returns false to stop there: a message before it is missing, or it has no place.
     fn take_from_page(&mut self, now: Now, name: &RoomId, message: HistoryMessage<'static>) -> bool {
         let HistoryMessage { id, timestamp, message: chat, .. } = message;
         let Some(room) = self.rooms.0.get_mut(name) else { return false };
@@ -305,7 +305,7 @@ impl<R> Machine<R> {
         true
     }
 
-    /// Whether this is a message that the application has just sent. Then it is the answer to its request.
+    /// Whether this is a message of a pending request. The message then settles the request, before its `ack`.
     fn claim_chat(&mut self, id: Option<&RequestId>, chat: &StoredChatMessage<'_>) -> bool {
         let Some(id) = id.filter(|_| self.is_this_device(&chat.sender.device_id)) else { return false };
         let purpose = Purpose::Chat(chat.room.clone());
@@ -350,7 +350,7 @@ impl<R> Machine<R> {
         room.stream.watch_gap(now.instant);
     }
 
-    /// Tells what the server has no longer, but for what was said before the application began to follow the room.
+    /// Reports numbers that the server no longer has, except from before the application began to follow the room.
     fn tell_missed(&mut self, name: &RoomId, missed: Vec<Range>) {
         let is_reported = self.rooms.0.get(name).is_some_and(|room| room.joined_at.is_none());
         for (first, last) in missed.into_iter().filter(|_| is_reported) {
@@ -363,7 +363,7 @@ impl<R> Machine<R> {
         self.rooms.0.values_mut().for_each(|room| room.gap_timeout(now.instant));
     }
 
-    /// Somebody left a room. This session itself does so against its will.
+    /// A member left a room. For this session it is a removal.
     pub(super) fn note_member_left(&mut self, left: &MemberLeft) {
         let is_this = self.me.as_ref().is_some_and(|me| me.user_id == left.user_id);
         if is_this && self.is_this_device(&left.device_id) {
@@ -378,13 +378,13 @@ impl<R> Machine<R> {
     }
 }
 
-/// What a server says of a message that it has stored, to people.
+/// The text of a server for a stored message.
 pub(super) const STORED: &str = "Message stored";
 
-/// The same of a room that was left.
+/// The text of a server for a room that was left.
 const LEFT: &str = "Left the room";
 
-/// What a request is refused with that would exceed what a server allows a session.
+/// The refusal of a request that exceeds what a server allows a session.
 pub(super) fn too_many(message: &str) -> RequestError {
     RequestError::Refused(Refusal {
         code: ErrorCode::Conflict,

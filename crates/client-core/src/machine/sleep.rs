@@ -1,4 +1,4 @@
-//! A computer that slept: the wall clock went on, the clock of deadlines stood still.
+//! Detects that the computer slept: the wall clock advanced while the monotonic clock stood still.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::Instant;
 
 /// How often the clocks are compared.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// By how much the wall clock has to run ahead between two looks: no clock that is being corrected gains so much.
+/// How far the wall clock has to run ahead between two comparisons: corrections of the clock are smaller.
 const LEAP: Duration = Duration::from_secs(5);
 
 /// Compares the two clocks.
@@ -17,7 +17,7 @@ pub(super) struct SleepWatch {
 }
 
 impl SleepWatch {
-    /// How long the computer slept since the last look, if it did.
+    /// How long the computer slept since the last comparison, if it did.
     pub(super) fn look(&mut self, now: Now) -> Option<Duration> {
         let before = self.last_look.replace(now)?;
         let passed = Duration::from_millis(now.unix_ms.saturating_sub(before.unix_ms));
@@ -25,15 +25,15 @@ impl SleepWatch {
         (slept >= LEAP).then_some(slept)
     }
 
-    /// When to look again.
+    /// When to compare again.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.last_look.map(|look| look.instant + LOOK_EVERY)
     }
 }
 
 impl<R> Machine<R> {
-    /// After a sleep a connection has to show at once that it is still one, and a wait has passed as on any clock on
-    /// the wall. Somebody who set the clock costs a ping.
+    /// After a sleep, checks a connection with a ping, and shortens a wait by the time slept. A user who sets the clock
+    /// causes a ping.
     pub(super) fn notice_sleep(&mut self, now: Now) {
         if self.sleep_watch.deadline().is_some_and(|look| look > now.instant) {
             return;

@@ -11,9 +11,10 @@ mod states;
 
 use aldis_auth::{ChallengeResponse, SecretKey, SocketChallenge};
 use aldis_protocol::{
-    AckStatus, AuthChallenge, AuthFailure, AuthRequired, AuthSuccess, ClientFrame, ClientMessage, CloseCode,
-    Connected, ErrorCode, ErrorReply, Heartbeat, Payload, RelayedSignal, Sender, ServerDraining, SessionId,
-    SessionInfo, SessionLimits, SetPresence, SignalKind, Status, Timestamp, UserId,
+    Ack, AckStatus, AuthChallenge, AuthFailure, AuthRequired, AuthSuccess, ClientFrame, ClientMessage,
+    CloseCode, Connected, ErrorCode, ErrorReply, Heartbeat, Payload, RelayedSignal, Sender, ServerDraining,
+    ServerFrame, ServerMessage, SessionId, SessionInfo, SessionLimits, SetPresence, SignalKind, Status,
+    Timestamp, UserId,
 };
 use proptest::prelude::*;
 

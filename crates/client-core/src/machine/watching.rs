@@ -1,4 +1,4 @@
-//! How this device shows itself, and whom it watches: said again in each session.
+//! The presence of this device and its subscriptions: restored in each session.
 
 use std::collections::VecDeque;
 
@@ -11,18 +11,18 @@ const MAX_SUBSCRIPTIONS: usize = 500;
 
 #[derive(Debug, Default)]
 pub(super) struct Watching {
-    /// What the application said last.
+    /// What the application set last.
     shown: Option<SetPresence<'static>>,
-    /// The session does not know it.
+    /// The session does not have it.
     is_to_say: bool,
-    /// Whom the application watches, as it named them; at most [`MAX_SUBSCRIPTIONS`].
+    /// The subscriptions, as the application named the users; at most [`MAX_SUBSCRIPTIONS`].
     watched: Vec<UserRef>,
-    /// Those whom the session does not watch.
+    /// Subscriptions that the session does not have.
     to_watch: VecDeque<UserRef>,
 }
 
 impl Watching {
-    /// In a fresh session a device is online, and watches nobody.
+    /// Starts over in a fresh session, in which a device is online and has no subscriptions.
     pub(super) fn restart(&mut self) {
         self.is_to_say = self.shown.as_ref().is_some_and(|shown| *shown != FRESH);
         self.to_watch = self.watched.iter().copied().collect();
@@ -37,29 +37,29 @@ impl Watching {
         (!next.is_empty()).then_some(BackgroundRequest::Subscribe(next))
     }
 
-    /// The application has said how it shows itself.
+    /// The application has set its presence.
     pub(super) fn show(&mut self, presence: SetPresence<'static>) {
         (self.shown, self.is_to_say) = (Some(presence), false);
     }
 
-    /// What the application said last is being said.
+    /// The presence to send now.
     pub(super) fn say(&mut self) -> Option<SetPresence<'static>> {
         self.is_to_say = false;
         self.shown.clone()
     }
 
-    /// It was not heard.
+    /// The presence was not taken, and has to be sent again.
     pub(super) fn say_again(&mut self) {
         self.is_to_say = true;
     }
 
-    /// Whether the application would watch more users than it may.
+    /// Whether the application would have more subscriptions than it may.
     pub(super) fn is_too_many(&self, users: &[UserRef]) -> bool {
         let new = users.iter().filter(|user| !self.watched.contains(user)).count();
         self.watched.len() + new > MAX_SUBSCRIPTIONS
     }
 
-    /// The application watches these users.
+    /// The application has subscribed to these users.
     pub(super) fn watch(&mut self, users: Vec<UserRef>) {
         for user in users {
             if !self.watched.contains(&user) && self.watched.len() < MAX_SUBSCRIPTIONS {
@@ -68,18 +68,18 @@ impl Watching {
         }
     }
 
-    /// It does not any more.
+    /// The application has unsubscribed from these users.
     pub(super) fn unwatch(&mut self, users: &[UserRef]) {
         self.watched.retain(|user| !users.contains(user));
         self.to_watch.retain(|user| !users.contains(user));
     }
 
-    /// These are being subscribed to.
+    /// The next so many subscriptions are being requested.
     pub(super) fn subscribe(&mut self, count: usize) {
         self.to_watch.drain(..count.min(self.to_watch.len()));
     }
 
-    /// They could not be.
+    /// These subscriptions failed, and have to be requested again.
     pub(super) fn subscribe_again(&mut self, users: Vec<UserRef>) {
         self.to_watch.extend(users.into_iter().filter(|user| self.watched.contains(user)));
     }
