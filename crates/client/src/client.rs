@@ -225,7 +225,7 @@ impl Client {
         self.acked(ClientMessage::Signal(Signal { kind, target, payload, signature: None })).await
     }
 
-    /// Begins a call, or negotiates it anew. From now on the client lets answers and candidates of the target through.
+    /// Begins a call, or negotiates it again. From now on the client lets answers and candidates of the target through.
     ///
     /// ```no_run
     /// use aldis_client::{Client, protocol::{DeviceId, Payload, Target}};

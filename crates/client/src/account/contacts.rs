@@ -36,7 +36,7 @@ impl Account {
         Ok(list.contacts)
     }
 
-    /// Lets somebody signal this user, message him and see his presence.
+    /// Lets somebody signal this user, send them messages and see their presence.
     ///
     /// # Errors
     /// [`AccountError`]; somebody who is not there is [`ErrorCode::NotFound`](aldis_protocol::ErrorCode::NotFound).

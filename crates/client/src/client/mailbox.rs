@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::{Client, Reply, RequestError};
 
 impl Client {
-    /// Sends what only the recipient can read, at most 48,000 bytes, to his mailbox. The [`Ack`] comes once it is on
+    /// Sends what only the recipient can read, at most 48,000 bytes, to their mailbox. The [`Ack`] comes once it is on
     /// the server's disk, with its `message_id` and its number (`seq`) in the own mailbox. Encryption is the
     /// application's: the server, and this library, see bytes.
     ///
@@ -19,7 +19,7 @@ impl Client {
     ///
     /// # Errors
     /// [`RequestError`]; [`ErrorCode::MailboxFull`](aldis_protocol::ErrorCode::MailboxFull) where the recipient does not
-    /// fetch what he has.
+    /// fetch their messages.
     pub async fn send_message(
         &self,
         recipient: UserRef,

@@ -1,4 +1,4 @@
-//! Presence: how this device shows itself, and whom it watches.
+//! The presence of this device, and subscriptions to that of others.
 
 use aldis_protocol::{
     ClientMessage, PresenceSubscribe, PresenceUnsubscribe, SetPresence, Status, UserRef,
@@ -18,7 +18,7 @@ impl Client {
         self.acked(ClientMessage::Presence(presence)).await.map(drop)
     }
 
-    /// Watches users, at most 500 in all: [`Event::Presence`](crate::Event::Presence) tells how each shows himself, now
+    /// Watches users, at most 500 in all: [`Event::Presence`](crate::Event::Presence) tells the presence of each, now
     /// and at each change, over breaks and sessions. Above 100 users it takes several requests, and one that fails ends
     /// it.
     ///
