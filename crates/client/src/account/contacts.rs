@@ -67,6 +67,15 @@ impl Account {
     /// The answer does not say whether the user was told. Of one user 20 requests wait at a time, each until it
     /// is answered, taken back by [`remove_contact`](Self::remove_contact) or 30 days old; further ones are not told to anybody.
     ///
+    /// ```no_run
+    /// use aldis_client::{Account, Whom};
+    ///
+    /// # async fn example(account: &Account) -> Result<(), aldis_client::AccountError> {
+    /// account.request_contact(Whom::Email("ann@example.org".to_owned())).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`AccountError`].
     pub async fn request_contact(&self, whom: impl Into<Whom>) -> Result<(), AccountError> {

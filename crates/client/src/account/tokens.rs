@@ -61,6 +61,16 @@ impl Account {
 
     /// An access token for calls of the application's own, good for a while yet.
     ///
+    /// ```no_run
+    /// use aldis_client::Account;
+    ///
+    /// # async fn example(account: &Account) -> Result<(), aldis_client::AccountError> {
+    /// let token = account.access_token().await?;
+    /// println!("Authorization: Bearer {}", token.expose());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`AccountError`].
     pub async fn access_token(&self) -> Result<Secret<'static>, AccountError> {

@@ -11,6 +11,15 @@ impl Client {
     /// How this device shows itself, with a note of at most 140 characters. A fresh session would be online again; the
     /// client says in it what was said last.
     ///
+    /// ```no_run
+    /// use aldis_client::{Client, protocol::Status};
+    ///
+    /// # async fn example(client: &Client) -> Result<(), aldis_client::RequestError> {
+    /// client.set_presence(Status::Away, Some("lunch")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`RequestError`].
     pub async fn set_presence(&self, status: Status, note: Option<&str>) -> Result<(), RequestError> {
