@@ -44,10 +44,9 @@ async fn connected(codec: Codec) -> (Network, Client, Events, Peer) {
 }
 
 async fn next_message(events: &mut Events) -> ServerFrame<'static> {
-    match events.next().await.unwrap() {
-        Event::Message(frame) => *frame,
-        other => panic!("{other:?}"),
-    }
+    let event = events.next().await.unwrap();
+    let Event::Message(frame) = event else { panic!("{event:?}") };
+    *frame
 }
 
 #[tokio::test(start_paused = true)]
