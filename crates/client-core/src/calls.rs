@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn an_offer_to_a_user_is_answered_by_any_of_his_devices() {
+    fn an_offer_to_a_user_is_answered_by_any_of_their_devices() {
         let mut book = CallBook::default();
         book.open(Target::User(UserId::new(Uuid::from_u128(7)).into()));
         assert_eq!(book.admit(&signal(SignalKind::Answer, "phone"), None, NOW), Ok(()));

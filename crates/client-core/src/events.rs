@@ -69,7 +69,7 @@ pub enum Event {
         /// When that one ends.
         expires_at: Option<Timestamp>,
     },
-    /// No new token was to be had, or the server refused it. The server closes the session when its time is over.
+    /// There is no new token, or the server refused it. The server closes the session when the present token expires.
     ReauthenticationFailed(ConnectionError),
     /// Another device signals.
     Signal(IncomingSignal),
@@ -86,7 +86,7 @@ pub enum Event {
     },
     /// New STUN and TURN servers, before the credentials of those asked for end.
     IceServers(IceServers<'static>),
-    /// How a watched user shows himself. After a break the same may be told again.
+    /// The presence of a watched user. After a break the same may be told again.
     Presence(Presence<'static>),
     /// Something happened to the account.
     Alert(Alert),

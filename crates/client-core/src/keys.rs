@@ -9,7 +9,7 @@ use aldis_protocol::{
 
 use crate::{IdentityError, Pins};
 
-/// The keys of a user. All but [`unverified`](Self::unverified) is proved by the chain of his identity and by
+/// The keys of a user. All but [`unverified`](Self::unverified) is proved by the chain of their identity and by
 /// signatures of its active key, and is no older than what was seen before.
 ///
 /// Asked for by fingerprint, it takes nobody's word for anything. Asked for by user id, that this user has that
@@ -19,7 +19,7 @@ use crate::{IdentityError, Pins};
 pub struct UserKeys {
     /// The user.
     pub user_id: UserId,
-    /// His identity; none where the account has none, and then nothing is verified.
+    /// Their identity; none if the account has none, and then nothing is verified.
     pub fingerprint: Option<Fingerprint>,
     /// The identity's active key.
     pub active_key: Option<PublicKey>,
@@ -27,7 +27,7 @@ pub struct UserKeys {
     pub provisional: Option<Provisional>,
     /// The key to encrypt to.
     pub encryption_key: Option<EncryptionKey>,
-    /// His devices.
+    /// Their devices.
     pub devices: Vec<VerifiedDevice>,
     /// What nobody but the server vouches for: nothing is to be encrypted to it, and its signatures prove nothing.
     pub unverified: Unverified,

@@ -6,14 +6,14 @@ use aldis_auth::{Chain, ChainForked, Pin, PublicKey, check_pin};
 use aldis_protocol::{DeviceId, Fingerprint, binary};
 use serde::{Deserialize, Serialize};
 
-/// The most identities that are remembered. None is ever forgotten to make room: that would trust it anew.
+/// The most identities that are remembered. None is forgotten to make room: it would be trusted again on sight.
 pub const MAX_PINNED_IDENTITIES: usize = 10_000;
 /// Statements remembered for one identity and key: those of the 20 devices that it may have, many times over.
 const STATEMENTS: usize = 256;
 
 /// How far each identity's chain was seen, and how new the statements that its keys signed were.
 ///
-/// An application keeps it (`serde`) beside its account: what is lost of it is trusted anew.
+/// An application keeps it (`serde`) beside its account: an identity that is lost from it is trusted again on sight.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Pins(BTreeMap<Fingerprint, Pinned>);
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn an_identity_that_is_forgotten_is_trusted_anew() {
+    fn an_identity_that_is_forgotten_is_trusted_again() {
         let mut pins = Pins::default();
         pins.see(&rotated(begun(1), 1, 2), NOW + 1).unwrap();
         pins.forget(&begun(1).fingerprint());

@@ -138,6 +138,18 @@ impl Client {
     }
 
     /// Follows the state. Only the latest value is kept.
+    ///
+    /// ```no_run
+    /// use aldis_client::Client;
+    ///
+    /// # async fn example(client: &Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut state = client.watch_state();
+    /// while state.changed().await.is_ok() {
+    ///     println!("{:?}", *state.borrow_and_update());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn watch_state(&self) -> watch::Receiver<State> {
         self.0.state.clone()
@@ -150,6 +162,16 @@ impl Client {
     }
 
     /// Waits until the client is connected.
+    ///
+    /// ```no_run
+    /// use aldis_client::Client;
+    ///
+    /// # async fn example(client: &Client) -> Result<(), aldis_client::RequestError> {
+    /// let session = client.connected().await?;
+    /// println!("{} on {}", session.user_id, session.device_id);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`RequestError::Stopped`] if it stops instead.
@@ -225,7 +247,7 @@ impl Client {
         self.acked(ClientMessage::Signal(Signal { kind, target, payload, signature: None })).await
     }
 
-    /// Begins a call, or negotiates it anew. From now on the client lets answers and candidates of the target through.
+    /// Begins a call, or negotiates it again. From now on the client lets answers and candidates of the target through.
     ///
     /// ```no_run
     /// use aldis_client::{Client, protocol::{DeviceId, Payload, Target}};
@@ -244,6 +266,16 @@ impl Client {
     }
 
     /// Answers an offer.
+    ///
+    /// ```no_run
+    /// use aldis_client::{Client, protocol::{DeviceId, Payload, Target}};
+    ///
+    /// # async fn example(client: &Client, caller: DeviceId) -> Result<(), Box<dyn std::error::Error>> {
+    /// let answer = Payload::from_json(r#"{"type":"answer","sdp":"…"}"#)?;
+    /// client.answer(Target::Device(caller), answer).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`signal`](Self::signal).
@@ -291,6 +323,15 @@ impl Client {
 
     /// Measures how long the server takes to answer a request. The client checks the connection by itself every 20 s.
     ///
+    /// ```no_run
+    /// use aldis_client::Client;
+    ///
+    /// # async fn example(client: &Client) -> Result<(), aldis_client::RequestError> {
+    /// println!("the server is {:?} away", client.ping().await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`RequestError`].
     pub async fn ping(&self) -> Result<Duration, RequestError> {
@@ -332,6 +373,15 @@ impl Client {
     ///
     /// Without a connection the server learns nothing of it: others see the client as online until its resume window has
     /// passed.
+    ///
+    /// ```no_run
+    /// use aldis_client::Client;
+    ///
+    /// # async fn example(client: Client) -> Result<(), aldis_client::RequestError> {
+    /// client.stop().await;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn stop(&self) {
         self.0.stop.cancel();
         self.0.finished.cancelled().await;

@@ -121,6 +121,19 @@ impl Options {
     ///
     /// What this client sends comes as the `ack` of its request and not here, unless nobody waited for that any more.
     /// Without this, messages come as [`Event::Message`](crate::Event::Message), unacknowledged.
+    ///
+    /// ```no_run
+    /// use aldis_client::{IncomingMessage, Options};
+    ///
+    /// # async fn example(options: Options, cursor: u64) -> Result<(), std::io::Error> {
+    /// let options = options.mailbox(cursor, |message: IncomingMessage| async move {
+    ///     // Store the message and its number in one transaction.
+    ///     std::fs::write(format!("mail-{}", message.message.seq), &message.message.encrypted_content)
+    /// });
+    /// # drop(options);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn mailbox<F, T, E>(self, cursor: u64, handler: F) -> Self
     where

@@ -36,7 +36,7 @@ impl Account {
         Ok(list.contacts)
     }
 
-    /// Lets somebody signal this user, message him and see his presence.
+    /// Lets somebody signal this user, send them messages and see their presence.
     ///
     /// # Errors
     /// [`AccountError`]; somebody who is not there is [`ErrorCode::NotFound`](aldis_protocol::ErrorCode::NotFound).
@@ -66,6 +66,15 @@ impl Account {
     ///
     /// The answer does not say whether the user was told. Of one user 20 requests wait at a time, each until it
     /// is answered, taken back by [`remove_contact`](Self::remove_contact) or 30 days old; further ones are not told to anybody.
+    ///
+    /// ```no_run
+    /// use aldis_client::{Account, Whom};
+    ///
+    /// # async fn example(account: &Account) -> Result<(), aldis_client::AccountError> {
+    /// account.request_contact(Whom::Email("ann@example.org".to_owned())).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`AccountError`].

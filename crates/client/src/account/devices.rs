@@ -16,6 +16,17 @@ use crate::{
 impl Account {
     /// All of the account's devices.
     ///
+    /// ```no_run
+    /// use aldis_client::Account;
+    ///
+    /// # async fn example(account: &Account) -> Result<(), aldis_client::AccountError> {
+    /// for device in account.devices().await? {
+    ///     println!("{} {:?}", device.device_id, device.name);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`AccountError`].
     pub async fn devices(&self) -> Result<Vec<Device>, AccountError> {

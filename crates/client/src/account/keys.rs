@@ -10,6 +10,18 @@ impl Account {
     /// The keys of somebody, verified: the identity's chain as [`Server::chain`](crate::Server::chain) does it, each
     /// device and the encryption key by their statements.
     ///
+    /// ```no_run
+    /// use aldis_client::{Account, protocol::Fingerprint};
+    ///
+    /// # async fn example(account: &Account, friend: Fingerprint) -> Result<(), aldis_client::IdentityError> {
+    /// let keys = account.keys_of(friend).await?;
+    /// for device in &keys.devices {
+    ///     println!("{} is theirs", device.device_id);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`IdentityError`].
     pub async fn keys_of(&self, user: impl Into<UserRef>) -> Result<UserKeys, IdentityError> {

@@ -61,6 +61,16 @@ impl Account {
 
     /// An access token for calls of the application's own, good for a while yet.
     ///
+    /// ```no_run
+    /// use aldis_client::Account;
+    ///
+    /// # async fn example(account: &Account) -> Result<(), aldis_client::AccountError> {
+    /// let token = account.access_token().await?;
+    /// println!("Authorization: Bearer {}", token.expose());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`AccountError`].
     pub async fn access_token(&self) -> Result<Secret<'static>, AccountError> {
@@ -77,7 +87,7 @@ impl Account {
         self.end_login(LogoutRequest { everywhere: false }).await
     }
 
-    /// Signs the user out, here and wherever else he is signed in.
+    /// Ends all sign-ins of the user, this one and those elsewhere.
     ///
     /// # Errors
     /// [`AccountError`]; as [`log_out`](Self::log_out).
@@ -88,7 +98,7 @@ impl Account {
     /// Waits until no renewal is under way: at the end of a program, so that the last refresh token is kept.
     pub async fn settle(&self) {
         if let Some(renewal) = self.with_state(|state| state.login.renewal.as_ref()?.upgrade()) {
-            // Whoever asked for it is told how it ends.
+            // The callers that wait for it report how it ends.
             let _ = renewal.await;
         }
     }

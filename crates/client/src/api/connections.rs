@@ -17,7 +17,7 @@ use crate::{CallError, dial::Route};
 
 /// A server closes an idle connection after 15 s; one that is given up before is seldom found closed.
 const IDLE_FOR: Duration = Duration::from_secs(10);
-/// Connections to one server: those that carry a call, and those that wait for the next.
+/// Connections to one server, busy and idle.
 pub(super) const CONNECTIONS: usize = 8;
 /// A response's header.
 const HEADER_BYTES: usize = 64 * 1024;

@@ -10,16 +10,26 @@ use tokio::sync::watch;
 use crate::{Client, Reply, RequestError};
 
 impl Client {
-    /// Sends what only the recipient can read, at most 48,000 bytes, to his mailbox. The [`Ack`] comes once it is on
+    /// Sends what only the recipient can read, at most 48,000 bytes, to their mailbox. The [`Ack`] comes once it is on
     /// the server's disk, with its `message_id` and its number (`seq`) in the own mailbox. Encryption is the
     /// application's: the server, and this library, see bytes.
     ///
     /// Sent again after a break, it is still stored once, provided that the device is a registered one: an ephemeral
     /// one is another in each session.
     ///
+    /// ```no_run
+    /// use aldis_client::{Client, protocol::UserRef};
+    ///
+    /// # async fn example(client: &Client, recipient: UserRef, sealed: &[u8]) -> Result<(), aldis_client::RequestError> {
+    /// let ack = client.send_message(recipient, sealed).await?;
+    /// println!("stored as {:?}", ack.message_id);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`RequestError`]; [`ErrorCode::MailboxFull`](aldis_protocol::ErrorCode::MailboxFull) where the recipient does not
-    /// fetch what he has.
+    /// fetch their messages.
     pub async fn send_message(
         &self,
         recipient: UserRef,
@@ -46,6 +56,15 @@ impl Client {
     }
 
     /// Says that messages were read; their senders are told. Each batch of 500 is taken whole or not at all.
+    ///
+    /// ```no_run
+    /// use aldis_client::{Client, protocol::MessageId};
+    ///
+    /// # async fn example(client: &Client, message_id: MessageId) -> Result<(), aldis_client::RequestError> {
+    /// client.read(&[message_id]).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`RequestError`]: [`ErrorCode::UnknownMessage`](aldis_protocol::ErrorCode::UnknownMessage) where one was not

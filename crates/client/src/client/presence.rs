@@ -1,4 +1,4 @@
-//! Presence: how this device shows itself, and whom it watches.
+//! The presence of this device, and subscriptions to that of others.
 
 use aldis_protocol::{
     ClientMessage, PresenceSubscribe, PresenceUnsubscribe, SetPresence, Status, UserRef,
@@ -11,6 +11,15 @@ impl Client {
     /// How this device shows itself, with a note of at most 140 characters. A fresh session would be online again; the
     /// client says in it what was said last.
     ///
+    /// ```no_run
+    /// use aldis_client::{Client, protocol::Status};
+    ///
+    /// # async fn example(client: &Client) -> Result<(), aldis_client::RequestError> {
+    /// client.set_presence(Status::Away, Some("lunch")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`RequestError`].
     pub async fn set_presence(&self, status: Status, note: Option<&str>) -> Result<(), RequestError> {
@@ -18,7 +27,7 @@ impl Client {
         self.acked(ClientMessage::Presence(presence)).await.map(drop)
     }
 
-    /// Watches users, at most 500 in all: [`Event::Presence`](crate::Event::Presence) tells how each shows himself, now
+    /// Watches users, at most 500 in all: [`Event::Presence`](crate::Event::Presence) tells the presence of each, now
     /// and at each change, over breaks and sessions. Above 100 users it takes several requests, and one that fails ends
     /// it.
     ///

@@ -111,6 +111,16 @@ impl Client {
     /// To go on where a former run was, keep the `seq` of each message, and name the last. What this device said in the
     /// meantime comes as well then, and can be told by its sender.
     ///
+    /// ```no_run
+    /// use aldis_client::{Client, Since, protocol::RoomId};
+    ///
+    /// # async fn example(client: &Client, room: RoomId) -> Result<(), aldis_client::RequestError> {
+    /// // From the first message that the server keeps; afterwards from the last one that was stored here.
+    /// client.join(&room, Since::Seq(0)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`RequestError`]: [`ErrorCode::UnknownRoom`](aldis_protocol::ErrorCode::UnknownRoom) for a room that is not
     /// there or not open, [`ErrorCode::Conflict`](aldis_protocol::ErrorCode::Conflict) for the 101st.
@@ -131,6 +141,16 @@ impl Client {
 
     /// Says something in a room; it is stored and numbered. The [`Ack`] has its number (`seq`).
     ///
+    /// ```no_run
+    /// use aldis_client::{Client, protocol::RoomId};
+    ///
+    /// # async fn example(client: &Client, room: RoomId) -> Result<(), aldis_client::RequestError> {
+    /// let ack = client.chat(&room, "more salt").await?;
+    /// println!("stored as number {:?}", ack.seq);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`RequestError`].
     pub async fn chat(&self, room: &RoomId, content: &str) -> Result<Ack<'static>, RequestError> {
@@ -149,6 +169,16 @@ impl Client {
 
     /// Reads what was said in a room behind a number, at most 500 messages at a time: to look back. What is new comes
     /// by itself, whatever is read here.
+    ///
+    /// ```no_run
+    /// use aldis_client::{Client, protocol::RoomId};
+    ///
+    /// # async fn example(client: &Client, room: RoomId) -> Result<(), aldis_client::RequestError> {
+    /// let page = client.history(&room, 0, Some(50)).await?;
+    /// println!("{} messages, up to {:?}", page.messages.len(), page.last_seq);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`RequestError`].

@@ -36,6 +36,16 @@ impl Server {
     /// The chain of an identity: verified, held against what was seen of it before, and remembered. Its
     /// [`state`](Chain::state) says which key is active.
     ///
+    /// ```no_run
+    /// use aldis_client::{Server, protocol::Fingerprint};
+    ///
+    /// # async fn example(server: &Server, fingerprint: Fingerprint) -> Result<(), aldis_client::IdentityError> {
+    /// let chain = server.chain(fingerprint).await?;
+    /// println!("{} statements", chain.links().len());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`IdentityError`]; a shorter chain than was seen, or another, is [`IdentityError::Forked`] each time.
     pub async fn chain(&self, fingerprint: Fingerprint) -> Result<Chain, IdentityError> {

@@ -38,6 +38,16 @@ impl Server {
     /// The device that it makes is signed by no identity. Where the account has one,
     /// [`Account::vouch_for_device`] does that.
     ///
+    /// ```no_run
+    /// use aldis_client::Server;
+    ///
+    /// # async fn example(server: &Server) -> Result<(), aldis_client::SignInError> {
+    /// let account = server.log_in("ann@example.org", "correct horse").await?;
+    /// println!("{}", account.user_id());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`SignInError`].
     pub async fn log_in(&self, email: &str, password: &str) -> Result<Account, SignInError> {

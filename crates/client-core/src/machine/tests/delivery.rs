@@ -43,7 +43,7 @@ enum Happens {
     Enter,
     GoOut,
     Show(Status),
-    /// Somebody who may be watched shows himself in another way.
+    /// A user who may be watched changes their presence.
     Changes(u128),
     Watch(u128),
     Unwatch(u128),
@@ -370,7 +370,7 @@ impl World {
         }
     }
 
-    /// Of each user whom it watches, the application knows how he shows himself by now.
+    /// The application knows the present presence of each user that it watches.
     fn check_presence(&self) {
         for watched in &self.watched {
             let told = self.server.net.rig.events.iter().rev().find_map(|event| {

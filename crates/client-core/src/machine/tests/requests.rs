@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_reply_goes_to_whoever_asked_and_a_signal_of_that_id_does_not() {
+fn a_reply_goes_to_its_request_and_a_signal_of_that_id_does_not() {
     let mut rig = Rig::with_key();
     rig.connect();
     rig.ask(1, MessageKind::Ping);

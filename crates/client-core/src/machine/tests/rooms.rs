@@ -394,7 +394,7 @@ fn a_room_that_cannot_be_joined_again_is_given_up_and_told() {
         panic!("{:?}", rig.events)
     };
     assert_eq!((room, refusal.code), (&hall(), ErrorCode::UnknownRoom));
-    assert_eq!(rig.kinds().last(), Some(&MessageKind::ChatMessage), "the server says it to whoever asked");
+    assert_eq!(rig.kinds().last(), Some(&MessageKind::ChatMessage), "the server refuses the request");
 }
 
 #[test]

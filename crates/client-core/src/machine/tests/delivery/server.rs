@@ -87,7 +87,7 @@ pub(super) struct Server {
     pub(super) followed: BTreeMap<RoomId, (u64, u64)>,
     /// The application's own joins that it has no answer to.
     pub(super) joining: BTreeMap<u32, RoomId>,
-    /// How often a user has changed how he shows himself.
+    /// How often a user has changed their presence.
     pub(super) changes: HashMap<UserRef, u32>,
     clock: i64,
 }
@@ -216,7 +216,7 @@ impl Server {
         let Some((bytes, outcome, clock)) = next else { return };
         let ClientFrame { id, message } = Codec::Json.decode_client(&bytes).unwrap();
         match (outcome, message) {
-            // Whoever subscribes is told behind the answer.
+            // The presence of new subscriptions comes after the answer.
             (Outcome::Ack(ack), ClientMessage::PresenceSubscribe(subscribe)) => {
                 self.reply(clock, id, ServerMessage::Ack(ack));
                 subscribe.user_ids.into_iter().for_each(|user| self.tell_of(user));
@@ -283,13 +283,13 @@ impl Server {
         self.held(|held| held.asked.extend(asked));
     }
 
-    /// Somebody shows himself in another way.
+    /// A user changes their presence.
     pub(super) fn change(&mut self, user: UserRef) {
         *self.changes.entry(user).or_default() += 1;
         self.tell_of(user);
     }
 
-    /// Tells the session of a user, if it watches him.
+    /// Tells the session of a user, if it watches them.
     fn tell_of(&mut self, user: UserRef) {
         let (UserRef::Id(user_id), Some(true)) = (user, self.held(|held| held.watched.contains(&user)))
         else {
