@@ -49,7 +49,7 @@ pub(crate) use self::{
 };
 use crate::{
     config::{Config, Registration},
-    link::Outlet,
+    link::SessionHandle,
     metrics::Metrics,
     shared::Shared,
     store::Store,
@@ -61,7 +61,7 @@ pub(crate) struct Accounts {
     pub(crate) last_seen: LastSeen,
     pub(crate) notices: Notices,
     store: Arc<Store>,
-    registry: Arc<Registry<Arc<Outlet>>>,
+    registry: Arc<Registry<Arc<SessionHandle>>>,
     metrics: Arc<Metrics>,
     tokens: TokenKeys,
     challenges: HttpChallenges,

@@ -8,7 +8,7 @@ use rand::RngExt;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::{
-    link::{Closing, Frame, Outlet},
+    link::{Closing, Frame, SessionHandle},
     node::Node,
     session::fresh,
 };
@@ -28,7 +28,7 @@ const FEW: usize = 100;
 /// Closes all sessions and waits for them, until `end` at most.
 pub(crate) async fn drain(node: &Node, end: Instant) {
     node.start_draining();
-    let told = node.relay.registry.all().into_iter().map(|outlet| (announce(&outlet), outlet)).collect();
+    let told = node.relay.registry.all().into_iter().map(|session| (announce(&session), session)).collect();
     close_all(told).await;
     node.sessions.close();
     if timeout(PATIENCE, node.sessions.wait()).await.is_err() {
@@ -44,11 +44,11 @@ pub(crate) async fn drain(node: &Node, end: Instant) {
 }
 
 /// Tells a client when to reconnect. Returns the close that follows.
-pub(crate) fn announce(outlet: &Outlet) -> Closing {
+pub(crate) fn announce(session: &SessionHandle) -> Closing {
     let reconnect_after = come_back();
     let message = ServerMessage::ServerDraining(ServerDraining { reconnect_after });
     // If the session cannot take it, it is closing anyway.
-    let _ = outlet.push(Frame::new(outlet.codec.encode_server(&fresh(message)), false));
+    let _ = session.push(Frame::new(session.codec.encode_server(&fresh(message)), false));
     restart(reconnect_after)
 }
 
@@ -65,13 +65,13 @@ fn restart(reconnect_after: u64) -> Closing {
     Closing::new(CloseCode::Restart, "", "the server restarts").retry_after(reconnect_after)
 }
 
-async fn close_all(told: Vec<(Closing, Arc<Outlet>)>) {
+async fn close_all(told: Vec<(Closing, Arc<SessionHandle>)>) {
     let spread = if told.len() <= FEW { Duration::ZERO } else { SPREAD };
     let start = Instant::now() + GRACE;
     let of = u32::try_from(told.len()).unwrap_or(u32::MAX).max(1);
     sleep_until(start).await;
-    for (share, (closing, outlet)) in (0..of).zip(told) {
+    for (share, (closing, session)) in (0..of).zip(told) {
         sleep_until(start + spread * share / of).await;
-        outlet.close_with(closing);
+        session.close_with(closing);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! It lies below the relay, which fills the queue, and below the session, which serves it. The queue is the one order
 //! of what a session's client is told: frames that others cause and the replies to its own requests stand in it in the
-//! order in which their effects became visible. Frames from other nodes enter by [`Outlet::push`] as well.
+//! order in which their effects became visible. Frames from other nodes enter by [`SessionHandle::push`] as well.
 
 mod control;
 mod deliver;
@@ -24,7 +24,7 @@ pub(crate) use self::{
     control::{Closing, Control},
     deliver::{Encoded, SharedBytes, deliver, fresh, status},
     hand_over::{Arriving, HandOver, Offer, OfferAnswer},
-    handle::{Fed, Leftovers, Outlet, Taken},
+    handle::{Fed, Leftovers, SessionHandle, Taken},
     held::Held,
     identity::{Identity, TokenLife},
     queue::{Frame, Item, Pushed, Ticket},

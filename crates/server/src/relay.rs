@@ -47,7 +47,7 @@ use crate::{
     calls::Calls,
     clock::Now,
     config::{Config, Turn},
-    link::{self, Closing, Leftovers, Outlet, SharedBytes, Ticket},
+    link::{self, Closing, Leftovers, SessionHandle, SharedBytes, Ticket},
     metrics::Metrics,
     refusal::Refusal,
     shared::Shared,
@@ -57,7 +57,7 @@ use crate::{
 /// What the layers to the left ask. One per node.
 pub(crate) struct Relay {
     pub(crate) accounts: Arc<Accounts>,
-    pub(crate) registry: Arc<Registry<Arc<Outlet>>>,
+    pub(crate) registry: Arc<Registry<Arc<SessionHandle>>>,
     pub(crate) metrics: Arc<Metrics>,
     /// What changes something and is carried to its end once begun.
     pub(crate) calls: Calls,
@@ -97,7 +97,7 @@ pub(crate) enum Reply {
 #[cfg(test)]
 impl Reply {
     /// The reply itself, of a session that is not served.
-    pub(crate) async fn awaited(self, from: &Outlet) -> ServerMessage<'static> {
+    pub(crate) async fn awaited(self, from: &SessionHandle) -> ServerMessage<'static> {
         let outcome = match self {
             Self::Now(reply) => return reply,
             Self::Queued => Outcome::Queued,
@@ -207,7 +207,7 @@ impl Relay {
     /// answered. Counting and re-authentication are the session's own.
     pub(crate) fn handle(
         self: &Arc<Self>,
-        from: &Arc<Outlet>,
+        from: &Arc<SessionHandle>,
         ticket: Ticket,
         id: Option<RequestId>,
         message: ClientMessage<'_>,
@@ -241,18 +241,21 @@ impl Relay {
     ///
     /// `proved_at` is the last revocation that was known [before its proof](crate::link::Identity::proved_at): a later
     /// one found no session to close, so it closes this one now.
-    pub(crate) fn attach(&self, outlet: &Arc<Outlet>, proved_at: i64) -> Admission {
-        let Outlet { session, device, device_claim: claim, .. } = &**outlet;
-        let attached =
-            Attached { session: *session, device: device.clone(), claim: *claim, handle: Arc::clone(outlet) };
+    pub(crate) fn attach(&self, session: &Arc<SessionHandle>, proved_at: i64) -> Admission {
+        let attached = Attached {
+            session: session.session,
+            device: session.device.clone(),
+            claim: session.device_claim,
+            handle: Arc::clone(session),
+        };
         let limit = self.settings.connections_per_user;
-        match self.registry.attach(outlet.user, attached, limit, |left| self.tell_departed(left)) {
+        match self.registry.attach(session.user, attached, limit, |left| self.tell_departed(left)) {
             Attachment::TooMany => Admission::TooMany,
             Attachment::Superseded => Admission::Superseded,
             Attachment::Attached { replaced: other } => {
-                self.accounts.last_seen.note(&outlet.device, Now::read());
-                self.session_began(outlet);
-                self.accounts.end_if_revoked_since(proved_at, outlet);
+                self.accounts.last_seen.note(&session.device, Now::read());
+                self.session_began(session);
+                self.accounts.end_if_revoked_since(proved_at, session);
                 if let Some(other) = other {
                     other.handle.close_with(replaced());
                 }
@@ -262,17 +265,17 @@ impl Relay {
     }
 
     /// The session of this user with this id, if it is here.
-    pub(crate) fn session(&self, user: UserId, session: SessionId) -> Option<Arc<Outlet>> {
+    pub(crate) fn session(&self, user: UserId, session: SessionId) -> Option<Arc<SessionHandle>> {
         self.registry.of_user(user).into_iter().find(|one| one.session == session).map(|one| one.handle)
     }
 
     /// A session is over. Gives back what waited for it.
-    pub(crate) fn detach(&self, outlet: &Outlet) -> Leftovers {
-        let presence = self.registry.presence_of_session(outlet.user, outlet.session);
-        self.registry.detach(outlet.user, outlet.session, |left| self.tell_departed(left));
-        self.accounts.last_seen.note(&outlet.device, Now::read());
-        self.session_ended(outlet, presence.as_ref());
-        outlet.close()
+    pub(crate) fn detach(&self, session: &SessionHandle) -> Leftovers {
+        let presence = self.registry.presence_of_session(session.user, session.session);
+        self.registry.detach(session.user, session.session, |left| self.tell_departed(left));
+        self.accounts.last_seen.note(&session.device, Now::read());
+        self.session_ended(session, presence.as_ref());
+        session.close()
     }
 
     /// How many bytes of frames are held that several sessions share, each once.

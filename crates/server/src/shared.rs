@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use aldis_registry::Registry;
 
-use crate::{link::Outlet, metrics::Metrics, store::Store};
+use crate::{link::SessionHandle, metrics::Metrics, store::Store};
 
 /// What both accounts and the relay work on.
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) store: Arc<Store>,
     /// The live sessions of this node.
-    pub(crate) registry: Arc<Registry<Arc<Outlet>>>,
+    pub(crate) registry: Arc<Registry<Arc<SessionHandle>>>,
     pub(crate) metrics: Arc<Metrics>,
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use super::cache::AccountCache;
 use crate::{
     clock::Now,
-    link::{Encoded, Outlet, deliver, fresh},
+    link::{Encoded, SessionHandle, deliver, fresh},
     metrics::Metrics,
     shared::Shared,
     store::{Notice, Recipients, Store, StoreError},
@@ -21,7 +21,7 @@ use crate::{
 /// Notices of one node.
 pub(crate) struct Notices {
     store: Arc<Store>,
-    registry: Arc<Registry<Arc<Outlet>>>,
+    registry: Arc<Registry<Arc<SessionHandle>>>,
     metrics: Arc<Metrics>,
     cache: Arc<AccountCache>,
     pending: PendingNotices,
@@ -79,7 +79,7 @@ impl Notices {
         user: UserId,
         notice: Notice,
         except: &[&DeviceId],
-        ends: impl Fn(&Outlet) -> bool,
+        ends: impl Fn(&SessionHandle) -> bool,
         now: Now,
     ) {
         let sessions = self.registry.of_user(user);
@@ -132,30 +132,30 @@ impl Notices {
     }
 
     /// Delivers what waits for a device to its session, after a connect or a resume.
-    pub(crate) async fn tell_waiting(&self, outlet: &Outlet, now: Now) {
-        if self.nothing_waits_for(outlet, now) {
+    pub(crate) async fn tell_waiting(&self, session: &SessionHandle, now: Now) {
+        if self.nothing_waits_for(session, now) {
             return;
         }
         // Boxed, as it is rare and large: every handshake would have its size.
-        Box::pin(self.tell_what_waits(outlet, now)).await;
+        Box::pin(self.tell_what_waits(session, now)).await;
     }
 
     /// Whether nothing waits for the device of a registered session, as far as the cache knows, or the session cannot be told:
     /// one that is closing may not write any more, so its device is told at its next connect.
-    pub(crate) fn nothing_waits_for(&self, outlet: &Outlet, now: Now) -> bool {
+    pub(crate) fn nothing_waits_for(&self, session: &SessionHandle, now: Now) -> bool {
         // A notice from here on finds the session registered.
-        outlet.device.is_ephemeral()
-            || outlet.is_detached()
-            || outlet.is_closing()
-            || self.cache.nothing_waits(outlet.user, &outlet.device, now)
+        session.device.is_ephemeral()
+            || session.is_detached()
+            || session.is_closing()
+            || self.cache.nothing_waits(session.user, &session.device, now)
     }
 
-    async fn tell_what_waits(&self, outlet: &Outlet, now: Now) {
-        let (user, device) = (outlet.user, &outlet.device);
+    async fn tell_what_waits(&self, session: &SessionHandle, now: Now) {
+        let (user, device) = (session.user, &session.device);
         match self.take_waiting(user, device, now).await {
             Ok(notices) => {
                 for notice in notices {
-                    self.tell_or_keep(outlet, notice, now).await;
+                    self.tell_or_keep(session, notice, now).await;
                 }
             }
             Err(error) => {
@@ -221,15 +221,15 @@ impl Notices {
         self.cache.forget(user);
     }
 
-    async fn tell_or_keep(&self, outlet: &Outlet, notice: Notice, now: Now) {
+    async fn tell_or_keep(&self, session: &SessionHandle, notice: Notice, now: Now) {
         let encoded = Encoded::new(fresh(notice.clone().into(), now));
-        if deliver(outlet, &encoded, &self.metrics) != Some(AckStatus::Delivered) {
-            self.keep(outlet.user, &notice, &Recipients::only([&outlet.device]), now).await;
+        if deliver(session, &encoded, &self.metrics) != Some(AckStatus::Delivered) {
+            self.keep(session.user, &notice, &Recipients::only([&session.device]), now).await;
         }
     }
 
     /// Sends a message to a live session.
-    pub(super) fn push(&self, target: &Outlet, message: ServerMessage<'static>, now: Now) {
+    pub(super) fn push(&self, target: &SessionHandle, message: ServerMessage<'static>, now: Now) {
         // A session that is over by now loses it, like one whose connection breaks.
         let _ = deliver(target, &Encoded::new(fresh(message, now)), &self.metrics);
     }
@@ -264,8 +264,8 @@ impl Notices {
     }
 }
 
-fn is_live(outlet: &Outlet) -> bool {
-    outlet.device.is_ephemeral() || !outlet.is_detached()
+fn is_live(session: &SessionHandle) -> bool {
+    session.device.is_ephemeral() || !session.is_detached()
 }
 
 /// The alert that something happened to a device of the account.
@@ -278,5 +278,5 @@ pub(super) fn device_alert(kind: AlertKind, device: &DeviceId) -> Notice {
 struct Told {
     reached: Vec<DeviceId>,
     /// Sessions that began or resumed after the notice was stored: it waits for their devices.
-    newcomers: Vec<Arc<Outlet>>,
+    newcomers: Vec<Arc<SessionHandle>>,
 }

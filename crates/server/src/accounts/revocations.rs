@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     clock::milliseconds,
-    link::{Closing, Outlet},
+    link::{Closing, SessionHandle},
     store::{KEPT_PER_USER, NumberedRevocation, Revocation},
 };
 
@@ -81,21 +81,21 @@ impl Revocations {
 
     /// Lets a session go on with a family, unless that is revoked. A revocation that arrives meanwhile waits for the lock,
     /// and then finds the session.
-    pub(super) fn renew(&self, outlet: &Outlet, family: Uuid) -> bool {
+    pub(super) fn renew(&self, session: &SessionHandle, family: Uuid) -> bool {
         let remembered = self.read();
         let in_force = !remembered.families.contains(&family);
         if in_force {
-            outlet.set_family(Some(family));
+            session.set_family(Some(family));
         }
         in_force
     }
 
     /// How a session has to close because of revocations after this number.
-    fn since(&self, number: i64, outlet: &Outlet) -> Option<Closing> {
+    fn since(&self, number: i64, session: &SessionHandle) -> Option<Closing> {
         let remembered = self.read();
         let later = remembered.recent.iter().rev().take_while(|recent| recent.entry.number > number);
         // The first one that concerns the session decides, as it would have for a session that was registered.
-        later.filter_map(|recent| reading::closing(&recent.entry.revocation, outlet)).last()
+        later.filter_map(|recent| reading::closing(&recent.entry.revocation, session)).last()
     }
 
     fn start_after(&self, number: i64) {

@@ -6,7 +6,7 @@ use std::{mem, sync::Arc};
 use super::Accounts;
 use crate::{
     clock::Now,
-    link::Outlet,
+    link::SessionHandle,
     store::{EndedRotation, StoreError},
 };
 
@@ -18,7 +18,7 @@ pub(crate) struct RotationEnds {
     until_ms: i64,
     /// Sessions of registered devices that are to be told. A session without a socket stays until it has one or ends, so for
     /// a resume window at most.
-    due: Vec<Arc<Outlet>>,
+    due: Vec<Arc<SessionHandle>>,
 }
 
 impl RotationEnds {
@@ -44,35 +44,35 @@ impl Accounts {
             let is_all = i64::try_from(ended.len()).unwrap_or(BATCH) < BATCH;
             ends.until_ms = ended.last().filter(|_| !is_all).map_or(now_ms, |rotation| rotation.ended_at_ms);
         }
-        for outlet in mem::take(&mut ends.due) {
-            if !self.has_session(&outlet) {
+        for session in mem::take(&mut ends.due) {
+            if !self.has_session(&session) {
                 // The session is over: the next one is told what waits.
-            } else if outlet.is_detached() {
-                ends.due.push(outlet);
+            } else if session.is_detached() {
+                ends.due.push(session);
             } else {
-                self.notices.tell_waiting(&outlet, now).await;
+                self.notices.tell_waiting(&session, now).await;
             }
         }
         Ok(())
     }
 
-    fn has_session(&self, outlet: &Outlet) -> bool {
-        self.registry.of_user(outlet.user).iter().any(|attached| attached.session == outlet.session)
+    fn has_session(&self, session: &SessionHandle) -> bool {
+        self.registry.of_user(session.user).iter().any(|attached| attached.session == session.session)
     }
 
     /// Collects the sessions to tell. Nothing is stored for an ephemeral device, so it is told at once.
-    async fn collect_due(&self, rotation: &EndedRotation, due: &mut Vec<Arc<Outlet>>, now: Now) {
+    async fn collect_due(&self, rotation: &EndedRotation, due: &mut Vec<Arc<SessionHandle>>, now: Now) {
         let sessions = self.registry.of_user(rotation.user_id).into_iter().map(|attached| attached.handle);
         let (ephemeral, registered): (Vec<_>, Vec<_>) =
-            sessions.partition(|outlet| outlet.device.is_ephemeral());
+            sessions.partition(|session| session.device.is_ephemeral());
         due.extend(registered);
         if ephemeral.is_empty() {
             return;
         }
         match self.store.rotation_end(rotation).await {
             Ok(Some(notice)) => {
-                for outlet in &ephemeral {
-                    self.notices.push(outlet, notice.clone().into(), now);
+                for session in &ephemeral {
+                    self.notices.push(session, notice.clone().into(), now);
                 }
             }
             Ok(None) => {}

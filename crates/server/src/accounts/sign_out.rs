@@ -5,7 +5,7 @@ use aldis_protocol::{AlertKind, DeviceId, ErrorCode, api::ChangePasswordRequest}
 use super::{Accounts, Caller, passwords::HashCaller};
 use crate::{
     clock::Now,
-    link::Outlet,
+    link::SessionHandle,
     refusal::Refusal,
     store::{Notice, PasswordChange},
 };
@@ -65,7 +65,7 @@ impl Accounts {
         }
         let own: Vec<&DeviceId> = caller.device.iter().collect();
         // The caller's own sign-in stays, and so do sessions that a key proved.
-        let ends = |outlet: &Outlet| outlet.family().is_some_and(|family| family != caller.family);
+        let ends = |session: &SessionHandle| session.family().is_some_and(|family| family != caller.family);
         self.notices.notify_around(caller.user, PASSWORD_CHANGED_ALERT, &own, ends, now).await;
         Ok(())
     }

@@ -14,7 +14,7 @@ use super::Accounts;
 use crate::{
     clock::unix_ms_i64,
     config::{Config, Loaded},
-    link::{Item, Outlet},
+    link::{Item, SessionHandle},
     shared::Shared,
     store::{LoginProof, NewFamily, Store, StoreOptions},
 };
@@ -52,28 +52,29 @@ impl Node {
     }
 
     /// A live session of a user: on an ephemeral device where none is named, by a key where no family is.
-    fn session(&self, user: UserId, device: Option<&DeviceId>, family: Option<Uuid>) -> Arc<Outlet> {
+    fn session(&self, user: UserId, device: Option<&DeviceId>, family: Option<Uuid>) -> Arc<SessionHandle> {
         let device = device.cloned().unwrap_or_else(|| DeviceId::ephemeral(Uuid::now_v7()));
-        let outlet = Outlet::new(SessionId::new(Uuid::now_v7()), user, device, None, family, Codec::Json);
-        let outlet = Arc::new(outlet);
+        let session =
+            SessionHandle::new(SessionId::new(Uuid::now_v7()), user, device, None, family, Codec::Json);
+        let session = Arc::new(session);
         let attached = Attached {
-            session: outlet.session,
-            device: outlet.device.clone(),
-            claim: outlet.device_claim,
-            handle: Arc::clone(&outlet),
+            session: session.session,
+            device: session.device.clone(),
+            claim: session.device_claim,
+            handle: Arc::clone(&session),
         };
         let attachment = self.accounts.registry.attach(user, attached, usize::MAX, |_| {});
         assert!(matches!(attachment, Attachment::Attached { .. }));
-        outlet
+        session
     }
 
     /// Ends a session, and gives back the frames that waited for it, as text.
-    fn ends(&self, outlet: &Outlet) -> Vec<String> {
-        self.accounts.registry.detach(outlet.user, outlet.session, |_| {});
+    fn ends(&self, session: &SessionHandle) -> Vec<String> {
+        self.accounts.registry.detach(session.user, session.session, |_| {});
         let text = |item: &Item| match item {
             Item::Frame(frame) => Some(str::from_utf8(&frame.bytes).unwrap().to_owned()),
             Item::Reply(..) => None,
         };
-        outlet.close().items.iter().filter_map(text).collect()
+        session.close().items.iter().filter_map(text).collect()
     }
 }

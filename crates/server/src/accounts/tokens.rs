@@ -15,7 +15,7 @@ use super::{Accounts, Caller, identity::UNKNOWN_DEVICE, revocations::TokenStatus
 use crate::{
     clock::Now,
     config::{Config, Origin, TokenAlgorithm},
-    link::{Outlet, TokenLife},
+    link::{SessionHandle, TokenLife},
     refusal::{DISABLED, FACTOR_REQUIRED, REVOKED, Refusal},
     store::{FamilyCreation, LoginProof, NewFamily, Notice, REFRESH_IDLE_MS, RefreshFamily, RefreshUse},
 };
@@ -79,12 +79,17 @@ impl Accounts {
     }
 
     /// Checks a new token of a live session. From then on the session ends with the token's family.
-    pub(crate) fn renew_token(&self, outlet: &Outlet, token: &str, now: Now) -> Result<Claims, Refusal> {
+    pub(crate) fn renew_token(
+        &self,
+        session: &SessionHandle,
+        token: &str,
+        now: Now,
+    ) -> Result<Claims, Refusal> {
         let claims = self.check_token_of_session(token, now)?;
         let is_its_own =
-            claims.sub == outlet.user && claims.did.as_ref().is_none_or(|device| *device == outlet.device);
+            claims.sub == session.user && claims.did.as_ref().is_none_or(|device| *device == session.device);
         // A session that a key proved ends with the key, whatever token it presents later.
-        let renewed = || outlet.family().is_none() || self.revocations.renew(outlet, claims.sid);
+        let renewed = || session.family().is_none() || self.revocations.renew(session, claims.sid);
         if is_its_own && !renewed() { Err(REVOKED) } else { Ok(claims) }
     }
 
@@ -178,7 +183,7 @@ impl Accounts {
     async fn refresh_reused(&self, family: &RefreshFamily, now: Now) -> Refusal {
         tracing::warn!(user = %family.user_id, family = %family.family_id, "a refresh token was used twice");
         self.revoked(now).await;
-        let ends = |outlet: &Outlet| outlet.family() == Some(family.family_id);
+        let ends = |session: &SessionHandle| session.family() == Some(family.family_id);
         self.notices.notify_around(family.user_id, REFRESH_REUSED_ALERT, &[], ends, now).await;
         Refusal::new(ErrorCode::RefreshReused, "the refresh token was used before; sign in again")
     }

@@ -9,7 +9,7 @@ use aldis_protocol::{AckStatus, Codec, RequestId, ServerFrame, ServerMessage};
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{Frame, Outlet, Pushed};
+use super::{Frame, Pushed, SessionHandle};
 use crate::{clock::Now, metrics::Metrics};
 
 /// A frame for any number of sessions, encoded at most once per codec.
@@ -92,7 +92,7 @@ pub(crate) fn fresh(message: ServerMessage<'_>, now: Now) -> ServerFrame<'_> {
 
 /// Hands a frame to a session, and says how far it went. A session whose queue is full, or that is over, is as one that
 /// is not there: the former closes itself with 4101 and tells its own client.
-pub(crate) fn deliver(target: &Outlet, frame: &Encoded<'_>, metrics: &Metrics) -> Option<AckStatus> {
+pub(crate) fn deliver(target: &SessionHandle, frame: &Encoded<'_>, metrics: &Metrics) -> Option<AckStatus> {
     status(target.push(frame.for_codec(target.codec)), metrics)
 }
 

@@ -27,7 +27,7 @@ use super::{
 
 /// A session as everyone else sees it.
 #[derive(Debug)]
-pub(crate) struct Outlet {
+pub(crate) struct SessionHandle {
     pub(crate) session: SessionId,
     pub(crate) user: UserId,
     pub(crate) device: DeviceId,
@@ -87,7 +87,7 @@ struct State {
     closed: bool,
 }
 
-impl Outlet {
+impl SessionHandle {
     /// The way to a session that is about to begin.
     pub(crate) fn new(
         session: SessionId,

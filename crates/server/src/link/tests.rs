@@ -13,13 +13,13 @@ use uuid::Uuid;
 
 use super::{
     Arriving, Backlog, Broken, Claim, Closing, Control, Fed, Frame, HandOver, Identity, Incoming, Item,
-    Leftovers, Offer, Outgoing, Outlet, Pushed, ResumeToken, Taken, Ticket, Wire, control::HAND_OVERS,
+    Leftovers, Offer, Outgoing, Pushed, ResumeToken, SessionHandle, Taken, Ticket, Wire, control::HAND_OVERS,
 };
 
-fn outlet() -> Outlet {
+fn session() -> SessionHandle {
     let user = UserId::new(Uuid::from_u128(1));
     let session = SessionId::new(Uuid::from_u128(2));
-    Outlet::new(session, user, "phone".parse().unwrap(), None, None, Codec::Json)
+    SessionHandle::new(session, user, "phone".parse().unwrap(), None, None, Codec::Json)
 }
 
 fn frame(length: usize) -> Frame {
@@ -78,19 +78,19 @@ fn closing(code: CloseCode) -> Closing {
     Closing::new(code, "", "why")
 }
 
-fn take(outlet: &Outlet) -> Poll<Taken> {
-    outlet.poll_take(&mut Context::from_waker(Waker::noop()))
+fn take(session: &SessionHandle) -> Poll<Taken> {
+    session.poll_take(&mut Context::from_waker(Waker::noop()))
 }
 
-fn takes_frames(outlet: &Outlet) -> Option<usize> {
-    match take(outlet) {
+fn takes_frames(session: &SessionHandle) -> Option<usize> {
+    match take(session) {
         Poll::Ready(Taken::Items(items)) => Some(items.len()),
         Poll::Ready(Taken::Control(_)) | Poll::Pending => None,
     }
 }
 
-fn takes_close(outlet: &Outlet) -> Option<CloseCode> {
-    match take(outlet) {
+fn takes_close(session: &SessionHandle) -> Option<CloseCode> {
+    match take(session) {
         Poll::Ready(Taken::Control(Control::Close(closing))) => Some(closing.code),
         Poll::Ready(_) | Poll::Pending => None,
     }
@@ -98,133 +98,138 @@ fn takes_close(outlet: &Outlet) -> Option<CloseCode> {
 
 #[test]
 fn what_was_taken_counts_until_it_is_written() {
-    let outlet = outlet();
+    let session = session();
     for _ in 0..QUEUE_FRAMES {
-        assert_eq!(outlet.push(frame(1)), Pushed::Queued);
+        assert_eq!(session.push(frame(1)), Pushed::Queued);
     }
-    assert_eq!(takes_frames(&outlet), Some(QUEUE_FRAMES));
-    assert_eq!(outlet.push(frame(1)), Pushed::Full);
-    assert_eq!(takes_close(&outlet), Some(CloseCode::SlowConsumer));
-    assert!(take(&outlet).is_pending(), "asked again: all is written");
-    assert_eq!(outlet.push(frame(1)), Pushed::Queued);
+    assert_eq!(takes_frames(&session), Some(QUEUE_FRAMES));
+    assert_eq!(session.push(frame(1)), Pushed::Full);
+    assert_eq!(takes_close(&session), Some(CloseCode::SlowConsumer));
+    assert!(take(&session).is_pending(), "asked again: all is written");
+    assert_eq!(session.push(frame(1)), Pushed::Queued);
 }
 
 #[test]
 fn what_is_taken_before_a_hand_over_counts_until_it_is_written() {
-    let outlet = outlet();
-    assert_eq!(outlet.take_now(0, 0).len(), 0);
+    let session = session();
+    assert_eq!(session.take_now(0, 0).len(), 0);
     for _ in 0..QUEUE_FRAMES / 2 {
-        assert_eq!(outlet.push(frame(1)), Pushed::Queued);
+        assert_eq!(session.push(frame(1)), Pushed::Queued);
     }
-    assert_eq!(takes_frames(&outlet), Some(QUEUE_FRAMES / 2));
-    assert_eq!(outlet.push(frame(1)), Pushed::Queued);
+    assert_eq!(takes_frames(&session), Some(QUEUE_FRAMES / 2));
+    assert_eq!(session.push(frame(1)), Pushed::Queued);
     // All but one of those that were taken before are written.
-    assert_eq!(outlet.take_now(1, 1).len(), 1);
+    assert_eq!(session.take_now(1, 1).len(), 1);
     for _ in 0..QUEUE_FRAMES - 2 {
-        assert_eq!(outlet.push(frame(1)), Pushed::Queued);
+        assert_eq!(session.push(frame(1)), Pushed::Queued);
     }
-    assert_eq!(outlet.push(frame(1)), Pushed::Full);
+    assert_eq!(session.push(frame(1)), Pushed::Full);
 }
 
 #[test]
 fn what_a_session_without_a_socket_took_counts_until_it_has_one() {
-    let outlet = outlet();
-    outlet.set_detached(true);
+    let session = session();
+    session.set_detached(true);
     for number in 0..QUEUE_FRAMES - 1 {
-        assert_eq!(outlet.push(frame(1)), Pushed::Buffered);
+        assert_eq!(session.push(frame(1)), Pushed::Buffered);
         // As a socket that is offered and declined makes it, and an answer in its place.
-        let taken = if number % 2 == 0 { takes_frames(&outlet) } else { Some(outlet.take_now(0, 0).len()) };
+        let taken = if number % 2 == 0 { takes_frames(&session) } else { Some(session.take_now(0, 0).len()) };
         assert_eq!(taken, Some(1));
-        assert!(take(&outlet).is_pending());
+        assert!(take(&session).is_pending());
     }
-    outlet.hold(&frame(1));
-    assert_eq!(outlet.push(frame(1)), Pushed::Full, "a frame of its own is kept in the same room");
-    assert_eq!(takes_close(&outlet), Some(CloseCode::SlowConsumer));
-    outlet.set_detached(false);
-    assert_eq!(outlet.push(frame(1)), Pushed::Queued);
+    session.hold(&frame(1));
+    assert_eq!(session.push(frame(1)), Pushed::Full, "a frame of its own is kept in the same room");
+    assert_eq!(takes_close(&session), Some(CloseCode::SlowConsumer));
+    session.set_detached(false);
+    assert_eq!(session.push(frame(1)), Pushed::Queued);
 }
 
 #[test]
 fn a_reply_keeps_its_place_among_frames_and_takes_no_room() {
-    let outlet = outlet();
+    let session = session();
     for _ in 0..QUEUE_FRAMES {
-        assert_eq!(outlet.push(frame(1)), Pushed::Queued);
-        outlet.reply(Ticket::default(), ServerMessage::Pong);
+        assert_eq!(session.push(frame(1)), Pushed::Queued);
+        session.reply(Ticket::default(), ServerMessage::Pong);
     }
-    let Poll::Ready(Taken::Items(items)) = take(&outlet) else { panic!("all of it") };
+    let Poll::Ready(Taken::Items(items)) = take(&session) else { panic!("all of it") };
     let is_reply: Vec<bool> = items.iter().map(|item| matches!(item, Item::Reply(..))).collect();
     assert_eq!(is_reply, [false, true].repeat(QUEUE_FRAMES));
 }
 
 #[test]
 fn a_sync_ends_where_its_reply_stands_and_new_mail_comes_behind_it() {
-    let outlet = outlet();
-    outlet.begin_sync();
-    assert_eq!(outlet.push_mail(5, || frame(1)), Fed::Known);
-    assert!(!outlet.end_sync(4, Ticket::default(), ServerMessage::Pong), "the fifth is still to be streamed");
-    assert!(outlet.end_sync(5, Ticket::default(), ServerMessage::Pong));
-    assert_eq!(outlet.push_mail(6, || frame(1)), Fed::Pushed(Pushed::Queued));
-    let items = outlet.take_now(0, 0);
+    let session = session();
+    session.begin_sync();
+    assert_eq!(session.push_mail(5, || frame(1)), Fed::Known);
+    assert!(
+        !session.end_sync(4, Ticket::default(), ServerMessage::Pong),
+        "the fifth is still to be streamed"
+    );
+    assert!(session.end_sync(5, Ticket::default(), ServerMessage::Pong));
+    assert_eq!(session.push_mail(6, || frame(1)), Fed::Pushed(Pushed::Queued));
+    let items = session.take_now(0, 0);
     assert!(matches!(items.iter().collect::<Vec<_>>()[..], [Item::Reply(..), Item::Frame(_)]));
 }
 
 #[test]
 fn the_limit_in_bytes_is_exact() {
-    let outlet = outlet();
-    assert_eq!(outlet.push(frame(QUEUE_BYTES)), Pushed::Queued);
-    assert_eq!(outlet.held().total(), QUEUE_BYTES);
-    assert_eq!(outlet.push(frame(1)), Pushed::Full);
+    let session = session();
+    assert_eq!(session.push(frame(QUEUE_BYTES)), Pushed::Queued);
+    assert_eq!(session.held().total(), QUEUE_BYTES);
+    assert_eq!(session.push(frame(1)), Pushed::Full);
 }
 
 #[test]
 fn marks_are_held_until_there_is_a_socket() {
-    let outlet = outlet();
+    let session = session();
     let watched = UserId::new(Uuid::from_u128(3));
-    outlet.set_detached(true);
-    outlet.mark(watched);
-    assert!(take(&outlet).is_pending());
-    assert_eq!(outlet.take_marks(), None);
-    assert!(outlet.held().total() > 0, "it is kept");
-    outlet.set_detached(false);
-    assert_eq!(outlet.take_marks(), Some(vec![watched]));
-    assert_eq!((outlet.take_marks(), outlet.held().total()), (None, 0));
+    session.set_detached(true);
+    session.mark(watched);
+    assert!(take(&session).is_pending());
+    assert_eq!(session.take_marks(), None);
+    assert!(session.held().total() > 0, "it is kept");
+    session.set_detached(false);
+    assert_eq!(session.take_marks(), Some(vec![watched]));
+    assert_eq!((session.take_marks(), session.held().total()), (None, 0));
 }
 
 #[test]
 fn the_first_close_stands_and_goes_before_frames_and_sockets() {
-    let outlet = outlet();
-    assert_eq!(outlet.push(frame(1)), Pushed::Queued);
-    assert!(outlet.hand_over(offer(1)).is_ok());
-    outlet.close_with(closing(CloseCode::Replaced));
-    assert!(outlet.hand_over(offer(2)).is_err(), "it has to close");
-    outlet.close_with(closing(CloseCode::Restart));
-    assert_eq!(takes_close(&outlet), Some(CloseCode::Replaced));
-    assert!(matches!(take(&outlet), Poll::Ready(Taken::Control(Control::HandOver(_)))));
-    assert_eq!(takes_frames(&outlet), Some(1));
+    let session = session();
+    assert_eq!(session.push(frame(1)), Pushed::Queued);
+    assert!(session.hand_over(offer(1)).is_ok());
+    session.close_with(closing(CloseCode::Replaced));
+    assert!(session.hand_over(offer(2)).is_err(), "it has to close");
+    session.close_with(closing(CloseCode::Restart));
+    assert_eq!(takes_close(&session), Some(CloseCode::Replaced));
+    assert!(matches!(take(&session), Poll::Ready(Taken::Control(Control::HandOver(_)))));
+    assert_eq!(takes_frames(&session), Some(1));
 }
 
 #[test]
 fn sockets_are_looked_at_in_the_order_in_which_they_came_and_no_more_wait_than_may() {
-    let outlet = outlet();
+    let session = session();
     for number in 0..HAND_OVERS {
-        assert!(outlet.hand_over(offer(number)).is_ok());
+        assert!(session.hand_over(offer(number)).is_ok());
     }
-    assert!(outlet.hand_over(offer(HAND_OVERS)).is_err());
+    assert!(session.hand_over(offer(HAND_OVERS)).is_err());
     for number in 0..HAND_OVERS {
-        let Poll::Ready(Taken::Control(Control::HandOver(offer))) = take(&outlet) else { panic!("a socket") };
+        let Poll::Ready(Taken::Control(Control::HandOver(offer))) = take(&session) else {
+            panic!("a socket")
+        };
         assert_eq!(offer.take().map(|(hand_over, _)| hand_over.claim.received), Some(number as u64));
     }
-    assert!(take(&outlet).is_pending());
+    assert!(take(&session).is_pending());
 }
 
 #[test]
 fn a_session_that_is_over_gives_back_what_it_did_not_take() {
-    let outlet = outlet();
-    outlet.set_detached(true);
-    assert_eq!(outlet.push(frame(1)), Pushed::Buffered);
-    assert!(outlet.hand_over(offer(1)).is_ok());
-    let Leftovers { items, offers } = outlet.close();
+    let session = session();
+    session.set_detached(true);
+    assert_eq!(session.push(frame(1)), Pushed::Buffered);
+    assert!(session.hand_over(offer(1)).is_ok());
+    let Leftovers { items, offers } = session.close();
     assert_eq!((items.len(), offers.len()), (1, 1));
-    assert_eq!(outlet.push(frame(1)), Pushed::Gone);
-    assert!(outlet.hand_over(offer(2)).is_err());
+    assert_eq!(session.push(frame(1)), Pushed::Gone);
+    assert!(session.hand_over(offer(2)).is_err());
 }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     clock::{Now, unix_ms_i64},
-    link::{Encoded, Outlet, Ticket, deliver},
+    link::{Encoded, SessionHandle, Ticket, deliver},
     refusal::Refusal,
     store::{Credential, Durable, NewChat, ReplyTo, RoomPage, Said, StoreError},
 };
@@ -27,13 +27,13 @@ use crate::{
 /// How many messages of another node are read before the next one of this.
 const LARGEST_GAP: u32 = 64;
 
-type Sessions = Members<Arc<Outlet>>;
+type Sessions = Members<Arc<SessionHandle>>;
 
 impl Relay {
     /// Stores a message in a room, for everybody in it.
     pub(super) fn say(
         self: &Arc<Self>,
-        from: &Arc<Outlet>,
+        from: &Arc<SessionHandle>,
         ticket: Ticket,
         id: Option<RequestId>,
         message: ChatMessage<'_>,
@@ -71,7 +71,7 @@ impl Relay {
     /// Hands something on to everybody in a room.
     pub(super) fn broadcast(
         self: &Arc<Self>,
-        from: &Arc<Outlet>,
+        from: &Arc<SessionHandle>,
         id: Option<RequestId>,
         message: Broadcast<'_>,
         now: Now,
@@ -93,7 +93,7 @@ impl Relay {
     }
 
     /// A part of what was said in a room. It is made when the socket has room for it.
-    pub(super) fn history(self: &Arc<Self>, from: &Arc<Outlet>, asked: HistoryRequest) -> Reply {
+    pub(super) fn history(self: &Arc<Self>, from: &Arc<SessionHandle>, asked: HistoryRequest) -> Reply {
         let Some(room) = asked.room else { return Reply::Now(no_room_named()) };
         let (relay, from) = (Arc::clone(self), Arc::clone(from));
         let limit = asked.limit.unwrap_or(DEFAULT_PAGE).min(MAX_PAGE);
@@ -161,7 +161,7 @@ impl Relay {
 
     async fn room_page_for(
         &self,
-        from: &Outlet,
+        from: &SessionHandle,
         room: &RoomId,
         since_seq: u64,
         limit: u32,
@@ -173,7 +173,12 @@ impl Relay {
     }
 
     /// The session is in the room, which is there to be written in.
-    async fn ready_to_write(self: &Arc<Self>, from: &Outlet, room: &RoomId, now: Now) -> Result<(), Refusal> {
+    async fn ready_to_write(
+        self: &Arc<Self>,
+        from: &SessionHandle,
+        room: &RoomId,
+        now: Now,
+    ) -> Result<(), Refusal> {
         let seat = self.registry.seat((from.user, from.session), room).ok_or(UNKNOWN_ROOM)?;
         if seat.is_made {
             return Ok(());
@@ -186,7 +191,7 @@ impl Relay {
     }
 
     /// Submits a message for a room, whose reply comes through the session's queue.
-    fn submit_chat(self: &Arc<Self>, from: &Arc<Outlet>, ticket: Ticket, chat: NewChat) {
+    fn submit_chat(self: &Arc<Self>, from: &Arc<SessionHandle>, ticket: Ticket, chat: NewChat) {
         let (relay, session, room) = (Arc::clone(self), Arc::clone(from), chat.room.clone());
         let reply = move |said| session.reply(ticket, relay.said_reply(&room, said));
         self.store.say(chat, ReplyTo::new(reply));
@@ -206,7 +211,7 @@ impl Relay {
     }
 
     /// The sessions in a room, where this is one of them.
-    fn others_in(&self, from: &Outlet, room: &RoomId) -> Option<Sessions> {
+    fn others_in(&self, from: &SessionHandle, room: &RoomId) -> Option<Sessions> {
         self.registry.seat((from.user, from.session), room)?;
         Some(self.registry.members(room))
     }
@@ -223,7 +228,7 @@ impl Relay {
 
     fn hand_out<'a>(
         &self,
-        members: impl Iterator<Item = &'a Member<Arc<Outlet>>>,
+        members: impl Iterator<Item = &'a Member<Arc<SessionHandle>>>,
         except: Option<SessionId>,
         frame: &Encoded<'_>,
     ) {
@@ -244,7 +249,7 @@ fn chat_frame(entry: HistoryMessage<'static>) -> Encoded<'static> {
 }
 
 fn broadcast_frame<'a>(
-    from: &Outlet,
+    from: &SessionHandle,
     id: Option<RequestId>,
     room: RoomId,
     payload: Payload<'a>,

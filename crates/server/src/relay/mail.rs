@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     clock::{Now, unix_ms_i64},
-    link::{Outlet, Ticket},
+    link::{SessionHandle, Ticket},
     store::{Marked, NewMessage, NewReceipt, Posted, ReplyTo, StoreError, StoredMeta, Which},
 };
 
@@ -29,7 +29,7 @@ impl Relay {
     /// Stores a message for its recipient, where the sender may reach them.
     pub(super) fn post(
         self: &Arc<Self>,
-        from: &Arc<Outlet>,
+        from: &Arc<SessionHandle>,
         ticket: Ticket,
         id: Option<RequestId>,
         message: EncryptedMessage<'_>,
@@ -65,7 +65,7 @@ impl Relay {
     /// Marks messages as delivered or read.
     pub(super) fn mark(
         self: &Arc<Self>,
-        from: &Arc<Outlet>,
+        from: &Arc<SessionHandle>,
         ticket: Ticket,
         message_ids: Vec<MessageId>,
         is_read: bool,
@@ -88,7 +88,7 @@ impl Relay {
     /// A receipt, with those of the senders who may be told of it.
     pub(super) async fn receipt(
         &self,
-        from: &Outlet,
+        from: &SessionHandle,
         which: Which,
         is_read: bool,
     ) -> Result<NewReceipt, StoreError> {
@@ -105,7 +105,7 @@ impl Relay {
 
     async fn find_recipient(
         &self,
-        from: &Outlet,
+        from: &SessionHandle,
         recipient: UserRef,
     ) -> Result<(UserId, Relation), StoreError> {
         let user = self.named_user(from.user, recipient).await?;
@@ -114,7 +114,7 @@ impl Relay {
 
     /// Submits a message, whose reply comes through the session's queue. A message to a user out of reach is submitted
     /// too, for nobody: it takes as long, and a message that was stored while they could be reached gets its reply again.
-    fn submit_letter(&self, from: &Arc<Outlet>, letter: Letter, user: UserId, relation: Relation) {
+    fn submit_letter(&self, from: &Arc<SessionHandle>, letter: Letter, user: UserId, relation: Relation) {
         let is_reachable = self.may_write(from.user, user, relation);
         let recipient = if is_reachable { user } else { decoy(from.user, &user.to_string()) };
         let message = NewMessage {

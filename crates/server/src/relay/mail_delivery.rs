@@ -7,7 +7,7 @@ use aldis_registry::Attached;
 
 use super::{Relay, fresh};
 use crate::{
-    link::{Encoded, Fed, Outlet, status},
+    link::{Encoded, Fed, SessionHandle, status},
     store::{Durable, Marked, NewMessage, NewReceipt, Posted, SenderReceipt, StoredMessage, StoredMeta},
 };
 
@@ -47,7 +47,7 @@ impl Relay {
         &self,
         part: &SenderReceipt,
         delivered_at_ms: i64,
-        sessions: impl IntoIterator<Item = Attached<Arc<Outlet>>>,
+        sessions: impl IntoIterator<Item = Attached<Arc<SessionHandle>>>,
     ) {
         let frame = Encoded::new(fresh(ServerMessage::Receipt(
             Receipt::new(part.message_ids.clone())
@@ -93,7 +93,7 @@ impl Relay {
     }
 
     /// Tells a session of a message, and before that of those which another node committed in between.
-    async fn feed(&self, session: &Outlet, seq: u64, frame: &Encoded<'_>, is_own: bool) {
+    async fn feed(&self, session: &SessionHandle, seq: u64, frame: &Encoded<'_>, is_own: bool) {
         let feed = || match is_own {
             true => session.pass_mail(seq),
             false => session.push_mail(seq, || frame.for_codec(session.codec)),
@@ -114,7 +114,7 @@ impl Relay {
     }
 
     /// Tells a session of the messages between two numbers, as far as they are kept and can be read.
-    async fn fill(&self, session: &Outlet, after: u64, before: u64) {
+    async fn fill(&self, session: &SessionHandle, after: u64, before: u64) {
         let limit = u32::try_from(before - after - 1).unwrap_or(u32::MAX);
         match self.store.mailbox_page(session.user, after, limit).await {
             Ok(page) => {

@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use aldis_protocol::{UserId, UserRef};
 
 use super::{Relay, decoy::decoy};
-use crate::{link::Outlet, store::StoreError};
+use crate::{link::SessionHandle, store::StoreError};
 
 /// The user whom a session names, if no query is needed.
-pub(super) fn known_user(from: &Outlet, named: UserRef) -> Option<UserId> {
+pub(super) fn known_user(from: &SessionHandle, named: UserRef) -> Option<UserId> {
     match named {
         UserRef::Id(user) => Some(user),
         UserRef::Fingerprint(fingerprint) => (from.fingerprint == Some(fingerprint)).then_some(from.user),

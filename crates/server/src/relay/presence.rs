@@ -1,6 +1,6 @@
 //! Presence: how devices show themselves, and who is told (docs/protocol/messages.md).
 //!
-//! A session that watches is never handed a presence. It is [marked](Outlet::mark), and asks what it is to
+//! A session that watches is never handed a presence. It is [marked](SessionHandle::mark), and asks what it is to
 //! [tell](Relay::tell) when its socket has room: so that is the latest, and what its user may see by then.
 
 mod crowds;
@@ -18,7 +18,7 @@ pub(super) use self::{crowds::Crowds, standings::Standings};
 use super::{Outcome, Relay, Reply, done, error};
 use crate::{
     clock::{Now, unix_ms_i64},
-    link::Outlet,
+    link::SessionHandle,
     store::StoreError,
 };
 
@@ -30,7 +30,7 @@ const BYTES_PER_WATCH: usize = 256;
 
 impl Relay {
     /// Sets how a session's device shows itself. It comes after what was asked before.
-    pub(super) fn set_presence(&self, from: &Outlet, presence: SetPresence<'_>, now: Now) -> Reply {
+    pub(super) fn set_presence(&self, from: &SessionHandle, presence: SetPresence<'_>, now: Now) -> Reply {
         let SetPresence { status, note } = presence;
         let note = note.map(|note| note.into());
         let presence = DevicePresence { status, note, said_at: now.tick, has_left: false };
@@ -39,7 +39,7 @@ impl Relay {
     }
 
     /// Lets a session watch users, all of them or none. It is told of each once the request is answered.
-    pub(super) fn subscribe(self: &Arc<Self>, from: &Arc<Outlet>, users: Vec<UserRef>) -> Reply {
+    pub(super) fn subscribe(self: &Arc<Self>, from: &Arc<SessionHandle>, users: Vec<UserRef>) -> Reply {
         let (relay, from) = (Arc::clone(self), Arc::clone(from));
         Reply::Later(Box::pin(async move {
             let watched = relay.watch(&from, &users).await;
@@ -48,7 +48,7 @@ impl Relay {
     }
 
     /// Lets a session watch users no more.
-    pub(super) fn unsubscribe(self: &Arc<Self>, from: &Arc<Outlet>, users: Vec<UserRef>) -> Reply {
+    pub(super) fn unsubscribe(self: &Arc<Self>, from: &Arc<SessionHandle>, users: Vec<UserRef>) -> Reply {
         let (relay, from) = (Arc::clone(self), Arc::clone(from));
         Reply::Later(Box::pin(async move {
             Outcome::Reply(match relay.users_named(from.user, &users).await {
@@ -62,7 +62,7 @@ impl Relay {
     }
 
     /// What a session is to tell its client of a watched user by now, if there is anything.
-    pub(crate) fn tell(&self, to: &Outlet, user: UserId) -> Option<ServerMessage<'static>> {
+    pub(crate) fn tell(&self, to: &SessionHandle, user: UserId) -> Option<ServerMessage<'static>> {
         let sight = self.registry.tell(to.session, user)?;
         let is_here = sight.presence.is_visible();
         let last_seen_ms = if is_here { Some(unix_ms_i64()) } else { sight.last_seen_ms };
@@ -74,44 +74,45 @@ impl Relay {
     }
 
     /// Whether a session watches a user.
-    pub(crate) fn is_watching(&self, outlet: &Outlet, user: UserId) -> bool {
-        self.registry.stamp(outlet.session, user).is_some()
+    pub(crate) fn is_watching(&self, session: &SessionHandle, user: UserId) -> bool {
+        self.registry.stamp(session.session, user).is_some()
     }
 
     /// A session is to tell its client how a watched user shows himself, whatever it told before.
-    pub(crate) fn tell_again(&self, outlet: &Outlet, user: UserId) {
-        self.registry.untell(outlet.session, user);
-        outlet.mark(user);
+    pub(crate) fn tell_again(&self, session: &SessionHandle, user: UserId) {
+        self.registry.untell(session.session, user);
+        session.mark(user);
     }
 
     /// The client of a session has closed its connection, and may come back: others see it go at once.
-    pub(crate) fn client_left(&self, outlet: &Outlet) {
-        let former = self.registry.set_left(outlet.user, outlet.session, true);
-        self.presence_changed(outlet.user, former.as_ref());
+    pub(crate) fn client_left(&self, session: &SessionHandle) {
+        let former = self.registry.set_left(session.user, session.session, true);
+        self.presence_changed(session.user, former.as_ref());
     }
 
     /// The client of a session is back, and shows itself as before.
-    pub(crate) fn client_returned(&self, outlet: &Outlet) {
-        if self.registry.set_left(outlet.user, outlet.session, false).is_some_and(|former| former.has_left) {
-            self.presence_changed(outlet.user, None);
+    pub(crate) fn client_returned(&self, session: &SessionHandle) {
+        if self.registry.set_left(session.user, session.session, false).is_some_and(|former| former.has_left)
+        {
+            self.presence_changed(session.user, None);
         }
     }
 
     /// A session has begun.
-    pub(super) fn session_began(&self, outlet: &Outlet) {
-        self.accounts.last_seen.note_user(outlet.user, unix_ms_i64());
-        self.presence_changed(outlet.user, None);
+    pub(super) fn session_began(&self, session: &SessionHandle) {
+        self.accounts.last_seen.note_user(session.user, unix_ms_i64());
+        self.presence_changed(session.user, None);
     }
 
     /// A session whose device showed itself like this is over.
-    pub(super) fn session_ended(&self, outlet: &Outlet, former: Option<&DevicePresence>) {
-        self.registry.unwatch_all(outlet.session);
-        self.presence_changed(outlet.user, former);
+    pub(super) fn session_ended(&self, session: &SessionHandle, former: Option<&DevicePresence>) {
+        self.registry.unwatch_all(session.session);
+        self.presence_changed(session.user, former);
     }
 
-    fn present(&self, outlet: &Outlet, presence: DevicePresence) {
-        let former = self.registry.present(outlet.user, outlet.session, presence);
-        self.presence_changed(outlet.user, former.as_ref());
+    fn present(&self, session: &SessionHandle, presence: DevicePresence) {
+        let former = self.registry.present(session.user, session.session, presence);
+        self.presence_changed(session.user, former.as_ref());
     }
 
     /// Tells whoever watches a user, if there is something to tell. `former` is how a device showed itself that shows
@@ -126,7 +127,11 @@ impl Relay {
         }
     }
 
-    async fn watch(&self, from: &Arc<Outlet>, users: &[UserRef]) -> Result<(), ServerMessage<'static>> {
+    async fn watch(
+        &self,
+        from: &Arc<SessionHandle>,
+        users: &[UserRef],
+    ) -> Result<(), ServerMessage<'static>> {
         let users = self.users_named(from.user, users).await.map_err(|failure| unavailable(&failure))?;
         let watcher = Watcher { session: from.session, user: from.user, handle: Arc::clone(from) };
         let added =
@@ -140,7 +145,7 @@ impl Relay {
         Ok(())
     }
 
-    fn unwatch(&self, from: &Outlet, users: &[UserId]) {
+    fn unwatch(&self, from: &SessionHandle, users: &[UserId]) {
         self.registry.unwatch(from.session, users);
         from.set_subscriptions(self.registry.watch_count(from.session) * BYTES_PER_WATCH);
     }

@@ -5,7 +5,7 @@ use aldis_protocol::{ClientMessage, ErrorCode, ErrorReply, RoomId, ServerMessage
 use super::Relay;
 use crate::{
     clock::Now,
-    link::Outlet,
+    link::SessionHandle,
     metrics::Metrics,
     rate::{Buckets, ByteBuckets, ByteRate, Limit, Rate, Wait},
     refusal::Refusal,
@@ -88,7 +88,7 @@ impl Relay {
     /// its size as it came; it counts once, however many get it.
     pub(crate) fn refuse_relayed(
         &self,
-        from: &Outlet,
+        from: &SessionHandle,
         message: &ClientMessage<'_>,
         bytes: usize,
         now: Now,

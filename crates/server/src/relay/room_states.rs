@@ -1,6 +1,6 @@
 //! State documents on their way to those in a room.
 //!
-//! A session is never handed a state. It is [marked](Outlet::mark_state) with the newest one, which takes the place of an
+//! A session is never handed a state. It is [marked](SessionHandle::mark_state) with the newest one, which takes the place of an
 //! older one, and writes it when its socket has room. So a slow reader gets the latest state of each room, and states
 //! that follow each other fast fill no queue.
 
@@ -15,7 +15,7 @@ use tokio::{sync::Notify, task::yield_now};
 
 use super::{Relay, fresh};
 use crate::{
-    link::{Encoded, Frame, Outlet, StateMark},
+    link::{Encoded, Frame, SessionHandle, StateMark},
     store::StateDocument,
 };
 
@@ -95,7 +95,7 @@ impl Relay {
 
     /// What a session is to tell its client of a state by now: nothing where it is no longer in the room, or told a newer
     /// one.
-    pub(crate) fn take_state(&self, to: &Outlet, state: StateMark) -> Option<Frame> {
+    pub(crate) fn take_state(&self, to: &SessionHandle, state: StateMark) -> Option<Frame> {
         let (number, revision) = state.version;
         let is_news = self.registry.raise_revision((to.user, to.session), &state.room, number, revision);
         is_news.then_some(state.frame)

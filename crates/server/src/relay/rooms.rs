@@ -18,7 +18,7 @@ use aldis_registry::{Departure, Joining, Member, Members, RoomFacts, RoomView, S
 use super::{Outcome, Relay, Reply, done, error, fresh, refused, room_states::room_update};
 use crate::{
     clock::Now,
-    link::{Encoded, Outlet, Ticket, deliver},
+    link::{Encoded, SessionHandle, Ticket, deliver},
     refusal::Refusal,
     store::{Credential, NewRoom, RoomCreation, StateDocument, StoreError, Unauthorized},
 };
@@ -73,7 +73,7 @@ impl Relay {
     /// Brings a session into a room.
     pub(super) fn join(
         self: &Arc<Self>,
-        from: &Arc<Outlet>,
+        from: &Arc<SessionHandle>,
         ticket: Ticket,
         room: Option<RoomId>,
         now: Now,
@@ -91,7 +91,7 @@ impl Relay {
     }
 
     /// Takes a session out of a room. What it was told of the room comes before its `ack`.
-    pub(super) fn leave(&self, from: &Outlet, ticket: Ticket, room: Option<RoomId>) -> Reply {
+    pub(super) fn leave(&self, from: &SessionHandle, ticket: Ticket, room: Option<RoomId>) -> Reply {
         let Some(room) = room else { return Reply::Now(no_room_named()) };
         let was_in = self.registry.leave((from.user, from.session), &room, |departure| {
             from.reply(ticket, done("Left the room"));
@@ -103,7 +103,7 @@ impl Relay {
     /// Brings a chat door's session into its room, and gives what it is told where that cannot be.
     pub(crate) async fn enter_room(
         &self,
-        from: &Outlet,
+        from: &SessionHandle,
         room: &RoomId,
         now: Now,
     ) -> Option<ServerMessage<'static>> {
@@ -183,7 +183,7 @@ impl Relay {
     }
 
     /// Tells those who remain in a room of those who left it, unless there were so many that nobody is told of anybody.
-    pub(super) fn tell_departed(&self, departure: &Departure<'_, Arc<Outlet>>) {
+    pub(super) fn tell_departed(&self, departure: &Departure<'_, Arc<SessionHandle>>) {
         if departure.users_before > MAX_TOLD_ROOM_USERS {
             return;
         }
@@ -194,7 +194,11 @@ impl Relay {
     }
 
     /// Tells sessions, wherever they are, of a room that they are in.
-    fn tell_room<'a>(&self, members: impl Iterator<Item = &'a Member<Arc<Outlet>>>, frame: &Encoded<'_>) {
+    fn tell_room<'a>(
+        &self,
+        members: impl Iterator<Item = &'a Member<Arc<SessionHandle>>>,
+        frame: &Encoded<'_>,
+    ) {
         for member in members {
             // A session that is full or gone finds out when its client comes back.
             let _ = deliver(&member.handle, frame, &self.metrics);
@@ -204,24 +208,23 @@ impl Relay {
     /// Brings a session into a room; says when that is sure, before the session is told of it.
     async fn enter(
         &self,
-        outlet: &Outlet,
+        session: &SessionHandle,
         room: &RoomId,
         mut is_sure: impl FnMut() + Send,
         now: Now,
     ) -> Result<(), Refusal> {
-        let session = (outlet.user, outlet.session);
         for _ in 0..JOIN_ATTEMPTS {
             let seen = self.room_changes.count(room);
-            let (facts, state) = match self.find_room(outlet.user, room).await? {
+            let (facts, state) = match self.find_room(session.user, room).await? {
                 Found::Open(facts, state) => (facts, state),
                 Found::Invitation => {
-                    self.accept_invitation(outlet, room, now).await?;
+                    self.accept_invitation(session, room, now).await?;
                     continue;
                 }
             };
             let still_holds = || self.room_changes.count(room) == seen;
             let joining = self.registry.join(
-                session,
+                (session.user, session.session),
                 room,
                 facts,
                 MAX_ROOMS_PER_SESSION,
@@ -229,7 +232,7 @@ impl Relay {
                 |view, member, is_new| {
                     is_sure();
                     self.tell_entered(room, view, member, is_new);
-                    let _ = deliver(outlet, &room_update(room, state), &self.metrics);
+                    let _ = deliver(session, &room_update(room, state), &self.metrics);
                 },
             );
             match joining {
@@ -269,9 +272,14 @@ impl Relay {
 
     /// The user of a session joins a room for the first time, and becomes a member of it: from here on its other members
     /// reach the user, and are reached.
-    async fn accept_invitation(&self, outlet: &Outlet, room: &RoomId, now: Now) -> Result<(), Refusal> {
-        let user = outlet.user;
-        if self.registry.rooms_joined((user, outlet.session)) >= MAX_ROOMS_PER_SESSION {
+    async fn accept_invitation(
+        &self,
+        session: &SessionHandle,
+        room: &RoomId,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        let user = session.user;
+        if self.registry.rooms_joined((user, session.session)) >= MAX_ROOMS_PER_SESSION {
             return Err(TOO_MANY_JOINED);
         }
         if self.store.accept_invitation(&Credential::session(user), room, now.store_ms()).await? {
@@ -284,8 +292,8 @@ impl Relay {
     fn tell_entered(
         &self,
         room: &RoomId,
-        view: &RoomView<'_, Arc<Outlet>>,
-        member: &Member<Arc<Outlet>>,
+        view: &RoomView<'_, Arc<SessionHandle>>,
+        member: &Member<Arc<SessionHandle>>,
         is_new: bool,
     ) {
         let are_told = view.users <= MAX_TOLD_ROOM_USERS;
@@ -302,11 +310,11 @@ impl Relay {
     }
 
     /// Tells each session that was sent out, of itself alone.
-    fn tell_removed(&self, departure: &Departure<'_, Arc<Outlet>>) {
+    fn tell_removed(&self, departure: &Departure<'_, Arc<SessionHandle>>) {
         departure.left.iter().for_each(|left| self.tell_out(departure.room, left));
     }
 
-    fn tell_out(&self, room: &RoomId, left: &Member<Arc<Outlet>>) {
+    fn tell_out(&self, room: &RoomId, left: &Member<Arc<SessionHandle>>) {
         let _ = deliver(&left.handle, &member_left(room, left), &self.metrics);
     }
 }
@@ -323,13 +331,13 @@ pub(super) fn no_room_named() -> ServerMessage<'static> {
     error(ErrorCode::BadRequest, NO_ROOM)
 }
 
-fn member_left(room: &RoomId, left: &Member<Arc<Outlet>>) -> Encoded<'static> {
+fn member_left(room: &RoomId, left: &Member<Arc<SessionHandle>>) -> Encoded<'static> {
     let left = MemberLeft::new(room.clone(), left.user, left.device.clone());
     Encoded::new(fresh(ServerMessage::MemberLeft(left)))
 }
 
 /// Sessions as the users that they are of, with their devices.
-fn grouped(members: &Members<Arc<Outlet>>) -> Vec<RoomMember> {
+fn grouped(members: &Members<Arc<SessionHandle>>) -> Vec<RoomMember> {
     let mut grouped: Vec<RoomMember> = Vec::new();
     for session in members.iter() {
         let device = session.device.clone();

@@ -11,7 +11,7 @@ use aldis_registry::{Facts, Purpose, may_reach};
 use super::{Outcome, Relay, Reply, decoy::decoy, error, named::known_user, relations::Relation};
 use crate::{
     clock::Now,
-    link::{Encoded, Outlet, deliver},
+    link::{Encoded, SessionHandle, deliver},
     store::StoreError,
 };
 
@@ -20,7 +20,7 @@ impl Relay {
     /// and offline are one answer after the same look-ups.
     pub(super) fn signal(
         self: &Arc<Self>,
-        from: &Arc<Outlet>,
+        from: &Arc<SessionHandle>,
         id: Option<RequestId>,
         signal: Signal<'_>,
         now: Now,
@@ -41,7 +41,7 @@ impl Relay {
 
     fn hand_on(
         &self,
-        from: &Arc<Outlet>,
+        from: &Arc<SessionHandle>,
         target: &Target,
         addressee: Addressee,
         signal: Relayed<'_>,
@@ -62,7 +62,7 @@ impl Relay {
     }
 
     /// Whose the target is and how the two stand, where nobody has to be asked.
-    fn known_addressee(&self, from: &Outlet, target: &Target, now: Now) -> Option<Addressee> {
+    fn known_addressee(&self, from: &SessionHandle, target: &Target, now: Now) -> Option<Addressee> {
         let user = match target {
             Target::Device(device) => self.user_of_device(from, device),
             Target::User(named) => known_user(from, *named)?,
@@ -71,7 +71,7 @@ impl Relay {
         Some(Addressee { user, relation })
     }
 
-    async fn find_addressee(&self, from: &Outlet, target: &Target) -> Result<Addressee, StoreError> {
+    async fn find_addressee(&self, from: &SessionHandle, target: &Target) -> Result<Addressee, StoreError> {
         let user = match target {
             Target::Device(device) => self.user_of_device(from, device),
             Target::User(named) => self.named_user(from.user, *named).await?,
@@ -81,7 +81,7 @@ impl Relay {
     }
 
     /// The user of a device that is here, or somebody who stands for him.
-    fn user_of_device(&self, from: &Outlet, device: &DeviceId) -> UserId {
+    fn user_of_device(&self, from: &SessionHandle, device: &DeviceId) -> UserId {
         let here = self.registry.on_device(device);
         here.map_or_else(|| decoy(from.user, device.as_str()), |(user, _)| user)
     }
@@ -97,7 +97,7 @@ struct Addressee {
 /// A signal, about to be handed to whoever of the addressee's sessions may get it.
 struct Handing<'a> {
     relay: &'a Relay,
-    from: &'a Arc<Outlet>,
+    from: &'a Arc<SessionHandle>,
     addressee: Addressee,
     kind: SignalKind,
     frame: Encoded<'a>,
@@ -107,16 +107,16 @@ impl Handing<'_> {
     /// Whom an offer counts as one to: the user whose devices get it, however they are named. One that reaches nobody
     /// counts by its target's name, or the limit would tell strangers which names belong to one user and who is there.
     fn counted_as(&self, target: &Target) -> UserId {
-        let reaches = |outlet: &Outlet| {
-            outlet.session != self.from.session
-                && may_reach(self.relay.settings.routing, Purpose::Signal, self.facts(outlet))
+        let reaches = |session: &SessionHandle| {
+            session.session != self.from.session
+                && may_reach(self.relay.settings.routing, Purpose::Signal, self.facts(session))
         };
         let (reaches_user, name) = match target {
             Target::Device(device) => (
                 self.relay
                     .registry
                     .on_device(device)
-                    .is_some_and(|(user, outlet)| user == self.addressee.user && reaches(&outlet)),
+                    .is_some_and(|(user, session)| user == self.addressee.user && reaches(&session)),
                 device.to_string(),
             ),
             Target::User(named) => (
@@ -129,7 +129,7 @@ impl Handing<'_> {
 
     fn to_device(&self, device: &DeviceId) -> ServerMessage<'static> {
         let target = self.relay.registry.on_device(device).filter(|(user, _)| *user == self.addressee.user);
-        match target.and_then(|(_, outlet)| self.to_session(&outlet)) {
+        match target.and_then(|(_, session)| self.to_session(&session)) {
             Some(status) => ServerMessage::Ack(handed_on(status, device.as_str())),
             None => target_unavailable(),
         }
@@ -160,7 +160,7 @@ impl Handing<'_> {
     }
 
     /// How far the signal went, if it may go there at all.
-    fn to_session(&self, target: &Outlet) -> Option<AckStatus> {
+    fn to_session(&self, target: &SessionHandle) -> Option<AckStatus> {
         let facts = self.facts(target);
         if !may_reach(self.relay.settings.routing, Purpose::Signal, facts) {
             return None;
@@ -172,7 +172,7 @@ impl Handing<'_> {
         Some(status)
     }
 
-    fn facts(&self, target: &Outlet) -> Facts {
+    fn facts(&self, target: &SessionHandle) -> Facts {
         let same_user = self.from.user == target.user;
         let (one, other) = ((self.from.user, self.from.session), (target.user, target.session));
         Facts {
@@ -208,7 +208,7 @@ struct Relayed<'a> {
 }
 
 impl<'a> Relayed<'a> {
-    fn frame(self, from: &Outlet) -> Encoded<'a> {
+    fn frame(self, from: &SessionHandle) -> Encoded<'a> {
         let SignalHead { id, kind, signature, now } = self.head;
         let signal = RelayedSignal::new(kind, from.sender(), self.payload).with_signature(signature);
         Encoded::new(ServerFrame { id, timestamp: now.timestamp(), message: ServerMessage::Signal(signal) })

@@ -11,7 +11,7 @@ use futures::stream;
 
 use super::{Part, Relay, Reply, mail::failed, mail_delivery::mail};
 use crate::{
-    link::{Outlet, Ticket},
+    link::{SessionHandle, Ticket},
     store::{PendingAppend, StoreError, StoredMessage, Which},
 };
 
@@ -22,7 +22,7 @@ impl Relay {
     /// Streams the mailbox from a number on, under the request's id: so a client tells it from what is counted.
     pub(super) fn sync(
         self: &Arc<Self>,
-        from: &Arc<Outlet>,
+        from: &Arc<SessionHandle>,
         ticket: Ticket,
         id: Option<RequestId>,
         sync: Sync,
@@ -48,7 +48,7 @@ impl Relay {
 /// A `sync` under way. New messages of the mailbox reach its session through it alone.
 struct Streaming {
     relay: Arc<Relay>,
-    session: Arc<Outlet>,
+    session: Arc<SessionHandle>,
     ticket: Ticket,
     /// The request's. What is streamed has it too: so a client knows what is not counted.
     id: Option<RequestId>,

@@ -15,7 +15,7 @@ use super::{Admission, Relay, Reply, new_session_id};
 use crate::{
     clock::{Now, unix_ms_i64},
     config::{Config, Loaded},
-    link::{Outlet, Ticket},
+    link::{SessionHandle, Ticket},
     store::{Credential, LoginProof, NewFamily, Store, StoreOptions},
 };
 
@@ -49,11 +49,11 @@ impl Node {
         family_id
     }
 
-    fn session(&self, user: UserId) -> Arc<Outlet> {
+    fn session(&self, user: UserId) -> Arc<SessionHandle> {
         let device = DeviceId::ephemeral(Uuid::now_v7());
-        let outlet = Arc::new(Outlet::new(new_session_id(), user, device, None, None, Codec::Json));
-        assert_eq!(self.relay.attach(&outlet, 0), Admission::Admitted);
-        outlet
+        let session = Arc::new(SessionHandle::new(new_session_id(), user, device, None, None, Codec::Json));
+        assert_eq!(self.relay.attach(&session, 0), Admission::Admitted);
+        session
     }
 
     async fn allow(&self, user: UserId, peer: UserId) {
@@ -65,13 +65,18 @@ impl Node {
         self.relay.relations.forget(user, peer);
     }
 
-    fn signal(&self, from: &Arc<Outlet>, kind: SignalKind, target: Target, now: Now) -> Reply {
+    fn signal(&self, from: &Arc<SessionHandle>, kind: SignalKind, target: Target, now: Now) -> Reply {
         let payload = Payload::from_json("1").unwrap();
         let signal = Signal { kind, target, payload, signature: None };
         self.relay.handle(from, Ticket::default(), None, ClientMessage::Signal(signal), now)
     }
 
-    async fn signals(&self, from: &Arc<Outlet>, kind: SignalKind, target: Target) -> ServerMessage<'static> {
+    async fn signals(
+        &self,
+        from: &Arc<SessionHandle>,
+        kind: SignalKind,
+        target: Target,
+    ) -> ServerMessage<'static> {
         self.signal(from, kind, target, Now::read()).awaited(from).await
     }
 }
@@ -80,8 +85,8 @@ fn code(message: &ServerMessage<'_>) -> Option<ErrorCode> {
     if let ServerMessage::Error(error) = message { Some(error.code) } else { None }
 }
 
-fn waits(outlet: &Outlet) -> usize {
-    outlet.close().items.len()
+fn waits(session: &SessionHandle) -> usize {
+    session.close().items.len()
 }
 
 /// Each first signal asks the store for one relation, each second within its lifetime for none, whoever the target is.
@@ -170,8 +175,14 @@ async fn an_offer_opens_the_way_back_between_its_two_sessions_alone() {
     assert_eq!(code(&to_another), Some(ErrorCode::TargetUnavailable), "another session offered nothing");
 
     node.relay.detach(&calling);
-    let again =
-        Arc::new(Outlet::new(new_session_id(), caller, calling.device.clone(), None, None, Codec::Json));
+    let again = Arc::new(SessionHandle::new(
+        new_session_id(),
+        caller,
+        calling.device.clone(),
+        None,
+        None,
+        Codec::Json,
+    ));
     assert_eq!(node.relay.attach(&again, 0), Admission::Admitted);
     let late = node.signals(&called, SignalKind::Answer, Target::Device(again.device.clone())).await;
     assert_eq!(code(&late), Some(ErrorCode::TargetUnavailable), "the offer ended with its session");
@@ -192,12 +203,12 @@ async fn only_an_offer_opens_the_way_back() {
 }
 
 /// What a session tells of a user, where it has something to tell.
-fn told(node: &Node, to: &Outlet, user: UserId) -> Option<(Status, u32)> {
+fn told(node: &Node, to: &SessionHandle, user: UserId) -> Option<(Status, u32)> {
     let Some(ServerMessage::Presence(presence)) = node.relay.tell(to, user) else { return None };
     Some((presence.status, presence.devices))
 }
 
-async fn subscribes(node: &Node, from: &Arc<Outlet>, users: &[UserId]) -> ServerMessage<'static> {
+async fn subscribes(node: &Node, from: &Arc<SessionHandle>, users: &[UserId]) -> ServerMessage<'static> {
     let user_ids = users.iter().copied().map(UserRef::Id).collect();
     let message = ClientMessage::PresenceSubscribe(PresenceSubscribe { user_ids });
     let reply = node.relay.handle(from, Ticket::default(), None, message, Now::read());
@@ -265,7 +276,7 @@ async fn a_crowd_is_told_in_the_end_and_its_first_at_once() {
     let live = node.session(peer);
     let mut crowd = Vec::new();
     for _ in 0..CROWD {
-        let watcher = Arc::new(Outlet::new(
+        let watcher = Arc::new(SessionHandle::new(
             new_session_id(),
             user,
             DeviceId::ephemeral(Uuid::now_v7()),
@@ -302,6 +313,6 @@ async fn a_crowd_is_told_in_the_end_and_its_first_at_once() {
 }
 
 /// Takes the marks of a session; whether this user is among them.
-fn is_marked(outlet: &Outlet, user: UserId) -> bool {
-    outlet.take_marks().is_some_and(|marked| marked.contains(&user))
+fn is_marked(session: &SessionHandle, user: UserId) -> bool {
+    session.take_marks().is_some_and(|marked| marked.contains(&user))
 }

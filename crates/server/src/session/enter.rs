@@ -27,8 +27,8 @@ use crate::{
     accounts::{FactorDue, ProvedByKey},
     clock::Now,
     link::{
-        Arriving, Claim, Closing, HandOver, Identity, Incoming, Offer, OfferAnswer, Outgoing, Outlet, Socket,
-        Wire,
+        Arriving, Claim, Closing, HandOver, Identity, Incoming, Offer, OfferAnswer, Outgoing, SessionHandle,
+        Socket, Wire,
     },
     rate::AddressKey,
     refusal::Refusal,
@@ -110,11 +110,11 @@ pub(super) async fn admit(
             return refuse(arriving.socket, codec, rejection.answering(id), relay).await;
         }
     };
-    tell_waiting(relay, registration.outlet()).await;
+    tell_waiting(relay, registration.session()).await;
     let room = arrived.room.clone();
     let mut task = greeted(arriving, arrived, id, &identity, registration, relay, sockets);
     if let Some(room) = room
-        && let Some(error) = enter_room(relay, task.outlet(), &room).await
+        && let Some(error) = enter_room(relay, task.session(), &room).await
     {
         task.say(error);
     }
@@ -151,7 +151,7 @@ async fn hand_over(
     claim: Claim,
     relay: &Arc<Relay>,
 ) -> Option<OfferAnswer> {
-    let Some(outlet) = relay.session(identity.user, claim.token.session()) else {
+    let Some(session) = relay.session(identity.user, claim.token.session()) else {
         return Some(OfferAnswer::Declined(arriving));
     };
     let Arrived { door, codec, room, device_claim, .. } = arrived;
@@ -167,7 +167,7 @@ async fn hand_over(
         device_claim: *device_claim,
     });
     // An offer that is refused here is dropped with its sender, and answered like one that nobody looks at.
-    drop(outlet.hand_over(offer));
+    drop(session.hand_over(offer));
     let answer = timeout(TIME_TO_ANSWER, &mut answered).await.ok().and_then(Result::ok);
     let answer = match (answer, withdrawal.take_back()) {
         (Some(answer), _) => answer,
@@ -176,27 +176,27 @@ async fn hand_over(
         (None, None) => answered.await.ok()?,
     };
     if matches!(answer, OfferAnswer::Taken) {
-        tell_waiting(relay, &outlet).await;
+        tell_waiting(relay, &session).await;
     }
     Some(answer)
 }
 
 /// Tells a session what waited for its device. What is taken from the store is told, also where it takes longer than this
 /// waits for it.
-async fn tell_waiting(relay: &Arc<Relay>, outlet: &Arc<Outlet>) {
-    if relay.accounts.notices.nothing_waits_for(outlet, Now::read()) {
+async fn tell_waiting(relay: &Arc<Relay>, session: &Arc<SessionHandle>) {
+    if relay.accounts.notices.nothing_waits_for(session, Now::read()) {
         return;
     }
     let call = {
-        let (relay, outlet) = (Arc::clone(relay), Arc::clone(outlet));
-        async move { relay.accounts.notices.tell_waiting(&outlet, Now::read()).await }
+        let (relay, session) = (Arc::clone(relay), Arc::clone(session));
+        async move { relay.accounts.notices.tell_waiting(&session, Now::read()).await }
     };
     let _ = timeout(TIME_FOR_STORE, relay.calls.complete(call)).await;
 }
 
 /// Brings a session of the chat door into its room, and gives what it is told where that cannot be.
-async fn enter_room(relay: &Relay, outlet: &Outlet, room: &RoomId) -> Option<ServerMessage<'static>> {
-    timeout(TIME_FOR_STORE, relay.enter_room(outlet, room, Now::read())).await.unwrap_or_else(|_| {
+async fn enter_room(relay: &Relay, session: &SessionHandle, room: &RoomId) -> Option<ServerMessage<'static>> {
+    timeout(TIME_FOR_STORE, relay.enter_room(session, room, Now::read())).await.unwrap_or_else(|_| {
         let message = "the database does not answer; join the room again";
         Some(ServerMessage::Error(ErrorReply::new(ErrorCode::Unavailable, message)))
     })
@@ -212,12 +212,12 @@ fn greeted(
     sockets: &TaskTracker,
 ) -> Task {
     let Arriving { mut socket, early } = arriving;
-    let outlet = Arc::clone(registration.outlet());
-    let token = greeting::resume_token(outlet.session);
+    let session = Arc::clone(registration.session());
+    let token = greeting::resume_token(session.session);
     let pace = Pace::new(relay.has_rate_limits());
     let metrics = Arc::clone(&relay.metrics);
-    let live = Live::new(outlet, arrived, identity.token, &token, pace, metrics, Now::read());
-    greeting::greet(&mut *socket, live.outlet(), identity, Greeting::fresh(&live, &token, id));
+    let live = Live::new(session, arrived, identity.token, &token, pace, metrics, Now::read());
+    greeting::greet(&mut *socket, live.session(), identity, Greeting::fresh(&live, &token, id));
     Task::new(socket, early, live, registration, Arc::clone(relay), sockets.clone())
 }
 
@@ -356,7 +356,8 @@ fn poll_message(socket: &mut dyn Wire, cx: &mut Context<'_>) -> Poll<Incoming> {
 
 fn begin(arrived: &Arrived, identity: &Identity, relay: &Arc<Relay>) -> Result<Registration, NotRegistered> {
     let Identity { user, device, fingerprint, family, proved_at, .. } = identity;
-    let outlet = Outlet::new(new_session_id(), *user, device.clone(), *fingerprint, *family, arrived.codec);
-    let outlet = outlet.claiming(arrived.device_claim);
-    Registration::begin(relay, Arc::new(outlet), *proved_at)
+    let session =
+        SessionHandle::new(new_session_id(), *user, device.clone(), *fingerprint, *family, arrived.codec);
+    let session = session.claiming(arrived.device_claim);
+    Registration::begin(relay, Arc::new(session), *proved_at)
 }

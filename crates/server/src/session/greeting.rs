@@ -14,7 +14,7 @@ use super::{
     handshake::proves_on_socket,
     live::{Live, expiry, fresh},
 };
-use crate::link::{Identity, Outgoing, Outlet, ResumeToken, Wire};
+use crate::link::{Identity, Outgoing, ResumeToken, SessionHandle, Wire};
 
 /// What a greeting says about the session.
 pub(super) struct Greeting<'a> {
@@ -46,22 +46,27 @@ impl<'a> Greeting<'a> {
 }
 
 /// Greets a client on its socket.
-pub(super) fn greet(socket: &mut dyn Wire, outlet: &Outlet, identity: &Identity, greeting: Greeting<'_>) {
-    let mut say = |frame| socket.enqueue(Outgoing::Frame(outlet.codec.encode_server(&frame)));
+pub(super) fn greet(
+    socket: &mut dyn Wire,
+    session: &SessionHandle,
+    identity: &Identity,
+    greeting: Greeting<'_>,
+) {
+    let mut say = |frame| socket.enqueue(Outgoing::Frame(session.codec.encode_server(&frame)));
     if proves_on_socket(greeting.door) {
         let message = ServerMessage::AuthSuccess(AuthSuccess {
-            user_id: outlet.user,
-            device_id: outlet.device.clone(),
+            user_id: session.user,
+            device_id: session.device.clone(),
             expires_at: identity.token.map(expiry),
         });
         say(ServerFrame { id: greeting.id, ..fresh(message) });
     }
     say(fresh(ServerMessage::Connected(Connected {
-        device_id: outlet.device.clone(),
-        user_id: outlet.user,
+        device_id: session.device.clone(),
+        user_id: session.user,
         message: Connected::MESSAGE.into(),
         session: SessionInfo {
-            id: outlet.session,
+            id: session.session,
             resume_token: greeting.token.to_secret(),
             resume_window: greeting.resume_window,
             resumed: greeting.resumed,

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     clock::{Now, milliseconds},
-    link::{Claim, Closing, Frame, HandOver, Held, Outlet, ResumeToken, ResumeTokens, TokenLife},
+    link::{Claim, Closing, Frame, HandOver, Held, ResumeToken, ResumeTokens, SessionHandle, TokenLife},
     metrics::Metrics,
     rate::Limit,
     refusal::Refusal,
@@ -39,7 +39,7 @@ const SHORTEST_ICE_INTERVAL_MS: u64 = 60 * 1000;
 
 /// The state of a live session.
 pub(super) struct Live {
-    outlet: Arc<Outlet>,
+    session: Arc<SessionHandle>,
     door: Door,
     room: Option<RoomId>,
     token: Option<TokenLife>,
@@ -141,7 +141,7 @@ impl PendingRequest {
 impl Live {
     /// A session that was just greeted.
     pub(super) fn new(
-        outlet: Arc<Outlet>,
+        session: Arc<SessionHandle>,
         arrived: Arrived,
         proof: Option<TokenLife>,
         token: &ResumeToken,
@@ -151,7 +151,7 @@ impl Live {
     ) -> Self {
         let Arrived { door, room, resume_window, .. } = arrived;
         let mut live = Self {
-            outlet,
+            session,
             door,
             room,
             token: None,
@@ -170,13 +170,13 @@ impl Live {
     }
 
     /// The way to this session, and who it is.
-    pub(super) const fn outlet(&self) -> &Arc<Outlet> {
-        &self.outlet
+    pub(super) const fn session(&self) -> &Arc<SessionHandle> {
+        &self.session
     }
 
     /// Whether a client that came back may have this session.
     pub(super) fn accepts(&self, offer: &HandOver) -> bool {
-        let Outlet { user, device, codec, .. } = &*self.outlet;
+        let SessionHandle { user, device, codec, .. } = &*self.session;
         let same_door = offer.door == self.door && offer.codec == *codec && offer.room == self.room;
         let same_device = offer.identity.device == *device
             || (offer.identity.device.is_ephemeral() && device.is_ephemeral());
@@ -236,7 +236,7 @@ impl Live {
     /// Takes a frame.
     pub(super) fn receive<'a>(&mut self, frame: &'a Bytes, now: Now) -> Step<'a> {
         self.tokens.confirm();
-        let decoded = self.outlet.codec.decode_client(frame);
+        let decoded = self.session.codec.decode_client(frame);
         if let Some(step) = self.hold_back(&decoded, now) {
             return step;
         }
@@ -249,7 +249,7 @@ impl Live {
     /// Takes a frame that it has [received](Self::receive) before, and that had to wait for others. It is not counted
     /// again.
     pub(super) fn receive_again<'a>(&mut self, frame: &'a Bytes, now: Now) -> Step<'a> {
-        match self.outlet.codec.decode_client(frame) {
+        match self.session.codec.decode_client(frame) {
             Ok(mut frame) => {
                 if let Some(room) = room_of(&mut frame.message) {
                     *room = room.take().or_else(|| self.room.clone());
@@ -297,10 +297,10 @@ impl Live {
         now: Now,
     ) -> Result<Frame, Closing> {
         let message = match checked {
-            Ok(claims) if claims.sub != self.outlet.user => {
+            Ok(claims) if claims.sub != self.session.user => {
                 return Err(reauthentication::other_user(self.door));
             }
-            Ok(claims) if claims.did.as_ref().is_some_and(|device| *device != self.outlet.device) => {
+            Ok(claims) if claims.did.as_ref().is_some_and(|device| *device != self.session.device) => {
                 refused(&Refusal::new(ErrorCode::InvalidToken, "the token is for another device"))
             }
             Ok(claims) => self.renew(&claims, now),
@@ -471,8 +471,8 @@ impl Live {
             reauthentication::schedule(&mut self.deadlines, token, now);
         }
         ServerMessage::AuthSuccess(AuthSuccess {
-            user_id: self.outlet.user,
-            device_id: self.outlet.device.clone(),
+            user_id: self.session.user,
+            device_id: self.session.device.clone(),
             expires_at: self.token.map(expiry),
         })
     }
@@ -513,7 +513,7 @@ impl Live {
         }
         let counted = message.is_counted();
         let frame = ServerFrame { id, timestamp: now.timestamp(), message };
-        Frame::new(self.outlet.codec.encode_server(&frame), counted)
+        Frame::new(self.session.codec.encode_server(&frame), counted)
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 use aldis_protocol::{CloseCode, UserId};
 
 use crate::{
-    link::{Closing, Outlet},
+    link::{Closing, SessionHandle},
     relay::Relay,
 };
 
@@ -20,7 +20,7 @@ use crate::{
 /// next look gives up more.
 pub(super) fn relieve(relay: &Relay, limit: usize) {
     let mut held = relay.shared_bytes();
-    relay.registry.for_each(|outlet| held += outlet.held().own as usize);
+    relay.registry.for_each(|session| held += session.held().own as usize);
     let mut excess = held.saturating_sub(limit);
     if excess == 0 {
         return;
@@ -48,17 +48,17 @@ struct Holder {
 struct Holding {
     bytes: usize,
     is_detached: bool,
-    outlet: Arc<Outlet>,
+    session: Arc<SessionHandle>,
 }
 
 fn holders(relay: &Relay) -> BinaryHeap<Holder> {
     let mut users: HashMap<UserId, Holder> = HashMap::new();
-    for outlet in relay.registry.all() {
-        let (bytes, is_detached) = (outlet.held().total(), outlet.is_detached());
+    for session in relay.registry.all() {
+        let (bytes, is_detached) = (session.held().total(), session.is_detached());
         if bytes > 0 {
-            let user = users.entry(outlet.user).or_default();
+            let user = users.entry(session.user).or_default();
             user.bytes += bytes;
-            user.sessions.push(Holding { bytes, is_detached, outlet });
+            user.sessions.push(Holding { bytes, is_detached, session });
         }
     }
     let mut users: Vec<Holder> = users.into_values().collect();
@@ -69,12 +69,12 @@ fn holders(relay: &Relay) -> BinaryHeap<Holder> {
 }
 
 fn give_up(session: &Holding) {
-    let Holding { bytes, outlet, .. } = session;
+    let Holding { bytes, session, .. } = session;
     tracing::warn!(
-        session = %outlet.session, user = %outlet.user, bytes,
+        session = %session.session, user = %session.user, bytes,
         "too much waits for clients; giving up a session of the user who holds most"
     );
-    outlet.close_with(Closing::new(CloseCode::SlowConsumer, "", "too much waits for this connection"));
+    session.close_with(Closing::new(CloseCode::SlowConsumer, "", "too much waits for this connection"));
 }
 
 /// Those who hold most are the greatest.
@@ -117,18 +117,24 @@ mod tests {
         UserId::new(Uuid::from_u128(number))
     }
 
-    fn session(relay: &Relay, user: UserId, kept: usize, queued: usize, is_detached: bool) -> Arc<Outlet> {
+    fn session(
+        relay: &Relay,
+        user: UserId,
+        kept: usize,
+        queued: usize,
+        is_detached: bool,
+    ) -> Arc<SessionHandle> {
         let device = format!("~{}", Uuid::now_v7()).parse().unwrap();
-        let outlet = Arc::new(Outlet::new(new_session_id(), user, device, None, None, Codec::Json));
-        assert_eq!(relay.attach(&outlet, 0), Admission::Admitted);
-        outlet.set_kept(Held::new(kept, false));
-        outlet.set_detached(is_detached);
-        let _ = outlet.push(Frame::new(Bytes::from(vec![0; queued]), true));
-        outlet
+        let session = Arc::new(SessionHandle::new(new_session_id(), user, device, None, None, Codec::Json));
+        assert_eq!(relay.attach(&session, 0), Admission::Admitted);
+        session.set_kept(Held::new(kept, false));
+        session.set_detached(is_detached);
+        let _ = session.push(Frame::new(Bytes::from(vec![0; queued]), true));
+        session
     }
 
-    fn is_given_up(outlet: &Outlet) -> bool {
-        let order = outlet.poll_control(&mut Context::from_waker(Waker::noop()));
+    fn is_given_up(session: &SessionHandle) -> bool {
+        let order = session.poll_control(&mut Context::from_waker(Waker::noop()));
         matches!(order, Poll::Ready(Control::Close(closing)) if closing.code == CloseCode::SlowConsumer)
     }
 
@@ -141,7 +147,7 @@ mod tests {
             session(&relay, user(1), 10, 0, true),
             session(&relay, user(1), 200, 50, true),
         ];
-        let given_up = || sessions.each_ref().map(|outlet| is_given_up(outlet));
+        let given_up = || sessions.each_ref().map(|session| is_given_up(session));
         relieve(&relay, 810);
         assert_eq!(given_up(), [false; 4]);
         relieve(&relay, 809);
@@ -177,12 +183,12 @@ mod tests {
         let shared = Frame { shared: true, ..Frame::new(Bytes::from(vec![0; 1_000]), true) };
         let sessions: Vec<_> = (0..1_000)
             .map(|number| {
-                let outlet = session(&relay, user(number), 0, 0, true);
-                let _ = outlet.push(shared.clone());
-                outlet
+                let session = session(&relay, user(number), 0, 0, true);
+                let _ = session.push(shared.clone());
+                session
             })
             .collect();
         relieve(&relay, 1_000);
-        assert!(sessions.iter().all(|outlet| !is_given_up(outlet)));
+        assert!(sessions.iter().all(|session| !is_given_up(session)));
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    link::{Leftovers, Outlet},
+    link::{Leftovers, SessionHandle},
     relay::{Admission, Relay},
 };
 
@@ -12,7 +12,7 @@ use crate::{
 #[must_use = "dropping it detaches the session"]
 pub(super) struct Registration {
     relay: Arc<Relay>,
-    outlet: Arc<Outlet>,
+    session: Arc<SessionHandle>,
     is_over: bool,
 }
 
@@ -29,12 +29,12 @@ impl Registration {
     /// Makes a session reachable. `proved_at` is as in [`Relay::attach`].
     pub(super) fn begin(
         relay: &Arc<Relay>,
-        outlet: Arc<Outlet>,
+        session: Arc<SessionHandle>,
         proved_at: i64,
     ) -> Result<Self, NotRegistered> {
         // Before it is attached, so that a panic on the way detaches it.
-        let mut registration = Self { relay: Arc::clone(relay), outlet, is_over: false };
-        let refused = match relay.attach(&registration.outlet, proved_at) {
+        let mut registration = Self { relay: Arc::clone(relay), session, is_over: false };
+        let refused = match relay.attach(&registration.session, proved_at) {
             Admission::Admitted => return Ok(registration),
             Admission::TooMany => NotRegistered::TooMany,
             Admission::Superseded => NotRegistered::Superseded,
@@ -44,14 +44,14 @@ impl Registration {
     }
 
     /// The way to the session.
-    pub(super) const fn outlet(&self) -> &Arc<Outlet> {
-        &self.outlet
+    pub(super) const fn session(&self) -> &Arc<SessionHandle> {
+        &self.session
     }
 
     /// Detaches the session and gives back what waited for it.
     pub(super) fn end(&mut self) -> Leftovers {
         self.is_over = true;
-        self.relay.detach(&self.outlet)
+        self.relay.detach(&self.session)
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) struct Replies(Option<Box<Kept>>);
 
 #[derive(Debug, Default)]
 struct Kept {
-    /// By a fast keyed hash: ids that collide slow down the session that chose them, among 256.
+    /// By a fast keyed hash. Ids that collide slow down only the session that chose them, and it has at most 256.
     by_id: HashMap<RequestId, (RequestDigest, Bytes), GlobalState>,
     order: VecDeque<RequestId>,
 }
@@ -108,11 +108,13 @@ pub(super) fn digest(message: &ClientMessage<'_>) -> Option<RequestDigest> {
     Some(hash.finish())
 }
 
-/// The keys of this process: a digest means nothing to another one.
+/// The keys of this process. A digest means nothing to another process: a session that moves there with its replies needs
+/// keys that both have.
 static KEYS: LazyLock<[RandomState; 2]> = LazyLock::new(|| [RandomState::new(), RandomState::new()]);
 
-/// 128 bits by two keyed hashes that are fast and not cryptographic. A client compares its requests with its own alone:
-/// whoever finds two that collide gets the first one's `ack` for the second, and harms nobody else.
+/// 128 bits by two keyed hashes that are fast and not cryptographic. They need not be: a digest is only compared with those
+/// of the same session, so a client that finds two requests with one digest gets the first one's `ack` for the second, and
+/// harms nobody but itself.
 struct Digest([RapidHasher<'static>; 2]);
 
 impl Digest {

@@ -18,7 +18,7 @@ pub(crate) async fn sweep(relay: Arc<Relay>, memory: impl Fn() -> usize + Send) 
     loop {
         ticks.tick().await;
         let tick = Now::read().tick;
-        relay.registry.for_each(|outlet| outlet.wake_if_due(tick));
+        relay.registry.for_each(|session| session.wake_if_due(tick));
         relieve(&relay, memory());
     }
 }

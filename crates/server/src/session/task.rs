@@ -29,7 +29,7 @@ use crate::{
     clock::{Now, milliseconds},
     link::{
         Arriving, Backlog, Broken, Closing, Control, Frame, HandOver, Held, Incoming, Item, Leftovers, Offer,
-        OfferAnswer, Outgoing, Outlet, Socket, StateMark, Taken, Ticket,
+        OfferAnswer, Outgoing, SessionHandle, Socket, StateMark, Taken, Ticket,
     },
     relay::{Relay, Reply},
 };
@@ -100,7 +100,7 @@ impl Task {
         relay: Arc<Relay>,
         sockets: TaskTracker,
     ) -> Self {
-        live.outlet().set_deadline(live.next_deadline());
+        live.session().set_deadline(live.next_deadline());
         Self {
             socket: Some(socket),
             live,
@@ -117,14 +117,14 @@ impl Task {
     }
 
     /// The way to this session.
-    pub(crate) const fn outlet(&self) -> &Arc<Outlet> {
-        self.live.outlet()
+    pub(crate) const fn session(&self) -> &Arc<SessionHandle> {
+        self.live.session()
     }
 
     /// Sends a message that the server starts. False where the buffer for a client that is away ran over.
     pub(super) fn say(&mut self, message: ServerMessage<'_>) -> bool {
         let counted = message.is_counted();
-        self.send_own(Frame::new(self.outlet().codec.encode_server(&fresh(message)), counted))
+        self.send_own(Frame::new(self.session().codec.encode_server(&fresh(message)), counted))
     }
 
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<ControlFlow<Option<Closing>>> {
@@ -137,7 +137,7 @@ impl Task {
 
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<Wake> {
         loop {
-            if let Poll::Ready(wake) = self.poll_outlet(cx) {
+            if let Poll::Ready(wake) = self.poll_queue(cx) {
                 return Poll::Ready(wake);
             }
             if self.live.next_deadline() <= Now::tick() {
@@ -160,11 +160,11 @@ impl Task {
                 // There is room for what waits in the queue; all else was just asked.
                 Poll::Ready(Ok(())) if had_backlog => {
                     self.note_held();
-                    self.outlet().set_deadline(self.live.next_deadline());
-                    return self.poll_outlet(cx);
+                    self.session().set_deadline(self.live.next_deadline());
+                    return self.poll_queue(cx);
                 }
                 Poll::Ready(Ok(())) | Poll::Pending => {
-                    self.outlet().set_deadline(self.live.next_deadline());
+                    self.session().set_deadline(self.live.next_deadline());
                     return Poll::Pending;
                 }
             }
@@ -205,11 +205,11 @@ impl Task {
     }
 
     /// Frames for the client are taken only when the last ones are written; until then they count against the queue.
-    fn poll_outlet(&self, cx: &mut Context<'_>) -> Poll<Wake> {
+    fn poll_queue(&self, cx: &mut Context<'_>) -> Poll<Wake> {
         if self.has_backlog() {
-            return self.outlet().poll_control(cx).map(Wake::Control);
+            return self.session().poll_control(cx).map(Wake::Control);
         }
-        match self.outlet().poll_take(cx) {
+        match self.session().poll_take(cx) {
             Poll::Ready(Taken::Items(items)) => Poll::Ready(Wake::Items(items)),
             Poll::Ready(Taken::Control(control)) => Poll::Ready(Wake::Control(control)),
             Poll::Pending => self.take_marks().map_or(Poll::Pending, Poll::Ready),
@@ -219,8 +219,8 @@ impl Task {
     /// What the client is told as its socket has room.
     fn take_marks(&self) -> Option<Wake> {
         // A session that subscribes is answered before it is told.
-        let users = if self.in_flight.awaits_subscription() { None } else { self.outlet().take_marks() };
-        users.map(Wake::Watched).or_else(|| self.outlet().take_states().map(Wake::States))
+        let users = if self.in_flight.awaits_subscription() { None } else { self.session().take_marks() };
+        users.map(Wake::Watched).or_else(|| self.session().take_states().map(Wake::States))
     }
 
     /// A client that does not read its replies is not read from; one whose requests wait for the store neither.
@@ -271,7 +271,7 @@ impl Task {
     }
 
     fn note_state(&mut self) {
-        self.outlet().set_deadline(self.live.next_deadline());
+        self.session().set_deadline(self.live.next_deadline());
         self.note_held();
     }
 
@@ -281,7 +281,7 @@ impl Task {
         self.unwritten = self.unwritten.min(self.backlog().bytes);
         let mut held = self.live.held();
         held += Held::new(self.unwritten + self.in_flight.held_bytes(), false);
-        self.outlet().set_kept(held);
+        self.session().set_kept(held);
     }
 
     fn act(&mut self, wake: Wake) -> Flow {
@@ -290,7 +290,7 @@ impl Task {
             Wake::Control(Control::HandOver(offer)) => {
                 // A buffer that runs over by it leaves nothing to come back to.
                 let Backlog { frames, bytes } = self.backlog();
-                let flow = self.send_all(self.outlet().take_now(frames, bytes));
+                let flow = self.send_all(self.session().take_now(frames, bytes));
                 self.consider(offer);
                 flow
             }
@@ -316,7 +316,7 @@ impl Task {
             }
             Incoming::Closed(code) if code.is_some_and(is_for_good) => Flow::Break(Ending::Gone),
             Incoming::Closed(_) => {
-                self.relay.client_left(self.outlet());
+                self.relay.client_left(self.session());
                 Flow::Break(Ending::Broken)
             }
             Incoming::Broken => Flow::Break(Ending::Broken),
@@ -346,7 +346,7 @@ impl Task {
             }
             Step::Ask(request, message) => self.ask(ticket, request, message, frame.len(), now),
             Step::CheckToken(request, token) => {
-                let checked = self.relay.accounts.renew_token(self.outlet(), &token, now);
+                let checked = self.relay.accounts.renew_token(self.session(), &token, now);
                 match self.live.reauthenticate(request, checked, now) {
                     Ok(reply) => self.reply(ticket, reply),
                     Err(closing) => Flow::Break(Ending::Closed(closing)),
@@ -365,9 +365,9 @@ impl Task {
         now: Now,
     ) -> Flow {
         let id = request.id().cloned();
-        let reply = match self.relay.refuse_relayed(self.outlet(), &message, bytes, now) {
+        let reply = match self.relay.refuse_relayed(self.session(), &message, bytes, now) {
             Some(refusal) => Reply::Now(refusal),
-            None => self.relay.handle(self.outlet(), ticket, id, message, now),
+            None => self.relay.handle(self.session(), ticket, id, message, now),
         };
         let state = match reply {
             Reply::Now(message) => {
@@ -429,15 +429,15 @@ impl Task {
     /// Tells the client how these users show themselves by now.
     fn tell_of(&mut self, users: Vec<UserId>) -> Flow {
         users.into_iter().try_for_each(|user| {
-            let Some(message) = self.relay.tell(self.outlet(), user) else { return Flow::Continue(()) };
-            self.told.note(user, |user| self.relay.is_watching(self.live.outlet(), user));
+            let Some(message) = self.relay.tell(self.session(), user) else { return Flow::Continue(()) };
+            self.told.note(user, |user| self.relay.is_watching(self.live.session(), user));
             self.say_or_end(message)
         })
     }
 
     /// Tells the client the states of rooms, as far as they are news.
     fn tell_states(&mut self, states: Vec<StateMark>) -> Flow {
-        states.into_iter().try_for_each(|state| match self.relay.take_state(self.outlet(), state) {
+        states.into_iter().try_for_each(|state| match self.relay.take_state(self.session(), state) {
             Some(frame) => self.send_own_or_end(frame),
             None => Flow::Continue(()),
         })
@@ -455,7 +455,7 @@ impl Task {
     /// Sends what did not come through the queue.
     fn send_own(&mut self, frame: Frame) -> bool {
         if self.socket.is_none() {
-            self.outlet().hold(&frame);
+            self.session().hold(&frame);
         }
         self.send(frame)
     }
@@ -527,17 +527,17 @@ impl Task {
             let _ = answer.send(OfferAnswer::Declined(offer.arriving));
             return;
         }
-        let Outlet { user, session, .. } = **self.outlet();
+        let SessionHandle { user, session, .. } = **self.session();
         if !self.relay.registry.renew_claim(user, session, offer.device_claim) {
             let _ = answer.send(OfferAnswer::Superseded(offer.arriving));
             return;
         }
         let HandOver { arriving: Arriving { mut socket, early }, id, identity, claim, .. } = offer;
-        self.relay.accounts.proved_again(self.outlet(), &identity);
-        let next = greeting::resume_token(self.outlet().session);
+        self.relay.accounts.proved_again(self.session(), &identity);
+        let next = greeting::resume_token(self.session().session);
         let missed = self.live.resume(claim, &next, identity.token, Now::read());
         let greeting = Greeting::resumed(&self.live, &next, id, missed.len());
-        greeting::greet(&mut *socket, self.outlet(), &identity, greeting);
+        greeting::greet(&mut *socket, self.session(), &identity, greeting);
         missed.into_iter().for_each(|frame| socket.enqueue(Outgoing::Frame(frame)));
         if let Some(displaced) = self.socket.replace(socket) {
             self.tell_again();
@@ -546,8 +546,8 @@ impl Task {
         }
         self.in_flight.lose_socket();
         self.early = early;
-        self.outlet().set_detached(false);
-        self.relay.client_returned(self.outlet());
+        self.session().set_detached(false);
+        self.relay.client_returned(self.session());
         let _ = answer.send(OfferAnswer::Taken);
     }
 
@@ -568,14 +568,14 @@ impl Task {
         self.let_go(socket, closing);
         self.in_flight.lose_socket();
         self.early.clear();
-        self.outlet().set_detached(true);
+        self.session().set_detached(true);
         self.live.detach(Now::read());
         ControlFlow::Continue(())
     }
 
     /// A socket is gone. What its client was told, but may not have heard, it is told anew on the next one.
     fn tell_again(&mut self) {
-        self.told.take().for_each(|user| self.relay.tell_again(self.outlet(), user));
+        self.told.take().for_each(|user| self.relay.tell_again(self.session(), user));
     }
 
     /// Lets a socket end by itself, with a word of why where the server closes it.
@@ -589,7 +589,7 @@ impl Task {
     fn close_socket(&self, socket: &mut Socket, closing: Closing) {
         let Closing { code, reason, error } = closing;
         self.relay.metrics.closed(code);
-        let error = self.outlet().codec.encode_server(&fresh(ServerMessage::Error(error)));
+        let error = self.session().codec.encode_server(&fresh(ServerMessage::Error(error)));
         socket.enqueue(Outgoing::Frame(error));
         socket.enqueue(Outgoing::Close(code, reason));
     }

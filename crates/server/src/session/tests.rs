@@ -138,7 +138,7 @@ async fn a_socket_that_takes_a_little_now_and_then_is_not() {
                 None => client.does(Incoming::Pong),
             }
         }
-        assert!(stage.session().is_some_and(|outlet| !outlet.is_detached()));
+        assert!(stage.session().is_some_and(|session| !session.is_detached()));
     }
     assert_eq!(received, (0..20).collect::<Vec<_>>());
 }
@@ -153,7 +153,7 @@ async fn a_flush_that_took_its_time_is_forgotten_when_it_is_done() {
     client.holds(false);
     sleep(Duration::from_secs(15)).await;
     assert_eq!(client.messages().len(), 1);
-    assert!(stage.session().is_some_and(|outlet| !outlet.is_detached()));
+    assert!(stage.session().is_some_and(|session| !session.is_detached()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -246,17 +246,17 @@ async fn what_waited_in_the_queue_when_a_client_came_back_was_not_among_what_it_
 async fn a_socket_that_comes_too_late_gets_a_fresh_session() {
     let stage = Stage::new();
     let (_client, first) = connected(&stage).await;
-    let outlet = stage.session().unwrap();
+    let session = stage.session().unwrap();
     // Both before the session runs again: the hand-over finds the close.
-    outlet.close_with(Closing::new(CloseCode::SlowConsumer, "", "too slow"));
+    session.close_with(Closing::new(CloseCode::SlowConsumer, "", "too slow"));
     let (_, messages) = comes_back(&stage, &first, 0).await;
     assert!(!is_resumed(&messages));
 
     let (_, second) = connected(&stage).await;
-    let outlet = stage.session().unwrap();
+    let session = stage.session().unwrap();
     let late = Client::default();
     let admitted = stage.admits_on(&late, Some(claim(&second, 0)));
-    let closed = async { outlet.close_with(Closing::new(CloseCode::SlowConsumer, "", "too slow")) };
+    let closed = async { session.close_with(Closing::new(CloseCode::SlowConsumer, "", "too slow")) };
     tokio::join!(admitted, closed);
     settle().await;
     assert!(!late.is_dropped(), "the socket is given back");

@@ -171,7 +171,7 @@ async fn begin_session<S: ByteStream>(
         drop(places);
         if node.is_draining() {
             // The session began too late for the drain to know of it.
-            task.outlet().close_with(announce(task.outlet()));
+            task.session().close_with(announce(task.session()));
         }
         node.sessions.spawn(task);
     }

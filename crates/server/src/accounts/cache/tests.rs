@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     accounts::{KeyProof, TokenProof, tests::Node},
     clock::unix_ms_i64,
-    link::{Identity as Proved, Outlet},
+    link::{Identity as Proved, SessionHandle},
     refusal::Refusal,
     store::{self, Credential, NewDevice, Notice, Recipients},
 };
@@ -191,9 +191,15 @@ impl Node {
             }
         };
         let Proved { user, device, fingerprint, family, .. } = identity.clone();
-        let outlet =
-            Outlet::new(SessionId::new(Uuid::now_v7()), user, device, fingerprint, family, Codec::Json);
-        self.accounts.notices.tell_waiting(&outlet, now).await;
+        let session = SessionHandle::new(
+            SessionId::new(Uuid::now_v7()),
+            user,
+            device,
+            fingerprint,
+            family,
+            Codec::Json,
+        );
+        self.accounts.notices.tell_waiting(&session, now).await;
         Ok(identity)
     }
 }

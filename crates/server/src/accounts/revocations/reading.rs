@@ -8,7 +8,7 @@ use aldis_protocol::{CloseCode, DeviceId, UserId};
 use crate::{
     accounts::Accounts,
     clock::Now,
-    link::{Closing, Identity, Outlet},
+    link::{Closing, Identity, SessionHandle},
     store::{Revocation, StoreError},
 };
 
@@ -66,11 +66,11 @@ impl Accounts {
         let devices = self.store.devices_of(user).await?;
         let registered: HashSet<DeviceId> = devices.into_iter().map(|device| device.device_id).collect();
         for attached in sessions {
-            let outlet = attached.handle;
-            if !outlet.device.is_ephemeral() && !registered.contains(&outlet.device) {
-                outlet.close_with(Closing::new(CloseCode::DeviceUnknown, "", DEVICE_REMOVED));
-            } else if outlet.family().is_some_and(|family| !in_force.contains(&family)) {
-                outlet.close_with(Closing::new(CloseCode::SessionRevoked, "", SESSION_REVOKED));
+            let session = attached.handle;
+            if !session.device.is_ephemeral() && !registered.contains(&session.device) {
+                session.close_with(Closing::new(CloseCode::DeviceUnknown, "", DEVICE_REMOVED));
+            } else if session.family().is_some_and(|family| !in_force.contains(&family)) {
+                session.close_with(Closing::new(CloseCode::SessionRevoked, "", SESSION_REVOKED));
             }
         }
         Ok(())
@@ -97,15 +97,15 @@ impl Accounts {
     }
 
     /// A client came back to its session and proved again who it is.
-    pub(crate) fn proved_again(&self, outlet: &Outlet, identity: &Identity) {
-        outlet.set_family(identity.family);
-        self.end_if_revoked_since(identity.proved_at, outlet);
+    pub(crate) fn proved_again(&self, session: &SessionHandle, identity: &Identity) {
+        session.set_family(identity.family);
+        self.end_if_revoked_since(identity.proved_at, session);
     }
 
     /// Closes a session if a revocation concerns it that came after this number, the last one known before its proof.
-    pub(crate) fn end_if_revoked_since(&self, number: i64, outlet: &Outlet) {
-        if let Some(closing) = self.revocations.since(number, outlet) {
-            outlet.close_with(closing);
+    pub(crate) fn end_if_revoked_since(&self, number: i64, session: &SessionHandle) {
+        if let Some(closing) = self.revocations.since(number, session) {
+            session.close_with(closing);
         }
     }
 
@@ -128,16 +128,16 @@ fn is_whole_batch(count: usize) -> bool {
 }
 
 /// How a revocation closes a session, if it concerns it.
-pub(super) fn closing(revocation: &Revocation, outlet: &Outlet) -> Option<Closing> {
+pub(super) fn closing(revocation: &Revocation, session: &SessionHandle) -> Option<Closing> {
     let (concerned, code, message) = match revocation {
         Revocation::Family { family, .. } => {
-            (outlet.family() == Some(*family), CloseCode::SessionRevoked, SESSION_REVOKED)
+            (session.family() == Some(*family), CloseCode::SessionRevoked, SESSION_REVOKED)
         }
         Revocation::KeyChanged { .. } => {
             (true, CloseCode::KeyChanged, "the identity's key has changed; sign in again")
         }
         Revocation::DeviceRemoved { device, .. } => {
-            (outlet.device == *device, CloseCode::DeviceUnknown, DEVICE_REMOVED)
+            (session.device == *device, CloseCode::DeviceUnknown, DEVICE_REMOVED)
         }
         Revocation::AccountDisabled { .. } => (true, CloseCode::AccountDisabled, "the account is disabled"),
         Revocation::SignedOut { .. } => {
@@ -147,6 +147,6 @@ pub(super) fn closing(revocation: &Revocation, outlet: &Outlet) -> Option<Closin
         // Only the store can tell which sessions it concerns.
         Revocation::Trimmed { .. } => return None,
     };
-    let concerned = concerned && outlet.user == revocation.user();
+    let concerned = concerned && session.user == revocation.user();
     concerned.then(|| Closing::new(code, "", message))
 }

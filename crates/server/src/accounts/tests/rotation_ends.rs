@@ -4,7 +4,7 @@ use aldis_auth::{CANCELLATION_WINDOW_MS, Rotation, SecretKey};
 use aldis_protocol::{DeviceId, UserId};
 use uuid::Uuid;
 
-use super::{Node, Outlet};
+use super::{Node, SessionHandle};
 use crate::{
     accounts::RotationEnds,
     clock::{Now, unix_ms_i64},
@@ -57,8 +57,8 @@ async fn device(node: &Node, user_id: UserId, name: &str) -> DeviceId {
 }
 
 /// What waits for the session that is about a rotation's end. It is over then.
-fn told(node: &Node, outlet: &Outlet) -> usize {
-    node.ends(outlet).iter().filter(|frame| frame.contains("rotation_final")).count()
+fn told(node: &Node, session: &SessionHandle) -> usize {
+    node.ends(session).iter().filter(|frame| frame.contains("rotation_final")).count()
 }
 
 #[tokio::test]
@@ -93,8 +93,8 @@ async fn a_device_between_two_sockets_is_told_on_the_next() {
     let (back, gone) = (device(&node, user, "back").await, device(&node, user, "gone").await);
     let (comes_back, ends_away) =
         (node.session(user, Some(&back), None), node.session(user, Some(&gone), None));
-    for outlet in [&comes_back, &ends_away] {
-        outlet.set_detached(true);
+    for session in [&comes_back, &ends_away] {
+        session.set_detached(true);
     }
     let mut ends = RotationEnds::after(at(end_ms - 1));
     node.accounts.tell_rotation_ends(&mut ends, at(end_ms)).await.unwrap();

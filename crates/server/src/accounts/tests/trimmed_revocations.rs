@@ -6,15 +6,15 @@ use aldis_protocol::CloseCode;
 use futures::FutureExt;
 use uuid::Uuid;
 
-use super::{Node, Outlet};
+use super::{Node, SessionHandle};
 use crate::{
     clock::{Now, unix_ms_i64},
     link::Control,
     store::{Credential, KEPT_PER_USER},
 };
 
-fn close_code(outlet: &Outlet) -> Option<CloseCode> {
-    match poll_fn(|cx| outlet.poll_control(cx)).now_or_never()? {
+fn close_code(session: &SessionHandle) -> Option<CloseCode> {
+    match poll_fn(|cx| session.poll_control(cx)).now_or_never()? {
         Control::Close(closing) => Some(closing.code),
         Control::HandOver(_) => None,
     }
@@ -35,8 +35,8 @@ async fn a_session_stayed_whose_revocation_was_forgotten_before_the_node_had_rea
     assert!(store.revocations_after(0, 1_000).await.unwrap().len() <= KEPT_PER_USER + 1);
 
     node.accounts.read_revocations(Now::read()).await.unwrap();
-    for outlet in [&first, &last] {
-        assert_eq!(close_code(outlet), Some(CloseCode::SessionRevoked));
+    for session in [&first, &last] {
+        assert_eq!(close_code(session), Some(CloseCode::SessionRevoked));
     }
     assert_eq!(close_code(&kept), None);
 }

@@ -68,7 +68,7 @@ impl Relay {
     /// Gives the session after which to go on.
     fn tell_some(&self, user: UserId, after: Option<SessionId>) -> Option<SessionId> {
         let page = self.registry.watchers(user, after, WATCHERS_AT_ONCE);
-        page.handles.iter().for_each(|outlet| outlet.mark(user));
+        page.handles.iter().for_each(|session| session.mark(user));
         page.next
     }
 }

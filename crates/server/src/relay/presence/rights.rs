@@ -9,7 +9,7 @@ use aldis_protocol::UserId;
 use aldis_registry::{Decision, Doubt, Facts, Purpose, Stance, may_reach};
 
 use crate::{
-    link::Outlet,
+    link::SessionHandle,
     relay::Relay,
     store::{Sighting, StoreError},
 };
@@ -23,7 +23,11 @@ const PEERS_AT_ONCE: usize = 256;
 impl Relay {
     /// Decides whether a session sees users whom it has just asked for. Asks the same, whoever they are, whether they
     /// exist, and whether it may; and again of those between whom and the session's user something changed meanwhile.
-    pub(super) async fn decide_first(&self, from: &Outlet, users: &[UserId]) -> Result<(), StoreError> {
+    pub(super) async fn decide_first(
+        &self,
+        from: &SessionHandle,
+        users: &[UserId],
+    ) -> Result<(), StoreError> {
         let mut undecided = users.to_vec();
         while !undecided.is_empty() {
             let stamps: Vec<_> = undecided
@@ -112,7 +116,7 @@ impl Relay {
         self.standings.note_unsettled(one, other);
     }
 
-    fn doubt_standing(&self, one: UserId, other: UserId) -> Vec<Doubt<Arc<Outlet>>> {
+    fn doubt_standing(&self, one: UserId, other: UserId) -> Vec<Doubt<Arc<SessionHandle>>> {
         self.relations.forget(one, other);
         let mut doubts = self.registry.doubt(one, other);
         doubts.extend(self.registry.doubt(other, one));
@@ -124,7 +128,7 @@ impl Relay {
         &self,
         one: UserId,
         other: UserId,
-        doubts: &[Doubt<Arc<Outlet>>],
+        doubts: &[Doubt<Arc<SessionHandle>>],
     ) -> Result<(), StoreError> {
         self.resolve_with(one, &[other], doubts).await
     }
@@ -134,7 +138,7 @@ impl Relay {
         &self,
         one: UserId,
         others: &[UserId],
-        doubts: &[Doubt<Arc<Outlet>>],
+        doubts: &[Doubt<Arc<SessionHandle>>],
     ) -> Result<(), StoreError> {
         let facts = self.facts_between(one, others).await;
         for doubt in doubts {
@@ -144,7 +148,7 @@ impl Relay {
         facts.map(drop)
     }
 
-    fn resolve(&self, doubt: &Doubt<Arc<Outlet>>, sees: bool) {
+    fn resolve(&self, doubt: &Doubt<Arc<SessionHandle>>, sees: bool) {
         let Doubt { watcher, watched, stamp } = doubt;
         if self.registry.decide(watcher.session, *watched, *stamp, sees) == Decision::Changed {
             watcher.handle.mark(*watched);

@@ -16,7 +16,7 @@ use super::{Node, code};
 use crate::{
     accounts::Caller,
     clock::Now,
-    link::{Item, Outlet, Taken, Ticket},
+    link::{Item, SessionHandle, Taken, Ticket},
     store::{Revisions, StateChange},
 };
 
@@ -35,22 +35,22 @@ impl Node {
         owner
     }
 
-    fn asks(&self, from: &Arc<Outlet>, message: ClientMessage<'_>) -> Answer {
+    fn asks(&self, from: &Arc<SessionHandle>, message: ClientMessage<'_>) -> Answer {
         let reply = self.relay.handle(from, Ticket::default(), None, message, Now::read());
         let from = Arc::clone(from);
         Box::pin(async move { reply.awaited(&from).await })
     }
 
-    fn joins(&self, from: &Arc<Outlet>) -> Answer {
+    fn joins(&self, from: &Arc<SessionHandle>) -> Answer {
         self.asks(from, ClientMessage::Join(Join { room: Some(room()) }))
     }
 
-    fn says(&self, from: &Arc<Outlet>, content: &str) -> Answer {
+    fn says(&self, from: &Arc<SessionHandle>, content: &str) -> Answer {
         let payload = Payload::of(&serde_json::json!({"content": content})).unwrap();
         self.asks(from, ClientMessage::ChatMessage(ChatMessage { room: Some(room()), payload }))
     }
 
-    fn is_in_room(&self, session: &Outlet) -> bool {
+    fn is_in_room(&self, session: &SessionHandle) -> bool {
         self.relay.registry.seat((session.user, session.session), &room()).is_some()
     }
 }
@@ -58,9 +58,9 @@ impl Node {
 type Answer = futures::future::BoxFuture<'static, ServerMessage<'static>>;
 
 /// What a session was told since it was last asked, but for acks.
-fn received(outlet: &Outlet) -> Vec<Value> {
+fn received(session: &SessionHandle) -> Vec<Value> {
     let mut received = Vec::new();
-    while let Poll::Ready(Taken::Items(items)) = outlet.poll_take(&mut Context::from_waker(Waker::noop())) {
+    while let Poll::Ready(Taken::Items(items)) = session.poll_take(&mut Context::from_waker(Waker::noop())) {
         received.extend(items.iter().map(|item| match item {
             Item::Frame(frame) => serde_json::from_slice::<Value>(&frame.bytes).unwrap(),
             Item::Reply(..) => panic!("a reply that nobody awaited"),
@@ -70,7 +70,7 @@ fn received(outlet: &Outlet) -> Vec<Value> {
 }
 
 /// The states that a session tells its client as soon as its socket has room.
-async fn states(node: &Node, session: &Outlet) -> Vec<Value> {
+async fn states(node: &Node, session: &SessionHandle) -> Vec<Value> {
     node.relay.tell_waiting_states().await;
     let mut told = Vec::new();
     while let Some(states) = session.take_states() {

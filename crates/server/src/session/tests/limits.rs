@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     clock::{Now, unix_ms_i64},
-    link::{Incoming, Outgoing, Outlet, Ticket, TokenLife},
+    link::{Incoming, Outgoing, SessionHandle, Ticket, TokenLife},
     relay::new_session_id,
     session::{
         handshake::{Arrival, Credentials},
@@ -97,7 +97,7 @@ async fn a_second_full_of_pings_is_read_no_further_until_it_is_over() {
     sleep(Duration::from_millis(1_500)).await;
     let messages = client.messages();
     assert_eq!((messages.len(), &messages[0]["id"]), (1, &json!("behind")));
-    assert!(stage.session().is_some_and(|outlet| !outlet.is_detached()));
+    assert!(stage.session().is_some_and(|session| !session.is_detached()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -235,7 +235,7 @@ async fn a_sync_that_nobody_reads_is_held_like_anything_else() {
         store.create_account(user, &format!("{user}@example.org"), "hash", unix_ms_i64()).await.unwrap();
     }
     let device = "stranger".parse().unwrap();
-    let stranger = Arc::new(Outlet::new(new_session_id(), stranger, device, None, None, Codec::Json));
+    let stranger = Arc::new(SessionHandle::new(new_session_id(), stranger, device, None, None, Codec::Json));
     for number in 0..40 {
         let content = aldis_protocol::binary::encode(&vec![7; 40_000]);
         let text =
@@ -247,17 +247,17 @@ async fn a_sync_that_nobody_reads_is_held_like_anything_else() {
         assert!(matches!(reply.awaited(&stranger).await, ServerMessage::Ack(_)));
     }
     let (client, _) = connected(&stage).await;
-    let outlet = stage.session().unwrap();
-    let at_rest = outlet.held().own;
+    let session = stage.session().unwrap();
+    let at_rest = session.held().own;
     client.takes_only(0);
     client.sends(json!({"type": "sync", "id": "s", "since_seq": 0}).to_string());
     let start = std::time::Instant::now();
     // Sixteen are made at once, and those after them not before they are written.
-    while outlet.held().own < at_rest + 16 * 40_000 {
-        assert!(start.elapsed() < Duration::from_secs(20), "{:?} held", outlet.held());
+    while session.held().own < at_rest + 16 * 40_000 {
+        assert!(start.elapsed() < Duration::from_secs(20), "{:?} held", session.held());
         sleep(Duration::from_millis(5)).await;
     }
-    assert!(outlet.held().own < 2 * 1024 * 1024);
+    assert!(session.held().own < 2 * 1024 * 1024);
     relieve(&relay, 500_000);
     while stage.session().is_some() {
         assert!(start.elapsed() < Duration::from_secs(20), "the session goes on");

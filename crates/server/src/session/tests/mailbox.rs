@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::stage::{Client, Stage, answer, claim, open_store, relay_over};
 use crate::{
     clock::unix_ms_i64,
-    link::{Incoming, Outgoing, Outlet},
+    link::{Incoming, Outgoing, SessionHandle},
     relay::new_session_id,
     store::Store,
 };
@@ -95,7 +95,7 @@ struct World {
     stage: Stage,
     store: Arc<Store>,
     /// Somebody else.
-    stranger: Arc<Outlet>,
+    stranger: Arc<SessionHandle>,
     client: Option<Client>,
     connected: Value,
     /// How many sockets were greeted.
@@ -147,7 +147,7 @@ impl World {
             store.create_account(user, &format!("{user}@example.org"), "hash", unix_ms_i64()).await.unwrap();
         }
         let device = "stranger".parse().unwrap();
-        let stranger = Outlet::new(new_session_id(), stranger, device, None, None, Codec::Json);
+        let stranger = SessionHandle::new(new_session_id(), stranger, device, None, None, Codec::Json);
         let mut world = Self {
             stage,
             store,
@@ -199,7 +199,7 @@ impl World {
     }
 
     /// Others write, one after the other.
-    async fn post(&mut self, from: &Arc<Outlet>, to: UserId, count: u8) {
+    async fn post(&mut self, from: &Arc<SessionHandle>, to: UserId, count: u8) {
         for _ in 0..count {
             let (_, text) = self.letter(to);
             let frame = Bytes::from(text);

@@ -179,7 +179,7 @@ impl World {
 
     fn push(&mut self) {
         self.pushed += 1;
-        let session = self.stage.session().map(|outlet| outlet.session);
+        let session = self.stage.session().map(|session| session.session);
         if self.stage.pushes(self.pushed) {
             self.accepted.entry(session.unwrap()).or_default().push(self.pushed);
         } else {

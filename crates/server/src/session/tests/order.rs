@@ -18,7 +18,7 @@ use tokio::time::sleep;
 use super::stage::{Client, Stage, answer, claim, open_store, relay_over};
 use crate::{
     clock::unix_ms_i64,
-    link::{Incoming, Outgoing, Outlet},
+    link::{Incoming, Outgoing, SessionHandle},
     store::Store,
 };
 
@@ -230,7 +230,7 @@ impl World {
 
     async fn other_asks(&mut self, request: Request) {
         let (_, text) = self.frame(request);
-        let other: &Arc<Outlet> = &self.stage.other;
+        let other: &Arc<SessionHandle> = &self.stage.other;
         let frame = Bytes::from(text);
         let frame = Codec::Json.decode_client(&frame).unwrap();
         answer(&self.stage.relay, other, frame).await;

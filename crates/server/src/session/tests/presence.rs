@@ -17,17 +17,17 @@ use super::{
 };
 use crate::{
     clock::Now,
-    link::{Incoming, Outgoing, Outlet, Ticket},
+    link::{Incoming, Outgoing, SessionHandle, Ticket},
     relay::{Admission, Reply, new_session_id},
 };
 
 impl Stage {
     /// Somebody with a device.
-    fn somebody(&self) -> Arc<Outlet> {
+    fn somebody(&self) -> Arc<SessionHandle> {
         let (user, device) = (UserId::new(Uuid::now_v7()), format!("~{}", Uuid::now_v7()).parse().unwrap());
-        let outlet = Arc::new(Outlet::new(new_session_id(), user, device, None, None, Codec::Json));
-        assert_eq!(self.relay.attach(&outlet, 0), Admission::Admitted);
-        outlet
+        let session = Arc::new(SessionHandle::new(new_session_id(), user, device, None, None, Codec::Json));
+        assert_eq!(self.relay.attach(&session, 0), Admission::Admitted);
+        session
     }
 
     /// Lets the session on the device watch somebody, as if the database were there to be asked.
@@ -41,7 +41,7 @@ impl Stage {
         self.relay.tell_again(&session, user);
     }
 
-    fn shows(&self, device: &Arc<Outlet>, status: Status, note: u32) {
+    fn shows(&self, device: &Arc<SessionHandle>, status: Status, note: u32) {
         let presence = SetPresence { status, note: Some(note.to_string().into()) };
         let reply = self.relay.handle(
             device,

@@ -26,8 +26,8 @@ use crate::{
     clock::{Now, next_in_order},
     config::{Config, Loaded},
     link::{
-        Backlog, Broken, Claim, Identity, Incoming, Item, Outgoing, Outlet, ResumeToken, Taken, Ticket,
-        TokenLife, Wire,
+        Backlog, Broken, Claim, Identity, Incoming, Item, Outgoing, ResumeToken, SessionHandle, Taken,
+        Ticket, TokenLife, Wire,
     },
     relay::{Admission, Relay, Reply, new_session_id},
     session::{
@@ -80,7 +80,7 @@ pub(super) struct Stage {
     pub(super) window: Duration,
     pub(super) user: UserId,
     pub(super) device: DeviceId,
-    pub(super) other: Arc<Outlet>,
+    pub(super) other: Arc<SessionHandle>,
 }
 
 impl Stage {
@@ -94,7 +94,7 @@ impl Stage {
         tokio::spawn(sweep(Arc::clone(&relay), || usize::MAX));
         let user = UserId::new(Uuid::now_v7());
         let other = "other".parse().unwrap();
-        let other = Arc::new(Outlet::new(new_session_id(), user, other, None, None, Codec::Json));
+        let other = Arc::new(SessionHandle::new(new_session_id(), user, other, None, None, Codec::Json));
         assert_eq!(relay.attach(&other, 0), Admission::Admitted);
         let device = "phone".parse().unwrap();
         Self { relay, tasks: TaskTracker::new(), window: DEFAULT_RESUME_WINDOW, user, device, other }
@@ -167,8 +167,8 @@ impl Stage {
     }
 
     /// The session on the device, if there is one.
-    pub(super) fn session(&self) -> Option<Arc<Outlet>> {
-        self.relay.registry.on_device(&self.device).map(|(_, outlet)| outlet)
+    pub(super) fn session(&self) -> Option<Arc<SessionHandle>> {
+        self.relay.registry.on_device(&self.device).map(|(_, session)| session)
     }
 
     /// Sends a number to the device; whether it was accepted.
@@ -213,7 +213,7 @@ impl Stage {
 /// Carries out what a session that is not served asks, and waits for the answer.
 pub(super) async fn answer(
     relay: &Arc<Relay>,
-    from: &Arc<Outlet>,
+    from: &Arc<SessionHandle>,
     frame: ClientFrame<'_>,
 ) -> ServerMessage<'static> {
     let reply = relay.handle(from, Ticket::default(), frame.id, frame.message, Now::read());
