@@ -144,9 +144,14 @@ impl InFlight {
             .sum()
     }
 
-    /// The socket is gone. What it streams ends, and what was not begun never begins: the client asks again.
+    /// The socket is gone, and with it what it streams or was about to stream: the client asks for that again. Any other
+    /// request that was received is carried out, because its client may not come back to repeat it.
     pub(super) fn lose_socket(&mut self) {
-        self.retain(|entry| !matches!(entry.state, State::Streaming(..) | State::Deferred(..)));
+        self.retain(|entry| match &entry.state {
+            State::Streaming(..) => false,
+            State::Deferred(request, _) => !request.is_streamed(),
+            State::Running(..) | State::Queued(_) | State::Replied(..) | State::Encoded(_) => true,
+        });
     }
 
     /// What is to be done next; parts only where the socket `has_room`.
@@ -273,7 +278,7 @@ mod tests {
     use super::*;
 
     fn request(kind: &str) -> PendingRequest {
-        PendingRequest::nameless(kind == "subscribe", kind == "store")
+        PendingRequest::nameless(kind == "subscribe", kind == "store", kind == "sync")
     }
 
     /// The tickets 1, 2, …
@@ -328,13 +333,18 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_begun_when_the_socket_broke_never_begins() {
-        let [first, second] = tickets();
+    fn what_was_received_before_the_socket_broke_is_carried_out_and_nothing_is_streamed() {
+        let [first, second, third] = tickets();
         let mut in_flight = InFlight::default();
-        in_flight.set(first, State::Queued(request("store")));
-        in_flight.set(second, State::Deferred(request("signal"), Bytes::new()));
+        in_flight.set(first, State::streaming(request("sync"), Box::pin(futures::stream::pending())));
+        in_flight.set(second, State::Deferred(request("signal"), Bytes::from_static(b"signal")));
+        in_flight.set(third, State::Deferred(request("sync"), Bytes::from_static(b"sync")));
+        assert!(poll(&mut in_flight, true).is_pending(), "the first is streamed");
         in_flight.lose_socket();
-        assert_eq!(in_flight.len(), 1, "what the store has goes on");
+        let Poll::Ready(Progress::Begin(ticket, _)) = poll(&mut in_flight, false) else {
+            panic!("it begins")
+        };
+        assert_eq!((ticket, in_flight.len()), (second, 1));
     }
 
     #[test]

@@ -89,6 +89,7 @@ pub(super) struct PendingRequest {
     digest: Option<RequestDigest>,
     subscribes: bool,
     is_stored: bool,
+    is_streamed: bool,
 }
 
 /// What a deadline asks for.
@@ -118,8 +119,8 @@ impl PendingRequest {
 
     /// A request without an id.
     #[cfg(test)]
-    pub(super) const fn nameless(subscribes: bool, is_stored: bool) -> Self {
-        Self { id: None, digest: None, subscribes, is_stored }
+    pub(super) const fn nameless(subscribes: bool, is_stored: bool, is_streamed: bool) -> Self {
+        Self { id: None, digest: None, subscribes, is_stored, is_streamed }
     }
 
     /// Whether it asks for somebody's presence.
@@ -130,6 +131,11 @@ impl PendingRequest {
     /// Whether it is [answered when the store has committed it](is_stored).
     pub(super) const fn is_stored(&self) -> bool {
         self.is_stored
+    }
+
+    /// Whether it is answered in parts, as the socket has room.
+    pub(super) const fn is_streamed(&self) -> bool {
+        self.is_streamed
     }
 
     /// Whether this is a request under the id of another, of a kind that is not carried out twice.
@@ -408,7 +414,13 @@ impl Live {
             }
         }
         let subscribes = matches!(message, ClientMessage::PresenceSubscribe(_));
-        let request = PendingRequest { id, digest, subscribes, is_stored: is_stored(&message) };
+        let request = PendingRequest {
+            id,
+            digest,
+            subscribes,
+            is_stored: is_stored(&message),
+            is_streamed: matches!(message, ClientMessage::Sync(_) | ClientMessage::History(_)),
+        };
         if let ClientMessage::Auth(auth) = message {
             let token = auth.token.map(|token| token.expose().to_owned()).unwrap_or_default();
             return Step::CheckToken(request, token);
