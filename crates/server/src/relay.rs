@@ -1,5 +1,4 @@
-//! Who gets what: everything that a signed-in session or an HTTP caller may ask, answered from the registry and the
-//! store.
+//! Delivers what sessions send: answers every request of a session or an HTTP caller from the registry and the store.
 
 mod chat;
 mod committed;
@@ -54,12 +53,12 @@ use crate::{
     store::{self, Store},
 };
 
-/// What the layers to the left ask. One per node.
+/// The entry point for sessions and HTTP handlers. One per node.
 pub(crate) struct Relay {
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) registry: Arc<Registry<Arc<SessionHandle>>>,
     pub(crate) metrics: Arc<Metrics>,
-    /// What changes something and is carried to its end once begun.
+    /// Runs calls that change something to their end once they have begun.
     pub(crate) calls: Calls,
     store: Arc<Store>,
     relations: RelationCache,
@@ -88,15 +87,15 @@ pub(crate) enum Reply {
     Now(ServerMessage<'static>),
     /// Through the session's queue, where the effect of the request becomes visible.
     Queued,
-    /// When the store has told what the request depends on.
+    /// Once the store has answered a query that the request depends on.
     Later(BoxFuture<'static, Outcome>),
-    /// As the socket has room; the last part is the reply. Dropped where the socket breaks.
+    /// In parts, as the socket has room; the last part is the reply. Dropped if the socket breaks.
     InParts(BoxStream<'static, Part>),
 }
 
 #[cfg(test)]
 impl Reply {
-    /// The reply itself, of a session that is not served.
+    /// For a session without a task: the reply itself.
     pub(crate) async fn awaited(self, from: &SessionHandle) -> ServerMessage<'static> {
         let outcome = match self {
             Self::Now(reply) => return reply,
@@ -111,7 +110,7 @@ impl Reply {
     }
 }
 
-/// What became of a request that depended on the store.
+/// The outcome of a request that depended on the store.
 pub(crate) enum Outcome {
     /// It has this reply.
     Reply(ServerMessage<'static>),
@@ -119,17 +118,17 @@ pub(crate) enum Outcome {
     Queued,
 }
 
-/// A part of what a request streams. Where a stream ends without a [`Reply`](Self::Reply), that comes through the
+/// A part of a streamed answer. If a stream ends without a [`Reply`](Self::Reply), the reply comes through the
 /// session's queue.
 pub(crate) enum Part {
-    /// Frames in the session's codec, none of them counted.
+    /// Uncounted frames in the session's codec.
     Frames(Vec<Bytes>),
-    /// The reply, which ends it.
+    /// The reply, which ends the stream.
     Reply(Box<ServerMessage<'static>>),
 }
 
 impl Part {
-    /// How many bytes it takes, about.
+    /// Roughly how many bytes it takes.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Frames(frames) => frames.iter().map(Bytes::len).sum(),
@@ -144,7 +143,7 @@ impl Part {
     }
 }
 
-/// What becomes of a session that is to be made reachable.
+/// The outcome of making a session reachable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "a session that is not admitted is not there"]
 pub(crate) enum Admission {
@@ -157,7 +156,7 @@ pub(crate) enum Admission {
 }
 
 impl Relay {
-    /// A relay for the sessions of a node. From now on it ends what belongs to an account that is deleted.
+    /// A relay for the sessions of a node. When an account is deleted, it ends the account's rooms and presence.
     pub(crate) fn new(config: &Config, shared: &Shared, accounts: Arc<Accounts>) -> Arc<Self> {
         let Shared { store, registry, metrics } = shared.clone();
         let relay = Arc::new(Self {
@@ -194,7 +193,7 @@ impl Relay {
         relay
     }
 
-    /// The rooms of a deleted account end, and nobody sees its presence any more.
+    /// Closes the rooms of a deleted account and hides its presence.
     fn account_deleted(&self, user: UserId) {
         for room in self.registry.rooms_owned_by(user) {
             self.close_room(&room);
@@ -202,9 +201,9 @@ impl Relay {
         self.hide_for_good(user);
     }
 
-    /// Carries out what a session asks, and replies to `ticket`. The caller keeps the order: a request that
-    /// [is stored](is_stored) follows earlier ones that were carried out, any other follows earlier ones that were
-    /// answered. Counting and re-authentication are the session's own.
+    /// Carries out a session's request, and replies to `ticket`. The caller keeps the order: a request that [is
+    /// stored](is_stored) begins after earlier ones were carried out, any other after earlier ones were answered. The
+    /// session handles counting and re-authentication itself.
     pub(crate) fn handle(
         self: &Arc<Self>,
         from: &Arc<SessionHandle>,
@@ -237,10 +236,10 @@ impl Relay {
         }
     }
 
-    /// Makes a session reachable and sends the one that it replaces away.
+    /// Makes a session reachable and closes the one that it replaces.
     ///
-    /// `proved_at` is the last revocation that was known [before its proof](crate::link::Identity::proved_at): a later
-    /// one found no session to close, so it closes this one now.
+    /// `proved_at` is the last revocation that was known [before its proof](crate::link::Identity::proved_at). A
+    /// later one found no session to close, so this function closes the session.
     pub(crate) fn attach(&self, session: &Arc<SessionHandle>, proved_at: i64) -> Admission {
         let attached = Attached {
             session: session.session,
@@ -264,12 +263,12 @@ impl Relay {
         }
     }
 
-    /// The session of this user with this id, if it is here.
+    /// The session of this user with this id, if it is on this node.
     pub(crate) fn session(&self, user: UserId, session: SessionId) -> Option<Arc<SessionHandle>> {
         self.registry.of_user(user).into_iter().find(|one| one.session == session).map(|one| one.handle)
     }
 
-    /// A session is over. Gives back what waited for it.
+    /// Removes a session that has ended, and returns what waited for it.
     pub(crate) fn detach(&self, session: &SessionHandle) -> Leftovers {
         let presence = self.registry.presence_of_session(session.user, session.session);
         self.registry.detach(session.user, session.session, |left| self.tell_departed(left));
@@ -278,27 +277,27 @@ impl Relay {
         session.close()
     }
 
-    /// How many bytes of frames are held that several sessions share, each once.
+    /// How many bytes of shared frames are held, each counted once.
     pub(crate) fn shared_bytes(&self) -> usize {
         self.shared_bytes.get()
     }
 
-    /// Whether the limits of users, devices and pairs hold.
+    /// Whether the limits per user, device and pair are enforced.
     pub(crate) fn has_rate_limits(&self) -> bool {
         self.settings.rate_limits
     }
 
-    /// How many calls of the database there were.
+    /// How many database calls there were.
     pub(crate) fn store_calls(&self) -> u64 {
         store::calls()
     }
 
-    /// How many calls of the database failed.
+    /// How many database calls failed.
     pub(crate) fn store_errors(&self) -> u64 {
         store::failures()
     }
 
-    /// Counts what becomes of a signal.
+    /// Counts the outcome of a signal.
     fn counting(&self, reply: Reply) -> Reply {
         match reply {
             Reply::Now(message) => {
@@ -319,7 +318,7 @@ impl Relay {
         }
     }
 
-    /// Whether the database takes writes. What is learned about it counts, also where nobody waits for it any more.
+    /// Whether the database takes writes. The check runs to its end and counts even if the caller has gone.
     pub(crate) async fn is_ready(&self) -> bool {
         let store = Arc::clone(&self.store);
         let checked = self.calls.complete(async move { store.check_writable().await });
@@ -332,8 +331,8 @@ fn fresh(message: ServerMessage<'static>) -> ServerFrame<'static> {
     link::fresh(message, Now::read())
 }
 
-/// Whether a request is answered when the store has committed it. The store commits the requests of a user in the order
-/// in which they are submitted, so such requests need not wait for each other.
+/// Whether a request is answered when the store has committed it. The store commits a user's requests in the order in
+/// which they are submitted, so such requests need not wait for each other.
 pub(crate) const fn is_stored(request: &ClientMessage<'_>) -> bool {
     matches!(
         request,
@@ -359,7 +358,7 @@ fn refused(refusal: Refusal) -> ServerMessage<'static> {
     })
 }
 
-/// How the one of two sessions of a device ends whose upgrade request came in first.
+/// The close of the older of two sessions of a device, by the arrival of their upgrade requests.
 pub(crate) fn replaced() -> Closing {
     Closing::new(CloseCode::Replaced, "", "a newer connection of the same device took over")
 }

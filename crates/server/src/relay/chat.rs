@@ -1,4 +1,4 @@
-//! What is said in rooms: kept and numbered, or not (docs/protocol/messages.md).
+//! Room messages: stored and numbered, or only relayed (docs/protocol/messages.md).
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use crate::{
     store::{Credential, Durable, NewChat, ReplyTo, RoomPage, Said, StoreError},
 };
 
-/// How many messages of another node are read before the next one of this.
+/// How many messages of other nodes are read before the next message of this node.
 const LARGEST_GAP: u32 = 64;
 
 type Sessions = Members<Arc<SessionHandle>>;
@@ -68,7 +68,7 @@ impl Relay {
         }))
     }
 
-    /// Hands something on to everybody in a room.
+    /// Relays a message to everybody in a room without storing it.
     pub(super) fn broadcast(
         self: &Arc<Self>,
         from: &Arc<SessionHandle>,
@@ -92,7 +92,7 @@ impl Relay {
         }))
     }
 
-    /// A part of what was said in a room. It is made when the socket has room for it.
+    /// A page of a room's history. It is read when the socket has room for it.
     pub(super) fn history(self: &Arc<Self>, from: &Arc<SessionHandle>, asked: HistoryRequest) -> Reply {
         let Some(room) = asked.room else { return Reply::Now(no_room_named()) };
         let (relay, from) = (Arc::clone(self), Arc::clone(from));
@@ -110,7 +110,7 @@ impl Relay {
         })))
     }
 
-    /// Hands what was stored to everybody in the room but the session that said it, which learns of it by its reply.
+    /// Delivers a stored message to everybody in the room except the sending session, which gets it as its reply.
     pub(super) async fn deliver_chat(&self, chat: &Durable<NewChat, Said>) {
         let Said::Stored { seq, at } = chat.answer else { return };
         let NewChat { room, sender, session, request, payload, .. } = &chat.append;
@@ -128,7 +128,7 @@ impl Relay {
         self.fan_out(&members, Some(*session), &frame).await;
     }
 
-    /// Hands out what another node stored in a room in between. A large gap is left to the clients, who ask for it.
+    /// Delivers the messages that other nodes stored in between. If there are too many, clients ask for them.
     async fn fill_room(&self, room: &RoomId, after: u64, before: u64, members: &Sessions) {
         let missing = u32::try_from(before - after - 1).unwrap_or(u32::MAX);
         if missing > LARGEST_GAP {
@@ -147,7 +147,7 @@ impl Relay {
         }
     }
 
-    /// What was said in a room; nothing in one that was never made.
+    /// A room's history; empty if the room was never made.
     pub(super) async fn room_page(
         &self,
         room: &RoomId,
@@ -172,7 +172,7 @@ impl Relay {
         }
     }
 
-    /// The session is in the room, which is there to be written in.
+    /// Checks that the session is in the room, and stores the room if it was never made.
     async fn ready_to_write(
         self: &Arc<Self>,
         from: &SessionHandle,
@@ -183,14 +183,14 @@ impl Relay {
         if seat.is_made {
             return Ok(());
         }
-        // The room that was stored is made for those inside, also where the session ends meanwhile.
+        // The room is made for everybody inside, even if this session ends meanwhile.
         let (relay, room) = (Arc::clone(self), room.clone());
         let credential = Credential::session(seat.owner);
         let made = self.calls.complete(async move { relay.make_room(&room, &credential, now).await });
         made.await?
     }
 
-    /// Submits a message for a room, whose reply comes through the session's queue.
+    /// Submits a message for a room; the reply comes through the session's queue.
     fn submit_chat(self: &Arc<Self>, from: &Arc<SessionHandle>, ticket: Ticket, chat: NewChat) {
         let (relay, session, room) = (Arc::clone(self), Arc::clone(from), chat.room.clone());
         let reply = move |said| session.reply(ticket, relay.said_reply(&room, said));
@@ -210,13 +210,13 @@ impl Relay {
         }
     }
 
-    /// The sessions in a room, where this is one of them.
+    /// The sessions in a room, if this session is one of them.
     fn others_in(&self, from: &SessionHandle, room: &RoomId) -> Option<Sessions> {
         self.registry.seat((from.user, from.session), room)?;
         Some(self.registry.members(room))
     }
 
-    /// Serves all sessions but the one excepted, and gives others their turn in between.
+    /// Delivers to all sessions but the excepted one, and yields to other tasks in between.
     async fn fan_out(&self, members: &Sessions, except: Option<SessionId>, frame: &Encoded<'_>) {
         for (number, some) in members.chunks().enumerate() {
             if number > 0 {
@@ -233,7 +233,7 @@ impl Relay {
         frame: &Encoded<'_>,
     ) {
         for member in members.filter(|member| Some(member.session) != except) {
-            // A session that is full or gone asks for what was kept when its client comes back.
+            // Sessions that are full or closed ask for stored messages when they reconnect.
             let _ = deliver(&member.handle, frame, &self.metrics);
         }
     }

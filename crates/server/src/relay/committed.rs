@@ -1,4 +1,4 @@
-//! What was committed reaches whom it concerns, in the order in which it was asked for.
+//! Delivers what the store has committed, in the order of the commits.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::Relay;
 use crate::store::Committed;
 
 impl Relay {
-    /// Delivers what the store commits, until it is closed. One task for the node: that is what keeps the order.
+    /// Delivers what the store commits until the channel closes. One task per node keeps the order.
     pub(crate) async fn deliver_committed(self: Arc<Self>) {
         let mut committed: mpsc::Receiver<Vec<Committed>> = self.store.committed();
         while let Some(batch) = committed.recv().await {

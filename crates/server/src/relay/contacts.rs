@@ -23,7 +23,7 @@ const ONESELF: Refusal = Refusal::new(ErrorCode::BadRequest, "you cannot be your
 const TOO_MANY: Refusal =
     Refusal::new(ErrorCode::Conflict, "you have as many contacts as may be; remove some first");
 
-/// The target of a contact request, as its asker typed it.
+/// The target of a contact request, as the requesting user typed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ContactTarget {
     /// By user id or fingerprint.
@@ -33,7 +33,7 @@ pub(crate) enum ContactTarget {
 }
 
 impl ContactTarget {
-    /// A hash that identifies the request of a user: of what they typed, and nothing about who that is.
+    /// A hash of what the user typed. It identifies their request and says nothing about its target.
     fn typed_by(&self, user: UserId) -> [u8; 32] {
         Hash::of(format!("aldis contact request\0{user}\0{self}").as_bytes()).0
     }
@@ -59,7 +59,7 @@ impl Relay {
         Ok(ContactList { contacts: self.store.contacts_of(caller.user, now.store_ms()).await? })
     }
 
-    /// Allows or blocks a user: at once on this node, within a second on every other.
+    /// Allows or blocks a user: at once on this node, within a second on all others.
     pub(crate) async fn set_contact(
         &self,
         caller: &Caller,
@@ -80,8 +80,8 @@ impl Relay {
         }
     }
 
-    /// Takes back a decision about a user, or a request to them. By address it takes back only a request by that address,
-    /// so that nothing tells whose it is.
+    /// Removes a decision about a user, or a request to them. An address removes only a request that was made by that
+    /// address, so the answer does not reveal whose address it is.
     pub(crate) async fn remove_contact(
         &self,
         caller: &Caller,
@@ -98,8 +98,8 @@ impl Relay {
         Ok(forgotten?)
     }
 
-    /// Asks a user to become a contact. The work and the answer are the same whether they exist, are a contact already,
-    /// have blocked the caller, or are told of it.
+    /// Asks a user to become a contact. The work and the answer are the same whether the user exists, is a contact
+    /// already, has blocked the caller or sees the request.
     pub(crate) async fn request_contact(
         &self,
         caller: &Caller,
@@ -124,7 +124,7 @@ impl Relay {
         Ok(())
     }
 
-    /// Who is asked, and whether the asker must not learn that it is they. If there is no such user, a decoy is.
+    /// The user who is asked, and whether the caller must not learn who they are. If there is no such user, a decoy.
     async fn who_is_asked(&self, from: UserId, whom: &ContactTarget) -> Result<(UserId, bool), Refusal> {
         let (found, by_address) = match whom {
             ContactTarget::User(user) => (self.find_user(*user).await?, false),
@@ -139,7 +139,7 @@ impl Relay {
         })
     }
 
-    /// The user whom a reference names. An id is taken for a user's.
+    /// The user whom a reference names. Any id is accepted as a user's.
     async fn find_user(&self, user: UserRef) -> Result<Option<UserId>, Refusal> {
         match user {
             UserRef::Id(id) => Ok(Some(id)),

@@ -1,9 +1,9 @@
-//! Decoy users, looked up in place of users who do not exist, so that both take as long.
+//! Decoy users: looked up in place of users who do not exist, so that both cases take the same time.
 
 use aldis_protocol::{Hash, UserId};
 
-/// The decoy for a name that `asker` used, where there is no such user: the same one each time. It is never a user, because
-/// the ids of users are not UUIDs of version 8.
+/// The decoy for a name that `asker` used and that belongs to nobody. The same name gives the same decoy. A decoy is
+/// never a user, because user ids are not UUIDs of version 8.
 pub(super) fn decoy(asker: UserId, name: &str) -> UserId {
     let text = format!("aldis stand-in\0{asker}\0{name}");
     let mut bytes = [0; 16];
@@ -18,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_name_has_one_that_is_no_user() {
+    fn each_name_has_one_decoy_that_is_not_a_user() {
         let asker = UserId::new(Uuid::from_u128(1));
         let other = UserId::new(Uuid::from_u128(2));
         assert_eq!(decoy(asker, "a@b"), decoy(asker, "a@b"));

@@ -1,4 +1,4 @@
-//! The servers that help two devices reach each other: STUN, and TURN with credentials for an hour.
+//! STUN servers, and TURN servers with credentials for an hour.
 
 use std::borrow::Cow;
 
@@ -56,7 +56,7 @@ mod tests {
     use super::turn_credential;
 
     #[test]
-    fn the_credential_is_what_coturn_computes() {
+    fn the_credential_equals_the_one_of_coturn() {
         let credential = turn_credential("turn-secret-for-tests-only-000000", "1767229200:9f2c7a51");
         assert_eq!(credential, "OZnEjnitJUyL4XE5d3P3wJE2TeI=");
     }

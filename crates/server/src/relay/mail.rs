@@ -1,4 +1,4 @@
-//! Encrypted messages: posted, and marked as delivered and read (docs/protocol/messages.md).
+//! Encrypted messages: post them, and mark them as delivered and read (docs/protocol/messages.md).
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ struct Letter {
 }
 
 impl Relay {
-    /// Stores a message for its recipient, where the sender may reach them.
+    /// Stores a message for its recipient, if the sender may reach them.
     pub(super) fn post(
         self: &Arc<Self>,
         from: &Arc<SessionHandle>,
@@ -85,7 +85,7 @@ impl Relay {
         }))
     }
 
-    /// A receipt, with those of the senders who may be told of it.
+    /// A receipt, with the senders who may see it.
     pub(super) async fn receipt(
         &self,
         from: &SessionHandle,
@@ -112,8 +112,9 @@ impl Relay {
         Ok((user, self.relation(from.user, user).await?))
     }
 
-    /// Submits a message, whose reply comes through the session's queue. A message to a user out of reach is submitted
-    /// too, for nobody: it takes as long, and a message that was stored while they could be reached gets its reply again.
+    /// Submits a message; the reply comes through the session's queue. A message to a user out of reach is submitted
+    /// for a decoy: this takes the same time, and a repeated message gets the reply of the first even if the user was
+    /// reachable only then.
     fn submit_letter(&self, from: &Arc<SessionHandle>, letter: Letter, user: UserId, relation: Relation) {
         let is_reachable = self.may_write(from.user, user, relation);
         let recipient = if is_reachable { user } else { decoy(from.user, &user.to_string()) };
@@ -177,7 +178,7 @@ fn marked_reply(marked: Marked) -> ServerMessage<'static> {
     }
 }
 
-/// What somebody is told whose request the store failed at.
+/// The reply to a request at which the store failed.
 pub(super) fn failed(failure: StoreError) -> ServerMessage<'static> {
     refused(failure.into())
 }

@@ -1,4 +1,4 @@
-//! Encrypted messages and receipts, on their way to the sessions of those whom they concern.
+//! Delivers encrypted messages and receipts to the sessions of sender and recipient.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl Relay {
-    /// Hands a message to all devices of its recipient, and to its sender's other ones.
+    /// Delivers a message to all devices of its recipient, and to the sender's other devices.
     pub(super) async fn deliver_message(&self, message: &Durable<NewMessage, Posted>) {
         let (message, kept) = match message.answer {
             Posted::Stored(kept) => (&message.append, kept),
@@ -28,7 +28,7 @@ impl Relay {
         }
     }
 
-    /// Tells the sender that their messages arrived or were read, and the other devices of the recipient.
+    /// Tells the senders that their messages were delivered or read, and the recipient's other devices.
     pub(super) fn deliver_receipt(&self, receipt: &Durable<NewReceipt, Marked>) {
         let Marked::Done(by_sender) = &receipt.answer else { return };
         let receipt = &receipt.append;
@@ -56,13 +56,13 @@ impl Relay {
         )))
         .for_many(&self.shared_bytes);
         for session in sessions {
-            // A session that is away finds it in its mailbox.
+            // A session without room finds it in its mailbox.
             let pushed = session.handle.push(frame.for_codec(session.handle.codec));
             let _ = status(pushed, &self.metrics);
         }
     }
 
-    /// One of the two mailboxes that a message is in.
+    /// Delivers the copy of a message in one of its two mailboxes.
     async fn deliver_copy(&self, message: &NewMessage, kept: StoredMeta, user: UserId) {
         let sessions = self.registry.of_user(user);
         if sessions.is_empty() {
@@ -76,7 +76,8 @@ impl Relay {
         }
     }
 
-    /// A message that was kept before. Where the database went away without saying so, nobody has heard of it.
+    /// Delivers a message that was stored before, to sessions that missed it. The commit may have succeeded without
+    /// an answer from the database, and then no session was told.
     async fn deliver_missed(&self, message: &NewMessage, kept: StoredMeta) {
         let copies = [(message.addressee, kept.recipient_seq), (message.sender, kept.sender_seq)];
         for (user, seq) in copies {
@@ -92,7 +93,7 @@ impl Relay {
         }
     }
 
-    /// Tells a session of a message, and before that of those which another node committed in between.
+    /// Delivers a message to a session, after the messages that other nodes committed before it.
     async fn feed(&self, session: &SessionHandle, seq: u64, frame: &Encoded<'_>, is_own: bool) {
         let feed = || match is_own {
             true => session.pass_mail(seq),
@@ -113,7 +114,7 @@ impl Relay {
         }
     }
 
-    /// Tells a session of the messages between two numbers, as far as they are kept and can be read.
+    /// Delivers the messages between two numbers, as far as they are stored and can be read.
     async fn fill(&self, session: &SessionHandle, after: u64, before: u64) {
         let limit = u32::try_from(before - after - 1).unwrap_or(u32::MAX);
         match self.store.mailbox_page(session.user, after, limit).await {
@@ -130,7 +131,7 @@ impl Relay {
     }
 }
 
-/// The frame of a message, with the sender's id of it.
+/// The frame of a message, with the sender's request id.
 pub(super) fn mail(message: &StoredMessage) -> ServerFrame<'_> {
     ServerFrame {
         id: Some(message.request.clone()),

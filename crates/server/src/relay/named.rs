@@ -7,7 +7,7 @@ use aldis_protocol::{UserId, UserRef};
 use super::{Relay, decoy::decoy};
 use crate::{link::SessionHandle, store::StoreError};
 
-/// The user whom a session names, if no query is needed.
+/// The user whom a reference names, if that needs no query.
 pub(super) fn known_user(from: &SessionHandle, named: UserRef) -> Option<UserId> {
     match named {
         UserRef::Id(user) => Some(user),
@@ -16,7 +16,7 @@ pub(super) fn known_user(from: &SessionHandle, named: UserRef) -> Option<UserId>
 }
 
 impl Relay {
-    /// The user whom somebody names, or a decoy if there is none.
+    /// The user whom a reference names, or a decoy if there is none.
     pub(super) async fn named_user(&self, by: UserId, named: UserRef) -> Result<UserId, StoreError> {
         let fingerprint = match named {
             UserRef::Id(user) => return Ok(user),
@@ -26,8 +26,8 @@ impl Relay {
         Ok(identity.map_or_else(|| decoy(by, &fingerprint.to_string()), |identity| identity.user_id))
     }
 
-    /// The users whom somebody names, each once, by one query. An id is taken for a user's; an unknown fingerprint gets a
-    /// decoy.
+    /// The users whom references name, each once, by one query. Any id is accepted as a user's; an unknown
+    /// fingerprint gets a decoy.
     pub(super) async fn users_named(&self, by: UserId, named: &[UserRef]) -> Result<Vec<UserId>, StoreError> {
         let fingerprints: Vec<_> = named
             .iter()

@@ -1,7 +1,8 @@
-//! Presence: how devices show themselves, and who is told (docs/protocol/messages.md).
+//! Presence: the status of each device, and the watchers who see it (docs/protocol/messages.md).
 //!
-//! A session that watches is never handed a presence. It is [marked](SessionHandle::mark), and asks what it is to
-//! [tell](Relay::tell) when its socket has room: so that is the latest, and what its user may see by then.
+//! A session never receives a presence directly. It is [marked](SessionHandle::mark) and [reads](Relay::tell) the
+//! presence when its socket has room. So it always sends the latest one, and only if its user may see it at that
+//! moment.
 
 mod crowds;
 mod rights;
@@ -22,14 +23,14 @@ use crate::{
     store::StoreError,
 };
 
-/// Watchers that are told in one go; where there are more, others have their turn in between.
+/// Watchers told in one go; for more, other tasks run in between.
 const WATCHERS_AT_ONCE: usize = 256;
 
-/// What a subscription costs, roughly: an entry on the side of the session, and one on that of the user.
+/// Roughly what a subscription costs: an entry for the session and one for the watched user.
 const BYTES_PER_WATCH: usize = 256;
 
 impl Relay {
-    /// Sets how a session's device shows itself. It comes after what was asked before.
+    /// Sets the status of a session's device. Earlier requests of the session are answered before.
     pub(super) fn set_presence(&self, from: &SessionHandle, presence: SetPresence<'_>, now: Now) -> Reply {
         let SetPresence { status, note } = presence;
         let note = note.map(|note| note.into());
@@ -38,7 +39,7 @@ impl Relay {
         Reply::Now(done("Presence set"))
     }
 
-    /// Lets a session watch users, all of them or none. It is told of each once the request is answered.
+    /// Subscribes a session to users, to all of them or none. Their presence follows the reply.
     pub(super) fn subscribe(self: &Arc<Self>, from: &Arc<SessionHandle>, users: Vec<UserRef>) -> Reply {
         let (relay, from) = (Arc::clone(self), Arc::clone(from));
         Reply::Later(Box::pin(async move {
@@ -47,7 +48,7 @@ impl Relay {
         }))
     }
 
-    /// Lets a session watch users no more.
+    /// Ends a session's subscriptions to users.
     pub(super) fn unsubscribe(self: &Arc<Self>, from: &Arc<SessionHandle>, users: Vec<UserRef>) -> Reply {
         let (relay, from) = (Arc::clone(self), Arc::clone(from));
         Reply::Later(Box::pin(async move {
@@ -61,7 +62,7 @@ impl Relay {
         }))
     }
 
-    /// What a session is to tell its client of a watched user by now, if there is anything.
+    /// The presence of a watched user to send to a session, if there is news.
     pub(crate) fn tell(&self, to: &SessionHandle, user: UserId) -> Option<ServerMessage<'static>> {
         let sight = self.registry.tell(to.session, user)?;
         let is_here = sight.presence.is_visible();
@@ -78,19 +79,19 @@ impl Relay {
         self.registry.stamp(session.session, user).is_some()
     }
 
-    /// A session is to tell its client how a watched user shows himself, whatever it told before.
+    /// Has a session send the presence of a watched user again, even if nothing changed.
     pub(crate) fn tell_again(&self, session: &SessionHandle, user: UserId) {
         self.registry.untell(session.session, user);
         session.mark(user);
     }
 
-    /// The client of a session has closed its connection, and may come back: others see it go at once.
+    /// The client of a session has closed its connection and may come back. Watchers see it leave at once.
     pub(crate) fn client_left(&self, session: &SessionHandle) {
         let former = self.registry.set_left(session.user, session.session, true);
         self.presence_changed(session.user, former.as_ref());
     }
 
-    /// The client of a session is back, and shows itself as before.
+    /// The client of a session is back with its former status.
     pub(crate) fn client_returned(&self, session: &SessionHandle) {
         if self.registry.set_left(session.user, session.session, false).is_some_and(|former| former.has_left)
         {
@@ -104,7 +105,7 @@ impl Relay {
         self.presence_changed(session.user, None);
     }
 
-    /// A session whose device showed itself like this is over.
+    /// A session has ended whose device had the status `former`.
     pub(super) fn session_ended(&self, session: &SessionHandle, former: Option<&DevicePresence>) {
         self.registry.unwatch_all(session.session);
         self.presence_changed(session.user, former);
@@ -115,8 +116,8 @@ impl Relay {
         self.presence_changed(session.user, former.as_ref());
     }
 
-    /// Tells whoever watches a user, if there is something to tell. `former` is how a device showed itself that shows
-    /// itself in another way now, or is gone.
+    /// Tells the watchers of a user if there is news. `former` is the former status of a device that changed it or
+    /// has gone.
     fn presence_changed(&self, user: UserId, former: Option<&DevicePresence>) {
         let now_ms = unix_ms_i64();
         if former.is_some_and(DevicePresence::is_visible) {

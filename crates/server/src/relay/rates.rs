@@ -1,4 +1,4 @@
-//! Limits that are counted by who is signed in (docs/operations.md, "Rate limits").
+//! Limits that count per signed-in user (docs/operations.md, "Rate limits").
 
 use aldis_protocol::{ClientMessage, ErrorCode, ErrorReply, RoomId, ServerMessage, UserId};
 
@@ -13,20 +13,21 @@ use crate::{
 
 const OFFERS: Rate = Rate::per_minute(30);
 const STORED_MESSAGES: Rate = Rate::per_minute(120);
-/// Half of a session's queue: a reader with 10 Mbit/s takes more than twice as much, and a burst fits beside what waits.
+/// Half of a session's queue: a reader with 10 Mbit/s takes more than twice as much, and a burst fits beside the
+/// queued frames.
 const RELAYED_BYTES: ByteRate = ByteRate::per_second(512 * 1024);
 const ROOM_STATES: Rate = Rate::per_second(5);
 
 /// The limits of one node.
 #[derive(Debug)]
 pub(super) struct Rates {
-    /// By sender and the user behind the target, or who stands for them where the sender cannot reach them.
+    /// By sender and target user. A target that the sender cannot reach counts as a decoy.
     offers: Buckets<(UserId, UserId)>,
-    /// Messages that are stored, by user.
+    /// Stored messages, by user.
     stored: Buckets<UserId>,
-    /// Bytes that are handed on to others, by user.
+    /// Relayed bytes, by user.
     relayed: ByteBuckets<UserId>,
-    /// States that are set, by room: only those count who may set them.
+    /// Changes of a room's state, by room. Only callers who may set the state count.
     room_states: Buckets<RoomId>,
 }
 
@@ -40,7 +41,7 @@ impl Rates {
         }
     }
 
-    /// The refusal of a stored message too many.
+    /// The refusal of a stored message over the limit.
     pub(super) fn refuse_stored(
         &self,
         user: UserId,
@@ -52,7 +53,7 @@ impl Rates {
         Some(refusal("too many stored messages; send fewer in a minute", wait))
     }
 
-    /// Refuses a state of a room too many.
+    /// Refuses a room state over the limit.
     pub(super) fn limit_room_state(&self, room: &RoomId, now: Now, metrics: &Metrics) -> Result<(), Refusal> {
         self.room_states.take(room.clone(), now.tick).map_err(|wait| {
             metrics.limited(Limit::RoomStates);
@@ -64,12 +65,12 @@ impl Rates {
         })
     }
 
-    /// Whether offers are limited at all.
+    /// Whether there is a limit for offers.
     pub(super) const fn limits_offers(&self) -> bool {
         self.offers.is_enforced()
     }
 
-    /// The refusal of an offer too many from one user to another.
+    /// The refusal of an offer over the limit from one user to another.
     pub(super) fn refuse_offer(
         &self,
         from: UserId,
@@ -84,8 +85,8 @@ impl Rates {
 }
 
 impl Relay {
-    /// The refusal of a message that is handed on to others, where its user has sent too much of that lately. `bytes` is
-    /// its size as it came; it counts once, however many get it.
+    /// The refusal of a relayed message whose user has sent too many bytes lately. `bytes` is its size as received;
+    /// it counts once, however many sessions get it.
     pub(crate) fn refuse_relayed(
         &self,
         from: &SessionHandle,
@@ -101,7 +102,7 @@ impl Relay {
         Some(refusal("too many bytes for others; send less in a second", wait))
     }
 
-    /// Gives back the memory of limits that are not used.
+    /// Frees the memory of limits that are not in use.
     pub(crate) fn sweep_rates(&self, now: Now) {
         self.rates.offers.sweep(now.tick);
         self.rates.stored.sweep(now.tick);
@@ -110,7 +111,7 @@ impl Relay {
     }
 }
 
-/// Whether others get what a message holds.
+/// Whether a message is relayed to others.
 const fn is_relayed(message: &ClientMessage<'_>) -> bool {
     matches!(
         message,
@@ -131,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn states_of_a_room_were_set_as_fast_as_anybody_liked() {
+    fn room_states_were_set_without_a_limit() {
         let (rates, metrics) = (Rates::new(true), Metrics::new());
         let set = |room: &str, tick| {
             rates

@@ -1,4 +1,4 @@
-//! Lists over HTTP that are read in parts, each when the one before is on its way: a reader who takes nothing holds one.
+//! Lists over HTTP, read part by part as they are sent. A reader who takes nothing holds one part in memory.
 
 use std::sync::Arc;
 
@@ -16,19 +16,19 @@ use crate::{
     store::{BYTES_AROUND_MESSAGE, RoomPage},
 };
 
-/// A part, besides one item.
+/// The size of a part, plus at most one item.
 const PART_BYTES: usize = 64 * 1024;
-/// A page of a conversation, besides one message.
+/// The size of a page of a conversation, plus at most one message.
 const CONVERSATION_BYTES: usize = 1024 * 1024;
 
 /// A list that is read in parts.
 pub(crate) trait Parts: Send + 'static {
-    /// What is in the list.
+    /// The name of the list's items in the answer.
     type Item: Serialize + Send;
-    /// The members of the answer besides the list.
+    /// The other members of the answer.
     type End: Serialize + Send;
 
-    /// The next part. It is not called after the end.
+    /// Reads the next part. It is not called after the end.
     fn next(&mut self) -> impl Future<Output = Result<ListPart<Self::Item, Self::End>, Refusal>> + Send;
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct ListPart<I, E> {
     pub(crate) end: Option<E>,
 }
 
-/// How much more a page may hold.
+/// How much more fits into a page.
 struct Room {
     messages: u32,
     bytes: usize,
@@ -75,7 +75,7 @@ pub(crate) struct ConversationEnd {
     next: Option<u64>,
 }
 
-/// A page of what was said in a room, in the order of its numbers.
+/// A page of a room's history, in the order of its numbers.
 pub(crate) struct RoomReading {
     relay: Arc<Relay>,
     name: RoomId,
@@ -93,7 +93,7 @@ pub(crate) struct RoomReadingEnd {
 }
 
 impl Relay {
-    /// The caller's conversation with somebody below a number.
+    /// The caller's conversation with another user, below a number.
     pub(crate) async fn conversation(
         self: &Arc<Self>,
         caller: &Caller,
@@ -106,7 +106,7 @@ impl Relay {
         Ok(Conversation { relay: Arc::clone(self), user: caller.user, peer, before_seq, room })
     }
 
-    /// What was said in a room after a number.
+    /// A room's messages after a number.
     pub(crate) async fn room_messages(
         self: &Arc<Self>,
         caller: &Caller,

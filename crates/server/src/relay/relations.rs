@@ -20,7 +20,7 @@ const LIFETIME_MS: u64 = 1_000;
 #[derive(Debug, Default)]
 pub(super) struct RelationCache {
     known: DashMap<(UserId, UserId), CachedRelation>,
-    /// How often something was dropped. What was read before a drop must not be cached after it.
+    /// Counts the drops. What was read before a drop must not be cached after it.
     forgotten: AtomicU64,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Relation {
     pub(super) share_private_room: bool,
 }
 
-/// What the store says of two users, the lower id first.
+/// The stances of two users, the lower id first.
 #[derive(Debug, Clone, Copy)]
 struct Found {
     stances: [Stance; 2],
@@ -71,13 +71,14 @@ impl RelationCache {
         let key = key(one, other);
         self.known
             .insert(key, CachedRelation { found, until_tick: read.at.tick.saturating_add(LIFETIME_MS) });
-        // A drop first counts and then removes. So either it is seen here, or its removal comes after this insertion.
+        // A drop first counts and then removes. So either its count is visible here, or it removes this entry
+        // afterwards.
         if self.forgotten.load(Ordering::SeqCst) != read.forgotten {
             self.known.remove(&key);
         }
     }
 
-    /// How many pairs are cached, each of which cost one query.
+    /// How many pairs are cached. Each cost one query.
     #[cfg(test)]
     pub(super) fn known(&self) -> usize {
         self.known.len()
@@ -116,7 +117,7 @@ impl Relay {
         self.relations.get(sender, target, now)
     }
 
-    /// How two users are related. It asks the same queries, whoever they are and whether they exist.
+    /// How two users are related. The queries are the same for all users, existing or not.
     pub(super) async fn relation(&self, sender: UserId, target: UserId) -> Result<Relation, StoreError> {
         let now = Now::read();
         if let Some(known) = self.known_relation(sender, target, now) {
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relation_is_known_from_both_sides_for_a_second() {
+    fn a_relation_is_cached_for_both_directions_for_a_second() {
         let relations = RelationCache::default();
         relations.remember(LOW, HIGH, found([BLOCKS, NOTHING]), relations.begin_read(at(10)));
         assert_eq!(relations.get(LOW, HIGH, at(1_009)), relation(BLOCKS, NOTHING));
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_before_a_change_is_not_remembered_after_it() {
+    fn a_relation_read_before_a_change_is_not_cached_after_it() {
         let relations = RelationCache::default();
         let read = relations.begin_read(at(0));
         relations.forget(HIGH, LOW);
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn all_relations_of_a_user_are_forgotten_together() {
+    fn all_relations_of_a_user_are_dropped_together() {
         let relations = RelationCache::default();
         let third = UserId::new(Uuid::from_u128(3));
         let pairs = [(LOW, HIGH), (HIGH, third), (LOW, third)];
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_remembered_than_there_is_room_for() {
+    fn the_cache_does_not_outgrow_its_limit() {
         let relations = RelationCache::default();
         for number in 0..=LIMIT {
             let other = UserId::new(Uuid::from_u128(number as u128 + 3));

@@ -1,4 +1,4 @@
-//! Rooms over HTTP: made, looked at, decided about by their owners, read; invitations to them.
+//! Rooms over HTTP: make, list, manage and read them; invitations.
 
 use aldis_protocol::{
     ErrorCode, RoomId, Timestamp, UserRef,
@@ -34,7 +34,7 @@ const TOO_MANY_INVITATIONS: Refusal = Refusal::new(
     ErrorCode::Conflict,
     "100 invitations of yours wait for users who have not allowed you; wait for answers, or take some back",
 );
-/// The caller may enter the room.
+/// Checks that the caller may enter the room.
 const NOT_YOURS: Refusal = Refusal::new(
     ErrorCode::Forbidden,
     "only the room's owner decides here; members set the state where `state_writers` is `members`",
@@ -86,7 +86,7 @@ impl Relay {
         self.show_room(caller, &new.room).await
     }
 
-    /// The invitations that wait for the caller's answer.
+    /// The invitations that the caller has not answered.
     pub(crate) async fn room_invitations(&self, caller: &Caller) -> Result<RoomInvitations, Refusal> {
         Ok(RoomInvitations { invitations: self.store.room_invitations(caller.user).await? })
     }
@@ -113,7 +113,7 @@ impl Relay {
         }
     }
 
-    /// Puts somebody in a room of the caller's.
+    /// Adds a user to a room of the caller's, or invites them.
     pub(crate) async fn add_room_member(
         &self,
         caller: &Caller,
@@ -132,7 +132,7 @@ impl Relay {
         Ok(())
     }
 
-    /// Removes somebody from a room of the caller's, or the caller from any.
+    /// Removes a user from a room of the caller's, or the caller from any room.
     pub(crate) async fn remove_room_member(
         &self,
         caller: &Caller,
@@ -145,7 +145,7 @@ impl Relay {
         let remove = || self.store.remove_room_member(&credential, room, user, now.store_ms());
         let visibility =
             done(self.change_room(caller, room, &MemberChange::UnknownRoom, remove, now).await?)?;
-        // A user who takes themselves out of a public room may be in it like anybody.
+        // Users who remove themselves from a public room may still enter it.
         if visibility == RoomVisibility::Private || user != caller.user {
             self.room_changes.note(room);
             self.send_out(user, room);
@@ -196,7 +196,8 @@ impl Relay {
         }
     }
 
-    /// Refuses a state too many. Only callers who may set it count, so that nobody else uses up what they have.
+    /// Refuses a state over the limit. Only callers who may set the state count, so that nobody else can exhaust the
+    /// limit.
     async fn limit_state(&self, caller: &Caller, room: &RoomId, now: Now) -> Result<(), Refusal> {
         let may_set = match self.store.room(room, caller.user).await? {
             Some((access, _)) => access.may_set_state(caller.user),
@@ -205,7 +206,7 @@ impl Relay {
         if may_set { self.rates.limit_room_state(room, now, &self.metrics) } else { Ok(()) }
     }
 
-    /// A room that the caller may be in.
+    /// A room that the caller may enter.
     pub(super) async fn readable_room(&self, caller: &Caller, room: &RoomId) -> Result<Readable, Refusal> {
         let visible = self.visible_room(caller, room).await?;
         if let Readable::Made(access, _) = &visible
@@ -216,7 +217,7 @@ impl Relay {
         Ok(visible)
     }
 
-    /// A room that the caller may be in, or is invited to.
+    /// A room that the caller may enter, or is invited to.
     async fn visible_room(&self, caller: &Caller, room: &RoomId) -> Result<Readable, Refusal> {
         match self.store.room(room, caller.user).await? {
             Some((access, state)) if access.may_look() => Ok(Readable::Made(access, state)),
@@ -225,8 +226,8 @@ impl Relay {
         }
     }
 
-    /// Changes something in a room of the caller's. One that the caller was the first to join, and that was never made, is
-    /// made for it.
+    /// Changes a room of the caller's. If the room exists only in memory and the caller was the first to join it, it
+    /// is stored first.
     async fn change_room<T: PartialEq, F: Future<Output = Result<T, StoreError>>>(
         &self,
         caller: &Caller,
@@ -250,17 +251,17 @@ impl Relay {
     }
 }
 
-/// A room that somebody may look at.
+/// A room that the caller may look at.
 pub(super) enum Readable {
     Made(RoomAccess, StateDocument),
-    /// It was joined but never made.
+    /// It was joined but never stored.
     Joined(Seat),
 }
 
 fn done(change: MemberChange) -> Result<RoomVisibility, Refusal> {
     match change {
         MemberChange::Done(visibility) => Ok(visibility),
-        // Nobody is invited to any other.
+        // A room that was never stored has no invitations.
         MemberChange::Invited => Ok(RoomVisibility::Private),
         MemberChange::UnknownRoom => Err(UNKNOWN_ROOM),
         MemberChange::Forbidden => Err(NOT_YOURS),

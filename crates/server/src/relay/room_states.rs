@@ -1,8 +1,8 @@
-//! State documents on their way to those in a room.
+//! Delivers room states to the sessions in a room.
 //!
-//! A session is never handed a state. It is [marked](SessionHandle::mark_state) with the newest one, which takes the place of an
-//! older one, and writes it when its socket has room. So a slow reader gets the latest state of each room, and states
-//! that follow each other fast fill no queue.
+//! A session never receives a state directly. It is [marked](SessionHandle::mark_state) with the newest one, which
+//! replaces an older one, and writes it when its socket has room. So a slow reader gets the latest state of each
+//! room, and rapid changes do not fill queues.
 
 use std::{
     collections::HashMap,
@@ -19,7 +19,8 @@ use crate::{
     store::StateDocument,
 };
 
-/// Rooms whose states are still to be told: the newest of each. There are no more than rooms that somebody is in.
+/// Rooms whose sessions are still to be told, with the newest state of each. There are at most as many as rooms in
+/// use.
 #[derive(Default)]
 pub(super) struct RoomStates {
     waiting: Mutex<HashMap<RoomId, Waiting>>,
@@ -27,7 +28,7 @@ pub(super) struct RoomStates {
 }
 
 struct Waiting {
-    /// Which room of the name it is the state of.
+    /// Which room of this name the state belongs to.
     number: u64,
     document: StateDocument,
 }
@@ -60,15 +61,15 @@ impl Waiting {
 }
 
 impl Relay {
-    /// Has everybody in a room told its new state. Nobody waits for that. To be called when the room's change is
-    /// [noted](super::rooms::RoomChanges::note), so that who joins from then on has read this state.
+    /// Queues a new room state for everybody in the room, without waiting. Call it when the change is
+    /// [noted](super::rooms::RoomChanges::note), so that later joins have read this state.
     pub(super) fn tell_state(&self, room: &RoomId, document: StateDocument) {
         if let Some(Occupants { number, .. }) = self.registry.occupants(room) {
             self.room_states.add(room, Waiting { number, document });
         }
     }
 
-    /// Tells states, for ever.
+    /// Delivers queued states. Never returns.
     pub(crate) async fn tell_states(&self) {
         loop {
             self.tell_waiting_states().await;
@@ -76,7 +77,7 @@ impl Relay {
         }
     }
 
-    /// Tells the states that wait by now.
+    /// Delivers the states that are queued now.
     pub(super) async fn tell_waiting_states(&self) {
         while let Some((room, Waiting { number, document })) = self.room_states.take() {
             let occupants = self.registry.occupants(&room).filter(|occupants| occupants.number == number);
@@ -93,8 +94,7 @@ impl Relay {
         }
     }
 
-    /// What a session is to tell its client of a state by now: nothing where it is no longer in the room, or told a newer
-    /// one.
+    /// The state to send to a session: none if it has left the room or already has a newer one.
     pub(crate) fn take_state(&self, to: &SessionHandle, state: StateMark) -> Option<Frame> {
         let (number, revision) = state.version;
         let is_news = self.registry.raise_revision((to.user, to.session), &state.room, number, revision);
@@ -102,7 +102,7 @@ impl Relay {
     }
 }
 
-/// The state of a room, as its frame.
+/// The frame of a room state.
 pub(super) fn room_update(room: &RoomId, document: StateDocument) -> Encoded<'static> {
     let StateDocument { revision, state } = document;
     Encoded::new(fresh(ServerMessage::RoomUpdate(RoomUpdate::new(room.clone(), revision, state))))

@@ -1,4 +1,4 @@
-//! Who enters and leaves rooms, and what those inside are told of it (docs/protocol/messages.md).
+//! Sessions enter and leave rooms, and the members are told (docs/protocol/messages.md).
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -23,9 +23,9 @@ use crate::{
     store::{Credential, NewRoom, RoomCreation, StateDocument, StoreError, Unauthorized},
 };
 
-/// Why a message about no room is refused.
+/// The detail of a refusal of a message that names no room.
 pub(crate) const NO_ROOM: &str = "missing field `room`; only /v1/chat/{room} knows one without it";
-/// Unknown, private and forbidden are one answer.
+/// The same answer for unknown, private and forbidden rooms.
 pub(super) const UNKNOWN_ROOM: Refusal =
     Refusal::new(ErrorCode::UnknownRoom, "there is no such room, or it is not open to you");
 pub(super) const TOO_MANY_OWNED: Refusal =
@@ -35,14 +35,14 @@ const TOO_MANY_JOINED: Refusal =
 const KEEPS_CHANGING: Refusal =
     Refusal::new(ErrorCode::Unavailable, "the room changed while you were joining it; try again");
 
-/// How often a join that was overtaken by a change begins anew.
+/// How often a join starts again because the room changed meanwhile.
 const JOIN_ATTEMPTS: usize = 8;
 
-/// Rooms that share a counter of changes: then one join in some millions begins anew for nothing.
+/// Change counters, shared among rooms. A shared counter repeats one join in some millions needlessly.
 const COUNTERS: usize = 1_024;
 
-/// How often something about a room changed that whoever joins it has read before: what he read is told only where it
-/// still holds.
+/// Counts the changes of rooms. A join first reads the room, then enters it only if the counter is still the same, so
+/// it never tells a session an outdated state.
 pub(super) struct RoomChanges(Box<[AtomicU64]>);
 
 impl Default for RoomChanges {
@@ -52,7 +52,7 @@ impl Default for RoomChanges {
 }
 
 impl RoomChanges {
-    /// The room has changed. To be noted when it is committed, and before those inside are told or sent out.
+    /// The room has changed. Call it after the commit, and before members are told or removed.
     pub(super) fn note(&self, room: &RoomId) {
         self.counter(room).fetch_add(1, Ordering::SeqCst);
     }
@@ -81,7 +81,7 @@ impl Relay {
         let Some(room) = room else { return Reply::Now(no_room_named()) };
         let (relay, from) = (Arc::clone(self), Arc::clone(from));
         Reply::Later(Box::pin(async move {
-            // What the session is told of the room comes after its `ack`.
+            // The session gets the frames about the room after its `ack`.
             let reply = || from.reply(ticket, done("Joined the room"));
             match relay.enter(&from, &room, reply, now).await {
                 Ok(()) => Outcome::Queued,
@@ -90,7 +90,7 @@ impl Relay {
         }))
     }
 
-    /// Takes a session out of a room. What it was told of the room comes before its `ack`.
+    /// Takes a session out of a room. Its frames about the room come before its `ack`.
     pub(super) fn leave(&self, from: &SessionHandle, ticket: Ticket, room: Option<RoomId>) -> Reply {
         let Some(room) = room else { return Reply::Now(no_room_named()) };
         let was_in = self.registry.leave((from.user, from.session), &room, |departure| {
@@ -100,7 +100,7 @@ impl Relay {
         if was_in { Reply::Queued } else { Reply::Now(refused(UNKNOWN_ROOM)) }
     }
 
-    /// Brings a chat door's session into its room, and gives what it is told where that cannot be.
+    /// Brings a session of the chat door into its room, and returns the refusal if that fails.
     pub(crate) async fn enter_room(
         &self,
         from: &SessionHandle,
@@ -110,7 +110,7 @@ impl Relay {
         self.enter(from, room, || (), now).await.err().map(refused)
     }
 
-    /// Makes a room that was joined but never made, before something is written in it.
+    /// Stores a room that was joined but never made, before something is written in it.
     pub(super) async fn make_room(
         &self,
         room: &RoomId,
@@ -131,7 +131,7 @@ impl Relay {
         let owner = match creation {
             RoomCreation::Created { .. } => owner,
             RoomCreation::NameTaken => match self.store.room(room, owner).await? {
-                // Another node made the same.
+                // Another node made the same room.
                 Some((access, _)) if access.visibility == RoomVisibility::Public => access.owner,
                 _ => return Err(self.close_room(room)),
             },
@@ -145,12 +145,12 @@ impl Relay {
         Ok(())
     }
 
-    /// Whose a room is that was joined but never made.
+    /// The owner of a room that was joined but never made.
     pub(super) fn unmade_room(&self, room: &RoomId) -> Option<Seat> {
         self.registry.room_here(room).filter(|seat| !seat.is_made)
     }
 
-    /// Sends a user's sessions out of a room.
+    /// Removes a user's sessions from a room.
     pub(super) fn send_out(&self, user: UserId, room: &RoomId) {
         self.registry.evict(user, room, |departure| {
             self.tell_removed(departure);
@@ -158,7 +158,7 @@ impl Relay {
         });
     }
 
-    /// Sends a user out of the rooms that he may not be in any more, on whichever node that was decided.
+    /// Removes a user from the rooms that they may not enter any more, whichever node decided it.
     pub(super) async fn check_rooms_of(&self, user: UserId) -> Result<(), StoreError> {
         for room in self.registry.rooms_of_user(user) {
             match self.store.room(&room, user).await? {
@@ -172,7 +172,7 @@ impl Relay {
         Ok(())
     }
 
-    /// Sends everybody out of a room that is no more.
+    /// Removes everybody from a room that does not exist any more.
     pub(super) fn close_room(&self, room: &RoomId) -> Refusal {
         if let Some(closed) = self.registry.close(room) {
             for member in closed.members.iter() {
@@ -182,7 +182,7 @@ impl Relay {
         UNKNOWN_ROOM
     }
 
-    /// Tells those who remain in a room of those who left it, unless there were so many that nobody is told of anybody.
+    /// Tells the remaining members of a room who has left, unless the room was too large for such messages.
     pub(super) fn tell_departed(&self, departure: &Departure<'_, Arc<SessionHandle>>) {
         if departure.users_before > MAX_TOLD_ROOM_USERS {
             return;
@@ -193,19 +193,20 @@ impl Relay {
         }
     }
 
-    /// Tells sessions, wherever they are, of a room that they are in.
+    /// Sends a frame to sessions in a room.
     fn tell_room<'a>(
         &self,
         members: impl Iterator<Item = &'a Member<Arc<SessionHandle>>>,
         frame: &Encoded<'_>,
     ) {
         for member in members {
-            // A session that is full or gone finds out when its client comes back.
+            // Sessions that are full or closed resync when they reconnect.
             let _ = deliver(&member.handle, frame, &self.metrics);
         }
     }
 
-    /// Brings a session into a room; says when that is sure, before the session is told of it.
+    /// Brings a session into a room. Calls `is_sure` when that is certain, before the session gets frames about the
+    /// room.
     async fn enter(
         &self,
         session: &SessionHandle,
@@ -248,7 +249,7 @@ impl Relay {
         Err(KEEPS_CHANGING)
     }
 
-    /// The room that a user wants to join.
+    /// Looks up a room that a user wants to join.
     async fn find_room(&self, user: UserId, room: &RoomId) -> Result<Found, Refusal> {
         match self.store.room(room, user).await? {
             Some((access, state)) if access.may_enter() => {
@@ -270,8 +271,8 @@ impl Relay {
         }
     }
 
-    /// The user of a session joins a room for the first time, and becomes a member of it: from here on its other members
-    /// reach the user, and are reached.
+    /// Accepts the invitation of a session's user, who becomes a member of the room. From now on they and its other
+    /// members can reach each other.
     async fn accept_invitation(
         &self,
         session: &SessionHandle,
@@ -288,7 +289,7 @@ impl Relay {
         Ok(())
     }
 
-    /// Tells a session who is in the room that it is in now, and them of it where it has just come.
+    /// Tells a session who is in the room, and tells the others if the session is new.
     fn tell_entered(
         &self,
         room: &RoomId,
@@ -309,7 +310,7 @@ impl Relay {
         self.tell_room(view.members.iter().filter(|other| other.session != member.session), &frame);
     }
 
-    /// Tells each session that was sent out, of itself alone.
+    /// Tells each removed session that it has left, and nothing about the others.
     fn tell_removed(&self, departure: &Departure<'_, Arc<SessionHandle>>) {
         departure.left.iter().for_each(|left| self.tell_out(departure.room, left));
     }
@@ -319,9 +320,9 @@ impl Relay {
     }
 }
 
-/// A room that somebody wants to join.
+/// A room that a user wants to join.
 enum Found {
-    /// It is open to them, and this is its state.
+    /// It is open to them; its facts and its state.
     Open(RoomFacts, StateDocument),
     /// They are invited to it.
     Invitation,
@@ -336,7 +337,7 @@ fn member_left(room: &RoomId, left: &Member<Arc<SessionHandle>>) -> Encoded<'sta
     Encoded::new(fresh(ServerMessage::MemberLeft(left)))
 }
 
-/// Sessions as the users that they are of, with their devices.
+/// The users of sessions, with their devices.
 fn grouped(members: &Members<Arc<SessionHandle>>) -> Vec<RoomMember> {
     let mut grouped: Vec<RoomMember> = Vec::new();
     for session in members.iter() {

@@ -16,8 +16,8 @@ use crate::{
 };
 
 impl Relay {
-    /// Hands a signal to whom it is for, as far as the sender may reach him and he is there. Blocked, forbidden, unknown
-    /// and offline are one answer after the same look-ups.
+    /// Relays a signal to its target, if the sender may reach it and it is online. Blocked, forbidden, unknown and
+    /// offline targets get one answer after the same look-ups.
     pub(super) fn signal(
         self: &Arc<Self>,
         from: &Arc<SessionHandle>,
@@ -61,7 +61,7 @@ impl Relay {
         }
     }
 
-    /// Whose the target is and how the two stand, where nobody has to be asked.
+    /// The target's user and relation, if no query is needed.
     fn known_addressee(&self, from: &SessionHandle, target: &Target, now: Now) -> Option<Addressee> {
         let user = match target {
             Target::Device(device) => self.user_of_device(from, device),
@@ -80,21 +80,21 @@ impl Relay {
         Ok(Addressee { user, relation })
     }
 
-    /// The user of a device that is here, or somebody who stands for him.
+    /// The user of a device that is on this node, or a decoy.
     fn user_of_device(&self, from: &SessionHandle, device: &DeviceId) -> UserId {
         let here = self.registry.on_device(device);
         here.map_or_else(|| decoy(from.user, device.as_str()), |(user, _)| user)
     }
 }
 
-/// Whose devices a signal is for, and how he and the sender stand.
+/// The user whose devices a signal is for, and their relation to the sender.
 #[derive(Debug, Clone, Copy)]
 struct Addressee {
     user: UserId,
     relation: Relation,
 }
 
-/// A signal, about to be handed to whoever of the addressee's sessions may get it.
+/// A signal, about to be delivered to those sessions of the addressee that the sender may reach.
 struct Handing<'a> {
     relay: &'a Relay,
     from: &'a Arc<SessionHandle>,
@@ -104,8 +104,9 @@ struct Handing<'a> {
 }
 
 impl Handing<'_> {
-    /// Whom an offer counts as one to: the user whose devices get it, however they are named. One that reaches nobody
-    /// counts by its target's name, or the limit would tell strangers which names belong to one user and who is there.
+    /// The user against whom an offer counts: the one whose devices get it, however they are named. An offer that
+    /// reaches nobody counts by its target's name; otherwise the limit would reveal which names belong to one user
+    /// and who is online.
     fn counted_as(&self, target: &Target) -> UserId {
         let reaches = |session: &SessionHandle| {
             session.session != self.from.session
@@ -159,7 +160,7 @@ impl Handing<'_> {
         }
     }
 
-    /// How far the signal went, if it may go there at all.
+    /// Delivers the signal if the sender may reach this session, and returns how far it went.
     fn to_session(&self, target: &SessionHandle) -> Option<AckStatus> {
         let facts = self.facts(target);
         if !may_reach(self.relay.settings.routing, Purpose::Signal, facts) {
@@ -181,13 +182,13 @@ impl Handing<'_> {
             target: self.addressee.relation.target,
             offered: target.offers.include(self.from.session),
             share_private_room: self.addressee.relation.share_private_room,
-            // One's own devices are reached without.
+            // A user's own devices are reachable anyway.
             share_public_room: !same_user && self.relay.registry.share_public_room(one, other),
         }
     }
 }
 
-/// What of a signal is handed on besides its payload.
+/// The parts of a signal besides its payload.
 struct SignalHead {
     id: Option<RequestId>,
     kind: SignalKind,
@@ -220,7 +221,7 @@ fn handed_on(status: AckStatus, whom: &str) -> Ack<'static> {
     Ack::new(status, [how, whom].concat())
 }
 
-/// Blocked, not allowed, unknown and offline are one answer.
+/// The one answer for blocked, not allowed, unknown and offline targets.
 pub(super) fn target_unavailable() -> ServerMessage<'static> {
     error(
         ErrorCode::TargetUnavailable,

@@ -1,4 +1,4 @@
-//! A mailbox is streamed to a session, as its socket has room (docs/protocol/messages.md, `sync`).
+//! Streams a mailbox to a session as its socket has room (docs/protocol/messages.md, `sync`).
 
 use std::sync::Arc;
 
@@ -15,11 +15,12 @@ use crate::{
     store::{PendingAppend, StoreError, StoredMessage, Which},
 };
 
-/// Messages that are read and handed to the socket at once: 1 MiB at the most.
+/// Messages that are read and passed to the socket at once: 1 MiB at most.
 const MESSAGES_PER_PART: u32 = 16;
 
 impl Relay {
-    /// Streams the mailbox from a number on, under the request's id: so a client tells it from what is counted.
+    /// Streams the mailbox from a number on, under the request's id, which tells clients that the messages are not
+    /// counted.
     pub(super) fn sync(
         self: &Arc<Self>,
         from: &Arc<SessionHandle>,
@@ -45,12 +46,12 @@ impl Relay {
     }
 }
 
-/// A `sync` under way. New messages of the mailbox reach its session through it alone.
+/// A running `sync`. Its session gets new messages of the mailbox only through it.
 struct Streaming {
     relay: Arc<Relay>,
     session: Arc<SessionHandle>,
     ticket: Ticket,
-    /// The request's. What is streamed has it too: so a client knows what is not counted.
+    /// The request's id. Streamed messages have it too, which tells clients that they are not counted.
     id: Option<RequestId>,
     position: Position,
     /// The last number streamed.
@@ -66,12 +67,12 @@ enum Position {
     Over,
 }
 
-/// What comes next.
+/// The next step of a sync.
 enum Next {
     Frames(Vec<Bytes>),
-    /// The end that the limit makes.
+    /// The limit was reached.
     Limit(Synced),
-    /// All is streamed; the reply is in the session's queue.
+    /// Everything was streamed; the reply is in the session's queue.
     Complete,
 }
 
@@ -92,7 +93,7 @@ impl Streaming {
             self.position = Position::Under;
         }
         loop {
-            // One more than may be streamed tells whether that is all.
+            // Reads one more than may be streamed, to learn whether there are more.
             let ask = (self.left + 1).min(MESSAGES_PER_PART);
             let mut page = self.relay.store.mailbox_page(self.session.user, self.last, ask).await?;
             let (first_seq, last_seq) = (page.first_seq, page.last_seq);
@@ -103,7 +104,8 @@ impl Streaming {
                 self.left -= u32::try_from(page.messages.len()).unwrap_or(self.left);
                 return Ok(Next::Frames(page.messages.iter().map(|message| self.encode(message)).collect()));
             }
-            // Lower than asked from where the server was restored from a backup: the client has numbers that are gone.
+            // Lower than requested if the server was restored from a backup: the client has numbers that no longer
+            // exist.
             let seq = self.last.min(last_seq);
             if is_more {
                 return Ok(Next::Limit(Synced::new(seq, first_seq, false)));
@@ -122,7 +124,7 @@ impl Streaming {
         self.session.codec.encode_server(&ServerFrame { id, ..frame })
     }
 
-    /// Up to where the client asks from, it has everything.
+    /// The client has everything up to the number that it sent.
     async fn mark_delivered(&self) -> Result<(), StoreError> {
         if self.last == 0 {
             return Ok(());

@@ -1,4 +1,4 @@
-//! The relay alone: what it asks the store, and in which order it carries things out.
+//! The relay alone: which queries it makes, and in which order it carries out requests.
 
 mod rooms;
 
@@ -89,9 +89,9 @@ fn waits(session: &SessionHandle) -> usize {
     session.close().items.len()
 }
 
-/// Each first signal asks the store for one relation, each second within its lifetime for none, whoever the target is.
+/// Each first signal costs one relation look-up, a second within the cache's lifetime none, whatever the target.
 #[tokio::test]
-async fn whoever_cannot_be_reached_costs_the_same_look_ups() {
+async fn unreachable_targets_cost_the_same_look_ups() {
     let node = Node::start().await;
     let (user, live, away) = (node.user().await, node.user().await, node.user().await);
     let blocker = node.user().await;
@@ -124,7 +124,7 @@ async fn whoever_cannot_be_reached_costs_the_same_look_ups() {
 }
 
 #[tokio::test]
-async fn an_unknown_fingerprint_costs_what_a_known_one_does() {
+async fn an_unknown_fingerprint_costs_as_much_as_a_known_one() {
     let node = Node::start().await;
     let sender = node.session(node.user().await);
     let known = UserId::new(Uuid::new_v4());
@@ -138,7 +138,7 @@ async fn an_unknown_fingerprint_costs_what_a_known_one_does() {
 }
 
 #[tokio::test]
-async fn signals_to_oneself_ask_nobody() {
+async fn signals_to_oneself_cost_no_query() {
     let node = Node::start().await;
     let user = node.user().await;
     let (one, other) = (node.session(user), node.session(user));
@@ -151,7 +151,7 @@ async fn signals_to_oneself_ask_nobody() {
 }
 
 #[tokio::test]
-async fn an_offer_opens_the_way_back_between_its_two_sessions_alone() {
+async fn an_offer_lets_only_its_target_session_answer() {
     let node = Node::start().await;
     let (caller, callee) = (node.user().await, node.user().await);
     node.allow(callee, caller).await;
@@ -189,7 +189,7 @@ async fn an_offer_opens_the_way_back_between_its_two_sessions_alone() {
 }
 
 #[tokio::test]
-async fn only_an_offer_opens_the_way_back() {
+async fn only_an_offer_lets_its_target_answer() {
     let node = Node::start().await;
     let (one, other) = (node.user().await, node.user().await);
     node.allow(other, one).await;
@@ -202,7 +202,7 @@ async fn only_an_offer_opens_the_way_back() {
     assert_eq!(code(&back), Some(ErrorCode::TargetUnavailable));
 }
 
-/// What a session tells of a user, where it has something to tell.
+/// What a session sends about a user, if there is news.
 fn told(node: &Node, to: &SessionHandle, user: UserId) -> Option<(Status, u32)> {
     let Some(ServerMessage::Presence(presence)) = node.relay.tell(to, user) else { return None };
     Some((presence.status, presence.devices))
@@ -217,7 +217,7 @@ async fn subscribes(node: &Node, from: &Arc<SessionHandle>, users: &[UserId]) ->
 }
 
 #[tokio::test]
-async fn a_session_is_marked_for_whom_it_asked_once_that_is_answered() {
+async fn a_session_is_marked_for_watched_users_after_the_reply() {
     let node = Node::start().await;
     let (user, peer, stranger) = (node.user().await, node.user().await, node.user().await);
     node.allow(peer, user).await;
@@ -231,7 +231,7 @@ async fn a_session_is_marked_for_whom_it_asked_once_that_is_answered() {
 }
 
 #[tokio::test]
-async fn what_another_node_changed_is_carried_out_when_it_is_read() {
+async fn a_change_of_another_node_takes_effect_when_it_is_read() {
     let node = Node::start().await;
     let (user, peer) = (node.user().await, node.user().await);
     node.relay.recall_standings().await.unwrap();
@@ -251,9 +251,9 @@ async fn what_another_node_changed_is_carried_out_when_it_is_read() {
     }
 }
 
-/// A list entry that was read counts only once it is carried out.
+/// A list entry that was read counts only after it is carried out.
 #[tokio::test]
-async fn nothing_is_shown_while_nobody_knows_whether_it_may_be() {
+async fn presence_is_hidden_while_permission_is_unknown() {
     let node = Node::start().await;
     let (user, peer) = (node.user().await, node.user().await);
     node.allow(peer, user).await;
@@ -268,7 +268,7 @@ async fn nothing_is_shown_while_nobody_knows_whether_it_may_be() {
 }
 
 #[tokio::test]
-async fn a_crowd_is_told_in_the_end_and_its_first_at_once() {
+async fn all_watchers_are_told_and_the_first_at_once() {
     const CROWD: usize = 700;
     let node = Node::start().await;
     let (user, peer) = (node.user().await, node.user().await);
@@ -312,7 +312,7 @@ async fn a_crowd_is_told_in_the_end_and_its_first_at_once() {
     assert_eq!(told.count(), CROWD);
 }
 
-/// Takes the marks of a session; whether this user is among them.
+/// Takes the marks of a session; returns whether this user is among them.
 fn is_marked(session: &SessionHandle, user: UserId) -> bool {
     session.take_marks().is_some_and(|marked| marked.contains(&user))
 }

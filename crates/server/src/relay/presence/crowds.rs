@@ -1,5 +1,5 @@
-//! Telling the watchers of a user: the first few hundred at once, the rest of a crowd in chunks, so that nobody waits
-//! for it.
+//! Tells the watchers of a user: the first few hundred at once, the rest in chunks, so that no other task waits for
+//! them.
 
 use std::{
     collections::HashMap,
@@ -12,8 +12,8 @@ use tokio::{sync::Notify, task::yield_now};
 use super::WATCHERS_AT_ONCE;
 use crate::relay::Relay;
 
-/// Users whose crowds are still to be told, and after which session to go on. There are never more than there are users
-/// with a crowd: of one who changes again, the crowd is told once.
+/// Users with watchers still to tell, and the session after which to continue. A user has at most one entry: if they
+/// change again meanwhile, each watcher reads the latest presence.
 #[derive(Debug, Default)]
 pub(in crate::relay) struct Crowds {
     waiting: Mutex<HashMap<UserId, SessionId>>,
@@ -46,14 +46,14 @@ impl Crowds {
 }
 
 impl Relay {
-    /// Has every session that watches this user, and may see him, tell its client.
+    /// Marks the user for every session that watches them and may see them.
     pub(super) fn tell_watchers(&self, user: UserId) {
         if let Some(after) = self.tell_some(user, None) {
             self.crowds.add(user, after);
         }
     }
 
-    /// Tells crowds, for ever.
+    /// Tells watchers in chunks. Never returns.
     pub(crate) async fn tell_crowds(&self) {
         loop {
             let (user, after) = self.crowds.next().await;
@@ -65,7 +65,7 @@ impl Relay {
         }
     }
 
-    /// Gives the session after which to go on.
+    /// Tells one chunk, and returns the session after which to continue.
     fn tell_some(&self, user: UserId, after: Option<SessionId>) -> Option<SessionId> {
         let page = self.registry.watchers(user, after, WATCHERS_AT_ONCE);
         page.handles.iter().for_each(|session| session.mark(user));

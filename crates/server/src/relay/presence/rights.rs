@@ -1,4 +1,4 @@
-//! Who may see whom: looked up when somebody subscribes, and again whenever something changes between two users.
+//! Who may see whom: looked up when a session subscribes, and again whenever something changes between two users.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,15 +14,15 @@ use crate::{
     store::{Sighting, StoreError},
 };
 
-/// Watchers for whom it is decided at a time that they see somebody no more.
+/// How many subscriptions to a deleted user are hidden at a time.
 const HIDDEN_AT_ONCE: usize = 256;
 
-/// Users between whom and one other it is looked up at a time how they stand.
+/// How many users are looked up at a time against one user.
 const PEERS_AT_ONCE: usize = 256;
 
 impl Relay {
-    /// Decides whether a session sees users whom it has just asked for. Asks the same, whoever they are, whether they
-    /// exist, and whether it may; and again of those between whom and the session's user something changed meanwhile.
+    /// Decides whether a session may see the users to whom it has just subscribed. The queries are the same for all
+    /// users, existing or not, visible or not. Users about whom something changed meanwhile are looked up again.
     pub(super) async fn decide_first(
         &self,
         from: &SessionHandle,
@@ -57,8 +57,8 @@ impl Relay {
         Ok(())
     }
 
-    /// Something has changed between two users that decides who of them may reach whom. Nothing that was remembered of
-    /// them counts any more, and the watches of each by the other are decided anew.
+    /// The reachability between two users has changed. Drops what is cached about them, and decides their
+    /// subscriptions to each other again.
     pub(in crate::relay) async fn standing_changed(
         &self,
         one: UserId,
@@ -71,14 +71,16 @@ impl Relay {
         if doubts.is_empty() { Ok(()) } else { self.resolve_all(one, other, &doubts).await }
     }
 
-    /// The same. What cannot be looked up now is the next time that the list is read.
+    /// As [`standing_changed`](Self::standing_changed). If the look-up fails, it is repeated at the next read of the
+    /// list.
     pub(in crate::relay) async fn follow_standing(&self, one: UserId, other: UserId) {
         if let Err(error) = self.standing_changed(one, other).await {
             self.look_again(one, other, &error);
         }
     }
 
-    /// The same for whoever has just made the change, and is not to learn from the time it takes who watches.
+    /// As [`follow_standing`](Self::follow_standing), for the user who made the change. It always asks the store, so
+    /// that its duration does not reveal who watches.
     pub(in crate::relay) async fn standing_was_changed(&self, one: UserId, other: UserId) {
         let doubts = self.doubt_standing(one, other);
         if let Err(error) = self.resolve_all(one, other, &doubts).await {
@@ -86,7 +88,7 @@ impl Relay {
         }
     }
 
-    /// A user is in a room, or in one no more: that may decide between him and all who are in it.
+    /// A user has entered or left a room, which may change the reachability between them and everybody in it.
     async fn place_in_rooms_changed(&self, user: UserId) -> Result<(), StoreError> {
         self.relations.forget_all_of(user);
         self.check_rooms_of(user).await?;
@@ -100,7 +102,7 @@ impl Relay {
         Ok(())
     }
 
-    /// A user is gone for good: nobody who watches him sees anything of him any more.
+    /// Hides a deleted user from everybody who watches them.
     pub(in crate::relay) fn hide_for_good(&self, user: UserId) {
         let mut after = None;
         loop {
@@ -123,7 +125,7 @@ impl Relay {
         doubts
     }
 
-    /// Decides what was doubted. Until it is known what is, nothing is shown.
+    /// Decides the doubted subscriptions. If the look-up fails, nothing is shown.
     async fn resolve_all(
         &self,
         one: UserId,
@@ -133,7 +135,7 @@ impl Relay {
         self.resolve_with(one, &[other], doubts).await
     }
 
-    /// The same, between one user and each of many.
+    /// As [`resolve_all`](Self::resolve_all), between one user and many.
     async fn resolve_with(
         &self,
         one: UserId,
@@ -155,7 +157,7 @@ impl Relay {
         }
     }
 
-    /// What is known of one user and others, whichever of them watches.
+    /// What the store knows about one user and others, whichever of them watches.
     async fn facts_between(&self, one: UserId, others: &[UserId]) -> Result<Known, StoreError> {
         let stances = self.store.stances_with(one, others).await?;
         let roommates = self.store.roommates(one, others).await?;
@@ -165,7 +167,7 @@ impl Relay {
         Ok(Known { stances, roommates, sightings })
     }
 
-    /// Whether a watcher may see a user, by what is known of `one` of them and others.
+    /// Whether a watcher may see a user, by the facts between `one` of them and others.
     fn may_see(&self, (watcher, user): (UserId, UserId), one: UserId, known: &Known) -> bool {
         let other = if watcher == one { user } else { watcher };
         let [of_one, of_other] = known.stances.get(&other).copied().unwrap_or_default();
@@ -182,11 +184,11 @@ impl Relay {
     }
 }
 
-/// What was looked up of one user and others.
+/// The facts between one user and others.
 struct Known {
-    /// Where the one stands towards each, and each towards him.
+    /// The stance of the one user towards each other user, and of each towards the one.
     stances: HashMap<UserId, [Stance; 2]>,
-    /// Those who are in a private room with him.
+    /// The users who share a private room with the one user.
     roommates: HashSet<UserId>,
     sightings: HashMap<UserId, Sighting>,
 }

@@ -1,4 +1,4 @@
-//! What other nodes, and this one, wrote down about who may reach whom: read every second, in the order of the commits.
+//! Follows the list of relationship changes that all nodes write: read every second, in the order of the commits.
 
 use std::{
     collections::HashSet,
@@ -12,14 +12,14 @@ use aldis_protocol::UserId;
 
 use crate::{relay::Relay, store::StoreError};
 
-/// How many are read at a time.
+/// How many entries are read at a time.
 const BATCH: i64 = 500;
 
-/// Pairs of whom it could not be looked up how they stand: more than somebody changes while the database is away. Of
-/// those beyond it, nothing is shown until something changes between them, or one subscribes anew.
+/// Pairs whose look-up failed: more than users change while the database is away. Pairs beyond it see nothing of each
+/// other until something changes between them or one subscribes again.
 const UNSETTLED: usize = 65_536;
 
-/// How far the list was read.
+/// How far the list has been read.
 #[derive(Debug, Default)]
 pub(in crate::relay) struct Standings {
     last: AtomicI64,
@@ -27,7 +27,7 @@ pub(in crate::relay) struct Standings {
 }
 
 impl Standings {
-    /// How these two stand is to be looked up again.
+    /// Remembers to look up this pair again.
     pub(super) fn note_unsettled(&self, one: UserId, other: UserId) {
         let mut unsettled = self.unsettled.lock().unwrap_or_else(PoisonError::into_inner);
         if unsettled.len() < UNSETTLED {
@@ -41,13 +41,14 @@ impl Standings {
 }
 
 impl Relay {
-    /// Begins with the end of the list: before the node serves anybody, nobody watches.
+    /// Begins at the end of the list: before the node serves sessions, nobody watches.
     pub(crate) async fn recall_standings(&self) -> Result<(), StoreError> {
         self.standings.last.store(self.store.last_relation_change().await?, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Carries out what was added to the list since the last time. What fails is tried again the next time.
+    /// Carries out the entries that were added since the last read. Entries that fail are tried again at the next
+    /// read.
     pub(crate) async fn read_standings(&self) -> Result<(), StoreError> {
         for (one, other) in self.standings.take_unsettled() {
             self.follow_standing(one, other).await;

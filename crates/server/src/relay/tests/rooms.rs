@@ -1,4 +1,4 @@
-//! Rooms through the relay alone: what happens when two things happen at once.
+//! Rooms through the relay alone: concurrent changes.
 
 use std::{
     sync::Arc,
@@ -57,7 +57,7 @@ impl Node {
 
 type Answer = futures::future::BoxFuture<'static, ServerMessage<'static>>;
 
-/// What a session was told since it was last asked, but for acks.
+/// What a session received since the last call, without acks.
 fn received(session: &SessionHandle) -> Vec<Value> {
     let mut received = Vec::new();
     while let Poll::Ready(Taken::Items(items)) = session.poll_take(&mut Context::from_waker(Waker::noop())) {
@@ -69,7 +69,7 @@ fn received(session: &SessionHandle) -> Vec<Value> {
     received
 }
 
-/// The states that a session tells its client as soon as its socket has room.
+/// The states that a session sends its client once its socket has room.
 async fn states(node: &Node, session: &SessionHandle) -> Vec<Value> {
     node.relay.tell_waiting_states().await;
     let mut told = Vec::new();
@@ -91,7 +91,7 @@ fn revisions(told: &[Value]) -> Vec<u64> {
     updates.map(|update| update["payload"]["revision"].as_u64().unwrap()).collect()
 }
 
-/// The number of what this says is stored.
+/// The number under which this message is stored.
 fn stored(message: &ServerMessage<'_>) -> Option<u64> {
     let ack = if let ServerMessage::Ack(ack) = message { ack } else { return None };
     ack.seq.filter(|_| ack.status == AckStatus::Stored)
@@ -102,7 +102,7 @@ fn of_kind(received: &[Value], kind: MessageKind) -> Vec<&Value> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_is_removed_while_he_joins_is_not_in_the_room() {
+async fn a_user_removed_during_a_join_is_not_in_the_room() {
     let node = Node::start().await;
     let owner = node.owner_of_room(RoomVisibility::Public).await;
     for _ in 0..ROUNDS {
@@ -120,13 +120,13 @@ async fn whoever_is_removed_while_he_joins_is_not_in_the_room() {
         assert_eq!(
             left,
             usize::from(code(&answer).is_none()),
-            "whoever was in is told that he is out: {told:?}"
+            "a session that was in is told that it is out: {told:?}"
         );
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_joins_while_the_state_changes_is_told_the_newest() {
+async fn a_join_during_a_state_change_gets_the_newest_state() {
     let node = Node::start().await;
     let owner = node.owner_of_room(RoomVisibility::Public).await;
     for round in 0..ROUNDS {
@@ -143,7 +143,7 @@ async fn whoever_joins_while_the_state_changes_is_told_the_newest() {
 }
 
 #[tokio::test]
-async fn states_that_followed_each_other_filled_the_queue_of_a_slow_reader() {
+async fn rapid_states_filled_the_queue_of_a_slow_reader() {
     let node = Node::start().await;
     let owner = node.owner_of_room(RoomVisibility::Public).await;
     let [slow, gone] = [node.session(node.user().await), node.session(node.user().await)];
@@ -166,9 +166,9 @@ async fn states_that_followed_each_other_filled_the_queue_of_a_slow_reader() {
     assert_eq!(revisions(&received(&gone)), [5]);
 }
 
-/// What a join had read from the database, those in the room were not told any more.
+/// A join that had read a new state from the database used to hide it from the sessions already in the room.
 #[tokio::test]
-async fn a_join_that_read_a_new_state_kept_it_from_all_others() {
+async fn a_join_that_read_a_new_state_hid_it_from_the_others() {
     let node = Node::start().await;
     let owner = node.owner_of_room(RoomVisibility::Public).await;
     let [first, second] = [node.session(node.user().await), node.session(node.user().await)];
@@ -184,7 +184,7 @@ async fn a_join_that_read_a_new_state_kept_it_from_all_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_joins_at_once_knows_of_each_other() {
+async fn concurrent_joins_see_each_other() {
     let node = Node::start().await;
     node.owner_of_room(RoomVisibility::Public).await;
     for _ in 0..ROUNDS {
@@ -209,7 +209,7 @@ async fn whoever_joins_at_once_knows_of_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_said_first_in_a_room_that_was_never_made_keeps_its_order() {
+async fn the_first_messages_of_an_unmade_room_keep_their_order() {
     for _ in 0..ROUNDS / 10 {
         let node = Node::start().await;
         let delivery = tokio::spawn(Arc::clone(&node.relay).deliver_committed());
@@ -241,7 +241,7 @@ async fn what_is_said_first_in_a_room_that_was_never_made_keeps_its_order() {
 }
 
 #[tokio::test]
-async fn without_the_store_nobody_joins() {
+async fn joins_fail_without_the_store() {
     let node = Node::start().await;
     let session = node.session(node.user().await);
     node.relay.store.close().await;
