@@ -1,4 +1,4 @@
-//! What a session is told to do: to close, or to take a socket. Both go before what waits in its queue.
+//! Control messages of a session: close, or take a socket. Both go before its queue.
 
 use std::collections::VecDeque;
 
@@ -6,14 +6,14 @@ use aldis_protocol::{CloseCode, ErrorReply};
 
 use super::hand_over::Offer;
 
-/// Sockets that may wait to be looked at by a session: more than a client opens at once.
+/// Sockets that may wait for a session: more than a client opens at once.
 pub(super) const HAND_OVERS: usize = 8;
 
-/// Something that a session is told to do.
+/// A control message of a session.
 pub(crate) enum Control {
-    /// Tell the client why, and close.
+    /// Send the reason to the client, and close.
     Close(Closing),
-    /// Look at a socket whose client claims this session.
+    /// Check a socket whose client claims this session.
     HandOver(Offer),
 }
 
@@ -22,11 +22,11 @@ pub(crate) enum Control {
 pub(crate) struct Closing {
     pub(crate) code: CloseCode,
     pub(crate) reason: &'static str,
-    /// What the `error` before it says.
+    /// The message of the `error` frame before it.
     pub(crate) error: ErrorReply<'static>,
 }
 
-/// What a session was told and has not done yet. Nothing is allocated where there is nothing.
+/// Control messages that wait. Allocates only if there are some.
 #[derive(Default)]
 pub(super) struct Controls(Option<Box<Waiting>>);
 
@@ -37,18 +37,18 @@ struct Waiting {
 }
 
 impl Closing {
-    /// A close whose `error` has the code that goes with it.
+    /// A close whose `error` has the code that belongs to it.
     pub(crate) fn new(code: CloseCode, reason: &'static str, message: &'static str) -> Self {
         let error = ErrorReply {
             close: Some(code.as_u16()),
-            // With new credentials first, where the code says so.
+            // With new credentials first, if the code says so.
             reconnect: Some(code.advice(reason) != aldis_protocol::Advice::Stop),
             ..ErrorReply::new(code.error_code(), message)
         };
         Self { code, reason, error }
     }
 
-    /// The same, with the time after which the client should come back.
+    /// As [`new`](Self::new), with the time after which the client should come back.
     pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
         self.error.retry_after = Some(seconds);
         self
@@ -56,7 +56,7 @@ impl Closing {
 }
 
 impl Controls {
-    /// Closes the session. The first close stands.
+    /// Closes the session. Later closes are ignored.
     pub(super) fn close(&mut self, closing: Closing) {
         self.0.get_or_insert_default().closing.get_or_insert(closing);
     }
@@ -65,7 +65,7 @@ impl Controls {
         self.0.as_ref().is_some_and(|waiting| waiting.closing.is_some())
     }
 
-    /// Gives the offer back where the session closes, or has [`HAND_OVERS`] to look at.
+    /// Returns the offer if the session closes, or has [`HAND_OVERS`] to check.
     pub(super) fn hand_over(&mut self, offer: Offer) -> Result<(), Offer> {
         let waiting = self.0.get_or_insert_default();
         if waiting.closing.is_some() || waiting.offers.len() >= HAND_OVERS {
@@ -75,7 +75,7 @@ impl Controls {
         Ok(())
     }
 
-    /// The next; a close goes before sockets.
+    /// The next message; a close goes before sockets.
     pub(super) fn take(&mut self) -> Option<Control> {
         let waiting = self.0.as_mut()?;
         let closing = waiting.closing.take().map(Control::Close);

@@ -1,4 +1,4 @@
-//! Where a message for others is carried out: delivered, queue full and nobody there are each decided here.
+//! Delivers frames to sessions, and decides between delivered, buffered, queue full and unavailable.
 
 use std::sync::{
     Arc, OnceLock,
@@ -17,23 +17,22 @@ pub(crate) struct Encoded<'a> {
     frame: ServerFrame<'a>,
     json: OnceLock<Bytes>,
     proto: OnceLock<Bytes>,
-    /// Where its bytes count, if several sessions get them.
+    /// Where its bytes are counted, if several sessions get them.
     shared: Option<SharedBytes>,
 }
 
-/// How many bytes of frames are held that several sessions share: each frame counts once, until the last session has
-/// let go of it.
+/// How many bytes of shared frames are held: each frame counts once, until the last session releases it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SharedBytes(Arc<AtomicUsize>);
 
-/// The bytes of a frame while any session holds them.
+/// The bytes of a frame, counted while any session holds them.
 struct Shared {
     bytes: Bytes,
     count: SharedBytes,
 }
 
 impl SharedBytes {
-    /// How many there are now.
+    /// How many bytes there are now.
     pub(crate) fn get(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
@@ -61,7 +60,7 @@ impl<'a> Encoded<'a> {
         Self { frame, json: OnceLock::new(), proto: OnceLock::new(), shared: None }
     }
 
-    /// The same for several sessions: its memory counts once for all of them.
+    /// For several sessions: its memory counts once for all of them.
     pub(crate) fn for_many(self, shared: &SharedBytes) -> Self {
         Self { shared: Some(shared.clone()), ..self }
     }
@@ -90,13 +89,13 @@ pub(crate) fn fresh(message: ServerMessage<'_>, now: Now) -> ServerFrame<'_> {
     ServerFrame { id: Some(RequestId::from_uuid(Uuid::now_v7())), timestamp: now.timestamp(), message }
 }
 
-/// Hands a frame to a session, and says how far it went. A session whose queue is full, or that is over, is as one that
-/// is not there: the former closes itself with 4101 and tells its own client.
+/// Delivers a frame to a session, and returns how far it went. A session that is over or whose queue is full counts
+/// as absent; a full queue closes the session with 4101.
 pub(crate) fn deliver(target: &SessionHandle, frame: &Encoded<'_>, metrics: &Metrics) -> Option<AckStatus> {
     status(target.push(frame.for_codec(target.codec)), metrics)
 }
 
-/// How far what was pushed went.
+/// The status of a pushed frame.
 pub(crate) fn status(pushed: Pushed, metrics: &Metrics) -> Option<AckStatus> {
     match pushed {
         Pushed::Queued => Some(AckStatus::Delivered),
@@ -116,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_that_many_hold_counts_once_and_until_the_last_lets_go_of_it() {
+    fn a_shared_frame_counts_once_until_the_last_holder_drops_it() {
         let count = SharedBytes::default();
         let encoded = Encoded::new(fresh(ServerMessage::Pong, Now::read())).for_many(&count);
         let held: Vec<Frame> = (0..1_000).map(|_| encoded.for_codec(Codec::Json)).collect();

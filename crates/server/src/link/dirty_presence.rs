@@ -1,21 +1,21 @@
-//! Watched users of whose presence a session is to tell its client: only who, since what is written is how they show
-//! themselves at that moment. So a slow client gets the latest of each, and this stays small.
+//! Watched users whose presence a session has to send. Only the users are kept: the session reads their presence when
+//! it writes. So a slow client gets the latest of each, and the memory stays small.
 
 use std::collections::{HashSet, VecDeque};
 
 use aldis_protocol::{UserId, limits::MAX_SUBSCRIPTIONS};
 
-/// Users of whom the client is told at a time, before the socket's turn to take something else comes.
+/// Users that are sent in one go, before the socket takes other frames.
 const AT_ONCE: usize = 32;
 
-/// Marks that are kept at most. A session watches half as many; what is over it is of users it watched before, and the
+/// The most marks that are kept. A session watches half as many; the rest are users whom it watched before. The
 /// oldest goes first.
 const LIMIT: usize = 2 * MAX_SUBSCRIPTIONS;
 
-/// What a mark costs, roughly: an id in the order, and one in the set.
+/// Roughly what a mark costs: an id in the order, and one in the set.
 const BYTES_PER_MARK: usize = 64;
 
-/// Users who are marked, each once, in the order in which they were. Nothing is kept where nobody is.
+/// Marked users, each once, in the order of their marks. Allocates only if there are some.
 #[derive(Debug, Default)]
 pub(super) struct DirtyPresence(Option<Box<Marked>>);
 
@@ -26,7 +26,7 @@ struct Marked {
 }
 
 impl DirtyPresence {
-    /// The client is to be told of this user.
+    /// Marks a user.
     pub(super) fn add(&mut self, user: UserId) {
         let marked = self.0.get_or_insert_default();
         if !marked.known.insert(user) {
@@ -40,7 +40,7 @@ impl DirtyPresence {
         marked.order.push_back(user);
     }
 
-    /// Takes some, the longest marked first.
+    /// Takes some users, the longest marked first.
     pub(super) fn take(&mut self) -> Vec<UserId> {
         let Some(marked) = &mut self.0 else { return Vec::new() };
         let count = marked.order.len().min(AT_ONCE);
@@ -54,7 +54,7 @@ impl DirtyPresence {
         taken
     }
 
-    /// Roughly what they cost.
+    /// Roughly how many bytes they take.
     pub(super) fn bytes(&self) -> usize {
         self.0.as_ref().map_or(0, |marked| marked.order.len() * BYTES_PER_MARK)
     }
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn each_is_taken_once_in_the_order_of_the_marks() {
+    fn each_user_is_taken_once_in_the_order_of_the_marks() {
         let mut marks = DirtyPresence::default();
         assert_eq!(marks.take(), []);
         [1, 2, 1, 3, 2].into_iter().for_each(|number| marks.add(user(number)));
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn many_are_taken_in_parts_and_too_many_are_not_kept() {
+    fn many_users_are_taken_in_parts_and_the_oldest_dropped() {
         let mut marks = DirtyPresence::default();
         (0..=LIMIT).for_each(|number| marks.add(user(number)));
         marks.add(user(0));

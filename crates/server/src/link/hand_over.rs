@@ -14,14 +14,14 @@ use super::{Claim, Identity, Incoming, wire::Socket};
 /// A socket whose client has proved who they are.
 pub(crate) struct Arriving {
     pub(crate) socket: Socket,
-    /// What was read behind the proof; the session takes it first.
+    /// What was read after the proof; the session takes it first.
     pub(crate) early: VecDeque<Incoming>,
 }
 
 /// A socket whose client has proved who they are and claims a session.
 pub(crate) struct HandOver {
     pub(crate) arriving: Arriving,
-    /// Of the message that brought the proof.
+    /// The id of the message that brought the proof.
     pub(crate) id: Option<RequestId>,
     pub(crate) door: Door,
     pub(crate) codec: Codec,
@@ -31,29 +31,29 @@ pub(crate) struct HandOver {
     pub(crate) device_claim: DeviceClaim,
 }
 
-/// A hand-over that a session is asked to take. The handshake can [take it back](Withdrawal) until the session takes it.
+/// A hand-over that is offered to a session. The handshake can [withdraw it](Withdrawal) until the session takes it.
 pub(crate) struct Offer {
     hand_over: Slot,
     answer: oneshot::Sender<OfferAnswer>,
 }
 
-/// Takes an offer back that was not answered.
+/// Withdraws an offer that was not answered.
 pub(crate) struct Withdrawal(Slot);
 
 type Slot = Arc<Mutex<Option<HandOver>>>;
 
-/// What becomes of an offered socket.
+/// The answer to an offered socket.
 pub(crate) enum OfferAnswer {
     /// It serves the session.
     Taken,
-    /// The session is not for it; its client gets a fresh one.
+    /// The session declined it; its client gets a fresh session.
     Declined(Arriving),
-    /// A socket that came in later serves the session.
+    /// A newer socket serves the session.
     Superseded(Arriving),
 }
 
 impl Offer {
-    /// An offer, how to take it back, and where its answer comes. No answer means that the session has failed.
+    /// An offer, its withdrawal, and the channel of its answer. No answer means that the session has failed.
     pub(crate) fn new(hand_over: HandOver) -> (Self, Withdrawal, oneshot::Receiver<OfferAnswer>) {
         let (answer, answered) = oneshot::channel();
         let hand_over = Arc::new(Mutex::new(Some(hand_over)));
@@ -61,15 +61,15 @@ impl Offer {
         (Self { hand_over, answer }, withdrawal, answered)
     }
 
-    /// Takes the socket, to answer later. None where the offer was taken back.
+    /// Takes the socket, to answer later. `None` if the offer was withdrawn.
     pub(crate) fn take(self) -> Option<(HandOver, oneshot::Sender<OfferAnswer>)> {
         take(&self.hand_over).map(|hand_over| (hand_over, self.answer))
     }
 
-    /// Gives the socket back; its client gets a fresh session.
+    /// Returns the socket; its client gets a fresh session.
     pub(crate) fn decline(self) {
         if let Some((hand_over, answer)) = self.take() {
-            // The client may have gone while it waited.
+            // The client may have disconnected meanwhile.
             let _ = answer.send(OfferAnswer::Declined(hand_over.arriving));
         }
     }

@@ -1,4 +1,4 @@
-//! The handle to a session: what everyone else uses to reach it.
+//! The handle of a session, through which all other tasks reach it.
 
 use std::{
     collections::VecDeque,
@@ -25,7 +25,7 @@ use super::{
     room_updates::{RoomUpdates, StateMark},
 };
 
-/// A session as everyone else sees it.
+/// A session as other tasks see it.
 #[derive(Debug)]
 pub(crate) struct SessionHandle {
     pub(crate) session: SessionId,
@@ -33,45 +33,45 @@ pub(crate) struct SessionHandle {
     pub(crate) device: DeviceId,
     pub(crate) fingerprint: Option<Fingerprint>,
     pub(crate) codec: Codec,
-    /// By what its first socket has the device.
+    /// The order in which its first socket came in, which decides who has the device.
     pub(crate) device_claim: DeviceClaim,
-    /// The sign-in that its token descends from; none where a key was the proof.
+    /// The sign-in of its token; `None` if a key was the proof.
     family: Mutex<Option<Uuid>>,
     pub(crate) offers: Offers,
-    /// The tick at which the session wants to be woken; the sweep reads it.
+    /// The tick at which the session wants to be woken. The sweep reads it.
     deadline: AtomicU64,
-    /// What the session holds for its client besides the queue.
+    /// Memory that the session holds for its client besides the queue.
     kept: SharedHeld,
-    /// Bytes that its subscriptions cost.
+    /// Bytes that its subscriptions take.
     subscriptions: AtomicUsize,
     state: Mutex<State>,
 }
 
-/// What became of a message of the mailbox.
+/// The outcome of pushing a mailbox message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "a gap is to be filled first"]
 pub(crate) enum Fed {
-    /// It was the next one, and put into the queue.
+    /// It was the next one, and was pushed.
     Pushed(Pushed),
     /// The session has it already, or gets it through its `sync`.
     Known,
-    /// Those after this number have to come first.
+    /// The messages after this number have to come first.
     After(u64),
 }
 
-/// What a session that is over leaves behind.
+/// What remains of a session that has ended.
 pub(crate) struct Leftovers {
-    /// What waited for its client.
+    /// The items that waited for its client.
     pub(crate) items: VecDeque<Item>,
-    /// Sockets that it did not look at.
+    /// Sockets that it did not check.
     pub(crate) offers: VecDeque<Offer>,
 }
 
-/// What waited for a session.
+/// The next thing that waits for a session.
 pub(crate) enum Taken {
-    /// All that its client is to be told.
+    /// All items for its client.
     Items(VecDeque<Item>),
-    /// Something to do; it goes before what its client is told.
+    /// A control message; it goes before the items.
     Control(Control),
 }
 
@@ -88,7 +88,7 @@ struct State {
 }
 
 impl SessionHandle {
-    /// The way to a session that is about to begin.
+    /// The handle of a session that is about to begin.
     pub(crate) fn new(
         session: SessionId,
         user: UserId,
@@ -113,7 +113,7 @@ impl SessionHandle {
         }
     }
 
-    /// The same, with a claim to its device that is larger than the smallest.
+    /// As [`new`](Self::new), with a later claim to its device.
     pub(crate) fn claiming(self, device_claim: DeviceClaim) -> Self {
         Self { device_claim, ..self }
     }
@@ -129,8 +129,8 @@ impl SessionHandle {
         pushed
     }
 
-    /// Replies to the session's own request with this ticket. To be called where the effect of the request becomes
-    /// visible: what others cause from then on stands behind the reply.
+    /// Replies to the session's own request with this ticket. Call it where the effect of the request becomes
+    /// visible: frames that others cause afterwards stand behind the reply.
     pub(crate) fn reply(&self, ticket: Ticket, reply: ServerMessage<'static>) {
         let mut state = self.lock();
         if !state.closed {
@@ -139,7 +139,7 @@ impl SessionHandle {
         }
     }
 
-    /// Has the session tell its client how a watched user shows themselves, as soon as its socket has room.
+    /// Marks a watched user, whose presence the session sends as soon as its socket has room.
     pub(crate) fn mark(&self, watched: UserId) {
         let mut state = self.lock();
         if !state.closed {
@@ -148,8 +148,8 @@ impl SessionHandle {
         }
     }
 
-    /// Has the session tell its client a state of a room, in place of an older one that waits, as soon as its socket has
-    /// room.
+    /// Marks a room state, which the session sends as soon as its socket has room. It replaces an older one that
+    /// waits.
     pub(crate) fn mark_state(&self, mark: StateMark) {
         let mut state = self.lock();
         if !state.closed {
@@ -158,7 +158,7 @@ impl SessionHandle {
         }
     }
 
-    /// Puts a message of the user's mailbox into the queue, where it is the next one.
+    /// Pushes a message of the user's mailbox, if it is the next one.
     pub(crate) fn push_mail(&self, seq: u64, frame: impl FnOnce() -> Frame) -> Fed {
         let mut state = self.lock();
         if state.closed {
@@ -175,7 +175,7 @@ impl SessionHandle {
         }
     }
 
-    /// A message of the user's mailbox was committed that the session learns of by its own reply.
+    /// Counts a message of the user's mailbox that the session learns of by its own reply.
     pub(crate) fn pass_mail(&self, seq: u64) -> Fed {
         match self.lock().mailbox.reach(seq) {
             Reached::Next | Reached::Known => Fed::Known,
@@ -183,13 +183,14 @@ impl SessionHandle {
         }
     }
 
-    /// A `sync` of the user's mailbox begins: what is committed from now on comes through it alone.
+    /// Begins a `sync` of the user's mailbox: messages that are committed from now on reach the session only through
+    /// it.
     pub(crate) fn begin_sync(&self) {
         self.lock().mailbox.begin_sync();
     }
 
-    /// The `sync` with this ticket has streamed all up to this number, and ends with this reply; what is committed from
-    /// now on stands behind it. False where more was committed meanwhile.
+    /// Ends the `sync` with this ticket and pushes its reply; it has streamed everything up to this number. Later
+    /// messages stand behind the reply. Returns false if more was committed meanwhile.
     pub(crate) fn end_sync(&self, last: u64, ticket: Ticket, reply: ServerMessage<'static>) -> bool {
         let mut state = self.lock();
         let is_over = state.mailbox.end_sync(last);
@@ -200,30 +201,30 @@ impl SessionHandle {
         is_over
     }
 
-    /// After which number the session misses messages of the user's mailbox, where this one should have been told.
+    /// The number after which the session misses messages of the user's mailbox, if it should already have this one.
     pub(crate) fn misses_mail(&self, seq: u64) -> Option<u64> {
         self.lock().mailbox.misses(seq)
     }
 
-    /// Messages that are missing cannot be had: those that follow are told without them.
+    /// Skips missing messages that cannot be read: the following ones are pushed without them.
     pub(crate) fn leap_mail(&self) {
         self.lock().mailbox.leap();
     }
 
-    /// The `sync` ends before all was streamed.
+    /// Ends the `sync` before everything was streamed.
     pub(crate) fn abandon_sync(&self) {
         self.lock().mailbox.abandon_sync();
     }
 
-    /// Closes the session. The first close stands, and goes before a hand-over.
+    /// Closes the session. Later closes are ignored. A close goes before a hand-over.
     pub(crate) fn close_with(&self, closing: Closing) {
         let mut state = self.lock();
         state.controls.close(closing);
         state.wake();
     }
 
-    /// Offers a socket to the session, behind those that it has not looked at yet. Gives the offer back where the session
-    /// is over, has to close, or has enough to look at.
+    /// Offers a socket to the session, behind those that wait. Returns the offer if the session is over, has to
+    /// close, or has enough sockets to check.
     pub(crate) fn hand_over(&self, offer: Offer) -> Result<(), Offer> {
         let mut state = self.lock();
         if state.closed {
@@ -234,7 +235,7 @@ impl SessionHandle {
         Ok(())
     }
 
-    /// How much waits for the session's client.
+    /// How many bytes wait for the session's client.
     pub(crate) fn held(&self) -> Held {
         let mut held = self.kept.get();
         held += Held::new(self.subscriptions.load(Ordering::Relaxed), false);
@@ -245,7 +246,7 @@ impl SessionHandle {
         held
     }
 
-    /// What the session's subscriptions cost by now.
+    /// How many bytes the session's subscriptions take.
     pub(crate) fn set_subscriptions(&self, bytes: usize) {
         self.subscriptions.store(bytes, Ordering::Relaxed);
     }
@@ -261,29 +262,29 @@ impl SessionHandle {
         state.closed || state.controls.is_closing()
     }
 
-    /// The sign-in that its token descends from; none where a key was the proof.
+    /// The sign-in of its token; `None` if a key was the proof.
     pub(crate) fn family(&self) -> Option<Uuid> {
         *self.family.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The client proved again who it is: by a token of this family, or by a key if there is none.
+    /// The client proved again who it is: by a token of this family, or by a key if `None`.
     pub(crate) fn set_family(&self, family: Option<Uuid>) {
         *self.family.lock().unwrap_or_else(PoisonError::into_inner) = family;
     }
 
-    /// Wakes the session where its deadline has come.
+    /// Wakes the session if its deadline has come.
     pub(crate) fn wake_if_due(&self, tick: u64) {
         if self.deadline.load(Ordering::Relaxed) <= tick {
             self.lock().wake();
         }
     }
 
-    /// The sender of what this session says.
+    /// The sender of this session's messages.
     pub(crate) fn sender(&self) -> Sender {
         Sender::new(self.device.clone(), self.user).with_fingerprint(self.fingerprint)
     }
 
-    /// For the session itself: what waits. What was taken the last time counts as written, where it has a socket.
+    /// For the session itself: takes what waits. If it has a socket, the items taken the last time count as written.
     pub(crate) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Taken> {
         let mut state = self.lock();
         if let Some(control) = state.controls.take() {
@@ -299,29 +300,29 @@ impl SessionHandle {
         Poll::Ready(Taken::Items(state.take(0, 0)))
     }
 
-    /// For the session itself, before it looks at a socket: what waits by now. Of what it took, so much is not written
-    /// yet.
+    /// For the session itself, before it checks a socket: takes what waits. The arguments say how much of the items
+    /// taken before is not written yet.
     pub(crate) fn take_now(&self, unwritten_frames: usize, unwritten_bytes: usize) -> VecDeque<Item> {
         self.lock().take(unwritten_frames, unwritten_bytes)
     }
 
-    /// For the session itself, where [nothing else waits](Self::poll_take): some of the watched users of whom it is to
-    /// tell its client. Without a socket nobody can be told, and what is told later is newer.
+    /// For the session itself, if [nothing else waits](Self::poll_take): takes some marked users. Without a socket
+    /// the marks stay, and the presence is read when there is one.
     pub(crate) fn take_marks(&self) -> Option<Vec<UserId>> {
         let mut state = self.lock();
         let taken = if state.detached { Vec::new() } else { state.presence.take() };
         (!taken.is_empty()).then_some(taken)
     }
 
-    /// For the session itself, where [nothing else waits](Self::poll_take): some of the states of rooms that it is to tell
-    /// its client. They wait for a socket.
+    /// For the session itself, if [nothing else waits](Self::poll_take): takes some room states. Without a socket
+    /// they stay.
     pub(crate) fn take_states(&self) -> Option<Vec<StateMark>> {
         let mut state = self.lock();
         let taken = if state.detached { Vec::new() } else { state.room_updates.take() };
         (!taken.is_empty()).then_some(taken)
     }
 
-    /// For the session itself, while it has frames to write: registers for what it is told to do alone.
+    /// For the session itself, while it has frames to write: polls only for control messages.
     pub(crate) fn poll_control(&self, cx: &mut Context<'_>) -> Poll<Control> {
         let mut state = self.lock();
         if let Some(control) = state.controls.take() {
@@ -331,7 +332,7 @@ impl SessionHandle {
         Poll::Pending
     }
 
-    /// For tests without a session that serves it: the next reply, past frames.
+    /// For tests of a session without a task: takes the next reply and drops the frames before it.
     #[cfg(test)]
     pub(crate) async fn next_reply(&self) -> ServerMessage<'static> {
         std::future::poll_fn(|cx| {
@@ -342,19 +343,20 @@ impl SessionHandle {
         .await
     }
 
-    /// For the session itself: when it wants to be woken.
+    /// For the session itself: sets when it wants to be woken.
     pub(crate) fn set_deadline(&self, tick: u64) {
         self.deadline.store(tick, Ordering::Relaxed);
     }
 
-    /// For the session itself: whether it has a socket.
+    /// For the session itself: sets whether it has a socket.
     pub(crate) fn set_detached(&self, detached: bool) {
         let mut state = self.lock();
         state.detached = detached;
         state.queue.release();
     }
 
-    /// For the session itself: it keeps a frame of its own for its client, which shares the room of those that come here.
+    /// For the session itself: counts a frame of its own that it keeps for its client, within the limits of the
+    /// queue.
     pub(crate) fn hold(&self, frame: &Frame) {
         let mut state = self.lock();
         if state.detached {
@@ -362,12 +364,12 @@ impl SessionHandle {
         }
     }
 
-    /// For the session itself: what it holds for its client besides the queue.
+    /// For the session itself: sets how much memory it holds for its client besides the queue.
     pub(crate) fn set_kept(&self, held: Held) {
         self.kept.set(held);
     }
 
-    /// For the session itself: it takes no more. Gives back what waited.
+    /// For the session itself: ends it, and returns what waited.
     pub(crate) fn close(&self) -> Leftovers {
         let mut state = std::mem::replace(&mut *self.lock(), State { closed: true, ..State::default() });
         Leftovers { items: state.queue.take(0, 0), offers: state.controls.into_offers() }
@@ -404,14 +406,14 @@ impl State {
         }
     }
 
-    /// Wakes the session. Waking takes no lock that a session holds while it takes this one.
+    /// Wakes the session. A waker takes no lock that a session holds while it takes this lock, so it cannot deadlock.
     fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
     }
 
-    /// Wakes the session where it has a socket.
+    /// Wakes the session if it has a socket.
     fn wake_attached(&mut self) {
         if !self.detached {
             self.wake();

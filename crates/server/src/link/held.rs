@@ -5,28 +5,28 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// Bytes that wait for a client. Frames that many sessions share take memory once, however many of them hold it.
+/// Bytes that wait for a client. A shared frame takes memory once, however many sessions hold it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Held {
-    /// What this session holds alone.
+    /// Bytes that only this session holds.
     pub(crate) own: u32,
-    /// What others may hold, too.
+    /// Bytes that other sessions may hold, too.
     pub(crate) shared: u32,
 }
 
-/// The same, written by one thread and read by others.
+/// [`Held`], written by one thread and read by others.
 #[derive(Debug, Default)]
 pub(super) struct SharedHeld(AtomicU64);
 
 impl Held {
-    /// What so many bytes count for.
+    /// How much this many bytes count.
     pub(crate) fn new(bytes: usize, is_shared: bool) -> Self {
         // The limits of a session are far below.
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         if is_shared { Self { own: 0, shared: bytes } } else { Self { own: bytes, shared: 0 } }
     }
 
-    /// All of it.
+    /// All bytes.
     pub(crate) const fn total(self) -> usize {
         self.own as usize + self.shared as usize
     }
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_set_is_what_is_read() {
+    fn a_value_reads_as_it_was_set() {
         let held = SharedHeld::default();
         assert_eq!(held.get(), Held::default());
         let mut expected = Held::new(7, false);

@@ -10,9 +10,9 @@ pub(crate) struct Identity {
     pub(crate) user: UserId,
     pub(crate) device: DeviceId,
     pub(crate) fingerprint: Option<Fingerprint>,
-    /// None if a key was the proof.
+    /// `None` if a key was the proof.
     pub(crate) token: Option<TokenLife>,
-    /// The sign-in that the token descends from; none if a key was the proof.
+    /// The sign-in of the token; `None` if a key was the proof.
     pub(crate) family: Option<Uuid>,
     /// The number of the last revocation that was known before the proof was checked.
     pub(crate) proved_at: i64,

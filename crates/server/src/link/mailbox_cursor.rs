@@ -1,30 +1,30 @@
-//! What a session was told of its user's mailbox, so that it hears of each message once and in order.
+//! How far a session has its user's mailbox, so that it gets each message once and in order.
 
-/// A gap this large is left to the client's own `sync`: what fills it would crowd out all else in the queue.
+/// A larger gap is left to the client's own `sync`: its messages would crowd out everything else in the queue.
 const LARGEST_GAP: u64 = 64;
 
-/// How far a session has been told of its user's mailbox.
+/// How far a session has its user's mailbox.
 #[derive(Debug, Default)]
 pub(super) struct MailboxCursor {
-    /// The last number that it has; 0 where that is not known.
+    /// The last number that it has; 0 if that is unknown.
     through: u64,
-    /// A `sync` runs: new messages reach the session through it alone. The last number that it would have been told.
+    /// The last number committed during a running `sync`. New messages reach the session only through the `sync`.
     syncing: Option<u64>,
 }
 
-/// What to do about a message that was committed.
+/// What to do with a committed message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reached {
     /// It is the next one.
     Next,
     /// The session has it, or gets it through its `sync`.
     Known,
-    /// Those after this number are missing: another node committed them.
+    /// The messages after this number are missing: another node committed them.
     After(u64),
 }
 
 impl MailboxCursor {
-    /// A message with this number was committed; where it is the next one, the session is told now.
+    /// Decides about a committed message with this number. If it is the next one, it counts as pushed.
     pub(super) fn reach(&mut self, seq: u64) -> Reached {
         if let Some(reached) = &mut self.syncing {
             *reached = seq.max(*reached);
@@ -41,14 +41,14 @@ impl MailboxCursor {
         Reached::Next
     }
 
-    /// After which number the session misses messages, where this one is kept and should have been told. None where it
-    /// was, comes through a `sync`, or where it is not known what the session has.
+    /// The number after which the session misses messages, if it should already have this one. `None` if it has it,
+    /// gets it through a `sync`, or if it is unknown what it has.
     pub(super) fn misses(&self, seq: u64) -> Option<u64> {
         let is_missing = self.syncing.is_none() && self.through > 0 && seq > self.through;
         (is_missing && seq - self.through <= LARGEST_GAP).then_some(self.through)
     }
 
-    /// What is missing cannot be had: the next message is told all the same, and the client sees the gap.
+    /// Skips messages that cannot be read: the next one is pushed anyway, and the client sees the gap.
     pub(super) fn leap(&mut self) {
         self.through = 0;
     }
@@ -58,7 +58,7 @@ impl MailboxCursor {
         self.syncing = Some(0);
     }
 
-    /// A `sync` has streamed all that there was, up to this number. False where more was committed meanwhile.
+    /// A `sync` has streamed everything up to this number. Returns false if more was committed meanwhile.
     pub(super) fn end_sync(&mut self, last: u64) -> bool {
         if self.syncing.is_some_and(|reached| reached > last) {
             return false;
@@ -68,7 +68,7 @@ impl MailboxCursor {
         true
     }
 
-    /// A `sync` ended before all was streamed; the client asks again from where it is.
+    /// A `sync` ended before everything was streamed; the client continues it with another one.
     pub(super) fn abandon_sync(&mut self) {
         self.syncing = None;
         self.through = 0;
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_message_is_told_once_and_in_order() {
+    fn each_message_is_pushed_once_and_in_order() {
         let mut cursor = MailboxCursor::default();
         assert_eq!(cursor.reach(5), Reached::Next);
         assert_eq!(cursor.reach(5), Reached::Known);
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_missed_is_known_where_the_session_has_what_came_before() {
+    fn a_gap_is_found_if_the_messages_before_it_are_known() {
         let mut cursor = MailboxCursor::default();
         assert_eq!(cursor.misses(5), None);
         assert_eq!(cursor.reach(5), Reached::Next);
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_that_cannot_be_filled_is_leapt_over() {
+    fn a_gap_that_cannot_be_filled_is_skipped() {
         let mut cursor = MailboxCursor::default();
         assert_eq!([cursor.reach(5), cursor.reach(7)], [Reached::Next, Reached::After(5)]);
         cursor.leap();
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_during_a_sync_comes_through_it_alone() {
+    fn messages_during_a_sync_come_only_through_it() {
         let mut cursor = MailboxCursor::default();
         cursor.begin_sync();
         assert_eq!(cursor.reach(7), Reached::Known);
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_sync_that_was_cut_short_nothing_is_known() {
+    fn after_an_aborted_sync_the_position_is_unknown() {
         let mut cursor = MailboxCursor::default();
         assert_eq!(cursor.reach(3), Reached::Next);
         cursor.begin_sync();

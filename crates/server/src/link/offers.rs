@@ -1,4 +1,4 @@
-//! The sessions that a session made an offer. Each may answer it, as long as both sessions last.
+//! The sessions to which a session made an offer. Each may answer while both sessions last.
 
 use std::{
     collections::VecDeque,
@@ -7,11 +7,11 @@ use std::{
 
 use aldis_protocol::SessionId;
 
-/// How many sessions a session may have made an offer that they can still answer; the oldest goes first. Nobody holds
-/// as many calls at once.
+/// The most offers of a session that can still be answered: more than anybody has calls at once. The oldest goes
+/// first.
 const LIMIT: usize = 256;
 
-/// The sessions that a session made an offer, the latest last. Nothing is kept where there is none.
+/// The sessions to which a session made an offer, the latest last. Allocates only if there are some.
 #[derive(Debug, Default)]
 pub(crate) struct Offers(Mutex<Option<Box<Offered>>>);
 
@@ -19,7 +19,7 @@ pub(crate) struct Offers(Mutex<Option<Box<Offered>>>);
 struct Offered(VecDeque<SessionId>);
 
 impl Offers {
-    /// An offer was handed to this session.
+    /// Adds a session that got an offer.
     pub(crate) fn note(&self, target: SessionId) {
         let mut offers = self.lock();
         let Offered(sessions) = &mut **offers.get_or_insert_default();
@@ -30,7 +30,7 @@ impl Offers {
         sessions.push_back(target);
     }
 
-    /// Whether this session was made an offer.
+    /// Whether this session got an offer.
     pub(crate) fn include(&self, session: SessionId) -> bool {
         self.lock().as_ref().is_some_and(|offered| offered.0.contains(&session))
     }

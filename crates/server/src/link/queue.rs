@@ -1,4 +1,4 @@
-//! The queue of a session: what its client is told, in order, within limits.
+//! The queue of a session: frames and replies for its client, in order, within limits.
 
 use std::collections::VecDeque;
 
@@ -10,10 +10,10 @@ use bytes::Bytes;
 
 use super::held::Held;
 
-/// Something that a session tells its client in its place.
+/// An item of the queue. Its position is its place in the order for the client.
 #[derive(Debug)]
 pub(crate) enum Item {
-    /// What others caused.
+    /// A frame that others caused.
     Frame(Frame),
     /// The reply to the session's own request with this ticket.
     Reply(Ticket, Box<ServerMessage<'static>>),
@@ -23,7 +23,7 @@ pub(crate) enum Item {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Frame {
     pub(crate) bytes: Bytes,
-    /// Whether the client confirms it, so that it is kept for a resume until then.
+    /// Whether it is counted: kept for a resume until the client confirms it.
     pub(crate) counted: bool,
     /// Whether other sessions hold the same bytes.
     pub(crate) shared: bool,
@@ -33,13 +33,13 @@ pub(crate) struct Frame {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Ticket(u64);
 
-/// What became of a frame.
+/// The outcome of pushing a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "full and gone each want a decision"]
 pub(crate) enum Pushed {
     /// It is on its way.
     Queued,
-    /// The session has no socket; it is held for its client to come back.
+    /// The session has no socket; the frame is kept until its client is back.
     Buffered,
     /// There was no room; the session closes as a slow consumer.
     Full,
@@ -47,11 +47,12 @@ pub(crate) enum Pushed {
     Gone,
 }
 
-/// The items that wait, and how much of the session's room is taken.
+/// The items that wait, and how much of the limits is taken.
 ///
-/// Frames count from when they are pushed until they are written, so `taken` holds what the session took and has not
-/// written yet; of a session without a socket, all that it keeps since the break. Replies need no room: a session has at
-/// most [`MAX_UNANSWERED_REQUESTS`](aldis_protocol::limits::MAX_UNANSWERED_REQUESTS) requests without one.
+/// Frames count from their push until they are written, so `taken` has the frames that the session took and has not
+/// written yet. Without a socket, it has all frames that the session keeps since the break. Replies do not count: a
+/// session has at most [`MAX_UNANSWERED_REQUESTS`](aldis_protocol::limits::MAX_UNANSWERED_REQUESTS) requests without
+/// a reply.
 #[derive(Default)]
 pub(super) struct Queue {
     items: VecDeque<Item>,
@@ -70,12 +71,12 @@ struct Load {
 pub(super) struct Overflow;
 
 impl Frame {
-    /// A frame that the session alone holds.
+    /// A frame that only this session holds.
     pub(crate) const fn new(bytes: Bytes, counted: bool) -> Self {
         Self { bytes, counted, shared: false }
     }
 
-    /// What it counts for while it waits.
+    /// How much it counts while it waits.
     pub(crate) fn held(&self) -> Held {
         Held::new(self.bytes.len(), self.shared)
     }
@@ -109,7 +110,7 @@ impl Queue {
         self.items.is_empty()
     }
 
-    /// How much memory waits.
+    /// How many bytes wait.
     pub(super) const fn held(&self) -> Held {
         self.held
     }
@@ -119,7 +120,8 @@ impl Queue {
         self.items.len()
     }
 
-    /// Takes all items of a session that has a socket. Of what it took before, so much is not written yet.
+    /// Takes all items for a session with a socket. The arguments say how much of the items taken before is not
+    /// written yet.
     pub(super) fn take(&mut self, unwritten_frames: usize, unwritten_bytes: usize) -> VecDeque<Item> {
         let unwritten = Load::new(unwritten_frames, unwritten_bytes);
         let unwritten = Load {
@@ -131,7 +133,7 @@ impl Queue {
         self.clear()
     }
 
-    /// Takes all items of a session that has no socket: it keeps the counted frames, in the room that they have here.
+    /// Takes all items for a session without a socket, which keeps the counted frames; they still count here.
     pub(super) fn take_to_keep(&mut self) -> VecDeque<Item> {
         let items = self.clear();
         for item in &items {
@@ -149,7 +151,7 @@ impl Queue {
         }
     }
 
-    /// The first reply that waits, past frames.
+    /// Takes the next reply and drops the frames before it.
     #[cfg(test)]
     pub(super) fn take_reply(&mut self) -> Option<ServerMessage<'static>> {
         let place = self.items.iter().position(|item| matches!(item, Item::Reply(..)))?;
@@ -159,7 +161,7 @@ impl Queue {
         }
     }
 
-    /// All that was taken is written, or kept elsewhere.
+    /// Everything that was taken is written, or kept elsewhere.
     pub(super) fn release(&mut self) {
         self.taken = Load::default();
     }
@@ -177,7 +179,7 @@ impl Load {
         Self { frames: half(frames), bytes: half(bytes) }
     }
 
-    /// With one frame more.
+    /// The sum with one more frame.
     fn and(self, frame: &Frame) -> Self {
         Self::new(self.frames() + 1, self.bytes() + frame.bytes.len())
     }

@@ -1,10 +1,11 @@
-//! What a client shows that comes back to its session (docs/protocol/resume.md).
+//! The token that a client shows to resume its session (docs/protocol/resume.md).
 
 use aldis_protocol::{Resume, Secret, SessionId, binary};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
-/// Names a session and proves that its client was told so. It is no credential: its client has proved who they are.
+/// Names a session, and proves that its client got the token. It is no credential: the client proves separately who
+/// it is.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct ResumeToken {
     session: SessionId,
@@ -13,15 +14,15 @@ pub(crate) struct ResumeToken {
 
 type TokenSecret = [u8; 16];
 
-/// What a client that comes back claims.
+/// What a client that resumes claims.
 pub(crate) struct Claim {
     pub(crate) token: ResumeToken,
     /// How many counted frames it has received.
     pub(crate) received: u64,
 }
 
-/// The tokens that are good for a session: the last one, and the one before until the client has shown that it got the
-/// last.
+/// The tokens that are accepted for a session: the last one, and the one before until the client has shown that it
+/// got the last one.
 #[derive(Clone)]
 pub(crate) struct ResumeTokens {
     current: TokenSecret,
@@ -34,7 +35,7 @@ impl ResumeToken {
         Self { session, secret }
     }
 
-    /// Reads a token; what is none is as an unknown one.
+    /// Reads a token. A malformed one counts as unknown.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let bytes: [u8; 32] = binary::decode_array(text).ok()?;
         let (session, secret) = bytes.split_first_chunk::<16>()?;
@@ -65,19 +66,19 @@ impl ResumeTokens {
         Self { current: first.secret, former: None }
     }
 
-    /// Whether a token that names this session is good.
+    /// Whether a token that names this session is accepted.
     pub(crate) fn accept(&self, token: &ResumeToken) -> bool {
         let is_shown = |secret: &TokenSecret| bool::from(secret.ct_eq(&token.secret));
         is_shown(&self.current) || self.former.as_ref().is_some_and(is_shown)
     }
 
-    /// A new one was sent; the one that was used stays good until the client is heard of.
+    /// Makes a new token. The one that was used stays accepted until the client is heard of.
     pub(crate) fn renew(&mut self, used: &ResumeToken, next: &ResumeToken) {
         self.former = Some(used.secret);
         self.current = next.secret;
     }
 
-    /// The client was heard of: it has the current one.
+    /// The client was heard of, so it has the current token.
     pub(crate) fn confirm(&mut self) {
         self.former = None;
     }

@@ -1,32 +1,32 @@
-//! States of rooms that a session is to tell its client: of each room the newest alone.
+//! Room states that a session has to send: only the newest of each room.
 
 use aldis_protocol::{RoomId, limits::MAX_ROOMS_PER_SESSION};
 
 use super::{Frame, Held};
 
-/// How many are told at a time, before the socket's turn to take something else comes.
+/// Room states that are sent in one go, before the socket takes other frames.
 const AT_ONCE: usize = 4;
 
-/// How many are kept at most. A session is in half as many rooms; what is over it is of rooms that it has left, and the
+/// The most states that are kept. A session is in half as many rooms; the rest are of rooms that it has left. The
 /// oldest goes first.
 const LIMIT: usize = 2 * MAX_ROOMS_PER_SESSION;
 
-/// A state of a room that a session is to tell its client.
+/// A room state that a session has to send.
 #[derive(Debug, Clone)]
 pub(crate) struct StateMark {
     pub(crate) room: RoomId,
-    /// Which room of the name it is, and which state of it: of two states the one with more is the later one.
+    /// Which room of this name it belongs to, and its revision: the larger one is the later state.
     pub(crate) version: (u64, u64),
-    /// In the session's codec; its bytes are shared among all who wait for it.
+    /// In the session's codec; all sessions that wait for it share its bytes.
     pub(crate) frame: Frame,
 }
 
-/// In the order in which the rooms were marked first.
+/// In the order in which the rooms were first marked.
 #[derive(Default)]
 pub(super) struct RoomUpdates(Vec<StateMark>);
 
 impl RoomUpdates {
-    /// The client is to be told this state. It takes the place of an older one of the room.
+    /// Marks a room state. It replaces an older one of the room.
     pub(super) fn add(&mut self, state: StateMark) {
         match self.0.iter_mut().find(|other| other.room == state.room) {
             Some(other) if other.version < state.version => *other = state,
@@ -40,7 +40,7 @@ impl RoomUpdates {
         }
     }
 
-    /// Takes some, the longest marked first.
+    /// Takes some states, the longest marked first.
     pub(super) fn take(&mut self) -> Vec<StateMark> {
         if self.0.len() <= AT_ONCE {
             return std::mem::take(&mut self.0);
@@ -48,7 +48,7 @@ impl RoomUpdates {
         self.0.drain(..AT_ONCE).collect()
     }
 
-    /// What they count for.
+    /// How many bytes they count.
     pub(super) fn held(&self) -> Held {
         self.0.iter().fold(Held::default(), |mut held, state| {
             held += state.frame.held();

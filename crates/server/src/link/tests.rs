@@ -26,7 +26,7 @@ fn frame(length: usize) -> Frame {
     Frame::new(Bytes::from(vec![b'x'; length]), true)
 }
 
-/// A socket that does nothing, of a client that has received so many frames.
+/// A socket that does nothing, of a client that has received this many frames.
 fn offer(received: usize) -> Offer {
     let arriving = Arriving { socket: Box::new(NoSocket), early: VecDeque::new() };
     let user = UserId::new(Uuid::from_u128(1));
@@ -97,7 +97,7 @@ fn takes_close(session: &SessionHandle) -> Option<CloseCode> {
 }
 
 #[test]
-fn what_was_taken_counts_until_it_is_written() {
+fn taken_frames_count_until_they_are_written() {
     let session = session();
     for _ in 0..QUEUE_FRAMES {
         assert_eq!(session.push(frame(1)), Pushed::Queued);
@@ -110,7 +110,7 @@ fn what_was_taken_counts_until_it_is_written() {
 }
 
 #[test]
-fn what_is_taken_before_a_hand_over_counts_until_it_is_written() {
+fn frames_taken_before_a_hand_over_count_until_they_are_written() {
     let session = session();
     assert_eq!(session.take_now(0, 0).len(), 0);
     for _ in 0..QUEUE_FRAMES / 2 {
@@ -118,7 +118,7 @@ fn what_is_taken_before_a_hand_over_counts_until_it_is_written() {
     }
     assert_eq!(takes_frames(&session), Some(QUEUE_FRAMES / 2));
     assert_eq!(session.push(frame(1)), Pushed::Queued);
-    // All but one of those that were taken before are written.
+    // All but one of the frames taken before are written.
     assert_eq!(session.take_now(1, 1).len(), 1);
     for _ in 0..QUEUE_FRAMES - 2 {
         assert_eq!(session.push(frame(1)), Pushed::Queued);
@@ -127,12 +127,12 @@ fn what_is_taken_before_a_hand_over_counts_until_it_is_written() {
 }
 
 #[test]
-fn what_a_session_without_a_socket_took_counts_until_it_has_one() {
+fn frames_taken_without_a_socket_count_until_there_is_one() {
     let session = session();
     session.set_detached(true);
     for number in 0..QUEUE_FRAMES - 1 {
         assert_eq!(session.push(frame(1)), Pushed::Buffered);
-        // As a socket that is offered and declined makes it, and an answer in its place.
+        // Both ways to take: in the loop, and before a hand-over is checked.
         let taken = if number % 2 == 0 { takes_frames(&session) } else { Some(session.take_now(0, 0).len()) };
         assert_eq!(taken, Some(1));
         assert!(take(&session).is_pending());
@@ -157,7 +157,7 @@ fn a_reply_keeps_its_place_among_frames_and_takes_no_room() {
 }
 
 #[test]
-fn a_sync_ends_where_its_reply_stands_and_new_mail_comes_behind_it() {
+fn a_sync_ends_at_its_reply_and_new_mail_follows() {
     let session = session();
     session.begin_sync();
     assert_eq!(session.push_mail(5, || frame(1)), Fed::Known);
@@ -194,7 +194,7 @@ fn marks_are_held_until_there_is_a_socket() {
 }
 
 #[test]
-fn the_first_close_stands_and_goes_before_frames_and_sockets() {
+fn the_first_close_goes_before_frames_and_sockets() {
     let session = session();
     assert_eq!(session.push(frame(1)), Pushed::Queued);
     assert!(session.hand_over(offer(1)).is_ok());
@@ -207,7 +207,7 @@ fn the_first_close_stands_and_goes_before_frames_and_sockets() {
 }
 
 #[test]
-fn sockets_are_looked_at_in_the_order_in_which_they_came_and_no_more_wait_than_may() {
+fn sockets_are_checked_in_order_and_their_number_is_limited() {
     let session = session();
     for number in 0..HAND_OVERS {
         assert!(session.hand_over(offer(number)).is_ok());
@@ -223,7 +223,7 @@ fn sockets_are_looked_at_in_the_order_in_which_they_came_and_no_more_wait_than_m
 }
 
 #[test]
-fn a_session_that_is_over_gives_back_what_it_did_not_take() {
+fn an_ended_session_returns_what_it_did_not_take() {
     let session = session();
     session.set_detached(true);
     assert_eq!(session.push(frame(1)), Pushed::Buffered);

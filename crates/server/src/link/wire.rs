@@ -1,4 +1,4 @@
-//! What a session needs of a socket.
+//! What a session needs from a socket.
 
 use std::task::{Context, Poll};
 
@@ -10,33 +10,33 @@ pub(crate) type Socket = Box<dyn Wire>;
 
 /// A socket that frames come from and go to. Nothing here blocks or allocates without bound.
 pub(crate) trait Wire: Send + Unpin + 'static {
-    /// The next thing that the other side did.
+    /// The next event from the other side.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Incoming>;
 
-    /// Puts something behind what waits to be written. The caller bounds how much that is.
+    /// Appends a frame to those that wait to be written. The caller bounds how many.
     fn enqueue(&mut self, outgoing: Outgoing);
 
-    /// Writes what waits; ready when all of it is written.
+    /// Writes what waits; ready when everything is written.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>>;
 
     /// How much waits to be written.
     fn backlog(&self) -> Backlog;
 
-    /// Whether something was written since this was last asked; tells a slow reader from one that does not read at all.
+    /// Whether anything was written since the last call; tells a slow reader from one that does not read at all.
     fn take_has_written(&mut self) -> bool;
 
-    /// How many frames came since this was last asked that are no messages and yet cost something: pings, pongs and
-    /// small parts of messages.
+    /// How many frames without a message came since the last call: pings, pongs and small parts of messages. They
+    /// cost something, too.
     fn take_small_frames(&mut self) -> u32;
 
-    /// Takes larger messages from now on.
+    /// Accepts larger messages from now on.
     fn set_message_limit(&mut self, limit: usize);
 }
 
-/// What came over a socket.
+/// An event from a socket.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Incoming {
-    /// A whole message, of the kind that the codec has.
+    /// A whole message, of the kind that the codec uses.
     Frame(Bytes),
     /// A ping; its pong is on the way.
     Ping,
@@ -44,13 +44,13 @@ pub(crate) enum Incoming {
     Pong,
     /// A close frame, with its code where it has one.
     Closed(Option<u16>),
-    /// Something that this close code answers.
+    /// An error that this close code answers.
     Refused(CloseCode, &'static str),
     /// The stream ended without a close frame.
     Broken,
 }
 
-/// What goes over a socket.
+/// A frame to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outgoing {
     /// A message.
