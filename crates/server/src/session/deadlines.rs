@@ -1,21 +1,21 @@
 //! Every deadline of a session, in one table.
 
-/// What a session waits for. Ticks are milliseconds on the clock that never jumps.
+/// The deadlines of a session. Ticks are milliseconds on the monotonic clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Deadline {
     /// The next ping is due.
     Ping,
-    /// The pong to the last ping has to be there.
+    /// The pong to the last ping must have arrived.
     Pong,
-    /// The client is to be asked for a new token.
+    /// The client is asked for a new token.
     AskForToken,
-    /// The new token has to be there.
+    /// The new token must have arrived.
     NewToken,
-    /// New TURN credentials are to be sent.
+    /// New TURN credentials are sent.
     IceServers,
-    /// The socket has to take more of what waits for it.
+    /// The socket must have taken some of the waiting bytes.
     Write,
-    /// The client has to be back.
+    /// The client must be back.
     Resume,
     /// The client may be read from again.
     Read,
@@ -23,7 +23,7 @@ pub(super) enum Deadline {
 
 const COUNT: usize = 8;
 
-/// When each of them is, if at all.
+/// The tick of each deadline, or [`NEVER`].
 #[derive(Debug)]
 pub(super) struct Deadlines([u64; COUNT]);
 
@@ -39,28 +39,28 @@ const ALL: [Deadline; COUNT] = [
     Deadline::Read,
 ];
 
-/// Deadlines that are noticed this late were so because the node stood still: what arrived meanwhile is still to be read.
+/// A deadline noticed this late means that the node itself stalled: what arrived meanwhile is read first.
 const NOTICED_LATE_MS: u64 = 1_000;
-/// How long it then has to be read.
+/// How long reading it may take.
 const TIME_TO_READ_MS: u64 = 500;
 
 impl Deadlines {
-    /// None is set.
+    /// A table without deadlines.
     pub(super) const fn new() -> Self {
         Self([NEVER; COUNT])
     }
 
-    /// Sets one, in place of what it was.
+    /// Sets a deadline, or moves it.
     pub(super) fn set(&mut self, deadline: Deadline, tick: u64) {
         self.0[deadline as usize] = tick;
     }
 
-    /// It need not be kept any more.
+    /// Removes a deadline.
     pub(super) fn clear(&mut self, deadline: Deadline) {
         self.set(deadline, NEVER);
     }
 
-    /// None is set any more but this one, where it was.
+    /// Removes all deadlines but this one.
     pub(super) fn clear_others(&mut self, kept: Deadline) {
         let tick = self.0[kept as usize];
         *self = Self::new();
@@ -72,19 +72,19 @@ impl Deadlines {
         self.0[deadline as usize] != NEVER
     }
 
-    /// The next of all.
+    /// The earliest deadline.
     pub(super) fn next(&self) -> u64 {
         self.0.iter().copied().min().unwrap_or(NEVER)
     }
 
-    /// Whether one has come that something from the client would put off.
+    /// Whether a deadline has come that a frame from the client would put off.
     pub(super) fn client_is_late(&self, tick: u64) -> bool {
         let by_client = [Deadline::Pong, Deadline::NewToken, Deadline::Write];
         by_client.iter().any(|deadline| self.0[*deadline as usize] <= tick)
     }
 
-    /// Puts off those that only a client which is gone misses, where they are noticed so late that the node itself was
-    /// away. A token ends all the same.
+    /// Puts off the pong and the write deadline if they are noticed so late that the node itself stalled. A token
+    /// still ends in time.
     pub(super) fn put_off_late(&mut self, tick: u64) {
         for deadline in [Deadline::Pong, Deadline::Write] {
             if self.is_set(deadline) && self.0[deadline as usize] + NOTICED_LATE_MS < tick {
@@ -93,7 +93,7 @@ impl Deadlines {
         }
     }
 
-    /// Takes one that has come, each once.
+    /// Takes a deadline that has come, each once.
     pub(super) fn take_due(&mut self, tick: u64) -> Option<Deadline> {
         let due = ALL.into_iter().find(|deadline| self.0[*deadline as usize] <= tick)?;
         self.clear(due);
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_stood_still_reads_before_it_decides() {
+    fn a_node_that_stalled_reads_before_it_decides() {
         let mut deadlines = Deadlines::new();
         deadlines.set(Deadline::Pong, 1_000);
         deadlines.set(Deadline::NewToken, 1_000);
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn one_may_be_kept_alone() {
+    fn all_deadlines_but_one_are_cleared() {
         let mut deadlines = Deadlines::new();
         deadlines.set(Deadline::Ping, 30);
         deadlines.set(Deadline::IceServers, 40);

@@ -1,4 +1,4 @@
-//! What a client is told first: `auth_success` where it proved itself on the socket, and `connected`.
+//! The first frames for a client: `auth_success` if it proved itself on the socket, then `connected`.
 
 use aldis_protocol::{
     AuthSuccess, Connected, Door, Heartbeat, RequestId, ServerFrame, ServerMessage, SessionId, SessionInfo,
@@ -18,7 +18,7 @@ use crate::link::{Identity, Outgoing, ResumeToken, SessionHandle, Wire};
 
 /// What a greeting says about the session.
 pub(super) struct Greeting<'a> {
-    /// Of the message that brought the proof.
+    /// The id of the message that brought the proof.
     id: Option<RequestId>,
     door: Door,
     token: &'a ResumeToken,
@@ -28,13 +28,13 @@ pub(super) struct Greeting<'a> {
 }
 
 impl<'a> Greeting<'a> {
-    /// Of a session that begins.
+    /// The greeting of a new session.
     pub(super) fn fresh(live: &Live, token: &'a ResumeToken, id: Option<RequestId>) -> Self {
         let (door, resume_window) = (live.door(), live.resume_window_ms() / 1000);
         Self { id, door, token, resume_window, resumed: false, replayed: 0 }
     }
 
-    /// Of a session that goes on, with so many messages that the client missed.
+    /// The greeting of a resumed session, with the number of messages that the client missed.
     pub(super) fn resumed(
         live: &Live,
         token: &'a ResumeToken,

@@ -1,8 +1,8 @@
 //! How a connection becomes a session, for all five doors (docs/protocol/doors.md, handshake.md, codes.md).
 //!
-//! One type per state: [`Arrival`] (came in) → [`AwaitingProof`] (on the two doors where the proof comes on the socket)
-//! → [`AuthQuery`] (for the accounts) → an identity or a [`Rejection`]. A proof is consumed by
-//! each step, so that none can be used twice.
+//! One type per state: [`Arrival`] → [`AwaitingProof`] (on the two doors where the proof comes on the socket) →
+//! [`AuthQuery`] (for the accounts) → an identity or a [`Rejection`]. Each step consumes the proof, so that it cannot
+//! be used twice.
 
 use std::time::Duration;
 
@@ -23,24 +23,24 @@ use crate::{
     refusal::Refusal,
 };
 
-/// A connection that came in by a door.
+/// A connection that came in at a door.
 pub(crate) struct Arrival {
     pub(crate) door: Door,
     pub(crate) codec: Codec,
-    /// Whom it counts against.
+    /// The address that it counts against.
     pub(crate) address: AddressKey,
-    /// Of the chat door.
+    /// The room of the chat door.
     pub(crate) room: Option<RoomId>,
     pub(crate) credentials: Credentials,
-    /// To the device that the client proves, by when its request came in.
+    /// The order in which its request came in, which decides who has the device.
     pub(crate) device_claim: DeviceClaim,
 }
 
-/// What the upgrade request itself brought.
+/// The credentials of the upgrade request.
 pub(crate) enum Credentials {
-    /// On a query door: what its query and `Authorization` said.
+    /// On a query door: its query and `Authorization`.
     Query {
-        /// Or why there is none that could be asked about.
+        /// The token, or why it cannot be checked.
         token: Result<String, Refusal>,
         device_id: Option<Result<DeviceId, Refusal>>,
         resume: Option<Claim>,
@@ -51,7 +51,7 @@ pub(crate) enum Credentials {
     FirstMessage,
 }
 
-/// A connection whose proof has to come on the socket.
+/// A connection whose proof comes on the socket.
 #[derive(Debug)]
 pub(crate) struct AwaitingProof {
     door: Door,
@@ -59,13 +59,13 @@ pub(crate) struct AwaitingProof {
     challenge: Option<SocketChallenge>,
 }
 
-/// What the handshake asks the accounts.
+/// A proof for the accounts to check.
 #[must_use = "a proof that is not asked about proves nothing"]
 pub(crate) struct AuthQuery {
-    /// Of the message that brought the proof.
+    /// The id of the message that brought the proof.
     pub(crate) id: Option<RequestId>,
     pub(crate) proof: Credential,
-    /// The session that the client comes back to.
+    /// The session that the client wants to resume.
     pub(crate) resume: Option<Claim>,
 }
 
@@ -73,31 +73,31 @@ pub(crate) struct AuthQuery {
 pub(crate) enum Credential {
     /// A token.
     Token(TokenProof),
-    /// A key, whose possession is proved.
+    /// A key and the proof that the client has it.
     Key(KeyProof),
 }
 
-/// The next step of a connection that came in.
+/// The next step of a connection.
 pub(crate) enum Begun {
-    /// Send this, if there is one, and wait for the proof.
+    /// Send this message, if there is one, and wait for the proof.
     Await(AwaitingProof, Option<ServerMessage<'static>>),
     /// The proof is there.
     Ask(AuthQuery),
 }
 
-/// How a connection is sent away.
+/// A refusal of a connection.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Rejection {
-    /// Of the message that is refused.
+    /// The id of the message that is refused.
     pub(crate) id: Option<RequestId>,
     pub(crate) code: ErrorCode,
-    /// What is said first.
+    /// The frame before the close.
     pub(crate) message: Box<ServerMessage<'static>>,
     pub(crate) close: CloseCode,
     pub(crate) reason: &'static str,
 }
 
-/// How long the proof may take.
+/// How long the client has for its proof.
 pub(crate) const TIME_FOR_PROOF: Duration = HANDSHAKE_TIMEOUT;
 
 impl Arrival {
@@ -129,7 +129,7 @@ impl Arrival {
 }
 
 impl AwaitingProof {
-    /// The first message decides.
+    /// Reads the first message, which must be the proof.
     pub(crate) fn receive(self, frame: &Bytes, now: Now) -> Result<AuthQuery, Rejection> {
         let (id, taken) = match self.codec.decode_client(frame) {
             Ok(ClientFrame { id, message: ClientMessage::Auth(auth) }) => (id, self.take_token(auth)),
@@ -145,7 +145,7 @@ impl AwaitingProof {
         }
     }
 
-    /// Nothing came in time.
+    /// The refusal of a client that sent no proof in time.
     pub(crate) fn timed_out(self) -> Rejection {
         match self.door.refusal() {
             Manner::PolicyViolation => {
@@ -226,7 +226,7 @@ impl AwaitingProof {
 }
 
 impl Rejection {
-    /// How a door refuses.
+    /// The refusal of a door.
     pub(crate) fn of(door: Door, refusal: Refusal) -> Self {
         let close = close_code(refusal.code);
         match (door.refusal(), close) {
@@ -251,17 +251,17 @@ impl Rejection {
         }
     }
 
-    /// The same, as the reply to a request.
+    /// The refusal as the reply to a request.
     pub(crate) fn answering(self, id: Option<RequestId>) -> Self {
         Self { id, ..self }
     }
 
-    /// What the socket itself refused.
+    /// The refusal of a frame that the socket itself rejected.
     pub(crate) fn of_socket(close: CloseCode, message: &'static str) -> Self {
         Self::with_error(&Refusal::new(close.error_code(), message), close, "")
     }
 
-    /// A close that has nothing to do with who came.
+    /// A close that does not depend on the client's proof.
     pub(crate) fn closing(closing: Closing) -> Self {
         let Closing { code: close, reason, error } = closing;
         Self { id: None, code: error.code, message: Box::new(ServerMessage::Error(error)), close, reason }
@@ -308,7 +308,7 @@ fn policy_reason(code: ErrorCode) -> &'static str {
     if code == ErrorCode::MissingToken { reason::MISSING_AUTH_TOKEN } else { reason::INVALID_TOKEN }
 }
 
-/// Whether the door's proof comes on the socket.
+/// Whether this door's proof comes on the socket.
 pub(crate) fn proves_on_socket(door: Door) -> bool {
     match door.proof() {
         Proof::KeyOrToken | Proof::FirstMessage => true,

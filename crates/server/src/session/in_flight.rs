@@ -1,7 +1,7 @@
-//! Requests whose replies are not written yet: a line of tickets, in the order in which they were received.
+//! The requests in flight, in the order of their tickets.
 //!
-//! A request begins when those before it allow it, and is replied to in its turn. Where a reply has a place among what
-//! others cause, it comes through the session's queue; the other replies are made here.
+//! A request begins when the earlier ones allow it, and its reply leaves in its turn. A reply that needs a place
+//! among the frames of others comes through the session's queue; the other replies are made here.
 
 use std::{
     collections::VecDeque,
@@ -18,7 +18,7 @@ use crate::{
     relay::{Outcome, Part},
 };
 
-/// Its user bounds how many there are. Nothing is allocated where there is none.
+/// The caller bounds its length. Allocates only while there are requests.
 #[derive(Default)]
 pub(super) struct InFlight(Option<Box<Line>>);
 
@@ -30,45 +30,45 @@ struct Entry {
     state: State,
 }
 
-/// How far a request has come.
+/// The progress of a request.
 pub(super) enum State {
-    /// It came in this frame, and waits for those before it.
+    /// It is in this frame, and waits for earlier requests.
     Deferred(PendingRequest, Bytes),
-    /// The store is asked what it depends on.
+    /// It waits for the store.
     Running(PendingRequest, BoxFuture<'static, Outcome>),
     /// Its reply comes through the session's queue.
     Queued(PendingRequest),
-    /// It is replied to in parts.
+    /// Its reply is streamed in parts.
     Streaming(PendingRequest, Streamed),
-    /// Its reply waits for those before it.
+    /// Its reply waits for earlier ones.
     Replied(PendingRequest, Box<ServerMessage<'static>>),
-    /// The same, and the reply is encoded.
+    /// As [`Replied`](Self::Replied), and the reply is encoded.
     Encoded(Frame),
 }
 
-/// What is to be done next.
+/// The next thing to do.
 pub(super) enum Progress {
     /// Write the reply to a request.
     Reply(PendingRequest, Box<ServerMessage<'static>>),
-    /// Write a reply that is encoded.
+    /// Write an encoded reply.
     Encoded(Frame),
-    /// Write some of what a request streams, none of it counted.
+    /// Write a streamed part, whose frames are not counted.
     Part(Vec<Bytes>),
-    /// Carry out the request that came in this frame.
+    /// Carry out the request in this frame.
     Begin(Ticket, Bytes),
 }
 
-/// What a request streams. A part is begun when the socket has room for it; once begun it is carried on whether or not
-/// there still is, for it may hold a connection of the database.
+/// A streamed reply. A part is begun only if the socket has room, but then it runs to its end even if the room is
+/// gone, because it may hold a database connection.
 pub(super) struct Streamed {
     parts: BoxStream<'static, Part>,
     is_begun: bool,
-    /// It was made, and the socket has no room for it any more.
+    /// A finished part that waits for room.
     made: Option<Part>,
 }
 
 impl InFlight {
-    /// Notes how far a request has come that is received now, or begins now.
+    /// Sets the progress of a request, which is added if it is new.
     pub(super) fn set(&mut self, ticket: Ticket, state: State) {
         let line = &mut self.0.get_or_insert_default().0;
         match line.iter_mut().find(|entry| entry.ticket == ticket) {
@@ -77,7 +77,7 @@ impl InFlight {
         }
     }
 
-    /// The reply to a request came through the session's queue.
+    /// Takes a reply that came through the session's queue.
     pub(super) fn reply(&mut self, ticket: Ticket, reply: Box<ServerMessage<'static>>) {
         let entry = self.entries_mut().find(|entry| entry.ticket == ticket);
         if let Some(entry) = entry {
@@ -85,26 +85,26 @@ impl InFlight {
         }
     }
 
-    /// Whether this request is the only one.
+    /// Whether there is no other request.
     pub(super) fn is_alone(&self, ticket: Ticket) -> bool {
         self.entries().all(|entry| entry.ticket == ticket)
     }
 
-    /// Forgets a request that is replied to.
+    /// Removes a request that has its reply.
     pub(super) fn remove(&mut self, ticket: Ticket) {
         self.retain(|entry| entry.ticket != ticket);
     }
 
-    /// How many there are.
+    /// How many requests are in flight.
     pub(super) fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |line| line.0.len())
     }
 
-    /// Whether those before a request allow it to begin.
+    /// Whether the earlier requests allow this one to begin.
     ///
-    /// A request that is stored follows those that were carried out: the store commits them in their order. Any other
-    /// reaches users at once, so it follows those that were replied to. The same request twice waits until the reply to
-    /// the first is written, which is then the reply to both.
+    /// A request that is stored may begin when the earlier ones were carried out, because the store commits them in
+    /// order. Any other request reaches users at once, so it waits for the earlier replies. A repetition waits until
+    /// the reply to the first one is written, and then gets the same reply.
     pub(super) fn allows(&self, ticket: Ticket, request: &PendingRequest) -> bool {
         self.entries().take_while(|entry| entry.ticket < ticket).all(|entry| match &entry.state {
             State::Encoded(_) => true,
@@ -114,7 +114,7 @@ impl InFlight {
         })
     }
 
-    /// Whether somebody's presence was asked for, and that is not replied to yet.
+    /// Whether a subscription waits for its reply.
     pub(super) fn awaits_subscription(&self) -> bool {
         self.entries().any(|entry| match &entry.state {
             State::Running(request, _) | State::Queued(request) | State::Replied(request, _) => {
@@ -124,12 +124,12 @@ impl InFlight {
         })
     }
 
-    /// Whether the next reply comes in parts.
+    /// Whether the next reply is streamed in parts.
     pub(super) fn has_parts(&self) -> bool {
         self.entries().next().is_some_and(|first| matches!(first.state, State::Streaming(..)))
     }
 
-    /// How many bytes wait to be carried out, or were made to be written and wait for the socket, about.
+    /// Roughly how many bytes are held by deferred requests and by parts that wait for the socket.
     pub(super) fn held_bytes(&self) -> usize {
         self.entries()
             .map(|entry| match &entry.state {
@@ -144,8 +144,8 @@ impl InFlight {
             .sum()
     }
 
-    /// The socket is gone, and with it what it streams or was about to stream: the client asks for that again. Any other
-    /// request that was received is carried out, because its client may not come back to repeat it.
+    /// The socket is gone. Drops streamed requests, which the client repeats. All others are carried out, because the
+    /// client may not come back to repeat them.
     pub(super) fn lose_socket(&mut self) {
         self.retain(|entry| match &entry.state {
             State::Streaming(..) => false,
@@ -154,7 +154,7 @@ impl InFlight {
         });
     }
 
-    /// What is to be done next; parts only where the socket `has_room`.
+    /// The next thing to do; parts only if the socket `has_room`.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, has_room: bool) -> Poll<Progress> {
         self.poll_running(cx);
         if let Some(reply) = self.take_reply() {
@@ -166,7 +166,7 @@ impl InFlight {
         self.take_deferred().map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// The next reply, if it is there.
+    /// Takes the next reply, if it is there.
     pub(super) fn take_reply(&mut self) -> Option<Progress> {
         let is_reply = |first: &mut Entry| matches!(first.state, State::Replied(..) | State::Encoded(_));
         let first = self.0.as_mut()?.0.pop_front_if(is_reply)?;
@@ -178,7 +178,7 @@ impl InFlight {
         }
     }
 
-    /// At most one runs: those behind it wait.
+    /// At most one request runs: the later ones wait.
     fn poll_running(&mut self, cx: &mut Context<'_>) {
         for entry in self.entries_mut() {
             if let State::Running(_, running) = &mut entry.state {
@@ -203,7 +203,7 @@ impl InFlight {
         self.take_reply().map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// The first request that was deferred, where those before it allow it by now.
+    /// Takes the first deferred request, if the earlier ones allow it.
     fn take_deferred(&mut self) -> Option<Progress> {
         let deferred = self.entries().find(|entry| matches!(entry.state, State::Deferred(..)))?;
         let State::Deferred(request, frame) = &deferred.state else { return None };
@@ -231,7 +231,7 @@ impl InFlight {
 }
 
 impl State {
-    /// A request that is replied to in parts.
+    /// The state of a request whose reply is streamed.
     pub(super) fn streaming(request: PendingRequest, parts: BoxStream<'static, Part>) -> Self {
         Self::Streaming(request, Streamed { parts, is_begun: false, made: None })
     }
@@ -257,7 +257,7 @@ impl State {
 }
 
 impl Streamed {
-    /// The next part, where the socket `has_room`.
+    /// The next part, if the socket `has_room`.
     fn poll(&mut self, cx: &mut Context<'_>, has_room: bool) -> Poll<Option<Part>> {
         if self.made.is_none() && (has_room || self.is_begun) {
             self.is_begun = true;
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subscription_is_awaited_until_it_is_replied_to_in_its_turn() {
+    fn a_subscription_is_awaited_until_its_reply_is_written() {
         let [first, second] = tickets();
         let mut in_flight = InFlight::default();
         in_flight.set(first, State::Queued(request("store")));
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_are_stored_share_a_commit_and_any_other_waits_for_their_replies() {
+    fn stored_requests_share_a_commit_and_others_wait_for_the_replies() {
         let [first, second, third] = tickets();
         let mut in_flight = InFlight::default();
         in_flight.set(first, State::Queued(request("store")));
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_received_before_the_socket_broke_is_carried_out_and_nothing_is_streamed() {
+    fn a_break_drops_streams_and_carries_out_other_requests() {
         let [first, second, third] = tickets();
         let mut in_flight = InFlight::default();
         in_flight.set(first, State::streaming(request("sync"), Box::pin(futures::stream::pending())));
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_that_was_begun_is_made_without_room_and_waits_for_it() {
+    fn a_begun_part_is_finished_without_room_and_waits_for_it() {
         let (database, answered) = oneshot::channel();
         let (mut in_flight, [ticket]) = (InFlight::default(), tickets());
         let part = async { Part::Frames(vec![answered.await.unwrap()]) };

@@ -1,4 +1,4 @@
-//! A session after `connected`: frames in, replies and requests for the relay out. Mutate it, then ask
+//! A session after `connected`: takes frames, returns replies and requests for the relay. After each change, ask
 //! [`next_deadline`](Live::next_deadline).
 
 use std::{sync::Arc, time::Duration};
@@ -30,11 +30,11 @@ use crate::{
     relay::{NO_ROOM, is_stored},
 };
 
-/// When a client that sent nothing but nonsense may come back, in seconds.
+/// When a client that sent only malformed messages may come back, in seconds.
 const REST_AFTER_ERRORS: u64 = 5;
-/// How long before the TURN credentials end the next ones are sent.
+/// How long before the TURN credentials expire new ones are sent.
 const ICE_SERVERS_BEFORE_MS: u64 = 5 * 60 * 1000;
-/// However the wall clock jumps, they are not sent more often.
+/// The shortest interval, even if the wall clock jumps.
 const SHORTEST_ICE_INTERVAL_MS: u64 = 60 * 1000;
 
 /// The state of a live session.
@@ -45,7 +45,7 @@ pub(super) struct Live {
     token: Option<TokenLife>,
     replies: Replies,
     outbox: Outbox,
-    /// How many counted frames had been sent when the last socket broke; none while there is one.
+    /// The count of frames sent when the last socket broke; `None` while there is a socket.
     sent_at_break: Option<u64>,
     tokens: ResumeTokens,
     resume_window_ms: u64,
@@ -55,7 +55,7 @@ pub(super) struct Live {
     metrics: Arc<Metrics>,
 }
 
-/// How a session's client came in; it comes back in the same way.
+/// How a session's client came in. To resume, it has to come in the same way.
 pub(super) struct Arrived {
     pub(super) door: Door,
     pub(super) codec: Codec,
@@ -64,24 +64,24 @@ pub(super) struct Arrived {
     pub(super) device_claim: DeviceClaim,
 }
 
-/// What a frame asks for.
+/// The outcome of a frame.
 #[derive(Debug)]
 pub(super) enum Step<'a> {
     /// Nothing.
     Nothing,
-    /// This reply.
+    /// Send this reply.
     Reply(Frame),
-    /// This reply, and then the end.
+    /// Send this reply, then close.
     ReplyAndClose(Frame, Closing),
-    /// The end.
+    /// Close.
     Close(Closing),
-    /// Something of the relay.
+    /// Have the relay carry out this request.
     Ask(PendingRequest, ClientMessage<'a>),
-    /// A look at a new token.
+    /// Check this token.
     CheckToken(PendingRequest, String),
 }
 
-/// A request whose reply is still to come.
+/// A request without its reply.
 #[derive(Debug)]
 #[must_use = "every request gets exactly one reply"]
 pub(super) struct PendingRequest {
@@ -92,22 +92,22 @@ pub(super) struct PendingRequest {
     is_streamed: bool,
 }
 
-/// What a deadline asks for.
+/// The outcome of a deadline.
 #[derive(Debug)]
 pub(super) enum Due {
-    /// A ping.
+    /// Send a ping.
     Ping,
-    /// This message.
+    /// Send this message.
     Say(ServerMessage<'static>),
-    /// New TURN credentials.
+    /// Send new TURN credentials.
     IceServers,
-    /// A look at whether the socket takes anything.
+    /// Check whether the socket takes anything.
     Write,
-    /// Nothing: the client is read from again.
+    /// Read from the client again.
     Read,
-    /// The end.
+    /// Close.
     Close(Closing),
-    /// The end of a session whose client did not come back.
+    /// End a session whose client did not come back.
     GiveUp,
 }
 
@@ -123,7 +123,7 @@ impl PendingRequest {
         Self { id: None, digest: None, subscribes, is_stored, is_streamed }
     }
 
-    /// Whether it asks for somebody's presence.
+    /// Whether it is a subscription to presence.
     pub(super) const fn subscribes(&self) -> bool {
         self.subscribes
     }
@@ -133,12 +133,12 @@ impl PendingRequest {
         self.is_stored
     }
 
-    /// Whether it is answered in parts, as the socket has room.
+    /// Whether its reply is streamed in parts.
     pub(super) const fn is_streamed(&self) -> bool {
         self.is_streamed
     }
 
-    /// Whether this is a request under the id of another, of a kind that is not carried out twice.
+    /// Whether this is a repetition of another request, of a kind that is carried out once.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.digest.is_some() && other.digest.is_some() && self.id == other.id
     }
@@ -175,12 +175,12 @@ impl Live {
         live
     }
 
-    /// The way to this session, and who it is.
+    /// The session's handle.
     pub(super) const fn session(&self) -> &Arc<SessionHandle> {
         &self.session
     }
 
-    /// Whether a client that came back may have this session.
+    /// Whether a client may resume this session.
     pub(super) fn accepts(&self, offer: &HandOver) -> bool {
         let SessionHandle { user, device, codec, .. } = &*self.session;
         let same_door = offer.door == self.door && offer.codec == *codec && offer.room == self.room;
@@ -193,7 +193,7 @@ impl Live {
             && self.outbox.missed_after(offer.claim.received).is_some()
     }
 
-    /// Goes on with a client that [came back](Self::accepts), and gives what it missed.
+    /// Resumes with a client that [was accepted](Self::accepts), and returns the frames that it missed.
     pub(super) fn resume(
         &mut self,
         claim: Claim,
@@ -208,15 +208,16 @@ impl Live {
         missed.unwrap_or_default()
     }
 
-    /// The socket is gone; the client has its window to come back.
+    /// The socket is gone; the client may come back within the resume window.
     pub(super) fn detach(&mut self, now: Now) {
         self.sent_at_break = Some(self.outbox.sent());
-        // New TURN credentials are kept for the client like anything else.
+        // New TURN credentials are kept for the client like other messages.
         self.deadlines.clear_others(Deadline::IceServers);
         self.deadlines.set(Deadline::Resume, now.tick + self.resume_window_ms);
     }
 
-    /// A frame goes out. False where the buffer ran over for a client that is away: one that no socket ever had is lost.
+    /// Notes a sent frame. Returns false if the replay buffer overflowed while the client is away; such a session is
+    /// lost, because no socket can get the frame any more.
     pub(super) fn count(&mut self, frame: &Frame) -> bool {
         if frame.counted {
             self.outbox.send(frame);
@@ -224,7 +225,7 @@ impl Live {
         self.sent_at_break.is_none_or(|sent| !self.outbox.has_dropped_after(sent))
     }
 
-    /// How much is kept for the client until it confirms it.
+    /// How much is kept until the client confirms it.
     pub(super) fn held(&self) -> Held {
         self.outbox.held()
     }
@@ -234,7 +235,7 @@ impl Live {
         self.resume_window_ms
     }
 
-    /// By which door it came.
+    /// The door by which it came.
     pub(super) const fn door(&self) -> Door {
         self.door
     }
@@ -252,8 +253,7 @@ impl Live {
         }
     }
 
-    /// Takes a frame that it has [received](Self::receive) before, and that had to wait for others. It is not counted
-    /// again.
+    /// Takes a frame that it has [received](Self::receive) before and that was deferred. It does not count again.
     pub(super) fn receive_again<'a>(&mut self, frame: &'a Bytes, now: Now) -> Step<'a> {
         match self.session.codec.decode_client(frame) {
             Ok(mut frame) => {
@@ -266,23 +266,23 @@ impl Live {
         }
     }
 
-    /// So many frames came that have no reply.
+    /// Counts frames that have no reply.
     pub(super) fn pass_by(&mut self, frames: u32, now: Now) -> Result<(), Closing> {
         let verdict = self.pace.pass_by(frames, now.tick);
         self.hold_up(verdict)
     }
 
-    /// Whether nothing is read from the client for a moment.
+    /// Whether reading from the client is paused.
     pub(super) fn is_paused(&self) -> bool {
         self.deadlines.is_set(Deadline::Read)
     }
 
-    /// Whether a deadline has come that something from the client would put off.
+    /// Whether a deadline has come that a frame from the client would put off.
     pub(super) fn client_is_late(&self, tick: u64) -> bool {
         self.deadlines.client_is_late(tick)
     }
 
-    /// Takes the answer to a request, and gives the reply's bytes. An `ack` is remembered.
+    /// Encodes the reply to a request. An `ack` is kept for repetitions.
     pub(super) fn answer(&mut self, request: PendingRequest, message: ServerMessage<'_>, now: Now) -> Frame {
         if let ServerMessage::IceServers(servers) = &message {
             self.schedule_ice_servers(servers.expires_at, now);
@@ -295,7 +295,7 @@ impl Live {
         reply
     }
 
-    /// Takes what a look at a new token found.
+    /// Takes the outcome of a token check.
     pub(super) fn reauthenticate(
         &mut self,
         request: PendingRequest,
@@ -320,19 +320,19 @@ impl Live {
         liveness::ponged(&mut self.deadlines);
     }
 
-    /// A pong cannot be expected yet.
+    /// Puts off the pong deadline, while no pong can be seen.
     pub(super) fn postpone_pong(&mut self, now: Now) {
         liveness::postpone_pong(&mut self.deadlines, now);
     }
 
-    /// The socket took nothing since; it has until the tick.
+    /// The socket took nothing; it has until this tick.
     pub(super) fn await_write(&mut self, until: u64) {
         if !self.deadlines.is_set(Deadline::Write) {
             self.deadlines.set(Deadline::Write, until);
         }
     }
 
-    /// All that waited is written.
+    /// Everything that waited is written.
     pub(super) fn wrote(&mut self) {
         self.deadlines.clear(Deadline::Write);
     }
@@ -355,7 +355,7 @@ impl Live {
         })
     }
 
-    /// New TURN credentials were sent; the next follow before they end.
+    /// New TURN credentials were sent; the next ones follow before they expire.
     pub(super) fn schedule_ice_servers(&mut self, expires_at: Option<Timestamp>, now: Now) {
         if let Some(expires_ms) = expires_at.and_then(|time| u64::try_from(time.as_ms()).ok()) {
             let tick = now.tick_at(expires_ms.saturating_sub(ICE_SERVERS_BEFORE_MS));
@@ -363,12 +363,12 @@ impl Live {
         }
     }
 
-    /// The tick at which [`take_due`](Self::take_due) has something.
+    /// The next tick at which [`take_due`](Self::take_due) returns something.
     pub(super) fn next_deadline(&self) -> u64 {
         self.deadlines.next()
     }
 
-    /// What a frame too many is answered with.
+    /// The refusal of a frame over the rate limit.
     fn hold_back(
         &mut self,
         decoded: &Result<ClientFrame<'_>, DecodeError>,
@@ -389,7 +389,7 @@ impl Live {
 
     fn take_decoded<'a>(&mut self, mut frame: ClientFrame<'a>, now: Now) -> Step<'a> {
         if let Some(room) = room_of(&mut frame.message) {
-            // On the chat door it may be left out.
+            // The chat door allows to leave it out.
             *room = room.take().or_else(|| self.room.clone());
             if room.is_none() {
                 let error = ErrorReply::new(ErrorCode::BadRequest, NO_ROOM);
@@ -448,7 +448,7 @@ impl Live {
         }
     }
 
-    /// What is done about a client that sends too much that has no reply.
+    /// What to do with a client that sends too many frames without a reply.
     fn hold_up(&mut self, verdict: Unanswerable) -> Result<(), Closing> {
         match verdict {
             Unanswerable::Pass => Ok(()),
@@ -464,7 +464,7 @@ impl Live {
     }
 
     fn malformed(&mut self, id: Option<RequestId>, error: ErrorReply<'static>, now: Now) -> Step<'static> {
-        // What is too large is well-formed all the same.
+        // A message that is too large is well-formed.
         self.errors_in_a_row = if error.code == ErrorCode::TooLarge { 0 } else { self.errors_in_a_row + 1 };
         self.metrics.malformed.add();
         let reply = self.encode(id, ServerMessage::Error(error), now);
@@ -476,7 +476,7 @@ impl Live {
     }
 
     fn renew(&mut self, claims: &Claims, now: Now) -> ServerMessage<'static> {
-        // A session proved by a key has no expiry, and a token gives it none.
+        // A session proved by a key has no expiry, and a token does not give it one.
         if self.token.is_some() {
             let token = TokenLife::of(claims);
             self.token = Some(token);
@@ -496,7 +496,7 @@ impl Live {
         Some(Due::Say(ServerMessage::AuthRequired(AuthRequired { reason, expires_at: expiry(token) })))
     }
 
-    /// A socket begins to serve the session.
+    /// Sets up the deadlines for a new socket.
     fn begin_socket(&mut self, token: Option<TokenLife>, now: Now) {
         self.token = token;
         self.sent_at_break = None;
@@ -529,7 +529,7 @@ impl Live {
     }
 }
 
-/// Why something was refused, where this says that it was.
+/// The code of a message that refuses something.
 pub(super) fn refusal_code(message: &ServerMessage<'_>) -> Option<ErrorCode> {
     if let ServerMessage::Error(error) = message {
         Some(error.code)
@@ -540,7 +540,7 @@ pub(super) fn refusal_code(message: &ServerMessage<'_>) -> Option<ErrorCode> {
     }
 }
 
-/// The room that a message is about, where it is about one.
+/// The room of a message, if it has one.
 fn room_of<'m>(message: &'m mut ClientMessage<'_>) -> Option<&'m mut Option<RoomId>> {
     if let ClientMessage::Join(Join { room })
     | ClientMessage::Leave(Leave { room })
@@ -568,7 +568,7 @@ pub(super) fn expiry(token: TokenLife) -> Timestamp {
     Timestamp::from_ms(i64::try_from(token.expires_ms).unwrap_or(i64::MAX))
 }
 
-/// A message that the server starts.
+/// A message that the server initiates.
 pub(crate) fn fresh(message: ServerMessage<'_>) -> ServerFrame<'_> {
     ServerFrame {
         id: Some(RequestId::from_uuid(Uuid::now_v7())),

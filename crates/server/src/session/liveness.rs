@@ -1,4 +1,5 @@
-//! Whether the client is still there: a ping every 30 s, a pong within 10 s (docs/protocol/handshake.md, "Liveness").
+//! Checks that the client is still there: a ping every 30 s, a pong within 10 s (docs/protocol/handshake.md,
+//! "Liveness").
 
 use aldis_protocol::{
     CloseCode,
@@ -11,30 +12,31 @@ use crate::{
     link::Closing,
 };
 
-/// Sets when the next ping is due.
+/// Sets the next ping's deadline.
 pub(super) fn schedule(deadlines: &mut Deadlines, now: Now) {
     deadlines.set(Deadline::Ping, now.tick + milliseconds(HEARTBEAT_INTERVAL));
 }
 
-/// A ping goes out: its pong is awaited, and the next ping is due in its turn.
+/// A ping is sent: sets the deadlines of its pong and of the next ping.
 pub(super) fn pinged(deadlines: &mut Deadlines, now: Now) {
     deadlines.set(Deadline::Pong, now.tick + milliseconds(HEARTBEAT_TIMEOUT));
     schedule(deadlines, now);
 }
 
-/// A pong came.
+/// A pong has arrived.
 pub(super) fn ponged(deadlines: &mut Deadlines) {
     deadlines.clear(Deadline::Pong);
 }
 
-/// While the ping may still wait to be written, or nothing is read, no pong can be seen: it has as long again.
+/// Gives the pong the whole time again. No pong can be seen while the ping may wait to be written, or while nothing
+/// is read.
 pub(super) fn postpone_pong(deadlines: &mut Deadlines, now: Now) {
     if deadlines.is_set(Deadline::Pong) {
         deadlines.set(Deadline::Pong, now.tick + milliseconds(HEARTBEAT_TIMEOUT));
     }
 }
 
-/// The close of a session whose pong did not come.
+/// The close of a session whose pong did not arrive.
 pub(super) fn missed() -> Closing {
     Closing::new(CloseCode::HeartbeatMissed, "", "no pong came in time")
 }

@@ -1,4 +1,4 @@
-//! How much the sessions of a node may hold together for clients that do not read or are away.
+//! Bounds the memory that all sessions of a node hold for clients that do not read or are away.
 
 use std::{
     cmp::Ordering,
@@ -13,11 +13,12 @@ use crate::{
     relay::Relay,
 };
 
-/// Gives up sessions until the rest fits into so many bytes. The user who holds most pays first: with the sessions whose
-/// clients are away, the largest first, then with the largest queues. Nobody loses a session by what somebody else holds.
+/// Closes sessions until the rest fits into `limit` bytes. The user who holds most loses first: sessions whose
+/// clients are away, the largest first, then those with the largest queues. Users do not lose sessions because others
+/// hold much.
 ///
-/// Frames that several sessions hold take memory once, so giving up one of them may free less than it held; then the
-/// next look gives up more.
+/// A shared frame takes memory once, so closing one of its sessions may free less than it held. Then the next check
+/// closes more.
 pub(super) fn relieve(relay: &Relay, limit: usize) {
     let mut held = relay.shared_bytes();
     relay.registry.for_each(|session| held += session.held().own as usize);
@@ -41,7 +42,7 @@ pub(super) fn relieve(relay: &Relay, limit: usize) {
 #[derive(Default)]
 struct Holder {
     bytes: usize,
-    /// The first to be given up is the last.
+    /// The last one is closed first.
     sessions: Vec<Holding>,
 }
 
@@ -77,7 +78,7 @@ fn give_up(session: &Holding) {
     session.close_with(Closing::new(CloseCode::SlowConsumer, "", "too much waits for this connection"));
 }
 
-/// Those who hold most are the greatest.
+/// Holders compare by what they hold.
 impl Ord for Holder {
     fn cmp(&self, other: &Self) -> Ordering {
         self.bytes.cmp(&other.bytes)
@@ -139,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn of_one_user_the_largest_who_are_away_go_first_and_then_the_largest_queues() {
+    fn a_users_absent_sessions_close_first_then_the_largest_queues() {
         let relay = relay();
         let sessions = [
             session(&relay, user(1), 100, 50, false),
@@ -158,9 +159,9 @@ mod tests {
         assert_eq!(given_up(), [false, true, true, true]);
     }
 
-    /// All that were away used to be given up, whosever they were, before anything was taken from those who held most.
+    /// Formerly all sessions of absent clients were closed before those of the users who held most.
     #[test]
-    fn what_ten_users_held_cost_everybody_else_who_was_away_his_session() {
+    fn ten_users_cost_all_absent_users_their_sessions() {
         let relay = relay();
         let greedy: Vec<_> = (0..10).flat_map(|number| [number; 30]).collect();
         let greedy: Vec<_> =
@@ -176,9 +177,9 @@ mod tests {
         assert!((0..10).all(|number| (5..=6).contains(&of_each(number))), "in equal parts");
     }
 
-    /// What many readers of one room shared used to count for each of them.
+    /// A shared frame used to count once per session.
     #[test]
-    fn a_frame_that_a_thousand_sessions_held_counted_a_thousand_times() {
+    fn a_shared_frame_counted_once_per_session() {
         let relay = relay();
         let shared = Frame { shared: true, ..Frame::new(Bytes::from(vec![0; 1_000]), true) };
         let sessions: Vec<_> = (0..1_000)

@@ -1,4 +1,5 @@
-//! What was sent and not yet confirmed: counted, kept, and sent again after a break (docs/protocol/resume.md).
+//! The replay buffer: counted frames, kept until they are confirmed and sent again after a break
+//! (docs/protocol/resume.md).
 
 use std::collections::VecDeque;
 
@@ -7,15 +8,16 @@ use bytes::Bytes;
 
 use crate::link::{Frame, Held};
 
-/// The counted frames of a session. The oldest give way where a client confirms nothing; it then cannot come back.
+/// The counted frames of a session. If the client confirms nothing, the oldest are dropped, and then it cannot
+/// resume.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    /// How many counted frames were ever sent.
+    /// How many counted frames were sent in all.
     sent: u64,
     kept: Option<Box<Kept>>,
 }
 
-/// The last of them, up to the limits; nothing where all are confirmed.
+/// The unconfirmed frames, up to the limits. Allocates only if there are some.
 #[derive(Debug, Default)]
 struct Kept {
     frames: VecDeque<KeptFrame>,
@@ -33,7 +35,7 @@ struct KeptFrame {
 pub(super) struct BeyondSent;
 
 impl Outbox {
-    /// A counted frame goes out, or would if there were a socket.
+    /// Adds a counted frame, sent or kept for a client that is away.
     pub(super) fn send(&mut self, frame: &Frame) {
         self.sent += 1;
         let kept = self.kept.get_or_insert_default();
@@ -44,17 +46,17 @@ impl Outbox {
         }
     }
 
-    /// How many counted frames were ever sent.
+    /// How many counted frames were sent in all.
     pub(super) const fn sent(&self) -> u64 {
         self.sent
     }
 
-    /// Whether a frame after the first `sent` had to give way, or was confirmed.
+    /// Whether a frame after the first `sent` was dropped or confirmed.
     pub(super) fn has_dropped_after(&self, sent: u64) -> bool {
         self.first_kept() > sent
     }
 
-    /// The client has received this many. A lower count than before is old news. Gives how many were not confirmed before.
+    /// The client has received this many. A lower count than before is ignored. Returns how many are newly confirmed.
     pub(super) fn confirm(&mut self, count: u64) -> Result<u64, BeyondSent> {
         if count > self.sent {
             return Err(BeyondSent);
@@ -68,7 +70,7 @@ impl Outbox {
         Ok(confirmed)
     }
 
-    /// What a client missed that has received this many; none where part of it is gone.
+    /// The frames that a client has missed which received this many; `None` if some of them were dropped.
     pub(super) fn missed_after(&self, received: u64) -> Option<impl Iterator<Item = &Bytes>> {
         let known = self.first_kept()..=self.sent;
         let skipped = usize::try_from(received.checked_sub(self.first_kept())?).ok()?;
@@ -81,7 +83,7 @@ impl Outbox {
         self.kept.as_ref().map_or_else(Held::default, |kept| kept.held)
     }
 
-    /// How many counted frames were sent before the first that is kept.
+    /// How many counted frames precede the first one that is kept.
     fn first_kept(&self) -> u64 {
         self.sent - self.kept.as_ref().map_or(0, |kept| kept.frames.len() as u64)
     }
@@ -101,7 +103,7 @@ mod tests {
 
     use super::*;
 
-    /// Every third is shared.
+    /// Every third frame is shared.
     fn frame(number: u64) -> Frame {
         Frame { shared: number.is_multiple_of(3), ..Frame::new(Bytes::from(number.to_string()), true) }
     }
@@ -115,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn exactly_what_was_missed_is_sent_again() {
+    fn exactly_the_missed_frames_are_sent_again() {
         let mut outbox = Outbox::default();
         (1..=5).for_each(|number| outbox.send(&frame(number)));
         assert_eq!(missed(&outbox, 3), Some(vec![bytes(4), bytes(5)]));
@@ -147,7 +149,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_agrees_with_a_list_of_everything(
+        fn it_agrees_with_a_list_of_all_frames(
             operations in prop::collection::vec((any::<bool>(), 0_u64..40), 0..200),
         ) {
             let (mut outbox, mut sent, mut confirmed) = (Outbox::default(), Vec::new(), 0);

@@ -1,5 +1,5 @@
-//! How fast a client may speak: 50 messages a second in bursts of 100 (docs/operations.md, "Rate limits"). Frames
-//! without a reply count as messages: pings, pongs, small parts of messages, and confirmations of little.
+//! The rate limit of a session: 50 messages a second in bursts of 100 (docs/operations.md, "Rate limits"). Frames
+//! without a reply count as messages: pings, pongs, small parts of messages, and confirmations of few messages.
 
 use aldis_protocol::{CloseCode, MessageKind};
 
@@ -9,61 +9,61 @@ use crate::{
 };
 
 const MESSAGES: Rate = Rate::per_second(50).in_bursts_of(100);
-/// Three times the rate. A second with so many messages is one of a flood.
+/// Three times the rate. A second with this many messages counts as flooded.
 const FLOOD: u32 = 150;
-/// So many such seconds on end close the connection.
+/// This many flooded seconds in a row close the connection.
 const FLOODED_SECONDS: u32 = 10;
-/// Past so many in a second, no more of what has no reply is read until the second is over: refusing it would cost more
-/// than it does.
+/// After this many messages in a second, reading pauses until the second is over, because refusing frames without a
+/// reply would cost more than pausing.
 const MOST_IN_A_SECOND: u32 = 600;
 /// A confirmation of fewer messages counts as one message; protocol.md asks for one every 64.
 const FEW_CONFIRMED: u64 = 16;
-/// When a client may come back that was closed, in seconds.
+/// When a closed client may come back, in seconds.
 pub(super) const REST: u64 = 10;
 const SECOND_MS: u64 = 1000;
 
-/// How fast the client of a session speaks. Four words, whether it says anything or not.
+/// The rate at which a session's client sends. It takes four words, idle or not.
 #[derive(Debug)]
 pub(super) struct Pace {
     enforced: bool,
     bucket: Bucket,
-    /// The tick at which the second began that is counted.
+    /// The tick at which the current second began.
     second: u64,
     messages: u32,
     flooded: u32,
 }
 
-/// What is to be done about frames without a reply.
+/// What to do about frames without a reply.
 #[derive(Debug, PartialEq)]
 pub(super) enum Unanswerable {
     /// Nothing.
     Pass,
-    /// Nothing is read until this tick.
+    /// Pause reading until this tick.
     Pause(u64),
-    /// The connection is closed.
+    /// Close the connection.
     Close(Closing),
 }
 
-/// What is to be done with a message.
+/// What to do with a message.
 #[derive(Debug, PartialEq)]
 pub(super) enum Verdict {
     /// Carry it out.
     Pass,
     /// Refuse it.
     Refuse(Wait),
-    /// Refuse it until the client may come back, and close.
+    /// Close, and refuse the client until it may come back.
     Close(Closing),
 }
 
 impl Pace {
-    /// Of a client that has said nothing yet.
+    /// The state of a client that has sent nothing.
     pub(super) fn new(enforced: bool) -> Self {
         Self { enforced, bucket: Bucket::default(), second: 0, messages: 0, flooded: 0 }
     }
 
-    /// Takes note of a message of this kind, where it has one.
-    ///
-    /// `auth` is never refused for others, or a client that is too fast could not prolong its session; it counts
+    /// Counts a message of this kind, if it has one.
+    /// `auth` is refused only as part of a flood; otherwise a client that is too fast could not renew its token.
+    /// `received` has no reply and [counts](Self::confirmed) by what it confirms.
     /// towards the flood alone. `received` has no reply: it is [noted](Self::confirmed) by what it confirms.
     pub(super) fn take(&mut self, kind: Option<MessageKind>, tick: u64) -> Verdict {
         if !self.enforced || kind == Some(MessageKind::Received) {
@@ -78,7 +78,7 @@ impl Pace {
         self.bucket.take(MESSAGES, tick).map_or_else(Verdict::Refuse, |()| Verdict::Pass)
     }
 
-    /// Takes note of so many frames that have no reply: each takes the place of a message.
+    /// Counts frames that have no reply as messages.
     pub(super) fn pass_by(&mut self, frames: u32, tick: u64) -> Unanswerable {
         if !self.enforced || frames == 0 {
             return Unanswerable::Pass;
@@ -86,7 +86,7 @@ impl Pace {
         if self.is_flood(frames, tick) {
             return Unanswerable::Close(self.close());
         }
-        // There is nothing to refuse; but messages that come beside them may be.
+        // Such frames cannot be refused, but the messages beside them can.
         let _ = (0..frames).try_for_each(|_| self.bucket.take(MESSAGES, tick));
         if self.messages < MOST_IN_A_SECOND {
             Unanswerable::Pass
@@ -95,7 +95,7 @@ impl Pace {
         }
     }
 
-    /// Takes note of a `received` that confirms so many messages that were not confirmed before.
+    /// Counts a `received` that confirms this many messages for the first time.
     pub(super) fn confirmed(&mut self, messages: u64, tick: u64) -> Unanswerable {
         if messages < FEW_CONFIRMED { self.pass_by(1, tick) } else { Unanswerable::Pass }
     }
@@ -111,7 +111,7 @@ impl Pace {
         self.flooded >= FLOODED_SECONDS
     }
 
-    /// The client may come back to this session, and is not closed again for what it did before.
+    /// Closes. If the client resumes this session, its earlier seconds do not count again.
     fn close(&mut self) -> Closing {
         self.flooded = 0;
         let message = "this connection sent three times as much as it may for ten seconds";
@@ -129,7 +129,7 @@ mod tests {
         (0..count).filter(|_| pace.take(kind, tick) == Verdict::Pass).count()
     }
 
-    /// Speaks evenly, so many messages a second. Gives the second in which it is closed.
+    /// Sends this many messages a second, evenly. Returns the second in which the session is closed.
     fn closed_in(pace: &mut Pace, a_second: u64, seconds: u64) -> Option<u64> {
         let ticks = (0..seconds * a_second).map(|number| number * SECOND_MS / a_second);
         ticks
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_at_once_and_fifty_a_second_pass() {
+    fn a_burst_of_100_and_50_a_second_pass() {
         let mut pace = Pace::new(true);
         assert_eq!(passed(&mut pace, PING, 0, 120), 100);
         assert_eq!(passed(&mut pace, PING, 1_000, 120), 50);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_confirmation_counts_where_it_confirms_little() {
+    fn a_confirmation_of_few_messages_counts() {
         let mut pace = Pace::new(true);
         assert!((0..1_000).all(|_| pace.confirmed(16, 0) == Unanswerable::Pass));
         assert_eq!(passed(&mut pace, PING, 0, 10), 10);
@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(passed(&mut pace, PING, 0, 1), 0);
     }
 
-    /// They used to be read as fast as they came, for as long as they came.
+    /// They used to be read without a limit.
     #[test]
     fn pings_as_fast_as_possible_are_read_slowly_and_close_after_ten_seconds() {
         let (mut pace, mut tick, mut frames) = (Pace::new(true), 500, 0);
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_back_is_not_closed_at_once() {
+    fn a_client_that_resumes_is_not_closed_at_once() {
         let mut pace = Pace::new(true);
         assert_eq!(closed_in(&mut pace, 200, 100), Some(10));
         assert_eq!(pace.take(PING, 20_000), Verdict::Pass);

@@ -1,4 +1,4 @@
-//! A session whose token is about to expire asks for a new one, and goes on (docs/protocol/handshake.md).
+//! Asks for a new token before the session's token expires (docs/protocol/handshake.md).
 
 use aldis_auth::TOKEN_LEEWAY_MS;
 use aldis_protocol::{
@@ -13,24 +13,24 @@ use crate::{
     link::{Closing, TokenLife},
 };
 
-/// A lifetime under three minutes has no minute to spare.
+/// A shorter lifetime leaves no minute to spare.
 const SHORT_LIFETIME_MS: u64 = 3 * 60 * 1000;
 
-/// Sets when a session with this token asks for the next one.
+/// Sets the deadline at which the session asks for a new token.
 pub(super) fn schedule(deadlines: &mut Deadlines, token: TokenLife, now: Now) {
     deadlines.clear(Deadline::NewToken);
     deadlines.set(Deadline::AskForToken, now.tick_at(ask_at_ms(token)));
 }
 
-/// Sets by when the next token has to be there, now that the session asks for it. Whoever showed a token that was good
-/// has the time that clocks may differ to show the next one.
+/// Sets the deadline for the new token, now that the session has asked. Even a token that is about to expire leaves
+/// the client the tolerated clock difference to send the next one.
 pub(super) fn asked(deadlines: &mut Deadlines, token: TokenLife, now: Now) {
     let answer_by = now.tick.saturating_add(milliseconds(REAUTHENTICATION_TIME));
     let ends_ms = token.expires_ms.saturating_add(TOKEN_LEEWAY_MS);
     deadlines.set(Deadline::NewToken, answer_by.min(now.tick_at(ends_ms)));
 }
 
-/// The close of a session that was asked in vain.
+/// The close of a session that asked and got no new token.
 pub(super) fn timed_out(door: Door) -> Closing {
     let code = match door.refusal() {
         Refusal::PolicyViolation => CloseCode::PolicyViolation,
@@ -42,7 +42,7 @@ pub(super) fn timed_out(door: Door) -> Closing {
     closing
 }
 
-/// The close of a session that was shown somebody else's token.
+/// The close of a session that got another user's token.
 pub(super) fn other_user(door: Door) -> Closing {
     let code = match door.refusal() {
         Refusal::PolicyViolation => CloseCode::PolicyViolation,
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_moment_has_passed_it_is_now() {
+    fn a_moment_that_has_passed_is_now() {
         let mut deadlines = Deadlines::new();
         let now = Now { tick: 500, unix_ms: 1_000_000 + 59_000 };
         schedule(&mut deadlines, token(60_000), now);
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_was_good_when_it_was_shown_was_greeted_and_thrown_out_at_once() {
+    fn a_token_about_to_expire_was_greeted_and_closed_at_once() {
         let mut deadlines = Deadlines::new();
         let now = Now { tick: 500, unix_ms: 1_000_000 + 59_999 };
         asked(&mut deadlines, token(60_000), now);

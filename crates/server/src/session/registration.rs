@@ -1,4 +1,4 @@
-//! A session in the registry, as long as somebody serves it or is about to.
+//! A session's entry in the registry, for as long as a task serves it or is about to.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use crate::{
     relay::{Admission, Relay},
 };
 
-/// Keeps a session in the registry. Dropping it detaches the session: also where the code between registration and
-/// serving panics, or its task is dropped, nobody stays registered who is not served.
+/// Keeps a session in the registry. Dropping it detaches the session, so that a panic before serving, or a dropped
+/// task, leaves no entry behind.
 #[must_use = "dropping it detaches the session"]
 pub(super) struct Registration {
     relay: Arc<Relay>,
@@ -16,12 +16,12 @@ pub(super) struct Registration {
     is_over: bool,
 }
 
-/// Why a session is not registered.
+/// Why a session could not be registered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NotRegistered {
     /// The user has as many sessions as they may have.
     TooMany,
-    /// A socket that came in later has the device.
+    /// A newer socket has the device.
     Superseded,
 }
 
@@ -32,7 +32,7 @@ impl Registration {
         session: Arc<SessionHandle>,
         proved_at: i64,
     ) -> Result<Self, NotRegistered> {
-        // Before it is attached, so that a panic on the way detaches it.
+        // Created before attaching, so that a panic in between detaches the session.
         let mut registration = Self { relay: Arc::clone(relay), session, is_over: false };
         let refused = match relay.attach(&registration.session, proved_at) {
             Admission::Admitted => return Ok(registration),
@@ -43,12 +43,12 @@ impl Registration {
         Err(refused)
     }
 
-    /// The way to the session.
+    /// The session's handle.
     pub(super) const fn session(&self) -> &Arc<SessionHandle> {
         &self.session
     }
 
-    /// Detaches the session and gives back what waited for it.
+    /// Detaches the session and returns what waited for it.
     pub(super) fn end(&mut self) -> Leftovers {
         self.is_over = true;
         self.relay.detach(&self.session)
@@ -58,7 +58,7 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         if !self.is_over {
-            // Sockets that were handed to the session go back to those who wait for the answer.
+            // Dropping the offers answers the handshakes that wait.
             drop(self.end());
         }
     }

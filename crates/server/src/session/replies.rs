@@ -1,4 +1,4 @@
-//! The replies that were given: the same request again gets the same reply, and is not carried out again.
+//! The replies of a session: a repeated request gets the same reply, and is not carried out again.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,33 +13,33 @@ use rapidhash::{
     quality::{RandomState, RapidHasher},
 };
 
-/// What a request asks for, in 16 bytes: its type, routing fields and content.
+/// A digest of a request's type, routing fields and content, in 16 bytes.
 pub(super) type RequestDigest = [u8; 16];
 
-/// The last replies of a session, by request id. Nothing is kept where there is none.
+/// The last replies of a session, by request id. Allocates only if there are some.
 #[derive(Debug, Default)]
 pub(super) struct Replies(Option<Box<Kept>>);
 
 #[derive(Debug, Default)]
 struct Kept {
-    /// By a fast keyed hash. Ids that collide slow down only the session that chose them, and it has at most 256.
+    /// A fast keyed hash. Colliding ids slow down only the session that chose them, and it keeps at most 256.
     by_id: HashMap<RequestId, (RequestDigest, Bytes), GlobalState>,
     order: VecDeque<RequestId>,
 }
 
-/// What is known of a request id.
+/// What is known about a request id.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Known {
-    /// Nothing.
+    /// The id is new.
     New,
-    /// The same request was carried out, and this was its `ack`.
+    /// The same request was carried out and got this `ack`.
     Answered(Bytes),
     /// Another request had this id.
     Conflict,
 }
 
 impl Replies {
-    /// What is known of this request.
+    /// Looks up a request.
     pub(super) fn find(&self, id: &RequestId, digest: &RequestDigest) -> Known {
         match self.0.as_ref().and_then(|kept| kept.by_id.get(id)) {
             None => Known::New,
@@ -48,7 +48,7 @@ impl Replies {
         }
     }
 
-    /// Keeps an `ack`; the oldest of 256 gives way.
+    /// Keeps an `ack`. Of 256, the oldest is dropped.
     pub(super) fn keep(&mut self, id: RequestId, digest: RequestDigest, ack: Bytes) {
         let Kept { by_id, order } = &mut **self.0.get_or_insert_default();
         if order.len() >= REMEMBERED_REPLIES
@@ -61,7 +61,7 @@ impl Replies {
     }
 }
 
-/// The digest of a request that an `ack` answers; none for those that are carried out each time.
+/// The digest of a request that an `ack` answers; `None` for requests that are carried out each time.
 pub(super) fn digest(message: &ClientMessage<'_>) -> Option<RequestDigest> {
     let mut hash = Digest::of(message.kind());
     match message {
@@ -108,13 +108,12 @@ pub(super) fn digest(message: &ClientMessage<'_>) -> Option<RequestDigest> {
     Some(hash.finish())
 }
 
-/// The keys of this process. A digest means nothing to another process: a session that moves there with its replies needs
-/// keys that both have.
+/// The keys of this process. Digests are comparable only within it: moving a session with its replies to another
+/// process needs the same keys.
 static KEYS: LazyLock<[RandomState; 2]> = LazyLock::new(|| [RandomState::new(), RandomState::new()]);
 
-/// 128 bits by two keyed hashes that are fast and not cryptographic. They need not be: a digest is only compared with those
-/// of the same session, so a client that finds two requests with one digest gets the first one's `ack` for the second, and
-/// harms nobody but itself.
+/// 128 bits of two fast keyed hashes that are not cryptographic. They need not be: digests are compared only within
+/// one session, so a client that finds a collision gets a wrong `ack` itself and harms nobody else.
 struct Digest([RapidHasher<'static>; 2]);
 
 impl Digest {
@@ -124,7 +123,7 @@ impl Digest {
         hash
     }
 
-    /// A name and a value with its length, so that no two requests run together to the same bytes.
+    /// Writes a name and a value with its length, so that different requests never give the same bytes.
     fn field(&mut self, name: &[u8], value: &[u8]) {
         for half in &mut self.0 {
             half.write(name);

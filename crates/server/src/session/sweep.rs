@@ -1,4 +1,4 @@
-//! One timer for all sessions of a node: those whose deadline has come are woken.
+//! One timer for all sessions of a node: wakes those whose deadline has come.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,8 +10,8 @@ use crate::{clock::Now, relay::Relay};
 /// How late a deadline may be noticed.
 const INTERVAL: Duration = Duration::from_millis(200);
 
-/// Runs until it is dropped. `memory` says how many bytes all sessions together may hold for their clients by now: what
-/// else waits for sockets takes part of the node's memory.
+/// Runs until it is dropped. `memory` returns how many bytes all sessions may hold for their clients at the moment:
+/// other things that wait for sockets share the node's memory.
 pub(crate) async fn sweep(relay: Arc<Relay>, memory: impl Fn() -> usize + Send) {
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

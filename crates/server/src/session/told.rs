@@ -1,17 +1,17 @@
-//! Of whose presence a client was told on its socket. It is not counted, and so not sent again after a break; but what
-//! may have been lost with a socket is told anew on the next one, as it is by then.
+//! Which users' presence the client was told on its socket. Presence is not counted, so a resume does not replay it;
+//! what may have been lost with a socket is sent again on the next one, in its latest form.
 
 use std::collections::HashSet;
 
 use aldis_protocol::{UserId, limits::MAX_SUBSCRIPTIONS};
 
-/// Users that are kept at most. A session watches half as many; where there are more, those whom it watches no more are
+/// The most users that are kept. A session watches half as many; above the limit, users whom it no longer watches are
+/// dropped.
 /// forgotten.
 const LIMIT: usize = 2 * MAX_SUBSCRIPTIONS;
 
-/// Users of whom the client was told, and may not have heard yet: what is written to a socket that breaks, or is closed
-/// by whichever side, may never be read. Each pong proves that those from before its ping were heard of. Nothing is kept
-/// where there is none.
+/// Users whose presence was sent and not yet proved to be received: a broken or closed socket may lose it. Each pong
+/// proves that everything before its ping was received. Allocates only if there are some.
 #[derive(Debug, Default)]
 pub(super) struct Told(Option<Box<Unheard>>);
 
@@ -22,7 +22,7 @@ struct Unheard {
 }
 
 impl Told {
-    /// The client is being told of this user.
+    /// This user's presence is being sent.
     pub(super) fn note(&mut self, user: UserId, is_watched: impl Fn(UserId) -> bool) {
         let Unheard { before_ping, since } = &mut **self.0.get_or_insert_default();
         before_ping.remove(&user);
@@ -33,14 +33,14 @@ impl Told {
         }
     }
 
-    /// A ping goes out behind what was told.
+    /// A ping was sent.
     pub(super) fn pinged(&mut self) {
         if let Some(unheard) = &mut self.0 {
             unheard.before_ping.extend(unheard.since.drain());
         }
     }
 
-    /// Its pong came.
+    /// The pong to the last ping arrived.
     pub(super) fn ponged(&mut self) {
         if let Some(unheard) = &mut self.0 {
             unheard.before_ping.clear();
@@ -50,7 +50,7 @@ impl Told {
         }
     }
 
-    /// The socket is gone. Gives those of whom nobody knows whether the client has heard.
+    /// The socket is gone. Returns the users whose presence may have been lost.
     pub(super) fn take(&mut self) -> impl Iterator<Item = UserId> + use<> {
         self.0.take().into_iter().flat_map(|unheard| unheard.before_ping.into_iter().chain(unheard.since))
     }
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_watches_others_all_the_time_has_only_those_kept_whom_he_watches() {
+    fn users_no_longer_watched_are_dropped() {
         let mut told = Told::default();
         for number in 0..10 * LIMIT {
             told.note(user(number), |other| {

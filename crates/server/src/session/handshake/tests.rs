@@ -1,4 +1,4 @@
-//! The handshake as a function: what comes in at a door, and what becomes of it.
+//! The handshake as a function from a door's input to its outcome.
 
 use aldis_auth::{ReceivedChallenge, SecretKey, create_auth_response, verify_challenge};
 use aldis_protocol::{
@@ -48,7 +48,7 @@ fn shown_in_query(token: Result<&str, ErrorCode>) -> Credentials {
     Credentials::Query { token, device_id: None, resume: None }
 }
 
-/// What a client answers to the challenge of `/v1/connect`.
+/// A client's answer to the challenge of `/v1/connect`.
 fn answer(message: Option<ServerMessage<'static>>, key: &SecretKey) -> AuthResponse<'static> {
     let Some(ServerMessage::AuthChallenge(challenge)) = message else { panic!("no challenge") };
     let received = ReceivedChallenge {
@@ -74,7 +74,7 @@ fn encode(message: ClientMessage<'_>) -> Bytes {
 }
 
 #[test]
-fn the_chat_door_refuses_with_exactly_four_reasons() {
+fn the_chat_door_refuses_with_four_reasons() {
     let door = Door::Chat;
     let policy = CloseCode::PolicyViolation;
     for text in ["hello", "{", r#"{"type":"ping"}"#, r#"{"type":"auth","payload":{"token":5}}"#] {
@@ -146,7 +146,7 @@ fn a_good_answer_to_the_challenge_proves_the_key() {
 }
 
 #[test]
-fn an_answer_proves_nothing_after_its_time_or_by_another_key() {
+fn a_late_answer_or_one_of_another_key_proves_nothing() {
     let key = SecretKey::from_bytes(&[1; 32]);
     let late = Now { unix_ms: NOW.unix_ms + 10_000, ..NOW };
     let (awaiting_late, challenge) = awaiting(Door::Connect);
@@ -163,7 +163,7 @@ fn an_answer_proves_nothing_after_its_time_or_by_another_key() {
 }
 
 #[test]
-fn a_malformed_resume_is_none() {
+fn a_malformed_resume_is_ignored() {
     let auth = Auth {
         token: Some("t".into()),
         device_id: None,
@@ -175,7 +175,7 @@ fn a_malformed_resume_is_none() {
 }
 
 #[test]
-fn query_doors_ask_at_once_and_refuse_by_close() {
+fn query_doors_check_at_once_and_refuse_by_close() {
     for door in [Door::Signal, Door::Protobuf, Door::Api] {
         let begun = arrival(door, shown_in_query(Ok("t"))).begin(NOW);
         let Ok(Begun::Ask(query)) = begun else { panic!("{door:?} asks at once") };
