@@ -62,9 +62,9 @@ impl Pace {
     }
 
     /// Counts a message of this kind, if it has one.
+    ///
     /// `auth` is refused only as part of a flood; otherwise a client that is too fast could not renew its token.
     /// `received` has no reply and [counts](Self::confirmed) by what it confirms.
-    /// towards the flood alone. `received` has no reply: it is [noted](Self::confirmed) by what it confirms.
     pub(super) fn take(&mut self, kind: Option<MessageKind>, tick: u64) -> Verdict {
         if !self.enforced || kind == Some(MessageKind::Received) {
             return Verdict::Pass;

@@ -1,4 +1,4 @@
-//! Whole sessions over sockets in memory, in a time that passes only when everyone waits.
+//! Whole sessions over sockets in memory, with virtual time.
 
 mod limits;
 mod mailbox;
@@ -27,7 +27,7 @@ async fn connected(stage: &Stage) -> (Client, Value) {
     (client, connected)
 }
 
-/// Comes back; the new client and its `connected`, with what followed.
+/// Resumes a session; returns the new client and its `connected`, with the frames after it.
 async fn comes_back(stage: &Stage, connected: &Value, received: u64) -> (Client, Vec<Value>) {
     let client = stage.admits(Some(claim(connected, received))).await;
     settle().await;
@@ -39,7 +39,7 @@ fn is_resumed(messages: &[Value]) -> bool {
     messages[0]["session"]["resumed"] == true
 }
 
-/// Waits until the socket has a close, for two minutes at the most, answering pings where the client is `alive`.
+/// Waits for a close, at most two minutes, and answers pings if the client is `alive`.
 async fn awaits_close(client: &Client, alive: bool) -> (CloseCode, Duration) {
     let start = Instant::now();
     loop {
@@ -81,7 +81,7 @@ async fn a_ping_comes_after_30_seconds_and_its_pong_is_awaited_for_10() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_answers_pings_stays_and_whoever_does_not_come_back_goes() {
+async fn pings_keep_a_session_and_an_absent_client_loses_it() {
     let stage = Stage::new();
     let (client, first) = connected(&stage).await;
     for _ in 0..20 {
@@ -102,7 +102,7 @@ async fn whoever_answers_pings_stays_and_whoever_does_not_come_back_goes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_socket_that_takes_nothing_for_10_seconds_is_a_slow_consumers() {
+async fn a_socket_that_takes_nothing_for_10_seconds_closes_as_slow_consumer() {
     let stage = Stage::new();
     let (client, first) = connected(&stage).await;
     client.takes_only(0);
@@ -120,7 +120,7 @@ async fn a_socket_that_takes_nothing_for_10_seconds_is_a_slow_consumers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_socket_that_takes_a_little_now_and_then_is_not() {
+async fn a_socket_that_takes_a_little_now_and_then_stays() {
     let stage = Stage::new();
     let (client, _) = connected(&stage).await;
     client.takes_only(0);
@@ -144,7 +144,7 @@ async fn a_socket_that_takes_a_little_now_and_then_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flush_that_took_its_time_is_forgotten_when_it_is_done() {
+async fn a_finished_flush_clears_the_write_deadline() {
     let stage = Stage::new();
     let (client, _) = connected(&stage).await;
     client.holds(true);
@@ -173,7 +173,7 @@ async fn a_bug_in_one_session_ends_that_session_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flood_of_requests_holds_up_neither_what_comes_from_others_nor_an_order() {
+async fn a_flood_of_requests_delays_neither_frames_of_others_nor_a_close() {
     let stage = Stage::new();
     let (client, _) = connected(&stage).await;
     for _ in 0..10_000 {
@@ -230,12 +230,12 @@ async fn a_queue_that_is_full_closes_the_session_and_the_sender_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waited_in_the_queue_when_a_client_came_back_was_not_among_what_it_had_missed() {
+async fn queued_frames_were_missing_from_a_replay() {
     let stage = Stage::new();
     let (client, first) = connected(&stage).await;
     client.breaks();
     settle().await;
-    // Both before the session runs again.
+    // Both happen before the session runs again.
     assert!(stage.pushes(1));
     let (_back, messages) = comes_back(&stage, &first, 0).await;
     assert_eq!(messages[0]["session"]["replayed"], 1);
@@ -247,7 +247,7 @@ async fn a_socket_that_comes_too_late_gets_a_fresh_session() {
     let stage = Stage::new();
     let (_client, first) = connected(&stage).await;
     let session = stage.session().unwrap();
-    // Both before the session runs again: the hand-over finds the close.
+    // Both happen before the session runs again: the hand-over finds the close.
     session.close_with(Closing::new(CloseCode::SlowConsumer, "", "too slow"));
     let (_, messages) = comes_back(&stage, &first, 0).await;
     assert!(!is_resumed(&messages));
@@ -264,7 +264,7 @@ async fn a_socket_that_comes_too_late_gets_a_fresh_session() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_two_that_come_back_at_once_the_second_was_given_a_fresh_session() {
+async fn the_second_of_two_concurrent_resumes_got_a_fresh_session() {
     let stage = Stage::new();
     let (_client, first) = connected(&stage).await;
     let clients = [(); 3].map(|()| Client::default());
@@ -285,7 +285,7 @@ async fn of_two_that_come_back_at_once_the_second_was_given_a_fresh_session() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_socket_that_was_abandoned_before_it_was_looked_at_displaced_the_newer_one() {
+async fn an_abandoned_socket_displaced_the_newer_one() {
     let stage = Stage::new();
     let (_client, first) = connected(&stage).await;
     let (newer, messages) = comes_back(&stage, &first, 0).await;
@@ -307,7 +307,7 @@ async fn a_socket_that_was_abandoned_before_it_was_looked_at_displaced_the_newer
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_behind_a_proof_is_answered_in_its_order() {
+async fn messages_behind_a_proof_are_answered_in_order() {
     let stage = Stage::new();
     let (mut resumes, mut first) = (false, Value::Null);
     for _ in 0..2 {
@@ -326,7 +326,7 @@ async fn what_comes_behind_a_proof_is_answered_in_its_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_repeated_while_the_first_is_carried_out_waits_for_its_answer() {
+async fn a_repetition_waits_for_the_reply_to_the_first_request() {
     let stage = Stage::new();
     let (client, _) = connected(&stage).await;
     let fingerprint = "a".repeat(64);
@@ -342,7 +342,7 @@ async fn a_request_repeated_while_the_first_is_carried_out_waits_for_its_answer(
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_under_way_at_a_break_is_answered_after_it() {
+async fn requests_in_flight_at_a_break_are_answered_after_it() {
     let stage = Stage::new();
     let (client, first) = connected(&stage).await;
     client.takes_only(0);
@@ -357,7 +357,7 @@ async fn what_was_under_way_at_a_break_is_answered_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_socket_that_was_let_go_is_dropped_within_two_seconds() {
+async fn a_released_socket_is_dropped_within_two_seconds() {
     let stage = Stage::new();
     let (old, first) = connected(&stage).await;
     old.takes_only(0);

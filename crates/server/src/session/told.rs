@@ -7,7 +7,6 @@ use aldis_protocol::{UserId, limits::MAX_SUBSCRIPTIONS};
 
 /// The most users that are kept. A session watches half as many; above the limit, users whom it no longer watches are
 /// dropped.
-/// forgotten.
 const LIMIT: usize = 2 * MAX_SUBSCRIPTIONS;
 
 /// Users whose presence was sent and not yet proved to be received: a broken or closed socket may lose it. Each pong

@@ -1,4 +1,4 @@
-//! Clients that send more than they may, and what their sessions hold for them.
+//! Clients that send more than they may, and the memory that their sessions hold.
 
 use std::{sync::Arc, time::Duration};
 
@@ -29,7 +29,7 @@ fn slow(id: &str) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_repetition_that_had_to_wait_was_charged_twice() {
+async fn a_deferred_repetition_counted_twice() {
     let stage = Stage::new();
     let (client, _) = connected(&stage).await;
     for _ in 0..100 {
@@ -44,7 +44,7 @@ async fn a_repetition_that_had_to_wait_was_charged_twice() {
     assert_eq!(client.messages()[0]["payload"]["code"], "rate_limited", "a hundred were charged");
 }
 
-/// Floods the session with what `send` sends, for as long as it lasts; gives the close and when it came.
+/// Sends `send`'s frames until the session closes; returns the close and its time.
 async fn floods(stage: &Stage, send: impl Fn(&Client)) -> (CloseCode, Duration) {
     let (client, _) = connected(stage).await;
     let start = Instant::now();
@@ -61,7 +61,7 @@ async fn floods(stage: &Stage, send: impl Fn(&Client)) -> (CloseCode, Duration) 
 }
 
 #[tokio::test(start_paused = true)]
-async fn pings_pongs_and_empty_confirmations_without_end_were_read_for_ever() {
+async fn endless_frames_without_a_reply_were_read_for_ever() {
     for frame in [Incoming::Ping, Incoming::Pong] {
         let (code, after) = floods(&Stage::new(), |client| client.does(again(&frame))).await;
         assert_eq!(code, CloseCode::RateLimited, "{frame:?}");
@@ -85,7 +85,7 @@ fn again(frame: &Incoming) -> Incoming {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_full_of_pings_is_read_no_further_until_it_is_over() {
+async fn reading_pauses_for_the_rest_of_a_second_full_of_pings() {
     let stage = Stage::new();
     let (client, _) = connected(&stage).await;
     for _ in 0..1_000 {
@@ -101,7 +101,7 @@ async fn a_second_full_of_pings_is_read_no_further_until_it_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn confirmations_of_what_came_take_nothing_from_the_rate() {
+async fn confirmations_of_many_messages_do_not_count() {
     let stage = Stage::new();
     let (client, _) = connected(&stage).await;
     for round in 1..=20 {
@@ -117,19 +117,19 @@ async fn confirmations_of_what_came_take_nothing_from_the_rate() {
     assert_eq!(pongs, 100);
 }
 
-/// The clock used to be asked before the socket.
+/// The clock used to be read before the socket.
 #[tokio::test(start_paused = true)]
-async fn a_pong_that_had_arrived_was_missed_by_a_node_that_stood_still() {
+async fn a_pong_that_had_arrived_was_missed_by_a_stalled_node() {
     let stage = Stage::new();
     let (client, _) = connected(&stage).await;
     sleep(Duration::from_millis(30_300)).await;
     assert_eq!(client.received(), [Outgoing::Ping]);
     client.does(Incoming::Pong);
-    // Nothing runs in between.
+    // Nothing else runs in between.
     advance(Duration::from_secs(20)).await;
     sleep(Duration::from_secs(2)).await;
     assert_eq!(close(&client.received()), None);
-    // One that does not come is missed all the same.
+    // A pong that does not arrive is still missed.
     let start = Instant::now();
     let (code, _) = awaits_close(&client, false).await;
     assert_eq!(code, CloseCode::HeartbeatMissed);
@@ -137,7 +137,7 @@ async fn a_pong_that_had_arrived_was_missed_by_a_node_that_stood_still() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_token_that_had_arrived_came_too_late_at_a_node_that_stood_still() {
+async fn a_new_token_that_had_arrived_was_too_late_at_a_stalled_node() {
     let stage = Stage::new();
     let now_ms = Now::read().unix_ms;
     let token = TokenLife { issued_ms: now_ms - 880_000, expires_ms: now_ms + 20_000 };
@@ -156,7 +156,7 @@ async fn a_new_token_that_had_arrived_came_too_late_at_a_node_that_stood_still()
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_goes_on_sending_gains_no_time_for_a_new_token() {
+async fn sending_on_gains_no_time_for_a_new_token() {
     let stage = Stage::new();
     let now_ms = Now::read().unix_ms;
     let token = TokenLife { issued_ms: now_ms - 880_000, expires_ms: now_ms + 20_000 };
@@ -191,14 +191,14 @@ fn chat_door() -> Arrival {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_proof_that_had_arrived_was_too_late_where_the_clock_was_asked_first() {
+async fn a_proof_that_had_arrived_was_too_late_if_the_clock_was_read_first() {
     let stage = Stage::new();
     let client = Client::default();
     let entering = stage.enters(&client, chat_door());
     let paused = async {
         settle().await;
         advance(Duration::from_secs(60)).await;
-        // The runtime has looked at its timers, and asks the system only now what arrived.
+        // The runtime has looked at its timers, and only now asks the system what arrived.
         client.sends(json!({"type": "auth", "payload": {"token": "no good"}}).to_string());
     };
     tokio::join!(entering, paused);
@@ -208,7 +208,7 @@ async fn a_proof_that_had_arrived_was_too_late_where_the_clock_was_asked_first()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stranger_is_not_listened_to_who_sends_nothing_but_pings() {
+async fn a_client_that_only_sends_pings_proves_nothing() {
     let stage = Stage::new();
     let client = Client::default();
     for _ in 0..1_000 {
@@ -223,9 +223,9 @@ async fn a_stranger_is_not_listened_to_who_sends_nothing_but_pings() {
     assert!(received.iter().find(refused).is_some(), "{received:?}");
 }
 
-/// It used to be held beside all that sessions may hold together.
+/// Streamed parts used to be left out of the memory of sessions.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sync_that_nobody_reads_is_held_like_anything_else() {
+async fn a_sync_that_nobody_reads_counts_as_held() {
     let store = open_store().await;
     let relay = relay_over(Arc::clone(&store));
     tokio::spawn(Arc::clone(&relay).deliver_committed());
@@ -252,7 +252,7 @@ async fn a_sync_that_nobody_reads_is_held_like_anything_else() {
     client.takes_only(0);
     client.sends(json!({"type": "sync", "id": "s", "since_seq": 0}).to_string());
     let start = std::time::Instant::now();
-    // Sixteen are made at once, and those after them not before they are written.
+    // Sixteen parts are made at once, and the next ones after those are written.
     while session.held().own < at_rest + 16 * 40_000 {
         assert!(start.elapsed() < Duration::from_secs(20), "{:?} held", session.held());
         sleep(Duration::from_millis(5)).await;

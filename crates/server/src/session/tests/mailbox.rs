@@ -1,7 +1,7 @@
-//! Random mailboxes against a session: whatever happens to its sockets, live frames, answers and syncs together give its
-//! client each message under one number, in order, and once it has synced, all of them.
+//! Random mailboxes against a session: whatever happens to its sockets, live frames, replies and syncs together give
+//! its client each message under one number, in order, and after a sync all of them.
 //!
-//! The database is a real one, so time is real too.
+//! The database is a real one, so the clock is real too.
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -24,38 +24,38 @@ use crate::{
     store::Store,
 };
 
-/// How long anything is awaited.
+/// How long the test waits for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long everyone is let do what he can in between; what he has not done by then he does later.
+/// How long the tasks run between two steps; they do the rest later.
 const A_MOMENT: Duration = Duration::from_millis(2);
 const STREAM: &str = "stream-";
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// Somebody writes to the user.
+    /// Another user writes to the user.
     Receive(u8),
-    /// The user writes to somebody from another device.
+    /// The user writes to another user from another device.
     SendElsewhere(u8),
-    /// The client writes to somebody, or to its own user.
+    /// The client writes to another user, or to its own user.
     Send {
         count: u8,
         to_oneself: bool,
     },
-    /// The client asks for its mailbox from so far behind its cursor, with a limit or none.
+    /// The client syncs from this far behind its cursor, with or without a limit.
     Sync {
         back: u8,
         limit: Option<u8>,
     },
-    /// So many frames may be written, and then none.
+    /// This many frames may be written, and then none.
     Room(u8),
     /// Everything may be written.
     Free,
     Break,
-    /// The client comes back, whether or not it lost its socket.
+    /// The client resumes, whether or not it lost its socket.
     Resume,
-    /// It begins anew.
+    /// The client begins a fresh session.
     Renew,
-    /// The client looks at what came.
+    /// The client reads what has arrived.
     Look,
 }
 
@@ -90,34 +90,34 @@ proptest! {
     }
 }
 
-/// A client with a mailbox, and what it may expect.
+/// A client with a mailbox, and the model of what it may expect.
 struct World {
     stage: Stage,
     store: Arc<Store>,
-    /// Somebody else.
+    /// Another user.
     stranger: Arc<SessionHandle>,
     client: Option<Client>,
     connected: Value,
-    /// How many sockets were greeted.
+    /// How many sockets got a greeting.
     sockets: u64,
-    /// Counted frames of this session that the client has had.
+    /// Counted frames of this session that the client has received.
     received: u64,
-    /// The messages that were stored, by the number that this user's mailbox has for them, as far as anybody knows it.
+    /// The stored messages by their number in this user's mailbox, as far as known.
     mailbox: BTreeMap<u64, Value>,
-    /// How many were stored for certain.
+    /// How many messages are certainly stored.
     stored: u64,
     posted: u64,
-    /// Up to which number the client has everything.
+    /// The number up to which the client has everything.
     cursor: u64,
-    /// The last number that the session was told live, while nothing may be left out behind it.
+    /// The last number sent live; `None` while live messages may skip numbers.
     told: Option<u64>,
-    /// Messages of the client's own that have no answer.
+    /// Messages of the client that have no reply.
     unanswered: VecDeque<(String, String)>,
-    /// Those that were sent more than once, so that more than one answer may come.
+    /// Messages that were sent more than once, and so may get more than one reply.
     sent_again: HashSet<String>,
-    /// Some were sent in a session before this one: their numbers may have been given without anybody being told.
+    /// Some were sent in an earlier session: they may have numbers that nobody was told.
     is_in_doubt: bool,
-    /// A socket broke while a `sync` was asked for: messages may have come through it, and are not told live.
+    /// A socket broke during a `sync`: messages may have come through it, and do not come live.
     is_cut_short: bool,
     syncs: VecDeque<Syncing>,
     asked_syncs: u64,
@@ -129,10 +129,10 @@ struct World {
 struct Syncing {
     id: String,
     limit: u64,
-    /// The last number that came.
+    /// The last number that arrived.
     last: u64,
     streamed: u64,
-    /// How many messages were there for certain when it was asked for.
+    /// How many messages were certainly stored when it began.
     stored_before: u64,
 }
 
@@ -198,7 +198,7 @@ impl World {
         }
     }
 
-    /// Others write, one after the other.
+    /// Others write, one after another.
     async fn post(&mut self, from: &Arc<SessionHandle>, to: UserId, count: u8) {
         for _ in 0..count {
             let (_, text) = self.letter(to);
@@ -248,7 +248,7 @@ impl World {
         self.may_be_over |= self.away_since.take().is_some_and(|since| since.elapsed() > PATIENCE);
         let claim = resumes.then(|| claim(&self.connected, self.received));
         let displaced = self.client.take();
-        // What a socket streams ends with it.
+        // A socket's streams end with it.
         self.is_cut_short |= !self.syncs.is_empty();
         self.syncs.clear();
         self.client = Some(self.stage.admits(claim).await);
@@ -340,7 +340,7 @@ impl World {
         self.is_in_doubt &= !self.unanswered.is_empty();
     }
 
-    /// Takes a number that was just given.
+    /// Takes a number that was just assigned.
     fn take_next(&mut self, frame: &Value) {
         let seq = frame["seq"].as_u64().unwrap();
         if let Some(told) = self.told {
@@ -402,7 +402,7 @@ impl World {
         self.store.close().await;
     }
 
-    /// Looks at what comes until something is so.
+    /// Reads until a condition holds.
     async fn until(&mut self, is_so: impl Fn(&Self) -> bool) {
         let start = Instant::now();
         while !is_so(self) {

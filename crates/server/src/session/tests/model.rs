@@ -1,5 +1,5 @@
-//! Random clients against a session: whatever happens, each request has one reply, in order, and each message arrives
-//! once, in order, or the session is a fresh one and says so.
+//! Random clients against a session: each request gets one reply, in order, and each message arrives once, in order,
+//! or the session is a fresh one and says so.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,29 +16,29 @@ use crate::link::{Incoming, Outgoing};
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// Somebody sends to the client.
+    /// Another session sends to the client.
     Push(u8),
-    /// A request that is answered at once and each time anew.
+    /// A request that is answered at once, each time again.
     Ping,
     /// A request that is answered at once, and carried out once.
     Signal,
     /// A request that waits for the store, and is refused.
     Slow,
     Malformed,
-    /// The client confirms what it has.
+    /// The client confirms what it has received.
     Received,
-    /// So many frames may be written, and then none.
+    /// This many frames may be written, and then none.
     Room(u8),
     /// Everything may be written.
     Free,
     Break,
     Close(u16),
-    /// The client comes back, whether or not it lost its socket.
+    /// The client resumes, whether or not it lost its socket.
     Resume,
-    /// It begins anew.
+    /// The client begins a fresh session.
     Renew,
     Wait(u16),
-    /// The client looks at what came.
+    /// The client reads what has arrived.
     Look,
 }
 
@@ -65,7 +65,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_is_lost_doubled_or_out_of_order(steps in prop::collection::vec(step(), 1..120)) {
+    fn nothing_is_lost_repeated_or_out_of_order(steps in prop::collection::vec(step(), 1..120)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         runtime.unwrap().block_on(async {
             let mut world = World::begin().await;
@@ -77,28 +77,28 @@ proptest! {
     }
 }
 
-/// A client, and what it may expect.
+/// A client, and the model of what it may expect.
 struct World {
     stage: Stage,
     client: Option<Client>,
     connected: Value,
-    /// Counted frames of this session that the client has had.
+    /// Counted frames of this session that the client has received.
     received: u64,
-    /// What the last `connected` promised and did not come yet.
+    /// How many frames the last `connected` promised that have not arrived.
     to_replay: u64,
-    /// Numbers that others were told are on their way, by session, in order.
+    /// Numbers whose senders got an `ack`, by session, in order.
     accepted: HashMap<SessionId, Vec<u64>>,
-    /// How many of them have come.
+    /// How many of them have arrived.
     arrived: usize,
     pushed: u64,
     requests: u64,
     sockets: u32,
     unanswered: Vec<Request>,
-    /// Sent more than once, so that more than one reply may come.
+    /// Requests that were sent more than once, and so may get more than one reply.
     sent_again: HashSet<String>,
     /// Signals that reached the other session.
     carried_out: HashSet<String>,
-    /// Since when the client has no socket.
+    /// When the client lost its socket.
     away_since: Option<Instant>,
     stalled_since: Option<Instant>,
     may_be_over: bool,
@@ -107,7 +107,7 @@ struct World {
 struct Request {
     id: String,
     text: String,
-    /// On which socket it was last sent.
+    /// The socket on which it was last sent.
     socket: u32,
 }
 
@@ -158,7 +158,7 @@ impl World {
             Step::Free => self.free(),
             Step::Break => self.lose(Client::breaks),
             Step::Close(code) => {
-                // A session with a full backlog reads nothing: it may miss the close and end as one that stalled.
+                // A session with a full backlog reads nothing: it may miss the close and end as stalled.
                 let unread = self.stalled_since.is_some();
                 self.may_be_over |= self.client.is_some() && (code < 2000 || unread);
                 self.lose(|client| client.does(Incoming::Closed(Some(code))));
@@ -210,7 +210,7 @@ impl World {
         }
     }
 
-    /// A session that could not write for ten seconds is over.
+    /// A session that could not write for ten seconds ends.
     fn note_stall(&mut self) {
         let stalled = self.stalled_since.take();
         self.may_be_over |= stalled.is_some_and(|since| since.elapsed() > Duration::from_millis(9_500));
@@ -227,7 +227,7 @@ impl World {
     async fn dials(&mut self, resumes: bool) {
         self.note_stall();
         let away = self.away_since.take();
-        // It may have been away for longer than it knows: it looks every nine seconds.
+        // The client may have been away for longer than it knows: it reads every nine seconds.
         self.may_be_over |= away.is_some_and(|since| since.elapsed() > Duration::from_secs(20));
         let claim = resumes.then(|| claim(&self.connected, self.received));
         self.client = None;
@@ -238,7 +238,7 @@ impl World {
         self.look().await;
     }
 
-    /// Looks at what came, and answers what wants an answer.
+    /// Reads what has arrived, and answers pings and the like.
     async fn look(&mut self) {
         settle().await;
         let Some(client) = self.client.clone() else { return };
@@ -254,7 +254,7 @@ impl World {
         }
         settle().await;
         if client.is_dropped() {
-            // What was said before it is lost with it.
+            // Frames before it are lost with it.
             self.lose(|_| {});
         }
         for signal in self.stage.other_received() {
@@ -308,7 +308,7 @@ impl World {
         }
     }
 
-    /// Sends what was not answered on an earlier socket.
+    /// Sends the requests again that were not answered on an earlier socket.
     fn send_again(&mut self) {
         let Some(client) = &self.client else { return };
         for request in self.unanswered.iter_mut().filter(|request| request.socket < self.sockets) {
@@ -337,7 +337,7 @@ impl World {
         if self.client.is_none() {
             self.dials(true).await;
         }
-        // A close may have waited behind what was stalled; then it was the last.
+        // A close may have waited behind a stalled frame; then it was the last frame.
         for _ in 0..2 {
             self.look().await;
             if self.client.is_none() {

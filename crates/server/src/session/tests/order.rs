@@ -1,7 +1,7 @@
-//! Random requests in a room and a mailbox against a session whose socket stalls, breaks and comes back: requests are
-//! answered in the order sent, and each answer stands in its place among the frames that others cause.
+//! Random requests in a room and a mailbox against a session whose socket stalls, breaks and resumes: the replies
+//! come in the order of the requests, and each has its place among the frames that others cause.
 //!
-//! The database is a real one, so time is real too.
+//! The database is a real one, so the clock is real too.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -22,20 +22,20 @@ use crate::{
     store::Store,
 };
 
-/// How long anything is awaited.
+/// How long the test waits for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long the tasks run between two steps; what they have not done by then they do later.
+/// How long the tasks run between two steps; they do the rest later.
 const A_MOMENT: Duration = Duration::from_millis(2);
 const ROOM: &str = "kitchen";
 
-/// What the client asks for.
+/// A request of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Request {
     Join,
     Leave,
-    /// A message that the room keeps.
+    /// A message that the room stores.
     Say,
-    /// A message that nobody keeps.
+    /// A message that is not stored.
     Broadcast,
     /// A message to the client's own user.
     Note,
@@ -48,20 +48,20 @@ enum Request {
 #[derive(Debug, Clone)]
 enum Step {
     Ask(Request),
-    /// The user's other session says something in the room.
+    /// The user's other session writes in the room.
     OtherSays(u8),
     OtherLeaves,
     OtherJoins,
     /// The user's other session writes to its own user.
     OtherWrites(u8),
-    /// So many frames may be written, and then none.
+    /// This many frames may be written, and then none.
     Room(u8),
     /// Everything may be written.
     Free,
     Break,
-    /// The client comes back, whether or not it lost its socket.
+    /// The client resumes, whether or not it lost its socket.
     Resume,
-    /// The client looks at what came.
+    /// The client reads what has arrived.
     Look,
 }
 
@@ -95,7 +95,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
     #[test]
-    fn each_answer_stands_in_its_place_among_what_others_cause(steps in prop::collection::vec(step(), 1..80)) {
+    fn each_reply_has_its_place_among_the_frames_of_others(steps in prop::collection::vec(step(), 1..80)) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build();
         runtime.unwrap().block_on(async {
             let mut world = World::begin().await;
@@ -107,37 +107,37 @@ proptest! {
     }
 }
 
-/// A client, and what it may expect.
+/// A client, and the model of what it may expect.
 struct World {
     stage: Stage,
     store: Arc<Store>,
     client: Option<Client>,
     connected: Value,
     sockets: u64,
-    /// Counted frames of the session that the client has had.
+    /// Counted frames of the session that the client has received.
     received: u64,
-    /// What the last `connected` promised to replay and has not come yet.
+    /// How many frames the last `connected` promised that have not arrived.
     to_replay: u64,
     asked: u64,
     unanswered: VecDeque<PendingRequest>,
-    /// What every request of the client asked for, by its id.
+    /// Each request of the client, by its id.
     requests: HashMap<String, Request>,
-    /// Sent more than once, so that more than one answer may come.
+    /// Requests that were sent more than once, and so may get more than one reply.
     sent_again: HashSet<String>,
-    /// Whether the last answer to a join or a leave says that the session is in the room.
+    /// Whether the last reply to a join or a leave says that the session is in the room.
     is_in_room: bool,
-    /// Since it is in the room, it was told who else is.
+    /// Whether it has the list of members since it joined.
     knows_members: bool,
-    /// The last number of the room that came since the session joined it.
+    /// The last number of the room that arrived since the session joined it.
     room_seq: Option<u64>,
-    /// The last number of the mailbox that came.
+    /// The last number of the mailbox that arrived.
     mail_seq: Option<u64>,
 }
 
 struct PendingRequest {
     id: String,
     text: String,
-    /// On which socket it was last sent.
+    /// The socket on which it was last sent.
     socket: u64,
 }
 
@@ -291,7 +291,7 @@ impl World {
         }
     }
 
-    /// Sends what was not answered on an earlier socket.
+    /// Sends the requests again that were not answered on an earlier socket.
     fn send_again(&mut self) {
         let Some(client) = &self.client else { return };
         for asked in self.unanswered.iter_mut().filter(|asked| asked.socket < self.sockets) {
@@ -378,7 +378,7 @@ impl World {
         self.store.close().await;
     }
 
-    /// Looks at what comes until something is so.
+    /// Reads until a condition holds.
     async fn until(&mut self, is_so: impl Fn(&Self) -> bool) {
         let start = Instant::now();
         while !is_so(self) {

@@ -1,4 +1,4 @@
-//! What a session tells of watched users, and when: as the socket has room, the latest, and not for a resume.
+//! The presence of watched users as a session sends it: when the socket has room, only the latest, and not replayed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,7 +22,7 @@ use crate::{
 };
 
 impl Stage {
-    /// Somebody with a device.
+    /// Another user with a device.
     fn somebody(&self) -> Arc<SessionHandle> {
         let (user, device) = (UserId::new(Uuid::now_v7()), format!("~{}", Uuid::now_v7()).parse().unwrap());
         let session = Arc::new(SessionHandle::new(new_session_id(), user, device, None, None, Codec::Json));
@@ -30,7 +30,7 @@ impl Stage {
         session
     }
 
-    /// Lets the session on the device watch somebody, as if the database were there to be asked.
+    /// Subscribes the session on the device to a user without asking the database.
     fn watches(&self, user: UserId) {
         let session = self.session().unwrap();
         let registry = &self.relay.registry;
@@ -60,7 +60,7 @@ fn notes(messages: &[Value]) -> Vec<&str> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_client_is_told_the_latest_alone_behind_all_else() {
+async fn a_slow_client_gets_only_the_latest_after_all_other_frames() {
     let stage = Stage::new();
     let (client, _) = connected(&stage).await;
     let somebody = stage.somebody();
@@ -108,7 +108,7 @@ async fn marks_take_no_place_in_the_queue_but_are_held() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_is_away_is_told_the_latest_when_he_is_back() {
+async fn a_client_that_was_away_gets_the_latest_when_it_resumes() {
     let stage = Stage::new();
     let (client, first) = connected(&stage).await;
     let somebody = stage.somebody();
@@ -125,7 +125,7 @@ async fn whoever_is_away_is_told_the_latest_when_he_is_back() {
     assert_eq!(messages[0]["session"]["replayed"], 1);
     assert_eq!((&messages[1]["payload"], notes(&messages)), (&json!(5), vec!["9"]));
 
-    // Once a pong has proved that it was heard, nothing is told.
+    // A pong proves that it was received; then it is not sent again.
     answers_ping(&back).await;
     back.breaks();
     settle().await;
@@ -141,9 +141,9 @@ async fn answers_ping(client: &Client) {
     settle().await;
 }
 
-/// What was written before the socket ended is in nobody's hands; that the client has read it, only a pong says.
+/// A write before a socket ends may get lost; only a pong proves that the client received it.
 #[tokio::test(start_paused = true)]
-async fn what_was_written_right_before_a_break_was_never_told_again() {
+async fn presence_written_right_before_a_break_was_lost() {
     let breaks: [fn(&Client); 2] =
         [Client::breaks, |client| client.does(Incoming::Closed(Some(CloseCode::ProtocolError.as_u16())))];
     for breaks in breaks {
@@ -166,7 +166,7 @@ async fn what_was_written_right_before_a_break_was_never_told_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_written_to_a_connection_that_another_displaces_is_told_again() {
+async fn presence_written_to_a_displaced_connection_is_sent_again() {
     let stage = Stage::new();
     let (client, first) = connected(&stage).await;
     let somebody = stage.somebody();
@@ -178,9 +178,9 @@ async fn what_was_written_to_a_connection_that_another_displaces_is_told_again()
     assert_eq!(notes(&messages), ["1"]);
 }
 
-/// Sessions that watch hundreds come back at once, and are told only what each may not have heard.
+/// Sessions that watch hundreds resume at once, and get only what each may have missed.
 #[tokio::test(start_paused = true)]
-async fn who_has_heard_of_hundreds_is_told_of_the_one_that_is_new() {
+async fn a_resumed_client_gets_only_the_presence_that_changed() {
     let stage = Stage::new();
     let (client, first) = connected(&stage).await;
     let watched: Vec<_> = (0..MAX_SUBSCRIPTIONS).map(|_| stage.somebody()).collect();
@@ -196,7 +196,7 @@ async fn who_has_heard_of_hundreds_is_told_of_the_one_that_is_new() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_not_written_at_a_break_is_told_after_it() {
+async fn presence_not_written_at_a_break_is_sent_after_it() {
     let stage = Stage::new();
     let (client, first) = connected(&stage).await;
     let somebody = stage.somebody();
@@ -212,7 +212,7 @@ async fn what_was_not_written_at_a_break_is_told_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_dead_connection_was_told_since_its_last_pong_is_told_again() {
+async fn presence_sent_after_the_last_pong_is_sent_again() {
     let stage = Stage::new();
     let (client, first) = connected(&stage).await;
     let (heard, lost) = (stage.somebody(), stage.somebody());
@@ -231,7 +231,7 @@ async fn what_a_dead_connection_was_told_since_its_last_pong_is_told_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_that_is_over_watches_nobody() {
+async fn an_ended_session_watches_nobody() {
     let stage = Stage::new();
     let (client, _) = connected(&stage).await;
     let somebody = stage.somebody();
@@ -244,7 +244,7 @@ async fn a_session_that_is_over_watches_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_the_database_nobody_is_watched() {
+async fn subscriptions_fail_without_the_database() {
     let stage = Stage::new();
     let (client, _) = connected(&stage).await;
     let somebody = stage.somebody();
@@ -260,7 +260,7 @@ async fn without_the_database_nobody_is_watched() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_status_is_set_after_what_was_asked_before() {
+async fn a_status_is_set_after_earlier_requests() {
     let stage = Stage::new();
     let (client, _) = connected(&stage).await;
     let slow =

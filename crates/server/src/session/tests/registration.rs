@@ -1,4 +1,4 @@
-//! Which of two sockets of a device has it, and that nobody has it who is not served.
+//! Which of two sockets gets their device, and that unserved sessions leave the registry.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use super::{
 use crate::{clock::next_in_order, link::Incoming};
 
 #[tokio::test(start_paused = true)]
-async fn of_two_sockets_of_a_device_the_one_that_came_first_stayed() {
+async fn the_older_of_two_sockets_of_a_device_stayed() {
     let stage = Stage::new();
     let (older, newer) = (Client::default(), Client::default());
     let (first, second) = (next_in_order(), next_in_order());
-    // The handshake of the older one takes longer.
+    // The handshake of the older socket takes longer.
     stage.admits_in_order(&newer, None, second).await;
     stage.admits_in_order(&older, None, first).await;
     settle().await;
@@ -29,7 +29,7 @@ async fn of_two_sockets_of_a_device_the_one_that_came_first_stayed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_older_socket_that_claims_a_session_does_not_get_it_from_a_newer_one() {
+async fn an_older_socket_does_not_take_a_session_from_a_newer_one() {
     let stage = Stage::new();
     let (_gone, connected) = connected(&stage).await;
     let (older, newer) = (Client::default(), Client::default());
@@ -43,7 +43,7 @@ async fn an_older_socket_that_claims_a_session_does_not_get_it_from_a_newer_one(
     newer.pings("still-here");
     settle().await;
     assert_eq!(newer.messages()[0]["id"], "still-here");
-    // Nor does one that claims nothing, and lost its way for even longer.
+    // The same for one that claims nothing and was delayed even longer.
     let lost = Client::default();
     stage.admits_in_order(&lost, None, first).await;
     settle().await;
@@ -51,7 +51,7 @@ async fn an_older_socket_that_claims_a_session_does_not_get_it_from_a_newer_one(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_was_gone_after_some_messages_replaced_the_one_that_was_there() {
+async fn a_client_that_had_disconnected_replaced_a_connected_one() {
     let stage = Stage::new();
     let (client, connected) = connected(&stage).await;
     let gone = Client::default();
@@ -72,7 +72,7 @@ async fn a_session_that_was_never_served_stayed_online_for_ever() {
     let stage = Stage::new();
     let task = stage.begins(&Client::default(), None, next_in_order()).await;
     assert!(stage.session().is_some() && stage.pushes(1));
-    // As where the handshake's task is dropped.
+    // As if the handshake's task was dropped.
     drop(task);
     assert!(stage.session().is_none() && !stage.pushes(2));
 }
@@ -93,10 +93,10 @@ async fn a_panic_before_a_session_was_served_left_its_device_online_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_came_back_to_a_session_that_is_stuck_waited_for_ever() {
+async fn a_client_that_resumed_a_stuck_session_waited_for_ever() {
     let stage = Stage::new();
     let first = Client::default();
-    // It writes its greeting, and is never polled again.
+    // It writes its greeting and is never polled again.
     let mut stuck = stage.begins(&first, None, next_in_order()).await.unwrap();
     assert!(futures::poll!(&mut stuck).is_pending());
     let connected = first.messages().remove(0);
@@ -108,7 +108,7 @@ async fn a_client_that_came_back_to_a_session_that_is_stuck_waited_for_ever() {
     let messages = client.messages();
     assert!(!is_resumed(&messages), "a fresh session: {messages:?}");
     assert_eq!(stage.session().unwrap().session, session_id(&messages[0]));
-    // What is left of the stuck one takes nothing with it.
+    // The end of the stuck session does not end the new one.
     drop(stuck);
     sleep(Duration::from_secs(1)).await;
     assert_eq!(stage.session().unwrap().session, session_id(&messages[0]));

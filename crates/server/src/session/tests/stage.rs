@@ -1,5 +1,5 @@
-//! Where sessions are tried: a relay, mostly without a database and in a time that stands still until it is waited for,
-//! and clients whose sockets are queues in memory.
+//! The stage of the session tests: a relay, mostly without a database and with virtual time, and clients whose
+//! sockets are queues in memory.
 
 use std::{
     collections::VecDeque,
@@ -40,21 +40,21 @@ use crate::{
     store::{Store, StoreOptions},
 };
 
-/// A relay whose database is away.
+/// A relay whose database is unavailable.
 pub(in crate::session) fn relay() -> Arc<Relay> {
     static STORE: LazyLock<Arc<Store>> = LazyLock::new(|| {
-        // A runtime of its own: that of a test stands still in time.
+        // A runtime of its own, because a test's runtime has virtual time.
         thread::spawn(|| Runtime::new().unwrap().block_on(closed_store())).join().unwrap()
     });
     relay_over(Arc::clone(&STORE))
 }
 
-/// A relay over a database, on which everybody may write to everybody.
+/// A relay over a database, with open routing.
 pub(super) fn relay_over(store: Arc<Store>) -> Arc<Relay> {
     Relay::over(&config(), &KeyRing::new(RootKey::new([7; 32])), store)
 }
 
-/// An empty database in memory. Its threads know nothing of a time that stands still.
+/// An empty database in memory. Its threads do not follow virtual time.
 pub(super) async fn open_store() -> Arc<Store> {
     Arc::new(Store::open(&config().database_url, &StoreOptions::default()).await.unwrap())
 }
@@ -73,7 +73,7 @@ fn config() -> Config {
     }
 }
 
-/// A user with one device, whose sessions are tried, and another session of his that sends to it.
+/// A user with one device, whose sessions are tested, and another session of theirs that sends to it.
 pub(super) struct Stage {
     pub(super) relay: Arc<Relay>,
     pub(super) tasks: TaskTracker,
@@ -84,7 +84,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// An empty stage. The sweep runs.
+    /// An empty stage with a running sweep.
     pub(super) fn new() -> Self {
         Self::with(relay())
     }
@@ -100,26 +100,26 @@ impl Stage {
         Self { relay, tasks: TaskTracker::new(), window: DEFAULT_RESUME_WINDOW, user, device, other }
     }
 
-    /// A client that has proved who he is, with a session, the claimed one or a fresh one.
+    /// A client that has proved who they are, with a session: the claimed one or a fresh one.
     pub(super) async fn admits(&self, claim: Option<Claim>) -> Client {
         let client = Client::default();
         self.admits_on(&client, claim).await;
         client
     }
 
-    /// The same on a socket that is there.
+    /// As [`admits`](Self::admits), on a socket that exists.
     pub(super) async fn admits_on(&self, client: &Client, claim: Option<Claim>) {
         self.admits_in_order(client, claim, next_in_order()).await;
     }
 
-    /// A client that has proved itself by a token.
+    /// Admits a client that has proved itself by a token.
     pub(super) async fn admits_with_token(&self, client: &Client, token: TokenLife) {
         if let Some(task) = self.admits_proved(client, None, Some(token), next_in_order()).await {
             self.tasks.spawn(task);
         }
     }
 
-    /// A client that has just come in by a door; returns when it was sent away, or its session begins.
+    /// Takes a client through its door; returns when it was refused or its session begins.
     pub(super) async fn enters(&self, client: &Client, arrival: Arrival) {
         let socket = Box::new(MemoryWire(client.clone()));
         let entering = enter(socket, arrival, pending(), &self.relay, self.window, &self.tasks);
@@ -128,14 +128,14 @@ impl Stage {
         }
     }
 
-    /// The same on a socket whose upgrade request came in at this place among all.
+    /// As [`admits_on`](Self::admits_on), with the place of its upgrade request among all.
     pub(super) async fn admits_in_order(&self, client: &Client, claim: Option<Claim>, order: u64) {
         if let Some(task) = self.begins(client, claim, order).await {
             self.tasks.spawn(task);
         }
     }
 
-    /// The same; a session that begins by it is not served yet.
+    /// As [`admits_in_order`](Self::admits_in_order), without serving a session that begins by it.
     pub(super) async fn begins(&self, client: &Client, claim: Option<Claim>, order: u64) -> Option<Task> {
         self.admits_proved(client, claim, None, order).await
     }
@@ -171,7 +171,7 @@ impl Stage {
         self.relay.registry.on_device(&self.device).map(|(_, session)| session)
     }
 
-    /// Sends a number to the device; whether it was accepted.
+    /// Sends a number to the device; returns whether it was accepted.
     pub(super) fn pushes(&self, number: u64) -> bool {
         let text = signal("", &self.device, &number.to_string());
         let frame = Bytes::from(text);
@@ -188,7 +188,7 @@ impl Stage {
         matches!(reply, Reply::Now(ServerMessage::Ack(_)))
     }
 
-    /// What the other session has received since it was last asked.
+    /// What the other session has received since the last call.
     pub(super) fn other_received(&self) -> Vec<Value> {
         let mut received = Vec::new();
         while let Poll::Ready(Taken::Items(items)) =
@@ -202,7 +202,7 @@ impl Stage {
         received
     }
 
-    /// Waits until every session that was begun, and every socket that was let go, has ended.
+    /// Waits until all sessions that were begun, and all sockets that were released, have ended.
     pub(super) async fn awaits_end(&self) {
         self.tasks.close();
         self.tasks.wait().await;
@@ -210,7 +210,7 @@ impl Stage {
     }
 }
 
-/// Carries out what a session that is not served asks, and waits for the answer.
+/// Carries out a request of a session without a task, and waits for the reply.
 pub(super) async fn answer(
     relay: &Arc<Relay>,
     from: &Arc<SessionHandle>,
@@ -220,7 +220,7 @@ pub(super) async fn answer(
     reply.awaited(from).await
 }
 
-/// Lets everyone do what he can do by now.
+/// Runs all tasks until they wait.
 pub(super) async fn settle() {
     sleep(Duration::from_millis(1)).await;
 }
@@ -237,18 +237,18 @@ pub(super) struct Client(Arc<Mutex<Pipe>>);
 
 /// A socket in memory.
 struct Pipe {
-    /// From the client, not read yet.
+    /// Sent by the client, not read yet.
     incoming: VecDeque<Incoming>,
     /// Enqueued, not written yet.
     outgoing: VecDeque<Outgoing>,
-    /// Written, not yet looked at by the client.
+    /// Written, not read by the client yet.
     delivered: VecDeque<Outgoing>,
     /// How many frames may still be written.
     room: usize,
     has_written: bool,
-    /// Pings and pongs that were read since that was last asked.
+    /// Pings and pongs that were read since the last call.
     small_frames: u32,
-    /// All is written, and yet it does not flush, as a stream that encrypts may.
+    /// Everything is written but not flushed, as an encrypting stream may do.
     holds: bool,
     is_broken: bool,
     is_closing: bool,
@@ -293,12 +293,12 @@ impl Client {
         self.sends(json!({"type": "ping", "id": id}).to_string());
     }
 
-    /// Does anything.
+    /// Sends anything.
     pub(super) fn does(&self, incoming: Incoming) {
         self.changes(|pipe| pipe.incoming.push_back(incoming));
     }
 
-    /// The connection is gone, with all that was under way.
+    /// Breaks the connection and drops everything in transit.
     pub(super) fn breaks(&self) {
         self.changes(|pipe| {
             pipe.is_broken = true;
@@ -306,27 +306,27 @@ impl Client {
         });
     }
 
-    /// So many more frames may be written, and then none.
+    /// Lets this many more frames be written, and then none.
     pub(super) fn takes_only(&self, frames: usize) {
         self.changes(|pipe| pipe.room = frames);
     }
 
-    /// Does not flush, or does again.
+    /// Stops or resumes flushing.
     pub(super) fn holds(&self, holds: bool) {
         self.changes(|pipe| pipe.holds = holds);
     }
 
-    /// The next read fails as only a bug can.
+    /// Makes the next read panic.
     pub(super) fn makes_reading_panic(&self) {
         self.changes(|pipe| pipe.panics = true);
     }
 
-    /// The next write fails as only a bug can.
+    /// Makes the next write panic.
     pub(super) fn makes_writing_panic(&self) {
         self.changes(|pipe| pipe.panics_on_writing = true);
     }
 
-    /// What was written since this was last asked.
+    /// What was written since the last call.
     pub(super) fn received(&self) -> Vec<Outgoing> {
         self.lock().delivered.drain(..).collect()
     }
@@ -336,12 +336,12 @@ impl Client {
         self.received().iter().filter_map(message).collect()
     }
 
-    /// The most frames that ever waited.
+    /// The largest number of frames that ever waited.
     pub(super) fn largest_backlog(&self) -> usize {
         self.lock().largest_backlog
     }
 
-    /// Whether the server has let go of the socket.
+    /// Whether the server has dropped the socket.
     pub(super) fn is_dropped(&self) -> bool {
         self.lock().is_dropped
     }
@@ -367,7 +367,7 @@ pub(super) fn message(outgoing: &Outgoing) -> Option<Value> {
     }
 }
 
-/// The close among what was received.
+/// The close among received frames.
 pub(super) fn close(received: &[Outgoing]) -> Option<CloseCode> {
     received.iter().find_map(|outgoing| match outgoing {
         Outgoing::Close(code, _) => Some(*code),
@@ -375,7 +375,7 @@ pub(super) fn close(received: &[Outgoing]) -> Option<CloseCode> {
     })
 }
 
-/// What a client shows that comes back to the session of this `connected`.
+/// What a client shows to resume the session of this `connected`.
 pub(super) fn claim(connected: &Value, received: u64) -> Claim {
     let token = connected["session"]["resume_token"].as_str().unwrap();
     Claim { token: ResumeToken::parse(token).unwrap(), received }
