@@ -1,4 +1,4 @@
-//! Whose address a request counts against.
+//! The client address against which a request counts.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -15,7 +15,7 @@ use http::{Extensions, HeaderMap, HeaderName, request::Parts};
 use super::problem::Problem;
 use crate::{config::Config, node::Node, rate::AddressKey};
 
-/// Whom a request counts against, which came with its peer's address.
+/// The client address of a request, given its peer's address.
 pub(crate) fn caller_address(
     config: &Config,
     extensions: &Extensions,
@@ -48,8 +48,8 @@ fn client_address(config: &Config, peer: SocketAddr, headers: &HeaderMap) -> Add
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Each proxy adds the address that it saw on the right, so only the last `hops` entries are theirs; what is left of
-/// them anybody may have written. A shorter list came through fewer proxies.
+/// Each proxy appends the address that it saw, so only the last `hops` entries are trustworthy; anybody may have
+/// written the others. A shorter list came through fewer proxies.
 fn forwarded(headers: &HeaderMap, hops: usize) -> Option<IpAddr> {
     let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
     let entries = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(','));
@@ -90,12 +90,12 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_believed_without_proxies() {
+    fn the_header_is_ignored_without_proxies() {
         assert_eq!(seen("0", &["198.51.100.7"]), "192.0.2.1");
     }
 
     #[test]
-    fn only_what_the_proxies_added_counts() {
+    fn only_the_entries_of_proxies_count() {
         assert_eq!(seen("1", &["203.0.113.9, 198.51.100.7"]), "198.51.100.7");
         assert_eq!(seen("2", &["203.0.113.9", "198.51.100.7 ,198.51.100.8"]), "198.51.100.7");
         assert_eq!(seen("2", &["198.51.100.7"]), "198.51.100.7");

@@ -1,5 +1,5 @@
-//! The names that the admin listener answers to, so that no web page reads it by a name of its own that resolves to this
-//! machine (DNS rebinding).
+//! The host names that the admin listener accepts. They keep web pages from reading it through a name of their own
+//! that resolves to this machine (DNS rebinding).
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -14,7 +14,7 @@ use http::header::HOST;
 use super::{loopback::loopback, problem::Problem};
 use crate::{config::Config, node::Node};
 
-/// Refuses a request that was sent to another name.
+/// Refuses a request for another host name.
 pub(super) async fn check(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     if host.is_some_and(|host| is_own(&node.config, host)) {
@@ -28,8 +28,8 @@ fn is_own(config: &Config, host: &str) -> bool {
     loopback(host).is_some() || is_own_address(config, host) || is_listed(config, host)
 }
 
-/// A page has an address for its name only if it came from there. So where the listener is bound to all addresses, which
-/// of them was reached makes no difference.
+/// A page whose host is an address came from that address. So a listener that is bound to all addresses accepts each
+/// of them.
 fn is_own_address(config: &Config, host: &str) -> bool {
     let bound = config.admin_listen.address.ip();
     address(host).is_some_and(|address| bound.is_unspecified() || address == bound)
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_names_the_own_address_and_listed_names_are_answered() {
+    fn loopback_own_address_and_listed_names_are_accepted() {
         for host in ["localhost:9100", "127.0.0.1", "[::1]:9100"] {
             assert!(answers(&[], host), "{host}");
         }

@@ -21,11 +21,11 @@ use crate::{
     node::Node,
 };
 
-/// What an answer holds that is read as it is sent: the part on its way and the next one.
+/// The memory of an answer that is read while it is sent: the part on its way and the next one.
 const OF_STREAM: usize = 2 * SMALL;
 
-/// Sends large answers in slices, and refuses those for which there is no memory. A request that changed something is
-/// answered all the same.
+/// Sends large answers in slices, and refuses them if there is no memory. Requests that changed something are always
+/// answered.
 pub(super) async fn bound(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
     let address = caller_address(&node.config, request.extensions(), request.headers());
     let may_refuse = request.method().is_safe();
@@ -49,7 +49,7 @@ pub(super) async fn bound(State(node): State<Arc<Node>>, request: Request, next:
     }
 }
 
-/// A body in slices: what is not taken yet stays here, with what was reserved for it.
+/// A body in slices: keeps what is not taken yet, and the memory reserved for it.
 struct Sliced {
     body: Body,
     rest: Bytes,

@@ -12,8 +12,8 @@ const PUBLIC_ORIGIN_REQUIRED: Refusal = Refusal::new(
     "the server does not know its public name; set ALDIS_PUBLIC_ORIGIN, or call it by a loopback name",
 );
 
-/// The configured name. Without one, a loopback name as the client sent it: any other would be the client's claim,
-/// and whoever relays a challenge could make that claim.
+/// The configured name. Without one, a loopback name as the client sent it. Any other name would be the client's
+/// claim, which an attacker who relays a challenge could make too.
 pub(crate) fn audience(config: &Config, headers: &HeaderMap) -> Result<String, Refusal> {
     if let Some(origin) = &config.public_origin {
         return Ok(origin.audience().to_owned());
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn no_other_host_is_believed() {
+    fn other_hosts_are_refused() {
         let config = config(&[]);
         for hosts in [&["aldis.example"][..], &[], &["localhost", "localhost"], &["localhost.aldis.example"]]
         {

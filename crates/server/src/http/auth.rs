@@ -56,7 +56,7 @@ pub(super) async fn register(
 
 /// Signs in by email address and password.
 ///
-/// Nobody can tell a wrong address from a wrong password.
+/// A wrong address and a wrong password get the same answer.
 #[utoipa::path(
     post,
     path = "/auth/login",
@@ -107,7 +107,7 @@ pub(super) async fn challenge(
 
 /// Signs in by the answer to a challenge.
 ///
-/// A key never seen makes an account, where registration is open; 30 an hour and address.
+/// A new key registers an account if registration is open; 30 an hour and address.
 #[utoipa::path(
     post,
     path = "/api/auth/verify",
@@ -137,8 +137,8 @@ pub(super) async fn verify(
 
 /// Gives a new pair of tokens for a refresh token, which serves once.
 ///
-/// The same again within 10 s, its successor unused, gives the same successor; any other reuse revokes the whole
-/// sign-in.
+/// Sending it again within 10 s, while its successor is unused, gives the same successor. Any other reuse revokes the
+/// whole sign-in.
 #[utoipa::path(
     post,
     path = "/api/auth/refresh",
@@ -216,7 +216,7 @@ pub(super) async fn change_password(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Deletes the account: everything of it is gone, and its ids are never given again.
+/// Deletes the account with all its data. Its ids are never used again.
 ///
 /// Needs a login of the last five minutes.
 #[utoipa::path(
@@ -239,7 +239,7 @@ pub(super) async fn delete_account(
 /// For how long other services may keep the keys: a new one signs as soon as the server that has it starts.
 const KEYS_KEPT: &str = "public, max-age=60";
 
-/// What verifies access tokens, where that is no secret: with EdDSA.
+/// The public keys that verify access tokens, if the server signs with EdDSA.
 #[utoipa::path(
     get,
     path = "/.well-known/jwks.json",

@@ -21,25 +21,25 @@ use super::problem::Problem;
 /// A body of any bytes, up to 256 KiB, whatever its type is said to be.
 pub(super) struct BlobBody(pub(super) Bytes);
 
-/// Bytes that the server does not look into, up to 256 KiB.
+/// Opaque bytes, up to 256 KiB.
 #[derive(utoipa::ToSchema)]
 #[schema(value_type = String, format = Binary)]
 #[expect(dead_code, reason = "only its schema is used")]
 pub(super) struct Blob(Vec<u8>);
 
-/// A body that was read as JSON and holds all that the handler needs.
+/// A body that was read as JSON and has all members that the handler needs.
 pub(super) struct JsonBody<T>(pub(super) T);
 
-/// Any request of the API fits many times over.
+/// Many times the size of any request of the API.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 const MAX_BLOB_BYTES: usize = 256 * 1024;
-/// For the whole body: trickling extends nothing.
+/// For the whole body; a slow sender gets no more time.
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
-/// What is read of a body over its limit, and for how long, so that a client that is still sending gets the answer
+/// How much of a body over its limit is read, and for how long. A client that is still sending then gets the answer
 /// instead of a reset connection.
 const MAX_DISCARDED_BYTES: usize = 256 * 1024;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
-/// What a problem says about a body, in characters: it may quote the body.
+/// The longest detail about a body, in characters, since it may quote the body.
 const MAX_DETAIL_CHARS: usize = 200;
 
 impl<T: DeserializeOwned, S: Sync> FromRequest<S> for JsonBody<T> {
@@ -64,7 +64,7 @@ impl<S: Sync> FromRequest<S> for BlobBody {
     }
 }
 
-/// No body is none; a body is as good as where it must be there.
+/// An empty body counts as absent; any other is read as a required one.
 impl<T: DeserializeOwned, S: Sync> OptionalFromRequest<S> for JsonBody<T> {
     type Rejection = Problem;
 
@@ -76,7 +76,7 @@ impl<T: DeserializeOwned, S: Sync> OptionalFromRequest<S> for JsonBody<T> {
     }
 }
 
-/// `application/json` or a kind of it, whatever its parameters.
+/// `application/json` or a type with the suffix `+json`, with any parameters.
 fn is_json(headers: &HeaderMap) -> bool {
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let kind = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -91,7 +91,7 @@ async fn read_in_time(headers: &HeaderMap, body: Body, limit: usize) -> Result<B
 
 async fn read(headers: &HeaderMap, mut body: Body, limit: usize) -> Result<Bytes, Problem> {
     if body.size_hint().lower() > limit as u64 {
-        // Reading would ask a client that waits for leave to go on and send.
+        // Reading would tell a client that waits for `100 Continue` to send the body.
         if !headers.contains_key(EXPECT) {
             discard(&mut body).await;
         }
@@ -113,7 +113,7 @@ async fn discard(body: &mut Body) {
         let mut rest = std::pin::pin!(rest);
         while let Some(Ok(_)) = rest.frame().await {}
     };
-    // Whatever is left after that is the client's loss.
+    // What is left after that may reset the connection.
     let _ = timeout(DISCARD_TIMEOUT, drained).await;
 }
 
@@ -139,9 +139,9 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     Ok(parsed)
 }
 
-/// The path to a text with U+0000, which no database column takes.
+/// The path to a text that contains U+0000, which no database column accepts.
 fn zero_character(bytes: &[u8]) -> Option<String> {
-    // JSON can say it only so; most bodies are read once.
+    // JSON can write it only as an escape, so most bodies are parsed once.
     if !bytes.windows(ESCAPED_ZERO.len()).any(|window| window == ESCAPED_ZERO) {
         return None;
     }
@@ -151,7 +151,7 @@ fn zero_character(bytes: &[u8]) -> Option<String> {
 
 const ESCAPED_ZERO: &[u8] = br"\u0000";
 
-/// As deep as the JSON nests, which the parser has limited.
+/// Recurses as deep as the JSON nests, which the parser has limited.
 fn path_to_zero(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => text.contains('\0').then(String::new),
@@ -167,7 +167,7 @@ fn path_to_zero(value: &Value) -> Option<String> {
     }
 }
 
-/// What is wrong, without the value that is: it may be a password.
+/// What is wrong, without the wrong value, which may be a password.
 fn complaint(path: Option<&str>, error: &serde_json::Error) -> String {
     let message = error.to_string();
     let reason = message

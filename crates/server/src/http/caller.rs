@@ -9,8 +9,8 @@ use http::{HeaderMap, header::AUTHORIZATION, request::Parts};
 use super::problem::Problem;
 use crate::{accounts::Caller, clock::Now, node::Node, refusal::Refusal};
 
-/// The token that a request carries in its header, if it carries one. Two are refused: a proxy might have checked the
-/// other.
+/// The token in a request's header, if there is one. Two are refused, because a proxy might have checked the other
+/// one.
 pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     let mut shown = headers.get_all(AUTHORIZATION).iter();
     let Some(first) = shown.next() else { return Ok(None) };

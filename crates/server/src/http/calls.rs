@@ -1,4 +1,4 @@
-//! Calls of signed-in users take turns.
+//! Queues the calls of signed-in users.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use axum::{
 use super::{address::caller_address, bearer, held::hold, problem::Problem};
 use crate::{clock::Now, limits::Call, node::Node};
 
-/// Lets the calls of signed-in users through in their turn. The handler refuses a bad token.
+/// Waits for the turn of a signed-in user's call. The handler refuses a bad token.
 pub(super) async fn take_turns(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
     let now = Now::read();
     let Some(call) = call_of(&node, &request, now) else { return next.run(request).await };

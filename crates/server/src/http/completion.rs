@@ -1,4 +1,4 @@
-//! A request that may change something is carried to its end, also where its client hangs up.
+//! Runs a request that may change something to its end, even if its client hangs up.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use axum::{
 use super::problem::problem;
 use crate::{calls::NotCompleted, node::Node};
 
-/// Outside of all other layers: what they count or hold for the request, they count and hold until its end.
+/// The outermost layer: what other layers count or hold for the request, they keep until its end.
 pub(super) async fn complete(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
     if request.method().is_safe() {
         return next.run(request).await;

@@ -39,7 +39,7 @@ pub(super) async fn list(
     Ok(Json(node.relay.contacts(&caller, Now::read()).await?))
 }
 
-/// Allows or blocks somebody.
+/// Allows or blocks a user.
 #[utoipa::path(
     put,
     path = "/api/contacts/{user}",
@@ -61,10 +61,9 @@ pub(super) async fn set(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Takes back what the caller decided about somebody, or asked of them.
+/// Removes the caller's decision about a user, or their request to them.
 ///
-/// By address it takes back a request that was made by this address, and nothing else, so that nothing tells whose it
-/// is.
+/// An address removes only a request that was made by this address, so the answer does not reveal whose address it is.
 #[utoipa::path(
     delete,
     path = "/api/contacts/{user}",
@@ -84,11 +83,11 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Asks somebody to become a contact.
+/// Asks a user to become a contact.
 ///
-/// The answer is the same whether there is such a user, is a contact, has blocked the caller, hears of it or has a full
-/// list. A user has 20 requests waiting, each by what was typed, until it is answered, taken back or 30 days old; further
-/// ones are answered alike, and nobody hears of them.
+/// The answer is the same whether the user exists, is a contact, has blocked the caller, sees the request or has a full
+/// list. A caller has at most 20 pending requests, each until it is answered, removed or 30 days old. Further requests
+/// get the same answer and have no effect.
 #[utoipa::path(
     post,
     path = "/api/contacts/{user}/request",

@@ -22,7 +22,7 @@ use crate::{config::Config, node::Node};
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, DELETE");
 const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static("Authorization, Content-Type, If-Match");
 const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("ETag, Retry-After, X-Request-Id");
-/// Seconds; the longest that any browser keeps a preflight's answer is a day, most cut it to two hours.
+/// Seconds. Browsers keep a preflight's answer for at most a day, most for two hours.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
 /// Answers preflights, and lets pages of known origins read all other answers.

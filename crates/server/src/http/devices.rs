@@ -51,7 +51,7 @@ pub(super) async fn register(
 
 /// The caller's devices.
 ///
-/// The path without the slash at its end is the same.
+/// The path without the final slash is the same.
 #[utoipa::path(
     get,
     path = "/devices/",
@@ -67,7 +67,7 @@ pub(super) async fn list(State(node): State<Arc<Node>>, caller: Caller) -> Resul
 
 /// Removes a device of the caller's, and closes its sockets.
 ///
-/// The path with a slash at its end is the same.
+/// The path with a final slash is the same.
 #[utoipa::path(
     delete,
     path = "/devices/{id}",
@@ -88,7 +88,7 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `DELETE /devices/register`: the one id whose path is also another's.
+/// `DELETE /devices/register`: a device whose id is also the path of another call.
 pub(super) async fn remove_one_named_register(
     State(node): State<Arc<Node>>,
     caller: Caller,

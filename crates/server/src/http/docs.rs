@@ -1,5 +1,5 @@
-//! The descriptions of the HTTP API and of the socket protocol, and the page that shows the first. All of it comes from
-//! the binary.
+//! The descriptions of the HTTP API and of the socket protocol, and a page that shows the first. Everything comes
+//! from the binary.
 
 use std::{future::ready, sync::Arc};
 
@@ -22,25 +22,26 @@ use utoipa_swagger_ui::{Config, serve};
 use super::{openapi, problem::Problem};
 use crate::node::Node;
 
-/// The page asks for its scripts, its styles and the document, all here; what it draws itself is in the page. Styles are
-/// set on elements by the scripts.
+/// The page loads its scripts, styles and document from this server, and draws images itself. Its scripts set styles
+/// on elements.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
                       img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'";
-/// In seconds; a new version of the server shows soon.
+/// In seconds; a new version of the server appears soon.
 const KEPT: &str = "public, max-age=300";
 const JSON: &str = "application/json";
 
-/// The title of the page, in the library's words.
+/// The title of the page, in the library's template.
 const TITLE: &str = "<title>Swagger UI</title>";
 
-/// The page, and what it calls the server.
+/// The page, and the server's name on it.
 struct Page {
     config: Arc<Config<'static>>,
     title: String,
 }
 
-/// `GET /openapi.json`, `GET /asyncapi.json`, `GET /protocol.schema.json` and `GET /docs`, of a server of this name.
+/// Serves `GET /openapi.json`, `GET /asyncapi.json`, `GET /protocol.schema.json` and `GET /docs`, for a server of
+/// this name.
 pub(super) fn routes(document: OpenApi, name: &str) -> Router<Arc<Node>> {
     let json: Option<Bytes> = openapi::finish(document).map(Bytes::from);
     let asyncapi = written(description::asyncapi());
@@ -67,7 +68,7 @@ fn written(document: serde_json::Result<Value>) -> Option<Bytes> {
 
 impl Page {
     fn new(name: &str) -> Self {
-        // Without the validator, which is another host's.
+        // Without the validator, which another host serves.
         let config = Arc::new(Config::new(["/openapi.json"]).validator_url("none"));
         let name = name.replace('&', "&amp;").replace('<', "&lt;");
         Self { config, title: format!("<title>{name}</title>") }

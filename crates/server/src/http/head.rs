@@ -1,4 +1,4 @@
-//! What a request may say before its body, and how much.
+//! Checks the head of a request: its form and its size.
 
 use aldis_protocol::ErrorCode;
 use axum::{
@@ -14,23 +14,23 @@ use http::{
 
 use super::problem::Problem;
 
-/// Room for a token of 4 KiB in the query, twice over.
+/// Twice the room that a token of 4 KiB in the query needs.
 const MAX_URI_BYTES: usize = 8 * 1024;
-/// All header lines together; what browsers and proxies add is a quarter of it.
+/// The limit of all header lines; browsers and proxies add a quarter of it.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
-/// The colon, the blank and the line's end.
+/// The colon, the space and the line's end.
 const HEADER_LINE_EXTRA: usize = 4;
 
 /// Marks a request that has a line which ends with LF alone.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BareLineFeed;
 
-/// Refuses a head that proxies may read differently, and one over its limits.
+/// Refuses a head that proxies may read differently, or that is over its limits.
 pub(super) async fn limit(request: Request, next: Next) -> Response {
     if let Err(problem) = check_form(&request) {
         let mut response = problem.into_response();
-        // What follows may be a part of this request to whoever sent it.
+        // The sender may have meant the following bytes as a part of this request.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         return response;
     }

@@ -11,7 +11,7 @@ use axum::{
 };
 use hyper::body::{Frame, SizeHint};
 
-/// Keeps something until the response's body was handed on, or given up.
+/// Keeps a value until the response's body was sent or dropped.
 pub(crate) fn hold<T: Send + Unpin + 'static>(response: Response, held: T) -> Response {
     response.map(|body| Body::new(Held { body, _held: held }))
 }

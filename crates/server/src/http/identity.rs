@@ -37,7 +37,7 @@ use crate::{
     accounts::Caller, clock::Now, limits::Limited, node::Node, rate::AddressKey, store::Precondition,
 };
 
-/// An identity in short, on the server's word; its chain proves it.
+/// A summary of an identity. It is the server's word; the chain proves it.
 #[utoipa::path(
     get,
     path = "/api/identity/{fingerprint}",
@@ -81,7 +81,7 @@ pub(super) async fn chain(
     Ok(Json(node.accounts.chain(known(fingerprint)?, now).await?))
 }
 
-/// The keys of a user and of his devices.
+/// The keys of a user and of their devices.
 #[utoipa::path(
     get,
     path = "/api/users/{user}/keys",
@@ -154,7 +154,7 @@ pub(super) async fn blob(
 
 /// Publishes the blob of the caller's identity: up to 256 KiB, opaque; 10 times a minute and user.
 ///
-/// To overwrite one takes `If-Match`.
+/// Overwriting one needs `If-Match`.
 #[utoipa::path(
     put,
     path = "/api/identity/blob",
@@ -235,7 +235,7 @@ pub(super) async fn rotate(
     Ok((status, Json(rotation)))
 }
 
-/// Takes a rotation back, by the old key alone: its owner may have nothing else.
+/// Cancels a rotation. It needs only the old key, since its owner may have nothing else.
 ///
 /// All tokens are revoked.
 #[utoipa::path(
@@ -256,12 +256,12 @@ pub(super) async fn cancel_rotation(
     Ok(Json(node.accounts.cancel_rotation(&request, Now::read()).await?))
 }
 
-/// What is malformed is unknown.
+/// A malformed fingerprint counts as unknown.
 fn known<T>(path: Result<Path<T>, PathRejection>) -> Result<T, Problem> {
     path.map(|Path(id)| id).map_err(|_| Problem::new(ErrorCode::NotFound, "there is nothing of this name"))
 }
 
-/// A hash of the content, so that the same bytes are the same blob.
+/// A hash of the content, so that equal bytes have equal tags.
 fn etag(hash: Hash) -> Result<HeaderValue, Problem> {
     HeaderValue::from_str(&format!("\"{hash}\""))
         .map_err(|_| Problem::new(ErrorCode::Internal, "the server failed"))

@@ -4,14 +4,14 @@ use std::str::FromStr;
 
 use http::{HeaderMap, header::IF_MATCH};
 
-/// What a request says in `If-Match`.
+/// The value of `If-Match`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum IfMatch<T> {
-    /// It has no such header.
+    /// There is no such header.
     Absent,
-    /// `*`: whatever is there.
+    /// `*`: any version.
     Any,
-    /// One of these. A tag that this server cannot have given is left out, as it matches nothing.
+    /// One of these versions. Tags that this server cannot have given are left out, since they match nothing.
     OneOf(Vec<T>),
 }
 

@@ -1,4 +1,4 @@
-//! What a refusal by a limit says beside its code.
+//! Hints in the refusals of limits.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use axum::{
 use super::{address::caller_address, problem};
 use crate::{node::Node, rate::AddressKey};
 
-/// Tells a caller on this machine which setting lifts the limit that refused the call.
+/// Tells a caller on this machine which setting turns off the limit that refused the call.
 pub(super) async fn explain(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
     let address = caller_address(&node.config, request.extensions(), request.headers());
     let response = next.run(request).await;

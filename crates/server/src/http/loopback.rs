@@ -1,4 +1,4 @@
-//! The names by which a machine calls itself.
+//! The loopback names of a machine.
 
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{accounts::Caller, node::Node};
 
-/// The caller's encrypted conversation with somebody, a page at a time.
+/// The caller's encrypted conversation with a user, a page at a time.
 #[utoipa::path(
     get,
     path = "/api/messages",

@@ -1,4 +1,4 @@
-//! Requests are counted here, and what operators read is answered on a listener of its own.
+//! Counts requests, and serves the metrics on a listener of its own.
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ use super::{admin_host, head, problem};
 use crate::{metrics::Gauges, node::Node};
 
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
-/// The route of requests that found none.
+/// The route label of requests that match no route.
 const NO_ROUTE: &str = "none";
 
-/// What the admin listener answers, to its own names: `GET /metrics`. Nothing there changes anything.
+/// The admin listener's only call, for its own host names: `GET /metrics`. It changes nothing.
 pub(crate) fn admin_routes(node: Arc<Node>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
@@ -42,7 +42,7 @@ async fn metrics(State(node): State<Arc<Node>>) -> impl IntoResponse {
     ([(CONTENT_TYPE, TEXT_FORMAT)], relay.metrics.render(gauges))
 }
 
-/// Counts a request by its route and what it was answered with.
+/// Counts a request by its route and status.
 pub(super) async fn count(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
     let response = next.run(request).await;

@@ -1,4 +1,4 @@
-//! The HTTP API as an OpenAPI document: each handler describes itself, the rest is said here once.
+//! The HTTP API as an OpenAPI document: handlers describe themselves, and this file adds the common parts.
 
 mod finish;
 pub(super) mod refusals;
@@ -14,10 +14,10 @@ use utoipa::{
 
 pub(super) use self::{finish::finish, refusals::Refusals};
 
-/// The name of the scheme by which callers that are signed in prove it.
+/// The name of the security scheme of signed-in callers.
 const BEARER: &str = "bearer";
 
-/// What stands above the calls.
+/// The head of the document.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -31,11 +31,11 @@ const BEARER: &str = "bearer";
         (name = "totp", description = "The second factor"),
         (name = "identities", description = "Identities: their chains, their blobs, the keys that they vouch for"),
         (name = "devices", description = "The devices of the caller"),
-        (name = "contacts", description = "Who may signal the caller, message him and see his presence"),
+        (name = "contacts", description = "Who may signal the caller, message them and see their presence"),
         (name = "messages", description = "The caller's encrypted messages"),
-        (name = "rooms", description = "Rooms: made, decided about by their owners, read"),
+        (name = "rooms", description = "Rooms: make, manage and read them"),
         (name = "ice", description = "STUN and TURN servers"),
-        (name = "operations", description = "What operators and other services ask"),
+        (name = "operations", description = "Calls of operators and other services"),
     ),
     modifiers(&Preamble),
 )]
@@ -46,7 +46,7 @@ pub(super) fn document() -> openapi::OpenApi {
     Api::openapi()
 }
 
-/// What no attribute can say.
+/// The parts that attributes cannot express.
 struct Preamble;
 
 impl Modify for Preamble {

@@ -1,4 +1,4 @@
-//! What operators and their load balancers ask.
+//! Health checks for operators and their load balancers.
 
 use std::sync::Arc;
 

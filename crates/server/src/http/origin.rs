@@ -1,10 +1,10 @@
-//! Which web pages may call: `Origin`, compared exactly.
+//! Checks `Origin`, compared exactly: which web pages may call.
 
 use super::loopback::loopback;
 use crate::config::{AllowedOrigin, Config};
 
-/// Whether a request may go on that shows this `Origin` and `Host`: a socket is opened, or a page may read the answer.
-/// What is no web page shows no origin.
+/// Whether a request with this `Origin` and `Host` is allowed: to open a socket, or to let a page read the answer.
+/// Clients other than web pages send no origin.
 pub(crate) fn is_origin_allowed(config: &Config, origin: Option<&str>, host: Option<&str>) -> bool {
     let Some(origin) = origin else { return true };
     is_listed(config, origin)
@@ -27,7 +27,8 @@ fn is_listed(config: &Config, origin: &str) -> bool {
     })
 }
 
-/// Only a loopback `Host` is taken for the server's name: any other may be a stranger's that resolves to this machine.
+/// Only a loopback `Host` is accepted as the server's name; any other may be an attacker's that resolves to this
+/// machine.
 fn is_own(config: &Config, origin: &str, host: Option<&str>) -> bool {
     let scheme = if config.tls.is_some() { "https://" } else { "http://" };
     let same_host =

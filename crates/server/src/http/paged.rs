@@ -15,10 +15,10 @@ use crate::{
 };
 
 const JSON: &str = "application/json";
-/// What every list is called.
+/// The name of every list.
 const OPEN: &[u8] = br#"{"messages":["#;
 
-/// Answers a list: at once where one part is all of it, else part by part as the reader takes them.
+/// Answers a list: at once if it fits into one part, otherwise part by part as the reader takes them.
 pub(super) async fn answer(mut parts: impl Parts) -> Result<Response, Problem> {
     let first = parts.next().await?;
     let is_whole = first.end.is_some();
@@ -40,12 +40,12 @@ pub(super) async fn answer(mut parts: impl Parts) -> Result<Response, Problem> {
     Ok(([(CONTENT_TYPE, JSON)], body).into_response())
 }
 
-/// The reader has got a part already: only the end of the connection tells that there was to be more.
+/// The reader has got a part already, so only the end of the connection can tell that the list is incomplete.
 fn broken_off(refusal: &Refusal) -> std::io::Error {
     std::io::Error::other(refusal.message)
 }
 
-/// The items with the commas around them; behind the last, the rest of the object.
+/// The items with commas between them; after the last one, the rest of the object.
 fn written<I: Serialize, E: Serialize>(
     part: &ListPart<I, E>,
     is_first: bool,
@@ -77,7 +77,7 @@ mod tests {
 
     use super::*;
 
-    /// Parts of so many numbers each.
+    /// Parts with these numbers of items.
     struct Numbers(Vec<Vec<u64>>);
 
     #[derive(Serialize)]

@@ -27,13 +27,13 @@ pub(crate) struct Problem {
     extension: Option<Extension>,
 }
 
-/// What some problems say beside what all have.
+/// The extra members of some problems.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Extension {
-    /// What the caller's next statement has to name.
+    /// The head of the chain, for the caller's next statement.
     Head(api::ChainHead),
-    /// What the caller's key can still cancel.
+    /// The rotation that the caller's key can still cancel.
     Rotation(PendingRotation),
 }
 
@@ -45,29 +45,29 @@ struct Body {
     extension: Option<Extension>,
 }
 
-/// What a call answers that went wrong, as a response; `detail` tells people what to do about it.
+/// A problem as a response; `detail` tells people what to do about it.
 pub(crate) fn problem(code: ErrorCode, detail: impl Into<Cow<'static, str>>) -> Response {
     Problem::new(code, detail).into_response()
 }
 
 impl Problem {
-    /// With the status that belongs to the code; `detail` tells people what to do about it.
+    /// A problem with the code's own status; `detail` tells people what to do about it.
     pub(crate) fn new(code: ErrorCode, detail: impl Into<Cow<'static, str>>) -> Self {
         let status = StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         Self { status, code, detail: detail.into(), retry_after: None, limit: None, extension: None }
     }
 
-    /// What a limit refused that `ALDIS_RATE_LIMITS` lifts.
+    /// A refusal by a limit that `ALDIS_RATE_LIMITS` turns off.
     pub(crate) fn lifted(limit: Limit, code: ErrorCode, detail: &'static str) -> Self {
         Self { limit: Some(limit), retry_after: Some(1), ..Self::new(code, detail) }
     }
 
-    /// A request that did not come in whole in time.
+    /// A request that was not received in time.
     pub(super) fn request_timeout(detail: &'static str) -> Self {
         Self { status: StatusCode::REQUEST_TIMEOUT, ..Self::new(ErrorCode::BadRequest, detail) }
     }
 
-    /// A request that is no HTTP.
+    /// A request that is not valid HTTP.
     pub(super) fn malformed_request(detail: &'static str) -> Self {
         Self { status: StatusCode::BAD_REQUEST, ..Self::new(ErrorCode::BadRequest, detail) }
     }
@@ -119,7 +119,7 @@ impl IntoResponse for Problem {
         if let Some(limited) = limited {
             response.extensions_mut().insert(limited);
         }
-        // For whoever counts refusals.
+        // For the metrics, which count refusals.
         response.extensions_mut().insert(code);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -129,11 +129,11 @@ impl IntoResponse for Problem {
     }
 }
 
-/// The problem of a response that a limit refused.
+/// The problem of a response of a limit.
 #[derive(Clone)]
 struct OverLimit(api::Problem);
 
-/// Says on the machine itself which setting lifts the limit that refused a call: who calls from there can change it.
+/// Tells callers on this machine which setting turns off the limit: they can change it.
 pub(super) fn name_setting(response: Response) -> Response {
     let Some(OverLimit(mut problem)) = response.extensions().get().cloned() else { return response };
     problem.detail.push_str("; ALDIS_RATE_LIMITS=off lifts this limit, for tests");
@@ -156,16 +156,16 @@ pub(super) async fn method_not_allowed() -> Problem {
     Problem::new(ErrorCode::MethodNotAllowed, "this path takes the methods that the Allow header names")
 }
 
-/// The panic itself has been printed by the process's hook; its message is for no client.
+/// The process's hook has printed the panic; clients do not see its message.
 pub(super) fn panicked(_panic: Box<dyn Any + Send>) -> Response {
     tracing::error!("a handler panicked");
     problem(ErrorCode::Internal, "the server failed")
 }
 
-/// How long a client waits that was told nothing better: a restart or a full queue is over by then.
+/// How long a client waits by default: a restart or a full queue is over by then.
 const RETRY_AFTER_SECONDS: u64 = 5;
 
-/// RFC 6750, section 3: an error is named only where a token was shown.
+/// RFC 6750, section 3: an error is named only if the request had a token.
 fn bearer_challenge(code: ErrorCode) -> &'static str {
     if [ErrorCode::InvalidToken, ErrorCode::ExpiredToken, ErrorCode::Revoked].contains(&code) {
         r#"Bearer realm="aldis", error="invalid_token""#

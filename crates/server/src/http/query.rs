@@ -9,7 +9,7 @@ use http::request::Parts;
 
 use super::problem::Problem;
 
-/// What stands behind the `?`, each name at most once; names that are not known are ignored.
+/// The parameters after the `?`, each at most once. Unknown names are ignored.
 pub(super) struct QueryOf<T>(pub(super) T);
 
 impl<S: Send + Sync, T: serde::de::DeserializeOwned> FromRequestParts<S> for QueryOf<T> {
@@ -23,7 +23,7 @@ impl<S: Send + Sync, T: serde::de::DeserializeOwned> FromRequestParts<S> for Que
     }
 }
 
-/// How many rows a caller gets who asks for `limit`.
+/// How many rows a caller gets for this `limit`.
 pub(super) fn page_size(limit: Option<u64>) -> Result<u32, Problem> {
     match limit {
         Some(0) => Err(Problem::new(ErrorCode::BadRequest, "`limit` is at least 1")),

@@ -1,4 +1,4 @@
-//! Requests of an address count behind a proxy.
+//! Counts the requests of an address behind a proxy.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use axum::{
 use super::{address::caller_address, held::hold, problem::Problem};
 use crate::node::Node;
 
-/// Refuses a request of an address that has too many under way.
+/// Refuses a request of an address that has too many in progress.
 pub(super) async fn bound(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
     let requests = &node.limits.requests;
     if !requests.are_limited() {

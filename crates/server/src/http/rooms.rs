@@ -101,7 +101,7 @@ pub(super) async fn show(
     Ok(Json(node.relay.show_room(&caller, &named(room)?).await?))
 }
 
-/// Puts somebody in a room of the caller's.
+/// Adds a user to a room of the caller's.
 ///
 /// In a private room the user is invited, and becomes a member by joining it. The answer is the same where the user blocks
 /// the caller, or declined or left in the last 30 days; then nothing happens. 100 invitations of an owner wait for users who
@@ -129,7 +129,7 @@ pub(super) async fn add_member(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Removes somebody from a room of the caller's, or the caller from any.
+/// Removes a user from a room of the caller's, or the caller from any room.
 ///
 /// A caller who takes themselves out declines the invitation, or leaves: for 30 days the owner cannot put them in a room
 /// again (after an invitation: in any room; after leaving: in that one), unless the caller allows the owner.
@@ -156,7 +156,7 @@ pub(super) async fn remove_member(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// What was said in a room, in the order of its numbers.
+/// The messages of a room, in the order of their numbers.
 #[utoipa::path(
     get,
     path = "/api/rooms/{room}/messages",
@@ -256,7 +256,7 @@ fn revisions(headers: &HeaderMap) -> Option<Revisions> {
     }
 }
 
-/// A name outside the grammar is nobody's.
+/// A malformed name counts as an unknown room.
 fn named(room: Result<Path<RoomId>, PathRejection>) -> Result<RoomId, Problem> {
     room.map(|Path(room)| room).map_err(|_| unknown_room())
 }

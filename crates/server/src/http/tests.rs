@@ -35,7 +35,7 @@ use crate::{
     store::{Store, StoreOptions},
 };
 
-/// The configuration that these flags make.
+/// The configuration of these flags.
 pub(super) fn config(flags: &[&str]) -> Config {
     let arguments = ["aldis"].iter().chain(flags).map(Into::into);
     match Config::load(arguments, []).unwrap() {
@@ -137,7 +137,7 @@ fn bearer(tokens: &Value) -> (HeaderName, String) {
 }
 
 #[tokio::test]
-async fn an_account_is_made_used_and_renewed() {
+async fn an_account_is_registered_used_and_refreshed() {
     let api = Api::start(&[]).await;
     let tokens = api.registered("ann@aldis.example").await;
     assert_eq!(tokens["token_type"], "bearer");
@@ -155,7 +155,7 @@ async fn an_account_is_made_used_and_renewed() {
 }
 
 #[tokio::test]
-async fn a_key_makes_an_account_and_then_opens_it() {
+async fn a_key_registers_and_signs_in() {
     let api = Api::start(&[]).await;
     let key = SecretKey::from_bytes(&[9; 32]);
     let public_key = binary::encode(key.public_key().as_bytes());
@@ -217,7 +217,7 @@ async fn devices_are_registered_listed_and_removed() {
 }
 
 #[tokio::test]
-async fn a_token_is_asked_for_before_anything_else() {
+async fn a_token_is_checked_first() {
     let api = Api::start(&[]).await;
     for path in ["/devices", "/api/ice-servers"] {
         let answer = api.get(path).await;
@@ -241,7 +241,7 @@ async fn ice_servers_are_a_bare_array() {
 }
 
 #[tokio::test]
-async fn a_bad_body_is_told_by_its_field() {
+async fn a_bad_body_names_its_field() {
     let api = Api::start(&[]).await;
     let cases = [
         (r#"{"email":"a@b"}"#, "password"),
@@ -303,7 +303,7 @@ async fn a_body_over_64_kib_is_refused() {
 }
 
 #[tokio::test]
-async fn a_body_has_fifteen_seconds_and_trickling_extends_nothing() {
+async fn a_slow_body_is_refused_after_fifteen_seconds() {
     let api = Api::start(&[]).await;
     tokio::time::pause();
     let start = tokio::time::Instant::now();
@@ -317,7 +317,7 @@ async fn a_body_has_fifteen_seconds_and_trickling_extends_nothing() {
 }
 
 #[tokio::test]
-async fn what_the_table_does_not_have_is_a_problem_too() {
+async fn unknown_paths_and_methods_are_problems() {
     let api = Api::start(&[]).await;
     api.get("/nothing/here").await.expects_problem(404, "not_found");
     let answer = api.get("/auth/login").await;
@@ -411,7 +411,7 @@ fn sign(key: &SecretKey, challenge: &ChallengeResponse) -> String {
 }
 
 #[tokio::test]
-async fn a_client_that_hung_up_left_its_other_devices_unaware_of_a_new_one() {
+async fn hanging_up_suppressed_the_notice_of_a_new_device() {
     let api = Api::start(&[]).await;
     let tokens = api.registered("ann@aldis.example").await;
     let bearer = format!("Bearer {}", tokens["access_token"].as_str().unwrap());

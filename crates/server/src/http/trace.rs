@@ -1,4 +1,4 @@
-//! An id for every request, and one line in the log for it.
+//! Gives every request an id and a line in the log.
 
 use std::borrow::Cow;
 
@@ -11,8 +11,8 @@ use crate::clock::Now;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The id is the server's own, so that nobody can pass for another request in the log. The query is left out: it may
-/// hold a token.
+/// The id is the server's own, so that clients cannot imitate another request in the log. The query is left out: it
+/// may hold a token.
 pub(super) async fn trace(request: Request, next: Next) -> Response {
     let start = Now::read().tick;
     let mut buffer = Uuid::encode_buffer();
@@ -26,7 +26,7 @@ pub(super) async fn trace(request: Request, next: Next) -> Response {
     response
 }
 
-/// The path without email addresses, by which some calls name a user.
+/// The path without email addresses, which name users in some calls.
 fn shown(path: &str) -> Cow<'_, str> {
     let is_address = |segment: &str| segment.contains('@') || segment.contains("%40");
     if !is_address(path) {

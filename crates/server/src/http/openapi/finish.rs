@@ -1,4 +1,4 @@
-//! What follows from the calls as they describe themselves, added once all are there.
+//! Completes the document when all calls are in it.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -31,7 +31,7 @@ pub(in crate::http) fn finish(document: OpenApi) -> Option<String> {
     serde_json::to_string(&document).ok()
 }
 
-/// Names the calls, adds the responses and headers that they refer to, and the header that every response has.
+/// Names the calls, and adds the responses and headers that they refer to and the header of every response.
 fn complete(mut document: OpenApi) -> OpenApi {
     let mut components = document.components.take().unwrap_or_default();
     add_headers(&mut components);
@@ -56,7 +56,7 @@ fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [get, put, post, delete].into_iter().flatten()
 }
 
-/// Handlers' names are good within their subject.
+/// The names of handlers are unique within their tag.
 fn name(operation: &mut Operation) {
     let subject = operation.tags.iter().flatten().next();
     if let (Some(subject), Some(name)) = (subject, &operation.operation_id) {
@@ -64,7 +64,7 @@ fn name(operation: &mut Operation) {
     }
 }
 
-/// What stands in a path, a query or a header may be left out, but is never null.
+/// Optional parameters may be left out, but are never null.
 fn forbid_null(parameter: &mut RefOr<Parameter>) {
     if let RefOr::T(parameter) = parameter
         && let Some(RefOr::T(Schema::Object(object))) = &mut parameter.schema
@@ -106,7 +106,7 @@ fn reference(header: &HeaderName) -> RefOr<Header> {
     RefOr::Ref(Ref::new(format!("#/components/headers/{}", written(header))))
 }
 
-/// The names of headers as people write them.
+/// A header's name in its usual spelling.
 fn written(header: &HeaderName) -> String {
     let words = header.as_str().split('-').map(|word| match word {
         "www" => "WWW".to_owned(),
@@ -120,7 +120,7 @@ fn add_refusal(components: &mut Components, location: &str) {
     components.responses.entry(name.to_owned()).or_insert_with(|| refusal(status, &codes).into());
 }
 
-/// A problem of one of these codes.
+/// A problem with one of these codes.
 fn refusal(status: StatusCode, codes: &[ErrorCode]) -> Response {
     let meanings = codes.iter().map(|code| format!("- `{code}`: {}", meaning(status, *code)));
     let mut response = ResponseBuilder::new()
@@ -160,8 +160,7 @@ fn problem(status: StatusCode, codes: &[ErrorCode]) -> Schema {
     AllOfBuilder::new().item(Ref::from_schema_name(Problem::name())).item(extended).into()
 }
 
-/// What some problems say beside what all have: what the next statement has to name, and what a key that another has
-/// replaced can still cancel.
+/// The extra members of some problems: the head of a chain, and the rotation that a replaced key can still cancel.
 fn extensions(codes: &[ErrorCode]) -> BTreeMap<&'static str, Cow<'static, str>> {
     let has = |code| codes.contains(&code);
     let head = has(ErrorCode::ChainConflict).then(|| ("head", ChainHead::name()));
@@ -170,7 +169,8 @@ fn extensions(codes: &[ErrorCode]) -> BTreeMap<&'static str, Cow<'static, str>> 
     head.into_iter().chain(rotation).collect()
 }
 
-/// Descriptions come from the code, and so have links into it. As deep as the document, which is the server's own.
+/// Descriptions come from the code, so they have links into it. The recursion is as deep as the document, which is
+/// the server's own.
 fn without_code_links(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(without_code_links),

@@ -12,19 +12,19 @@ use utoipa::{
     openapi::{Ref, RefOr, Response},
 };
 
-/// The responses of the refusals that a tuple of sets names, one for each status.
+/// The responses of the refusals in a tuple of sets, one for each status.
 pub(in crate::http) struct Refusals<S>(PhantomData<S>);
 
-/// Codes that go together, or a tuple of such.
+/// Codes that occur together, or a tuple of such sets.
 pub(in crate::http) trait Refuses {
-    /// What is refused, and with which status.
+    /// The statuses and codes of the set.
     fn refusals() -> Vec<Refusal>;
 }
 
-/// A status, and a code that its problem may have.
+/// A status, and a code of its problem.
 pub(in crate::http) type Refusal = (u16, ErrorCode);
 
-/// All codes of one status together are one response, which calls share by its name.
+/// All codes of one status form one response, which calls share by name.
 const REFERENCE: &str = "#/components/responses/";
 
 impl<S: Refuses> IntoResponses for Refusals<S> {
@@ -51,7 +51,7 @@ fn reference(status: u16, places: &BTreeSet<usize>) -> RefOr<Response> {
     Ref::from_response_name(name).into()
 }
 
-/// The status and codes behind a reference made here.
+/// The status and codes of a reference made here.
 pub(super) fn referred(reference: &str) -> Option<(&str, StatusCode, Vec<ErrorCode>)> {
     let name = reference.strip_prefix(REFERENCE)?;
     let mut parts = name.split('.');
@@ -78,30 +78,30 @@ sets! {
     Any: UriTooLong HeadersTooLarge RateLimited Internal Overloaded;
     /// Of every call that asks the database.
     Stored: UriTooLong HeadersTooLarge RateLimited Internal Overloaded Unavailable;
-    /// Of what takes an access token.
+    /// Of calls with an access token.
     ByToken: MissingToken InvalidToken ExpiredToken Revoked;
     /// Of every call that needs an access token and asks the database.
     SignedIn: MissingToken InvalidToken ExpiredToken Revoked UriTooLong HeadersTooLarge RateLimited Internal Overloaded
         Unavailable;
-    /// Of every call with a JSON body; 408 where it does not come in whole in time.
+    /// Of every call with a JSON body; 408 if it is not received in time.
     WithJson: 408 BadRequest TooLarge UnsupportedMediaType;
     /// Of every call with a body of any bytes.
     WithBlob: 408 BadRequest TooLarge;
-    /// Of what needs a login of a moment ago.
+    /// Of calls that need a recent login.
     WithStepUp: StepUpRequired;
-    /// Of what a key cannot do while its rotation can be cancelled.
+    /// Of calls that a key may not make while its rotation can be cancelled.
     UnlessProvisional: Forbidden;
-    /// Of what asks for the second factor.
+    /// Of calls that ask for the second factor.
     WithFactor: TotpRequired InvalidTotp RateLimited;
-    /// Of what proves a key by a challenge.
+    /// Of calls that prove a key by a challenge.
     ByChallenge: PublicOriginRequired InvalidKey InvalidChallenge;
-    /// Of what extends a chain.
+    /// Of calls that extend a chain.
     OfChain: ChainConflict ClockSkew InvalidSignature InvalidKey;
-    /// Of what is limited.
+    /// Of calls with a rate limit.
     RateLimited: RateLimited;
-    /// Of what waits for its turn to hash a password.
+    /// Of calls that wait to hash a password.
     Hashed: Overloaded;
-    /// Of what replaces only what the caller saw.
+    /// Of calls that replace only the version that the caller saw.
     IfMatch: PreconditionFailed PreconditionRequired;
     BadRequest: BadRequest;
     ClockSkew: ClockSkew;
