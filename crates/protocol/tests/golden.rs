@@ -1,6 +1,6 @@
 //! The exact bytes of every message in each codec, and that both say the same.
 //!
-//! `ALDIS_BLESS=1 cargo test -p aldis-protocol --test golden` writes the files anew: read the difference before you
+//! `ALDIS_BLESS=1 cargo test -p aldis-protocol --test golden` writes the files again: read the difference before you
 //! commit it, for other implementations rely on these bytes.
 
 #![allow(

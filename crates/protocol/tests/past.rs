@@ -1,6 +1,6 @@
 //! A peer from the past: the frames that version 0.1 sent are read today, and mean what they meant.
 //!
-//! The files of `past` hold, for each frame, its name, its JSON and its protobuf in hex. They are never written anew: a
+//! The files of `past` hold, for each frame, its name, its JSON and its protobuf in hex. They are never rewritten: a
 //! frame that a released version sent stays valid for as long as version 1 of the protocol does.
 
 #![allow(
