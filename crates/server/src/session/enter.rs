@@ -44,9 +44,9 @@ const TIME_FOR_STORE: Duration = Duration::from_secs(5);
 /// How many messages are read ahead to learn whether a client has gone.
 const EARLY_FRAMES: usize = 8;
 
-/// Brings a connection through its door. Returns the session's task, not yet running; nothing where the connection was
-/// sent away, or handed to a session that was there already. Whoever has not proved anything when `dismissed` ends is sent
-/// away with its close.
+/// Brings a connection through its door. Returns the session's task, not yet running; nothing if the connection was
+/// refused or handed to an existing session. A client that has proved nothing when `dismissed` ends is refused with its
+/// close.
 pub(crate) async fn enter(
     mut socket: Socket,
     mut arrival: Arrival,
@@ -233,11 +233,11 @@ async fn refuse(mut socket: Socket, codec: Codec, rejection: Rejection, relay: &
     None
 }
 
-/// A client that has proved who he is, by the message with this id where there was one.
+/// A client that has proved who they are, with the id of the message that brought the proof.
 pub(super) struct Proved {
     pub(super) id: Option<RequestId>,
     pub(super) identity: Identity,
-    /// Before a new session of his begins.
+    /// Needed before a new session begins.
     pub(super) due: Option<FactorDue>,
     pub(super) claim: Option<Claim>,
 }

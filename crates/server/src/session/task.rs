@@ -573,7 +573,7 @@ impl Task {
         ControlFlow::Continue(())
     }
 
-    /// A socket is gone. What its client was told, but may not have heard, it is told anew on the next one.
+    /// A socket is gone. Presence that its client may have missed is sent again on the next one.
     fn tell_again(&mut self) {
         self.told.take().for_each(|user| self.relay.tell_again(self.session(), user));
     }
