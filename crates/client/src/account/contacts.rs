@@ -16,12 +16,12 @@ use crate::{
 /// Room for the 7,000 contacts that an account may have.
 const CONTACTS_BYTES: usize = 4 * 1024 * 1024;
 
-/// Somebody who is asked to become a contact.
+/// The target of a contact request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Whom {
     /// A user, by id or by the fingerprint of their identity.
     User(UserRef),
-    /// The user with this address. Nobody learns whether there is one.
+    /// The user with this address. The answer does not reveal whether there is one.
     Email(String),
 }
 
@@ -36,15 +36,15 @@ impl Account {
         Ok(list.contacts)
     }
 
-    /// Lets somebody signal this user, send them messages and see their presence.
+    /// Allows a user to signal this user, send them messages and see their presence.
     ///
     /// # Errors
-    /// [`AccountError`]; somebody who is not there is [`ErrorCode::NotFound`](aldis_protocol::ErrorCode::NotFound).
+    /// [`AccountError`]; an unknown user is [`ErrorCode::NotFound`](aldis_protocol::ErrorCode::NotFound).
     pub async fn allow(&self, user: impl Into<UserRef>) -> Result<(), AccountError> {
         self.decide(user.into(), ContactDecision::Allowed).await
     }
 
-    /// Shuts both ways between this user and somebody.
+    /// Blocks a user: neither can reach the other.
     ///
     /// # Errors
     /// As [`allow`](Self::allow).
@@ -52,8 +52,8 @@ impl Account {
         self.decide(user.into(), ContactDecision::Blocked).await
     }
 
-    /// Takes back what was decided about somebody, and a request to or from them. By address it takes back only a
-    /// request that was made by this address.
+    /// Removes a decision about a user, and a request to or from them. An address removes only a request that was
+    /// made by this address.
     ///
     /// # Errors
     /// [`AccountError`].
@@ -62,10 +62,11 @@ impl Account {
         self.call(Call::delete(format!("/api/contacts/{whom}"))).await.map(drop)
     }
 
-    /// Asks somebody to become a contact. Two that ask each other allow each other.
+    /// Asks a user to become a contact. Two users who ask each other allow each other.
     ///
-    /// The answer does not say whether the user was told. Of one user 20 requests wait at a time, each until it
-    /// is answered, taken back by [`remove_contact`](Self::remove_contact) or 30 days old; further ones are not told to anybody.
+    /// The answer does not say whether the user sees the request. A user has at most 20 pending requests, each until
+    /// it is answered, removed by [`remove_contact`](Self::remove_contact) or 30 days old; further ones have no
+    /// effect.
     ///
     /// ```no_run
     /// use aldis_client::{Account, Whom};
@@ -82,8 +83,9 @@ impl Account {
         self.ask(whom.into(), None).await
     }
 
-    /// The same, with what this user calls themselves: it is shown to the user who is asked, in
-    /// [`Event::ContactRequest`](crate::Event::ContactRequest) and in their [`contacts`](Self::contacts).
+    /// As [`request_contact`](Self::request_contact), with the name that this user calls themselves. The user who is
+    /// asked sees it in [`Event::ContactRequest`](crate::Event::ContactRequest) and in their
+    /// [`contacts`](Self::contacts).
     ///
     /// # Errors
     /// [`AccountError`].

@@ -34,12 +34,11 @@ impl Account {
         Ok(list.devices)
     }
 
-    /// Removes a device: its socket is closed, its sign-ins are revoked, and its key proves nothing any more. Removing
-    /// the device that this program is signs the account out here.
+    /// Removes a device: its socket closes, its sign-ins are revoked, and its key proves nothing any more. Removing
+    /// this program's own device signs the account out here.
     ///
     /// # Errors
-    /// [`AccountError`]; a device that is not there is
-    /// [`ErrorCode::UnknownDevice`](aldis_protocol::ErrorCode::UnknownDevice).
+    /// [`AccountError`]; an unknown device is [`ErrorCode::UnknownDevice`](aldis_protocol::ErrorCode::UnknownDevice).
     pub async fn remove_device(&self, device_id: &DeviceId) -> Result<(), AccountError> {
         self.call(Call::delete(device_path(device_id))).await?;
         if self.device().is_some_and(|device| device.id() == device_id) {
@@ -49,9 +48,9 @@ impl Account {
         Ok(())
     }
 
-    /// Has the identity sign this program's device, so that others encrypt to it and believe its signatures: after
-    /// [`link`](Self::link), after a login by password, and with the new key after [`rotate`](Self::rotate). It needs a
-    /// login of the last five minutes, as all of these do.
+    /// Signs this program's device with the identity's key, so that others encrypt to it and trust its signatures.
+    /// Call it after [`link`](Self::link), after a login by password, and with the new key after
+    /// [`rotate`](Self::rotate). It needs a login of the last five minutes, as all of these do.
     ///
     /// # Errors
     /// [`IdentityError`]; a key that is not the identity's active one is

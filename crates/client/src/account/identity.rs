@@ -1,4 +1,4 @@
-//! The account's own identity: linked, published, handed over.
+//! The account's own identity: link, publish and rotate it.
 
 use aldis_auth::{Chain, EncryptionKey, Rotation, SecretKey, Statement};
 use aldis_protocol::{
@@ -17,9 +17,9 @@ use crate::{
 };
 
 impl Account {
-    /// Gives an account by email the identity of a key that nobody has shown before, after a login of the last five
-    /// minutes. [`vouch_for_device`](Self::vouch_for_device) and
-    /// [`publish_encryption_key`](Self::publish_encryption_key) make use of it.
+    /// Links a new key to an email account as its identity, after a login of the last five minutes. Call
+    /// [`vouch_for_device`](Self::vouch_for_device) and [`publish_encryption_key`](Self::publish_encryption_key)
+    /// next.
     ///
     /// # Errors
     /// [`IdentityError`].
@@ -37,13 +37,14 @@ impl Account {
         Ok(linked.fingerprint)
     }
 
-    /// Hands the identity over to a new key, after a login of the last five minutes. The new key is active at once.
-    /// For 72 hours the old one can take that back ([`Server::cancel_rotation`](crate::Server::cancel_rotation)), and
-    /// until then this account may not link a key, change password or TOTP, or delete itself.
+    /// Rotates the identity to a new key, after a login of the last five minutes. The new key is active at once. For
+    /// 72 hours the old one can cancel the rotation ([`Server::cancel_rotation`](crate::Server::cancel_rotation)),
+    /// and until then this account may not link a key, change password or TOTP, or delete itself.
     ///
-    /// All other sign-ins of the user end, and all sockets close. What the old key vouched for does not count any more:
-    /// [`vouch_for_device`](Self::vouch_for_device) and [`publish_encryption_key`](Self::publish_encryption_key) are
-    /// to be called with the new key. Where the answer was lost, the same call again finds out what became of it.
+    /// All other sign-ins of the user end, and all sockets close. The old key's statements about devices and the
+    /// encryption key no longer count: call [`vouch_for_device`](Self::vouch_for_device) and
+    /// [`publish_encryption_key`](Self::publish_encryption_key) with the new key. If the answer was lost, repeat the
+    /// call to learn the outcome.
     ///
     /// # Errors
     /// [`IdentityError`]; `reason` has at most 200 bytes.
@@ -67,7 +68,7 @@ impl Account {
         Ok(pending)
     }
 
-    /// Publishes the key that others encrypt to, signed by the identity's active key; unsigned where the account has no
+    /// Publishes the key that others encrypt to, signed by the identity's active key; unsigned if the account has no
     /// identity.
     ///
     /// # Errors
@@ -91,12 +92,13 @@ impl Account {
         Ok(())
     }
 
-    /// Publishes bytes that everybody can read who knows the fingerprint, up to 256 KiB, in place of the version that
-    /// `replaces` names ([`Blob::version`](crate::Blob::version)), or where there is none yet. Gives the new version.
+    /// Publishes bytes, up to 256 KiB, for everybody who knows the fingerprint. They replace the version that
+    /// `replaces` names ([`Blob::version`](crate::Blob::version)); with `None` there must be no version yet. Returns
+    /// the new version.
     ///
     /// # Errors
-    /// [`PutBlobError::Changed`] where there is another version by now, [`PutBlobError::Exists`] where there is one and
-    /// none was named; [`PutBlobError`].
+    /// [`PutBlobError::Changed`] if there is another version, [`PutBlobError::Exists`] if there is one and none was
+    /// named; [`PutBlobError`].
     pub async fn put_blob(
         &self,
         content: impl Into<Bytes>,
@@ -114,7 +116,7 @@ impl Account {
         Ok(answer.tag().map_err(AccountError::from)?)
     }
 
-    /// The account's identity, looked up where it is not known.
+    /// The account's identity; asks the server if it is unknown.
     pub(super) async fn own_fingerprint(&self) -> Result<Fingerprint, IdentityError> {
         if let Some(fingerprint) = self.fingerprint() {
             return Ok(fingerprint);
@@ -127,7 +129,7 @@ impl Account {
     }
 }
 
-/// A rotation that was carried out although its answer got lost.
+/// Finds a rotation that was carried out although its answer was lost.
 fn rotated_to(chain: &Chain, old: &SecretKey, new: &SecretKey) -> Option<PendingRotation> {
     let link = chain.links().last()?;
     let Statement::Rotation(rotation) = link.statement() else { return None };

@@ -7,8 +7,8 @@ use super::Account;
 use crate::{IdentityError, api::Call, clock::unix_ms};
 
 impl Account {
-    /// The keys of somebody, verified: the identity's chain as [`Server::chain`](crate::Server::chain) does it, each
-    /// device and the encryption key by their statements.
+    /// The verified keys of a user: the identity's chain is checked as in [`Server::chain`](crate::Server::chain),
+    /// each device and the encryption key by their statements.
     ///
     /// ```no_run
     /// use aldis_client::{Account, protocol::Fingerprint};

@@ -23,18 +23,17 @@ impl Account {
         Ok(list.invitations)
     }
 
-    /// Declines an invitation. For 30 days its owner can put this user in no room of theirs, unless this user
+    /// Declines an invitation. For 30 days its owner cannot add this user to any room of theirs, unless this user
     /// [allows](Self::allow) them.
     ///
     /// # Errors
-    /// [`AccountError`]; where there is no such invitation,
-    /// [`ErrorCode::UnknownRoom`](aldis_protocol::ErrorCode::UnknownRoom).
+    /// [`AccountError`]; an unknown invitation is [`ErrorCode::UnknownRoom`](aldis_protocol::ErrorCode::UnknownRoom).
     pub async fn decline_invitation(&self, room: &RoomId) -> Result<(), AccountError> {
         self.leave_for_good(room).await
     }
 
-    /// Gives up being a member of a room; sessions that are in it leave it. For 30 days its owner cannot put this user
-    /// in it again, unless this user [allows](Self::allow) them.
+    /// Ends this user's membership of a room; their sessions leave it. For 30 days its owner cannot add them to it
+    /// again, unless this user [allows](Self::allow) the owner.
     ///
     /// # Errors
     /// [`AccountError`]; a room that this user is no member of is

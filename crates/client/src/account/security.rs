@@ -12,8 +12,8 @@ use crate::{AccountError, api::Call};
 const ENROLLMENT_BYTES: usize = 512 * 1024;
 
 impl Account {
-    /// Sets another password, by the old one or after a login of the last five minutes. All other sign-ins of the user
-    /// end.
+    /// Sets a new password, with the old one or after a login of the last five minutes. All other sign-ins of the
+    /// user end.
     ///
     /// # Errors
     /// [`AccountError`].
@@ -44,7 +44,7 @@ impl Account {
         self.call(Call::post("/api/auth/totp/verify").json(&totp(code))?).await.map(drop)
     }
 
-    /// Takes the second factor away, by a code of the app or a recovery code.
+    /// Removes the second factor, with a code of the app or a recovery code.
     ///
     /// # Errors
     /// [`AccountError`].
@@ -52,7 +52,7 @@ impl Account {
         self.call(Call::delete("/api/auth/totp").json(&totp(code))?).await.map(drop)
     }
 
-    /// Deletes the account, after a login of the last five minutes. Nothing of it is left, and nothing brings it back.
+    /// Deletes the account with all its data, after a login of the last five minutes. It cannot be restored.
     ///
     /// # Errors
     /// [`AccountError`].

@@ -23,8 +23,8 @@ use crate::{AccountError, BoxError, Credentials, OwnDevice, SignedOut, TokenReas
 pub(super) struct Login {
     pub(super) tokens: Tokens,
     renewal: Option<WeakShared<RenewalTask>>,
-    /// Runs renewals to their end, also when their callers are gone: a refresh token that was used and whose successor
-    /// nobody took would end the sign-in. Each ends within the call timeout.
+    /// Runs renewals to their end even if their callers are gone: losing the successor of a used refresh token would
+    /// end the sign-in. Each renewal ends within the call timeout.
     tasks: TaskTracker,
 }
 
@@ -37,8 +37,8 @@ impl Login {
 }
 
 impl Account {
-    /// A provider of the account's tokens for the socket, renewed when the socket asks for another. The session ends
-    /// with the sign-in; as the account's device, if it has one.
+    /// A provider of the account's tokens for the socket; it renews them when the socket asks for another. The
+    /// session ends with the sign-in. Its device is the account's, if there is one.
     #[must_use]
     pub fn token_credentials(&self) -> Credentials {
         let account = self.clone();
@@ -59,7 +59,7 @@ impl Account {
         }
     }
 
-    /// An access token for calls of the application's own, good for a while yet.
+    /// An access token for the application's own calls, valid for some time to come.
     ///
     /// ```no_run
     /// use aldis_client::Account;
@@ -82,7 +82,7 @@ impl Account {
     /// that.
     ///
     /// # Errors
-    /// [`AccountError`]; the account is signed out here only where the server was told.
+    /// [`AccountError`]; the account is signed out here only if the server got the call.
     pub async fn log_out(&self) -> Result<(), AccountError> {
         self.end_login(LogoutRequest { everywhere: false }).await
     }
@@ -95,7 +95,8 @@ impl Account {
         self.end_login(LogoutRequest { everywhere: true }).await
     }
 
-    /// Waits until no renewal is under way: at the end of a program, so that the last refresh token is kept.
+    /// Waits until no renewal is in progress. Call it at the end of a program, so that the last refresh token is
+    /// kept.
     pub async fn settle(&self) {
         if let Some(renewal) = self.with_state(|state| state.login.renewal.as_ref()?.upgrade()) {
             // The callers that wait for it report how it ends.
@@ -103,7 +104,7 @@ impl Account {
         }
     }
 
-    /// A token that is good for a while yet, and not the one that was refused.
+    /// A token that is valid for some time to come and is not the refused one.
     pub(super) async fn access(&self, refused: Option<u64>) -> Result<AccessToken, AccountError> {
         let now = self.now();
         let renewal = self.with_state(|state| match state.login.tokens.decide(now, refused) {
@@ -175,14 +176,14 @@ impl Account {
         self.forget_login().await
     }
 
-    /// The server has ended it.
+    /// The server has ended the sign-in.
     pub(super) async fn forget_login(&self) -> Result<(), AccountError> {
         self.with_state(|state| state.login.tokens.end());
         Ok(self.keep().await?)
     }
 }
 
-/// What a provider of tokens says of an error.
+/// The error of a token provider for this account error.
 fn token_error(error: AccountError) -> BoxError {
     if error.needs_credentials() { SignedOut::new(error).into() } else { error.into() }
 }

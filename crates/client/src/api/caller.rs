@@ -1,4 +1,4 @@
-//! Makes calls: a connection, the request, the answer, one timeout over all.
+//! Makes calls: connect, send the request, read the answer, with one timeout for all of it.
 
 use std::time::Duration;
 
@@ -15,16 +15,16 @@ use tokio::{sync::Semaphore, time::timeout};
 use super::connections::{CONNECTIONS, Connection, Connections};
 use crate::dial::Route;
 
-/// What is read of a refusal.
+/// How much of a refusal is read.
 const REFUSAL_BYTES: usize = 16 * 1024;
 
-/// Makes calls of one server.
+/// Makes the calls to one server.
 #[derive(Debug)]
 pub(crate) struct Caller {
     route: Route,
-    /// Over everything, the wait for a turn included.
+    /// For the whole call, including its wait in the queue.
     timeout: Duration,
-    /// More calls than there may be connections wait for their turn.
+    /// Calls beyond the number of connections wait here.
     turns: Semaphore,
     idle: Connections,
 }
@@ -38,7 +38,7 @@ impl Caller {
         &self.route
     }
 
-    /// Makes a call. Dropping the future gives up the connection; the call may be carried out all the same.
+    /// Makes a call. Dropping the future closes the connection, but the server may still carry out the call.
     pub(crate) async fn call(&self, call: &Call) -> Result<Answer, CallError> {
         timeout(self.timeout, self.steps(call)).await.unwrap_or(Err(CallError::TimedOut))
     }
@@ -60,8 +60,8 @@ impl Caller {
         HttpAnswer { status: parts.status, headers: parts.headers, body }.into_result()
     }
 
-    /// Sends a request over a connection that is there, else over a new one. What a connection gave back unsent, because
-    /// it had ended meanwhile, is sent over another.
+    /// Sends a request over an idle connection, or over a new one. A request that an ended connection returned unsent
+    /// goes over another one.
     async fn exchange(
         &self,
         mut request: Request<Full<Bytes>>,
@@ -87,7 +87,7 @@ impl Caller {
         Connection::open(&self.route).await
     }
 
-    /// What stands in the way of reading a refusal is no reason to hide it.
+    /// Reads the body of a refusal. If that fails, the refusal is reported without it.
     async fn read_refusal(&self, body: Incoming, connection: Connection) -> Bytes {
         let body = read(body, REFUSAL_BYTES).await.unwrap_or_default();
         if !body.is_empty() {
@@ -97,7 +97,7 @@ impl Caller {
     }
 }
 
-/// Adds what a browser would add by itself.
+/// Adds the headers that a browser adds by itself.
 fn to_hyper(request: HttpRequest, endpoint: &Endpoint) -> Result<Request<Full<Bytes>>, CallError> {
     let unwritable = |error: http::Error| CallError::Unwritable(error.to_string());
     let HttpRequest { method, path, headers, body, answer_limit: _ } = request;

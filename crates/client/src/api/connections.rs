@@ -1,4 +1,4 @@
-//! Connections that calls are made over, kept for the next call.
+//! The connections of calls, kept for the next call.
 
 use std::{
     fmt,
@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{CallError, dial::Route};
 
-/// A server closes an idle connection after 15 s; one that is given up before is seldom found closed.
+/// A server closes an idle connection after 15 s. Dropping it earlier makes a closed one rare.
 const IDLE_FOR: Duration = Duration::from_secs(10);
 /// Connections to one server, busy and idle.
 pub(super) const CONNECTIONS: usize = 8;
@@ -26,7 +26,7 @@ const HEADERS: usize = 64;
 /// The idle connections to one server.
 pub(super) struct Connections(Mutex<Vec<Idle>>);
 
-/// A connection, together with the task that drives it, which ends with it.
+/// A connection, and the task that drives it and ends with it.
 pub(super) struct Connection {
     pub(super) sender: SendRequest<Full<Bytes>>,
     _driver: AbortOnDropHandle<()>,
@@ -44,7 +44,7 @@ impl Connections {
         Self(Mutex::new(Vec::new()))
     }
 
-    /// The connection that was used last, if there is one that has not ended as far as is known.
+    /// The connection that was used last, if one is left that seems open.
     pub(super) fn take(&self) -> Option<Connection> {
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         idle.retain(|idle| idle.since.elapsed() < IDLE_FOR && !idle.connection.sender.is_closed());
@@ -69,7 +69,7 @@ impl Connection {
             .handshake(stream)
             .await
             .map_err(|error| CallError::Broken(error.to_string()))?;
-        // How it ends is told to the call that it carries.
+        // The call on it reports how it ended.
         let driver = tokio::spawn(async move { drop(driver.await) });
         Ok(Self { sender, _driver: AbortOnDropHandle::new(driver), is_used: false })
     }
