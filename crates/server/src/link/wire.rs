@@ -42,7 +42,7 @@ pub(crate) enum Incoming {
     Ping,
     /// A pong.
     Pong,
-    /// A close frame, with its code where it has one.
+    /// A close frame, with its code if it has one.
     Closed(Option<u16>),
     /// An error that this close code answers.
     Refused(CloseCode, &'static str),

@@ -160,6 +160,6 @@ fn too_many() -> ServerMessage<'static> {
 }
 
 fn unavailable(failure: &StoreError) -> ServerMessage<'static> {
-    tracing::warn!(error = %failure, "cannot look up whose presence is asked for");
+    tracing::warn!(error = %failure, "cannot look up the users of a subscription");
     error(ErrorCode::Unavailable, "the database is away; try again")
 }

@@ -231,6 +231,6 @@ pub(super) fn target_unavailable() -> ServerMessage<'static> {
 }
 
 fn unavailable(failure: &StoreError) -> ServerMessage<'static> {
-    tracing::warn!(error = %failure, "cannot look up whom a signal is for");
+    tracing::warn!(error = %failure, "cannot look up the target of a signal");
     error(ErrorCode::Unavailable, "the database is away; try again")
 }

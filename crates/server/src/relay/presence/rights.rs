@@ -114,7 +114,7 @@ impl Relay {
     }
 
     fn look_again(&self, one: UserId, other: UserId, error: &StoreError) {
-        tracing::warn!(%error, "cannot look up how two users stand; trying again");
+        tracing::warn!(%error, "cannot look up the relation of two users; trying again");
         self.standings.note_unsettled(one, other);
     }
 
