@@ -16,7 +16,7 @@ pub struct ClientFrame<'a> {
     pub message: ClientMessage<'a>,
 }
 
-/// A message of a client. Text, payloads and encrypted content borrow from the frame where the codec allows it.
+/// A message of a client. Text, payloads and encrypted content borrow from the frame if the codec allows it.
 // Exhaustive on purpose: a server decides about each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each variant is the message inside it, documented there")]

@@ -175,8 +175,8 @@ fn message(frame: &Described) -> serde_json::Result<Value> {
     Ok(message)
 }
 
-/// Whether a session counts the frame where it is neither a reply before `connected` nor part of a `sync`: as the
-/// last example, which has nothing optional, is.
+/// Whether a session counts the frame, outside of a `sync` and after `connected`. The last example decides, because
+/// it has no optional members.
 fn is_counted(frame: &Described) -> bool {
     let Some(example) = frame.examples.last() else { return false };
     let example = Bytes::from_static(example.trim_ascii_end().as_bytes());

@@ -1,4 +1,4 @@
-//! Each frame once: its members, what answers it, and golden examples.
+//! All frames: their members, replies and golden examples.
 
 use utoipa::{
     ToSchema,
@@ -26,16 +26,16 @@ pub(super) type Components = Vec<(String, RefOr<Schema>)>;
 pub(super) struct Described {
     pub(super) side: Side,
     pub(super) kind: MessageKind,
-    /// In a sentence.
+    /// A summary in one sentence.
     pub(super) summary: &'static str,
     pub(super) body: Body,
-    /// What answers it beside `error`; empty where nothing does, and for what the server sends.
+    /// The replies besides `error`; empty if there are none, and for frames of the server.
     pub(super) replies: &'static [MessageKind],
     /// Golden frames.
     pub(super) examples: &'static [&'static str],
 }
 
-/// Where the message's own members stand.
+/// Where the message's own members are.
 #[derive(Clone, Copy)]
 pub(super) enum Body {
     /// Beside `type`.

@@ -16,7 +16,7 @@ use crate::{DecodeError, MessageKind, RequestId, Timestamp, limits::MAX_JSON_DEP
 
 /// The envelope of a frame, read before its message.
 pub(super) struct Head<'a> {
-    /// What the frame is, where this version knows its type.
+    /// The kind of the frame, if this version knows its type.
     pub(super) kind: Option<MessageKind>,
     /// The type.
     pub(super) name: Cow<'a, str>,
@@ -46,7 +46,7 @@ pub(super) fn read_head(text: &str) -> Result<Head<'_>, DecodeError> {
 }
 
 impl<'a> Head<'a> {
-    /// The frame as the type that its kind calls for.
+    /// Reads the frame as the type that its kind needs.
     pub(super) fn read<T: Deserialize<'a>>(&self) -> Result<T, DecodeError> {
         self.members.read().map_or_else(|| parse(self.text), Ok)
     }
@@ -66,12 +66,12 @@ fn member<'a, T: Deserialize<'a>>(name: &str, raw: &'a RawValue) -> Result<T, De
     read_value(raw).map_or_else(|| parse(raw.get()).map_err(|error| error.in_field(name)), Ok)
 }
 
-/// A string, borrowed where it has no escapes.
+/// A string, borrowed if it has no escapes.
 #[derive(Deserialize)]
 #[serde(transparent)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// A frame's object: the members of its head, and all members as they stand there.
+/// A frame's object: the members of its head, and all members as raw JSON.
 struct Object<'a> {
     kind: Option<&'a RawValue>,
     id: Option<&'a RawValue>,
@@ -105,7 +105,7 @@ impl<'de> de::Visitor<'de> for ObjectVisitor {
                 "type" => once(&mut object.kind, "type", value)?,
                 "id" => once(&mut object.id, "id", value)?,
                 "timestamp" => once(&mut object.timestamp, "timestamp", value)?,
-                // Null is as absent: some clients write every field that they know.
+                // Null counts as absent: some clients write every field that they know.
                 _ if name.starts_with("sender_") && value.get() != "null" => object.sender_field = Some(name),
                 _ => {}
             }

@@ -25,7 +25,7 @@ impl<'a> Members<'a> {
         Self { kept: [None; MOST], count: 0, is_cut: false }
     }
 
-    /// Keeps a member. `name` is none if it has escapes.
+    /// Keeps a member. `name` is `None` if it has escapes.
     pub(super) fn keep(&mut self, name: Option<&'a str>, value: &'a RawValue) {
         match (name, self.kept.get_mut(self.count)) {
             (Some(name), Some(free)) => {

@@ -16,7 +16,7 @@ pub(super) struct Head<'a> {
 }
 
 impl Head<'_> {
-    /// What the frame is, where this version knows its type.
+    /// The kind of the frame, if this version knows its type.
     pub(super) fn kind(&self) -> Option<MessageKind> {
         let index = usize::try_from(self.number.checked_sub(FIRST_BODY)?).ok()?;
         MessageKind::ALL.get(index).copied()
@@ -55,7 +55,7 @@ fn only_body(is_second: bool, field: Field<'_>) -> Result<(u64, &[u8]), DecodeEr
 /// The fields of a message in the order in which they come.
 pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
-/// A field's number, and its bytes where it has a length.
+/// A field's number, and its bytes if it has a length.
 pub(super) struct Field<'a> {
     pub(super) number: u64,
     value: &'a [u8],

@@ -12,7 +12,7 @@ use crate::{
     SessionLimits, SignalKind, StoredChatMessage, Synced, Timestamp, check,
 };
 
-/// The message of a body; none where only clients send it.
+/// The message of a body; `None` if only clients send it.
 pub(super) fn body(envelope: &Envelope, body: Body) -> Result<Option<ServerMessage<'static>>, DecodeError> {
     Ok(Some(match body {
         Body::AuthChallenge(body) => ServerMessage::AuthChallenge(read_challenge(body)?),

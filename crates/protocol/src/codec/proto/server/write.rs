@@ -21,7 +21,7 @@ pub(super) fn envelope(id: Option<&RequestId>, timestamp: Timestamp) -> Envelope
     }
 }
 
-/// The body of a message; none where this version does not know its type.
+/// The body of a message; `None` if this version does not know its type.
 pub(super) fn body(envelope: &mut Envelope, message: &ServerMessage<'_>) -> Option<Body> {
     Some(match message {
         ServerMessage::AuthChallenge(challenge) => Body::AuthChallenge(write_challenge(challenge)),
