@@ -125,7 +125,7 @@ impl SessionHandle {
             return Pushed::Gone;
         }
         let pushed = state.push(frame);
-        state.wake();
+        wake(state);
         pushed
     }
 
@@ -135,7 +135,7 @@ impl SessionHandle {
         let mut state = self.lock();
         if !state.closed {
             state.queue.push_reply(ticket, reply);
-            state.wake();
+            wake(state);
         }
     }
 
@@ -144,7 +144,7 @@ impl SessionHandle {
         let mut state = self.lock();
         if !state.closed {
             state.presence.add(watched);
-            state.wake_attached();
+            wake_attached(state);
         }
     }
 
@@ -154,7 +154,7 @@ impl SessionHandle {
         let mut state = self.lock();
         if !state.closed {
             state.room_updates.add(mark);
-            state.wake_attached();
+            wake_attached(state);
         }
     }
 
@@ -169,7 +169,7 @@ impl SessionHandle {
             Reached::After(after) => Fed::After(after),
             Reached::Next => {
                 let pushed = state.push(frame());
-                state.wake();
+                wake(state);
                 Fed::Pushed(pushed)
             }
         }
@@ -196,7 +196,7 @@ impl SessionHandle {
         let is_over = state.mailbox.end_sync(last);
         if is_over && !state.closed {
             state.queue.push_reply(ticket, reply);
-            state.wake();
+            wake(state);
         }
         is_over
     }
@@ -220,7 +220,7 @@ impl SessionHandle {
     pub(crate) fn close_with(&self, closing: Closing) {
         let mut state = self.lock();
         state.controls.close(closing);
-        state.wake();
+        wake(state);
     }
 
     /// Offers a socket to the session, behind those that wait. Returns the offer if the session is over, has to
@@ -231,7 +231,7 @@ impl SessionHandle {
             return Err(offer);
         }
         state.controls.hand_over(offer)?;
-        state.wake();
+        wake(state);
         Ok(())
     }
 
@@ -275,7 +275,7 @@ impl SessionHandle {
     /// Wakes the session if its deadline has come.
     pub(crate) fn wake_if_due(&self, tick: u64) {
         if self.deadline.load(Ordering::Relaxed) <= tick {
-            self.lock().wake();
+            wake(self.lock());
         }
     }
 
@@ -405,19 +405,21 @@ impl State {
             None => self.waker = Some(waker.clone()),
         }
     }
+}
 
-    /// Wakes the session. A waker takes no lock that a session holds while it takes this lock, so it cannot deadlock.
-    fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
+/// Wakes the session after it has released the lock, so that the session can take it at once.
+fn wake(mut state: MutexGuard<'_, State>) {
+    let waker = state.waker.take();
+    drop(state);
+    if let Some(waker) = waker {
+        waker.wake();
     }
+}
 
-    /// Wakes the session if it has a socket.
-    fn wake_attached(&mut self) {
-        if !self.detached {
-            self.wake();
-        }
+/// Wakes the session if it has a socket.
+fn wake_attached(state: MutexGuard<'_, State>) {
+    if !state.detached {
+        wake(state);
     }
 }
 

@@ -333,7 +333,10 @@ impl Task {
 
     fn carry_out(&mut self, ticket: Ticket, step: Step<'_>, frame: &Bytes, now: Now) -> Flow {
         match step {
-            Step::Nothing => Flow::Continue(()),
+            Step::Nothing => {
+                self.in_flight.remove(ticket);
+                Flow::Continue(())
+            }
             Step::Reply(reply) => self.reply(ticket, reply),
             Step::ReplyAndClose(reply, closing) => {
                 self.reply(ticket, reply)?;
