@@ -3,6 +3,8 @@
 //! The subscriber keeps some hundred bytes for each open span, so an idle session has none. The span is opened when the
 //! session is polled, and kept as long as messages pass.
 
+use std::num::NonZeroU16;
+
 use aldis_protocol::Door;
 use tracing::Span;
 
@@ -14,19 +16,20 @@ pub(super) struct Journal {
     span: Option<Box<Span>>,
     began: u64,
     socket: SocketCounts,
-    /// Whether a message passed since the span was opened or looked at.
+    /// Whether a message passed in the current poll.
     is_active: bool,
 }
 
 /// What is counted for one socket.
 #[derive(Debug, Default)]
 struct SocketCounts {
-    began: u64,
+    /// In milliseconds after the session began. Narrow, as each idle session keeps this.
+    began: u32,
     received: u32,
     sent: u32,
+    client_code: Option<NonZeroU16>,
     /// The client sent a close.
     client_closed: bool,
-    client_code: Option<u16>,
 }
 
 /// Whether the client can come back to a session that lost its socket.
@@ -41,8 +44,7 @@ pub(super) enum Remains {
 impl Journal {
     /// The journal of a session that begins at this tick.
     pub(super) fn new(tick: u64) -> Self {
-        let socket = SocketCounts { began: tick, ..SocketCounts::default() };
-        Self { span: None, began: tick, socket, is_active: false }
+        Self { span: None, began: tick, socket: SocketCounts::default(), is_active: false }
     }
 
     /// The session's span, or none where the log leaves it out. To be given back with [`keep`](Self::keep).
@@ -80,8 +82,8 @@ impl Journal {
     }
 
     /// The client sent a close with this code.
-    pub(super) const fn client_closed(&mut self, code: Option<u16>) {
-        (self.socket.client_closed, self.socket.client_code) = (true, code);
+    pub(super) fn client_closed(&mut self, code: Option<u16>) {
+        (self.socket.client_closed, self.socket.client_code) = (true, code.and_then(NonZeroU16::new));
     }
 
     /// The session begins; `proof` says how its client proved who they are.
@@ -91,7 +93,9 @@ impl Journal {
 
     /// The client came back with another socket, and missed so many messages.
     pub(super) fn resumed(&mut self, replayed: usize, tick: u64) {
-        self.socket = SocketCounts { began: tick, ..SocketCounts::default() };
+        let began = u32::try_from(self.age(tick)).unwrap_or(u32::MAX);
+        let sent = u32::try_from(replayed).unwrap_or(u32::MAX);
+        self.socket = SocketCounts { began, sent, ..SocketCounts::default() };
         tracing::info!(replayed, "resumed");
     }
 
@@ -105,11 +109,11 @@ impl Journal {
         };
         tracing::info!(
             by,
-            code = code(closing).or(client_code),
+            code = code(closing).or(client_code.map(NonZeroU16::get)),
             reason = reason(closing),
             resumable = remains == Remains::Kept,
-            socket_ms = tick.saturating_sub(began),
-            session_ms = tick.saturating_sub(self.began),
+            socket_ms = self.age(tick).saturating_sub(u64::from(began)),
+            session_ms = self.age(tick),
             received,
             sent,
             "disconnected"
@@ -118,8 +122,13 @@ impl Journal {
 
     /// The session ends while its client is away.
     pub(super) fn ended(&self, closing: Option<&Closing>, tick: u64) {
-        let session_ms = tick.saturating_sub(self.began);
+        let session_ms = self.age(tick);
         tracing::info!(code = code(closing), reason = reason(closing), session_ms, "session ended");
+    }
+
+    /// The session's age in milliseconds.
+    const fn age(&self, tick: u64) -> u64 {
+        tick.saturating_sub(self.began)
     }
 }
 
@@ -130,4 +139,17 @@ fn code(closing: Option<&Closing>) -> Option<u16> {
 /// The reason as an error code, since most closes carry no other.
 fn reason(closing: Option<&Closing>) -> Option<&'static str> {
     closing.map(|closing| closing.error.code.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::task::Task;
+
+    #[test]
+    fn an_idle_session_stays_in_its_size_of_allocation() {
+        assert!(size_of::<Journal>() <= 32);
+        // The runtime adds 112 bytes, and rounds up to a multiple of 128.
+        assert!(size_of::<Task>() <= 512 - 112, "{}", size_of::<Task>());
+    }
 }
