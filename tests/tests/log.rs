@@ -52,7 +52,8 @@ fn a_session_is_followed_from_its_beginning_to_its_end() {
     server.awaits_log("disconnected");
 
     let back = Upgrade::to("/signal").bearer(&user.token).query("device_id", &device);
-    let mut back = back.query("resume", &resume).query("received", "0").connected(&server);
+    let mut back =
+        back.query("resume", &resume.replace('+', "%2B")).query("received", "0").connected(&server);
     back.socket.sends(&Frame::close(1000, ""));
     server.awaits_log("by=\"client\"");
 

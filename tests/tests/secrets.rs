@@ -29,7 +29,7 @@ fn secrets_used(server: &TestServer) -> Vec<String> {
 
     let resume = text(&peer.connected["session"]["resume_token"]);
     peer.socket.breaks();
-    let back = in_query.query("resume", &resume).query("received", "0").connected(server);
+    let back = in_query.query("resume", &resume.replace('+', "%2B")).query("received", "0").connected(server);
     let next_resume = text(&back.connected["session"]["resume_token"]);
     let wrong = json!({"refresh_token": "a-bad-refresh-token"});
     server.http().post("/api/auth/refresh", &wrong).expects_problem(401, "invalid_token");
