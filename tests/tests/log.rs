@@ -72,6 +72,18 @@ fn a_session_is_followed_from_its_beginning_to_its_end() {
 }
 
 #[test]
+fn a_session_whose_client_stays_away_ends_with_a_line() {
+    let server = TestServer::builder().env("ALDIS_RESUME_WINDOW", "1").start();
+    let user = server.user();
+    user.opens_ephemeral().socket.breaks();
+    server.awaits_log("session ended");
+    let log = log_of(&server);
+    once(&log, &[&of(&user), "disconnected by=\"network\" resumable=true"]);
+    let ended = once(&log, &[&of(&user), ": session ended session_ms="]);
+    assert!(number(ended, "session_ms") >= 1_000, "{ended}");
+}
+
+#[test]
 fn a_close_by_the_server_is_logged_with_its_code_and_reason() {
     let server = TestServer::builder().env("ALDIS_RESUME_WINDOW", "0").start();
     let user = server.user();
