@@ -16,8 +16,6 @@ pub(super) struct Journal {
     span: Option<Box<Span>>,
     began: u64,
     socket: SocketCounts,
-    /// Whether a message passed in the current poll.
-    is_active: bool,
 }
 
 /// What is counted for one socket.
@@ -30,6 +28,8 @@ struct SocketCounts {
     client_code: Option<NonZeroU16>,
     /// The client sent a close.
     client_closed: bool,
+    /// A message passed in the current poll.
+    is_active: bool,
 }
 
 /// Whether the client can come back to a session that lost its socket.
@@ -44,12 +44,12 @@ pub(super) enum Remains {
 impl Journal {
     /// The journal of a session that begins at this tick.
     pub(super) fn new(tick: u64) -> Self {
-        Self { span: None, began: tick, socket: SocketCounts::default(), is_active: false }
+        Self { span: None, began: tick, socket: SocketCounts::default() }
     }
 
     /// The session's span, or none where the log leaves it out. To be given back with [`keep`](Self::keep).
     pub(super) fn open(&mut self, outlet: &Outlet, door: Door) -> Option<Box<Span>> {
-        self.is_active = false;
+        self.socket.is_active = false;
         if let Some(span) = self.span.take() {
             return Some(span);
         }
@@ -66,18 +66,18 @@ impl Journal {
 
     /// Keeps the span for the next poll, if a message passed in this one.
     pub(super) fn keep(&mut self, span: Option<Box<Span>>) {
-        self.span = span.filter(|_| self.is_active);
+        self.span = span.filter(|_| self.socket.is_active);
     }
 
     /// A message came from the client.
     pub(super) const fn received(&mut self) {
-        self.is_active = true;
+        self.socket.is_active = true;
         self.socket.received = self.socket.received.saturating_add(1);
     }
 
     /// A message was given to the socket.
     pub(super) const fn sent(&mut self) {
-        self.is_active = true;
+        self.socket.is_active = true;
         self.socket.sent = self.socket.sent.saturating_add(1);
     }
 
@@ -101,7 +101,7 @@ impl Journal {
 
     /// The socket is gone; the server closed it where there is a `closing`.
     pub(super) fn disconnected(&self, closing: Option<&Closing>, remains: Remains, tick: u64) {
-        let SocketCounts { began, received, sent, client_closed, client_code } = self.socket;
+        let SocketCounts { began, received, sent, client_closed, client_code, .. } = self.socket;
         let by = match closing {
             Some(_) => "server",
             None if client_closed => "client",
