@@ -413,6 +413,22 @@ fn a_cancellation_restores_everything() {
 }
 
 #[test]
+fn a_rotation_and_its_cancellation_are_each_one_line_in_the_log() {
+    let server = TestServer::start();
+    let owner = Owner::new(&server);
+    let (rotation, user) = (owner.rotation(&Identity::new()), owner.summary()["user_id"].clone());
+    owner.http().post("/api/identity/rotate", &rotation).expects(201);
+    owner.cancels(&owner.key).expects(200);
+    assert!(server.terminate().success(), "exit 0");
+    let log = server.log();
+    for line in ["rotation started", "rotation cancelled"] {
+        let sequence = if line == "rotation started" { 1 } else { 2 };
+        let line = format!("{line} user={} sequence={sequence}", user.as_str().unwrap());
+        assert_eq!(log.matches(&line).count(), 1, "`{line}` in {log}");
+    }
+}
+
+#[test]
 fn only_the_replaced_key_cancels() {
     let server = TestServer::shared();
     let (owner, thief) = (Owner::new(&server), Identity::new());

@@ -27,6 +27,15 @@ fn secrets_used(server: &TestServer) -> Vec<String> {
     peer.socket.sends(&Frame::text(format!("{{\"type\":\"{content}")));
     peer.expects_error("bad_request");
 
+    let resume = text(&peer.connected["session"]["resume_token"]);
+    peer.socket.breaks();
+    let back = in_query.query("resume", &resume.replace('+', "%2B")).query("received", "0").connected(server);
+    let next_resume = text(&back.connected["session"]["resume_token"]);
+    let wrong = json!({"refresh_token": "a-bad-refresh-token"});
+    server.http().post("/api/auth/refresh", &wrong).expects_problem(401, "invalid_token");
+    let new = json!({"old_password": user.password, "new_password": "a password set later"});
+    user.http().post("/api/auth/password", &new).expects(204);
+
     let identity = Identity::new();
     let challenge = identity.challenge(server, None);
     let signature = identity.signs(&challenge, aldis_protocol::statement::Transport::Http, None);
@@ -40,14 +49,17 @@ fn secrets_used(server: &TestServer) -> Vec<String> {
     enrolled.logs_in(&json!({"totp_code": recovery})).expects(200);
     enrolled.logs_in(&json!({"totp_code": recovery})).expects_problem(401, "invalid_totp");
 
-    let resume = text(&peer.connected["session"]["resume_token"]);
     vec![
+        user.email,
         user.password,
+        "a password set later".to_owned(),
+        "a-bad-refresh-token".to_owned(),
         "the wrong password".to_owned(),
         "a-bad-token-in-a-query".to_owned(),
         aldis_tests::SECRET_KEY.to_owned(),
         content,
         resume,
+        next_resume,
         user.token,
         user.refresh_token,
         text(&fresh["access_token"]),

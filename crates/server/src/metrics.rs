@@ -4,6 +4,7 @@
 //! message is one addition, without a lookup and without a global recorder.
 
 mod labelled;
+mod lines;
 mod text;
 
 use std::{
@@ -16,7 +17,8 @@ use std::{
 
 use aldis_protocol::{AckStatus, CloseCode, ErrorCode, MessageKind, ServerMessage};
 
-use self::{labelled::Labelled, text::Text};
+pub(crate) use self::lines::Method;
+use self::{labelled::Labelled, lines::RefusalLines, text::Text};
 use crate::{
     clock::Now,
     rate::{Limit, Occasional},
@@ -37,6 +39,8 @@ pub(crate) struct Metrics {
     pub(crate) password_hashes: Counter,
     /// Messages of live sessions that could not be parsed.
     pub(crate) malformed: Counter,
+    /// What the log says about refusals.
+    pub(crate) lines: RefusalLines,
     received: Labelled<MessageKind>,
     signals: Labelled<Signal>,
     closes: Labelled<CloseCode>,
@@ -90,6 +94,7 @@ impl Metrics {
             queue_full: Counter::default(),
             password_hashes: Counter::default(),
             malformed: Counter::default(),
+            lines: RefusalLines::default(),
             received: Labelled::new(MessageKind::ALL),
             signals: Labelled::new(&Signal::ALL),
             closes: Labelled::new(CloseCode::ALL),

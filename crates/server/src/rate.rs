@@ -16,7 +16,7 @@ pub(crate) use self::{
     buckets::Buckets,
     bytes::{ByteBuckets, ByteRate},
     fair_queue::{FairQueue, Ticket},
-    occasional::Occasional,
+    occasional::{Occasional, OccasionalKinds},
     places::{Placed, Places},
     slowdown::Slowdown,
 };

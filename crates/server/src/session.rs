@@ -8,6 +8,7 @@ mod enter;
 mod greeting;
 mod handshake;
 mod in_flight;
+mod journal;
 mod leave;
 mod live;
 mod liveness;

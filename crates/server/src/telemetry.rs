@@ -1,7 +1,6 @@
 //! The log: lines on stderr, filtered by `ALDIS_LOG`, in colour on a terminal.
 //!
-//! `error`: an operator must act. `warn`: an operator should look. `info`: changes in the server's state. `debug`: one
-//! line for each request and connection. No level ever logs a token, a password, a code or content.
+//! docs/operations.md says what each level means. No level ever logs a token, a password, a code or content.
 
 mod output;
 
@@ -11,7 +10,8 @@ use std::{
     panic::{self, PanicHookInfo},
 };
 
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
+use tracing_subscriber::{filter::Targets, fmt::layer, layer::SubscriberExt, util::SubscriberInitExt};
 
 use self::output::Output;
 use crate::{config::LogFilter, transport::UNLOGGED};
@@ -29,16 +29,30 @@ impl Drop for Telemetry {
 
 /// Starts logging for the process. A second call changes nothing.
 pub fn start(chosen: &LogFilter) -> Telemetry {
-    let filter = EnvFilter::new(format!("{chosen},{UNLOGGED}"));
     let output = Output::start(io::stderr());
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(output.clone());
+    let lines = layer().with_writer(output.clone()).with_ansi(io::stderr().is_terminal());
     // By default the library reports a failed write on stderr, with a macro that panics if stderr fails.
-    let lines = lines.log_internal_errors(false).with_ansi(io::stderr().is_terminal());
+    let lines = lines.log_internal_errors(false);
+    let lines = tracing_subscriber::registry().with(lines).with(filter(chosen));
     if lines.try_init().is_ok() {
         panic::set_hook(Box::new(log_panic));
     }
     Telemetry(output)
 }
+
+/// The filter for the chosen levels. It takes no lock where a span is entered, unlike the library's `EnvFilter`.
+fn filter(chosen: &LogFilter) -> Targets {
+    let filter: Targets = format!("{chosen},{UNLOGGED}").parse().unwrap_or_default();
+    let shows = |level| filter.would_enable(DATABASE, &level);
+    if shows(Level::INFO) && !shows(Level::DEBUG) {
+        // What it says at info, such as each notice of PostgreSQL, is of no use without the statements.
+        return filter.with_target(DATABASE, Level::WARN);
+    }
+    filter
+}
+
+/// The database library.
+const DATABASE: &str = "sqlx";
 
 /// The default hook writes to stderr itself, and so blocks if nobody reads it.
 fn log_panic(panic: &PanicHookInfo<'_>) {
@@ -46,4 +60,30 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     let location = panic.location().map(ToString::to_string).unwrap_or_default();
     let backtrace = Backtrace::capture();
     tracing::error!(location, message, %backtrace, "a task panicked");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shows(chosen: &str, target: &str, level: Level) -> bool {
+        filter(&chosen.parse().unwrap()).would_enable(target, &level)
+    }
+
+    #[test]
+    fn the_database_library_speaks_at_info_only_when_debug_is_chosen() {
+        assert!(shows("info", "aldis_server::session", Level::INFO));
+        assert!(!shows("info", "sqlx::postgres::notice", Level::INFO));
+        assert!(shows("info", "sqlx::query", Level::WARN), "slow statements");
+        assert!(shows("debug", "sqlx::query", Level::DEBUG));
+        assert!(shows("info,sqlx=debug", "sqlx::query", Level::DEBUG));
+        assert!(!shows("off", "sqlx::query", Level::ERROR));
+    }
+
+    #[test]
+    fn the_websocket_library_is_never_logged() {
+        assert!(!shows("trace", "tungstenite::protocol", Level::ERROR));
+        assert!(shows("warn,aldis_server::store=debug", "aldis_server::store::db", Level::DEBUG));
+        assert!(!shows("warn,aldis_server::store=debug", "aldis_server::session", Level::INFO));
+    }
 }

@@ -51,6 +51,7 @@ impl Accounts {
         };
         let created = match self.register_within_limit(&credential, &new, now).await? {
             Registration::Registered => {
+                tracing::info!(user = %caller.user, device = device_id.as_str(), "device added");
                 self.cache.forget(caller.user);
                 self.alert_of_device(caller, AlertKind::DeviceAdded, &device_id, now).await;
                 true
@@ -83,6 +84,7 @@ impl Accounts {
         if !self.store.remove_device(&caller.credential(), device, now.store_ms()).await? {
             return Err(Refusal::new(ErrorCode::UnknownDevice, "there is no such device of yours"));
         }
+        tracing::info!(user = %caller.user, device = device.as_str(), "device removed");
         self.revoked(now).await;
         self.alert_of_device(caller, AlertKind::DeviceRemoved, device, now).await;
         Ok(())

@@ -118,6 +118,7 @@ impl Accounts {
         };
         match self.register_within_limit(credential, &new, now).await? {
             store::Registration::Registered => {
+                tracing::info!(user = %credential.user, device = device.as_str(), "device added");
                 self.notices
                     .notify(credential.user, device_alert(AlertKind::DeviceAdded, device), &[device], now)
                     .await;

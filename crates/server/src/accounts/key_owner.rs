@@ -8,6 +8,7 @@ use super::{Accounts, identity::UNKNOWN_DEVICE};
 use crate::{
     clock::Now,
     config::Registration,
+    metrics::Method,
     rate::AddressKey,
     refusal::{ACCOUNT_DELETED, DISABLED, Refusal},
     store::{self, DeviceOwner, IdentityCreation},
@@ -91,6 +92,7 @@ impl Accounts {
         let user = UserId::new(Uuid::now_v7());
         match self.store.create_account_for_key(user, *key.as_bytes(), now.store_ms()).await? {
             IdentityCreation::Created => {
+                tracing::info!(%user, method = Method::Key.as_str(), "account created");
                 // The key may have been a device's; that device is removed.
                 self.revoked(now).await;
                 let fingerprint = key.fingerprint();

@@ -99,6 +99,7 @@ impl Accounts {
         let key = self.prove_key(&shown, audience, now).await?;
         match self.store.link_identity(&credential, key.as_bytes(), now.store_ms()).await? {
             IdentityLink::Linked => {
+                tracing::info!(user = %caller.user, "identity linked");
                 let fingerprint = key.fingerprint();
                 let linked = Notice::of_identity(AlertKind::IdentityLinked, fingerprint, None);
                 self.notices.tell_written(caller.user, &linked, now).await;
@@ -124,6 +125,7 @@ impl Accounts {
         let (link, is_new) = accepted(rotated.await?)?;
         let head = ChainHead { sequence: request.sequence, hash: link.hash() };
         if is_new {
+            tracing::info!(user = %caller.user, sequence = request.sequence, "rotation started");
             self.chain_changed(caller.user, now).await;
         }
         let cancellation_deadline = timestamp(link.cancellation_deadline_ms().unwrap_or_default());
@@ -144,6 +146,7 @@ impl Accounts {
         let (link, is_new) = accepted(cancelled.await?)?;
         let head = ChainHead { sequence: request.sequence, hash: link.hash() };
         if is_new {
+            tracing::info!(user = %identity.user_id, sequence = request.sequence, "rotation cancelled");
             self.chain_changed(identity.user_id, now).await;
         }
         let active_key = *cancellation.signer_key.as_bytes();

@@ -39,6 +39,7 @@ impl Accounts {
         while ends.until_ms < now_ms {
             let ended = self.store.rotations_ended(ends.until_ms, now_ms, BATCH).await?;
             for rotation in &ended {
+                tracing::info!(user = %rotation.user_id, sequence = rotation.sequence, "rotation final");
                 self.collect_due(rotation, &mut ends.due, now).await;
             }
             let is_all = i64::try_from(ended.len()).unwrap_or(BATCH) < BATCH;

@@ -19,6 +19,7 @@ use crate::{
     clock::Now,
     config::Registration,
     email,
+    metrics::Method,
     rate::AddressKey,
     refusal::{ACCOUNT_DELETED, DISABLED, Refusal},
     store::{AccountCreation, LoginProof},
@@ -34,6 +35,8 @@ pub(crate) struct SignedIn {
 /// The user whose second factor was checked in a first attempt: its code is valid once. And whether they had one.
 #[derive(Default)]
 struct Settled {
+    /// The account that the address names.
+    named: Option<UserId>,
     user: Option<UserId>,
     second_factor: bool,
 }
@@ -95,6 +98,7 @@ impl Accounts {
         let user = UserId::new(Uuid::now_v7());
         match self.store.create_account(user, &email, &hash, now.store_ms()).await? {
             AccountCreation::Created => {
+                tracing::info!(%user, method = Method::Password.as_str(), "account created");
                 let proof = LoginProof::Password(&hash);
                 let login = Login { user, device: None, fingerprint: None, proof, second_factor: false };
                 self.begin_family(login, now).await?.ok_or(ACCOUNT_DELETED)
@@ -114,11 +118,18 @@ impl Accounts {
         let permit = self.passwords.admit(caller)?;
         let attempt = Attempt { request: &request, permit: &permit, factor: factor.as_ref() };
         let mut settled = Settled::default();
-        match self.try_login(&attempt, &mut settled, &mut now).await? {
-            Some(tokens) => Ok(tokens),
+        let outcome = match self.try_login(&attempt, &mut settled, &mut now).await {
+            Ok(Some(tokens)) => Ok(tokens),
             // The stored hash was replaced meanwhile, by a new password or by the rehash of another login.
-            None => self.try_login(&attempt, &mut settled, &mut now).await?.ok_or(WRONG_CREDENTIALS),
-        }
+            Ok(None) => self
+                .try_login(&attempt, &mut settled, &mut now)
+                .await
+                .and_then(|tokens| tokens.ok_or(WRONG_CREDENTIALS)),
+            Err(refusal) => Err(refusal),
+        };
+        outcome.inspect_err(|refusal| {
+            self.metrics.lines.sign_in_refused(Method::Password, refusal.code, settled.named);
+        })
     }
 
     /// Tries once. Hashing takes time, by which it moves `now` on.
@@ -133,6 +144,7 @@ impl Accounts {
             Some(email) => self.store.find_email_account(&email).await?,
             None => None,
         };
+        settled.named = account.as_ref().map(|account| account.user_id);
         let password = request.password.expose().to_owned();
         let stored = account.as_ref().map(|account| account.password_hash.clone());
         let verdict;
@@ -150,7 +162,7 @@ impl Accounts {
         }
         if settled.user != Some(account.user_id) {
             let second_factor = self.require_factor(account.user_id, *factor, *now).await?;
-            *settled = Settled { user: Some(account.user_id), second_factor };
+            *settled = Settled { user: Some(account.user_id), second_factor, ..*settled };
         }
         let login = Login {
             user: account.user_id,
@@ -182,6 +194,19 @@ impl Accounts {
 
     /// Signs in by key. A key never seen makes an account.
     pub(crate) async fn verify(
+        &self,
+        request: &VerifyRequest,
+        audience: &str,
+        address: AddressKey,
+        now: Now,
+    ) -> Result<SignedIn, Refusal> {
+        let verified = self.try_verify(request, audience, address, now).await;
+        verified.inspect_err(|refusal| {
+            self.metrics.lines.sign_in_refused(Method::Key, refusal.code, None);
+        })
+    }
+
+    async fn try_verify(
         &self,
         request: &VerifyRequest,
         audience: &str,

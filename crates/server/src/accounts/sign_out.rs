@@ -27,6 +27,7 @@ impl Accounts {
     /// Signs the caller out: of this sign-in, or of all.
     pub(crate) async fn logout(&self, caller: &Caller, everywhere: bool, now: Now) -> Result<(), Refusal> {
         self.store.revoke_families(&caller.credential(), everywhere, now.store_ms()).await?;
+        tracing::info!(user = %caller.user, everywhere, "signed out");
         self.revoked(now).await;
         Ok(())
     }
@@ -60,7 +61,10 @@ impl Accounts {
         }
         let (fresh, now) = self.passwords.hash(&permit, new_password.expose().to_owned(), now).await?;
         match self.store.change_password(&credential, &stored, &fresh, now.store_ms()).await? {
-            PasswordChange::Done => self.revoked(now).await,
+            PasswordChange::Done => {
+                tracing::info!(user = %caller.user, "password changed");
+                self.revoked(now).await;
+            }
             PasswordChange::Overtaken => return Err(PASSWORD_CHANGED),
         }
         let own: Vec<&DeviceId> = caller.device.iter().collect();
@@ -74,6 +78,7 @@ impl Accounts {
     pub(crate) async fn delete_account(&self, caller: &Caller, now: Now) -> Result<(), Refusal> {
         self.forbid_while_provisional(caller, now).await?;
         self.store.delete_account(&caller.step_up(now)?, now.store_ms()).await?;
+        tracing::info!(user = %caller.user, "account deleted");
         self.revoked(now).await;
         Ok(())
     }

@@ -16,6 +16,7 @@ use crate::{
     clock::Now,
     config::{Config, Origin, TokenAlgorithm},
     link::{SessionHandle, TokenLife},
+    metrics::Method,
     refusal::{DISABLED, FACTOR_REQUIRED, REVOKED, Refusal},
     store::{FamilyCreation, LoginProof, NewFamily, Notice, REFRESH_IDLE_MS, RefreshFamily, RefreshUse},
 };
@@ -132,6 +133,7 @@ impl Accounts {
             token_hash: refresh.hash(),
             second_factor,
         };
+        let method = method(&proof);
         let auth_time_ms = match self.store.create_family(&family, proof, now_ms).await? {
             FamilyCreation::Created { auth_time_ms } => auth_time_ms,
             FamilyCreation::Refused => return Ok(None),
@@ -139,6 +141,8 @@ impl Accounts {
             FamilyCreation::Disabled => return Err(DISABLED),
             FamilyCreation::UnknownDevice => return Err(UNKNOWN_DEVICE),
         };
+        let device_id = device.as_ref().map(DeviceId::as_str);
+        tracing::info!(%user, method = method.as_str(), device = device_id, second_factor, "signed in");
         let family = RefreshFamily {
             family_id: family.family_id,
             user_id: user,
@@ -151,6 +155,13 @@ impl Accounts {
 
     /// Exchanges a refresh token for a new pair. The token is used up.
     pub(crate) async fn refresh(&self, presented: &str, now: Now) -> Result<TokenResponse, Refusal> {
+        let refreshed = self.try_refresh(presented, now).await;
+        refreshed.inspect_err(|refusal| {
+            self.metrics.lines.sign_in_refused(Method::Refresh, refusal.code, None);
+        })
+    }
+
+    async fn try_refresh(&self, presented: &str, now: Now) -> Result<TokenResponse, Refusal> {
         let presented = RefreshToken::parse(presented).map_err(|_| INVALID_REFRESH)?;
         self.limit_refresh(&presented, now).await?;
         let successor = self.successor_of(&presented).await?;
@@ -208,6 +219,14 @@ impl Accounts {
             user_id: family.user_id,
             fingerprint,
         })
+    }
+}
+
+const fn method(proof: &LoginProof<'_>) -> Method {
+    match proof {
+        LoginProof::Password(_) => Method::Password,
+        LoginProof::IdentityKey(_) => Method::Key,
+        LoginProof::DeviceKey(_) => Method::DeviceKey,
     }
 }
 

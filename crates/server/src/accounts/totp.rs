@@ -93,6 +93,7 @@ impl Accounts {
         self.change_factor(&credential, FactorChange::Confirmation, shown, now).await?;
         self.cache.forget(caller.user);
         if !was_in_force {
+            tracing::info!(user = %caller.user, "second factor added");
             self.notices.notify(caller.user, TOTP_CHANGED, &[], now).await;
         }
         Ok(())
@@ -104,6 +105,7 @@ impl Accounts {
         let credential = caller.step_up(now)?;
         let shown = Some(parse(code)?);
         self.change_factor(&credential, FactorChange::Removal, shown, now).await?;
+        tracing::info!(user = %caller.user, "second factor removed");
         self.cache.forget(caller.user);
         self.notices.notify(caller.user, TOTP_CHANGED, &[], now).await;
         Ok(())

@@ -62,6 +62,11 @@ impl Problem {
         Self { limit: Some(limit), retry_after: Some(1), ..Self::new(code, detail) }
     }
 
+    /// Its code.
+    pub(crate) const fn code(&self) -> ErrorCode {
+        self.code
+    }
+
     /// A request that was not received in time.
     pub(super) fn request_timeout(detail: &'static str) -> Self {
         Self { status: StatusCode::REQUEST_TIMEOUT, ..Self::new(ErrorCode::BadRequest, detail) }

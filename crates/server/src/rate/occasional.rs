@@ -1,6 +1,12 @@
 //! Limits how often a log line is written that strangers can cause.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 /// How long a line is not repeated.
 const INTERVAL_MS: u64 = 10_000;
@@ -11,6 +17,17 @@ pub(crate) struct Occasional {
     /// The tick from which the next line may be written.
     next: AtomicU64,
     left_out: AtomicU64,
+}
+
+/// Kinds of log lines, told apart by two words of the server's own: there are only so many.
+#[derive(Debug, Default)]
+pub(crate) struct OccasionalKinds(Mutex<BTreeMap<[&'static str; 2], Occasional>>);
+
+impl OccasionalKinds {
+    /// As [`Occasional::pass`], for the lines of this kind.
+    pub(crate) fn pass(&self, kind: [&'static str; 2], tick: u64) -> Option<u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(kind).or_default().pass(tick)
+    }
 }
 
 impl Occasional {
@@ -44,5 +61,14 @@ mod tests {
         let line = Occasional::new();
         let lines: Vec<u64> = (0..25_000).filter_map(|tick| line.pass(tick)).collect();
         assert_eq!(lines, [0, 9_999, 9_999]);
+    }
+
+    #[test]
+    fn each_kind_of_line_has_its_own_interval() {
+        let kinds = OccasionalKinds::default();
+        assert_eq!(kinds.pass(["/signal", "revoked"], 5), Some(0));
+        assert_eq!(kinds.pass(["/signal", "revoked"], 6), None);
+        assert_eq!(kinds.pass(["/signal", "forbidden"], 6), Some(0));
+        assert_eq!(kinds.pass(["/signal", "revoked"], 10_005), Some(1));
     }
 }

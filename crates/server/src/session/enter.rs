@@ -9,7 +9,7 @@ use std::{
 };
 
 use aldis_protocol::{
-    Codec, ErrorCode, ErrorReply, RequestId, RoomId, ServerMessage, limits::MAX_MESSAGE_BYTES,
+    Codec, Door, ErrorCode, ErrorReply, RequestId, RoomId, ServerMessage, limits::MAX_MESSAGE_BYTES,
 };
 use tokio::{task::yield_now, time::timeout};
 use tokio_util::task::TaskTracker;
@@ -62,7 +62,7 @@ pub(crate) async fn enter(
             socket.set_message_limit(MAX_MESSAGE_BYTES);
             admit(socket, arrived, proved, relay, sockets).await
         }
-        Err(Some(rejection)) => refuse(socket, codec, rejection, relay).await,
+        Err(Some(rejection)) => refuse(socket, (door, codec), rejection, relay).await,
         Err(None) => None,
     }
 }
@@ -85,7 +85,7 @@ pub(super) async fn admit(
             OfferAnswer::Declined(declined) => arriving = declined,
             OfferAnswer::Superseded(superseded) => {
                 let rejection = Rejection::closing(replaced()).answering(id);
-                return refuse(superseded.socket, codec, rejection, relay).await;
+                return refuse(superseded.socket, (door, codec), rejection, relay).await;
             }
         }
     }
@@ -93,7 +93,8 @@ pub(super) async fn admit(
     if let Some(due) = due
         && let Err(refusal) = relay.accounts.settle(due, Now::read()).await
     {
-        return refuse(arriving.socket, codec, Rejection::of(door, refusal).answering(id), relay).await;
+        return refuse(arriving.socket, (door, codec), Rejection::of(door, refusal).answering(id), relay)
+            .await;
     }
     // Nothing is waited for from here to the registration, which may replace another session of the device.
     let arriving = present(arriving).await?;
@@ -107,7 +108,7 @@ pub(super) async fn admit(
                 ),
                 NotRegistered::Superseded => Rejection::closing(replaced()),
             };
-            return refuse(arriving.socket, codec, rejection.answering(id), relay).await;
+            return refuse(arriving.socket, (door, codec), rejection.answering(id), relay).await;
         }
     };
     tell_waiting(relay, registration.session()).await;
@@ -218,12 +219,20 @@ fn greeted(
     let metrics = Arc::clone(&relay.metrics);
     let live = Live::new(session, arrived, identity.token, &token, pace, metrics, Now::read());
     greeting::greet(&mut *socket, live.session(), identity, Greeting::fresh(&live, &token, id));
-    Task::new(socket, early, live, registration, Arc::clone(relay), sockets.clone())
+    let mut task = Task::new(socket, early, live, registration, Arc::clone(relay), sockets.clone());
+    task.log_connected(if identity.token.is_some() { "token" } else { "key" });
+    task
 }
 
 /// Says why, closes, and waits a moment for the other side to have read it.
-async fn refuse(mut socket: Socket, codec: Codec, rejection: Rejection, relay: &Relay) -> Option<Task> {
+async fn refuse(
+    mut socket: Socket,
+    (door, codec): (Door, Codec),
+    rejection: Rejection,
+    relay: &Relay,
+) -> Option<Task> {
     relay.metrics.refused(rejection.code);
+    relay.metrics.lines.refused_at(door, rejection.code, None);
     relay.metrics.closed(rejection.close);
     let mut frame = fresh(*rejection.message);
     frame.id = rejection.id.or(frame.id);

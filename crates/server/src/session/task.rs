@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use super::{
     greeting::{self, Greeting},
     in_flight::{InFlight, Progress, State},
+    journal::{Journal, Remains},
     leave::leave,
     live::{Due, Live, PendingRequest, Step, fresh},
     registration::Registration,
@@ -59,6 +60,7 @@ pub(crate) struct Task {
     unwritten: usize,
     /// How often the socket was looked at since a deadline came that the client can still keep.
     late_looks: u8,
+    journal: Journal,
 }
 
 /// Frames that are read behind a deadline before it decides: what has arrived counts, and a client that goes on sending
@@ -113,7 +115,13 @@ impl Task {
             told: Told::default(),
             unwritten: 0,
             late_looks: 0,
+            journal: Journal::new(Now::tick()),
         }
+    }
+
+    /// Logs that the session begins; `proof` says how its client proved who they are.
+    pub(super) fn log_connected(&mut self, proof: &'static str) {
+        self.in_span(|_| Journal::connected(proof));
     }
 
     /// The way to this session.
@@ -125,6 +133,32 @@ impl Task {
     pub(super) fn say(&mut self, message: ServerMessage<'_>) -> bool {
         let counted = message.is_counted();
         self.send_own(Frame::new(self.session().codec.encode_server(&fresh(message)), counted))
+    }
+
+    /// Does something in the session's span.
+    fn in_span<T>(&mut self, act: impl FnOnce(&mut Self) -> T) -> T {
+        let span = self.journal.open(self.live.session(), self.live.door());
+        let done = match &span {
+            Some(span) => span.in_scope(|| act(self)),
+            None => act(self),
+        };
+        self.journal.keep(span);
+        done
+    }
+
+    /// Serves the session until it has to wait, or ends.
+    fn poll_turns(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            // A fault in one session is the end of that session alone.
+            let turn = catch_unwind(AssertUnwindSafe(|| self.poll_turn(cx)));
+            match ready!(turn.unwrap_or_else(|_| Poll::Ready(ControlFlow::Break(Some(failed()))))) {
+                ControlFlow::Continue(()) => self.note_state(),
+                ControlFlow::Break(closing) => {
+                    self.end(closing);
+                    return Poll::Ready(());
+                }
+            }
+        }
     }
 
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<ControlFlow<Option<Closing>>> {
@@ -306,6 +340,9 @@ impl Task {
     }
 
     fn take(&mut self, incoming: Incoming) -> Flow {
+        if let Incoming::Closed(code) = incoming {
+            self.journal.client_closed(code);
+        }
         match incoming {
             Incoming::Frame(frame) => self.receive(&frame),
             Incoming::Ping => Flow::Continue(()),
@@ -326,6 +363,7 @@ impl Task {
 
     fn receive(&mut self, frame: &Bytes) -> Flow {
         let now = Now::read();
+        self.journal.received();
         self.ticket = self.ticket.next();
         let step = self.live.receive(frame, now);
         self.carry_out(self.ticket, step, frame, now)
@@ -481,6 +519,7 @@ impl Task {
 
     fn enqueue(&mut self, frame: Bytes) {
         if let Some(socket) = &mut self.socket {
+            self.journal.sent();
             socket.enqueue(Outgoing::Frame(frame));
         }
     }
@@ -539,14 +578,17 @@ impl Task {
         self.relay.accounts.proved_again(self.session(), &identity);
         let next = greeting::resume_token(self.session().session);
         let missed = self.live.resume(claim, &next, identity.token, Now::read());
-        let greeting = Greeting::resumed(&self.live, &next, id, missed.len());
+        let replayed = missed.len();
+        let greeting = Greeting::resumed(&self.live, &next, id, replayed);
         greeting::greet(&mut *socket, self.session(), &identity, greeting);
         missed.into_iter().for_each(|frame| socket.enqueue(Outgoing::Frame(frame)));
         if let Some(displaced) = self.socket.replace(socket) {
             self.tell_again();
             let message = "the client came back on another connection";
-            self.let_go(displaced, Some(Closing::new(CloseCode::Replaced, "", message)));
+            let closing = Closing::new(CloseCode::Replaced, "", message);
+            self.let_go(displaced, Some(closing), Remains::Kept);
         }
+        self.journal.resumed(replayed, Now::tick());
         self.in_flight.lose_socket();
         self.early = early;
         self.session().set_detached(false);
@@ -568,7 +610,7 @@ impl Task {
         // A session that lacks a socket has none to close, and its window stays what it was.
         let Some(socket) = self.socket.take() else { return ControlFlow::Continue(()) };
         self.tell_again();
-        self.let_go(socket, closing);
+        self.let_go(socket, closing, Remains::Kept);
         self.in_flight.lose_socket();
         self.early.clear();
         self.session().set_detached(true);
@@ -582,7 +624,8 @@ impl Task {
     }
 
     /// Lets a socket end by itself, with a word of why where the server closes it.
-    fn let_go(&self, mut socket: Socket, closing: Option<Closing>) {
+    fn let_go(&self, mut socket: Socket, closing: Option<Closing>, remains: Remains) {
+        self.journal.disconnected(closing.as_ref(), remains, Now::tick());
         if let Some(closing) = closing {
             self.close_socket(&mut socket, closing);
         }
@@ -600,15 +643,18 @@ impl Task {
     fn end(&mut self, closing: Option<Closing>) {
         let Leftovers { items, offers } = self.registration.end();
         offers.into_iter().for_each(Offer::decline);
-        let Some(mut socket) = self.socket.take() else { return };
+        let Some(mut socket) = self.socket.take() else {
+            return self.journal.ended(closing.as_ref(), Now::tick());
+        };
         if closing.as_ref().is_some_and(|closing| closing.code != CloseCode::SlowConsumer) {
             for item in items {
                 if let Item::Frame(frame) = item {
+                    self.journal.sent();
                     socket.enqueue(Outgoing::Frame(frame.bytes));
                 }
             }
         }
-        self.let_go(socket, closing);
+        self.let_go(socket, closing, Remains::Over);
     }
 }
 
@@ -617,18 +663,7 @@ impl Future for Task {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.get_mut();
-        loop {
-            // A fault in one session is the end of that session alone.
-            let turn = catch_unwind(AssertUnwindSafe(|| this.poll_turn(cx)));
-            match ready!(turn.unwrap_or_else(|_| Poll::Ready(ControlFlow::Break(Some(failed()))))) {
-                ControlFlow::Continue(()) => this.note_state(),
-                ControlFlow::Break(closing) => {
-                    this.end(closing);
-                    return Poll::Ready(());
-                }
-            }
-        }
+        self.get_mut().in_span(|task| task.poll_turns(cx))
     }
 }
 

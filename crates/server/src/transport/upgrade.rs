@@ -39,6 +39,7 @@ use crate::{
 /// From the response 101 to the first byte of the new protocol.
 const UPGRADE: Duration = Duration::from_secs(10);
 const VERSION: &str = "13";
+const FOREIGN_ORIGIN: &str = "pages of this origin may not connect; see ALDIS_ALLOWED_ORIGINS";
 
 type Upgrading = Request<axum::body::Body>;
 
@@ -52,7 +53,7 @@ pub(crate) fn doors<S: ByteStream>(node: &Node) -> Router<Arc<Node>> {
             get(
                 async move |State(node): State<Arc<Node>>, room: Option<Path<String>>, request: Upgrading| {
                     let arrived = Arrived { door, node, gate, room: room.map(|Path(room)| room) };
-                    arrived.upgrade::<S>(request).await.unwrap_or_else(refuse)
+                    arrived.answer::<S>(request).await
                 },
             ),
         )
@@ -68,10 +69,33 @@ struct Arrived {
 }
 
 impl Arrived {
-    async fn upgrade<S: ByteStream>(self, mut request: Upgrading) -> Result<Response, Problem> {
+    async fn answer<S: ByteStream>(self, request: Upgrading) -> Response {
         let headers = request.headers();
-        let key = check_upgrade(headers)?;
-        self.check_origin(headers)?;
+        let key = match check_upgrade(headers) {
+            Ok(key) => key,
+            Err(problem) => return self.refuse(problem, None),
+        };
+        if !self.allows_origin(headers) {
+            let origin = headers.get(header::ORIGIN).map(text);
+            return self.refuse(Problem::new(ErrorCode::Forbidden, FOREIGN_ORIGIN), origin);
+        }
+        match self.upgrade::<S>(&key, request).await {
+            Ok(response) => response,
+            Err(problem) => self.refuse(problem, None),
+        }
+    }
+
+    fn refuse(&self, problem: Problem, origin: Option<&str>) -> Response {
+        self.node.relay.metrics.lines.refused_at(self.door, problem.code(), origin);
+        refuse(problem)
+    }
+
+    async fn upgrade<S: ByteStream>(
+        &self,
+        key: &HeaderValue,
+        mut request: Upgrading,
+    ) -> Result<Response, Problem> {
+        let headers = request.headers();
         if self.node.is_draining() {
             return Err(Problem::new(ErrorCode::Draining, "the server is about to stop; connect again"));
         }
@@ -93,21 +117,14 @@ impl Arrived {
         self.node.sessions.spawn(Box::pin(async move {
             begin_session::<S>(on_upgrade, arrival, (place, connection), &node).await;
         }));
-        Ok(switching_protocols(&key, codec))
+        Ok(switching_protocols(key, codec))
     }
 
-    fn check_origin(&self, headers: &HeaderMap) -> Result<(), Problem> {
+    fn allows_origin(&self, headers: &HeaderMap) -> bool {
         let mut origins = headers.get_all(header::ORIGIN).iter().map(text);
         let (origin, host) = (origins.next(), headers.get(header::HOST).map(text));
         let only_one = origins.next().is_none();
-        if only_one && is_origin_allowed(&self.node.config, origin, host) {
-            Ok(())
-        } else {
-            Err(Problem::new(
-                ErrorCode::Forbidden,
-                "pages of this origin may not connect; see ALDIS_ALLOWED_ORIGINS",
-            ))
-        }
+        only_one && is_origin_allowed(&self.node.config, origin, host)
     }
 
     fn arrival(

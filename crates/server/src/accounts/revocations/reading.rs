@@ -110,6 +110,7 @@ impl Accounts {
     }
 
     fn carry_out(&self, revocation: &Revocation) {
+        log_of_operator(revocation);
         if let Revocation::AccountDeleted { user } = revocation
             && let Some(end) = self.on_deletion.get()
         {
@@ -120,6 +121,19 @@ impl Accounts {
                 attached.handle.close_with(closing);
             }
         }
+    }
+}
+
+/// Logs what an operator did with `aldis accounts`. That program has no log of its own.
+fn log_of_operator(revocation: &Revocation) {
+    match revocation {
+        Revocation::AccountDisabled { user } => tracing::info!(%user, "account disabled"),
+        Revocation::SignedOut { user } => tracing::info!(%user, "every sign-in revoked"),
+        Revocation::Family { .. }
+        | Revocation::KeyChanged { .. }
+        | Revocation::DeviceRemoved { .. }
+        | Revocation::AccountDeleted { .. }
+        | Revocation::Trimmed { .. } => {}
     }
 }
 
