@@ -35,7 +35,7 @@ pub(crate) use reading::{ListPart, Parts};
 pub(crate) use rooms::NO_ROOM;
 
 use self::{
-    presence::{Crowds, Standings},
+    presence::{DeferredFanout, Standings},
     rates::Rates,
     relations::RelationCache,
     room_states::RoomStates,
@@ -66,7 +66,7 @@ pub(crate) struct Relay {
     room_changes: RoomChanges,
     room_states: RoomStates,
     standings: Standings,
-    crowds: Crowds,
+    crowds: DeferredFanout,
     shared_bytes: SharedBytes,
     settings: Settings,
 }
@@ -170,7 +170,7 @@ impl Relay {
             room_changes: RoomChanges::default(),
             room_states: RoomStates::default(),
             standings: Standings::default(),
-            crowds: Crowds::default(),
+            crowds: DeferredFanout::default(),
             shared_bytes: SharedBytes::default(),
             settings: Settings {
                 routing: match config.routing {

@@ -22,7 +22,7 @@ mod sweep;
 mod task;
 #[cfg(test)]
 mod tests;
-mod told;
+mod unacked_presence;
 
 pub(crate) use enter::enter;
 pub(crate) use handshake::{Arrival, Credentials};

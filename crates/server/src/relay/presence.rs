@@ -15,7 +15,7 @@ use aldis_protocol::{
 };
 use aldis_registry::{DevicePresence, TooManyWatches, Watcher};
 
-pub(super) use self::{crowds::Crowds, standings::Standings};
+pub(super) use self::{crowds::DeferredFanout, standings::Standings};
 use super::{Outcome, Relay, Reply, done, error};
 use crate::{
     clock::{Now, unix_ms_i64},

@@ -19,7 +19,7 @@ use super::{
     outbox::{BeyondSent, Outbox},
     pace::{self, Pace, Unanswerable, Verdict},
     reauthentication,
-    replies::{self, Known, Replies, RequestDigest},
+    replies::{self, Lookup, Replies, RequestDigest},
 };
 use crate::{
     clock::{Now, milliseconds},
@@ -406,9 +406,9 @@ impl Live {
         let digest = id.as_ref().and_then(|_| replies::digest(&message));
         if let (Some(id), Some(digest)) = (&id, &digest) {
             match self.replies.find(id, digest) {
-                Known::New => {}
-                Known::Answered(ack) => return Step::Reply(Frame::new(ack, true)),
-                Known::Conflict => {
+                Lookup::New => {}
+                Lookup::Answered(ack) => return Step::Reply(Frame::new(ack, true)),
+                Lookup::Conflict => {
                     return Step::Reply(self.error(Some(id.clone()), ErrorCode::Conflict, ID_TAKEN, now));
                 }
             }

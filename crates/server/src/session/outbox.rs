@@ -14,18 +14,18 @@ use crate::link::{Frame, Held};
 pub(super) struct Outbox {
     /// How many counted frames were sent in all.
     sent: u64,
-    kept: Option<Box<Kept>>,
+    kept: Option<Box<ReplayBuffer>>,
 }
 
 /// The unconfirmed frames, up to the limits. Allocates only if there are some.
 #[derive(Debug, Default)]
-struct Kept {
-    frames: VecDeque<KeptFrame>,
+struct ReplayBuffer {
+    frames: VecDeque<ReplayFrame>,
     held: Held,
 }
 
 #[derive(Debug)]
-struct KeptFrame {
+struct ReplayFrame {
     bytes: Bytes,
     shared: bool,
 }
@@ -40,7 +40,7 @@ impl Outbox {
         self.sent += 1;
         let kept = self.kept.get_or_insert_default();
         kept.held += frame.held();
-        kept.frames.push_back(KeptFrame { bytes: frame.bytes.clone(), shared: frame.shared });
+        kept.frames.push_back(ReplayFrame { bytes: frame.bytes.clone(), shared: frame.shared });
         while kept.frames.len() > QUEUE_FRAMES || kept.held.total() > QUEUE_BYTES {
             kept.drop_oldest();
         }
@@ -89,7 +89,7 @@ impl Outbox {
     }
 }
 
-impl Kept {
+impl ReplayBuffer {
     fn drop_oldest(&mut self) {
         if let Some(frame) = self.frames.pop_front() {
             self.held -= Held::new(frame.bytes.len(), frame.shared);

@@ -18,10 +18,10 @@ pub(super) type RequestDigest = [u8; 16];
 
 /// The last replies of a session, by request id. Allocates only if there are some.
 #[derive(Debug, Default)]
-pub(super) struct Replies(Option<Box<Kept>>);
+pub(super) struct Replies(Option<Box<Remembered>>);
 
 #[derive(Debug, Default)]
-struct Kept {
+struct Remembered {
     /// A fast keyed hash. Colliding ids slow down only the session that chose them, and it keeps at most 256.
     by_id: HashMap<RequestId, (RequestDigest, Bytes), GlobalState>,
     order: VecDeque<RequestId>,
@@ -29,7 +29,7 @@ struct Kept {
 
 /// What is known about a request id.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Known {
+pub(super) enum Lookup {
     /// The id is new.
     New,
     /// The same request was carried out and got this `ack`.
@@ -40,17 +40,17 @@ pub(super) enum Known {
 
 impl Replies {
     /// Looks up a request.
-    pub(super) fn find(&self, id: &RequestId, digest: &RequestDigest) -> Known {
+    pub(super) fn find(&self, id: &RequestId, digest: &RequestDigest) -> Lookup {
         match self.0.as_ref().and_then(|kept| kept.by_id.get(id)) {
-            None => Known::New,
-            Some((known, reply)) if known == digest => Known::Answered(reply.clone()),
-            Some(_) => Known::Conflict,
+            None => Lookup::New,
+            Some((known, reply)) if known == digest => Lookup::Answered(reply.clone()),
+            Some(_) => Lookup::Conflict,
         }
     }
 
     /// Keeps an `ack`. Of 256, the oldest is dropped.
     pub(super) fn keep(&mut self, id: RequestId, digest: RequestDigest, ack: Bytes) {
-        let Kept { by_id, order } = &mut **self.0.get_or_insert_default();
+        let Remembered { by_id, order } = &mut **self.0.get_or_insert_default();
         if order.len() >= REMEMBERED_REPLIES
             && let Some(oldest) = order.pop_front()
         {
@@ -162,9 +162,9 @@ mod tests {
         for number in 0..=REMEMBERED_REPLIES {
             replies.keep(id(number), [1; 16], Bytes::from(number.to_string()));
         }
-        assert_eq!(replies.find(&id(0), &[1; 16]), Known::New);
-        assert_eq!(replies.find(&id(1), &[1; 16]), Known::Answered("1".into()));
-        assert_eq!(replies.find(&id(1), &[2; 16]), Known::Conflict);
+        assert_eq!(replies.find(&id(0), &[1; 16]), Lookup::New);
+        assert_eq!(replies.find(&id(1), &[1; 16]), Lookup::Answered("1".into()));
+        assert_eq!(replies.find(&id(1), &[2; 16]), Lookup::Conflict);
     }
 
     #[test]

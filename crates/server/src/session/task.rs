@@ -24,7 +24,7 @@ use super::{
     leave::leave,
     live::{Due, Live, PendingRequest, Step, fresh},
     registration::Registration,
-    told::Told,
+    unacked_presence::UnackedPresence,
 };
 use crate::{
     clock::{Now, milliseconds},
@@ -55,7 +55,7 @@ pub(crate) struct Task {
     /// What was read before the session had the socket.
     early: VecDeque<Incoming>,
     /// Of whose presence the client was told on this socket.
-    told: Told,
+    unacked_presence: UnackedPresence,
     /// At most so many bytes wait to be written that are not kept until the client confirms them.
     unwritten: usize,
     /// How often the socket was looked at since a deadline came that the client can still keep.
@@ -81,7 +81,7 @@ enum Wake {
 }
 
 /// What becomes of a session, or of its socket.
-enum Ending {
+enum Disconnect {
     /// The socket is gone, and the client may come back.
     Broken,
     /// The client has closed, and does not come back.
@@ -90,7 +90,7 @@ enum Ending {
     Closed(Closing),
 }
 
-type Flow = ControlFlow<Ending>;
+type Flow = ControlFlow<Disconnect>;
 
 impl Task {
     /// A session that was greeted; await it. `early` is what its client has sent already.
@@ -112,7 +112,7 @@ impl Task {
             in_flight: InFlight::default(),
             ticket: Ticket::default(),
             early,
-            told: Told::default(),
+            unacked_presence: UnackedPresence::default(),
             unwritten: 0,
             late_looks: 0,
             journal: Journal::new(Now::tick()),
@@ -320,7 +320,7 @@ impl Task {
 
     fn act(&mut self, wake: Wake) -> Flow {
         match wake {
-            Wake::Control(Control::Close(closing)) => Flow::Break(Ending::Closed(closing)),
+            Wake::Control(Control::Close(closing)) => Flow::Break(Disconnect::Closed(closing)),
             Wake::Control(Control::HandOver(offer)) => {
                 // A buffer that runs over by it leaves nothing to come back to.
                 let Backlog { frames, bytes } = self.backlog();
@@ -333,9 +333,9 @@ impl Task {
             Wake::States(states) => self.tell_states(states),
             Wake::Due => self.act_on_deadlines(),
             Wake::Incoming(incoming) => self.take(incoming),
-            Wake::Flood(closing) => Flow::Break(Ending::Closed(closing)),
+            Wake::Flood(closing) => Flow::Break(Disconnect::Closed(closing)),
             Wake::Progress(progress) => self.make(progress),
-            Wake::Broken => Flow::Break(Ending::Broken),
+            Wake::Broken => Flow::Break(Disconnect::Broken),
         }
     }
 
@@ -348,16 +348,18 @@ impl Task {
             Incoming::Ping => Flow::Continue(()),
             Incoming::Pong => {
                 self.live.pong();
-                self.told.ponged();
+                self.unacked_presence.ponged();
                 Flow::Continue(())
             }
-            Incoming::Closed(code) if code.is_some_and(is_for_good) => Flow::Break(Ending::Gone),
+            Incoming::Closed(code) if code.is_some_and(is_for_good) => Flow::Break(Disconnect::Gone),
             Incoming::Closed(_) => {
                 self.relay.client_left(self.session());
-                Flow::Break(Ending::Broken)
+                Flow::Break(Disconnect::Broken)
             }
-            Incoming::Broken => Flow::Break(Ending::Broken),
-            Incoming::Refused(code, message) => Flow::Break(Ending::Closed(Closing::new(code, "", message))),
+            Incoming::Broken => Flow::Break(Disconnect::Broken),
+            Incoming::Refused(code, message) => {
+                Flow::Break(Disconnect::Closed(Closing::new(code, "", message)))
+            }
         }
     }
 
@@ -378,9 +380,9 @@ impl Task {
             Step::Reply(reply) => self.reply(ticket, reply),
             Step::ReplyAndClose(reply, closing) => {
                 self.reply(ticket, reply)?;
-                Flow::Break(Ending::Closed(closing))
+                Flow::Break(Disconnect::Closed(closing))
             }
-            Step::Close(closing) => Flow::Break(Ending::Closed(closing)),
+            Step::Close(closing) => Flow::Break(Disconnect::Closed(closing)),
             Step::Ask(request, _) if !self.in_flight.allows(ticket, &request) => {
                 self.in_flight.set(ticket, State::Deferred(request, frame.clone()));
                 Flow::Continue(())
@@ -390,7 +392,7 @@ impl Task {
                 let checked = self.relay.accounts.renew_token(self.session(), &token, now);
                 match self.live.reauthenticate(request, checked, now) {
                     Ok(reply) => self.reply(ticket, reply),
-                    Err(closing) => Flow::Break(Ending::Closed(closing)),
+                    Err(closing) => Flow::Break(Disconnect::Closed(closing)),
                 }
             }
         }
@@ -471,7 +473,7 @@ impl Task {
     fn tell_of(&mut self, users: Vec<UserId>) -> Flow {
         users.into_iter().try_for_each(|user| {
             let Some(message) = self.relay.tell(self.session(), user) else { return Flow::Continue(()) };
-            self.told.note(user, |user| self.relay.is_watching(self.live.session(), user));
+            self.unacked_presence.note(user, |user| self.relay.is_watching(self.live.session(), user));
             self.say_or_end(message)
         })
     }
@@ -486,11 +488,11 @@ impl Task {
 
     /// A client that is away for longer than its buffer lasts has lost its session.
     fn send_or_end(&mut self, frame: Frame) -> Flow {
-        if self.send(frame) { Flow::Continue(()) } else { Flow::Break(Ending::Gone) }
+        if self.send(frame) { Flow::Continue(()) } else { Flow::Break(Disconnect::Gone) }
     }
 
     fn send_own_or_end(&mut self, frame: Frame) -> Flow {
-        if self.send_own(frame) { Flow::Continue(()) } else { Flow::Break(Ending::Gone) }
+        if self.send_own(frame) { Flow::Continue(()) } else { Flow::Break(Disconnect::Gone) }
     }
 
     /// Sends what did not come through the queue.
@@ -540,10 +542,14 @@ impl Task {
                 }
                 Due::Write => {
                     let message = "this connection has not read anything for too long";
-                    return Flow::Break(Ending::Closed(Closing::new(CloseCode::SlowConsumer, "", message)));
+                    return Flow::Break(Disconnect::Closed(Closing::new(
+                        CloseCode::SlowConsumer,
+                        "",
+                        message,
+                    )));
                 }
-                Due::Close(closing) => return Flow::Break(Ending::Closed(closing)),
-                Due::GiveUp => return Flow::Break(Ending::Gone),
+                Due::Close(closing) => return Flow::Break(Disconnect::Closed(closing)),
+                Due::GiveUp => return Flow::Break(Disconnect::Gone),
                 Due::Read => {}
             }
         }
@@ -551,13 +557,13 @@ impl Task {
     }
 
     fn say_or_end(&mut self, message: ServerMessage<'_>) -> Flow {
-        if self.say(message) { Flow::Continue(()) } else { Flow::Break(Ending::Gone) }
+        if self.say(message) { Flow::Continue(()) } else { Flow::Break(Disconnect::Gone) }
     }
 
     fn ping(&mut self) {
         if let Some(socket) = &mut self.socket {
             socket.enqueue(Outgoing::Ping);
-            self.told.pinged();
+            self.unacked_presence.pinged();
         }
     }
 
@@ -597,12 +603,12 @@ impl Task {
     }
 
     /// Goes on without a socket where the client may come back, else says how the session ends.
-    fn outlive(&mut self, ending: Ending) -> ControlFlow<Option<Closing>> {
+    fn outlive(&mut self, ending: Disconnect) -> ControlFlow<Option<Closing>> {
         let closing = match ending {
-            Ending::Broken => None,
-            Ending::Closed(closing) if closing.code.keeps_session(closing.reason) => Some(closing),
-            Ending::Closed(closing) => return ControlFlow::Break(Some(closing)),
-            Ending::Gone => return ControlFlow::Break(None),
+            Disconnect::Broken => None,
+            Disconnect::Closed(closing) if closing.code.keeps_session(closing.reason) => Some(closing),
+            Disconnect::Closed(closing) => return ControlFlow::Break(Some(closing)),
+            Disconnect::Gone => return ControlFlow::Break(None),
         };
         if self.live.resume_window_ms() == 0 {
             return ControlFlow::Break(closing);
@@ -620,7 +626,7 @@ impl Task {
 
     /// A socket is gone. Presence that its client may have missed is sent again on the next one.
     fn tell_again(&mut self) {
-        self.told.take().for_each(|user| self.relay.tell_again(self.session(), user));
+        self.unacked_presence.take().for_each(|user| self.relay.tell_again(self.session(), user));
     }
 
     /// Lets a socket end by itself, with a word of why where the server closes it.

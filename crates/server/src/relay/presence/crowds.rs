@@ -15,12 +15,12 @@ use crate::relay::Relay;
 /// Users with watchers still to tell, and the session after which to continue. A user has at most one entry: if they
 /// change again meanwhile, each watcher reads the latest presence.
 #[derive(Debug, Default)]
-pub(in crate::relay) struct Crowds {
+pub(in crate::relay) struct DeferredFanout {
     waiting: Mutex<HashMap<UserId, SessionId>>,
     added: Notify,
 }
 
-impl Crowds {
+impl DeferredFanout {
     fn add(&self, user: UserId, after: SessionId) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let first = waiting.entry(user).or_insert(after);

@@ -12,7 +12,7 @@ const LIMIT: usize = 2 * MAX_SUBSCRIPTIONS;
 /// Users whose presence was sent and not yet proved to be received: a broken or closed socket may lose it. Each pong
 /// proves that everything before its ping was received. Allocates only if there are some.
 #[derive(Debug, Default)]
-pub(super) struct Told(Option<Box<Unheard>>);
+pub(super) struct UnackedPresence(Option<Box<Unheard>>);
 
 #[derive(Debug, Default)]
 struct Unheard {
@@ -20,7 +20,7 @@ struct Unheard {
     since: HashSet<UserId>,
 }
 
-impl Told {
+impl UnackedPresence {
     /// This user's presence is being sent.
     pub(super) fn note(&mut self, user: UserId, is_watched: impl Fn(UserId) -> bool) {
         let Unheard { before_ping, since } = &mut **self.0.get_or_insert_default();
@@ -71,31 +71,31 @@ mod tests {
 
     #[test]
     fn a_pong_proves_what_came_before_its_ping() {
-        let mut told = Told::default();
-        told.note(user(1), always);
-        told.note(user(2), always);
-        told.pinged();
-        told.note(user(2), always);
-        told.ponged();
-        assert_eq!(told.take().collect::<Vec<_>>(), [user(2)]);
-        told.note(user(3), always);
-        told.pinged();
-        told.ponged();
-        assert!(told.0.is_none());
-        assert_eq!(told.take().count(), 0);
+        let mut unacked = UnackedPresence::default();
+        unacked.note(user(1), always);
+        unacked.note(user(2), always);
+        unacked.pinged();
+        unacked.note(user(2), always);
+        unacked.ponged();
+        assert_eq!(unacked.take().collect::<Vec<_>>(), [user(2)]);
+        unacked.note(user(3), always);
+        unacked.pinged();
+        unacked.ponged();
+        assert!(unacked.0.is_none());
+        assert_eq!(unacked.take().count(), 0);
     }
 
     #[test]
     fn users_no_longer_watched_are_dropped() {
-        let mut told = Told::default();
+        let mut unacked = UnackedPresence::default();
         for number in 0..10 * LIMIT {
-            told.note(user(number), |other| {
+            unacked.note(user(number), |other| {
                 number < MAX_SUBSCRIPTIONS || user(number - MAX_SUBSCRIPTIONS) < other
             });
             if number == LIMIT / 2 {
-                told.pinged();
+                unacked.pinged();
             }
         }
-        assert!((MAX_SUBSCRIPTIONS..=LIMIT).contains(&told.take().count()));
+        assert!((MAX_SUBSCRIPTIONS..=LIMIT).contains(&unacked.take().count()));
     }
 }
