@@ -3,24 +3,20 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
-    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use aldis_tests::{SECRET_KEY, token};
 use bytes::{Buf as _, Bytes, BytesMut};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
     time::{Instant, timeout_at},
 };
-use uuid::Uuid;
 
 /// How many connections one address makes: fewer than it has ports, and than an address may have.
 const CONNECTIONS_PER_ADDRESS: usize = 50;
 /// A larger read buffer is freed when it is empty.
 const LARGE_BUFFER: usize = 4096;
-const TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
 
 /// After how many messages a client confirms them.
 pub(crate) const CONFIRM_EVERY: usize = 64;
@@ -139,20 +135,6 @@ pub(crate) fn text_frame(text: &str) -> Vec<u8> {
 /// Confirms the received messages, as a client must within 64 messages.
 pub(crate) fn confirmation(count: usize) -> Vec<u8> {
     text_frame(&format!(r#"{{"type":"received","count":{count}}}"#))
-}
-
-/// An access token for a made-up user; the server accepts it by its signature.
-pub(crate) fn access_token(user: Uuid) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
-    let (made, ends) = (now.as_secs(), (now + TOKEN_LIFETIME).as_secs());
-    token::sign_with(
-        SECRET_KEY,
-        &json!({"alg": "HS256", "typ": "JWT"}),
-        &json!({
-            "iss": "aldis", "aud": "aldis", "sub": user, "sid": Uuid::new_v4(), "jti": Uuid::new_v4(),
-            "iat": made, "nbf": made, "auth_time": made, "exp": ends,
-        }),
-    )
 }
 
 fn own_address(number: usize) -> SocketAddr {

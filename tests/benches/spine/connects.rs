@@ -5,10 +5,9 @@ use std::{io, time::Duration};
 use aldis_tests::Identity;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::time::sleep;
-use uuid::Uuid;
 
 use crate::{
-    client::{Socket, access_token, text_frame},
+    client::{Socket, text_frame},
     process::Process,
     spread::row,
 };
@@ -26,7 +25,7 @@ pub(crate) async fn measure(runs: usize) {
     for run in 1..=runs {
         eprintln!("connects, run {run} of {runs}");
         let (floor, server) = (Process::floor(), Process::server());
-        let tokens: Vec<_> = (0..USERS).map(|_| access_token(Uuid::new_v4())).collect();
+        let tokens: Vec<_> = (0..USERS).filter_map(|_| server.access_token()).collect();
         let keys: Vec<_> = (0..USERS).map(|_| Identity::new()).collect();
         bare.push(per_second(&floor, async |number| open_bare(&floor, number).await).await);
         by_token

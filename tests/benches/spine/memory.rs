@@ -7,10 +7,9 @@ use tokio::{
     task::unconstrained,
     time::{Instant, sleep},
 };
-use uuid::Uuid;
 
 use crate::{
-    client::{Socket, access_token, confirmation, text_frame},
+    client::{Socket, confirmation, text_frame},
     process::Process,
     spread::row,
 };
@@ -58,9 +57,9 @@ pub(crate) async fn measure(runs: usize) {
 
 async fn measure_program(process: &Process, is_server: bool) -> io::Result<Measured> {
     let mut sockets = Vec::with_capacity(MANY);
-    connect_up_to(FEW, process, &mut sockets, is_server).await?;
+    connect_up_to(FEW, process, &mut sockets).await?;
     let few = settled(process, &mut sockets).await?;
-    connect_up_to(MANY, process, &mut sockets, is_server).await?;
+    connect_up_to(MANY, process, &mut sockets).await?;
     let many = settled(process, &mut sockets).await?;
     let mut peak = many.max(process.resident_bytes());
     let mut growth = 0.0;
@@ -83,28 +82,19 @@ struct Connection {
     device: String,
 }
 
-async fn connect_up_to(
-    count: usize,
-    process: &Process,
-    connections: &mut Vec<Connection>,
-    is_server: bool,
-) -> io::Result<()> {
+async fn connect_up_to(count: usize, process: &Process, connections: &mut Vec<Connection>) -> io::Result<()> {
     while connections.len() < count {
         let next = connections.len()..connections.len() + AT_A_STRETCH;
-        connections.extend(connect(process, next, is_server).await?);
+        connections.extend(connect(process, next).await?);
         attend(connections, MOMENT).await?;
     }
     Ok(())
 }
 
 /// On the server, two connections belong to one user.
-async fn connect(
-    process: &Process,
-    numbers: std::ops::Range<usize>,
-    is_server: bool,
-) -> io::Result<Vec<Connection>> {
+async fn connect(process: &Process, numbers: std::ops::Range<usize>) -> io::Result<Vec<Connection>> {
     let pairs = numbers.step_by(2).map(|number| async move {
-        let token = is_server.then(|| access_token(Uuid::new_v4()));
+        let token = process.access_token();
         let first = connect_one(process, number, token.as_deref()).await?;
         Ok::<_, io::Error>([first, connect_one(process, number + 1, token.as_deref()).await?])
     });

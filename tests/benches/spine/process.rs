@@ -5,10 +5,11 @@ use std::{
     io::{BufRead as _, BufReader},
     net::SocketAddr,
     process::{Child, Command, Stdio},
+    thread,
     time::Duration,
 };
 
-use aldis_tests::TestServer;
+use aldis_tests::{Identity, TestServer};
 
 /// The argument that makes this program the floor.
 pub(crate) const FLOOR: &str = "floor-server";
@@ -22,12 +23,12 @@ pub(crate) struct Process {
     /// Where it listens.
     pub(crate) address: SocketAddr,
     id: u32,
-    _running: Running,
+    running: Running,
 }
 
 #[derive(Debug)]
 enum Running {
-    Server { _server: TestServer },
+    Server(TestServer),
     Floor(Child),
 }
 
@@ -35,11 +36,7 @@ impl Process {
     /// The server, on SQLite, with rate limits off.
     pub(crate) fn server() -> Self {
         let server = TestServer::start();
-        Self {
-            address: server.address(),
-            id: server.process_id(),
-            _running: Running::Server { _server: server },
-        }
+        Self { address: server.address(), id: server.process_id(), running: Running::Server(server) }
     }
 
     /// The floor.
@@ -51,7 +48,17 @@ impl Process {
         let output = child.stdout.take().expect("the floor's output");
         BufReader::new(output).read_line(&mut line).expect("the floor's address");
         let address = line.trim_end().parse().expect("the floor's address");
-        Self { address, id: child.id(), _running: Running::Floor(child) }
+        Self { address, id: child.id(), running: Running::Floor(child) }
+    }
+
+    /// A token of a new account; none from the floor, which asks for none.
+    pub(crate) fn access_token(&self) -> Option<String> {
+        let Running::Server(server) = &self.running else { return None };
+        // On a thread of its own: a blocking call within the runtime uses up the budget of the runtime's task.
+        let signed_in = thread::scope(|scope| {
+            scope.spawn(|| Identity::new().signs_in(server, None).expects(201)).join().expect("a sign-in")
+        });
+        Some(signed_in["access_token"].as_str().expect("a token").to_owned())
     }
 
     /// Its resident memory, in bytes.

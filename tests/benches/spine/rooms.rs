@@ -4,10 +4,9 @@ use std::{io, time::Duration};
 
 use futures::future::try_join_all;
 use tokio::time::sleep;
-use uuid::Uuid;
 
 use crate::{
-    client::{CONFIRM_EVERY, Socket, access_token, confirmation, text_frame},
+    client::{CONFIRM_EVERY, Socket, confirmation, text_frame},
     process::Process,
     spread::row,
 };
@@ -58,8 +57,8 @@ async fn connect(process: &Process, number: usize, is_server: bool) -> io::Resul
         let socket = Socket::open(process.address, number, "/room", None).await?;
         return Ok(Member { socket, count: 0, confirmed });
     }
-    let token = access_token(Uuid::new_v4());
-    let mut socket = Socket::open(process.address, number, "/signal", Some(&token)).await?;
+    let token = process.access_token();
+    let mut socket = Socket::open(process.address, number, "/signal", token.as_deref()).await?;
     socket.next().await?;
     socket.send(&text_frame(r#"{"type":"join","room":"crowd"}"#)).await?;
     let mut member = Member { socket, count: 0, confirmed };

@@ -4,10 +4,9 @@ use std::{io, ops::RangeInclusive, time::Duration};
 
 use futures::future::try_join_all;
 use tokio::time::sleep;
-use uuid::Uuid;
 
 use crate::{
-    client::{CONFIRM_EVERY, Socket, access_token, confirmation, text_frame},
+    client::{CONFIRM_EVERY, Socket, confirmation, text_frame},
     process::Process,
     spread::row,
 };
@@ -28,8 +27,8 @@ pub(crate) async fn measure(runs: usize) {
         let (mut floors, mut servers) = (Vec::new(), Vec::new());
         for run in 1..=runs {
             eprintln!("routing, window {window}, run {run} of {runs}");
-            floors.push(measure_program(&Process::floor(), window, false).await.expect("the floor"));
-            servers.push(measure_program(&Process::server(), window, true).await.expect("the server"));
+            floors.push(measure_program(&Process::floor(), window).await.expect("the floor"));
+            servers.push(measure_program(&Process::server(), window).await.expect("the server"));
         }
         row(&format!("routed message, {window} in flight, floor, µs"), 2, floors.clone());
         row(&format!("routed message, {window} in flight, server, µs"), 2, servers.clone());
@@ -39,8 +38,10 @@ pub(crate) async fn measure(runs: usize) {
 }
 
 /// Microseconds of processor time per message.
-async fn measure_program(process: &Process, window: usize, is_server: bool) -> io::Result<f64> {
-    let mut pairs = try_join_all((0..PAIRS).map(|pair| connect(process, pair, is_server))).await?;
+async fn measure_program(process: &Process, window: usize) -> io::Result<f64> {
+    let tokens: Vec<_> = (0..PAIRS).map(|_| process.access_token()).collect();
+    let connecting = tokens.iter().enumerate().map(|(pair, token)| connect(process, pair, token.as_deref()));
+    let mut pairs = try_join_all(connecting).await?;
     // The first messages warm up.
     run(&mut pairs, window, MESSAGES_PER_PAIR / 10).await?;
     sleep(SETTLE).await;
@@ -64,19 +65,18 @@ struct Pair {
     confirms: bool,
 }
 
-async fn connect(process: &Process, pair: usize, is_server: bool) -> io::Result<Pair> {
+async fn connect(process: &Process, pair: usize, token: Option<&str>) -> io::Result<Pair> {
     let numbers = [2 * pair, 2 * pair + 1];
     let address = process.address;
-    if !is_server {
+    if token.is_none() {
         let sender = Socket::open(address, numbers[0], &format!("/relay/{pair}/0"), None).await?;
         let receiver = Socket::open(address, numbers[1], &format!("/relay/{pair}/1"), None).await?;
         let message = message("~01900000-0000-7000-8000-000000000001");
         return Ok(Pair { sender, receiver, message, count: 0, confirms: false });
     }
-    let token = access_token(Uuid::new_v4());
-    let mut sender = Socket::open(address, numbers[0], "/signal", Some(&token)).await?;
+    let mut sender = Socket::open(address, numbers[0], "/signal", token).await?;
     sender.next().await?;
-    let mut receiver = Socket::open(address, numbers[1], "/signal", Some(&token)).await?;
+    let mut receiver = Socket::open(address, numbers[1], "/signal", token).await?;
     let connected = receiver.next_json().await?;
     let message = message(connected["device_id"].as_str().unwrap_or_default());
     Ok(Pair { sender, receiver, message, count: 0, confirms: true })
