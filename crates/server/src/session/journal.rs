@@ -86,8 +86,10 @@ impl Journal {
         (self.socket.client_closed, self.socket.client_code) = (true, code.and_then(NonZeroU16::new));
     }
 
-    /// The session begins; `proof` says how its client proved who they are.
-    pub(super) fn connected(proof: &'static str) {
+    /// The session begins; `proof` says how its client proved who they are. Its first poll follows at once, so the span
+    /// is kept for it.
+    pub(super) fn connected(&mut self, proof: &'static str) {
+        self.socket.is_active = true;
         tracing::info!(proof, "connected");
     }
 

@@ -121,7 +121,7 @@ impl Task {
 
     /// Logs that the session begins; `proof` says how its client proved who they are.
     pub(super) fn log_connected(&mut self, proof: &'static str) {
-        self.in_span(|_| Journal::connected(proof));
+        self.in_span(|task| task.journal.connected(proof));
     }
 
     /// The way to this session.
