@@ -20,7 +20,7 @@ mod rotation_ends;
 mod sign_in;
 mod sign_out;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tokens;
 mod totp;
 

@@ -35,20 +35,12 @@ impl Node {
     }
 
     async fn user(&self) -> UserId {
-        let user = UserId::new(Uuid::new_v4());
-        let email = format!("{user}@example.org");
-        self.accounts.store.create_account(user, &email, "hash", unix_ms_i64()).await.unwrap();
-        user
+        account(&self.accounts.store).await
     }
 
     /// A sign-in of a user.
-    async fn sign_in(&self, user_id: UserId) -> Uuid {
-        let family_id = Uuid::now_v7();
-        let token_hash = aldis_protocol::Hash::of(family_id.as_bytes()).0;
-        let family = NewFamily { family_id, user_id, device_id: None, token_hash, second_factor: false };
-        let proof = LoginProof::Password("hash");
-        self.accounts.store.create_family(&family, proof, unix_ms_i64()).await.unwrap();
-        family_id
+    async fn sign_in(&self, user: UserId) -> Uuid {
+        sign_in(&self.accounts.store, user).await
     }
 
     /// A live session of a user: on an ephemeral device where none is named, by a key where no family is.
@@ -77,4 +69,21 @@ impl Node {
         };
         session.close().items.iter().filter_map(text).collect()
     }
+}
+
+/// A new account with a password.
+pub(crate) async fn account(store: &Store) -> UserId {
+    let user = UserId::new(Uuid::new_v4());
+    let email = format!("{user}@example.org");
+    store.create_account(user, &email, "hash", unix_ms_i64()).await.unwrap();
+    user
+}
+
+/// A sign-in of such an account.
+pub(crate) async fn sign_in(store: &Store, user_id: UserId) -> Uuid {
+    let family_id = Uuid::now_v7();
+    let token_hash = aldis_protocol::Hash::of(family_id.as_bytes()).0;
+    let family = NewFamily { family_id, user_id, device_id: None, token_hash, second_factor: false };
+    store.create_family(&family, LoginProof::Password("hash"), unix_ms_i64()).await.unwrap();
+    family_id
 }

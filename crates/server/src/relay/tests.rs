@@ -13,10 +13,11 @@ use uuid::Uuid;
 
 use super::{Admission, Relay, Reply, new_session_id};
 use crate::{
+    accounts::tests::{account, sign_in},
     clock::{Now, unix_ms_i64},
     config::{Config, Loaded},
     link::{SessionHandle, Ticket},
-    store::{Credential, LoginProof, NewFamily, Store, StoreOptions},
+    store::{Credential, Store, StoreOptions},
 };
 
 struct Node {
@@ -33,20 +34,12 @@ impl Node {
     }
 
     async fn user(&self) -> UserId {
-        let user = UserId::new(Uuid::new_v4());
-        let email = format!("{user}@example.org");
-        self.relay.store.create_account(user, &email, "hash", unix_ms_i64()).await.unwrap();
-        user
+        account(&self.relay.store).await
     }
 
     /// A sign-in of a user.
-    async fn sign_in(&self, user_id: UserId) -> Uuid {
-        let family_id = Uuid::now_v7();
-        let token_hash = aldis_protocol::Hash::of(family_id.as_bytes()).0;
-        let family = NewFamily { family_id, user_id, device_id: None, token_hash, second_factor: false };
-        let proof = LoginProof::Password("hash");
-        self.relay.store.create_family(&family, proof, unix_ms_i64()).await.unwrap();
-        family_id
+    async fn sign_in(&self, user: UserId) -> Uuid {
+        sign_in(&self.relay.store, user).await
     }
 
     fn session(&self, user: UserId) -> Arc<SessionHandle> {
