@@ -332,7 +332,7 @@ impl SessionHandle {
         Poll::Pending
     }
 
-    /// For tests of a session without a task: takes the next reply and drops the frames before it.
+    /// For tests of a session without a task: takes the next reply and leaves the frames before it.
     #[cfg(test)]
     pub(crate) async fn next_reply(&self) -> ServerMessage<'static> {
         std::future::poll_fn(|cx| {

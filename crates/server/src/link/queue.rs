@@ -151,7 +151,7 @@ impl Queue {
         }
     }
 
-    /// Takes the next reply and drops the frames before it.
+    /// Takes the next reply and leaves the frames before it.
     #[cfg(test)]
     pub(super) fn take_reply(&mut self) -> Option<ServerMessage<'static>> {
         let place = self.items.iter().position(|item| matches!(item, Item::Reply(..)))?;
