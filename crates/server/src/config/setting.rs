@@ -113,7 +113,7 @@ pub(super) static ALLOWED_ORIGINS: Setting = public(
 pub(super) static ADMIN_LISTEN: Setting = public(
     "admin_listen",
     "ALDIS_ADMIN_LISTEN",
-    "127.0.0.1:9100",
+    "127.0.0.1:19840",
     "ADDRESS:PORT",
     "Address of the admin listener, which serves /metrics",
 );
