@@ -9,6 +9,7 @@ use std::{
 use aldis_server::{
     Reloader, Server, StartError, TaskEnded, accounts_cli,
     config::{AccountsJob, Config, Loaded, key_file},
+    service_manager::ServiceManager,
     telemetry,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -61,8 +62,28 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let metrics = server.metrics_url().map(|url| format!("metrics on {url}\n")).unwrap_or_default();
     let _ =
         write!(io::stdout(), "listening on {}\n{metrics}", server.url()).and_then(|()| io::stdout().flush());
-    let reloader = server.reloader();
-    Ok(server.run(signals.until_stop(reloader)).await?)
+    let manager = ServiceManager::from_environment();
+    let reload = Reload { reloader: server.reloader(), manager: &manager, url: server.url() };
+    manager.ready(&reload.url);
+    tokio::select! {
+        ended = server.run(signals.until_stop(&reload)) => Ok(ended?),
+        never = manager.watch() => match never {},
+    }
+}
+
+/// What SIGHUP does.
+struct Reload<'a> {
+    reloader: Reloader,
+    manager: &'a ServiceManager,
+    url: String,
+}
+
+impl Reload<'_> {
+    fn run(&self) {
+        self.manager.reloading();
+        self.reloader.reload();
+        self.manager.ready(&self.url);
+    }
 }
 
 /// The signals that a server handles. A handled signal no longer ends the process by default.
@@ -84,16 +105,17 @@ impl Signals {
     }
 
     /// Returns after SIGTERM, SIGINT or SIGQUIT. On SIGHUP it reloads files.
-    async fn until_stop(self, reloader: Reloader) {
+    async fn until_stop(self, reload: &Reload<'_>) {
         let Self { stop: [mut terminate, mut interrupt, mut quit], mut hangup, .. } = self;
         loop {
             tokio::select! {
-                () = received(&mut terminate) => return,
-                () = received(&mut interrupt) => return,
-                () = received(&mut quit) => return,
-                () = received(&mut hangup) => reloader.reload(),
+                () = received(&mut terminate) => break,
+                () = received(&mut interrupt) => break,
+                () = received(&mut quit) => break,
+                () = received(&mut hangup) => reload.run(),
             }
         }
+        reload.manager.stopping();
     }
 }
 
