@@ -15,6 +15,7 @@ mod log;
 mod nearest;
 mod origin;
 mod place;
+mod reload;
 mod report;
 mod secret;
 mod setting;
@@ -22,7 +23,6 @@ mod value;
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
-pub(crate) use self::accounts::{AccountName, AccountsCommand, Source};
 pub use self::{
     accounts::AccountsJob,
     error::ConfigError,
@@ -31,10 +31,14 @@ pub use self::{
     place::Place,
     secret::SecretText,
 };
+pub(crate) use self::{
+    accounts::{AccountName, AccountsCommand, Source},
+    reload::LiveConfig,
+};
 use self::{
     environment::Environment,
     flags::{Asked, Task},
-    layers::{Layer, Settings},
+    layers::{Layer, Settings, Texts},
 };
 use crate::store::DatabaseUrl;
 
@@ -103,6 +107,8 @@ pub struct Config {
     pub admin_names: Vec<String>,
     /// Environment variables with the server's prefix that are not settings.
     pub(crate) unknown_variables: Vec<String>,
+    /// The settings as they were given, for a later reload.
+    texts: Texts,
 }
 
 impl Config {
@@ -253,6 +259,7 @@ impl Config {
             rate_limits: settings.value(&setting::RATE_LIMITS, value::boolean)?,
             admin_names: settings.value(&setting::ADMIN_NAMES, value::host_names)?,
             unknown_variables: Vec::new(),
+            texts: settings.texts(),
         })
     }
 }

@@ -10,7 +10,7 @@ use aldis_server::{
     Reloader, Server, StartError, TaskEnded, accounts_cli,
     config::{AccountsJob, Config, Loaded, key_file},
     service_manager::ServiceManager,
-    telemetry,
+    telemetry::{self, Levels},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -29,13 +29,13 @@ fn main() -> ExitCode {
 }
 
 fn run(config: Config) -> ExitCode {
-    let _telemetry = telemetry::start(&config.log);
+    let telemetry = telemetry::start(&config.log);
     config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start: {error}")),
     };
-    match runtime.block_on(serve(config)) {
+    match runtime.block_on(serve(config, telemetry.levels())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string()),
     }
@@ -54,7 +54,7 @@ enum Failure {
     Task(#[from] TaskEnded),
 }
 
-async fn serve(config: Config) -> Result<(), Failure> {
+async fn serve(config: Config, levels: Levels) -> Result<(), Failure> {
     // Registered before anybody can learn the address, so that no early signal is lost.
     let signals = Signals::listen();
     let server = Server::bind(config).await?;
@@ -63,7 +63,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let _ =
         write!(io::stdout(), "listening on {}\n{metrics}", server.url()).and_then(|()| io::stdout().flush());
     let manager = ServiceManager::from_environment();
-    let reload = Reload { reloader: server.reloader(), manager: &manager, url: server.url() };
+    let reload = Reload { reloader: server.reloader(), levels, manager: &manager, url: server.url() };
     manager.ready(&reload.url);
     tokio::select! {
         ended = server.run(signals.until_stop(&reload)) => Ok(ended?),
@@ -74,6 +74,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
 /// What SIGHUP does.
 struct Reload<'a> {
     reloader: Reloader,
+    levels: Levels,
     manager: &'a ServiceManager,
     url: String,
 }
@@ -81,7 +82,8 @@ struct Reload<'a> {
 impl Reload<'_> {
     fn run(&self) {
         self.manager.reloading();
-        self.reloader.reload();
+        let levels = self.reloader.reload(Config::load_again());
+        self.levels.change(&levels);
         self.manager.ready(&self.url);
     }
 }
