@@ -83,8 +83,8 @@ pub struct Config {
     pub public_origin: Option<Origin>,
     /// Other web pages that may call the server; if empty, loopback pages.
     pub allowed_origins: Vec<AllowedOrigin>,
-    /// The certificate; plain HTTP without one.
-    pub tls: Option<TlsFiles>,
+    /// The source of the certificate; plain HTTP without one.
+    pub tls: Option<Tls>,
     /// Whether users can register.
     pub registration: Registration,
     /// Which users can reach each other.
@@ -153,6 +153,16 @@ impl PasswordHash {
             Self::Bcrypt => aldis_auth::PasswordHasher::Bcrypt,
         }
     }
+}
+
+/// Where the certificate comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Tls {
+    /// From files of the operator.
+    Files(TlsFiles),
+    /// The server makes one and signs it itself.
+    SelfSigned,
 }
 
 /// PEM files, read again when they change.
@@ -247,7 +257,7 @@ impl Config {
             password_hash: settings.value(&setting::PASSWORD_HASH, value::word(PASSWORD_HASHES))?,
             data_dir: settings.value(&setting::DATA_DIR, value::path)?,
             allowed_origins: settings.value(&setting::ALLOWED_ORIGINS, value::origins)?,
-            tls: TlsFiles::from_settings(settings)?,
+            tls: Tls::from_settings(settings)?,
             registration: settings.value(&setting::REGISTRATION, value::word(REGISTRATIONS))?,
             routing: settings.value(&setting::ROUTING, value::word(ROUTINGS))?,
             rooms_auto_create: settings.value(&setting::ROOMS_AUTO_CREATE, value::boolean)?,
@@ -285,6 +295,20 @@ impl AdminListen {
             address: settings.value(&setting::ADMIN_LISTEN, value::socket_address)?,
             explicit: *settings.place(&setting::ADMIN_LISTEN) != Place::Default,
         })
+    }
+}
+
+impl Tls {
+    fn from_settings(settings: &Settings) -> Result<Option<Self>, ConfigError> {
+        let files = TlsFiles::from_settings(settings)?;
+        match (files, settings.value(&setting::TLS_SELF_SIGNED, value::boolean)?) {
+            (Some(_), true) => Err(ConfigError::Both {
+                one: setting::TLS_SELF_SIGNED.variable,
+                other: setting::TLS_CERT.variable,
+            }),
+            (files, false) => Ok(files.map(Self::Files)),
+            (None, true) => Ok(Some(Self::SelfSigned)),
+        }
     }
 }
 

@@ -60,8 +60,11 @@ async fn serve(config: Config, levels: Levels) -> Result<(), Failure> {
     let server = Server::bind(config).await?;
     // With port 0 the operator learns the port from this line. A closed stdout is no failure.
     let metrics = server.metrics_url().map(|url| format!("metrics on {url}\n")).unwrap_or_default();
-    let _ =
-        write!(io::stdout(), "listening on {}\n{metrics}", server.url()).and_then(|()| io::stdout().flush());
+    let fingerprint = server.self_signed_fingerprint();
+    let fingerprint =
+        fingerprint.map(|hex| format!("self-signed certificate, SHA-256 {hex}\n")).unwrap_or_default();
+    let _ = write!(io::stdout(), "listening on {}\n{metrics}{fingerprint}", server.url())
+        .and_then(|()| io::stdout().flush());
     let manager = ServiceManager::from_environment();
     let reload = Reload { reloader: server.reloader(), levels, manager: &manager, url: server.url() };
     manager.ready(&reload.url);

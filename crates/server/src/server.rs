@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::{
     accounts::{Accounts, RotationEnds},
     clock::Now,
-    config::{AdminListen, Config, ConfigError, LiveConfig, LogFilter, key_file},
+    config::{self, AdminListen, Config, ConfigError, LiveConfig, LogFilter, TlsFiles, key_file},
     drain,
     http::{admin_routes, routes},
     node::Node,
@@ -21,7 +21,7 @@ use crate::{
     shared::Shared,
     store::{Store, StoreError, StoreOptions, SweepClock},
     supervisor::{Supervisor, TaskEnded},
-    transport::{Certificates, Listener, TlsError, doors, serve},
+    transport::{Certificates, Listener, TlsError, doors, self_signed_files, serve},
 };
 
 /// A server with its address, database and keys. It serves once it is [`run`](Server::run).
@@ -78,7 +78,7 @@ impl Server {
     /// [`StartError`]; its message says what to correct.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
         let ring = key_file::load_or_create(&config.data_dir)?;
-        let tls = config.tls.as_ref().map(Tls::load).transpose()?;
+        let tls = Tls::of(&config)?;
         let opened = Store::open(&config.database_url, &StoreOptions::default()).await;
         let store = Arc::new(opened.map_err(|error| database(&config, &error))?);
         let node = node(config, &ring, &store).await?;
@@ -107,6 +107,13 @@ impl Server {
     #[must_use]
     pub fn metrics_url(&self) -> Option<String> {
         self.admin.as_ref().map(|admin| format!("http://{}/metrics", admin.address))
+    }
+
+    /// The SHA-256 fingerprint of a self-signed certificate; `None` for any other.
+    #[must_use]
+    pub fn self_signed_fingerprint(&self) -> Option<String> {
+        let is_self_signed = self.node.config().tls == Some(config::Tls::SelfSigned);
+        self.tls.as_ref().filter(|_| is_self_signed).map(|tls| tls.certificates.fingerprint())
     }
 
     /// A handle that reloads settings and files while the server runs.
@@ -252,7 +259,18 @@ impl Admin {
 }
 
 impl Tls {
-    fn load(files: &crate::config::TlsFiles) -> Result<Self, TlsError> {
+    fn of(config: &Config) -> Result<Option<Self>, TlsError> {
+        match &config.tls {
+            None => Ok(None),
+            Some(config::Tls::Files(files)) => Self::load(files).map(Some),
+            Some(config::Tls::SelfSigned) => match Self::load(&self_signed_files(config)?) {
+                Err(TlsError::Pem { path, problem, .. }) => Err(TlsError::SelfSigned { path, problem }),
+                loaded => loaded.map(Some),
+            },
+        }
+    }
+
+    fn load(files: &TlsFiles) -> Result<Self, TlsError> {
         let certificates = Certificates::load(files)?;
         let acceptor = certificates.acceptor()?;
         Ok(Self { certificates, acceptor })

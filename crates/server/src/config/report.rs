@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{
-    Config, Place, TokenAlgorithm,
+    Config, Place, Tls, TokenAlgorithm,
     key_file::FILE_NAME,
     layers::Settings,
     setting::{self, Setting},
@@ -32,6 +32,13 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
             "listening on {listen} without TLS: tokens and passwords travel readable; set ALDIS_TLS_CERT and \
              ALDIS_TLS_KEY, or let a TLS proxy stand in front"
         ));
+    }
+    if config.tls == Some(Tls::SelfSigned) {
+        warnings.push(
+            "serving a self-signed certificate (ALDIS_TLS_SELF_SIGNED): clients cannot tell this server from an \
+             impostor unless they compare the fingerprint; for production set ALDIS_TLS_CERT and ALDIS_TLS_KEY"
+                .to_owned(),
+        );
     }
     if exposed && config.public_origin.is_none() {
         warnings.push(format!(

@@ -148,6 +148,13 @@ pub(super) static TLS_CERT: Setting =
     public("tls.cert", "ALDIS_TLS_CERT", "", "FILE", "Certificate chain, PEM; read again when it changes");
 pub(super) static TLS_KEY: Setting =
     public("tls.key", "ALDIS_TLS_KEY", "", "FILE", "Private key of the certificate, PEM");
+pub(super) static TLS_SELF_SIGNED: Setting = public(
+    "tls.self_signed",
+    "ALDIS_TLS_SELF_SIGNED",
+    "off",
+    "BOOL",
+    "Serve TLS with a certificate that the server makes and signs itself; for a first try",
+);
 pub(super) static REGISTRATION: Setting = public(
     "registration",
     "ALDIS_REGISTRATION",
@@ -241,6 +248,7 @@ pub(super) static ALL: &[&Setting] = &[
     &LOG,
     &TLS_CERT,
     &TLS_KEY,
+    &TLS_SELF_SIGNED,
     &REGISTRATION,
     &ROUTING,
     &ROOMS_AUTO_CREATE,
