@@ -57,7 +57,7 @@ use crate::node::Node;
 pub(crate) fn routes(node: Arc<Node>, doors: Router<Arc<Node>>) -> Router {
     let (api, document) = api(&node).split_for_parts();
     api.layer(from_fn_with_state(Arc::clone(&node), answers::bound))
-        .merge(docs::routes(document, &node.config.name))
+        .merge(docs::routes(document, &node.config().name))
         .merge(doors)
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)

@@ -22,6 +22,7 @@ mod rate;
 mod refusal;
 mod relay;
 mod server;
+pub mod service_manager;
 mod session;
 mod shared;
 #[cfg(test)]

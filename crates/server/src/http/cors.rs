@@ -27,7 +27,7 @@ const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
 /// Answers preflights, and lets pages of known origins read all other answers.
 pub(super) async fn share(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
-    let origin = readable_by(&node.config, request.headers());
+    let origin = readable_by(&node.config(), request.headers());
     if is_preflight(&request) {
         return preflight(origin);
     }

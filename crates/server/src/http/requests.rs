@@ -17,7 +17,7 @@ pub(super) async fn bound(State(node): State<Arc<Node>>, request: Request, next:
     if !requests.are_limited() {
         return next.run(request).await;
     }
-    let address = match caller_address(&node.config, request.extensions(), request.headers()) {
+    let address = match caller_address(&node.config(), request.extensions(), request.headers()) {
         Ok(address) => address,
         Err(problem) => return problem.into_response(),
     };

@@ -30,7 +30,13 @@ impl Node {
         let Loaded::Run(config) = Config::load(arguments, []).unwrap() else { unreachable!() };
         let config = Config { rate_limits: false, ..*config };
         let store = Store::open(&config.database_url, &StoreOptions::default()).await.unwrap();
-        Self { relay: Relay::over(&config, &KeyRing::new(RootKey::new([7; 32])), Arc::new(store)) }
+        Self {
+            relay: Relay::over(
+                crate::config::LiveConfig::new(config),
+                &KeyRing::new(RootKey::new([7; 32])),
+                Arc::new(store),
+            ),
+        }
     }
 
     async fn user(&self) -> UserId {
