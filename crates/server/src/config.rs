@@ -13,6 +13,7 @@ pub mod key_file;
 mod layers;
 mod log;
 mod nearest;
+mod operation;
 mod origin;
 mod place;
 mod reload;
@@ -27,13 +28,16 @@ pub use self::{
     accounts::AccountsJob,
     error::ConfigError,
     log::{InvalidLogFilter, LogFilter},
+    operation::Job,
     origin::{AllowedOrigin, InvalidOrigin, Origin},
     place::Place,
     secret::SecretText,
 };
 pub(crate) use self::{
     accounts::{AccountName, AccountsCommand, Source},
+    operation::Operation,
     reload::LiveConfig,
+    report::SettingInForce,
 };
 use self::{
     environment::Environment,
@@ -47,12 +51,21 @@ use crate::store::DatabaseUrl;
 pub enum Loaded {
     /// Start the server.
     Run(Box<Config>),
-    /// Print this text to standard output and exit: help, version, or the configuration in force.
+    /// Print this text to standard output and exit: help, version, the configuration in force, and the like.
     Print(String),
+    /// Write these files, by their names, to a directory: the man pages.
+    WriteFiles {
+        /// The directory.
+        directory: PathBuf,
+        /// Name and content.
+        files: Vec<(String, Vec<u8>)>,
+    },
     /// Add a new key to the key file in this directory: [`key_file::rotate`].
     RotateKeys(PathBuf),
     /// Manage accounts: [`accounts_cli::run`](crate::accounts_cli::run).
     Accounts(Box<AccountsJob>),
+    /// Operate a server: [`commands::run`](crate::commands::run).
+    Operate(Box<Job>),
 }
 
 /// The configuration of the server.
@@ -108,7 +121,9 @@ pub struct Config {
     /// Environment variables with the server's prefix that are not settings.
     pub(crate) unknown_variables: Vec<String>,
     /// The settings as they were given, for a later reload.
-    texts: Texts,
+    pub(crate) texts: Texts,
+    /// The settings as an operator may see them, with secrets masked.
+    pub(crate) in_force: Vec<SettingInForce>,
 }
 
 impl Config {
@@ -213,6 +228,7 @@ impl Config {
         let (flags, task) = match flags::parse(arguments)? {
             Asked::Run { flags, task } => (flags, task),
             Asked::Text(text) => return Ok(Loaded::Print(text)),
+            Asked::Files { directory, files } => return Ok(Loaded::WriteFiles { directory, files }),
         };
         let Environment { layer: variables, unknown } = environment::parse(variables)?;
         let named = flags.get(CONFIG_VARIABLE).or_else(|| variables.get(CONFIG_VARIABLE));
@@ -221,12 +237,15 @@ impl Config {
             None => Layer::new(),
         };
         let settings = Settings::merge(vec![flags, variables, file])?;
-        let config = Self { unknown_variables: unknown, ..Self::from_settings(&settings)? };
+        let mut config = Self { unknown_variables: unknown, ..Self::from_settings(&settings)? };
+        config.in_force = report::in_force(&settings, &config);
         Ok(match task {
             Task::Serve => Loaded::Run(Box::new(config)),
-            Task::Check => Loaded::Print(report::in_force(&settings, &config)),
+            Task::Check { json: false } => Loaded::Print(report::text(&config)),
+            Task::Check { json: true } => Loaded::Print(report::json(&config)),
             Task::RotateKeys => Loaded::RotateKeys(config.data_dir),
             Task::Accounts(command) => Loaded::Accounts(Box::new(AccountsJob { config, command })),
+            Task::Operate(operation) => Loaded::Operate(Box::new(Job { config, operation })),
         })
     }
 
@@ -270,6 +289,7 @@ impl Config {
             admin_names: settings.value(&setting::ADMIN_NAMES, value::host_names)?,
             unknown_variables: Vec::new(),
             texts: settings.texts(),
+            in_force: Vec::new(),
         })
     }
 }

@@ -9,6 +9,7 @@ mod accounts;
 pub mod accounts_cli;
 mod calls;
 mod clock;
+pub mod commands;
 pub mod config;
 mod drain;
 mod email;

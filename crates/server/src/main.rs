@@ -1,14 +1,15 @@
 //! The `aldis` binary: turns flags into a [`Config`], signals into a shutdown and errors into an exit code.
 
 use std::{
+    fs,
     io::{self, Write},
     path::Path,
     process::ExitCode,
 };
 
 use aldis_server::{
-    Reloader, Server, StartError, TaskEnded, accounts_cli,
-    config::{AccountsJob, Config, Loaded, key_file},
+    Reloader, Server, StartError, TaskEnded, accounts_cli, commands,
+    config::{AccountsJob, Config, Job, Loaded, key_file},
     service_manager::ServiceManager,
     telemetry::{self, Levels},
 };
@@ -22,8 +23,10 @@ fn main() -> ExitCode {
     match Config::load(std::env::args_os(), std::env::vars_os()) {
         Ok(Loaded::Run(config)) => run(*config),
         Ok(Loaded::Print(text)) => print(&text),
+        Ok(Loaded::WriteFiles { directory, files }) => write_files(&directory, &files),
         Ok(Loaded::RotateKeys(data_dir)) => rotate_keys(&data_dir),
         Ok(Loaded::Accounts(job)) => manage_accounts(*job),
+        Ok(Loaded::Operate(job)) => operate(*job),
         Err(error) => refuse(&error.to_string()),
     }
 }
@@ -153,6 +156,26 @@ fn manage_accounts(job: AccountsJob) -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+fn operate(job: Job) -> ExitCode {
+    match commands::run(job) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            fail(&error.to_string());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn write_files(directory: &Path, files: &[(String, Vec<u8>)]) -> ExitCode {
+    for (name, content) in files {
+        let path = directory.join(name);
+        if let Err(error) = fs::write(&path, content) {
+            return fail(&format!("cannot write {}: {error}; name an existing directory", path.display()));
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 /// Prints a text. A reader that closes the pipe early (`aldis --help | head`) is no failure.

@@ -24,7 +24,7 @@ pub(super) fn port(text: &str) -> Result<u16, Remedy> {
 }
 
 pub(super) fn socket_address(text: &str) -> Result<SocketAddr, Remedy> {
-    let remedy = "give an IP address and port, such as 127.0.0.1:9100 or [::1]:9100";
+    let remedy = "give an IP address and port, such as 127.0.0.1:19840 or [::1]:19840";
     if let Some(("localhost", digits)) = text.rsplit_once(':') {
         return Ok((Ipv4Addr::LOCALHOST, number(digits, remedy)?).into());
     }

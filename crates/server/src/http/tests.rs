@@ -38,10 +38,9 @@ use crate::{
 /// The configuration of these flags.
 pub(super) fn config(flags: &[&str]) -> Config {
     let arguments = ["aldis"].iter().chain(flags).map(Into::into);
-    match Config::load(arguments, []).unwrap() {
-        Loaded::Run(config) => *config,
-        other @ (Loaded::Print(_) | Loaded::RotateKeys(_) | Loaded::Accounts(_)) => panic!("{other:?}"),
-    }
+    let loaded = Config::load(arguments, []).unwrap();
+    let Loaded::Run(config) = loaded else { panic!("{loaded:?}") };
+    *config
 }
 
 struct Api {

@@ -67,10 +67,9 @@ async fn closed_store() -> Arc<Store> {
 
 fn config() -> Config {
     let flags = ["aldis", "--database-url", "sqlite::memory:", "--routing", "open"];
-    match Config::load(flags.map(Into::into), []).unwrap() {
-        Loaded::Run(config) => *config,
-        other @ (Loaded::Print(_) | Loaded::RotateKeys(_) | Loaded::Accounts(_)) => panic!("{other:?}"),
-    }
+    let loaded = Config::load(flags.map(Into::into), []).unwrap();
+    let Loaded::Run(config) = loaded else { panic!("{loaded:?}") };
+    *config
 }
 
 /// A user with one device, whose sessions are tested, and another session of theirs that sends to it.
