@@ -22,7 +22,7 @@ RUN cargo build --locked --release --package aldis-server && install -d -m 0700 
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /src/target/release/aldis /usr/local/bin/aldis
 COPY --from=build --chown=65532:65532 /src/out/data /data
-ENV HOST=0.0.0.0 PORT=1984 ALDIS_DATA_DIR=/data DATABASE_URL=sqlite:/data/aldis.db
+ENV HOST=0.0.0.0 PORT=1984 ALDIS_DATA_DIR=/data
 WORKDIR /data
 USER 65532:65532
 EXPOSE 1984

@@ -33,5 +33,7 @@ pub mod telemetry;
 mod transport;
 
 pub use server::{Reloader, Server, StartError};
+#[cfg(feature = "fuzzing")]
+pub use session::fuzzing;
 pub use supervisor::TaskEnded;
 pub use transport::TlsError;

@@ -212,6 +212,7 @@ async fn serve_http<S: ByteStream>(
 /// Reports the end of the body. An upgraded connection answers no further request.
 fn until_sent(response: Response, deadlines: Arc<HttpDeadlines>) -> Response {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        deadlines.upgrade();
         return response;
     }
     hold(response, Sent(deadlines))

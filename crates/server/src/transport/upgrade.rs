@@ -196,9 +196,12 @@ async fn begin_session<S: ByteStream>(
 
 fn socket<S: ByteStream>(upgraded: Upgraded, codec: Codec) -> Option<Socket<Io<S>>> {
     let parts = upgraded.downcast::<TokioIo<HttpStream<Heads<Io<S>>>>>().ok()?;
-    let (io, held) = parts.io.into_inner().into_inner().into_parts();
+    let (heads, response) = parts.io.into_inner().into_parts();
+    let (io, held) = heads.into_parts();
     let early = [&parts.read_buf[..], &held].concat();
-    Socket::new(io, &early, codec, MAX_UNAUTHENTICATED_MESSAGE_BYTES)
+    let mut socket = Socket::new(io, &early, codec, MAX_UNAUTHENTICATED_MESSAGE_BYTES)?;
+    socket.write_first(response);
+    Some(socket)
 }
 
 /// The `Sec-WebSocket-Key` of a request for WebSocket, version 13 (RFC 6455, section 4.2.1).
