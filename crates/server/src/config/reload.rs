@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::{
-    Config, ConfigError, Loaded,
+    Config, ConfigError, Loaded, SettingInForce,
     layers::Texts,
     setting::{self, Setting},
 };
@@ -46,16 +46,10 @@ impl Config {
     /// # Errors
     /// [`ConfigError`], as for [`load`](Self::load).
     pub fn load_again() -> Result<Self, ConfigError> {
-        match Self::load(std::env::args_os(), std::env::vars_os())? {
-            Loaded::Run(config) => Ok(*config),
-            Loaded::Print(_)
-            | Loaded::RotateKeys(_)
-            | Loaded::Accounts(_)
-            | Loaded::WriteFiles { .. }
-            | Loaded::Operate(_) => {
-                Err(ConfigError::Usage("the command line does not start a server".to_owned()))
-            }
-        }
+        let Loaded::Run(config) = Self::load(std::env::args_os(), std::env::vars_os())? else {
+            return Err(ConfigError::Usage("the command line does not start a server".to_owned()));
+        };
+        Ok(*config)
     }
 
     /// This configuration with what `fresh` may change.
@@ -79,6 +73,7 @@ impl Config {
             session_memory: fresh.session_memory,
             admin_names: fresh.admin_names,
             texts: self.texts_after(&fresh.texts),
+            in_force: self.in_force_after(&fresh.in_force),
             ..self.clone()
         };
         (next, changes)
@@ -91,6 +86,15 @@ impl Config {
             Some((setting.variable, texts.get(setting.variable)?.clone()))
         };
         setting::ALL.iter().filter_map(|setting| of(setting)).collect()
+    }
+
+    /// What an operator sees after a reload.
+    fn in_force_after(&self, fresh: &[SettingInForce]) -> Vec<SettingInForce> {
+        let of = |(old, fresh): (&SettingInForce, &SettingInForce)| {
+            let reloads = setting::ALL.iter().any(|setting| setting.reloads && setting.variable == old.name);
+            if reloads { fresh.clone() } else { old.clone() }
+        };
+        self.in_force.iter().zip(fresh).map(of).collect()
     }
 }
 
