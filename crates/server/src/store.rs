@@ -33,15 +33,18 @@ mod health;
 mod identity;
 mod keys;
 mod mailbox;
+mod migrations;
 mod notices;
 mod postgres;
 mod relation_log;
+mod restored;
 mod revocations;
 mod rooms;
 mod rotation_backup;
 mod rotation_ends;
 mod row;
 mod sightings;
+pub(crate) mod snapshot;
 mod sqlite;
 mod sweep;
 mod tokens;
@@ -65,7 +68,9 @@ pub(crate) use self::{
     identity::{Identity, IdentityCreation, IdentityLink},
     keys::{KeyPublication, PublishedKey},
     mailbox::{Marked, NewMessage, NewReceipt, Posted, SenderReceipt, StoredMessage, StoredMeta, Which},
+    migrations::{Migration, Migrations},
     notices::{Notice, Recipients},
+    restored::Restored,
     revocations::{KEPT_PER_USER, NumberedRevocation, Revocation},
     rooms::{MemberChange, NewRoom, Revisions, RoomAccess, RoomCreation, StateChange, StateDocument},
     rotation_ends::EndedRotation,
