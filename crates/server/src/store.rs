@@ -79,7 +79,7 @@ pub(crate) use self::{
     tokens::{FamilyCreation, LoginProof, NewFamily, REFRESH_IDLE_MS, RefreshFamily, RefreshUse},
     totp::{Evidence, FactorChange, FactorCheck},
     url::{DatabaseUrl, InvalidDatabaseUrl},
-    writer::{PendingAppend, ReplyTo},
+    writer::{PendingAppend, ReplyTo, WRITER_QUEUE_BYTES},
 };
 use self::{
     db::Db,
@@ -88,6 +88,7 @@ use self::{
     url::Target,
     writer::{MessageBatch, SignInBatch, Writer},
 };
+use crate::metrics::WriterFigures;
 
 /// The open database of one node. Owns its connections and the task of the group-commit writer until
 /// [`close`](Self::close).
@@ -155,6 +156,11 @@ impl Store {
     /// receiver must answer each of them. There can be only one receiver.
     pub(crate) fn committed(&self) -> mpsc::Receiver<Vec<Committed>> {
         self.writer.committed()
+    }
+
+    /// What the writers tell about themselves.
+    pub(crate) fn writers(&self) -> Vec<WriterFigures<'_>> {
+        vec![self.writer.figures("messages"), self.sign_ins.figures("sign_ins")]
     }
 
     /// Whether nothing is queued and every connection is free. For the simulation, whose clock differs from the
