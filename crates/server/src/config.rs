@@ -16,6 +16,7 @@ mod nearest;
 mod operation;
 mod origin;
 mod place;
+mod reload;
 mod report;
 mod secret;
 mod setting;
@@ -35,12 +36,13 @@ pub use self::{
 pub(crate) use self::{
     accounts::{AccountName, AccountsCommand, Source},
     operation::{BackupWanted, Operation, RestoreWanted},
+    reload::LiveConfig,
     report::SettingInForce,
 };
 use self::{
     environment::Environment,
     flags::{Asked, Task},
-    layers::{Layer, Settings},
+    layers::{Layer, Settings, Texts},
 };
 use crate::store::DatabaseUrl;
 
@@ -94,8 +96,8 @@ pub struct Config {
     pub public_origin: Option<Origin>,
     /// Other web pages that may call the server; if empty, loopback pages.
     pub allowed_origins: Vec<AllowedOrigin>,
-    /// The certificate; plain HTTP without one.
-    pub tls: Option<TlsFiles>,
+    /// The source of the certificate; plain HTTP without one.
+    pub tls: Option<Tls>,
     /// Whether users can register.
     pub registration: Registration,
     /// Which users can reach each other.
@@ -120,6 +122,8 @@ pub struct Config {
     pub(crate) unknown_variables: Vec<String>,
     /// The settings as an operator may see them, with secrets masked.
     pub(crate) in_force: Vec<SettingInForce>,
+    /// The settings as they were given, for a later reload.
+    texts: Texts,
 }
 
 impl Config {
@@ -164,6 +168,16 @@ impl PasswordHash {
             Self::Bcrypt => aldis_auth::PasswordHasher::Bcrypt,
         }
     }
+}
+
+/// Where the certificate comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Tls {
+    /// From files of the operator.
+    Files(TlsFiles),
+    /// The server makes one and signs it itself.
+    SelfSigned,
 }
 
 /// PEM files, read again when they change.
@@ -262,7 +276,7 @@ impl Config {
             password_hash: settings.value(&setting::PASSWORD_HASH, value::word(PASSWORD_HASHES))?,
             data_dir: settings.value(&setting::DATA_DIR, value::path)?,
             allowed_origins: settings.value(&setting::ALLOWED_ORIGINS, value::origins)?,
-            tls: TlsFiles::from_settings(settings)?,
+            tls: Tls::from_settings(settings)?,
             registration: settings.value(&setting::REGISTRATION, value::word(REGISTRATIONS))?,
             routing: settings.value(&setting::ROUTING, value::word(ROUTINGS))?,
             rooms_auto_create: settings.value(&setting::ROOMS_AUTO_CREATE, value::boolean)?,
@@ -275,6 +289,7 @@ impl Config {
             admin_names: settings.value(&setting::ADMIN_NAMES, value::host_names)?,
             unknown_variables: Vec::new(),
             in_force: Vec::new(),
+            texts: settings.texts(),
         })
     }
 }
@@ -302,6 +317,20 @@ impl AdminListen {
             address: settings.value(&setting::ADMIN_LISTEN, value::socket_address)?,
             explicit: *settings.place(&setting::ADMIN_LISTEN) != Place::Default,
         })
+    }
+}
+
+impl Tls {
+    fn from_settings(settings: &Settings) -> Result<Option<Self>, ConfigError> {
+        let files = TlsFiles::from_settings(settings)?;
+        match (files, settings.value(&setting::TLS_SELF_SIGNED, value::boolean)?) {
+            (Some(_), true) => Err(ConfigError::Both {
+                one: setting::TLS_SELF_SIGNED.variable,
+                other: setting::TLS_CERT.variable,
+            }),
+            (files, false) => Ok(files.map(Self::Files)),
+            (None, true) => Ok(Some(Self::SelfSigned)),
+        }
     }
 }
 

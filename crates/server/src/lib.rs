@@ -22,6 +22,7 @@ mod rate;
 mod refusal;
 mod relay;
 mod server;
+pub mod service_manager;
 mod session;
 mod shared;
 #[cfg(test)]
@@ -33,5 +34,7 @@ mod terminal;
 mod transport;
 
 pub use server::{Reloader, Server, StartError};
+#[cfg(feature = "fuzzing")]
+pub use session::fuzzing;
 pub use supervisor::TaskEnded;
 pub use transport::TlsError;

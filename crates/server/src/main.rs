@@ -10,7 +10,8 @@ use std::{
 use aldis_server::{
     Reloader, Server, StartError, TaskEnded, accounts_cli, commands,
     config::{AccountsJob, Config, Job, Loaded, key_file},
-    telemetry,
+    service_manager::ServiceManager,
+    telemetry::{self, Levels},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -31,13 +32,13 @@ fn main() -> ExitCode {
 }
 
 fn run(config: Config) -> ExitCode {
-    let _telemetry = telemetry::start(&config.log);
+    let telemetry = telemetry::start(&config.log);
     config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start: {error}")),
     };
-    match runtime.block_on(serve(config)) {
+    match runtime.block_on(serve(config, telemetry.levels())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string()),
     }
@@ -56,16 +57,41 @@ enum Failure {
     Task(#[from] TaskEnded),
 }
 
-async fn serve(config: Config) -> Result<(), Failure> {
+async fn serve(config: Config, levels: Levels) -> Result<(), Failure> {
     // Registered before anybody can learn the address, so that no early signal is lost.
     let signals = Signals::listen();
     let server = Server::bind(config).await?;
     // With port 0 the operator learns the port from this line. A closed stdout is no failure.
     let metrics = server.metrics_url().map(|url| format!("metrics on {url}\n")).unwrap_or_default();
-    let _ =
-        write!(io::stdout(), "listening on {}\n{metrics}", server.url()).and_then(|()| io::stdout().flush());
-    let reloader = server.reloader();
-    Ok(server.run(signals.until_stop(reloader)).await?)
+    let fingerprint = server.self_signed_fingerprint();
+    let fingerprint =
+        fingerprint.map(|hex| format!("self-signed certificate, SHA-256 {hex}\n")).unwrap_or_default();
+    let _ = write!(io::stdout(), "listening on {}\n{metrics}{fingerprint}", server.url())
+        .and_then(|()| io::stdout().flush());
+    let manager = ServiceManager::from_environment();
+    let reload = Reload { reloader: server.reloader(), levels, manager: &manager, url: server.url() };
+    manager.ready(&reload.url);
+    tokio::select! {
+        ended = server.run(signals.until_stop(&reload)) => Ok(ended?),
+        never = manager.watch() => match never {},
+    }
+}
+
+/// What SIGHUP does.
+struct Reload<'a> {
+    reloader: Reloader,
+    levels: Levels,
+    manager: &'a ServiceManager,
+    url: String,
+}
+
+impl Reload<'_> {
+    fn run(&self) {
+        self.manager.reloading();
+        let levels = self.reloader.reload(Config::load_again());
+        self.levels.change(&levels);
+        self.manager.ready(&self.url);
+    }
 }
 
 /// The signals that a server handles. A handled signal no longer ends the process by default.
@@ -87,16 +113,17 @@ impl Signals {
     }
 
     /// Returns after SIGTERM, SIGINT or SIGQUIT. On SIGHUP it reloads files.
-    async fn until_stop(self, reloader: Reloader) {
+    async fn until_stop(self, reload: &Reload<'_>) {
         let Self { stop: [mut terminate, mut interrupt, mut quit], mut hangup, .. } = self;
         loop {
             tokio::select! {
-                () = received(&mut terminate) => return,
-                () = received(&mut interrupt) => return,
-                () = received(&mut quit) => return,
-                () = received(&mut hangup) => reloader.reload(),
+                () = received(&mut terminate) => break,
+                () = received(&mut interrupt) => break,
+                () = received(&mut quit) => break,
+                () = received(&mut hangup) => reload.run(),
             }
         }
+        reload.manager.stopping();
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::{
-    Config, Place, TokenAlgorithm,
+    Config, Place, Tls, TokenAlgorithm,
     key_file::FILE_NAME,
     layers::Settings,
     setting::{self, Setting},
@@ -56,6 +56,13 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
             "listening on {listen} without TLS: tokens and passwords travel readable; set ALDIS_TLS_CERT and \
              ALDIS_TLS_KEY, or let a TLS proxy stand in front"
         ));
+    }
+    if config.tls == Some(Tls::SelfSigned) {
+        warnings.push(
+            "serving a self-signed certificate (ALDIS_TLS_SELF_SIGNED): clients cannot tell this server from an \
+             impostor unless they compare the fingerprint; for production set ALDIS_TLS_CERT and ALDIS_TLS_KEY"
+                .to_owned(),
+        );
     }
     if exposed && config.public_origin.is_none() {
         warnings.push(format!(

@@ -59,7 +59,7 @@ fn a_flag_overrides_its_variable_and_a_variable_the_file() {
     let variables = [("ALDIS_CONFIG", file.as_str()), ("PORT", "2"), ("ALDIS_TLS_KEY", "k2")];
     let config = config(&["--port", "3"], &variables);
     assert_eq!(config.listen, "[::1]:3".parse().unwrap());
-    assert_eq!(config.tls, Some(TlsFiles { cert: "c".into(), key: "k2".into() }));
+    assert_eq!(config.tls, Some(Tls::Files(TlsFiles { cert: "c".into(), key: "k2".into() })));
     assert_eq!(config_port(&[], &variables), 2);
     assert_eq!(config_port(&[], &[("ALDIS_CONFIG", &file)]), 1);
     assert_eq!(config_port(&["--config", &file], &[("ALDIS_CONFIG", "not there")]), 1);
@@ -395,4 +395,12 @@ fn risky_settings_cause_warnings() {
     assert_eq!(warnings(&safe), "");
     assert!(warnings(&[("ALDIS_ADMIN_LISTEN", "0.0.0.0:19840")]).contains("metrics"));
     assert!(warnings(&[("SECRET_KEY", LONG_SECRET), ("ALGORITHM", "EdDSA")]).contains("no effect"));
+}
+
+#[test]
+fn a_self_signed_certificate_excludes_files() {
+    assert_eq!(config(&[], &[("ALDIS_TLS_SELF_SIGNED", "1")]).tls, Some(Tls::SelfSigned));
+    assert_eq!(config(&[], &[("ALDIS_TLS_SELF_SIGNED", "0")]).tls, None);
+    let both = refusal(&["--tls-cert", "c", "--tls-key", "k"], &[("ALDIS_TLS_SELF_SIGNED", "on")]);
+    assert_eq!(both, "ALDIS_TLS_SELF_SIGNED and ALDIS_TLS_CERT are both set; remove one");
 }

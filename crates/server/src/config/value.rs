@@ -37,8 +37,8 @@ pub(super) fn hops(text: &str) -> Result<u8, Remedy> {
 
 pub(super) fn boolean(text: &str) -> Result<bool, Remedy> {
     match text.to_ascii_lowercase().as_str() {
-        "true" | "on" => Ok(true),
-        "false" | "off" => Ok(false),
+        "true" | "on" | "1" => Ok(true),
+        "false" | "off" | "0" => Ok(false),
         _ => Err("give on or off (true or false)".into()),
     }
 }

@@ -17,7 +17,7 @@ use crate::{config::Config, node::Node};
 /// Refuses a request for another host name.
 pub(super) async fn check(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    if host.is_some_and(|host| is_own(&node.config, host)) {
+    if host.is_some_and(|host| is_own(&node.config(), host)) {
         return next.run(request).await;
     }
     let detail = "the admin listener does not answer to this name; add it to ALDIS_ADMIN_NAMES";

@@ -132,7 +132,7 @@ async fn status(State(node): State<Arc<Node>>) -> impl IntoResponse {
 }
 
 fn current(node: &Node, gauges: &Gauges<'_>, writable: bool) -> Status {
-    let (config, metrics) = (&node.config, &node.relay.metrics);
+    let (config, metrics) = (node.config(), &node.relay.metrics);
     let refusals = metrics.refusals_at_doors().into_iter().map(|refused| RefusalStatus {
         door: refused.door.path(),
         code: refused.code.as_str(),
@@ -182,7 +182,7 @@ fn counters(node: &Node, gauges: &Gauges<'_>) -> Counters {
 fn parts(node: &Node, gauges: &Gauges<'_>, writable: bool) -> Vec<Part> {
     let queued: usize = gauges.writers.iter().map(|writer| writer.queued_bytes).sum();
     let Process { open_files, max_files, .. } = gauges.process;
-    let memory = node.config.session_memory;
+    let memory = node.config().session_memory;
     let database = Part {
         name: "Database",
         state: if writable { "ok" } else { "failing" },

@@ -29,7 +29,7 @@ use tower::ServiceExt;
 
 use super::routes;
 use crate::{
-    config::{Config, Loaded},
+    config::{Config, LiveConfig, Loaded},
     node::Node,
     relay::Relay,
     store::{Store, StoreOptions},
@@ -60,7 +60,8 @@ impl Api {
             config(&[&["--database-url", "sqlite::memory:", "--rate-limits", "off"], flags].concat());
         let store = Arc::new(Store::open(&config.database_url, &StoreOptions::default()).await.unwrap());
         let ring = KeyRing::new(RootKey::new([7; 32]));
-        let relay = Relay::over(&config, &ring, Arc::clone(&store));
+        let config = LiveConfig::new(config);
+        let relay = Relay::over(Arc::clone(&config), &ring, Arc::clone(&store));
         let node = Arc::new(Node::new(config, relay));
         let doors = Router::new()
             .route(

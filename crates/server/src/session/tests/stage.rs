@@ -51,7 +51,7 @@ pub(in crate::session) fn relay() -> Arc<Relay> {
 
 /// A relay over a database, with open routing.
 pub(super) fn relay_over(store: Arc<Store>) -> Arc<Relay> {
-    Relay::over(&config(), &KeyRing::new(RootKey::new([7; 32])), store)
+    Relay::over(crate::config::LiveConfig::new(config()), &KeyRing::new(RootKey::new([7; 32])), store)
 }
 
 /// An empty database in memory. Its threads do not follow virtual time.
