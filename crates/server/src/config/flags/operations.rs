@@ -20,8 +20,8 @@ const MIGRATE: &str = "migrate";
 const DRY_RUN_FLAG: &str = "dry-run";
 
 /// What the health check needs to find the server.
-const ADDRESS_SETTINGS: [&Setting; 4] =
-    [&setting::HOST, &setting::PORT, &setting::TLS_CERT, &setting::TLS_KEY];
+const ADDRESS_SETTINGS: [&Setting; 5] =
+    [&setting::HOST, &setting::PORT, &setting::TLS_CERT, &setting::TLS_KEY, &setting::TLS_SELF_SIGNED];
 
 const DATABASE_SETTINGS: [&Setting; 1] = [&setting::DATABASE_URL];
 
