@@ -138,10 +138,12 @@ fn a_request_waits_for_offline_devices_and_arrives_once() {
         let mut live = asked.opens(&phone);
         asks(&asker, &asked.id).expects(202);
         live.expects("contact_request");
+        live.confirms(1);
         for (device, waits) in [(&laptop, true), (&laptop, false), (&phone, false)] {
             let mut peer = asked.opens(device);
             if waits {
                 assert_eq!(peer.expects("contact_request")["user_id"], asker.id);
+                peer.confirms(1);
             }
             peer.expects_nothing();
         }

@@ -286,6 +286,7 @@ pub(crate) fn background(node: &Arc<Node>, store: &Arc<Store>) -> Supervisor {
     background.spawn("last seen", write_last_seen(accounts()));
     background.spawn("revocations", read_revocations(accounts()));
     background.spawn("notices", tell_pending(accounts()));
+    background.spawn("confirmed notices", delete_confirmed_notices(accounts()));
     background.spawn("standings", read_standings(relay()));
     background.spawn("presence of crowds", tell_crowds(relay()));
     background.spawn("states of rooms", tell_states(relay()));
@@ -338,6 +339,13 @@ async fn tell_pending(accounts: Arc<Accounts>) {
             () = accounts.notices.pending_added() => {}
         }
         accounts.notices.tell_pending(Now::read()).await;
+    }
+}
+
+async fn delete_confirmed_notices(accounts: Arc<Accounts>) {
+    loop {
+        accounts.notices.confirmed_added().await;
+        accounts.notices.delete_confirmed().await;
     }
 }
 

@@ -65,7 +65,7 @@ pub(crate) use self::{
     identity::{Identity, IdentityCreation, IdentityLink},
     keys::{KeyPublication, PublishedKey},
     mailbox::{Marked, NewMessage, NewReceipt, Posted, SenderReceipt, StoredMessage, StoredMeta, Which},
-    notices::{Notice, Recipients},
+    notices::{Notice, WaitingNotice},
     revocations::{KEPT_PER_USER, NumberedRevocation, Revocation},
     rooms::{MemberChange, NewRoom, Revisions, RoomAccess, RoomCreation, StateChange, StateDocument},
     rotation_ends::EndedRotation,

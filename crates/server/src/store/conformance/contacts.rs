@@ -11,7 +11,7 @@ use aldis_registry::Stance;
 use uuid::Uuid;
 
 use super::{Fixture, NOW, acting, fifty_at_once, suite};
-use crate::store::{Decided, NewDevice, NewRequest, Notice, Recipients};
+use crate::store::{Decided, NewDevice, NewRequest, Notice};
 
 suite! {
     a_decision_is_listed_with_its_time_and_identity,
@@ -72,7 +72,7 @@ fn by_address(from: UserId, to: UserId) -> NewRequest {
 
 /// Whether the recipient is told of the request.
 async fn asks(at: &Fixture, request: NewRequest, now_ms: i64) -> bool {
-    at.store.request_contact(&acting(request.from), &request, &Recipients::default(), now_ms).await.unwrap()
+    at.store.request_contact(&acting(request.from), &request, now_ms).await.unwrap()
 }
 
 async fn ask(at: &Fixture, from: UserId, to: UserId, now_ms: i64) -> bool {
@@ -149,7 +149,7 @@ async fn concurrent_crossing_requests_allow_both(at: Fixture) {
     let (one, other) = (at.user().await, at.user().await);
     fifty_at_once(&at.store, |store, number| async move {
         let (from, to) = if number % 2 == 0 { (one, other) } else { (other, one) };
-        store.request_contact(&acting(from), &by_id(from, to), &Recipients::default(), NOW).await.unwrap();
+        store.request_contact(&acting(from), &by_id(from, to), NOW).await.unwrap();
     })
     .await;
     for (user, peer) in [(one, other), (other, one)] {
@@ -430,7 +430,7 @@ async fn concurrent_requests_take_twenty_places(at: Fixture) {
     let asker = at.user().await;
     let told = fifty_at_once(&at.store, |store, number| async move {
         let to = UserId::new(Uuid::from_u128(u128::from(number) + 1));
-        store.request_contact(&acting(asker), &by_id(asker, to), &Recipients::default(), NOW).await.unwrap()
+        store.request_contact(&acting(asker), &by_id(asker, to), NOW).await.unwrap()
     })
     .await;
     assert_eq!(told.into_iter().filter(|told| *told).count(), 20);

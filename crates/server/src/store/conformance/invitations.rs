@@ -1,7 +1,7 @@
 //! Invitations to private rooms: the invited user decides whether they become a member.
 
 use aldis_protocol::{
-    DeviceId, RoomInvite, UserId,
+    AlertKind, DeviceId, RoomInvite, UserId,
     api::{ContactDecision, RoomVisibility},
 };
 
@@ -92,6 +92,7 @@ async fn a_user_added_to_a_private_room_shares_it_only_once_they_join(at: Fixtur
 async fn an_invitation_waits_for_each_device_until_it_has_its_answer(at: Fixture) {
     let (owner, user) = (at.user().await, at.user().await);
     let (phone, laptop) = (device(&at, user, "phone").await, device(&at, user, "laptop").await);
+    assert_eq!(waiting(&at, user, &phone).await, [Notice::of_device(AlertKind::DeviceAdded, &laptop)]);
     create(&at, owner, &private("one", &[user])).await;
     create(&at, owner, &private("two", &[])).await;
     add(&at, "two", owner, user).await;
