@@ -390,7 +390,9 @@ fn announced(line: &str) -> Option<SocketAddr> {
     url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"))?.parse().ok()
 }
 
-fn binary() -> PathBuf {
+/// The path of the binary under test.
+#[must_use]
+pub fn binary() -> PathBuf {
     if let Some(path) = env::var_os("ALDIS_BIN") {
         return path.into();
     }

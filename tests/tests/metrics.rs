@@ -98,10 +98,10 @@ fn a_web_page_of_another_name_read_the_metrics() {
         let request = reqwest::blocking::Client::new().get(&url).header("host", host);
         request.send().unwrap().status().as_u16()
     };
-    for host in ["localhost:9100", "127.0.0.1", "metrics.aldis.example:80", "METRICS.aldis.example"] {
+    for host in ["localhost:19840", "127.0.0.1", "metrics.aldis.example:80", "METRICS.aldis.example"] {
         assert_eq!(status(host), 200, "{host}");
     }
-    for host in ["evil.example", "evil.example:9100", "aldis.example"] {
+    for host in ["evil.example", "evil.example:19840", "aldis.example"] {
         assert_eq!(status(host), 403, "{host}");
     }
 }

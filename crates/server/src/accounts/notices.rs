@@ -60,7 +60,7 @@ impl PendingNotices {
 impl Notices {
     /// Notices for the sessions of a node.
     pub(super) fn new(shared: &Shared, cache: Arc<AccountCache>) -> Self {
-        let Shared { store, registry, metrics } = shared.clone();
+        let Shared { store, registry, metrics, .. } = shared.clone();
         Self {
             store,
             registry,

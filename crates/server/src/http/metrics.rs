@@ -5,15 +5,18 @@ use std::sync::Arc;
 use aldis_protocol::ErrorCode;
 use axum::{
     Router,
-    extract::{MatchedPath, Request, State},
-    middleware::{Next, from_fn, from_fn_with_state},
+    extract::{MatchedPath, State},
+    middleware::{from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::get,
 };
 use http::header::CONTENT_TYPE;
 
 use super::{admin_host, head, problem};
-use crate::{metrics::Gauges, node::Node};
+use crate::{
+    metrics::{Gauges, Metrics},
+    node::Node,
+};
 
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The route label of requests that match no route.
@@ -43,13 +46,9 @@ async fn metrics(State(node): State<Arc<Node>>) -> impl IntoResponse {
 }
 
 /// Counts a request by its route and status.
-pub(super) async fn count(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let response = next.run(request).await;
-    let metrics = &node.relay.metrics;
-    metrics.answered(route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str), response.status().as_u16());
+pub(super) fn count(metrics: &Metrics, route: Option<&MatchedPath>, response: &Response) {
+    metrics.answered(route.map_or(NO_ROUTE, MatchedPath::as_str), response.status().as_u16());
     if let Some(code) = response.extensions().get::<ErrorCode>() {
         metrics.refused(*code);
     }
-    response
 }

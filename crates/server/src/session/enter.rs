@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     future::poll_fn,
+    pin::pin,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -91,13 +92,13 @@ pub(super) async fn admit(
     }
     // A session that its client came back to has been given its factor; a new one has not.
     if let Some(due) = due
-        && let Err(refusal) = relay.accounts.settle(due, Now::read()).await
+        && let Err(refusal) = flushing(&mut *arriving.socket, relay.accounts.settle(due, Now::read())).await
     {
         return refuse(arriving.socket, (door, codec), Rejection::of(door, refusal).answering(id), relay)
             .await;
     }
     // Nothing is waited for from here to the registration, which may replace another session of the device.
-    let arriving = present(arriving).await?;
+    let mut arriving = present(arriving).await?;
     let registration = match begin(&arrived, &identity, relay) {
         Ok(registration) => registration,
         Err(refused) => {
@@ -111,7 +112,7 @@ pub(super) async fn admit(
             return refuse(arriving.socket, (door, codec), rejection.answering(id), relay).await;
         }
     };
-    tell_waiting(relay, registration.session()).await;
+    flushing(&mut *arriving.socket, tell_waiting(relay, registration.session())).await;
     let room = arrived.room.clone();
     let mut task = greeted(arriving, arrived, id, &identity, registration, relay, sockets);
     if let Some(room) = room
@@ -120,6 +121,20 @@ pub(super) async fn admit(
         task.say(error);
     }
     Some(task)
+}
+
+/// Waits for something. If it takes a moment, what the client is to be told already is written meanwhile.
+async fn flushing<T>(socket: &mut dyn Wire, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        let done = work.as_mut().poll(cx);
+        if done.is_pending() {
+            // Whether that works, reading tells.
+            let _ = socket.poll_flush(cx);
+        }
+        done
+    })
+    .await
 }
 
 /// The connection, unless its client is known to have gone, with what the client has sent by now.
@@ -272,7 +287,7 @@ async fn prove(
         }
     };
     let AuthQuery { id, proof, resume } = query;
-    match ask(relay, proof, address).await {
+    match flushing(socket, ask(relay, proof, address)).await {
         Ok((identity, due)) => Ok(Proved { id, identity, due, claim: resume }),
         Err(refusal) => Err(Some(Rejection::of(door, refusal).answering(id))),
     }
