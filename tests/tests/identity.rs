@@ -567,9 +567,9 @@ fn a_hundred_contact_requests_displaced_the_alert_of_a_rotation() {
     let phone = owner.device("phone");
     owner.rotates(&Identity::new()).expects(201);
     for _ in 0..101 {
-        let asker = Owner::new(&server);
+        let requester = Owner::new(&server);
         let path = format!("/api/contacts/{}/request", owner.user_id);
-        asker.http().send("POST", &path, &[], Vec::new()).expects(202);
+        requester.http().send("POST", &path, &[], Vec::new()).expects(202);
     }
     let mut peer = owner.opens(Some(&phone));
     assert_eq!(peer.expects("alert")["payload"]["kind"], "rotation_started");

@@ -213,7 +213,7 @@ fn the_database_library_logs_nothing_over_postgresql() {
 
     // The same work at debug, to show that there was something to leave out.
     let server = TestServer::builder().postgres().env("ALDIS_LOG", "debug").start();
-    server.user();
+    let _user = server.user();
     assert!(!lines(&log_of(&server), &["sqlx"]).is_empty());
 }
 

@@ -44,7 +44,7 @@ pub use http::{Answer, Call, CallError, HttpAnswer, HttpRefusal, HttpRequest, se
 pub use keys::{Unverified, UserKeys, VerifiedDevice};
 pub use machine::{Machine, Output, Reply, Settings};
 pub use own_device::OwnDevice;
-pub use persistence::{NotKept, SavedAccount};
+pub use persistence::{SaveError, SavedAccount};
 pub use pins::{MAX_PINNED_IDENTITIES, NotPinned, Pins};
 pub use purpose::Since;
 pub use request::OutgoingRequest;

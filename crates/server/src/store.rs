@@ -173,7 +173,7 @@ impl Store {
             ("notices", notices::sweep(db, now_ms).await),
             ("contact_requests", contacts::sweep(db, now_ms).await),
             ("room_refusals", rooms::sweep(db, now_ms).await),
-            ("standings", relation_log::sweep(db, now_ms).await),
+            ("relation log", relation_log::sweep(db, now_ms).await),
             ("second_factor_failures", totp::sweep(db, now_ms).await),
             ("kept_devices", rotation_backup::sweep(db, now_ms).await),
             ("messages", mailbox::sweep(db, now_ms).await),

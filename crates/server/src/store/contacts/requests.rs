@@ -231,9 +231,9 @@ pub(super) async fn withdraw_unheard(
     peer: UserId,
     pair: &Pair,
 ) -> Result<(), StoreError> {
-    for (side, asked, asker) in [(&pair.mine, user, peer), (&pair.theirs, peer, user)] {
+    for (side, asked, requester) in [(&pair.mine, user, peer), (&pair.theirs, peer, user)] {
         let told = if side.was_asked_at_ms.is_none() { asked } else { NOBODY };
-        notices::withdraw(tx, told, MessageKind::ContactRequest, &asker.to_string()).await?;
+        notices::withdraw(tx, told, MessageKind::ContactRequest, &requester.to_string()).await?;
     }
     Ok(())
 }
