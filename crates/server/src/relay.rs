@@ -35,7 +35,7 @@ pub(crate) use reading::{ListPart, Parts};
 pub(crate) use rooms::NO_ROOM;
 
 use self::{
-    presence::{DeferredFanout, Standings},
+    presence::{DeferredFanout, RelationLogReader},
     rates::Rates,
     relations::RelationCache,
     room_states::RoomStates,
@@ -65,7 +65,7 @@ pub(crate) struct Relay {
     rates: Rates,
     room_changes: RoomChanges,
     room_states: RoomStates,
-    standings: Standings,
+    relation_log: RelationLogReader,
     crowds: DeferredFanout,
     shared_bytes: SharedBytes,
     config: Arc<LiveConfig>,
@@ -168,7 +168,7 @@ impl Relay {
             rates: Rates::new(config.rate_limits),
             room_changes: RoomChanges::default(),
             room_states: RoomStates::default(),
-            standings: Standings::default(),
+            relation_log: RelationLogReader::default(),
             crowds: DeferredFanout::default(),
             shared_bytes: SharedBytes::default(),
             config: live,
