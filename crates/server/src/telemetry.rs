@@ -3,6 +3,7 @@
 //! docs/operations.md says what each level means. No level ever logs a token, a password, a code or content.
 
 mod output;
+mod plain;
 
 use std::{
     backtrace::Backtrace,
@@ -11,9 +12,9 @@ use std::{
 };
 
 use tracing::Level;
-use tracing_subscriber::{filter::Targets, fmt::layer, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{Layer, filter::Targets, fmt::layer, layer::SubscriberExt, util::SubscriberInitExt};
 
-use self::output::Output;
+use self::{output::Output, plain::Plain};
 use crate::{config::LogFilter, transport::UNLOGGED};
 
 /// The running log. Dropping it waits up to a second for unwritten lines.
@@ -30,9 +31,13 @@ impl Drop for Telemetry {
 /// Starts logging for the process. A second call changes nothing.
 pub fn start(chosen: &LogFilter) -> Telemetry {
     let output = Output::start(io::stderr());
-    let lines = layer().with_writer(output.clone()).with_ansi(io::stderr().is_terminal());
     // By default the library reports a failed write on stderr, with a macro that panics if stderr fails.
-    let lines = lines.log_internal_errors(false);
+    let lines = layer().with_writer(output.clone()).log_internal_errors(false);
+    let lines = if io::stderr().is_terminal() {
+        lines.boxed()
+    } else {
+        lines.with_ansi(false).fmt_fields(Plain).event_format(Plain).boxed()
+    };
     let lines = tracing_subscriber::registry().with(lines).with(filter(chosen));
     if lines.try_init().is_ok() {
         panic::set_hook(Box::new(log_panic));
