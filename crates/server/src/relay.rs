@@ -8,6 +8,7 @@ mod ice;
 mod mail;
 mod mail_delivery;
 mod named;
+mod orders;
 mod presence;
 mod rates;
 mod reading;
@@ -35,6 +36,7 @@ pub(crate) use reading::{ListPart, Parts};
 pub(crate) use rooms::NO_ROOM;
 
 use self::{
+    orders::LastOrder,
     presence::{DeferredFanout, RelationLogReader},
     rates::Rates,
     relations::RelationCache,
@@ -66,6 +68,7 @@ pub(crate) struct Relay {
     room_changes: RoomChanges,
     room_states: RoomStates,
     relation_log: RelationLogReader,
+    orders: LastOrder,
     crowds: DeferredFanout,
     shared_bytes: SharedBytes,
     config: Arc<LiveConfig>,
@@ -169,6 +172,7 @@ impl Relay {
             room_changes: RoomChanges::default(),
             room_states: RoomStates::default(),
             relation_log: RelationLogReader::default(),
+            orders: LastOrder::default(),
             crowds: DeferredFanout::default(),
             shared_bytes: SharedBytes::default(),
             config: live,

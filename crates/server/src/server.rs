@@ -291,6 +291,8 @@ const READ_REVOCATIONS: Duration = Duration::from_secs(1);
 const TELL_PENDING: Duration = Duration::from_secs(1);
 /// How often a node asks what others changed about who may reach whom.
 const READ_RELATION_LOG: Duration = Duration::from_secs(1);
+/// How often a node asks for the orders of operators.
+const READ_ORDERS: Duration = Duration::from_secs(1);
 /// How often a node looks for rotation windows that have ended.
 const TELL_ROTATION_ENDS: Duration = Duration::from_secs(1);
 /// How often the kinds of password hashes are counted at most.
@@ -312,6 +314,7 @@ pub(crate) async fn node(
     let relay = Relay::new(&shared, Arc::new(accounts));
     relay.accounts.recall_revocations(Now::read()).await.map_err(|error| database(&config, &error))?;
     relay.recall_relations().await.map_err(|error| database(&config, &error))?;
+    relay.recall_orders().await.map_err(|error| database(&config, &error))?;
     relay.accounts.count_hash_kinds().await.map_err(|error| database(&config, &error))?;
     Ok(Arc::new(Node::new(shared.config, relay)))
 }
@@ -327,6 +330,7 @@ pub(crate) fn background(node: &Arc<Node>, store: &Arc<Store>) -> Supervisor {
     background.spawn("notices", tell_pending(accounts()));
     background.spawn("confirmed notices", delete_confirmed_notices(accounts()));
     background.spawn("relation log", read_relation_log(relay()));
+    background.spawn("orders", read_orders(relay()));
     background.spawn("presence of crowds", tell_crowds(relay()));
     background.spawn("states of rooms", tell_states(relay()));
     background.spawn("rotation ends", tell_rotation_ends(accounts()));
@@ -378,6 +382,17 @@ async fn tell_pending(accounts: Arc<Accounts>) {
             () = accounts.notices.pending_added() => {}
         }
         accounts.notices.tell_pending(Now::read()).await;
+    }
+}
+
+async fn read_orders(relay: Arc<Relay>) {
+    let mut ticks = interval(READ_ORDERS);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = relay.read_orders().await {
+            tracing::warn!(%error, "cannot read the orders of operators; trying again");
+        }
     }
 }
 
