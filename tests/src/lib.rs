@@ -13,6 +13,7 @@
 //! the server.
 
 mod authenticator;
+pub mod browser;
 mod contract;
 mod frame;
 mod http;

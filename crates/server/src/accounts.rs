@@ -54,6 +54,7 @@ use crate::{
     shared::Shared,
     store::Store,
 };
+pub(crate) use passwords::QUEUE as MAX_PASSWORD_HASHES;
 
 /// The accounts of one node.
 pub(crate) struct Accounts {

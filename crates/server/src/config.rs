@@ -35,7 +35,7 @@ pub use self::{
 };
 pub(crate) use self::{
     accounts::{AccountName, AccountsCommand, Source},
-    operation::Operation,
+    operation::{BackupWanted, Operation, RestoreWanted},
     reload::LiveConfig,
     report::SettingInForce,
 };
@@ -296,6 +296,8 @@ impl Config {
 
 /// The variable that names the configuration file.
 const CONFIG_VARIABLE: &str = "ALDIS_CONFIG";
+/// The variable with the passphrase of a backup. It is no setting: the server itself never needs it.
+pub(crate) const BACKUP_PASSPHRASE_VARIABLE: &str = "ALDIS_BACKUP_PASSPHRASE";
 
 const ALGORITHMS: &[(&str, TokenAlgorithm)] =
     &[("HS256", TokenAlgorithm::Hs256), ("EdDSA", TokenAlgorithm::EdDsa)];

@@ -30,6 +30,7 @@ mod problem;
 mod query;
 mod requests;
 mod rooms;
+mod status;
 #[cfg(test)]
 mod tests;
 mod totp;

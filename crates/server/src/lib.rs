@@ -30,6 +30,7 @@ mod simulation;
 pub(crate) mod store;
 mod supervisor;
 pub mod telemetry;
+mod terminal;
 mod transport;
 
 pub use server::{Reloader, Server, StartError};

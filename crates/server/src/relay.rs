@@ -47,7 +47,7 @@ use crate::{
     clock::Now,
     config::LiveConfig,
     link::{self, Closing, Leftovers, SessionHandle, SharedBytes, Ticket},
-    metrics::Metrics,
+    metrics::{Metrics, WriterFigures},
     refusal::Refusal,
     shared::Shared,
     store::{self, Store},
@@ -292,6 +292,11 @@ impl Relay {
     /// How many database calls failed.
     pub(crate) fn store_errors(&self) -> u64 {
         store::failures()
+    }
+
+    /// What the writers of the store tell about themselves.
+    pub(crate) fn store_writers(&self) -> Vec<WriterFigures<'_>> {
+        self.store.writers()
     }
 
     /// Counts the outcome of a signal.

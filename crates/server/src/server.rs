@@ -15,6 +15,7 @@ use crate::{
     config::{self, AdminListen, Config, ConfigError, LiveConfig, LogFilter, TlsFiles, key_file},
     drain,
     http::{admin_routes, routes},
+    metrics::Process,
     node::Node,
     relay::Relay,
     session::sweep,
@@ -77,6 +78,7 @@ impl Server {
     /// # Errors
     /// [`StartError`]; its message says what to correct.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
+        Process::starts();
         let ring = key_file::load_or_create(&config.data_dir)?;
         let tls = Tls::of(&config)?;
         let opened = Store::open(&config.database_url, &StoreOptions::default()).await;

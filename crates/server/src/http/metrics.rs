@@ -12,9 +12,9 @@ use axum::{
 };
 use http::header::CONTENT_TYPE;
 
-use super::{admin_host, head, problem};
+use super::{admin_host, head, problem, status};
 use crate::{
-    metrics::{Gauges, Metrics},
+    metrics::{Gauges, Metrics, Process},
     node::Node,
 };
 
@@ -22,10 +22,11 @@ const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The route label of requests that match no route.
 const NO_ROUTE: &str = "none";
 
-/// The admin listener's only call, for its own host names: `GET /metrics`. It changes nothing.
+/// The calls of the admin listener, for its own host names: `GET /metrics` and the status page. They change nothing.
 pub(crate) fn admin_routes(node: Arc<Node>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
+        .merge(status::routes())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(from_fn_with_state(Arc::clone(&node), admin_host::check))
@@ -34,15 +35,28 @@ pub(crate) fn admin_routes(node: Arc<Node>) -> Router {
 }
 
 async fn metrics(State(node): State<Arc<Node>>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, TEXT_FORMAT)], node.relay.metrics.render(&gauges(&node)))
+}
+
+/// What is computed when somebody asks.
+pub(super) fn gauges(node: &Node) -> Gauges<'_> {
     let relay = &node.relay;
-    let gauges = Gauges {
-        sessions: relay.registry.len(),
+    let (mut connected, mut away, mut session_bytes) = (0, 0, relay.shared_bytes());
+    relay.registry.for_each(|session| {
+        session_bytes += session.held().own as usize;
+        if session.is_detached() { away += 1 } else { connected += 1 }
+    });
+    Gauges {
+        connected,
+        away,
+        session_bytes,
         answer_bytes: node.limits.answers.held(),
         hashing: node.accounts.password_hashing(),
         store_calls: relay.store_calls(),
         store_errors: relay.store_errors(),
-    };
-    ([(CONTENT_TYPE, TEXT_FORMAT)], relay.metrics.render(gauges))
+        writers: relay.store_writers(),
+        process: Process::read(),
+    }
 }
 
 /// Counts a request by its route and status.

@@ -31,6 +31,7 @@ use crate::{
         Arriving, Claim, Closing, HandOver, Identity, Incoming, Offer, OfferAnswer, Outgoing, SessionHandle,
         Socket, Wire,
     },
+    metrics::Resume,
     rate::AddressKey,
     refusal::Refusal,
     relay::{Relay, new_session_id, replaced},
@@ -82,7 +83,10 @@ pub(super) async fn admit(
     let mut arriving = present(Arriving { socket, early: VecDeque::new() }).await?;
     if let Some(claim) = claim {
         match hand_over(arriving, &arrived, id.clone(), &identity, claim, relay).await? {
-            OfferAnswer::Taken => return None,
+            OfferAnswer::Taken => {
+                relay.metrics.entered(door);
+                return None;
+            }
             OfferAnswer::Declined(declined) => arriving = declined,
             OfferAnswer::Superseded(superseded) => {
                 let rejection = Rejection::closing(replaced()).answering(id);
@@ -112,6 +116,7 @@ pub(super) async fn admit(
             return refuse(arriving.socket, (door, codec), rejection.answering(id), relay).await;
         }
     };
+    relay.metrics.entered(door);
     flushing(&mut *arriving.socket, tell_waiting(relay, registration.session())).await;
     let room = arrived.room.clone();
     let mut task = greeted(arriving, arrived, id, &identity, registration, relay, sockets);
@@ -168,6 +173,7 @@ async fn hand_over(
     relay: &Arc<Relay>,
 ) -> Option<OfferAnswer> {
     let Some(session) = relay.session(identity.user, claim.token.session()) else {
+        relay.metrics.resume(Resume::Unknown);
         return Some(OfferAnswer::Declined(arriving));
     };
     let Arrived { door, codec, room, device_claim, .. } = arrived;
@@ -191,6 +197,11 @@ async fn hand_over(
         // The session took the socket when the time had just run out, or failed with it.
         (None, None) => answered.await.ok()?,
     };
+    relay.metrics.resume(match &answer {
+        OfferAnswer::Taken => Resume::Resumed,
+        OfferAnswer::Declined(_) => Resume::Declined,
+        OfferAnswer::Superseded(_) => Resume::Superseded,
+    });
     if matches!(answer, OfferAnswer::Taken) {
         tell_waiting(relay, &session).await;
     }
@@ -247,7 +258,7 @@ async fn refuse(
     relay: &Relay,
 ) -> Option<Task> {
     relay.metrics.refused(rejection.code);
-    relay.metrics.lines.refused_at(door, rejection.code, None);
+    relay.metrics.refused_at(door, rejection.code, None);
     relay.metrics.closed(rejection.close);
     let mut frame = fresh(*rejection.message);
     frame.id = rejection.id.or(frame.id);

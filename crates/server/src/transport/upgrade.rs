@@ -86,7 +86,7 @@ impl Arrived {
     }
 
     fn refuse(&self, problem: Problem, origin: Option<&str>) -> Response {
-        self.node.relay.metrics.lines.refused_at(self.door, problem.code(), origin);
+        self.node.relay.metrics.refused_at(self.door, problem.code(), origin);
         refuse(problem)
     }
 

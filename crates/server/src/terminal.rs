@@ -1,4 +1,4 @@
-//! Reads a new password. It is never an argument, because other users of the machine can see arguments.
+//! Reads a secret from standard input. It is never an argument, because other users of the machine can see arguments.
 
 use std::{
     io::{self, BufRead, IsTerminal, Read, StdinLock, Write},
@@ -9,21 +9,36 @@ use aldis_auth::MAX_PASSWORD_BYTES;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
-use super::AccountsError;
-
-/// Reads a password: from a terminal twice and without echo, otherwise from the first line of standard input.
-pub(super) fn read() -> Result<Zeroizing<String>, AccountsError> {
-    let input = io::stdin();
-    if input.is_terminal() {
-        return read_twice(&mut input.lock());
-    }
-    line(&mut input.lock()).map_err(AccountsError::PasswordInput)
+/// Why there is no secret.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InputError {
+    /// Standard input cannot be read.
+    #[error(transparent)]
+    Read(#[from] io::Error),
+    /// It was typed differently the second time.
+    #[error("the two differ")]
+    Differ,
 }
 
-fn read_twice(terminal: &mut StdinLock<'_>) -> Result<Zeroizing<String>, AccountsError> {
-    let first = ask(terminal, "Password: ").map_err(AccountsError::PasswordInput)?;
-    let second = ask(terminal, "The same again: ").map_err(AccountsError::PasswordInput)?;
-    if first == second { Ok(first) } else { Err(AccountsError::PasswordsDiffer) }
+/// Reads a new secret: from a terminal twice and without echo, otherwise from the first line of standard input.
+pub(crate) fn read_new(name: &str) -> Result<Zeroizing<String>, InputError> {
+    let input = io::stdin();
+    if !input.is_terminal() {
+        return Ok(line(&mut input.lock())?);
+    }
+    let terminal = &mut input.lock();
+    let first = ask(terminal, &format!("{name}: "))?;
+    let second = ask(terminal, "The same again: ")?;
+    if first == second { Ok(first) } else { Err(InputError::Differ) }
+}
+
+/// Reads a known secret: from a terminal without echo, otherwise from the first line of standard input.
+pub(crate) fn read_known(name: &str) -> Result<Zeroizing<String>, InputError> {
+    let input = io::stdin();
+    if !input.is_terminal() {
+        return Ok(line(&mut input.lock())?);
+    }
+    Ok(ask(&mut input.lock(), &format!("{name}: "))?)
 }
 
 fn ask(terminal: &mut StdinLock<'_>, prompt: &str) -> io::Result<Zeroizing<String>> {

@@ -5,10 +5,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use aldis_tests::unique;
 use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -16,7 +15,12 @@ use tokio::runtime::Runtime;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use crate::{LOOK, PATIENCE};
+use crate::unique;
+
+/// How long the browser and a page may take. A page may wait for connections that others build up.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often it is looked at.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Chromium contacts no service, and WebRTC may use the machine's own addresses unchanged.
 const FLAGS: [&str; 12] = [
@@ -35,10 +39,13 @@ const FLAGS: [&str; 12] = [
 ];
 
 /// One page on its own port, served until the tests end.
-pub(crate) struct Site(SocketAddr);
+#[derive(Debug)]
+pub struct Site(SocketAddr);
 
 impl Site {
-    pub(crate) fn serves(html: String) -> Self {
+    /// Serves this page.
+    #[must_use]
+    pub fn serves(html: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("its address");
         thread::spawn(move || {
@@ -59,20 +66,25 @@ impl Site {
         Self(address)
     }
 
-    pub(crate) fn url(&self, query: &str) -> String {
+    /// The URL of the page with a query.
+    #[must_use]
+    pub fn url(&self, query: &str) -> String {
         format!("http://{}/{query}", self.0)
     }
 }
 
 /// A browser with its own profile. It is killed, and its files are removed, when this is dropped.
-pub(crate) struct Browser {
+#[derive(Debug)]
+pub struct Browser {
     child: Child,
     profile: PathBuf,
     port: u16,
 }
 
 impl Browser {
-    pub(crate) fn start() -> Self {
+    /// Starts it.
+    #[must_use]
+    pub fn start() -> Self {
         let profile = env::temp_dir().join(unique("aldis-chromium"));
         fs::create_dir(&profile).expect("a temporary directory");
         let child = Command::new(env::var_os("ALDIS_CHROMIUM").unwrap_or_else(|| "chromium".into()))
@@ -105,7 +117,8 @@ impl Browser {
     }
 
     /// Opens a page in a tab.
-    pub(crate) fn opens(&self, url: &str) -> Tab {
+    #[must_use]
+    pub fn opens(&self, url: &str) -> Tab {
         let query: String = url.bytes().map(|byte| format!("%{byte:02X}")).collect();
         let call = format!("http://127.0.0.1:{}/json/new?{query}", self.port);
         let answer =
@@ -126,7 +139,8 @@ impl Drop for Browser {
 }
 
 /// An open page.
-pub(crate) struct Tab {
+#[derive(Debug)]
+pub struct Tab {
     runtime: Runtime,
     socket: WebSocketStream<TcpStream>,
     calls: u64,
@@ -143,12 +157,22 @@ impl Tab {
     }
 
     /// The value of an expression in the page.
-    fn evaluate(&mut self, expression: &str) -> Value {
+    pub fn evaluate(&mut self, expression: &str) -> Value {
+        let parameters = json!({"expression": expression, "returnByValue": true});
+        self.call("Runtime.evaluate", &parameters)["result"]["value"].clone()
+    }
+
+    /// Gives the page this width, and a light or a dark theme.
+    pub fn shows(&mut self, width: u32, theme: &str) {
+        let metrics = json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500});
+        self.call("Emulation.setDeviceMetricsOverride", &metrics);
+        let feature = json!({"name": "prefers-color-scheme", "value": theme});
+        self.call("Emulation.setEmulatedMedia", &json!({"features": [feature]}));
+    }
+
+    fn call(&mut self, method: &str, parameters: &Value) -> Value {
         self.calls += 1;
-        let call = json!({
-            "id": self.calls, "method": "Runtime.evaluate",
-            "params": {"expression": expression, "returnByValue": true},
-        });
+        let call = json!({"id": self.calls, "method": method, "params": parameters});
         let (socket, id) = (&mut self.socket, self.calls);
         self.runtime.block_on(async {
             socket.send(Message::text(call.to_string())).await.expect("an open tab");
@@ -156,7 +180,7 @@ impl Tab {
                 let message = socket.next().await.expect("an open tab").expect("an open tab");
                 let answer: Value = serde_json::from_str(message.to_text().expect("text")).expect("JSON");
                 if answer["id"] == id {
-                    return answer["result"]["result"]["value"].clone();
+                    return answer["result"].clone();
                 }
             }
         })
@@ -164,7 +188,7 @@ impl Tab {
 
     /// Waits until the element has this text; returns all of its text.
     #[track_caller]
-    pub(crate) fn awaits_text(&mut self, element: &str, text: &str) -> String {
+    pub fn awaits_text(&mut self, element: &str, text: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         let expression = format!("document.getElementById({element:?})?.textContent ?? ''");
         loop {
@@ -177,8 +201,18 @@ impl Tab {
         }
     }
 
+    /// Waits until an expression in the page is true.
+    #[track_caller]
+    pub fn awaits(&mut self, expression: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.evaluate(expression) != true {
+            assert!(Instant::now() < deadline, "awaited {expression}");
+            thread::sleep(LOOK);
+        }
+    }
+
     /// Types a text and submits the form.
-    pub(crate) fn says(&mut self, text: &str) {
+    pub fn says(&mut self, text: &str) {
         let text = json!(text);
         self.evaluate(&format!(
             "document.getElementById('text').value = {text}; document.getElementById('say').requestSubmit()"
