@@ -1,5 +1,6 @@
 //! The five doors as data (docs/protocol/doors.md).
 
+#[cfg(feature = "protobuf")]
 use crate::Codec;
 
 /// A WebSocket endpoint. All doors lead to the same session; they differ in how identity is proved, how a refusal looks
@@ -95,6 +96,7 @@ impl Door {
     }
 
     /// The codec where the client names none.
+    #[cfg(feature = "protobuf")]
     #[must_use]
     pub const fn default_codec(self) -> Codec {
         match self {
