@@ -245,6 +245,13 @@ impl Connection {
     }
 }
 
+/// Whether the device `own` yields to `peer` where both offer at once.
+#[wasm_bindgen]
+pub fn is_polite(own: &str, peer: &str) -> bool {
+    let devices = own.parse().ok().zip(peer.parse().ok());
+    devices.is_some_and(|(own, peer)| aldis_client_core::is_polite(&own, &peer))
+}
+
 impl Connection {
     fn fresh_id(&mut self) -> RequestId {
         RequestId::from_uuid(uuid::Builder::from_random_bytes(self.ids.random()).into_uuid())

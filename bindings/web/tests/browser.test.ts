@@ -193,6 +193,86 @@ test("two tabs of one account: one device, one renewal, and a successor", async 
   );
 });
 
+/** Connects by key, and keeps what calls bring. */
+async function answers(tab: Page, url: string): Promise<string> {
+  return tab.evaluate(async (url) => {
+    const client = await aldis.connect(url, { key: await aldis.generateKey(), longestWait: 500 });
+    Object.assign(globalThis, { kept: { client, heard: [], states: [] } });
+    const follow = (call: Aldis.Call): void => {
+      call.on("track", (track) => kept.heard.push(track.kind));
+      call.on("channel", (channel) => (channel.onmessage = ({ data }) => channel.send(`echo ${data as string}`)));
+      call.on("ended", (error) => kept.heard.push(error?.code ?? "ended"));
+    };
+    Object.assign(kept, { follow });
+    client.on("call", async (incoming) => follow(await incoming.accept()));
+    return client.session?.deviceId ?? "";
+  }, url);
+}
+
+test("two pages call each other: media, data, another way after a resume, and the end", async (t) => {
+  const proxy = await Proxy.before(server.port);
+  t.after(() => proxy.end());
+  const [ann, bob] = [await behind(proxy, server), await page()];
+  const device = await answers(bob, server.url);
+  const echo = await ann.evaluate(async (device) => {
+    const media = document.createElement("canvas");
+    media.getContext("2d")?.fillRect(0, 0, 1, 1);
+    const call = await kept.client.call(device, { media: media.captureStream(5) });
+    Object.assign(kept, { call });
+    call.on("ended", (error) => kept.heard.push(error?.code ?? "ended"));
+    const channel = call.channel("chat");
+    return new Promise<string>((resolve) => {
+      channel.onopen = () => channel.send("hello");
+      channel.onmessage = ({ data }) => resolve(data as string);
+      Object.assign(kept, { channel });
+    });
+  }, device);
+  assert.equal(echo, "echo hello");
+  await until("the video", async () => (await heard(bob)).includes("video"));
+  proxy.cut();
+  await until("a resume", () => ann.evaluate(() => kept.client.state === "connected" && kept.client.session?.resumed === true));
+  const again = await ann.evaluate(() => {
+    const { call, channel } = kept as unknown as { call: Aldis.Call; channel: RTCDataChannel };
+    call.restart();
+    return new Promise<string>((resolve) => {
+      channel.onmessage = ({ data }) => resolve(data as string);
+      channel.send("again");
+    });
+  });
+  assert.equal(again, "echo again");
+  await ann.evaluate(() => (kept as unknown as { call: Aldis.Call }).call.close());
+  await until("both have ended", async () => (await heard(ann)).includes("ended") && (await heard(bob)).includes("ended"));
+});
+
+test("two pages that call at once end up in one call", async () => {
+  const [ann, bob] = [await page(), await page()];
+  const [one, other] = await Promise.all([answers(ann, server.url), answers(bob, server.url)]);
+  const calls = (tab: Page, device: string): Promise<string> =>
+    tab.evaluate(async (device) => {
+      const call = await kept.client.call(device);
+      call.on("channel", (channel) => (channel.onmessage = ({ data }) => channel.send(`echo ${data as string}`)));
+      const channel = call.channel("chat");
+      return new Promise<string>((resolve, reject) => {
+        channel.onopen = () => channel.send("hello");
+        channel.onmessage = ({ data }) => resolve(data as string);
+        call.on("ended", (error) => reject(error ?? new Error("ended")));
+      });
+    }, device);
+  assert.deepEqual(await Promise.all([calls(ann, other), calls(bob, one)]), ["echo hello", "echo hello"]);
+});
+
+test("a call to a device that is gone ends with the server's word", async () => {
+  const tab = await page();
+  await answers(tab, server.url);
+  const code = await tab.evaluate(async () => {
+    const call = await kept.client.call("nobody");
+    const ended = new Promise((resolve) => call.on("ended", (error) => resolve(error?.code)));
+    call.channel("chat");
+    return ended;
+  });
+  assert.equal(code, "target_unavailable");
+});
+
 test("a key is the same at the next visit, and lost when the storage is cleared", async () => {
   const context = await person();
   const key = (tab: Page, create: boolean): Promise<string> =>

@@ -16,8 +16,11 @@ const PAGE = `<!doctype html><title>test</title>
   addEventListener("unhandledrejection", (event) => unhandled.push(String(event.reason)));
 </script>`;
 
+/** WebRTC may use the machine's own addresses unchanged. */
+const FLAGS = ["--no-sandbox", "--disable-features=WebRtcHideLocalIpsWithMdns", "--allow-loopback-in-peer-connection"];
+
 export function launch(...args: string[]): Promise<Browser> {
-  return chromium.launch({ executablePath: process.env["ALDIS_CHROMIUM"] ?? "/usr/bin/chromium", args: ["--no-sandbox", ...args] });
+  return chromium.launch({ executablePath: process.env["ALDIS_CHROMIUM"] ?? "/usr/bin/chromium", args: [...FLAGS, ...args] });
 }
 
 /** A site of its own origin. */

@@ -1,6 +1,7 @@
 import { SignIn, renew_after } from "../wasm/aldis.js";
 import { call, send, type Fetch, type Where } from "./call.js";
-import { checked, loadCore, type TokenReason } from "./core.js";
+import { checked, loadCore } from "./core.js";
+import type { TokenReason } from "./state.js";
 import { AldisError, CallError, OptionError, SignedOutError, failure, textOf, type Failure } from "./errors.js";
 import { keyOf, newKey, persist, type Key, type StoredKey } from "./keys.js";
 import { exclusively } from "./locks.js";

@@ -1,5 +1,8 @@
-import { loadCore, type ConnectionState, type CoreEvent, type SessionInfo } from "./core.js";
+import { loadCore, type CoreEvent } from "./core.js";
+import type { ConnectionState, SessionInfo } from "./state.js";
 import type { Account } from "./account.js";
+import { Calls } from "./calls.js";
+import type { Call } from "./rtc.js";
 import { hold, tryHold } from "./locks.js";
 import { Emitter, reportUnheard, type Unsubscribe } from "./emitter.js";
 import { AldisError, ConnectionError, OptionError, RequestError, failure } from "./errors.js";
@@ -56,6 +59,8 @@ export type ClientEvents = {
   /** There is a session: a new one, or the same one resumed. */
   session: [SessionInfo];
   signal: [IncomingSignal];
+  /** Another device calls. `accept` answers, `reject` ends it. Without a listener, offers come as signals alone. */
+  call: [IncomingCall];
   /** A signal was dropped. Where it is not a client's mistake, somebody tries to get into a call. */
   signalRefused: [{ readonly reason: string; readonly signal: string; readonly userId: string; readonly deviceId: string; readonly total: number }];
   /** A message of the mailbox, unacknowledged, where the client does not keep the mailbox. */
@@ -74,6 +79,14 @@ export type ClientEvents = {
   /** Something failed that no promise tells: a listener, a new token on a live connection, a handler of the mailbox. */
   error: [AldisError];
 };
+
+/** A call that waits to be answered. */
+export interface IncomingCall {
+  readonly sender: IncomingSignal["sender"];
+  /** Answers, and sends the tracks of `media`. */
+  accept(options?: { media?: MediaStream }): Promise<Call>;
+  reject(): void;
+}
 
 export interface MailboxOptions {
   /** The `seq` of the last message that was stored; 0 at first. */
@@ -94,6 +107,7 @@ export class Client {
   readonly #emitter: Emitter<ClientEvents>;
   readonly #rooms = new Map<string, Room>();
   readonly #unwatch: () => void;
+  readonly #calls: Calls;
   #session: SessionInfo | undefined;
   #receive: MailboxOptions["receive"] | undefined;
   #cursor = 0;
@@ -126,6 +140,13 @@ export class Client {
         cursor: (seq) => void (this.#cursor = seq),
       },
     );
+    this.#calls = new Calls({
+      ownDevice: () => this.#session?.deviceId ?? "",
+      iceServers: () => this.iceServers(),
+      signal: (device, kind, payload) => this.signal({ device }, kind, payload),
+      end: (device) => this.endCall(device),
+      report: (error) => this.#report(error),
+    });
     this.presence = new PresenceOfClient(this.#shell, this.#emitter);
     this.#unwatch = watchPage(this.#shell, url);
     this.#shell.start();
@@ -230,6 +251,11 @@ export class Client {
     this.#shell.endCall(deviceId);
   }
 
+  /** Calls a device, with the tracks of `media` if there are any; channels can be opened at once. */
+  call(device: string, options: { media?: MediaStream } = {}): Promise<Call> {
+    return this.#calls.call(device, options.media);
+  }
+
   /** The STUN and TURN servers of the server. */
   async iceServers(): Promise<IceServer[]> {
     const frame = await this.#shell.request({ type: "ice_servers" });
@@ -271,6 +297,7 @@ export class Client {
 
   #stopped(): void {
     this.#unwatch();
+    this.#calls.close();
     for (const room of this.#rooms.values()) room.end();
     this.#resolveClosed();
   }
@@ -278,6 +305,8 @@ export class Client {
   #entered(session: SessionInfo): void {
     const { id, userId, deviceId, resumed, expiresAt } = session;
     this.#session = { id, userId, deviceId, resumed, ...(expiresAt === undefined ? {} : { expiresAt }) };
+    // After a break the network may be another one.
+    this.#calls.restart();
     this.#emitter.emit("session", this.#session);
   }
 
@@ -322,7 +351,7 @@ export class Client {
     const room = frame["room"];
     if (frame.type === "room_invite") return this.#emitter.emit("roomInvite", members(frame));
     if (typeof room === "string") return this.#rooms.get(room)?.handleFrame(frame);
-    if (isSignal(frame)) return this.#emitter.emit("signal", incomingSignal(frame));
+    if (isSignal(frame)) return this.#signalled(incomingSignal(frame));
     switch (frame.type) {
       case "presence":
         return this.#emitter.emit("presence", members(frame));
@@ -339,6 +368,18 @@ export class Client {
       default:
         return this.#emitter.emit("unknown", frame);
     }
+  }
+
+  #signalled(signal: IncomingSignal): void {
+    if (this.#calls.take(signal)) return;
+    const { kind, sender } = signal;
+    if (kind !== "offer" || !this.#emitter.has("call")) return this.#emitter.emit("signal", signal);
+    const waiting = this.#calls.wait(signal);
+    this.#emitter.emit("call", {
+      sender,
+      accept: ({ media } = {}) => waiting.accept(media),
+      reject: () => waiting.reject(),
+    });
   }
 
   #report(error: Error): void {

@@ -1,6 +1,7 @@
 import init, { Connection, initSync } from "../wasm/aldis.js";
 import { EnvironmentError, OptionError, failure, textOf, type Failure } from "./errors.js";
 import { currentPlatform } from "./platform.js";
+import type { ConnectionState, SessionInfo, TokenReason } from "./state.js";
 import type { Frame } from "./wire.js";
 
 export { Connection };
@@ -34,23 +35,6 @@ export type CoreEvent =
   | { kind: "draining"; reconnectAfter: number }
   | { kind: "error"; code: string; message: string }
   | { kind: "frame"; frame: Frame };
-
-/** Where a client stands. */
-export type ConnectionState = "connecting" | "authenticating" | "connected" | "reconnecting" | "closed";
-
-/** Why a token is asked for. `expiring`: nothing is interrupted yet. `expired`, `invalid`: the last one was refused. */
-export type TokenReason = "first" | "reconnecting" | "expiring" | "expired" | "invalid";
-
-/** Who and what the client is to the server. */
-export interface SessionInfo {
-  readonly id: string;
-  readonly userId: string;
-  readonly deviceId: string;
-  /** Whether the last break lost nothing. */
-  readonly resumed: boolean;
-  /** When the token ends that opened the session. */
-  readonly expiresAt?: string;
-}
 
 let loaded: Promise<void> | undefined;
 

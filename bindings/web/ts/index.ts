@@ -1,6 +1,6 @@
 export { Client, PresenceOfClient, connect, open } from "./client.js";
-export type { ClientEvents, Credentials, Mailbox, MailboxOptions, Options, Target, Why } from "./client.js";
-export type { ConnectionState, SessionInfo, TokenReason } from "./core.js";
+export type { ClientEvents, Credentials, IncomingCall, Mailbox, MailboxOptions, Options, Target, Why } from "./client.js";
+export type { ConnectionState, SessionInfo, TokenReason } from "./state.js";
 export {
   AldisError, CallError, ConnectionError, EnvironmentError, ListenerError, OptionError, RequestError, SignedOutError,
   StorageError, TokenError,
@@ -15,6 +15,8 @@ export { WebSocketManager } from "./manager.js";
 export type { ManagerEvents, ManagerOptions, ManagerState } from "./manager.js";
 export { browserStorage, memoryStorage } from "./storage.js";
 export type { KeyValueStorage } from "./storage.js";
+export { Call } from "./rtc.js";
+export type { CallEvents } from "./rtc.js";
 export { Room } from "./room.js";
 export type { History, RoomBroadcast, RoomEvents, RoomMember, RoomMembers } from "./room.js";
 export type { TokenFunction } from "./tokens.js";

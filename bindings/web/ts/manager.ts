@@ -1,5 +1,6 @@
 import { Client, type Options } from "./client.js";
-import { loadCore, type ConnectionState } from "./core.js";
+import { loadCore } from "./core.js";
+import type { ConnectionState } from "./state.js";
 import { Emitter, reportUnheard, type Unsubscribe } from "./emitter.js";
 import { AldisError, ConnectionError, OptionError, RequestError, failure } from "./errors.js";
 import type { Room } from "./room.js";

@@ -1,4 +1,5 @@
-import { Connection, checked, seed, type ConnectionState, type CoreEvent, type SessionInfo, type TokenReason, type Wanted } from "./core.js";
+import { Connection, checked, seed, type CoreEvent, type Wanted } from "./core.js";
+import type { ConnectionState, SessionInfo, TokenReason } from "./state.js";
 import { AldisError, ConnectionError, RequestError, SignedOutError, failure, textOf, type Failure } from "./errors.js";
 import { Socket } from "./socket.js";
 import type { Frame } from "./wire.js";

@@ -1,4 +1,4 @@
-import type { TokenReason } from "./core.js";
+import type { TokenReason } from "./state.js";
 import { TokenError, failure, textOf } from "./errors.js";
 
 /** Asked for an access token before each attempt, and again before one expires. */
