@@ -13,6 +13,7 @@
 //! the server.
 
 mod authenticator;
+pub mod browser;
 mod contract;
 mod frame;
 mod http;
@@ -38,7 +39,7 @@ pub use proto_peer::ProtoPeer;
 pub use proxy::Proxy;
 pub use raw_http::{RawAnswer, RawHttp};
 pub use raw_socket::{Incoming, RawSocket};
-pub use server::{Builder, SECRET_KEY, TestServer};
+pub use server::{Builder, SECRET_KEY, TestServer, binary};
 pub use upgrade::Upgrade;
 pub use user::{Device, Identity, User};
 

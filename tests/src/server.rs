@@ -37,6 +37,8 @@ pub struct TestServer {
 #[derive(Debug)]
 pub struct Builder {
     settings: BTreeMap<String, String>,
+    /// The largest size of a file that the process may write.
+    file_limit: Option<u64>,
 }
 
 impl TestServer {
@@ -56,7 +58,8 @@ impl TestServer {
             (ADMIN_LISTEN, "127.0.0.1:0"),
             ("ALDIS_RATE_LIMITS", "off"),
         ];
-        Builder { settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into() }
+        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        Builder { settings, file_limit: None }
     }
 
     /// The server that the scenarios of one file share; each scenario has its own users. It lives as long as one of
@@ -128,6 +131,16 @@ impl TestServer {
         let page = self.metrics();
         let line = page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         line.map_or(0, |value| value.parse().expect("a number"))
+    }
+
+    /// Waits until a series of its metrics has this value.
+    #[track_caller]
+    pub fn awaits_metric(&self, series: &str, value: u64) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.metric(series) != value {
+            assert!(Instant::now() < deadline, "{series} was to be {value}");
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Its process id.
@@ -278,6 +291,13 @@ impl Builder {
         self
     }
 
+    /// Limits the size of its files. A write beyond it fails like on a full disk.
+    #[must_use]
+    pub fn limits_files(mut self, bytes: u64) -> Self {
+        self.file_limit = Some(bytes);
+        self
+    }
+
     /// Starts it and waits until it serves.
     #[must_use]
     pub fn start(mut self) -> TestServer {
@@ -300,7 +320,7 @@ impl Builder {
     #[must_use]
     pub fn run_with(mut self, arguments: &[&str], input: &str) -> Output {
         let _directory = self.own_directory();
-        let mut command = command(&self.settings);
+        let mut command = command(&self.settings, self.file_limit);
         let mut child = command.args(arguments).stdin(Stdio::piped()).spawn().expect("the server's binary");
         // A program may end without reading all of its input.
         let _ = child.stdin.take().expect("its input").write_all(input.as_bytes());
@@ -352,7 +372,7 @@ impl Drop for Process {
 }
 
 fn launch(settings: &BTreeMap<String, String>, log: &Log) -> (Running, SocketAddr) {
-    let mut child = command(settings).spawn().expect("the server's binary");
+    let mut child = command(settings, None).spawn().expect("the server's binary");
     log.follow(child.stderr.take().expect("the server's log"));
     let lines = Lines::of(child.stdout.take().expect("the server's output"));
     let line = lines.next();
@@ -370,9 +390,16 @@ fn launch(settings: &BTreeMap<String, String>, log: &Log) -> (Running, SocketAdd
 }
 
 /// The binary, with only the parts of this process's environment that every program needs.
-fn command(settings: &BTreeMap<String, String>) -> Command {
+fn command(settings: &BTreeMap<String, String>, file_limit: Option<u64>) -> Command {
     let inherited = ["PATH", "HOME", "TMPDIR"].map(|name| (name, env::var(name)));
-    let mut command = Command::new(binary());
+    let mut command = match file_limit {
+        None => Command::new(binary()),
+        Some(bytes) => {
+            let mut limited = Command::new("prlimit");
+            limited.arg(format!("--fsize={bytes}:")).arg(binary());
+            limited
+        }
+    };
     command
         .env_clear()
         .envs(inherited.into_iter().filter_map(|(name, value)| Some((name, value.ok()?))))
@@ -390,7 +417,9 @@ fn announced(line: &str) -> Option<SocketAddr> {
     url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"))?.parse().ok()
 }
 
-fn binary() -> PathBuf {
+/// The path of the binary under test.
+#[must_use]
+pub fn binary() -> PathBuf {
     if let Some(path) = env::var_os("ALDIS_BIN") {
         return path.into();
     }

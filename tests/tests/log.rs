@@ -2,7 +2,11 @@
 
 use aldis_protocol::ErrorCode;
 use aldis_protocol::statement::Transport;
-use aldis_tests::{Authenticator, Frame, Identity, TestServer, Upgrade, User};
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+
+use aldis_tests::{Authenticator, Frame, Identity, TestServer, Upgrade, User, binary, unique};
 use serde_json::json;
 
 /// The log of a server that has been told to stop.
@@ -191,4 +195,37 @@ fn changes_of_an_account_are_logged() {
     for private in [&*user.email, "another horse battery", &app.base32(), &signature] {
         assert!(!log.contains(private), "{private} in {log}");
     }
+}
+
+/// The log of a start that fails, written to a file; `JOURNAL_STREAM` names that file or another one.
+fn log_in_a_file(is_the_journal: bool) -> String {
+    let path = std::env::temp_dir().join(unique("aldis-journal"));
+    let file = File::create(&path).unwrap();
+    let of = file.metadata().unwrap();
+    let stream = format!("{}:{}", of.dev(), of.ino() + u64::from(!is_the_journal));
+    let command = Command::new(binary())
+        .env_clear()
+        .env("JOURNAL_STREAM", stream)
+        .args(["--host", "0.0.0.0", "--database-url", "sqlite:/missing/aldis.db", "--data-dir"])
+        .arg(std::env::temp_dir().join("missing"))
+        .stderr(file)
+        .status();
+    assert_eq!(command.unwrap().code(), Some(1));
+    let log = fs::read_to_string(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    log
+}
+
+#[test]
+fn the_journal_has_a_time_of_its_own_and_gets_the_priority() {
+    let log = log_in_a_file(true);
+    let warning = "<4> WARN aldis: listening on 0.0.0.0:8000 without TLS";
+    assert!(log.lines().any(|line| line.starts_with(warning)), "{log}");
+}
+
+#[test]
+fn a_log_that_was_redirected_from_the_journal_has_times() {
+    let log = log_in_a_file(false);
+    let warning = log.lines().find(|line| line.contains("without TLS")).expect("a warning");
+    assert!(warning.starts_with("20") && warning.contains(" WARN aldis: listening on"), "{log}");
 }

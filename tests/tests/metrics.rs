@@ -1,6 +1,6 @@
 //! The admin listener (docs/http.md, "Operations").
 
-use aldis_tests::{TestServer, Upgrade};
+use aldis_tests::{Identity, TestServer, Upgrade};
 use serde_json::json;
 
 #[test]
@@ -12,7 +12,8 @@ fn the_page_is_prometheus_text() {
     assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8");
     for line in answer.text().unwrap().lines().filter(|line| !line.starts_with('#')) {
         let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
-        assert!(series.starts_with("aldis_") && value.parse::<u64>().is_ok(), "{line}");
+        let is_named = series.starts_with("aldis_") || series.starts_with("process_");
+        assert!(is_named && value.parse::<f64>().is_ok_and(f64::is_finite), "{line}");
     }
 }
 
@@ -85,9 +86,34 @@ fn refusals_are_counted_wherever_they_happen() {
         (r#"aldis_refusals_total{code="invalid_token"}"#, 1),
         (r#"aldis_http_requests_total{route="none",status="404"}"#, 1),
         (r#"aldis_closes_total{code="4002"}"#, 1),
+        (r#"aldis_handshakes_refused_total{door="/v1/connect",code="invalid_token"}"#, 1),
+        (r#"aldis_handshakes_total{door="/v1/connect"}"#, 0),
     ] {
         assert_eq!(server.metric(series), value, "{series}");
     }
+}
+
+#[test]
+fn sessions_resumes_and_transactions_are_counted() {
+    let server = TestServer::start();
+    let user = server.user();
+    let device = user.device("phone");
+    let peer = user.opens(&device.id);
+    let token = peer.connected["session"]["resume_token"].as_str().unwrap().to_owned();
+    assert_eq!(server.metric(r#"aldis_sessions_by_state{state="connected"}"#), 1);
+    assert_eq!(server.metric(r#"aldis_handshakes_total{door="/signal"}"#), 1);
+    drop(peer);
+    server.awaits_metric(r#"aldis_sessions_by_state{state="away"}"#, 1);
+    let upgrade = Upgrade::to("/signal").bearer(&user.token).query("device_id", &device.id);
+    let resumed =
+        upgrade.query("resume", &token.replace('+', "%2B")).query("received", "0").connected(&server);
+    assert_eq!(resumed.connected["session"]["resumed"], true, "{:?}", resumed.connected);
+    assert_eq!(server.metric(r#"aldis_resumes_total{outcome="resumed"}"#), 1);
+    Identity::new().signs_in(&server, None).expects(201);
+    assert!(server.metric(r#"aldis_store_commit_seconds_count{writer="sign_ins"}"#) >= 1);
+    assert!(server.metric(r#"aldis_store_batch_size_bucket{writer="sign_ins",le="+Inf"}"#) >= 1);
+    assert_eq!(server.metric(r#"aldis_build_info{version="0.1.0"}"#), 1);
+    assert!(server.metric("process_resident_memory_bytes") > 1024 * 1024);
 }
 
 #[test]
@@ -98,10 +124,10 @@ fn a_web_page_of_another_name_read_the_metrics() {
         let request = reqwest::blocking::Client::new().get(&url).header("host", host);
         request.send().unwrap().status().as_u16()
     };
-    for host in ["localhost:9100", "127.0.0.1", "metrics.aldis.example:80", "METRICS.aldis.example"] {
+    for host in ["localhost:19840", "127.0.0.1", "metrics.aldis.example:80", "METRICS.aldis.example"] {
         assert_eq!(status(host), 200, "{host}");
     }
-    for host in ["evil.example", "evil.example:9100", "aldis.example"] {
+    for host in ["evil.example", "evil.example:19840", "aldis.example"] {
         assert_eq!(status(host), 403, "{host}");
     }
 }

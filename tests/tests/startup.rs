@@ -101,7 +101,7 @@ fn a_taken_admin_address_is_an_error_unless_it_is_the_default() {
     assert!(error.contains(&address), "{error}");
 
     // If another program has the port, it is in use as well.
-    let _taken = TcpListener::bind("127.0.0.1:9100");
+    let _taken = TcpListener::bind("127.0.0.1:19840");
     let server = TestServer::builder().without("ALDIS_ADMIN_LISTEN").start();
     server.http().get("/health").expects(200);
     assert!(server.terminate().success());

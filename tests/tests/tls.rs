@@ -1,6 +1,7 @@
 //! TLS by the server itself (docs/security.md, "Sockets and bad input"; docs/configuration.md).
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use aldis_client::{CallError, Client, Credentials, Options, Server, SignInError};
@@ -73,4 +74,41 @@ fn a_tls_handshake_has_ten_seconds() {
     let mut silent = RawHttp::connect(&server);
     let waited = silent.expects_end(Duration::from_secs(13));
     assert!(waited > Duration::from_secs(8), "the connection ended after {waited:?}");
+}
+
+/// What the server prints and logs about its own certificate, and the certificate itself.
+fn self_signed(server: &TestServer) -> String {
+    server.awaits_log("serving a self-signed certificate (ALDIS_TLS_SELF_SIGNED)");
+    fs::read_to_string(server.directory().join("self-signed.pem")).unwrap()
+}
+
+#[test]
+fn a_self_signed_certificate_is_made_once_and_serves_a_client_that_trusts_it() {
+    let server = TestServer::builder().env("ALDIS_TLS_SELF_SIGNED", "1").start();
+    let pem = self_signed(&server);
+    let certificate = pem.split_inclusive("-----END CERTIFICATE-----\n").next().unwrap();
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let credentials = Credentials::key(Identity::new().secret());
+        let options = Options::new(&format!("https://{}", server.authority()), credentials).unwrap();
+        let (client, _events) = Client::start(options.root_certificates(certificate.as_bytes()).unwrap());
+        tokio::time::timeout(Duration::from_secs(10), client.connected()).await.unwrap().unwrap();
+        client.stop().await;
+    });
+    let mode = fs::metadata(server.directory().join("self-signed.pem")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(server.terminate().success());
+    server.restart_same_port();
+    assert_eq!(self_signed(&server), pem);
+}
+
+#[test]
+fn a_self_signed_certificate_that_cannot_be_kept_is_an_error() {
+    let server = TestServer::start();
+    fs::create_dir(server.directory().join("self-signed.pem")).unwrap();
+    let again = TestServer::builder().beside(&server).env("ALDIS_TLS_SELF_SIGNED", "1").run(&[]);
+    let error = String::from_utf8(again.stderr).unwrap();
+    assert!(
+        error.contains("ALDIS_TLS_SELF_SIGNED: cannot use") && error.contains("self-signed.pem"),
+        "{error}"
+    );
 }

@@ -146,6 +146,7 @@ impl From<Session> for SessionInfo {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "all other events are frames of the server")]
 fn told(event: Event) -> Option<Told> {
     Some(match event {
         Event::Connected(_) => Told::Connected,
@@ -181,6 +182,7 @@ fn told(event: Event) -> Option<Told> {
 }
 
 /// The events that are frames of the server.
+#[expect(clippy::wildcard_enum_match_arm, reason = "`told` has taken the others")]
 fn frame_of_event(event: Event) -> Option<Frame> {
     let fresh = Timestamp::from_ms(0);
     Some(match event {

@@ -23,6 +23,8 @@ mod challenge;
 mod error;
 mod key;
 #[cfg(feature = "server")]
+mod passphrase;
+#[cfg(feature = "server")]
 mod password;
 #[cfg(feature = "server")]
 mod refresh;
@@ -51,6 +53,11 @@ pub use challenge::{
 #[cfg(feature = "server")]
 pub use error::AuthError;
 pub use key::{EncryptionKey, InvalidKey, InvalidSignature, PublicKey, SecretKey, SigningRequest};
+#[cfg(feature = "server")]
+pub use passphrase::{
+    CHUNK_BYTES, CHUNK_OVERHEAD, CannotOpenChunk, ChunkCipher, InvalidParameters, MIN_PASSPHRASE_BYTES,
+    PassphraseParameters,
+};
 #[cfg(feature = "server")]
 pub use password::{
     BcryptHashError, HashKind, HashShares, MAX_BCRYPT_COST, MAX_BCRYPT_PASSWORD_BYTES, MAX_PASSWORD_BYTES,

@@ -48,12 +48,13 @@ pub(crate) use self::{
     totp::{FactorDue, shown_factor},
 };
 use crate::{
-    config::{Config, Registration},
+    config::{LiveConfig, Registration},
     link::SessionHandle,
     metrics::Metrics,
     shared::Shared,
     store::Store,
 };
+pub(crate) use passwords::QUEUE as MAX_PASSWORD_HASHES;
 
 /// The accounts of one node.
 pub(crate) struct Accounts {
@@ -71,6 +72,7 @@ pub(crate) struct Accounts {
     passwords: Passwords,
     cache: Arc<AccountCache>,
     rates: Rates,
+    config: Arc<LiveConfig>,
     settings: Settings,
     on_deletion: OnceLock<OnDeletion>,
 }
@@ -82,7 +84,6 @@ type OnDeletion = Box<dyn Fn(UserId) + Send + Sync>;
 struct Settings {
     /// What authenticator apps show beside the account.
     name: String,
-    registration: Registration,
     access_token_lifetime: Duration,
     rotations_a_day: usize,
 }
@@ -92,8 +93,9 @@ const ROTATIONS_A_DAY: usize = 3;
 
 impl Accounts {
     /// The accounts in an open store.
-    pub(crate) fn new(config: &Config, ring: &KeyRing, shared: &Shared) -> Result<Self, SecretKeyTooShort> {
-        let Shared { store, registry, metrics } = shared.clone();
+    pub(crate) fn new(ring: &KeyRing, shared: &Shared) -> Result<Self, SecretKeyTooShort> {
+        let Shared { store, registry, metrics, config: live } = shared.clone();
+        let config = live.current();
         let cache = Arc::new(AccountCache::default());
         let hasher = config.password_hash.hasher();
         Ok(Self {
@@ -101,7 +103,7 @@ impl Accounts {
             notices: Notices::new(shared, Arc::clone(&cache)),
             store,
             registry,
-            tokens: tokens::keys(config, ring)?,
+            tokens: tokens::keys(&config, ring)?,
             challenges: HttpChallenges::new(ring.sub_keys("http-challenges")),
             successors: ring.sub_keys("refresh-successors"),
             factors: SecondFactors::new(ring),
@@ -110,9 +112,9 @@ impl Accounts {
             metrics,
             cache,
             rates: Rates::new(config.rate_limits),
+            config: live,
             settings: Settings {
                 name: config.name.clone(),
-                registration: config.registration,
                 access_token_lifetime: config.access_token_lifetime,
                 rotations_a_day: if config.rate_limits { ROTATIONS_A_DAY } else { usize::MAX },
             },
@@ -124,6 +126,11 @@ impl Accounts {
     /// The first call counts.
     pub(crate) fn on_deletion(&self, end: impl Fn(UserId) + Send + Sync + 'static) {
         let _ = self.on_deletion.set(Box::new(end));
+    }
+
+    /// Whether strangers can register at the moment.
+    fn is_closed(&self) -> bool {
+        self.config.current().registration == Registration::Closed
     }
 
     /// How many callers have a password hashed, or wait for it.

@@ -5,7 +5,6 @@
 
 mod import;
 mod list;
-mod password;
 
 use std::{
     io::{self, Write},
@@ -20,6 +19,7 @@ use crate::{
     clock::unix_ms_i64,
     config::{AccountName, AccountsCommand, AccountsJob},
     store::{AccountCreation, Administered, Store, StoreError, StoreOptions},
+    terminal::{self, InputError},
 };
 
 /// Why an [`AccountsJob`] failed, or was done only in part.
@@ -87,6 +87,15 @@ impl AccountsError {
 impl From<StoreError> for AccountsError {
     fn from(error: StoreError) -> Self {
         Self::Database(error.with_causes())
+    }
+}
+
+impl From<InputError> for AccountsError {
+    fn from(error: InputError) -> Self {
+        match error {
+            InputError::Read(error) => Self::PasswordInput(error),
+            InputError::Differ => Self::PasswordsDiffer,
+        }
     }
 }
 
@@ -167,7 +176,7 @@ impl StoredAccounts<'_> {
     }
 
     fn read_and_hash(&self) -> Result<String, AccountsError> {
-        let password = password::read()?;
+        let password = terminal::read_new("Password")?;
         Ok(self.hasher.hash(&password, &mut rand::rng())?)
     }
 

@@ -13,8 +13,10 @@ pub mod key_file;
 mod layers;
 mod log;
 mod nearest;
+mod operation;
 mod origin;
 mod place;
+mod reload;
 mod report;
 mod secret;
 mod setting;
@@ -22,19 +24,25 @@ mod value;
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
-pub(crate) use self::accounts::{AccountName, AccountsCommand, Source};
 pub use self::{
     accounts::AccountsJob,
     error::ConfigError,
     log::{InvalidLogFilter, LogFilter},
+    operation::Job,
     origin::{AllowedOrigin, InvalidOrigin, Origin},
     place::Place,
     secret::SecretText,
 };
+pub(crate) use self::{
+    accounts::{AccountName, AccountsCommand, Source},
+    operation::{BackupWanted, Operation, RestoreWanted},
+    reload::LiveConfig,
+    report::SettingInForce,
+};
 use self::{
     environment::Environment,
     flags::{Asked, Task},
-    layers::{Layer, Settings},
+    layers::{Layer, Settings, Texts},
 };
 use crate::store::DatabaseUrl;
 
@@ -43,12 +51,21 @@ use crate::store::DatabaseUrl;
 pub enum Loaded {
     /// Start the server.
     Run(Box<Config>),
-    /// Print this text to standard output and exit: help, version, or the configuration in force.
+    /// Print this text to standard output and exit: help, version, the configuration in force, and the like.
     Print(String),
+    /// Write these files, by their names, to a directory: the man pages.
+    WriteFiles {
+        /// The directory.
+        directory: PathBuf,
+        /// Name and content.
+        files: Vec<(String, Vec<u8>)>,
+    },
     /// Add a new key to the key file in this directory: [`key_file::rotate`].
     RotateKeys(PathBuf),
     /// Manage accounts: [`accounts_cli::run`](crate::accounts_cli::run).
     Accounts(Box<AccountsJob>),
+    /// Operate a server: [`commands::run`](crate::commands::run).
+    Operate(Box<Job>),
 }
 
 /// The configuration of the server.
@@ -79,8 +96,8 @@ pub struct Config {
     pub public_origin: Option<Origin>,
     /// Other web pages that may call the server; if empty, loopback pages.
     pub allowed_origins: Vec<AllowedOrigin>,
-    /// The certificate; plain HTTP without one.
-    pub tls: Option<TlsFiles>,
+    /// The source of the certificate; plain HTTP without one.
+    pub tls: Option<Tls>,
     /// Whether users can register.
     pub registration: Registration,
     /// Which users can reach each other.
@@ -103,6 +120,10 @@ pub struct Config {
     pub admin_names: Vec<String>,
     /// Environment variables with the server's prefix that are not settings.
     pub(crate) unknown_variables: Vec<String>,
+    /// The settings as they were given, for a later reload.
+    pub(crate) texts: Texts,
+    /// The settings as an operator may see them, with secrets masked.
+    pub(crate) in_force: Vec<SettingInForce>,
 }
 
 impl Config {
@@ -147,6 +168,16 @@ impl PasswordHash {
             Self::Bcrypt => aldis_auth::PasswordHasher::Bcrypt,
         }
     }
+}
+
+/// Where the certificate comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Tls {
+    /// From files of the operator.
+    Files(TlsFiles),
+    /// The server makes one and signs it itself.
+    SelfSigned,
 }
 
 /// PEM files, read again when they change.
@@ -197,6 +228,7 @@ impl Config {
         let (flags, task) = match flags::parse(arguments)? {
             Asked::Run { flags, task } => (flags, task),
             Asked::Text(text) => return Ok(Loaded::Print(text)),
+            Asked::Files { directory, files } => return Ok(Loaded::WriteFiles { directory, files }),
         };
         let Environment { layer: variables, unknown } = environment::parse(variables)?;
         let named = flags.get(CONFIG_VARIABLE).or_else(|| variables.get(CONFIG_VARIABLE));
@@ -205,12 +237,15 @@ impl Config {
             None => Layer::new(),
         };
         let settings = Settings::merge(vec![flags, variables, file])?;
-        let config = Self { unknown_variables: unknown, ..Self::from_settings(&settings)? };
+        let mut config = Self { unknown_variables: unknown, ..Self::from_settings(&settings)? };
+        config.in_force = report::in_force(&settings, &config);
         Ok(match task {
             Task::Serve => Loaded::Run(Box::new(config)),
-            Task::Check => Loaded::Print(report::in_force(&settings, &config)),
+            Task::Check { json: false } => Loaded::Print(report::text(&config)),
+            Task::Check { json: true } => Loaded::Print(report::json(&config)),
             Task::RotateKeys => Loaded::RotateKeys(config.data_dir),
             Task::Accounts(command) => Loaded::Accounts(Box::new(AccountsJob { config, command })),
+            Task::Operate(operation) => Loaded::Operate(Box::new(Job { config, operation })),
         })
     }
 
@@ -241,7 +276,7 @@ impl Config {
             password_hash: settings.value(&setting::PASSWORD_HASH, value::word(PASSWORD_HASHES))?,
             data_dir: settings.value(&setting::DATA_DIR, value::path)?,
             allowed_origins: settings.value(&setting::ALLOWED_ORIGINS, value::origins)?,
-            tls: TlsFiles::from_settings(settings)?,
+            tls: Tls::from_settings(settings)?,
             registration: settings.value(&setting::REGISTRATION, value::word(REGISTRATIONS))?,
             routing: settings.value(&setting::ROUTING, value::word(ROUTINGS))?,
             rooms_auto_create: settings.value(&setting::ROOMS_AUTO_CREATE, value::boolean)?,
@@ -253,12 +288,16 @@ impl Config {
             rate_limits: settings.value(&setting::RATE_LIMITS, value::boolean)?,
             admin_names: settings.value(&setting::ADMIN_NAMES, value::host_names)?,
             unknown_variables: Vec::new(),
+            texts: settings.texts(),
+            in_force: Vec::new(),
         })
     }
 }
 
 /// The variable that names the configuration file.
 const CONFIG_VARIABLE: &str = "ALDIS_CONFIG";
+/// The variable with the passphrase of a backup. It is no setting: the server itself never needs it.
+pub(crate) const BACKUP_PASSPHRASE_VARIABLE: &str = "ALDIS_BACKUP_PASSPHRASE";
 
 const ALGORITHMS: &[(&str, TokenAlgorithm)] =
     &[("HS256", TokenAlgorithm::Hs256), ("EdDSA", TokenAlgorithm::EdDsa)];
@@ -278,6 +317,20 @@ impl AdminListen {
             address: settings.value(&setting::ADMIN_LISTEN, value::socket_address)?,
             explicit: *settings.place(&setting::ADMIN_LISTEN) != Place::Default,
         })
+    }
+}
+
+impl Tls {
+    fn from_settings(settings: &Settings) -> Result<Option<Self>, ConfigError> {
+        let files = TlsFiles::from_settings(settings)?;
+        match (files, settings.value(&setting::TLS_SELF_SIGNED, value::boolean)?) {
+            (Some(_), true) => Err(ConfigError::Both {
+                one: setting::TLS_SELF_SIGNED.variable,
+                other: setting::TLS_CERT.variable,
+            }),
+            (files, false) => Ok(files.map(Self::Files)),
+            (None, true) => Ok(Some(Self::SelfSigned)),
+        }
     }
 }
 

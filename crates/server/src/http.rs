@@ -13,12 +13,12 @@ mod contacts;
 mod cors;
 mod devices;
 mod docs;
+mod exchange;
 mod head;
 mod held;
 mod ice;
 mod identity;
 mod if_match;
-mod limits;
 mod loopback;
 mod messages;
 mod metrics;
@@ -30,6 +30,7 @@ mod problem;
 mod query;
 mod requests;
 mod rooms;
+mod status;
 #[cfg(test)]
 mod tests;
 mod totp;
@@ -39,11 +40,9 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    middleware::{from_fn, from_fn_with_state},
+    middleware::from_fn_with_state,
     routing::{delete, get},
 };
-use http::{HeaderValue, header::CACHE_CONTROL};
-use tower_http::{catch_panic::CatchPanicLayer, set_header::SetResponseHeaderLayer};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub(crate) use self::{
@@ -57,19 +56,11 @@ use crate::node::Node;
 pub(crate) fn routes(node: Arc<Node>, doors: Router<Arc<Node>>) -> Router {
     let (api, document) = api(&node).split_for_parts();
     api.layer(from_fn_with_state(Arc::clone(&node), answers::bound))
-        .merge(docs::routes(document, &node.config.name))
+        .merge(docs::routes(document, &node.config().name))
         .merge(doors)
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
-        .layer(from_fn(head::limit))
-        .layer(from_fn_with_state(Arc::clone(&node), requests::bound))
-        .layer(SetResponseHeaderLayer::if_not_present(CACHE_CONTROL, HeaderValue::from_static("no-store")))
-        .layer(CatchPanicLayer::custom(problem::panicked))
-        .layer(from_fn_with_state(Arc::clone(&node), limits::explain))
-        .layer(from_fn_with_state(Arc::clone(&node), cors::share))
-        .layer(from_fn_with_state(Arc::clone(&node), metrics::count))
-        .layer(from_fn(trace::trace))
-        .layer(from_fn_with_state(Arc::clone(&node), completion::complete))
+        .layer(from_fn_with_state(Arc::clone(&node), exchange::complete))
         .with_state(node)
 }
 

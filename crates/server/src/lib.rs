@@ -9,6 +9,7 @@ mod accounts;
 pub mod accounts_cli;
 mod calls;
 mod clock;
+pub mod commands;
 pub mod config;
 mod drain;
 mod email;
@@ -21,6 +22,7 @@ mod rate;
 mod refusal;
 mod relay;
 mod server;
+pub mod service_manager;
 mod session;
 mod shared;
 #[cfg(test)]
@@ -28,8 +30,11 @@ mod simulation;
 pub(crate) mod store;
 mod supervisor;
 pub mod telemetry;
+mod terminal;
 mod transport;
 
 pub use server::{Reloader, Server, StartError};
+#[cfg(feature = "fuzzing")]
+pub use session::fuzzing;
 pub use supervisor::TaskEnded;
 pub use transport::TlsError;

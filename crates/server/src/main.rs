@@ -1,15 +1,17 @@
 //! The `aldis` binary: turns flags into a [`Config`], signals into a shutdown and errors into an exit code.
 
 use std::{
+    fs,
     io::{self, Write},
     path::Path,
     process::ExitCode,
 };
 
 use aldis_server::{
-    Reloader, Server, StartError, TaskEnded, accounts_cli,
-    config::{AccountsJob, Config, Loaded, key_file},
-    telemetry,
+    Reloader, Server, StartError, TaskEnded, accounts_cli, commands,
+    config::{AccountsJob, Config, Job, Loaded, key_file},
+    service_manager::ServiceManager,
+    telemetry::{self, Levels},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -21,20 +23,22 @@ fn main() -> ExitCode {
     match Config::load(std::env::args_os(), std::env::vars_os()) {
         Ok(Loaded::Run(config)) => run(*config),
         Ok(Loaded::Print(text)) => print(&text),
+        Ok(Loaded::WriteFiles { directory, files }) => write_files(&directory, &files),
         Ok(Loaded::RotateKeys(data_dir)) => rotate_keys(&data_dir),
         Ok(Loaded::Accounts(job)) => manage_accounts(*job),
+        Ok(Loaded::Operate(job)) => operate(*job),
         Err(error) => refuse(&error.to_string()),
     }
 }
 
 fn run(config: Config) -> ExitCode {
-    let _telemetry = telemetry::start(&config.log);
+    let telemetry = telemetry::start(&config.log);
     config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start: {error}")),
     };
-    match runtime.block_on(serve(config)) {
+    match runtime.block_on(serve(config, telemetry.levels())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string()),
     }
@@ -53,16 +57,41 @@ enum Failure {
     Task(#[from] TaskEnded),
 }
 
-async fn serve(config: Config) -> Result<(), Failure> {
+async fn serve(config: Config, levels: Levels) -> Result<(), Failure> {
     // Registered before anybody can learn the address, so that no early signal is lost.
     let signals = Signals::listen();
     let server = Server::bind(config).await?;
     // With port 0 the operator learns the port from this line. A closed stdout is no failure.
     let metrics = server.metrics_url().map(|url| format!("metrics on {url}\n")).unwrap_or_default();
-    let _ =
-        write!(io::stdout(), "listening on {}\n{metrics}", server.url()).and_then(|()| io::stdout().flush());
-    let reloader = server.reloader();
-    Ok(server.run(signals.until_stop(reloader)).await?)
+    let fingerprint = server.self_signed_fingerprint();
+    let fingerprint =
+        fingerprint.map(|hex| format!("self-signed certificate, SHA-256 {hex}\n")).unwrap_or_default();
+    let _ = write!(io::stdout(), "listening on {}\n{metrics}{fingerprint}", server.url())
+        .and_then(|()| io::stdout().flush());
+    let manager = ServiceManager::from_environment();
+    let reload = Reload { reloader: server.reloader(), levels, manager: &manager, url: server.url() };
+    manager.ready(&reload.url);
+    tokio::select! {
+        ended = server.run(signals.until_stop(&reload)) => Ok(ended?),
+        never = manager.watch() => match never {},
+    }
+}
+
+/// What SIGHUP does.
+struct Reload<'a> {
+    reloader: Reloader,
+    levels: Levels,
+    manager: &'a ServiceManager,
+    url: String,
+}
+
+impl Reload<'_> {
+    fn run(&self) {
+        self.manager.reloading();
+        let levels = self.reloader.reload(Config::load_again());
+        self.levels.change(&levels);
+        self.manager.ready(&self.url);
+    }
 }
 
 /// The signals that a server handles. A handled signal no longer ends the process by default.
@@ -84,16 +113,17 @@ impl Signals {
     }
 
     /// Returns after SIGTERM, SIGINT or SIGQUIT. On SIGHUP it reloads files.
-    async fn until_stop(self, reloader: Reloader) {
+    async fn until_stop(self, reload: &Reload<'_>) {
         let Self { stop: [mut terminate, mut interrupt, mut quit], mut hangup, .. } = self;
         loop {
             tokio::select! {
-                () = received(&mut terminate) => return,
-                () = received(&mut interrupt) => return,
-                () = received(&mut quit) => return,
-                () = received(&mut hangup) => reloader.reload(),
+                () = received(&mut terminate) => break,
+                () = received(&mut interrupt) => break,
+                () = received(&mut quit) => break,
+                () = received(&mut hangup) => reload.run(),
             }
         }
+        reload.manager.stopping();
     }
 }
 
@@ -126,6 +156,26 @@ fn manage_accounts(job: AccountsJob) -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+fn operate(job: Job) -> ExitCode {
+    match commands::run(job) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            fail(&error.to_string());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn write_files(directory: &Path, files: &[(String, Vec<u8>)]) -> ExitCode {
+    for (name, content) in files {
+        let path = directory.join(name);
+        if let Err(error) = fs::write(&path, content) {
+            return fail(&format!("cannot write {}: {error}; name an existing directory", path.display()));
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 /// Prints a text. A reader that closes the pipe early (`aldis --help | head`) is no failure.

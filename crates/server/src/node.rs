@@ -4,11 +4,16 @@ use std::sync::Arc;
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{accounts::Accounts, config::Config, limits::Limits, relay::Relay};
+use crate::{
+    accounts::Accounts,
+    config::{Config, LiveConfig},
+    limits::Limits,
+    relay::Relay,
+};
 
 /// The state that all connections share.
 pub(crate) struct Node {
-    pub(crate) config: Config,
+    config: Arc<LiveConfig>,
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) relay: Arc<Relay>,
     pub(crate) limits: Limits,
@@ -22,9 +27,10 @@ pub(crate) struct Node {
 
 impl Node {
     /// A node that has not begun to serve.
-    pub(crate) fn new(config: Config, relay: Arc<Relay>) -> Self {
+    pub(crate) fn new(config: Arc<LiveConfig>, relay: Arc<Relay>) -> Self {
+        let current = config.current();
         Self {
-            limits: Limits::new(config.rate_limits, config.is_behind_proxy(), Arc::clone(&relay.metrics)),
+            limits: Limits::new(current.rate_limits, current.is_behind_proxy(), Arc::clone(&relay.metrics)),
             config,
             accounts: Arc::clone(&relay.accounts),
             relay,
@@ -32,6 +38,16 @@ impl Node {
             stop: CancellationToken::new(),
             draining: CancellationToken::new(),
         }
+    }
+
+    /// The configuration in force. A reload replaces it.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        self.config.current()
+    }
+
+    /// The configuration of the node, which can be reloaded.
+    pub(crate) fn live_config(&self) -> Arc<LiveConfig> {
+        Arc::clone(&self.config)
     }
 
     /// From now on the node accepts nothing new.

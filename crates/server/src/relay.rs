@@ -45,9 +45,9 @@ use crate::{
     accounts::Accounts,
     calls::Calls,
     clock::Now,
-    config::{Config, Turn},
+    config::LiveConfig,
     link::{self, Closing, Leftovers, SessionHandle, SharedBytes, Ticket},
-    metrics::Metrics,
+    metrics::{Metrics, WriterFigures},
     refusal::Refusal,
     shared::Shared,
     store::{self, Store},
@@ -68,6 +68,7 @@ pub(crate) struct Relay {
     standings: Standings,
     crowds: DeferredFanout,
     shared_bytes: SharedBytes,
+    config: Arc<LiveConfig>,
     settings: Settings,
 }
 
@@ -76,9 +77,6 @@ struct Settings {
     routing: Routing,
     connections_per_user: usize,
     rate_limits: bool,
-    rooms_auto_create: bool,
-    stun_urls: Vec<String>,
-    turn: Option<Turn>,
 }
 
 /// How a request is answered.
@@ -157,8 +155,9 @@ pub(crate) enum Admission {
 
 impl Relay {
     /// A relay for the sessions of a node. When an account is deleted, it ends the account's rooms and presence.
-    pub(crate) fn new(config: &Config, shared: &Shared, accounts: Arc<Accounts>) -> Arc<Self> {
-        let Shared { store, registry, metrics } = shared.clone();
+    pub(crate) fn new(shared: &Shared, accounts: Arc<Accounts>) -> Arc<Self> {
+        let Shared { store, registry, metrics, config: live } = shared.clone();
+        let config = live.current();
         let relay = Arc::new(Self {
             accounts,
             registry,
@@ -172,6 +171,7 @@ impl Relay {
             standings: Standings::default(),
             crowds: DeferredFanout::default(),
             shared_bytes: SharedBytes::default(),
+            config: live,
             settings: Settings {
                 routing: match config.routing {
                     crate::config::Routing::Contacts => Routing::Contacts,
@@ -179,9 +179,6 @@ impl Relay {
                 },
                 connections_per_user: if config.rate_limits { MAX_CONNECTIONS_PER_USER } else { usize::MAX },
                 rate_limits: config.rate_limits,
-                rooms_auto_create: config.rooms_auto_create,
-                stun_urls: config.stun_urls.clone(),
-                turn: config.turn.clone(),
             },
         });
         let weak = Arc::downgrade(&relay);
@@ -297,6 +294,11 @@ impl Relay {
         store::failures()
     }
 
+    /// What the writers of the store tell about themselves.
+    pub(crate) fn store_writers(&self) -> Vec<WriterFigures<'_>> {
+        self.store.writers()
+    }
+
     /// Counts the outcome of a signal.
     fn counting(&self, reply: Reply) -> Reply {
         match reply {
@@ -371,9 +373,9 @@ pub(crate) fn new_session_id() -> SessionId {
 #[cfg(test)]
 impl Relay {
     /// A relay with accounts of its own, over an open store.
-    pub(crate) fn over(config: &Config, ring: &aldis_auth::KeyRing, store: Arc<Store>) -> Arc<Self> {
-        let shared = Shared::new(store);
-        let accounts = Accounts::new(config, ring, &shared).unwrap();
-        Self::new(config, &shared, Arc::new(accounts))
+    pub(crate) fn over(config: Arc<LiveConfig>, ring: &aldis_auth::KeyRing, store: Arc<Store>) -> Arc<Self> {
+        let shared = Shared::new(config, store);
+        let accounts = Accounts::new(ring, &shared).unwrap();
+        Self::new(&shared, Arc::new(accounts))
     }
 }

@@ -12,16 +12,17 @@ use tokio_rustls::TlsAcceptor;
 use crate::{
     accounts::{Accounts, RotationEnds},
     clock::Now,
-    config::{AdminListen, Config, key_file},
+    config::{self, AdminListen, Config, ConfigError, LiveConfig, LogFilter, TlsFiles, key_file},
     drain,
     http::{admin_routes, routes},
+    metrics::Process,
     node::Node,
     relay::Relay,
     session::sweep,
     shared::Shared,
     store::{Store, StoreError, StoreOptions, SweepClock},
     supervisor::{Supervisor, TaskEnded},
-    transport::{Certificates, Listener, TlsError, doors, serve},
+    transport::{Certificates, Listener, TlsError, doors, self_signed_files, serve},
 };
 
 /// A server with its address, database and keys. It serves once it is [`run`](Server::run).
@@ -77,15 +78,17 @@ impl Server {
     /// # Errors
     /// [`StartError`]; its message says what to correct.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
+        Process::starts();
         let ring = key_file::load_or_create(&config.data_dir)?;
-        let tls = config.tls.as_ref().map(Tls::load).transpose()?;
+        let tls = Tls::of(&config)?;
         let opened = Store::open(&config.database_url, &StoreOptions::default()).await;
         let store = Arc::new(opened.map_err(|error| database(&config, &error))?);
         let node = node(config, &ring, &store).await?;
-        let listen = |source| StartError::Listen { address: node.config.listen, source };
-        let listener = Listener::bind(node.config.listen, count_connection).map_err(listen)?;
+        let config = node.config();
+        let listen = |source| StartError::Listen { address: config.listen, source };
+        let listener = Listener::bind(config.listen, count_connection).map_err(listen)?;
         let address = listener.address().map_err(listen)?;
-        let admin = Admin::bind(node.config.admin_listen)?;
+        let admin = Admin::bind(config.admin_listen)?;
         Ok(Self { node, store, listener, address, admin, tls })
     }
 
@@ -108,10 +111,18 @@ impl Server {
         self.admin.as_ref().map(|admin| format!("http://{}/metrics", admin.address))
     }
 
-    /// A handle that reloads files while the server runs.
+    /// The SHA-256 fingerprint of a self-signed certificate; `None` for any other.
+    #[must_use]
+    pub fn self_signed_fingerprint(&self) -> Option<String> {
+        let is_self_signed = self.node.config().tls == Some(config::Tls::SelfSigned);
+        self.tls.as_ref().filter(|_| is_self_signed).map(|tls| tls.certificates.fingerprint())
+    }
+
+    /// A handle that reloads settings and files while the server runs.
     #[must_use]
     pub fn reloader(&self) -> Reloader {
-        Reloader(self.tls.as_ref().map(|tls| Arc::clone(&tls.certificates)))
+        let certificates = self.tls.as_ref().map(|tls| Arc::clone(&tls.certificates));
+        Reloader { config: self.node.live_config(), certificates }
     }
 
     /// Serves until `shutdown` completes, then drains: tells all clients and waits for their sessions to end.
@@ -202,17 +213,33 @@ impl Tasks {
     }
 }
 
-/// Reloads the files of a running server.
+/// Reloads the configuration and the files of a running server.
 #[derive(Debug, Clone)]
-pub struct Reloader(Option<Arc<Certificates>>);
+pub struct Reloader {
+    config: Arc<LiveConfig>,
+    certificates: Option<Arc<Certificates>>,
+}
 
 impl Reloader {
-    /// Reads the certificate and its key again. If they cannot be used, the server keeps the old ones and logs why.
-    pub fn reload(&self) {
-        match &self.0 {
-            Some(certificates) => certificates.reload_soon(),
-            None => tracing::info!("asked to reload files, but without TLS there are none"),
+    /// Takes the settings that can change while the server runs, and reads the certificate and its key again. What
+    /// cannot be used is logged, and the server keeps the old one. Returns the levels of the log from then on.
+    pub fn reload(&self, fresh: Result<Config, ConfigError>) -> LogFilter {
+        match fresh {
+            Ok(fresh) => self.take(fresh),
+            Err(error) => tracing::warn!("the settings stay as they are: {error}"),
         }
+        if let Some(certificates) = &self.certificates {
+            certificates.reload_soon();
+        }
+        self.config.current().log.clone()
+    }
+
+    fn take(&self, fresh: Config) {
+        let changes = self.config.reload(fresh);
+        for setting in &changes.at_restart {
+            tracing::warn!("{setting} has changed; the server takes it at its next start");
+        }
+        tracing::info!(changed = ?changes.applied, "read the settings again");
     }
 }
 
@@ -234,7 +261,18 @@ impl Admin {
 }
 
 impl Tls {
-    fn load(files: &crate::config::TlsFiles) -> Result<Self, TlsError> {
+    fn of(config: &Config) -> Result<Option<Self>, TlsError> {
+        match &config.tls {
+            None => Ok(None),
+            Some(config::Tls::Files(files)) => Self::load(files).map(Some),
+            Some(config::Tls::SelfSigned) => match Self::load(&self_signed_files(config)?) {
+                Err(TlsError::Pem { path, problem, .. }) => Err(TlsError::SelfSigned { path, problem }),
+                loaded => loaded.map(Some),
+            },
+        }
+    }
+
+    fn load(files: &TlsFiles) -> Result<Self, TlsError> {
         let certificates = Certificates::load(files)?;
         let acceptor = certificates.acceptor()?;
         Ok(Self { certificates, acceptor })
@@ -268,13 +306,14 @@ pub(crate) async fn node(
     ring: &KeyRing,
     store: &Arc<Store>,
 ) -> Result<Arc<Node>, StartError> {
-    let shared = Shared::new(Arc::clone(store));
-    let accounts = Accounts::new(&config, ring, &shared).map_err(|_| StartError::SecretKeyTooShort)?;
-    let relay = Relay::new(&config, &shared, Arc::new(accounts));
+    let shared = Shared::new(LiveConfig::new(config), Arc::clone(store));
+    let config = shared.config.current();
+    let accounts = Accounts::new(ring, &shared).map_err(|_| StartError::SecretKeyTooShort)?;
+    let relay = Relay::new(&shared, Arc::new(accounts));
     relay.accounts.recall_revocations(Now::read()).await.map_err(|error| database(&config, &error))?;
     relay.recall_standings().await.map_err(|error| database(&config, &error))?;
     relay.accounts.count_hash_kinds().await.map_err(|error| database(&config, &error))?;
-    Ok(Arc::new(Node::new(config, relay)))
+    Ok(Arc::new(Node::new(shared.config, relay)))
 }
 
 /// Starts the background tasks of a node.
@@ -301,7 +340,7 @@ pub(crate) fn background(node: &Arc<Node>, store: &Arc<Store>) -> Supervisor {
 /// of it: responses have their own limits and must not end other users' sessions.
 fn session_memory(node: Arc<Node>) -> impl Fn() -> usize {
     move || {
-        let memory = node.config.session_memory;
+        let memory = node.config().session_memory;
         memory.saturating_sub(node.limits.answers.held()).max(memory / 2)
     }
 }

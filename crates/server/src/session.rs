@@ -5,6 +5,8 @@
 
 mod deadlines;
 mod enter;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod greeting;
 mod handshake;
 mod in_flight;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aldis_registry::Registry;
 
-use crate::{link::SessionHandle, metrics::Metrics, store::Store};
+use crate::{config::LiveConfig, link::SessionHandle, metrics::Metrics, store::Store};
 
 /// What both accounts and the relay work on.
 #[derive(Clone)]
@@ -13,11 +13,12 @@ pub(crate) struct Shared {
     /// The live sessions of this node.
     pub(crate) registry: Arc<Registry<Arc<SessionHandle>>>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) config: Arc<LiveConfig>,
 }
 
 impl Shared {
     /// A node without sessions over an open store.
-    pub(crate) fn new(store: Arc<Store>) -> Self {
-        Self { store, registry: Arc::default(), metrics: Arc::new(Metrics::new()) }
+    pub(crate) fn new(config: Arc<LiveConfig>, store: Arc<Store>) -> Self {
+        Self { store, registry: Arc::default(), metrics: Arc::new(Metrics::new()), config }
     }
 }

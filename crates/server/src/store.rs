@@ -33,15 +33,18 @@ mod health;
 mod identity;
 mod keys;
 mod mailbox;
+mod migrations;
 mod notices;
 mod postgres;
 mod relation_log;
+mod restored;
 mod revocations;
 mod rooms;
 mod rotation_backup;
 mod rotation_ends;
 mod row;
 mod sightings;
+pub(crate) mod snapshot;
 mod sqlite;
 mod sweep;
 mod tokens;
@@ -65,7 +68,9 @@ pub(crate) use self::{
     identity::{Identity, IdentityCreation, IdentityLink},
     keys::{KeyPublication, PublishedKey},
     mailbox::{Marked, NewMessage, NewReceipt, Posted, SenderReceipt, StoredMessage, StoredMeta, Which},
+    migrations::{Migration, Migrations},
     notices::{Notice, Recipients},
+    restored::Restored,
     revocations::{KEPT_PER_USER, NumberedRevocation, Revocation},
     rooms::{MemberChange, NewRoom, Revisions, RoomAccess, RoomCreation, StateChange, StateDocument},
     rotation_ends::EndedRotation,
@@ -74,7 +79,7 @@ pub(crate) use self::{
     tokens::{FamilyCreation, LoginProof, NewFamily, REFRESH_IDLE_MS, RefreshFamily, RefreshUse},
     totp::{Evidence, FactorChange, FactorCheck},
     url::{DatabaseUrl, InvalidDatabaseUrl},
-    writer::{PendingAppend, ReplyTo},
+    writer::{PendingAppend, ReplyTo, WRITER_QUEUE_BYTES},
 };
 use self::{
     db::Db,
@@ -83,6 +88,7 @@ use self::{
     url::Target,
     writer::{MessageBatch, SignInBatch, Writer},
 };
+use crate::metrics::WriterFigures;
 
 /// The open database of one node. Owns its connections and the task of the group-commit writer until
 /// [`close`](Self::close).
@@ -150,6 +156,11 @@ impl Store {
     /// receiver must answer each of them. There can be only one receiver.
     pub(crate) fn committed(&self) -> mpsc::Receiver<Vec<Committed>> {
         self.writer.committed()
+    }
+
+    /// What the writers tell about themselves.
+    pub(crate) fn writers(&self) -> Vec<WriterFigures<'_>> {
+        vec![self.writer.figures("messages"), self.sign_ins.figures("sign_ins")]
     }
 
     /// Whether nothing is queued and every connection is free. For the simulation, whose clock differs from the

@@ -2,6 +2,8 @@
 //!
 //! docs/operations.md says what each level means. No level ever logs a token, a password, a code or content.
 
+mod journal;
+mod levels;
 mod output;
 
 use std::{
@@ -11,33 +13,55 @@ use std::{
 };
 
 use tracing::Level;
-use tracing_subscriber::{filter::Targets, fmt::layer, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{Layer, filter::Targets, fmt::layer, layer::SubscriberExt, util::SubscriberInitExt};
 
-use self::output::Output;
+pub use self::levels::Levels;
+use self::{
+    journal::{Journal, is_the_journal},
+    levels::LevelFilter,
+    output::Output,
+};
 use crate::{config::LogFilter, transport::UNLOGGED};
 
 /// The running log. Dropping it waits up to a second for unwritten lines.
 #[must_use = "lines that are still to be written are lost when the process ends"]
 #[derive(Debug)]
-pub struct Telemetry(Output);
+pub struct Telemetry {
+    output: Output,
+    levels: Levels,
+}
+
+impl Telemetry {
+    /// A handle that changes the levels while the server runs.
+    #[must_use]
+    pub fn levels(&self) -> Levels {
+        self.levels.clone()
+    }
+}
 
 impl Drop for Telemetry {
     fn drop(&mut self) {
-        self.0.flush();
+        self.output.flush();
     }
 }
 
 /// Starts logging for the process. A second call changes nothing.
 pub fn start(chosen: &LogFilter) -> Telemetry {
     let output = Output::start(io::stderr());
-    let lines = layer().with_writer(output.clone()).with_ansi(io::stderr().is_terminal());
+    let levels = Levels::new(filter(chosen));
     // By default the library reports a failed write on stderr, with a macro that panics if stderr fails.
-    let lines = lines.log_internal_errors(false);
-    let lines = tracing_subscriber::registry().with(lines).with(filter(chosen));
+    let lines = layer().with_ansi(io::stderr().is_terminal()).log_internal_errors(false);
+    let lines = if is_the_journal(&io::stderr()) {
+        // The journal has a time and a level of its own for each line.
+        lines.without_time().with_writer(Journal(output.clone())).boxed()
+    } else {
+        lines.with_writer(output.clone()).boxed()
+    };
+    let lines = tracing_subscriber::registry().with(lines).with(LevelFilter(levels.clone()));
     if lines.try_init().is_ok() {
         panic::set_hook(Box::new(log_panic));
     }
-    Telemetry(output)
+    Telemetry { output, levels }
 }
 
 /// The filter for the chosen levels. It takes no lock where a span is entered, unlike the library's `EnvFilter`.

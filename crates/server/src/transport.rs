@@ -8,6 +8,7 @@ mod heads;
 mod http_deadlines;
 mod io;
 mod listener;
+mod self_signed;
 mod socket;
 mod tap;
 mod tls;
@@ -16,6 +17,7 @@ mod upgrade;
 #[cfg(test)]
 pub(crate) use accept::Accept;
 pub(crate) use listener::{Listener, serve};
+pub(crate) use self_signed::files as self_signed_files;
 pub(crate) use socket::UNLOGGED;
 pub(crate) use tls::Certificates;
 pub use tls::TlsError;

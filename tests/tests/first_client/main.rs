@@ -1,6 +1,5 @@
 //! The programs of docs/first-client.md, run as a reader would run them.
 
-mod browser;
 mod chat;
 mod page;
 mod program;
@@ -10,5 +9,3 @@ use std::time::Duration;
 
 /// Interpreters and browsers start slowly beside other tests.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The interval for checks of something that cannot be waited for.
-const LOOK: Duration = Duration::from_millis(50);

@@ -2,9 +2,8 @@
 
 use std::fs;
 
+use aldis_tests::browser::{Browser, Site, Tab};
 use aldis_tests::{TestServer, unique};
-
-use crate::browser::{Browser, Site, Tab};
 
 fn html() -> String {
     fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/first-client/index.html")).unwrap()

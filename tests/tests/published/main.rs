@@ -1,6 +1,7 @@
 //! Compares the published contract, `docs/`, with the code in both directions.
 
 mod calls;
+mod commands;
 mod messages;
 mod page;
 mod schemas;

@@ -17,10 +17,11 @@ pub struct ConversationQuery {
     pub peer: UserRef,
     /// Only what has a lower number in the caller's mailbox.
     #[serde(default, deserialize_with = "whole::query::number", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", param(maximum = 9_007_199_254_740_991_i64))]
     pub before_seq: Option<u64>,
     /// How many at the most: 100 where none is given, cut to 500; 0 is refused.
     #[serde(default, deserialize_with = "whole::query::count", skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "openapi", param(minimum = 1, default = 100))]
+    #[cfg_attr(feature = "openapi", param(minimum = 1, default = 100, format = "uint64"))]
     pub limit: Option<u64>,
 }
 

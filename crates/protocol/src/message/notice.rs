@@ -46,6 +46,8 @@ names! {
         PasswordChanged = "password_changed",
         /// A refresh token was used twice; its family is revoked.
         RefreshReused = "refresh_reused",
+        /// The server was restored from a backup: every sign-in has ended, and what was newer than the backup is lost.
+        ServerRestored = "server_restored",
     }
 }
 

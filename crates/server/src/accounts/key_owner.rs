@@ -7,7 +7,6 @@ use uuid::Uuid;
 use super::{Accounts, identity::UNKNOWN_DEVICE};
 use crate::{
     clock::Now,
-    config::Registration,
     metrics::Method,
     rate::AddressKey,
     refusal::{ACCOUNT_DELETED, DISABLED, Refusal},
@@ -85,7 +84,7 @@ impl Accounts {
             return allowed(identity).map(|identity| (identity, false));
         }
         self.refuse_replaced(key, now).await?;
-        if self.settings.registration == Registration::Closed {
+        if self.is_closed() {
             return Err(Refusal::new(ErrorCode::RegistrationClosed, "this server takes no new accounts"));
         }
         self.limit_key_accounts(address, now)?;

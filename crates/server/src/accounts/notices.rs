@@ -52,7 +52,7 @@ impl PendingNotices {
 impl Notices {
     /// Notices for the sessions of a node.
     pub(super) fn new(shared: &Shared, cache: Arc<AccountCache>) -> Self {
-        let Shared { store, registry, metrics } = shared.clone();
+        let Shared { store, registry, metrics, .. } = shared.clone();
         Self { store, registry, metrics, cache, pending: PendingNotices::default() }
     }
 

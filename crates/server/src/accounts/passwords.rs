@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How many callers may wait or be served. The next one is told to come back.
-const QUEUE: usize = 64;
+pub(crate) const QUEUE: usize = 64;
 /// How long a caller waits for a free thread.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How many hashes one caller may have running or waiting.

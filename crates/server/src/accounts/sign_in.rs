@@ -17,7 +17,6 @@ use super::{
 };
 use crate::{
     clock::Now,
-    config::Registration,
     email,
     metrics::Method,
     rate::AddressKey,
@@ -84,7 +83,7 @@ impl Accounts {
         caller: HashCaller,
         now: Now,
     ) -> Result<TokenResponse, Refusal> {
-        if self.settings.registration == Registration::Closed {
+        if self.is_closed() {
             return Err(Refusal::new(ErrorCode::RegistrationClosed, "this server takes no new accounts"));
         }
         let email = email::of_new_account(&request.email).ok_or(BAD_EMAIL)?;

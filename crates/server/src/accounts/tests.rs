@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::Accounts;
 use crate::{
     clock::unix_ms_i64,
-    config::{Config, Loaded},
+    config::{Config, LiveConfig, Loaded},
     link::{Item, SessionHandle},
     shared::Shared,
     store::{LoginProof, NewFamily, Store, StoreOptions},
@@ -31,7 +31,8 @@ impl Node {
         let config: Config = *config;
         let store = Store::open(&config.database_url, &StoreOptions::default()).await.unwrap();
         let ring = KeyRing::new(RootKey::new([7; 32]));
-        Self { accounts: Accounts::new(&config, &ring, &Shared::new(Arc::new(store))).unwrap() }
+        let shared = Shared::new(LiveConfig::new(config), Arc::new(store));
+        Self { accounts: Accounts::new(&ring, &shared).unwrap() }
     }
 
     async fn user(&self) -> UserId {

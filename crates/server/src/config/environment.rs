@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 
 use super::{
-    CONFIG_VARIABLE, ConfigError, Place,
+    BACKUP_PASSPHRASE_VARIABLE, CONFIG_VARIABLE, ConfigError, Place,
     layers::{Given, Layer},
     nearest::nearest,
     setting,
@@ -49,7 +49,7 @@ fn known() -> Vec<String> {
         let file_form = setting.secret.then(|| setting.file_variable());
         [setting.variable.to_owned()].into_iter().chain(file_form)
     });
-    settings.chain([CONFIG_VARIABLE.to_owned()]).collect()
+    settings.chain([CONFIG_VARIABLE, BACKUP_PASSPHRASE_VARIABLE].map(str::to_owned)).collect()
 }
 
 /// Kubernetes sets such variables in each pod for every service of its namespace. A service named `aldis-postgresql`

@@ -95,6 +95,14 @@ pub enum ConfigError {
         /// The variable that is missing.
         missing: &'static str,
     },
+    /// Two settings that exclude each other.
+    #[error("{one} and {other} are both set; remove one")]
+    Both {
+        /// The first one's variable.
+        one: &'static str,
+        /// The second one's variable.
+        other: &'static str,
+    },
     /// The key file cannot be used.
     #[error(transparent)]
     KeyFile(#[from] KeyFileError),

@@ -1,8 +1,10 @@
 //! The command line.
 
 mod accounts;
+mod operations;
+mod pages;
 
-use std::ffi::OsString;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
@@ -10,6 +12,7 @@ use super::{
     CONFIG_VARIABLE, ConfigError, Place,
     accounts::AccountsCommand,
     layers::{Given, Layer},
+    operation::Operation,
     setting::{self, Setting},
 };
 
@@ -17,34 +20,45 @@ use super::{
 pub(super) enum Asked {
     /// Run a task with these settings.
     Run { flags: Layer, task: Task },
-    /// Print a text: help or version.
+    /// Print a text: help, version, a completion script or a man page.
     Text(String),
+    /// Write these files to a directory.
+    Files { directory: PathBuf, files: Vec<(String, Vec<u8>)> },
 }
 
 /// The task.
 pub(super) enum Task {
     Serve,
-    Check,
+    Check { json: bool },
     RotateKeys,
     Accounts(AccountsCommand),
+    Operate(Operation),
 }
 
 /// Parses the command line, beginning with the program's name.
 pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Asked, ConfigError> {
     match command().try_get_matches_from(arguments) {
         Ok(matches) => {
-            let task =
-                task(&matches).ok_or_else(|| ConfigError::Usage(command().render_usage().to_string()))?;
-            Ok(Asked::Run { task, flags: layer(&matches) })
+            asked(&matches).ok_or_else(|| ConfigError::Usage(command().render_usage().to_string()))
         }
         Err(text) if !text.use_stderr() => Ok(Asked::Text(text.render().to_string())),
         Err(error) => Err(ConfigError::Usage(error.render().to_string())),
     }
 }
 
+fn asked(matches: &ArgMatches) -> Option<Asked> {
+    if let Some(pages) = pages::asked(matches, command) {
+        return Some(pages);
+    }
+    Some(Asked::Run { task: task(matches)?, flags: layer(matches) })
+}
+
 const CONFIG_FLAG: &str = "config";
 const CHECK_FLAG: &str = "check-config";
+const SERVE_COMMAND: &str = "serve";
+const CHECK_COMMAND: &str = "check-config";
 const KEYS_COMMAND: &str = "keys";
+const JSON_FLAG: &str = "json";
 
 /// clap does not read the environment: the layers are merged in one place, and help must not print values.
 fn command() -> Command {
@@ -66,11 +80,37 @@ fn command() -> Command {
             Arg::new(CHECK_FLAG)
                 .long(CHECK_FLAG)
                 .action(ArgAction::SetTrue)
-                .help("Print the settings in force, with secrets masked, and exit"),
+                .help("The same as the command check-config"),
         )
-        .args(setting::ALL.iter().flat_map(|setting| arguments(setting)))
+        .args(all_settings())
+        .subcommand(
+            Command::new(SERVE_COMMAND)
+                .about("Start the server; so does aldis without a command")
+                .args(settings_of_command(setting::ALL)),
+        )
+        .subcommand(
+            Command::new(CHECK_COMMAND)
+                .about("Print the settings in force, with secrets masked, and exit")
+                .arg(json_arg())
+                .args(settings_of_command(setting::ALL)),
+        )
+        .subcommands(operations::commands())
         .subcommand(keys_command())
         .subcommand(accounts::command())
+        .subcommands(pages::commands())
+}
+
+fn all_settings() -> impl Iterator<Item = Arg> {
+    setting::ALL.iter().flat_map(|setting| arguments(setting))
+}
+
+/// The settings that may follow a command too. A global one already may.
+fn settings_of_command(settings: &[&'static Setting]) -> impl Iterator<Item = Arg> {
+    settings.iter().flat_map(|setting| arguments(setting)).filter(|argument| !argument.is_global_set())
+}
+
+fn json_arg() -> Arg {
+    Arg::new(JSON_FLAG).long(JSON_FLAG).action(ArgAction::SetTrue).help("Print JSON, for programs")
 }
 
 fn keys_command() -> Command {
@@ -84,13 +124,14 @@ fn keys_command() -> Command {
 
 fn task(matches: &ArgMatches) -> Option<Task> {
     if matches.get_flag(CHECK_FLAG) {
-        return Some(Task::Check);
+        return Some(Task::Check { json: false });
     }
     match matches.subcommand() {
-        None => Some(Task::Serve),
+        None | Some((SERVE_COMMAND, _)) => Some(Task::Serve),
+        Some((CHECK_COMMAND, matches)) => Some(Task::Check { json: matches.get_flag(JSON_FLAG) }),
         Some((accounts::COMMAND, matches)) => accounts::task(matches).map(Task::Accounts),
         Some((KEYS_COMMAND, _)) => Some(Task::RotateKeys),
-        Some(_) => None,
+        Some((name, matches)) => operations::task(name, matches).map(Task::Operate),
     }
 }
 
@@ -116,13 +157,22 @@ fn value_arg(flag: String, value_name: &'static str, help: String) -> Arg {
 
 fn layer(matches: &ArgMatches) -> Layer {
     let mut layer = given(matches, setting::ALL);
-    if let Some(matches) = matches.subcommand_matches(accounts::COMMAND) {
-        layer.extend(given(matches, &accounts::SETTINGS));
+    if let Some((name, matches)) = matches.subcommand() {
+        layer.extend(given(matches, settings_after(name)));
     }
     if let Some(file) = matches.get_one::<String>(CONFIG_FLAG) {
         layer.insert(CONFIG_VARIABLE.to_owned(), from_flag(CONFIG_FLAG, file));
     }
     layer
+}
+
+/// The settings that may follow a command.
+fn settings_after(command: &str) -> &'static [&'static Setting] {
+    match command {
+        SERVE_COMMAND | CHECK_COMMAND => setting::ALL,
+        accounts::COMMAND => &accounts::SETTINGS,
+        _ => operations::settings(command),
+    }
 }
 
 /// The values that are set for these settings, in either form.

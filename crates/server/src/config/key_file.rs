@@ -123,6 +123,21 @@ pub fn rotate(data_dir: &Path) -> Result<PathBuf, KeyFileError> {
     Ok(path)
 }
 
+/// The text of the key file in `data_dir`, for a backup.
+///
+/// # Errors
+/// [`KeyFileError`].
+pub(crate) fn read_text(data_dir: &Path) -> Result<Zeroizing<String>, KeyFileError> {
+    let path = data_dir.join(FILE_NAME);
+    let ring = read(&path)?.ok_or(KeyFileError::Missing { path })?;
+    Ok(ring.to_text())
+}
+
+/// Whether these are the bytes of a complete key file.
+pub(crate) fn is_complete(bytes: &[u8]) -> bool {
+    decode(bytes).is_some()
+}
+
 const MAX_FILE_BYTES: u64 = 4 * 1024;
 const MODE: u32 = 0o600;
 const OTHERS: u32 = 0o077;

@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap, path::Path};
 
 use zeroize::Zeroizing;
 
-use super::{ConfigError, Place, file::read_text, setting, setting::Setting};
+use super::{ConfigError, Place, SecretText, file::read_text, setting, setting::Setting};
 
 /// The values of one layer, by variable; the `…_FILE` forms are stored with their settings.
 pub(super) type Layer = BTreeMap<String, Given>;
@@ -38,6 +38,9 @@ impl Given {
         Path::new(self.text.as_str())
     }
 }
+
+/// The text of each setting that was given, by variable.
+pub(crate) type Texts = BTreeMap<&'static str, SecretText>;
 
 /// What to write instead of a refused value.
 pub(super) type Remedy = Cow<'static, str>;
@@ -96,6 +99,12 @@ impl Settings {
             (Some(_), None) => Err(ConfigError::Half { given: first.variable, missing: second.variable }),
             (None, Some(_)) => Err(ConfigError::Half { given: second.variable, missing: first.variable }),
         }
+    }
+
+    /// All texts, to compare with those of a later reading.
+    pub(super) fn texts(&self) -> Texts {
+        let of = |given: &Given| SecretText::new(given.text.to_string());
+        self.0.iter().map(|(variable, given)| (*variable, of(given))).collect()
     }
 
     pub(super) fn text(&self, setting: &Setting) -> Option<&str> {

@@ -1,19 +1,37 @@
-//! The output of `--check-config`, and warnings for an operator.
+//! The settings in force, as `check-config` prints them, and warnings for an operator.
 
 use std::fmt::Write;
 
+use serde::Serialize;
+
 use super::{
-    Config, Place, TokenAlgorithm,
+    Config, Place, Tls, TokenAlgorithm,
     key_file::FILE_NAME,
     layers::Settings,
     setting::{self, Setting},
 };
 
+/// A setting in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct SettingInForce {
+    /// Its variable.
+    pub(crate) name: &'static str,
+    /// Its value, masked where it is secret; `None` if it is not set and has no default.
+    pub(crate) value: Option<String>,
+    /// Where it was set: `default`, `environment`, or the name of a flag, a variable or a file.
+    pub(crate) source: String,
+}
+
+/// All settings, in the order of the documentation.
+pub(super) fn in_force(settings: &Settings, config: &Config) -> Vec<SettingInForce> {
+    setting::ALL.iter().map(|setting| one_in_force(setting, settings, config)).collect()
+}
+
 /// One line for each setting, with its source, then the warnings.
-pub(super) fn in_force(settings: &Settings, config: &Config) -> String {
+pub(super) fn text(config: &Config) -> String {
     let mut text = String::new();
-    for setting in setting::ALL {
-        text.push_str(&line(setting, settings, config));
+    for setting in &config.in_force {
+        text.push_str(&line(setting));
         text.push('\n');
     }
     for warning in config.warnings() {
@@ -21,6 +39,12 @@ pub(super) fn in_force(settings: &Settings, config: &Config) -> String {
         let _ = writeln!(text, "warning: {warning}");
     }
     text
+}
+
+/// The same as JSON.
+pub(super) fn json(config: &Config) -> String {
+    let report = serde_json::json!({ "settings": config.in_force, "warnings": config.warnings() });
+    format!("{report:#}\n")
 }
 
 pub(super) fn warnings(config: &Config) -> Vec<String> {
@@ -32,6 +56,13 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
             "listening on {listen} without TLS: tokens and passwords travel readable; set ALDIS_TLS_CERT and \
              ALDIS_TLS_KEY, or let a TLS proxy stand in front"
         ));
+    }
+    if config.tls == Some(Tls::SelfSigned) {
+        warnings.push(
+            "serving a self-signed certificate (ALDIS_TLS_SELF_SIGNED): clients cannot tell this server from an \
+             impostor unless they compare the fingerprint; for production set ALDIS_TLS_CERT and ALDIS_TLS_KEY"
+                .to_owned(),
+        );
     }
     if exposed && config.public_origin.is_none() {
         warnings.push(format!(
@@ -60,26 +91,27 @@ pub(super) fn warnings(config: &Config) -> Vec<String> {
     warnings
 }
 
-fn line(setting: &Setting, settings: &Settings, config: &Config) -> String {
+fn one_in_force(setting: &Setting, settings: &Settings, config: &Config) -> SettingInForce {
     let place = settings.place(setting);
-    let in_environment = matches!(place, Place::Variable(name) if name == setting.variable);
-    let source = if in_environment { " (environment)".to_owned() } else { place.to_string() };
-    match (settings.text(setting), setting.default) {
-        (None, "") => format!("{}: {}", setting.variable, when_left_out(setting)),
-        _ if is(setting, &setting::DATABASE_URL) => {
-            format!("{} = {}{source}", setting.variable, config.database_url)
-        }
-        (text, default) => {
-            format!("{} = {}{source}", setting.variable, setting.shown(text.unwrap_or(default)))
-        }
-    }
+    let is_variable = matches!(place, Place::Variable(name) if name == setting.variable);
+    let source = if is_variable { " (environment)".to_owned() } else { place.to_string() };
+    let value = match (settings.text(setting), setting.default) {
+        (None, "") => None,
+        _ if is(setting, &setting::DATABASE_URL) => Some(config.database_url.to_string()),
+        (text, default) => Some(setting.shown(text.unwrap_or(default))),
+    };
+    let source = source.trim_start_matches(" (").trim_end_matches(')').to_owned();
+    SettingInForce { name: setting.variable, value, source }
 }
 
-fn when_left_out(setting: &Setting) -> String {
-    if is(setting, &setting::SECRET_KEY) {
-        format!("not set; the key file {FILE_NAME} serves")
-    } else {
-        "not set".to_owned()
+fn line(setting: &SettingInForce) -> String {
+    let SettingInForce { name, value, source } = setting;
+    match value {
+        Some(value) => format!("{name} = {value} ({source})"),
+        None if *name == setting::SECRET_KEY.variable => {
+            format!("{name}: not set; the key file {FILE_NAME} serves")
+        }
+        None => format!("{name}: not set"),
     }
 }
 

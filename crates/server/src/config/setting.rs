@@ -10,11 +10,18 @@ pub(super) struct Setting {
     pub(super) default: &'static str,
     /// Whether the value is secret; then it also has a `…_FILE` form.
     pub(super) secret: bool,
+    /// Whether a running server takes a changed value on SIGHUP.
+    pub(super) reloads: bool,
     pub(super) value_name: &'static str,
     pub(super) help: &'static str,
 }
 
 impl Setting {
+    /// The same, taken by a running server on SIGHUP.
+    const fn reloading(self) -> Self {
+        Self { reloads: true, ..self }
+    }
+
     pub(super) fn flag(&self) -> String {
         self.key.replace(['.', '_'], "-")
     }
@@ -47,7 +54,7 @@ const fn public(
     value_name: &'static str,
     help: &'static str,
 ) -> Setting {
-    Setting { key, variable, default, secret: false, value_name, help }
+    Setting { key, variable, default, secret: false, reloads: false, value_name, help }
 }
 
 pub(super) static HOST: Setting =
@@ -59,6 +66,7 @@ pub(super) static DATABASE_URL: Setting = Setting {
     variable: "DATABASE_URL",
     default: "sqlite:aldis.db",
     secret: true,
+    reloads: false,
     value_name: "URL",
     help: "sqlite:FILE (created if missing) or postgres://USER:PASSWORD@HOST/NAME",
 };
@@ -67,6 +75,7 @@ pub(super) static SECRET_KEY: Setting = Setting {
     variable: "SECRET_KEY",
     default: "",
     secret: true,
+    reloads: false,
     value_name: "TEXT",
     help: "Key of HS256 tokens, at least 32 bytes; by default derived from the key file. \
            Other users of the machine can see it in a flag",
@@ -109,11 +118,12 @@ pub(super) static ALLOWED_ORIGINS: Setting = public(
     "",
     "LIST",
     "Origins of other web pages that may call this server, separated by commas; also loopback, null, file://",
-);
+)
+.reloading();
 pub(super) static ADMIN_LISTEN: Setting = public(
     "admin_listen",
     "ALDIS_ADMIN_LISTEN",
-    "127.0.0.1:9100",
+    "127.0.0.1:19840",
     "ADDRESS:PORT",
     "Address of the admin listener, which serves /metrics",
 );
@@ -123,7 +133,8 @@ pub(super) static ADMIN_NAMES: Setting = public(
     "",
     "LIST",
     "Host names for the admin listener, besides loopback names and its address, separated by commas",
-);
+)
+.reloading();
 pub(super) static LOG: Setting = public(
     "log",
     "ALDIS_LOG",
@@ -131,18 +142,27 @@ pub(super) static LOG: Setting = public(
     "LEVELS",
     "Log levels: off, error, warn, info, debug or trace, or levels by module, for example \
      info,aldis_server::store=debug",
-);
+)
+.reloading();
 pub(super) static TLS_CERT: Setting =
     public("tls.cert", "ALDIS_TLS_CERT", "", "FILE", "Certificate chain, PEM; read again when it changes");
 pub(super) static TLS_KEY: Setting =
     public("tls.key", "ALDIS_TLS_KEY", "", "FILE", "Private key of the certificate, PEM");
+pub(super) static TLS_SELF_SIGNED: Setting = public(
+    "tls.self_signed",
+    "ALDIS_TLS_SELF_SIGNED",
+    "off",
+    "BOOL",
+    "Serve TLS with a certificate that the server makes and signs itself; for a first try",
+);
 pub(super) static REGISTRATION: Setting = public(
     "registration",
     "ALDIS_REGISTRATION",
     "open",
     "WORD",
     "Whether users can register: open or closed",
-);
+)
+.reloading();
 pub(super) static ROUTING: Setting = public(
     "routing",
     "ALDIS_ROUTING",
@@ -156,21 +176,25 @@ pub(super) static ROOMS_AUTO_CREATE: Setting = public(
     "true",
     "BOOL",
     "Whether joining an unknown room creates it",
-);
+)
+.reloading();
 pub(super) static STUN_URLS: Setting = public(
     "stun.urls",
     "ALDIS_STUN_URLS",
     "stun:stun.l.google.com:19302,stun:stun1.l.google.com:19302",
     "LIST",
     "STUN servers for clients, separated by commas; empty for none",
-);
+)
+.reloading();
 pub(super) static TURN_URLS: Setting =
-    public("turn.urls", "ALDIS_TURN_URLS", "", "LIST", "TURN servers for clients, separated by commas");
+    public("turn.urls", "ALDIS_TURN_URLS", "", "LIST", "TURN servers for clients, separated by commas")
+        .reloading();
 pub(super) static TURN_SECRET: Setting = Setting {
     key: "turn.secret",
     variable: "ALDIS_TURN_SECRET",
     default: "",
     secret: true,
+    reloads: true,
     value_name: "TEXT",
     help: "Secret shared with the TURN servers (coturn: static-auth-secret). \
            Other users of the machine can see it in a flag",
@@ -181,14 +205,16 @@ pub(super) static RESUME_WINDOW: Setting = public(
     "30",
     "SECONDS",
     "How long a session without a connection waits for its client",
-);
+)
+.reloading();
 pub(super) static SESSION_MEMORY: Setting = public(
     "session_memory",
     "ALDIS_SESSION_MEMORY",
     "256",
     "MIB",
     "Memory that all sessions together may hold for clients that are away or read slowly, in MiB",
-);
+)
+.reloading();
 pub(super) static TRUSTED_PROXY_HOPS: Setting = public(
     "trusted_proxy_hops",
     "ALDIS_TRUSTED_PROXY_HOPS",
@@ -222,6 +248,7 @@ pub(super) static ALL: &[&Setting] = &[
     &LOG,
     &TLS_CERT,
     &TLS_KEY,
+    &TLS_SELF_SIGNED,
     &REGISTRATION,
     &ROUTING,
     &ROOMS_AUTO_CREATE,
@@ -244,6 +271,16 @@ mod tests {
             let capitals = setting.key.replace('.', "_").to_uppercase();
             assert_eq!(setting.variable.trim_start_matches("ALDIS_"), capitals);
         }
+    }
+
+    #[test]
+    fn the_documentation_names_the_settings_that_reload() {
+        let page = include_str!("../../../../docs/configuration.md");
+        let listed = page.split("These settings are then in force").nth(1).unwrap();
+        let listed = listed.split(". A new resume window").next().unwrap();
+        let listed: Vec<&str> = listed.split('`').skip(1).step_by(2).collect();
+        let reloading = ALL.iter().filter(|setting| setting.reloads).map(|setting| setting.variable);
+        assert_eq!(listed, reloading.collect::<Vec<_>>());
     }
 
     #[test]

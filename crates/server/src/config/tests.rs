@@ -7,17 +7,15 @@ fn load(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Loaded, Config
 }
 
 fn config(arguments: &[&str], variables: &[(&str, &str)]) -> Config {
-    match load(arguments, variables).unwrap() {
-        Loaded::Run(config) => *config,
-        other @ (Loaded::Print(_) | Loaded::RotateKeys(_) | Loaded::Accounts(_)) => panic!("{other:?}"),
-    }
+    let loaded = load(arguments, variables).unwrap();
+    let Loaded::Run(config) = loaded else { panic!("{loaded:?}") };
+    *config
 }
 
 fn printed(arguments: &[&str], variables: &[(&str, &str)]) -> String {
-    match load(arguments, variables).unwrap() {
-        Loaded::Print(text) => text,
-        other @ (Loaded::Run(_) | Loaded::RotateKeys(_) | Loaded::Accounts(_)) => panic!("{other:?}"),
-    }
+    let loaded = load(arguments, variables).unwrap();
+    let Loaded::Print(text) = loaded else { panic!("{loaded:?}") };
+    text
 }
 
 fn refusal(arguments: &[&str], variables: &[(&str, &str)]) -> String {
@@ -36,7 +34,7 @@ fn the_defaults_are_those_of_the_documentation() {
     let config = config(&[], &[]);
     assert_eq!(config.listen, "127.0.0.1:8000".parse().unwrap());
     assert_eq!((config.log.to_string().as_str(), config.admin_names.len()), ("info", 0));
-    assert_eq!(config.admin_listen.address, "127.0.0.1:9100".parse().unwrap());
+    assert_eq!(config.admin_listen.address, "127.0.0.1:19840".parse().unwrap());
     assert!(!config.admin_listen.explicit);
     assert_eq!(config.database_url.to_string(), "sqlite:aldis.db");
     assert_eq!(config.secret_key, None);
@@ -61,7 +59,7 @@ fn a_flag_overrides_its_variable_and_a_variable_the_file() {
     let variables = [("ALDIS_CONFIG", file.as_str()), ("PORT", "2"), ("ALDIS_TLS_KEY", "k2")];
     let config = config(&["--port", "3"], &variables);
     assert_eq!(config.listen, "[::1]:3".parse().unwrap());
-    assert_eq!(config.tls, Some(TlsFiles { cert: "c".into(), key: "k2".into() }));
+    assert_eq!(config.tls, Some(Tls::Files(TlsFiles { cert: "c".into(), key: "k2".into() })));
     assert_eq!(config_port(&[], &variables), 2);
     assert_eq!(config_port(&[], &[("ALDIS_CONFIG", &file)]), 1);
     assert_eq!(config_port(&["--config", &file], &[("ALDIS_CONFIG", "not there")]), 1);
@@ -144,8 +142,8 @@ fn every_bad_value_is_refused_by_name_with_the_remedy() {
         ("ALDIS_PUBLIC_ORIGIN", "tauri://localhost", "https or http"),
         ("ALDIS_ALLOWED_ORIGINS", "*", "no wildcard"),
         ("ALDIS_ALLOWED_ORIGINS", "https://a.example,", "give scheme and host"),
-        ("ALDIS_ADMIN_LISTEN", "9100", "give an IP address and port"),
-        ("ALDIS_ADMIN_NAMES", "aldis:9100", "without a port"),
+        ("ALDIS_ADMIN_LISTEN", "19840", "give an IP address and port"),
+        ("ALDIS_ADMIN_NAMES", "aldis:19840", "without a port"),
         ("ALDIS_NAME", " ", "give a name"),
         ("ALDIS_LOG", "warning", "give off, error, warn"),
         ("ALDIS_TLS_CERT", "", "give a path"),
@@ -395,6 +393,14 @@ fn risky_settings_cause_warnings() {
         ("ALDIS_TLS_KEY", "k"),
     ];
     assert_eq!(warnings(&safe), "");
-    assert!(warnings(&[("ALDIS_ADMIN_LISTEN", "0.0.0.0:9100")]).contains("metrics"));
+    assert!(warnings(&[("ALDIS_ADMIN_LISTEN", "0.0.0.0:19840")]).contains("metrics"));
     assert!(warnings(&[("SECRET_KEY", LONG_SECRET), ("ALGORITHM", "EdDSA")]).contains("no effect"));
+}
+
+#[test]
+fn a_self_signed_certificate_excludes_files() {
+    assert_eq!(config(&[], &[("ALDIS_TLS_SELF_SIGNED", "1")]).tls, Some(Tls::SelfSigned));
+    assert_eq!(config(&[], &[("ALDIS_TLS_SELF_SIGNED", "0")]).tls, None);
+    let both = refusal(&["--tls-cert", "c", "--tls-key", "k"], &[("ALDIS_TLS_SELF_SIGNED", "on")]);
+    assert_eq!(both, "ALDIS_TLS_SELF_SIGNED and ALDIS_TLS_CERT are both set; remove one");
 }

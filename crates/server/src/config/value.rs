@@ -24,7 +24,7 @@ pub(super) fn port(text: &str) -> Result<u16, Remedy> {
 }
 
 pub(super) fn socket_address(text: &str) -> Result<SocketAddr, Remedy> {
-    let remedy = "give an IP address and port, such as 127.0.0.1:9100 or [::1]:9100";
+    let remedy = "give an IP address and port, such as 127.0.0.1:19840 or [::1]:19840";
     if let Some(("localhost", digits)) = text.rsplit_once(':') {
         return Ok((Ipv4Addr::LOCALHOST, number(digits, remedy)?).into());
     }
@@ -37,8 +37,8 @@ pub(super) fn hops(text: &str) -> Result<u8, Remedy> {
 
 pub(super) fn boolean(text: &str) -> Result<bool, Remedy> {
     match text.to_ascii_lowercase().as_str() {
-        "true" | "on" => Ok(true),
-        "false" | "off" => Ok(false),
+        "true" | "on" | "1" => Ok(true),
+        "false" | "off" | "0" => Ok(false),
         _ => Err("give on or off (true or false)".into()),
     }
 }

@@ -30,7 +30,7 @@ impl FromRequestParts<Arc<Node>> for AddressKey {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, node: &Arc<Node>) -> Result<Self, Problem> {
-        caller_address(&node.config, &parts.extensions, &parts.headers)
+        caller_address(&node.config(), &parts.extensions, &parts.headers)
     }
 }
 

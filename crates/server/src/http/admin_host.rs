@@ -17,7 +17,7 @@ use crate::{config::Config, node::Node};
 /// Refuses a request for another host name.
 pub(super) async fn check(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    if host.is_some_and(|host| is_own(&node.config, host)) {
+    if host.is_some_and(|host| is_own(&node.config(), host)) {
         return next.run(request).await;
     }
     let detail = "the admin listener does not answer to this name; add it to ALDIS_ADMIN_NAMES";
@@ -60,23 +60,23 @@ mod tests {
 
     #[test]
     fn loopback_own_address_and_listed_names_are_accepted() {
-        for host in ["localhost:9100", "127.0.0.1", "[::1]:9100"] {
+        for host in ["localhost:19840", "127.0.0.1", "[::1]:19840"] {
             assert!(answers(&[], host), "{host}");
         }
-        let flags = ["--admin-listen", "192.0.2.7:9100", "--admin-names", "aldis-metrics,aldis.example"];
-        for host in ["192.0.2.7:9100", "aldis-metrics:9100", "ALDIS.example"] {
+        let flags = ["--admin-listen", "192.0.2.7:19840", "--admin-names", "aldis-metrics,aldis.example"];
+        for host in ["192.0.2.7:19840", "aldis-metrics:19840", "ALDIS.example"] {
             assert!(answers(&flags, host), "{host}");
         }
-        let everywhere = ["--admin-listen", "0.0.0.0:9100"];
-        assert!(answers(&everywhere, "192.0.2.8:9100") && answers(&everywhere, "[2001:db8::1]:9100"));
+        let everywhere = ["--admin-listen", "0.0.0.0:19840"];
+        assert!(answers(&everywhere, "192.0.2.8:19840") && answers(&everywhere, "[2001:db8::1]:19840"));
     }
 
     #[test]
     fn a_page_of_another_name_that_resolves_to_this_machine_is_refused() {
-        let listens = ["--admin-listen", "192.0.2.7:9100"];
-        for host in ["evil.example", "evil.example:9100", "192.0.2.8", "localhost.evil.example", ""] {
+        let listens = ["--admin-listen", "192.0.2.7:19840"];
+        for host in ["evil.example", "evil.example:19840", "192.0.2.8", "localhost.evil.example", ""] {
             assert!(!answers(&listens, host), "{host}");
         }
-        assert!(!answers(&["--admin-listen", "0.0.0.0:9100"], "evil.example:9100"));
+        assert!(!answers(&["--admin-listen", "0.0.0.0:19840"], "evil.example:19840"));
     }
 }

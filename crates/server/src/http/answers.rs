@@ -27,7 +27,7 @@ const OF_STREAM: usize = 2 * SMALL;
 /// Sends large answers in slices, and refuses them if there is no memory. Requests that changed something are always
 /// answered.
 pub(super) async fn bound(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
-    let address = caller_address(&node.config, request.extensions(), request.headers());
+    let address = caller_address(&node.config(), request.extensions(), request.headers());
     let may_refuse = request.method().is_safe();
     let response = next.run(request).await;
     let size = response.body().size_hint();

@@ -101,7 +101,7 @@ pub(super) async fn challenge(
 ) -> Result<Json<ChallengeResponse>, Problem> {
     let now = Now::read();
     node.limits.take(Limited::Challenges, address, now)?;
-    let audience = audience(&node.config, &headers)?;
+    let audience = audience(&node.config(), &headers)?;
     Ok(Json(node.accounts.challenge(&request, audience, now)?))
 }
 
@@ -129,7 +129,7 @@ pub(super) async fn verify(
     headers: HeaderMap,
     JsonBody(request): JsonBody<VerifyRequest>,
 ) -> Result<(StatusCode, Json<TokenResponse>), Problem> {
-    let audience = audience(&node.config, &headers)?;
+    let audience = audience(&node.config(), &headers)?;
     let signed_in = node.accounts.verify(&request, &audience, address, Now::read()).await?;
     let status = if signed_in.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(signed_in.tokens)))

@@ -25,6 +25,6 @@ pub(super) async fn take_turns(State(node): State<Arc<Node>>, request: Request, 
 fn call_of(node: &Node, request: &Request, now: Now) -> Option<Call> {
     let token = bearer(request.headers()).ok()??;
     let claims = node.accounts.check_token(token, now).ok()?;
-    let address = caller_address(&node.config, request.extensions(), request.headers()).ok()?;
+    let address = caller_address(&node.config(), request.extensions(), request.headers()).ok()?;
     Some(Call { user: claims.sub, address, writes: !request.method().is_safe() })
 }

@@ -1,10 +1,7 @@
 //! Cross-origin calls by web pages: which origins, methods and headers, and never credentials.
 
-use std::sync::Arc;
-
 use axum::{
-    extract::{Request, State},
-    middleware::Next,
+    extract::Request,
     response::{IntoResponse, Response},
 };
 use http::{
@@ -17,7 +14,7 @@ use http::{
 };
 
 use super::origin::is_origin_allowed;
-use crate::{config::Config, node::Node};
+use crate::config::Config;
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, DELETE");
 const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static("Authorization, Content-Type, If-Match");
@@ -25,23 +22,18 @@ const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static("ETag, Retry-After
 /// Seconds. Browsers keep a preflight's answer for at most a day, most for two hours.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
-/// Answers preflights, and lets pages of known origins read all other answers.
-pub(super) async fn share(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
-    let origin = readable_by(&node.config, request.headers());
-    if is_preflight(&request) {
-        return preflight(origin);
-    }
-    let mut response = next.run(request).await;
+/// Lets the pages of an origin read a response.
+pub(super) fn share(response: &mut Response, origin: Option<HeaderValue>) {
     let headers = response.headers_mut();
     headers.append(VARY, HeaderValue::from_static("Origin"));
     if let Some(origin) = origin {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED_HEADERS);
     }
-    response
 }
 
-fn readable_by(config: &Config, headers: &HeaderMap) -> Option<HeaderValue> {
+/// The origin whose pages may read the response.
+pub(super) fn readable_by(config: &Config, headers: &HeaderMap) -> Option<HeaderValue> {
     let mut shown = headers.get_all(ORIGIN).iter();
     let origin = shown.next().filter(|_| shown.next().is_none())?;
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
@@ -49,14 +41,16 @@ fn readable_by(config: &Config, headers: &HeaderMap) -> Option<HeaderValue> {
     is_allowed.then(|| origin.clone())
 }
 
-fn is_preflight(request: &Request) -> bool {
+/// Whether a browser asks what a page may send.
+pub(super) fn is_preflight(request: &Request) -> bool {
     let headers = request.headers();
     request.method() == Method::OPTIONS
         && headers.contains_key(ORIGIN)
         && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-fn preflight(origin: Option<HeaderValue>) -> Response {
+/// The answer to that.
+pub(super) fn preflight(origin: Option<HeaderValue>) -> Response {
     let shared = origin.map(|origin| {
         [
             (ACCESS_CONTROL_ALLOW_ORIGIN, origin),

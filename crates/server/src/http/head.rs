@@ -27,16 +27,21 @@ const HEADER_LINE_EXTRA: usize = 4;
 pub(crate) struct BareLineFeed;
 
 /// Refuses a head that proxies may read differently, or that is over its limits.
-pub(super) async fn limit(request: Request, next: Next) -> Response {
-    if let Err(problem) = check_form(&request) {
+pub(super) fn check(request: &Request) -> Result<(), Response> {
+    if let Err(problem) = check_form(request) {
         let mut response = problem.into_response();
         // The sender may have meant the following bytes as a part of this request.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        return response;
+        return Err(response);
     }
+    check_size(request).map_err(IntoResponse::into_response)
+}
+
+/// [`check`] as a layer.
+pub(super) async fn limit(request: Request, next: Next) -> Response {
     match check(&request) {
         Ok(()) => next.run(request).await,
-        Err(problem) => problem.into_response(),
+        Err(response) => response,
     }
 }
 
@@ -61,7 +66,7 @@ fn is_host(host: &HeaderValue) -> bool {
     host.is_empty() || host.to_str().is_ok_and(is_authority)
 }
 
-fn check(request: &Request) -> Result<(), Problem> {
+fn check_size(request: &Request) -> Result<(), Problem> {
     let uri = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     if uri > MAX_URI_BYTES {
         return Err(Problem::new(ErrorCode::UriTooLong, "a URI has at most 8 KiB"));

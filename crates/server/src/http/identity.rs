@@ -205,7 +205,7 @@ pub(super) async fn link(
     headers: HeaderMap,
     JsonBody(request): JsonBody<LinkRequest>,
 ) -> Result<Json<LinkResponse>, Problem> {
-    let audience = audience(&node.config, &headers)?;
+    let audience = audience(&node.config(), &headers)?;
     Ok(Json(node.accounts.link(&caller, &request, &audience, Now::read()).await?))
 }
 

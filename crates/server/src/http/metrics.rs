@@ -5,24 +5,28 @@ use std::sync::Arc;
 use aldis_protocol::ErrorCode;
 use axum::{
     Router,
-    extract::{MatchedPath, Request, State},
-    middleware::{Next, from_fn, from_fn_with_state},
+    extract::{MatchedPath, State},
+    middleware::{from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::get,
 };
 use http::header::CONTENT_TYPE;
 
-use super::{admin_host, head, problem};
-use crate::{metrics::Gauges, node::Node};
+use super::{admin_host, head, problem, status};
+use crate::{
+    metrics::{Gauges, Metrics, Process},
+    node::Node,
+};
 
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The route label of requests that match no route.
 const NO_ROUTE: &str = "none";
 
-/// The admin listener's only call, for its own host names: `GET /metrics`. It changes nothing.
+/// The calls of the admin listener, for its own host names: `GET /metrics` and the status page. They change nothing.
 pub(crate) fn admin_routes(node: Arc<Node>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
+        .merge(status::routes())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(from_fn_with_state(Arc::clone(&node), admin_host::check))
@@ -31,25 +35,34 @@ pub(crate) fn admin_routes(node: Arc<Node>) -> Router {
 }
 
 async fn metrics(State(node): State<Arc<Node>>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, TEXT_FORMAT)], node.relay.metrics.render(&gauges(&node)))
+}
+
+/// What is computed when somebody asks.
+pub(super) fn gauges(node: &Node) -> Gauges<'_> {
     let relay = &node.relay;
-    let gauges = Gauges {
-        sessions: relay.registry.len(),
+    let (mut connected, mut away, mut session_bytes) = (0, 0, relay.shared_bytes());
+    relay.registry.for_each(|session| {
+        session_bytes += session.held().own as usize;
+        if session.is_detached() { away += 1 } else { connected += 1 }
+    });
+    Gauges {
+        connected,
+        away,
+        session_bytes,
         answer_bytes: node.limits.answers.held(),
         hashing: node.accounts.password_hashing(),
         store_calls: relay.store_calls(),
         store_errors: relay.store_errors(),
-    };
-    ([(CONTENT_TYPE, TEXT_FORMAT)], relay.metrics.render(gauges))
+        writers: relay.store_writers(),
+        process: Process::read(),
+    }
 }
 
 /// Counts a request by its route and status.
-pub(super) async fn count(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let response = next.run(request).await;
-    let metrics = &node.relay.metrics;
-    metrics.answered(route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str), response.status().as_u16());
+pub(super) fn count(metrics: &Metrics, route: Option<&MatchedPath>, response: &Response) {
+    metrics.answered(route.map_or(NO_ROUTE, MatchedPath::as_str), response.status().as_u16());
     if let Some(code) = response.extensions().get::<ErrorCode>() {
         metrics.refused(*code);
     }
-    response
 }

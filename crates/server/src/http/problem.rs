@@ -1,6 +1,6 @@
 //! Errors as `application/problem+json` (RFC 9457).
 
-use std::{any::Any, borrow::Cow};
+use std::borrow::Cow;
 
 use aldis_auth::{AuthError, ChainError};
 use aldis_protocol::{ErrorCode, PendingRotation, api};
@@ -162,7 +162,7 @@ pub(super) async fn method_not_allowed() -> Problem {
 }
 
 /// The process's hook has printed the panic; clients do not see its message.
-pub(super) fn panicked(_panic: Box<dyn Any + Send>) -> Response {
+pub(super) fn panicked() -> Response {
     tracing::error!("a handler panicked");
     problem(ErrorCode::Internal, "the server failed")
 }

@@ -1,29 +1,27 @@
 //! Counts the requests of an address behind a proxy.
 
-use std::sync::Arc;
-
-use axum::{
-    extract::{Request, State},
-    middleware::Next,
-    response::{IntoResponse, Response},
-};
+use axum::{extract::Request, response::Response};
 
 use super::{address::caller_address, held::hold, problem::Problem};
-use crate::node::Node;
+use crate::{
+    node::Node,
+    rate::{AddressKey, Placed},
+};
 
-/// Refuses a request of an address that has too many in progress.
-pub(super) async fn bound(State(node): State<Arc<Node>>, request: Request, next: Next) -> Response {
+/// A place for a request, where they are limited. Refuses a request of an address that has too many in progress.
+pub(super) fn take(node: &Node, request: &Request) -> Result<Option<Placed<AddressKey>>, Problem> {
     let requests = &node.limits.requests;
     if !requests.are_limited() {
-        return next.run(request).await;
+        return Ok(None);
     }
-    let address = match caller_address(&node.config, request.extensions(), request.headers()) {
-        Ok(address) => address,
-        Err(problem) => return problem.into_response(),
-    };
-    match requests.take(address) {
-        Ok(Some(place)) => hold(next.run(request).await, place),
-        Ok(None) => next.run(request).await,
-        Err(refusal) => Problem::from(refusal).into_response(),
+    let address = caller_address(&node.config(), request.extensions(), request.headers())?;
+    requests.take(address).map_err(Problem::from)
+}
+
+/// Keeps the place until the response is sent.
+pub(super) fn keep(response: Response, place: Option<Placed<AddressKey>>) -> Response {
+    match place {
+        Some(place) => hold(response, place),
+        None => response,
     }
 }

@@ -36,10 +36,11 @@ use crate::{accounts::Caller, clock::Now, node::Node, store::Revisions};
 pub(super) struct MessagesQuery {
     /// Only what has a higher number.
     #[serde(default, deserialize_with = "whole::query::number")]
+    #[param(maximum = 9_007_199_254_740_991_i64)]
     since_seq: Option<u64>,
     /// How many at the most: 100 where none is given, cut to 500; 0 is refused.
     #[serde(default, deserialize_with = "whole::query::count")]
-    #[param(minimum = 1, default = 100)]
+    #[param(minimum = 1, default = 100, format = "uint64")]
     limit: Option<u64>,
 }
 

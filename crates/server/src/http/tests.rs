@@ -29,7 +29,7 @@ use tower::ServiceExt;
 
 use super::routes;
 use crate::{
-    config::{Config, Loaded},
+    config::{Config, LiveConfig, Loaded},
     node::Node,
     relay::Relay,
     store::{Store, StoreOptions},
@@ -38,10 +38,9 @@ use crate::{
 /// The configuration of these flags.
 pub(super) fn config(flags: &[&str]) -> Config {
     let arguments = ["aldis"].iter().chain(flags).map(Into::into);
-    match Config::load(arguments, []).unwrap() {
-        Loaded::Run(config) => *config,
-        other @ (Loaded::Print(_) | Loaded::RotateKeys(_) | Loaded::Accounts(_)) => panic!("{other:?}"),
-    }
+    let loaded = Config::load(arguments, []).unwrap();
+    let Loaded::Run(config) = loaded else { panic!("{loaded:?}") };
+    *config
 }
 
 struct Api {
@@ -61,7 +60,8 @@ impl Api {
             config(&[&["--database-url", "sqlite::memory:", "--rate-limits", "off"], flags].concat());
         let store = Arc::new(Store::open(&config.database_url, &StoreOptions::default()).await.unwrap());
         let ring = KeyRing::new(RootKey::new([7; 32]));
-        let relay = Relay::over(&config, &ring, Arc::clone(&store));
+        let config = LiveConfig::new(config);
+        let relay = Relay::over(Arc::clone(&config), &ring, Arc::clone(&store));
         let node = Arc::new(Node::new(config, relay));
         let doors = Router::new()
             .route(

@@ -2,28 +2,48 @@
 
 use std::borrow::Cow;
 
-use axum::{extract::Request, middleware::Next, response::Response};
+use axum::{extract::Request, response::Response};
 use http::{HeaderName, HeaderValue};
-use tracing::Instrument;
+use tracing::Span;
 use uuid::Uuid;
 
 use crate::clock::Now;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The id is the server's own, so that clients cannot imitate another request in the log. The query is left out: it
-/// may hold a token.
-pub(super) async fn trace(request: Request, next: Next) -> Response {
-    let start = Now::read().tick;
-    let mut buffer = Uuid::encode_buffer();
-    let id: &str = Uuid::now_v7().simple().encode_lower(&mut buffer);
-    let path = shown(request.uri().path());
-    let span = tracing::info_span!("request", id, method = request.method().as_str(), path = &*path);
-    let mut response = next.run(request).instrument(span.clone()).await;
-    let status = response.status().as_u16();
-    tracing::debug!(parent: &span, status, ms = Now::read().tick - start, "answered");
-    response.headers_mut().extend(HeaderValue::from_str(id).map(|id| (X_REQUEST_ID, id)));
-    response
+/// A request's id, and its span in the log.
+pub(super) struct Trace {
+    id: HeaderValue,
+    span: Span,
+    start: u64,
+}
+
+impl Trace {
+    /// The id is the server's own, so that clients cannot imitate another request in the log. The query is left out: it
+    /// may hold a token.
+    pub(super) fn begin(request: &Request) -> Self {
+        let start = Now::read().tick;
+        let mut buffer = Uuid::encode_buffer();
+        let id: &str = Uuid::now_v7().simple().encode_lower(&mut buffer);
+        let path = shown(request.uri().path());
+        let span = tracing::info_span!("request", id, method = request.method().as_str(), path = &*path);
+        // Hexadecimal digits are always valid.
+        let id = HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static(""));
+        Self { id, span, start }
+    }
+
+    /// What the request does, it does in this span.
+    pub(super) const fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// Logs that the request was answered, and tells its client the id.
+    pub(super) fn end(self, response: &mut Response) {
+        let Self { id, span, start } = self;
+        let status = response.status().as_u16();
+        tracing::debug!(parent: &span, status, ms = Now::read().tick - start, "answered");
+        response.headers_mut().insert(X_REQUEST_ID, id);
+    }
 }
 
 /// The path without email addresses, which name users in some calls.

@@ -2,6 +2,8 @@
 
 use std::fmt::Display;
 
+use super::Histogram;
+
 /// A page of metrics.
 #[derive(Debug, Default)]
 pub(super) struct Text(String);
@@ -43,6 +45,22 @@ impl Text {
         self.line(&format!("{name}{{{}}}", labels.join(",")), value);
     }
 
+    /// The samples of a histogram with one label. Its values are multiplied by `unit`.
+    pub(super) fn histogram(&mut self, name: &str, label: (&str, &str), histogram: &Histogram, unit: f64) {
+        let label = format!("{}=\"{}\"", label.0, label.1);
+        for (bound, count) in histogram.cumulative() {
+            let bound = bound.map_or_else(|| "+Inf".to_owned(), |bound| scaled(bound, unit));
+            self.line(&format!("{name}_bucket{{{label},le=\"{bound}\"}}"), count);
+        }
+        self.line(&format!("{name}_sum{{{label}}}"), scaled(histogram.sum(), unit));
+        self.line(&format!("{name}_count{{{label}}}"), histogram.count());
+    }
+
+    /// A sample without labels, whose head is written.
+    pub(super) fn value(&mut self, name: &str, value: impl Display) {
+        self.line(name, value);
+    }
+
     /// The page.
     pub(super) fn finish(self) -> String {
         self.0
@@ -51,4 +69,10 @@ impl Text {
     fn line(&mut self, series: &str, value: impl Display) {
         self.0.push_str(&format!("{series} {value}\n"));
     }
+}
+
+/// Rounded to the microsecond, so that no digits of binary fractions appear.
+#[allow(clippy::cast_precision_loss, reason = "a sum beyond 2^53 loses its last digits")]
+fn scaled(value: u64, unit: f64) -> String {
+    ((value as f64 * unit * 1e6).round() / 1e6).to_string()
 }

@@ -15,19 +15,19 @@ const TURN_LIFETIME_MS: u64 = 60 * 60 * 1000;
 impl Relay {
     /// The configured servers, with fresh credentials.
     pub(crate) fn ice_servers(&self, now: Now) -> IceServers<'static> {
-        let stun = &self.settings.stun_urls;
+        let config = self.config.current();
+        let stun = &config.stun_urls;
         let mut ice_servers = Vec::with_capacity(2);
         if !stun.is_empty() {
             let urls = stun.iter().cloned().map(Into::into).collect();
             ice_servers.push(IceServer::new(urls));
         }
         let expires_at_ms = now.unix_ms + TURN_LIFETIME_MS;
-        if let Some(turn) = &self.settings.turn {
+        if let Some(turn) = &config.turn {
             let alias: u64 = rand::rng().random();
             ice_servers.push(turn_server(turn, expires_at_ms / 1000, &format!("{alias:016x}")));
         }
-        let expires_at = self
-            .settings
+        let expires_at = config
             .turn
             .is_some()
             .then(|| Timestamp::from_ms(i64::try_from(expires_at_ms / 1000 * 1000).unwrap_or(i64::MAX)));

@@ -259,7 +259,7 @@ impl Relay {
                 Ok(Found::Open(facts, state))
             }
             Some((access, _)) if access.is_invited() => Ok(Found::Invitation),
-            None if self.settings.rooms_auto_create && room.as_str() != RESERVED_ROOM => {
+            None if self.config.current().rooms_auto_create && room.as_str() != RESERVED_ROOM => {
                 if self.registry.room_here(room).is_none() && !self.store.may_own_another_room(user).await? {
                     return Err(TOO_MANY_OWNED);
                 }

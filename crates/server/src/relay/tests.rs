@@ -28,9 +28,16 @@ impl Node {
     async fn start() -> Self {
         let arguments = ["aldis", "--database-url", "sqlite::memory:"].map(Into::into);
         let Loaded::Run(config) = Config::load(arguments, []).unwrap() else { unreachable!() };
-        let config = Config { rate_limits: false, ..*config };
+        let mut config = *config;
+        config.rate_limits = false;
         let store = Store::open(&config.database_url, &StoreOptions::default()).await.unwrap();
-        Self { relay: Relay::over(&config, &KeyRing::new(RootKey::new([7; 32])), Arc::new(store)) }
+        Self {
+            relay: Relay::over(
+                crate::config::LiveConfig::new(config),
+                &KeyRing::new(RootKey::new([7; 32])),
+                Arc::new(store),
+            ),
+        }
     }
 
     async fn user(&self) -> UserId {

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     future::poll_fn,
+    pin::pin,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -30,6 +31,7 @@ use crate::{
         Arriving, Claim, Closing, HandOver, Identity, Incoming, Offer, OfferAnswer, Outgoing, SessionHandle,
         Socket, Wire,
     },
+    metrics::Resume,
     rate::AddressKey,
     refusal::Refusal,
     relay::{Relay, new_session_id, replaced},
@@ -81,7 +83,10 @@ pub(super) async fn admit(
     let mut arriving = present(Arriving { socket, early: VecDeque::new() }).await?;
     if let Some(claim) = claim {
         match hand_over(arriving, &arrived, id.clone(), &identity, claim, relay).await? {
-            OfferAnswer::Taken => return None,
+            OfferAnswer::Taken => {
+                relay.metrics.entered(door);
+                return None;
+            }
             OfferAnswer::Declined(declined) => arriving = declined,
             OfferAnswer::Superseded(superseded) => {
                 let rejection = Rejection::closing(replaced()).answering(id);
@@ -91,13 +96,13 @@ pub(super) async fn admit(
     }
     // A session that its client came back to has been given its factor; a new one has not.
     if let Some(due) = due
-        && let Err(refusal) = relay.accounts.settle(due, Now::read()).await
+        && let Err(refusal) = flushing(&mut *arriving.socket, relay.accounts.settle(due, Now::read())).await
     {
         return refuse(arriving.socket, (door, codec), Rejection::of(door, refusal).answering(id), relay)
             .await;
     }
     // Nothing is waited for from here to the registration, which may replace another session of the device.
-    let arriving = present(arriving).await?;
+    let mut arriving = present(arriving).await?;
     let registration = match begin(&arrived, &identity, relay) {
         Ok(registration) => registration,
         Err(refused) => {
@@ -111,7 +116,8 @@ pub(super) async fn admit(
             return refuse(arriving.socket, (door, codec), rejection.answering(id), relay).await;
         }
     };
-    tell_waiting(relay, registration.session()).await;
+    relay.metrics.entered(door);
+    flushing(&mut *arriving.socket, tell_waiting(relay, registration.session())).await;
     let room = arrived.room.clone();
     let mut task = greeted(arriving, arrived, id, &identity, registration, relay, sockets);
     if let Some(room) = room
@@ -120,6 +126,20 @@ pub(super) async fn admit(
         task.say(error);
     }
     Some(task)
+}
+
+/// Waits for something. If it takes a moment, what the client is to be told already is written meanwhile.
+async fn flushing<T>(socket: &mut dyn Wire, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        let done = work.as_mut().poll(cx);
+        if done.is_pending() {
+            // Whether that works, reading tells.
+            let _ = socket.poll_flush(cx);
+        }
+        done
+    })
+    .await
 }
 
 /// The connection, unless its client is known to have gone, with what the client has sent by now.
@@ -153,6 +173,7 @@ async fn hand_over(
     relay: &Arc<Relay>,
 ) -> Option<OfferAnswer> {
     let Some(session) = relay.session(identity.user, claim.token.session()) else {
+        relay.metrics.resume(Resume::Unknown);
         return Some(OfferAnswer::Declined(arriving));
     };
     let Arrived { door, codec, room, device_claim, .. } = arrived;
@@ -176,6 +197,11 @@ async fn hand_over(
         // The session took the socket when the time had just run out, or failed with it.
         (None, None) => answered.await.ok()?,
     };
+    relay.metrics.resume(match &answer {
+        OfferAnswer::Taken => Resume::Resumed,
+        OfferAnswer::Declined(_) => Resume::Declined,
+        OfferAnswer::Superseded(_) => Resume::Superseded,
+    });
     if matches!(answer, OfferAnswer::Taken) {
         tell_waiting(relay, &session).await;
     }
@@ -232,7 +258,7 @@ async fn refuse(
     relay: &Relay,
 ) -> Option<Task> {
     relay.metrics.refused(rejection.code);
-    relay.metrics.lines.refused_at(door, rejection.code, None);
+    relay.metrics.refused_at(door, rejection.code, None);
     relay.metrics.closed(rejection.close);
     let mut frame = fresh(*rejection.message);
     frame.id = rejection.id.or(frame.id);
@@ -272,7 +298,7 @@ async fn prove(
         }
     };
     let AuthQuery { id, proof, resume } = query;
-    match ask(relay, proof, address).await {
+    match flushing(socket, ask(relay, proof, address)).await {
         Ok((identity, due)) => Ok(Proved { id, identity, due, claim: resume }),
         Err(refusal) => Err(Some(Rejection::of(door, refusal).answering(id))),
     }

@@ -97,6 +97,21 @@ impl StoreError {
         code.is_some_and(|code| code & 0xff == SQLITE_READONLY && code != SQLITE_READONLY_DBMOVED)
     }
 
+    /// Whether the disk of a SQLite file is full, or the file has reached a limit.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        let (Self::Unavailable(error) | Self::Internal(error)) = self else { return false };
+        let error = match &**error {
+            sqlx::Error::Migrate(migration) => match &**migration {
+                MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) => cause,
+                _ => return false,
+            },
+            error => error,
+        };
+        let code =
+            error.as_database_error().and_then(|error| error.code()).and_then(|code| code.parse().ok());
+        matches!(code, Some(SQLITE_FULL | SQLITE_IOERR_WRITE))
+    }
+
     /// The store was closed.
     pub(super) fn closed() -> Self {
         sqlx::Error::PoolClosed.into()
@@ -168,6 +183,9 @@ fn postgres_is_unavailable(code: &str) -> bool {
     matches!(code.get(..2), Some("08" | "53" | "57" | "58" | "40")) || matches!(code, "55P03" | "25006")
 }
 
+const SQLITE_FULL: u32 = 13;
+/// What SQLite says if a file may not grow.
+const SQLITE_IOERR_WRITE: u32 = 778;
 const SQLITE_READONLY: u32 = 8;
 const SQLITE_READONLY_DBMOVED: u32 = 1032;
 

@@ -189,16 +189,16 @@ pub(super) async fn sweep(db: &Db, now_ms: i64) -> Result<u64, StoreError> {
 }
 
 /// The columns of a notice.
-struct Columns {
-    kind: &'static str,
+pub(super) struct Columns {
+    pub(super) kind: &'static str,
     /// At most one notice of a kind and subject waits for a device.
-    subject: String,
-    of_chain: bool,
-    body: String,
+    pub(super) subject: String,
+    pub(super) of_chain: bool,
+    pub(super) body: String,
 }
 
 impl Notice {
-    fn columns(&self) -> Result<Columns, StoreError> {
+    pub(super) fn columns(&self) -> Result<Columns, StoreError> {
         match self {
             Self::Alert(alert) => {
                 let body = json(alert)?;
@@ -236,7 +236,7 @@ fn json(body: &impl Serialize) -> Result<String, StoreError> {
 struct NoticeRow {
     notice_id: Uuid,
     kind: String,
-    body: String,
+    pub(super) body: String,
     created_at_ms: i64,
 }
 

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::{StoreError, StoreOptions, db::Db, newest, turns::Turns};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// No statement of the server takes seconds, so one that does waits for something that is stuck. A transaction whose
 /// server is gone must not keep its locks.

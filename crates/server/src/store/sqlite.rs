@@ -14,7 +14,7 @@ use sqlx::{
 
 use super::{StoreError, StoreOptions, db::Db, newest, turns::Turns};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// Each reading connection has its own thread. Four keep two cores busy while one waits for the disk.
 const READERS: u32 = 4;
@@ -25,12 +25,7 @@ const WRITERS: usize = 1;
 /// Opens the database in `path`, creating it if missing, and migrates it.
 pub(super) async fn open_file(path: &Path, options: &StoreOptions) -> Result<Db, StoreError> {
     create_private(path);
-    let file = SqliteConnectOptions::new()
-        // SQLite takes a name that starts with `file:` for a URI. A relative path that is joined to `.` does not start
-        // so.
-        .filename(Path::new(".").join(path))
-        .busy_timeout(options.acquire_timeout)
-        .pragma("cache_size", "-8192");
+    let file = file(path).busy_timeout(options.acquire_timeout).pragma("cache_size", "-8192");
     let w = writer(
         file.clone()
             .create_if_missing(true)
@@ -43,6 +38,11 @@ pub(super) async fn open_file(path: &Path, options: &StoreOptions) -> Result<Db,
     make_private(path);
     let r = pool(options).max_connections(READERS).connect_lazy_with(file.read_only(true));
     Ok(Db::Sqlite { w, r, turns: Turns::new(WRITERS, options.acquire_timeout) })
+}
+
+/// SQLite takes a name that starts with `file:` for a URI. A relative path that is joined to `.` does not start so.
+pub(super) fn file(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new().filename(Path::new(".").join(path))
 }
 
 /// Opens an empty database in memory, with one connection for everything, because another connection would be another

@@ -1,6 +1,10 @@
 //! The database's address: `DATABASE_URL`, parsed once and valid from then on.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use sqlx::postgres::PgConnectOptions;
 
@@ -63,6 +67,16 @@ impl DatabaseUrl {
     /// Whether only the process that opens it can see it.
     pub(crate) const fn is_in_memory(&self) -> bool {
         matches!(self.0, Target::Memory)
+    }
+
+    /// The file of a SQLite database.
+    pub(crate) fn sqlite_file(&self) -> Option<&Path> {
+        if let Target::File(path) = &self.0 { Some(path) } else { None }
+    }
+
+    /// The same kind of database in another file.
+    pub(crate) const fn of_sqlite_file(path: PathBuf) -> Self {
+        Self(Target::File(path))
     }
 }
 

@@ -18,7 +18,7 @@ use std::{
 use aldis_protocol::UserId;
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, oneshot},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::task::TaskTracker;
 
@@ -29,12 +29,14 @@ use super::{
     health::{self, WriteHealth},
     turns::Writing,
 };
+use crate::metrics::{WriterFigures, WriterStatistics};
 
 mod lane;
 mod messages;
 mod queue;
 mod sign_ins;
 
+pub(crate) use self::queue::BYTES as WRITER_QUEUE_BYTES;
 use self::queue::Queue;
 pub(super) use self::{
     messages::{MessageAppend, MessageBatch},
@@ -122,6 +124,7 @@ pub(super) struct Writer<B: Batch> {
     queue: Arc<Queue<B::Queued>>,
     delivery: Delivery,
     task: TaskTracker,
+    statistics: Arc<WriterStatistics>,
 }
 
 /// Where committed appends go that are delivered before they are answered.
@@ -224,10 +227,11 @@ impl<B: Batch> Writer<B> {
     /// Starts the task.
     pub(super) fn start(db: Db, health: Arc<WriteHealth>) -> Self {
         let (queue, task, delivery) = (Arc::new(Queue::default()), TaskTracker::new(), Arc::default());
-        let target = Target { db, health };
+        let statistics = Arc::<WriterStatistics>::default();
+        let target = Target { db, health, statistics: Arc::clone(&statistics) };
         task.spawn(run::<B>(target, Arc::clone(&queue), Arc::clone(&delivery)));
         task.close();
-        Self { queue, delivery, task }
+        Self { queue, delivery, task, statistics }
     }
 
     /// Queues an append. Later appends of the same user are not carried out before it.
@@ -257,6 +261,11 @@ impl<B: Batch> Writer<B> {
         append: A,
     ) -> Result<A::Answer, StoreError> {
         PendingAppend::by(|reply| self.submit(kind, append, reply)).answer().await
+    }
+
+    /// What it tells about itself.
+    pub(super) fn figures(&self, name: &'static str) -> WriterFigures<'_> {
+        WriterFigures { name, queued_bytes: self.queue.bytes(), statistics: &self.statistics }
     }
 
     /// Whether nothing is queued.
@@ -293,6 +302,7 @@ impl Writer<MessageBatch> {
 struct Target {
     db: Db,
     health: Arc<WriteHealth>,
+    statistics: Arc<WriterStatistics>,
 }
 
 /// Abandons the queue when the task ends, also by a panic; otherwise callers would wait for ever.
@@ -330,8 +340,10 @@ impl Target {
         if batch.len() == 0 {
             return Ok(());
         }
+        let (start, appends) = (Instant::now(), batch.len());
         let outcome = timeout(BATCH_TIMEOUT, self.write_until_undisturbed(batch)).await;
         let outcome = outcome.unwrap_or_else(|_| Err(StoreError::timed_out()));
+        self.statistics.wrote(appends, start.elapsed());
         match &outcome {
             Ok(()) => self.health.succeeded(),
             Err(error @ StoreError::Unavailable(_)) => {

@@ -43,6 +43,8 @@ pub(super) struct HttpStream<S> {
     sent: u64,
     /// Reading was paused while the reader read nothing.
     is_paused: bool,
+    /// The head of the response 101, which goes out with the first frames.
+    held: Vec<u8>,
 }
 
 /// The state of the connection, and its next deadline.
@@ -53,6 +55,8 @@ pub(super) struct HttpDeadlines {
     /// The reader has not read everything that was written.
     is_blocked: AtomicBool,
     is_evicted: AtomicBool,
+    /// HTTP has ended, and what it still writes is held.
+    is_upgraded: AtomicBool,
     changed: Notify,
     place: Arc<Place>,
     idle_ms: u64,
@@ -94,18 +98,21 @@ impl<S> HttpStream<S> {
             deadline: AtomicU64::new(after(HEADER)),
             is_blocked: AtomicBool::new(false),
             is_evicted: AtomicBool::new(false),
+            is_upgraded: AtomicBool::new(false),
             changed: Notify::new(),
             place,
             idle_ms: milliseconds(if is_behind_proxy { IDLE_OF_PROXY } else { IDLE }),
             order: AtomicU64::new(order),
             reader: AtomicWaker::new(),
         });
-        (Self { stream, deadlines: Arc::clone(&deadlines), sent: 0, is_paused: false }, deadlines)
+        let this =
+            Self { stream, deadlines: Arc::clone(&deadlines), sent: 0, is_paused: false, held: Vec::new() };
+        (this, deadlines)
     }
 
-    /// The stream, after HTTP has ended.
-    pub(super) fn into_inner(self) -> S {
-        self.stream
+    /// The stream after HTTP has ended, and the head of the response 101, which is not written yet.
+    pub(super) fn into_parts(self) -> (S, Vec<u8>) {
+        (self.stream, self.held)
     }
 }
 
@@ -139,6 +146,11 @@ impl HttpDeadlines {
         let connection: Arc<dyn Evict> = Arc::<Self>::clone(self);
         self.place.set_idle(connection);
         self.changed.notify_one();
+    }
+
+    /// The response is 101. It is held until the code that continues with the connection writes it.
+    pub(super) fn upgrade(&self) {
+        self.is_upgraded.store(true, Relaxed);
     }
 
     /// Returns when a deadline was missed, or when the connection has to make room for another.
@@ -233,6 +245,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for HttpStream<S> {
 
 impl<S: AsyncWrite + Sent + Unpin> AsyncWrite for HttpStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.deadlines.is_upgraded.load(Relaxed) {
+            self.held.extend_from_slice(bytes);
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.note_write(&written, false, cx);
         written
@@ -243,6 +259,10 @@ impl<S: AsyncWrite + Sent + Unpin> AsyncWrite for HttpStream<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.deadlines.is_upgraded.load(Relaxed) {
+            slices.iter().for_each(|slice| self.held.extend_from_slice(slice));
+            return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
+        }
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         self.note_write(&written, false, cx);
         written
@@ -302,6 +322,21 @@ mod tests {
 
     fn assert_about(time: Duration, expected: Duration) {
         assert!(time.abs_diff(expected) < Duration::from_millis(100), "{time:?}, not {expected:?}");
+    }
+
+    #[tokio::test]
+    async fn the_head_of_an_upgrade_is_held() {
+        let (mut client, mut stream, deadlines) = pair().await;
+        stream.write_all(b"HTTP/1.1 200 OK").await.unwrap();
+        deadlines.upgrade();
+        stream.write_all(b"HTTP/1.1 101").await.unwrap();
+        stream.flush().await.unwrap();
+        let (stream, held) = stream.into_parts();
+        assert_eq!(held, b"HTTP/1.1 101");
+        drop(stream);
+        let mut written = Vec::new();
+        client.read_to_end(&mut written).await.unwrap();
+        assert_eq!(written, b"HTTP/1.1 200 OK");
     }
 
     #[tokio::test(start_paused = true)]

@@ -82,7 +82,8 @@ pub(crate) async fn serve<L: Accept>(
     node: Arc<Node>,
     routes: Router,
 ) {
-    let connections = Connections::new(node.config.rate_limits, node.config.is_behind_proxy());
+    let config = node.config();
+    let connections = Connections::new(config.rate_limits, config.is_behind_proxy());
     let tasks = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -155,7 +156,7 @@ async fn serve_connection<S: ByteStream>(
         }
     };
     let (heads, head_watch) = Heads::new(io);
-    let (stream, deadlines) = HttpStream::new(heads, order, place, node.config.is_behind_proxy());
+    let (stream, deadlines) = HttpStream::new(heads, order, place, node.config().is_behind_proxy());
     let http = serve_http(stream, (Arc::clone(&deadlines), head_watch), peer, routes, stop);
     tokio::select! {
         () = deadlines.expired() => {}
@@ -211,6 +212,7 @@ async fn serve_http<S: ByteStream>(
 /// Reports the end of the body. An upgraded connection answers no further request.
 fn until_sent(response: Response, deadlines: Arc<HttpDeadlines>) -> Response {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        deadlines.upgrade();
         return response;
     }
     hold(response, Sent(deadlines))

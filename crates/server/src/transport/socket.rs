@@ -179,6 +179,19 @@ impl<S: AsyncRead + AsyncWrite + Sent + Send + Unpin + 'static> Socket<S> {
         })
     }
 
+    /// Writes the response to the upgrade before any frame. It is written with the first frames if there are any at
+    /// once.
+    pub(super) fn write_first(&mut self, response: Vec<u8>) {
+        self.push_part(OutgoingFrame {
+            header: [0; LONGEST_HEADER],
+            header_length: 0,
+            payload: response.into(),
+        });
+        if let Some(library) = &mut self.library {
+            library.get_mut().set_mid_frame(true);
+        }
+    }
+
     fn understand(&mut self, message: Message) -> Incoming {
         self.library_may_write |= matches!(message, Message::Ping(_) | Message::Close(_));
         match (message, self.codec) {
@@ -301,14 +314,21 @@ impl<S: AsyncRead + AsyncWrite + Sent + Send + Unpin + 'static> Socket<S> {
     }
 
     fn push(&mut self, opcode: OpCode, payload: Bytes) {
-        let frame = OutgoingFrame::new(opcode, payload);
+        self.push_part(OutgoingFrame::new(opcode, payload));
+    }
+
+    fn push_part(&mut self, frame: OutgoingFrame) {
         let unwritten = self.unwritten.get_or_insert_default();
         unwritten.bytes += frame.len();
         unwritten.frames.push_back(frame);
     }
 
+    /// Whether the library must not write: a frame is half written, or the response to the upgrade is not written.
     fn is_mid_frame(&self) -> bool {
-        self.unwritten.as_ref().is_some_and(|unwritten| unwritten.front_written > 0)
+        self.unwritten.as_ref().is_some_and(|unwritten| {
+            unwritten.front_written > 0
+                || unwritten.frames.front().is_some_and(|frame| frame.header_length == 0)
+        })
     }
 }
 

@@ -14,6 +14,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use sha2::{Digest, Sha256};
 use tokio::{
     sync::Notify,
     time::{MissedTickBehavior, interval},
@@ -54,6 +55,16 @@ pub enum TlsError {
         /// The TLS library's reason.
         problem: rustls::Error,
     },
+    /// The self-signed certificate cannot be made or used.
+    #[error(
+        "ALDIS_TLS_SELF_SIGNED: cannot use {path}: {problem}; make ALDIS_DATA_DIR writable, or remove the file"
+    )]
+    SelfSigned {
+        /// Its file.
+        path: String,
+        /// What went wrong.
+        problem: String,
+    },
     /// The TLS library refuses the configuration.
     #[error("cannot serve TLS: {0}")]
     Library(#[from] rustls::Error),
@@ -74,6 +85,13 @@ impl Certificates {
         let provider = Arc::new(ring::default_provider());
         let current = RwLock::new(Arc::new(read(files, &provider)?));
         Ok(Arc::new(Self { files: files.clone(), provider, current, reload: Notify::new() }))
+    }
+
+    /// The SHA-256 fingerprint of the current certificate, as browsers show it.
+    pub(crate) fn fingerprint(&self) -> String {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        let digest = current.cert.first().map(|certificate| Sha256::digest(certificate)).unwrap_or_default();
+        digest.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":")
     }
 
     /// Accepts TLS 1.2 and 1.3 with the current certificate.

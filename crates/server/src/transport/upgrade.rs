@@ -45,7 +45,7 @@ type Upgrading = Request<axum::body::Body>;
 
 /// The routes of the five doors, for connections over streams `S`.
 pub(crate) fn doors<S: ByteStream>(node: &Node) -> Router<Arc<Node>> {
-    let gate = Gate::new(node.config.rate_limits);
+    let gate = Gate::new(node.config().rate_limits);
     Door::ALL.into_iter().fold(Router::new(), |router, door| {
         let gate = Arc::clone(&gate);
         router.route(
@@ -86,7 +86,7 @@ impl Arrived {
     }
 
     fn refuse(&self, problem: Problem, origin: Option<&str>) -> Response {
-        self.node.relay.metrics.lines.refused_at(self.door, problem.code(), origin);
+        self.node.relay.metrics.refused_at(self.door, problem.code(), origin);
         refuse(problem)
     }
 
@@ -99,7 +99,7 @@ impl Arrived {
         if self.node.is_draining() {
             return Err(Problem::new(ErrorCode::Draining, "the server is about to stop; connect again"));
         }
-        let address = caller_address(&self.node.config, request.extensions(), headers)?;
+        let address = caller_address(&self.node.config(), request.extensions(), headers)?;
         self.node.limits.take(Limited::Upgrades, address, Now::read())?;
         let codec = offered_codec(headers);
         let arrival = self.arrival(&request, address, codec)?;
@@ -124,7 +124,7 @@ impl Arrived {
         let mut origins = headers.get_all(header::ORIGIN).iter().map(text);
         let (origin, host) = (origins.next(), headers.get(header::HOST).map(text));
         let only_one = origins.next().is_none();
-        only_one && is_origin_allowed(&self.node.config, origin, host)
+        only_one && is_origin_allowed(&self.node.config(), origin, host)
     }
 
     fn arrival(
@@ -137,7 +137,7 @@ impl Arrived {
         let room = room.map_err(|error| Problem::new(ErrorCode::NotFound, error.to_string()))?;
         let credentials = match self.door {
             Door::Connect => {
-                let audience = audience(&self.node.config, request.headers()).map_err(Problem::from)?;
+                let audience = audience(&self.node.config(), request.headers()).map_err(Problem::from)?;
                 Credentials::Challenge { challenge: rand::rng().random(), audience }
             }
             Door::Chat => Credentials::FirstMessage,
@@ -182,7 +182,7 @@ async fn begin_session<S: ByteStream>(
         node.drains().await;
         dismiss()
     };
-    let window = node.config.resume_window;
+    let window = node.config().resume_window;
     if let Some(task) = enter(Box::new(socket), arrival, dismissed, &node.relay, window, &node.sessions).await
     {
         drop(places);
@@ -196,9 +196,12 @@ async fn begin_session<S: ByteStream>(
 
 fn socket<S: ByteStream>(upgraded: Upgraded, codec: Codec) -> Option<Socket<Io<S>>> {
     let parts = upgraded.downcast::<TokioIo<HttpStream<Heads<Io<S>>>>>().ok()?;
-    let (io, held) = parts.io.into_inner().into_inner().into_parts();
+    let (heads, response) = parts.io.into_inner().into_parts();
+    let (io, held) = heads.into_parts();
     let early = [&parts.read_buf[..], &held].concat();
-    Socket::new(io, &early, codec, MAX_UNAUTHENTICATED_MESSAGE_BYTES)
+    let mut socket = Socket::new(io, &early, codec, MAX_UNAUTHENTICATED_MESSAGE_BYTES)?;
+    socket.write_first(response);
+    Some(socket)
 }
 
 /// The `Sec-WebSocket-Key` of a request for WebSocket, version 13 (RFC 6455, section 4.2.1).

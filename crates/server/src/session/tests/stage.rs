@@ -51,7 +51,7 @@ pub(in crate::session) fn relay() -> Arc<Relay> {
 
 /// A relay over a database, with open routing.
 pub(super) fn relay_over(store: Arc<Store>) -> Arc<Relay> {
-    Relay::over(&config(), &KeyRing::new(RootKey::new([7; 32])), store)
+    Relay::over(crate::config::LiveConfig::new(config()), &KeyRing::new(RootKey::new([7; 32])), store)
 }
 
 /// An empty database in memory. Its threads do not follow virtual time.
@@ -67,10 +67,9 @@ async fn closed_store() -> Arc<Store> {
 
 fn config() -> Config {
     let flags = ["aldis", "--database-url", "sqlite::memory:", "--routing", "open"];
-    match Config::load(flags.map(Into::into), []).unwrap() {
-        Loaded::Run(config) => *config,
-        other @ (Loaded::Print(_) | Loaded::RotateKeys(_) | Loaded::Accounts(_)) => panic!("{other:?}"),
-    }
+    let loaded = Config::load(flags.map(Into::into), []).unwrap();
+    let Loaded::Run(config) = loaded else { panic!("{loaded:?}") };
+    *config
 }
 
 /// A user with one device, whose sessions are tested, and another session of theirs that sends to it.

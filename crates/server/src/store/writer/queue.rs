@@ -9,7 +9,7 @@ use super::Queued;
 use crate::store::{StoreError, fair::FairQueue};
 
 /// How much memory the appends that are queued, being written or being delivered can take together.
-const BYTES: usize = 32 * 1024 * 1024;
+pub(crate) const BYTES: usize = 32 * 1024 * 1024;
 
 /// The least that an append counts for, so that the number of small ones is bounded too: 8,192.
 const LEAST_BYTES: usize = 4 * 1024;
@@ -45,6 +45,11 @@ impl<Q: Queued> Queue<Q> {
         state.waiting.push(user, counted(bytes), append);
         drop(state);
         self.changed.notify_one();
+    }
+
+    /// The memory of the appends that wait, are written or are delivered.
+    pub(super) fn bytes(&self) -> usize {
+        BYTES - self.room.available_permits()
     }
 
     /// Waits for appends and takes as many as change up to `rows` rows, but at least one. `None` once the queue is

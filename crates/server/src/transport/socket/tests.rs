@@ -364,3 +364,23 @@ async fn a_stream_that_ends_without_a_close_is_broken() {
     drop(near);
     assert_eq!(next(&mut socket).await, Incoming::Broken);
 }
+
+#[tokio::test]
+async fn a_pong_goes_after_the_response_to_the_upgrade() {
+    const RESPONSE: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
+    let (mut near, far) = duplex(1_024);
+    let ping = [0x89, 0x80, 0, 0, 0, 0];
+    let mut socket = Socket::new(Metered::new(far), &ping, Codec::Json, MAX_MESSAGE_BYTES).unwrap();
+    socket.write_first(RESPONSE.to_vec());
+    // The ping is read before anything is written.
+    poll_fn(|cx| {
+        while socket.poll_read(cx).is_ready() {}
+        Poll::Ready(())
+    })
+    .await;
+    flush(&mut socket).await;
+    drop(socket);
+    let mut written = Vec::new();
+    near.read_to_end(&mut written).await.unwrap();
+    assert_eq!(written, [RESPONSE, &[0x8a, 0]].concat());
+}
