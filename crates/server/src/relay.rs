@@ -224,13 +224,13 @@ impl Relay {
             ClientMessage::Leave(Leave { room }) => self.leave(from, ticket, room),
             ClientMessage::ChatMessage(message) => self.say(from, ticket, id, message, now),
             ClientMessage::Broadcast(message) => self.broadcast(from, id, message, now),
-            ClientMessage::History(asked) => self.history(from, asked),
+            ClientMessage::History(asked) => self.history(from, asked, now),
             ClientMessage::Message(message) => self.post(from, ticket, id, message, now),
             ClientMessage::Sync(sync) => self.sync(from, ticket, id, sync),
             ClientMessage::Delivered(Delivered { message_ids }) => {
-                self.mark(from, ticket, message_ids, false)
+                self.mark(from, ticket, message_ids, false, now)
             }
-            ClientMessage::Read(Read { message_ids }) => self.mark(from, ticket, message_ids, true),
+            ClientMessage::Read(Read { message_ids }) => self.mark(from, ticket, message_ids, true, now),
             ClientMessage::AuthResponse(_) | ClientMessage::Auth(_) | ClientMessage::Received(_) => {
                 Reply::Now(error(ErrorCode::BadRequest, "this is not a request for the relay"))
             }
@@ -241,7 +241,7 @@ impl Relay {
     ///
     /// `proved_at` is the last revocation that was known [before its proof](crate::link::Identity::proved_at). A
     /// later one found no session to close, so this function closes the session.
-    pub(crate) fn attach(&self, session: &Arc<SessionHandle>, proved_at: i64) -> Admission {
+    pub(crate) fn attach(&self, session: &Arc<SessionHandle>, proved_at: i64, now: Now) -> Admission {
         let attached = Attached {
             session: session.session,
             device: session.device.clone(),
@@ -253,8 +253,8 @@ impl Relay {
             Attachment::TooMany => Admission::TooMany,
             Attachment::Superseded => Admission::Superseded,
             Attachment::Attached { replaced: other } => {
-                self.accounts.last_seen.note(&session.device, Now::read());
-                self.session_began(session);
+                self.accounts.last_seen.note(&session.device, now);
+                self.session_began(session, now);
                 self.accounts.end_if_revoked_since(proved_at, session);
                 if let Some(other) = other {
                     other.handle.close_with(replaced());
@@ -270,11 +270,11 @@ impl Relay {
     }
 
     /// Removes a session that has ended, and returns what waited for it.
-    pub(crate) fn detach(&self, session: &SessionHandle) -> Leftovers {
+    pub(crate) fn detach(&self, session: &SessionHandle, now: Now) -> Leftovers {
         let presence = self.registry.presence_of_session(session.user, session.session);
         self.registry.detach(session.user, session.session, |left| self.tell_departed(left));
-        self.accounts.last_seen.note(&session.device, Now::read());
-        self.session_ended(session, presence.as_ref());
+        self.accounts.last_seen.note(&session.device, now);
+        self.session_ended(session, presence.as_ref(), now);
         session.close()
     }
 

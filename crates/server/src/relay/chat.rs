@@ -18,7 +18,7 @@ use super::{
     rooms::{UNKNOWN_ROOM, no_room_named},
 };
 use crate::{
-    clock::{Now, unix_ms_i64},
+    clock::Now,
     link::{Encoded, SessionHandle, Ticket, deliver},
     refusal::Refusal,
     store::{Credential, Durable, NewChat, ReplyTo, RoomPage, Said, StoreError},
@@ -93,12 +93,17 @@ impl Relay {
     }
 
     /// A page of a room's history. It is read when the socket has room for it.
-    pub(super) fn history(self: &Arc<Self>, from: &Arc<SessionHandle>, asked: HistoryRequest) -> Reply {
+    pub(super) fn history(
+        self: &Arc<Self>,
+        from: &Arc<SessionHandle>,
+        asked: HistoryRequest,
+        now: Now,
+    ) -> Reply {
         let Some(room) = asked.room else { return Reply::Now(no_room_named()) };
         let (relay, from) = (Arc::clone(self), Arc::clone(from));
         let limit = asked.limit.unwrap_or(DEFAULT_PAGE).min(MAX_PAGE);
         Reply::InParts(Box::pin(stream::once(async move {
-            let page = relay.room_page_for(&from, &room, asked.since_seq, limit).await;
+            let page = relay.room_page_for(&from, &room, asked.since_seq, limit, now).await;
             let reply = page.map_or_else(refused, |page| {
                 let RoomPage { messages, complete, first_seq, last_seq } = page;
                 let last_seq = Some(last_seq);
@@ -111,13 +116,13 @@ impl Relay {
     }
 
     /// Delivers a stored message to everybody in the room except the sending session, which gets it as its reply.
-    pub(super) async fn deliver_chat(&self, chat: &Durable<NewChat, Said>) {
+    pub(super) async fn deliver_chat(&self, chat: &Durable<NewChat, Said>, now: Now) {
         let Said::Stored { seq, at } = chat.answer else { return };
         let NewChat { room, sender, session, request, payload, .. } = &chat.append;
         let members = match self.registry.reach(room, seq) {
             Reach::Next(members) => members,
             Reach::After(told, members) => {
-                self.fill_room(room, told, seq, &members).await;
+                self.fill_room(room, told, seq, &members, now).await;
                 members
             }
             Reach::Known => return,
@@ -129,12 +134,12 @@ impl Relay {
     }
 
     /// Delivers the messages that other nodes stored in between. If there are too many, clients ask for them.
-    async fn fill_room(&self, room: &RoomId, after: u64, before: u64, members: &Sessions) {
+    async fn fill_room(&self, room: &RoomId, after: u64, before: u64, members: &Sessions, now: Now) {
         let missing = u32::try_from(before - after - 1).unwrap_or(u32::MAX);
         if missing > LARGEST_GAP {
             return;
         }
-        match self.room_page(room, after, missing, MAX_HISTORY_BYTES).await {
+        match self.room_page(room, after, missing, MAX_HISTORY_BYTES, now).await {
             Ok(page) => {
                 for entry in page.messages.into_iter().take_while(|entry| entry.message.seq < before) {
                     let frame = chat_frame(entry).for_many(&self.shared_bytes);
@@ -154,8 +159,9 @@ impl Relay {
         since_seq: u64,
         limit: u32,
         most_bytes: usize,
+        now: Now,
     ) -> Result<RoomPage, StoreError> {
-        let page = self.store.room_history(room, since_seq, limit, most_bytes, unix_ms_i64()).await?;
+        let page = self.store.room_history(room, since_seq, limit, most_bytes, now.store_ms()).await?;
         Ok(page.unwrap_or(RoomPage { messages: Vec::new(), complete: true, first_seq: 1, last_seq: 0 }))
     }
 
@@ -165,9 +171,10 @@ impl Relay {
         room: &RoomId,
         since_seq: u64,
         limit: u32,
+        now: Now,
     ) -> Result<RoomPage, Refusal> {
         match self.registry.seat((from.user, from.session), room) {
-            Some(_) => Ok(self.room_page(room, since_seq, limit, MAX_HISTORY_BYTES).await?),
+            Some(_) => Ok(self.room_page(room, since_seq, limit, MAX_HISTORY_BYTES, now).await?),
             None => Err(UNKNOWN_ROOM),
         }
     }

@@ -13,7 +13,7 @@ use super::{
     signaling::target_unavailable,
 };
 use crate::{
-    clock::{Now, unix_ms_i64},
+    clock::Now,
     link::{SessionHandle, Ticket},
     store::{Marked, NewMessage, NewReceipt, Posted, ReplyTo, StoreError, StoredMeta, Which},
 };
@@ -47,14 +47,14 @@ impl Relay {
         if let Some(user) = known_user(from, recipient)
             && let Some(relation) = self.known_relation(from.user, user, now)
         {
-            self.submit_letter(from, letter, user, relation);
+            self.submit_letter(from, letter, user, relation, now);
             return Reply::Queued;
         }
         let (relay, from) = (Arc::clone(self), Arc::clone(from));
         Reply::Later(Box::pin(async move {
-            match relay.find_recipient(&from, recipient).await {
+            match relay.find_recipient(&from, recipient, now).await {
                 Ok((user, relation)) => {
-                    relay.submit_letter(&from, letter, user, relation);
+                    relay.submit_letter(&from, letter, user, relation, now);
                     Outcome::Queued
                 }
                 Err(failure) => Outcome::Reply(failed(failure)),
@@ -69,10 +69,11 @@ impl Relay {
         ticket: Ticket,
         message_ids: Vec<MessageId>,
         is_read: bool,
+        now: Now,
     ) -> Reply {
         let (relay, from) = (Arc::clone(self), Arc::clone(from));
         Reply::Later(Box::pin(async move {
-            match relay.receipt(&from, Which::Ids(message_ids), is_read).await {
+            match relay.receipt(&from, Which::Ids(message_ids), is_read, now).await {
                 Ok(receipt) => {
                     let reply = move |marked: Result<_, _>| {
                         from.reply(ticket, marked.map_or_else(failed, marked_reply));
@@ -91,15 +92,16 @@ impl Relay {
         from: &SessionHandle,
         which: Which,
         is_read: bool,
+        now: Now,
     ) -> Result<NewReceipt, StoreError> {
         let mut may_hear = Vec::new();
         for sender in self.store.senders_of(from.user, &which).await? {
-            let relation = self.relation(sender, from.user).await?;
+            let relation = self.relation(sender, from.user, now).await?;
             if self.may_write(sender, from.user, relation) {
                 may_hear.push(sender);
             }
         }
-        let (user, device, now_ms) = (from.user, from.device.clone(), unix_ms_i64());
+        let (user, device, now_ms) = (from.user, from.device.clone(), now.store_ms());
         Ok(NewReceipt { user, which, is_read, device, may_hear, now_ms })
     }
 
@@ -107,15 +109,23 @@ impl Relay {
         &self,
         from: &SessionHandle,
         recipient: UserRef,
+        now: Now,
     ) -> Result<(UserId, Relation), StoreError> {
         let user = self.named_user(from.user, recipient).await?;
-        Ok((user, self.relation(from.user, user).await?))
+        Ok((user, self.relation(from.user, user, now).await?))
     }
 
     /// Submits a message; the reply comes through the session's queue. A message to a user out of reach is submitted
     /// for a decoy: this takes the same time, and a repeated message gets the reply of the first even if the user was
     /// reachable only then.
-    fn submit_letter(&self, from: &Arc<SessionHandle>, letter: Letter, user: UserId, relation: Relation) {
+    fn submit_letter(
+        &self,
+        from: &Arc<SessionHandle>,
+        letter: Letter,
+        user: UserId,
+        relation: Relation,
+        now: Now,
+    ) {
         let is_reachable = self.may_write(from.user, user, relation);
         let recipient = if is_reachable { user } else { decoy(from.user, &user.to_string()) };
         let message = NewMessage {
@@ -127,7 +137,7 @@ impl Relay {
             encrypted_content: letter.encrypted_content,
             is_allowed: user == from.user || relation.target.allows(),
             reaches_out: recipient != from.user && !relation.sender.reached_out,
-            now_ms: unix_ms_i64(),
+            now_ms: now.store_ms(),
         };
         let (session, ticket) = (Arc::clone(from), letter.ticket);
         let reply = move |posted| session.reply(ticket, posted_reply(user, posted));

@@ -17,11 +17,7 @@ use aldis_registry::{DevicePresence, TooManySubscriptions, Watcher};
 
 pub(super) use self::{crowds::DeferredFanout, relation_log::RelationLogReader};
 use super::{Outcome, Relay, Reply, done, error};
-use crate::{
-    clock::{Now, unix_ms_i64},
-    link::SessionHandle,
-    store::StoreError,
-};
+use crate::{clock::Now, link::SessionHandle, store::StoreError};
 
 /// Watchers told in one go; for more, other tasks run in between.
 const WATCHERS_AT_ONCE: usize = 256;
@@ -35,7 +31,7 @@ impl Relay {
         let SetPresence { status, note } = presence;
         let note = note.map(|note| note.into());
         let presence = DevicePresence { status, note, said_at: now.tick, has_left: false };
-        self.present(from, presence);
+        self.present(from, presence, now);
         Reply::Now(done("Presence set"))
     }
 
@@ -63,10 +59,10 @@ impl Relay {
     }
 
     /// The presence of a watched user to send to a session, if there is news.
-    pub(crate) fn tell(&self, to: &SessionHandle, user: UserId) -> Option<ServerMessage<'static>> {
+    pub(crate) fn tell(&self, to: &SessionHandle, user: UserId, now: Now) -> Option<ServerMessage<'static>> {
         let sight = self.registry.tell(to.session, user)?;
         let is_here = sight.presence.is_visible();
-        let last_seen_ms = if is_here { Some(unix_ms_i64()) } else { sight.last_seen_ms };
+        let last_seen_ms = if is_here { Some(now.store_ms()) } else { sight.last_seen_ms };
         Some(ServerMessage::Presence(
             Presence::new(user, sight.presence.status, sight.presence.devices)
                 .with_note(sight.presence.note.map(|note| note.to_string().into()))
@@ -86,40 +82,40 @@ impl Relay {
     }
 
     /// The client of a session has closed its connection and may come back. Watchers see it leave at once.
-    pub(crate) fn client_left(&self, session: &SessionHandle) {
+    pub(crate) fn client_left(&self, session: &SessionHandle, now: Now) {
         let former = self.registry.set_left(session.user, session.session, true);
-        self.presence_changed(session.user, former.as_ref());
+        self.presence_changed(session.user, former.as_ref(), now);
     }
 
     /// The client of a session is back with its former status.
-    pub(crate) fn client_returned(&self, session: &SessionHandle) {
+    pub(crate) fn client_returned(&self, session: &SessionHandle, now: Now) {
         if self.registry.set_left(session.user, session.session, false).is_some_and(|former| former.has_left)
         {
-            self.presence_changed(session.user, None);
+            self.presence_changed(session.user, None, now);
         }
     }
 
     /// A session has begun.
-    pub(super) fn session_began(&self, session: &SessionHandle) {
-        self.accounts.last_seen.note_user(session.user, unix_ms_i64());
-        self.presence_changed(session.user, None);
+    pub(super) fn session_began(&self, session: &SessionHandle, now: Now) {
+        self.accounts.last_seen.note_user(session.user, now.store_ms());
+        self.presence_changed(session.user, None, now);
     }
 
     /// A session has ended whose device had the status `former`.
-    pub(super) fn session_ended(&self, session: &SessionHandle, former: Option<&DevicePresence>) {
+    pub(super) fn session_ended(&self, session: &SessionHandle, former: Option<&DevicePresence>, now: Now) {
         self.registry.unwatch_all(session.session);
-        self.presence_changed(session.user, former);
+        self.presence_changed(session.user, former, now);
     }
 
-    fn present(&self, session: &SessionHandle, presence: DevicePresence) {
+    fn present(&self, session: &SessionHandle, presence: DevicePresence, now: Now) {
         let former = self.registry.present(session.user, session.session, presence);
-        self.presence_changed(session.user, former.as_ref());
+        self.presence_changed(session.user, former.as_ref(), now);
     }
 
     /// Tells the watchers of a user if there is news. `former` is the former status of a device that changed it or
     /// has gone.
-    fn presence_changed(&self, user: UserId, former: Option<&DevicePresence>) {
-        let now_ms = unix_ms_i64();
+    fn presence_changed(&self, user: UserId, former: Option<&DevicePresence>, now: Now) {
+        let now_ms = now.store_ms();
         if former.is_some_and(DevicePresence::is_visible) {
             self.accounts.last_seen.note_user(user, now_ms);
         }

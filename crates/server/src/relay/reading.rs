@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::Relay;
 use crate::{
     accounts::Caller,
+    clock::Now,
     refusal::Refusal,
     store::{BYTES_AROUND_MESSAGE, RoomPage},
 };
@@ -143,7 +144,7 @@ impl Parts for RoomReading {
     async fn next(&mut self) -> Result<ListPart<RoomMessage, RoomReadingEnd>, Refusal> {
         let Self { relay, name, since_seq, first_seq, room } = self;
         let RoomPage { messages, complete, first_seq: first, .. } =
-            relay.room_page(name, *since_seq, room.messages, room.part()).await?;
+            relay.room_page(name, *since_seq, room.messages, room.part(), Now::read()).await?;
         let bytes = |message: &aldis_protocol::HistoryMessage<'_>| {
             message.message.payload.as_bytes().len() + BYTES_AROUND_MESSAGE + name.as_str().len()
         };

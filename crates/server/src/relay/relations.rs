@@ -118,8 +118,12 @@ impl Relay {
     }
 
     /// How two users are related. The queries are the same for all users, existing or not.
-    pub(super) async fn relation(&self, sender: UserId, target: UserId) -> Result<Relation, StoreError> {
-        let now = Now::read();
+    pub(super) async fn relation(
+        &self,
+        sender: UserId,
+        target: UserId,
+        now: Now,
+    ) -> Result<Relation, StoreError> {
         if let Some(known) = self.known_relation(sender, target, now) {
             return Ok(known);
         }

@@ -32,7 +32,7 @@ impl Relay {
         }
         let (relay, from, payload) = (Arc::clone(self), Arc::clone(from), payload.into_owned());
         Reply::Later(Box::pin(async move {
-            Outcome::Reply(match relay.find_addressee(&from, &target).await {
+            Outcome::Reply(match relay.find_addressee(&from, &target, now).await {
                 Ok(addressee) => relay.hand_on(&from, &target, addressee, head.with(payload)),
                 Err(failure) => unavailable(&failure),
             })
@@ -71,12 +71,17 @@ impl Relay {
         Some(Addressee { user, relation })
     }
 
-    async fn find_addressee(&self, from: &SessionHandle, target: &Target) -> Result<Addressee, StoreError> {
+    async fn find_addressee(
+        &self,
+        from: &SessionHandle,
+        target: &Target,
+        now: Now,
+    ) -> Result<Addressee, StoreError> {
         let user = match target {
             Target::Device(device) => self.user_of_device(from, device),
             Target::User(named) => self.named_user(from.user, *named).await?,
         };
-        let relation = self.relation(from.user, user).await?;
+        let relation = self.relation(from.user, user, now).await?;
         Ok(Addressee { user, relation })
     }
 

@@ -11,6 +11,7 @@ use futures::stream;
 
 use super::{Part, Relay, Reply, mail::failed, mail_delivery::mail};
 use crate::{
+    clock::Now,
     link::{SessionHandle, Ticket},
     store::{PendingAppend, StoreError, StoredMessage, Which},
 };
@@ -129,7 +130,7 @@ impl Streaming {
         if self.last == 0 {
             return Ok(());
         }
-        let receipt = self.relay.receipt(&self.session, Which::UpTo(self.last), false).await?;
+        let receipt = self.relay.receipt(&self.session, Which::UpTo(self.last), false, Now::read()).await?;
         PendingAppend::by(|reply| self.relay.store.mark(receipt, reply)).answer().await.map(drop)
     }
 }

@@ -52,7 +52,7 @@ impl Node {
     fn session(&self, user: UserId) -> Arc<SessionHandle> {
         let device = DeviceId::ephemeral(Uuid::now_v7());
         let session = Arc::new(SessionHandle::new(new_session_id(), user, device, None, None, Codec::Json));
-        assert_eq!(self.relay.attach(&session, 0), Admission::Admitted);
+        assert_eq!(self.relay.attach(&session, 0, Now::read()), Admission::Admitted);
         session
     }
 
@@ -174,7 +174,7 @@ async fn an_offer_lets_only_its_target_session_answer() {
     let to_another = node.signals(&called, SignalKind::Answer, to_another).await;
     assert_eq!(code(&to_another), Some(ErrorCode::TargetUnavailable), "another session offered nothing");
 
-    node.relay.detach(&calling);
+    node.relay.detach(&calling, Now::read());
     let again = Arc::new(SessionHandle::new(
         new_session_id(),
         caller,
@@ -183,7 +183,7 @@ async fn an_offer_lets_only_its_target_session_answer() {
         None,
         Codec::Json,
     ));
-    assert_eq!(node.relay.attach(&again, 0), Admission::Admitted);
+    assert_eq!(node.relay.attach(&again, 0, Now::read()), Admission::Admitted);
     let late = node.signals(&called, SignalKind::Answer, Target::Device(again.device.clone())).await;
     assert_eq!(code(&late), Some(ErrorCode::TargetUnavailable), "the offer ended with its session");
 }
@@ -204,7 +204,7 @@ async fn only_an_offer_lets_its_target_answer() {
 
 /// What a session sends about a user, if there is news.
 fn told(node: &Node, to: &SessionHandle, user: UserId) -> Option<(Status, u32)> {
-    let Some(ServerMessage::Presence(presence)) = node.relay.tell(to, user) else { return None };
+    let Some(ServerMessage::Presence(presence)) = node.relay.tell(to, user, Now::read()) else { return None };
     Some((presence.status, presence.devices))
 }
 

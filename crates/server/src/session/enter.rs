@@ -394,5 +394,5 @@ fn begin(arrived: &Arrived, identity: &Identity, relay: &Arc<Relay>) -> Result<R
     let session =
         SessionHandle::new(new_session_id(), *user, device.clone(), *fingerprint, *family, arrived.codec);
     let session = session.claiming(arrived.device_claim);
-    Registration::begin(relay, Arc::new(session), *proved_at)
+    Registration::begin(relay, Arc::new(session), *proved_at, Now::read())
 }

@@ -109,6 +109,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        clock::Now,
         link::{Control, Frame, Held},
         relay::{Admission, new_session_id},
         session::tests::relay,
@@ -127,7 +128,7 @@ mod tests {
     ) -> Arc<SessionHandle> {
         let device = format!("~{}", Uuid::now_v7()).parse().unwrap();
         let session = Arc::new(SessionHandle::new(new_session_id(), user, device, None, None, Codec::Json));
-        assert_eq!(relay.attach(&session, 0), Admission::Admitted);
+        assert_eq!(relay.attach(&session, 0, Now::read()), Admission::Admitted);
         session.set_kept(Held::new(kept, false));
         session.set_detached(is_detached);
         let _ = session.push(Frame::new(Bytes::from(vec![0; queued]), true));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
+    clock::Now,
     link::{Leftovers, SessionHandle},
     relay::{Admission, Relay},
 };
@@ -31,10 +32,11 @@ impl Registration {
         relay: &Arc<Relay>,
         session: Arc<SessionHandle>,
         proved_at: i64,
+        now: Now,
     ) -> Result<Self, NotRegistered> {
         // Created before attaching, so that a panic in between detaches the session.
         let mut registration = Self { relay: Arc::clone(relay), session, is_over: false };
-        let refused = match relay.attach(&registration.session, proved_at) {
+        let refused = match relay.attach(&registration.session, proved_at, now) {
             Admission::Admitted => return Ok(registration),
             Admission::TooMany => NotRegistered::TooMany,
             Admission::Superseded => NotRegistered::Superseded,
@@ -51,7 +53,7 @@ impl Registration {
     /// Detaches the session and returns what waited for it.
     pub(super) fn end(&mut self) -> Leftovers {
         self.is_over = true;
-        self.relay.detach(&self.session)
+        self.relay.detach(&self.session, Now::read())
     }
 }
 

@@ -312,7 +312,7 @@ impl Task {
             }
             Incoming::Closed(code) if code.is_some_and(is_for_good) => Flow::Break(Disconnect::Gone),
             Incoming::Closed(_) => {
-                self.relay.client_left(self.session());
+                self.relay.client_left(self.session(), Now::read());
                 Flow::Break(Disconnect::Broken)
             }
             Incoming::Broken => Flow::Break(Disconnect::Broken),

@@ -202,7 +202,7 @@ async fn concurrent_joins_see_each_other() {
             assert_eq!(knows + hears, 1, "in the list or told later: {told:?}");
         }
         for session in &sessions {
-            node.relay.detach(session);
+            node.relay.detach(session, Now::read());
         }
     }
     assert!(node.relay.registry.room_here(&room()).is_none());

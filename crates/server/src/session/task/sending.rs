@@ -79,8 +79,9 @@ impl Task {
 
     /// Tells the client how these users show themselves by now.
     pub(super) fn tell_of(&mut self, users: Vec<UserId>) -> Flow {
+        let now = Now::read();
         users.into_iter().try_for_each(|user| {
-            let Some(message) = self.relay.tell(self.session(), user) else { return Flow::Continue(()) };
+            let Some(message) = self.relay.tell(self.session(), user, now) else { return Flow::Continue(()) };
             self.unacked_presence.note(user, |user| self.relay.is_watching(self.live.session(), user));
             self.say_or_end(message)
         })

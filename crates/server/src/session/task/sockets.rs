@@ -33,7 +33,8 @@ impl Task {
         let HandOver { arriving: Arriving { mut socket, early }, id, identity, claim, .. } = offer;
         self.relay.accounts.proved_again(self.session(), &identity);
         let next = greeting::resume_token(self.session().session);
-        let missed = self.live.resume(claim, &next, identity.token, Now::read());
+        let now = Now::read();
+        let missed = self.live.resume(claim, &next, identity.token, now);
         let replayed = missed.len();
         let greeting = Greeting::resumed(&self.live, &next, id, replayed);
         greeting::greet(&mut *socket, self.session(), &identity, greeting);
@@ -44,11 +45,11 @@ impl Task {
             let closing = Closing::new(CloseCode::Replaced, "", message);
             self.let_go(displaced, Some(closing), Remains::Kept);
         }
-        self.journal.resumed(replayed, Now::tick());
+        self.journal.resumed(replayed, now.tick);
         self.in_flight.lose_socket();
         self.early = early;
         self.session().set_detached(false);
-        self.relay.client_returned(self.session());
+        self.relay.client_returned(self.session(), now);
         let _ = answer.send(OfferAnswer::Taken);
     }
 

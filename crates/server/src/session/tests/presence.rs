@@ -26,7 +26,7 @@ impl Stage {
     fn somebody(&self) -> Arc<SessionHandle> {
         let (user, device) = (UserId::new(Uuid::now_v7()), format!("~{}", Uuid::now_v7()).parse().unwrap());
         let session = Arc::new(SessionHandle::new(new_session_id(), user, device, None, None, Codec::Json));
-        assert_eq!(self.relay.attach(&session, 0), Admission::Admitted);
+        assert_eq!(self.relay.attach(&session, 0, Now::read()), Admission::Admitted);
         session
     }
 

@@ -94,7 +94,7 @@ impl Stage {
         let user = UserId::new(Uuid::now_v7());
         let other = "other".parse().unwrap();
         let other = Arc::new(SessionHandle::new(new_session_id(), user, other, None, None, Codec::Json));
-        assert_eq!(relay.attach(&other, 0), Admission::Admitted);
+        assert_eq!(relay.attach(&other, 0, Now::read()), Admission::Admitted);
         let device = "phone".parse().unwrap();
         Self { relay, tasks: TaskTracker::new(), window: DEFAULT_RESUME_WINDOW, user, device, other }
     }
