@@ -46,9 +46,7 @@ export class Socket {
     try {
       const Constructor = await currentPlatform().webSocket();
       if (this.#events === undefined) return;
-      if (Constructor === undefined) {
-        return this.#fail("there is no WebSocket: Node before version 22 needs the package ws", false);
-      }
+      if (Constructor === undefined) return this.#fail("there is no WebSocket here", false);
       this.#listen(new Constructor(url, CODEC));
     } catch (error) {
       this.#fail(textOf(error), false);
