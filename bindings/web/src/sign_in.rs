@@ -178,7 +178,7 @@ impl From<&SignInError> for Failure {
             SignInError::Challenge(_) => "challenge_refused",
             SignInError::Signature(_) => "signing_failed",
             SignInError::NoDevice => "no_device",
-            SignInError::NotKept(_) | SignInError::OtherUser | SignInError::Call(_) | _ => "sign_in_failed",
+            SignInError::NotSaved(_) | SignInError::OtherUser | SignInError::Call(_) | _ => "sign_in_failed",
         };
         Self::mistake(code, error.to_string()).judged(error.is_retryable(), error.needs_credentials())
     }
@@ -194,7 +194,7 @@ impl From<&AccountError> for Failure {
                 AccountError::Challenge(_) => "challenge_refused",
                 AccountError::Signature(_) => "signing_failed",
                 AccountError::NoDevice => "no_device",
-                AccountError::NotKept(_) | AccountError::Call(_) | _ => "renewal_failed",
+                AccountError::NotSaved(_) | AccountError::Call(_) | _ => "renewal_failed",
             };
             Self::mistake(code, error.to_string())
         };
