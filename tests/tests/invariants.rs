@@ -122,7 +122,7 @@ fn room_of(source: &Source) -> &str {
 }
 
 /// What writes without a credential: nobody who is signed in asks for it, or it comes with a proof of its own.
-const WITHOUT_CREDENTIAL: [(&str, &[&str]); 14] = [
+const WITHOUT_CREDENTIAL: [(&str, &[&str]); 16] = [
     ("accounts", &["create_account", "replace_password_hash"]),
     (
         "administration",
@@ -142,6 +142,8 @@ const WITHOUT_CREDENTIAL: [(&str, &[&str]); 14] = [
     ("identity", &["create_account_for_key"]),
     ("mailbox/expiry", &["delete"]),
     ("notices", &["add_notice", "take_notices"]),
+    ("orders", &["order_close", "remove_room"]),
+    ("restored", &["end_what_a_restore_revives"]),
     ("sightings", &["set_sightings"]),
     ("sweep", &["set_newest_time", "sweep_rows"]),
     ("tokens", &["create_family", "use_refresh_token"]),

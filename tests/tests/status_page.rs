@@ -45,7 +45,8 @@ fn the_page_shows_connections_health_refusals_and_settings() {
     for theme in ["light", "dark"] {
         for width in [390, 1200] {
             tab.shows(width, theme);
-            let overflow = tab.evaluate("document.documentElement.scrollWidth - innerWidth");
+            let overflow =
+                tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth");
             assert_eq!(overflow, 0, "{theme} at {width}");
         }
     }

@@ -12,6 +12,7 @@ mod key_owner;
 mod keys;
 mod last_seen;
 mod notices;
+mod operator;
 mod passwords;
 mod rates;
 mod revocations;
@@ -54,6 +55,7 @@ use crate::{
     shared::Shared,
     store::Store,
 };
+pub(crate) use operator::OperatorKey;
 pub(crate) use passwords::QUEUE as MAX_PASSWORD_HASHES;
 
 /// The accounts of one node.
@@ -74,6 +76,8 @@ pub(crate) struct Accounts {
     rates: Rates,
     config: Arc<LiveConfig>,
     settings: Settings,
+    /// Checks operators at the admin listener.
+    pub(crate) operator: OperatorKey,
     on_deletion: OnceLock<OnDeletion>,
 }
 
@@ -118,6 +122,7 @@ impl Accounts {
                 access_token_lifetime: config.access_token_lifetime,
                 rotations_a_day: if config.rate_limits { ROTATIONS_A_DAY } else { usize::MAX },
             },
+            operator: OperatorKey::new(ring),
             on_deletion: OnceLock::new(),
         })
     }

@@ -8,8 +8,12 @@ mod error;
 mod health_check;
 mod migrate;
 mod passphrase;
+mod request;
 mod restore;
+mod rooms;
+mod sessions;
 mod temporary;
+mod trace;
 
 use std::io::{self, Write};
 
@@ -17,7 +21,10 @@ use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 pub use self::error::CommandError;
-use crate::config::{Config, Job, Operation};
+use crate::{
+    config::{Config, Job, Operation},
+    store::{Store, StoreError, StoreOptions},
+};
 
 /// Carries out a command. It writes its result to standard output.
 ///
@@ -44,7 +51,30 @@ async fn carry_out(config: &Config, operation: Operation) -> Result<(), CommandE
         Operation::Restore(wanted) => restore::run(config, &wanted).await,
         Operation::RestoredByPostgres { json } => restore::after_postgres(config, json).await,
         Operation::Migrate { dry_run, json } => migrate::run(config, dry_run, json).await,
+        Operation::ListSessions { json } => sessions::list(config, json),
+        Operation::CloseSession { device, json } => sessions::close(config, &device, json).await,
+        Operation::ListRooms { json } => rooms::list(config, json).await,
+        Operation::ShowRoom { room, json } => rooms::show(config, &room, json).await,
+        Operation::RemoveRoom { room, json } => rooms::remove(config, &room, json).await,
+        Operation::Trace { message, json } => trace::run(config, message, json).await,
     }
+}
+
+/// Calls the database that the settings name.
+async fn with_store<T>(
+    config: &Config,
+    call: impl AsyncFnOnce(&Store) -> Result<T, StoreError>,
+) -> Result<T, CommandError> {
+    if config.database_url.is_in_memory() {
+        return Err(CommandError::WrongDatabase(
+            "a database in memory is its server's alone; name another with DATABASE_URL",
+        ));
+    }
+    let explained = |error: StoreError| CommandError::Database(config.database_url.explain(&error));
+    let store = Store::open(&config.database_url, &StoreOptions::default()).await.map_err(explained)?;
+    let result = call(&store).await;
+    store.close().await;
+    result.map_err(explained)
 }
 
 /// Prints text. If nobody reads standard output, the command itself is done either way.

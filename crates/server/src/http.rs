@@ -30,6 +30,7 @@ mod problem;
 mod query;
 mod requests;
 mod rooms;
+mod sessions;
 mod status;
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ mod ice;
 mod mail;
 mod mail_delivery;
 mod named;
+mod orders;
 mod presence;
 mod rates;
 mod reading;
@@ -35,7 +36,8 @@ pub(crate) use reading::{ListPart, Parts};
 pub(crate) use rooms::NO_ROOM;
 
 use self::{
-    presence::{DeferredFanout, Standings},
+    orders::LastOrder,
+    presence::{DeferredFanout, RelationLogReader},
     rates::Rates,
     relations::RelationCache,
     room_states::RoomStates,
@@ -65,7 +67,8 @@ pub(crate) struct Relay {
     rates: Rates,
     room_changes: RoomChanges,
     room_states: RoomStates,
-    standings: Standings,
+    relation_log: RelationLogReader,
+    orders: LastOrder,
     crowds: DeferredFanout,
     shared_bytes: SharedBytes,
     config: Arc<LiveConfig>,
@@ -168,7 +171,8 @@ impl Relay {
             rates: Rates::new(config.rate_limits),
             room_changes: RoomChanges::default(),
             room_states: RoomStates::default(),
-            standings: Standings::default(),
+            relation_log: RelationLogReader::default(),
+            orders: LastOrder::default(),
             crowds: DeferredFanout::default(),
             shared_bytes: SharedBytes::default(),
             config: live,

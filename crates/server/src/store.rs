@@ -35,6 +35,8 @@ mod keys;
 mod mailbox;
 mod migrations;
 mod notices;
+mod orders;
+mod overview;
 mod postgres;
 mod relation_log;
 mod restored;
@@ -69,7 +71,9 @@ pub(crate) use self::{
     keys::{KeyPublication, PublishedKey},
     mailbox::{Marked, NewMessage, NewReceipt, Posted, SenderReceipt, StoredMessage, StoredMeta, Which},
     migrations::{Migration, Migrations},
-    notices::{Notice, Recipients},
+    notices::{Notice, WaitingNotice},
+    orders::{NumberedOrder, Order},
+    overview::RoomSummary,
     restored::Restored,
     revocations::{KEPT_PER_USER, NumberedRevocation, Revocation},
     rooms::{MemberChange, NewRoom, Revisions, RoomAccess, RoomCreation, StateChange, StateDocument},
@@ -184,7 +188,8 @@ impl Store {
             ("notices", notices::sweep(db, now_ms).await),
             ("contact_requests", contacts::sweep(db, now_ms).await),
             ("room_refusals", rooms::sweep(db, now_ms).await),
-            ("standings", relation_log::sweep(db, now_ms).await),
+            ("orders", orders::sweep(db, now_ms).await),
+            ("relation log", relation_log::sweep(db, now_ms).await),
             ("second_factor_failures", totp::sweep(db, now_ms).await),
             ("kept_devices", rotation_backup::sweep(db, now_ms).await),
             ("messages", mailbox::sweep(db, now_ms).await),

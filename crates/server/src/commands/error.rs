@@ -84,6 +84,23 @@ pub enum CommandError {
         /// The key file in the data directory.
         path: PathBuf,
     },
+    /// The address of the admin listener cannot be known.
+    #[error("the port of ALDIS_ADMIN_LISTEN is 0, so it is unknown; set the port that the server listens on")]
+    UnknownAdminPort,
+    /// The admin listener does not answer.
+    #[error("no answer from {address}: {source}; is the server running, with this ALDIS_ADMIN_LISTEN?")]
+    NoAdminAnswer {
+        /// The address that was asked.
+        address: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// There is no such room.
+    #[error("there is no stored room of this name; aldis rooms list prints all")]
+    NoRoom,
+    /// There is no such message.
+    #[error("there is no message with this id: it was never stored, or its time is over")]
+    NoMessage,
     /// The passphrase cannot be used.
     #[error("{0}")]
     Passphrase(String),
@@ -107,15 +124,18 @@ impl CommandError {
         match self {
             Self::Runtime(_)
             | Self::NoAnswer { .. }
+            | Self::NoAdminAnswer { .. }
             | Self::NotWell { .. }
             | Self::Database(_)
             | Self::File { .. }
             | Self::KeyFile(_) => 1,
-            Self::UnknownPort | Self::WrongDatabase(_) => 2,
+            Self::UnknownPort | Self::UnknownAdminPort | Self::WrongDatabase(_) => 2,
             Self::Backup { .. }
             | Self::Exists { .. }
             | Self::InUse { .. }
             | Self::OtherKeyFile { .. }
+            | Self::NoRoom
+            | Self::NoMessage
             | Self::Passphrase(_) => 3,
         }
     }

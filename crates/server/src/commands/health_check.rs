@@ -1,32 +1,16 @@
 //! `aldis healthcheck`: asks the server on this machine whether it is well, as its clients would.
 
-use std::{
-    io::{self, Read, Write},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
-    sync::Arc,
-    time::Duration,
+use super::{
+    CommandError, print,
+    request::{Request, reachable},
 };
-
-use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use serde::Deserialize;
-
-use super::{CommandError, print};
 use crate::config::Config;
-
-/// A little longer than the server takes at most to find out that its database does not answer.
-const TIMEOUT: Duration = Duration::from_secs(7);
-const MAX_ANSWER_BYTES: u64 = 64 * 1024;
 
 /// Asks the server, and prints its answer.
 pub(super) fn run(config: &Config, live: bool, json: bool) -> Result<(), CommandError> {
-    let address = address_of(config.listen)?;
+    let address = reachable(config.listen).ok_or(CommandError::UnknownPort)?;
     let path = if live { "/health" } else { "/health/ready" };
-    let asked = ask(address, path, config.tls.is_some());
+    let asked = Request { address, path, tls: config.tls.is_some(), bearer: None }.send();
     let answer = asked.map_err(|source| CommandError::NoAnswer { address: address.to_string(), source })?;
     if json {
         print(&format!("{}\n", answer.body.trim_end()));
@@ -42,137 +26,4 @@ pub(super) fn run(config: &Config, live: bool, json: bool) -> Result<(), Command
         status: answer.status,
         detail: answer.detail(),
     })
-}
-
-/// Where a server that listens on `listen` can be reached from this machine.
-fn address_of(listen: SocketAddr) -> Result<SocketAddr, CommandError> {
-    if listen.port() == 0 {
-        return Err(CommandError::UnknownPort);
-    }
-    let ip = match listen.ip() {
-        ip if !ip.is_unspecified() => ip,
-        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-    };
-    Ok(SocketAddr::new(ip, listen.port()))
-}
-
-struct Answer {
-    status: u16,
-    body: String,
-}
-
-#[derive(Deserialize)]
-struct ProblemDetail {
-    detail: String,
-}
-
-impl Answer {
-    fn detail(&self) -> String {
-        serde_json::from_str::<ProblemDetail>(&self.body)
-            .map_or_else(|_| self.body.clone(), |body| body.detail)
-    }
-}
-
-fn ask(address: SocketAddr, path: &str, tls: bool) -> io::Result<Answer> {
-    let stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
-    if tls { exchange(secured(stream, address)?, path) } else { exchange(stream, path) }
-}
-
-fn exchange(mut stream: impl Read + Write, path: &str) -> io::Result<Answer> {
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    stream.flush()?;
-    let mut bytes = Vec::new();
-    match stream.take(MAX_ANSWER_BYTES).read_to_end(&mut bytes) {
-        // A server may end TLS without a notice. The body's JSON shows whether it is whole.
-        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error),
-        _ => parse(&bytes).ok_or_else(|| io::Error::other("not an HTTP answer")),
-    }
-}
-
-fn parse(bytes: &[u8]) -> Option<Answer> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    let (head, body) = text.split_once("\r\n\r\n")?;
-    let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
-    Some(Answer { status, body: body.to_owned() })
-}
-
-fn secured(stream: TcpStream, address: SocketAddr) -> io::Result<impl Read + Write> {
-    let provider = Arc::new(ring::default_provider());
-    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-        .with_no_client_auth();
-    let name = ServerName::IpAddress(address.ip().into());
-    let connection = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
-    Ok(StreamOwned::new(connection, stream))
-}
-
-/// Accepts every certificate. The server is asked by its address, which its certificate does not name; nothing secret
-/// is sent.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn address(listen: &str) -> Option<String> {
-        address_of(listen.parse().unwrap()).ok().map(|address| address.to_string())
-    }
-
-    #[test]
-    fn a_server_on_all_addresses_is_asked_on_loopback() {
-        assert_eq!(address("0.0.0.0:1984").as_deref(), Some("127.0.0.1:1984"));
-        assert_eq!(address("[::]:1984").as_deref(), Some("[::1]:1984"));
-        assert_eq!(address("192.0.2.7:1984").as_deref(), Some("192.0.2.7:1984"));
-        assert_eq!(address("127.0.0.1:0"), None);
-    }
-
-    #[test]
-    fn what_is_not_http_is_no_answer() {
-        assert!(parse(b"SSH-2.0-OpenSSH_9.2\r\n\r\n").is_none());
-        assert!(parse(b"HTTP/1.1 2").is_none());
-        let answer = parse(b"HTTP/1.1 503 Service Unavailable\r\na: b\r\n\r\n{\"detail\":\"away\"}").unwrap();
-        assert_eq!((answer.status, answer.detail().as_str()), (503, "away"));
-    }
 }

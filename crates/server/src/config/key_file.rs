@@ -123,14 +123,21 @@ pub fn rotate(data_dir: &Path) -> Result<PathBuf, KeyFileError> {
     Ok(path)
 }
 
+/// Reads the root keys from `data_dir`.
+///
+/// # Errors
+/// [`KeyFileError`], also if there is no key file.
+pub(crate) fn load(data_dir: &Path) -> Result<KeyRing, KeyFileError> {
+    let path = data_dir.join(FILE_NAME);
+    read(&path)?.ok_or(KeyFileError::Missing { path })
+}
+
 /// The text of the key file in `data_dir`, for a backup.
 ///
 /// # Errors
 /// [`KeyFileError`].
 pub(crate) fn read_text(data_dir: &Path) -> Result<Zeroizing<String>, KeyFileError> {
-    let path = data_dir.join(FILE_NAME);
-    let ring = read(&path)?.ok_or(KeyFileError::Missing { path })?;
-    Ok(ring.to_text())
+    Ok(load(data_dir)?.to_text())
 }
 
 /// Whether these are the bytes of a complete key file.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use aldis_protocol::{DeviceId, MessageId, RoomId};
+
 use super::Config;
 
 /// A command beside the server, with the server's settings: [`commands::run`](crate::commands::run) carries it out.
@@ -32,6 +34,18 @@ pub(crate) enum Operation {
         dry_run: bool,
         json: bool,
     },
+    /// Print the sessions of the running server.
+    ListSessions { json: bool },
+    /// Close the session of a device on every server.
+    CloseSession { device: DeviceId, json: bool },
+    /// Print the stored rooms.
+    ListRooms { json: bool },
+    /// Print a room and its users.
+    ShowRoom { room: RoomId, json: bool },
+    /// Remove a room.
+    RemoveRoom { room: RoomId, json: bool },
+    /// Print the way of a stored message.
+    Trace { message: MessageId, json: bool },
 }
 
 /// A backup to write.

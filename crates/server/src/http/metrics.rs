@@ -12,7 +12,7 @@ use axum::{
 };
 use http::header::CONTENT_TYPE;
 
-use super::{admin_host, head, problem, status};
+use super::{admin_host, head, problem, sessions, status};
 use crate::{
     metrics::{Gauges, Metrics, Process},
     node::Node,
@@ -27,6 +27,7 @@ pub(crate) fn admin_routes(node: Arc<Node>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .merge(status::routes())
+        .route("/sessions.json", get(sessions::list))
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(from_fn_with_state(Arc::clone(&node), admin_host::check))

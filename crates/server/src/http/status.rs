@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use aldis_protocol::ErrorCode;
 use axum::{
     Json, Router,
     extract::State,
@@ -145,7 +146,7 @@ fn current(node: &Node, gauges: &Gauges<'_>, writable: bool) -> Status {
         now_ms: Now::read().unix_ms,
         nodes: vec![NodeStatus {
             address: config.listen.to_string(),
-            state: if node.is_draining() { "draining" } else { "serving" },
+            state: if node.is_draining() { ErrorCode::Draining.as_str() } else { "serving" },
             started_at: gauges.process.started_at,
         }],
         parts: parts(node, gauges, writable),

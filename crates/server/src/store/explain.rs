@@ -40,6 +40,9 @@ fn sqlite_remedy(path: &Path, error: &StoreError) -> Option<String> {
     if !directory.is_dir() {
         return Some(format!("create the directory {}", directory.display()));
     }
+    if error.is_disk_full() {
+        return Some("free some space on its disk".to_owned());
+    }
     Some(match primary_code(error)? {
         5 | 6 => "another program holds a lock on it; stop that program".to_owned(),
         // Read-only, or the file cannot be opened.
@@ -48,7 +51,6 @@ fn sqlite_remedy(path: &Path, error: &StoreError) -> Option<String> {
             path.display(),
             directory.display()
         ),
-        13 => "free some space on its disk".to_owned(),
         26 => "name another file".to_owned(),
         _ => return None,
     })

@@ -196,6 +196,17 @@ pub(super) const OF_ACCOUNT: [&str; 5] = [
     "UPDATE rooms SET name = NULL WHERE owner_id = $1",
 ];
 
+/// Statements that remove one room. The sweep deletes its messages.
+pub(super) const OF_ROOM: [&str; 5] = [
+    "DELETE FROM notices WHERE kind = 'room_invite' AND (device_id, subject) IN (SELECT d.device_id, r.name FROM rooms r \
+         JOIN room_members m ON m.room_id = r.room_id AND m.standing = 'invited' \
+         JOIN devices d ON d.user_id = m.user_id WHERE r.room_id = $1)",
+    "DELETE FROM room_refusals WHERE room_id = $1",
+    "DELETE FROM room_members WHERE room_id = $1",
+    "DELETE FROM room_states WHERE room_id = $1",
+    "UPDATE rooms SET name = NULL WHERE room_id = $1",
+];
+
 const COUNT_OWNED: &str = "SELECT COUNT(*) FROM rooms WHERE owner_id = $1 AND name IS NOT NULL";
 
 const SELECT_ROOM: &str = "SELECT r.room_id, r.owner_id, r.visibility, r.state_writers, r.created_at_ms, r.last_seq, \

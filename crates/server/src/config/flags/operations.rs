@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use aldis_protocol::{DeviceId, MessageId, RoomId};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::{JSON_FLAG, json_arg, setting, settings_of_command};
@@ -17,20 +18,32 @@ const PASSPHRASE_FLAG: &str = "passphrase-file";
 const OVERWRITE_FLAG: &str = "overwrite";
 const POSTGRES_FLAG: &str = "after-pg-restore";
 const MIGRATE: &str = "migrate";
+const SESSIONS: &str = "sessions";
+const ROOMS: &str = "rooms";
+const LIST: &str = "list";
+const CLOSE: &str = "close";
+const SHOW: &str = "show";
+const REMOVE: &str = "remove";
+const DEVICE: &str = "DEVICE_ID";
+const ROOM: &str = "ROOM";
+const TRACE: &str = "trace";
+const MESSAGE: &str = "MESSAGE_ID";
 const DRY_RUN_FLAG: &str = "dry-run";
 
 /// What the health check needs to find the server.
 const ADDRESS_SETTINGS: [&Setting; 5] =
     [&setting::HOST, &setting::PORT, &setting::TLS_CERT, &setting::TLS_KEY, &setting::TLS_SELF_SIGNED];
 
+const SESSION_SETTINGS: [&Setting; 2] = [&setting::DATABASE_URL, &setting::ADMIN_LISTEN];
 const DATABASE_SETTINGS: [&Setting; 1] = [&setting::DATABASE_URL];
 
 /// The commands for clap.
 pub(super) fn commands() -> impl Iterator<Item = Command> {
-    let commands = [health_check(), backup(), restore(), migrate()];
+    let commands = [health_check(), backup(), restore(), migrate(), sessions(), rooms(), trace()];
     commands.into_iter().map(|command| {
         let settings = settings(command.get_name());
-        command.args(settings_of_command(settings))
+        let is_group = command.has_subcommands();
+        command.args(settings_of_command(settings).map(|argument| argument.global(is_group)))
     })
 }
 
@@ -38,7 +51,8 @@ pub(super) fn commands() -> impl Iterator<Item = Command> {
 pub(super) fn settings(command: &str) -> &'static [&'static Setting] {
     match command {
         HEALTH_CHECK => &ADDRESS_SETTINGS,
-        BACKUP | RESTORE | MIGRATE => &DATABASE_SETTINGS,
+        BACKUP | RESTORE | MIGRATE | ROOMS | TRACE => &DATABASE_SETTINGS,
+        SESSIONS => &SESSION_SETTINGS,
         _ => &[],
     }
 }
@@ -69,6 +83,34 @@ pub(super) fn task(name: &str, matches: &ArgMatches) -> Option<Operation> {
             dry_run: matches.get_flag(DRY_RUN_FLAG),
             json: matches.get_flag(JSON_FLAG),
         }),
+        SESSIONS => sessions_task(matches),
+        ROOMS => rooms_task(matches),
+        TRACE => {
+            let message = *matches.get_one(MESSAGE)?;
+            Some(Operation::Trace { message, json: matches.get_flag(JSON_FLAG) })
+        }
+        _ => None,
+    }
+}
+
+fn sessions_task(matches: &ArgMatches) -> Option<Operation> {
+    let (name, matches) = matches.subcommand()?;
+    let json = matches.get_flag(JSON_FLAG);
+    match name {
+        LIST => Some(Operation::ListSessions { json }),
+        CLOSE => Some(Operation::CloseSession { device: matches.get_one::<DeviceId>(DEVICE)?.clone(), json }),
+        _ => None,
+    }
+}
+
+fn rooms_task(matches: &ArgMatches) -> Option<Operation> {
+    let (name, matches) = matches.subcommand()?;
+    let json = matches.get_flag(JSON_FLAG);
+    let room = || matches.get_one::<RoomId>(ROOM).cloned();
+    match name {
+        LIST => Some(Operation::ListRooms { json }),
+        SHOW => Some(Operation::ShowRoom { room: room()?, json }),
+        REMOVE => Some(Operation::RemoveRoom { room: room()?, json }),
         _ => None,
     }
 }
@@ -144,5 +186,48 @@ fn health_check() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Ask only whether it answers: it may be draining, or its database may be away"),
         )
+        .arg(json_arg())
+}
+
+fn sessions() -> Command {
+    let device = Arg::new(DEVICE).required(true).value_parser(|text: &str| text.parse::<DeviceId>());
+    Command::new(SESSIONS)
+        .about("List or close the sessions of clients")
+        .subcommand_required(true)
+        .subcommand(
+            Command::new(LIST)
+                .about("Print the sessions of the server on this machine; asks its admin listener")
+                .arg(json_arg()),
+        )
+        .subcommand(
+            Command::new(CLOSE)
+                .about("Close the session of a device (4301) on every server; its client may sign in again")
+                .arg(device)
+                .arg(json_arg()),
+        )
+}
+
+fn rooms() -> Command {
+    let room = || Arg::new(ROOM).required(true).value_parser(|text: &str| text.parse::<RoomId>());
+    Command::new(ROOMS)
+        .about("List, show or remove stored rooms")
+        .subcommand_required(true)
+        .subcommand(Command::new(LIST).about("Print all rooms, by name").arg(json_arg()))
+        .subcommand(Command::new(SHOW).about("Print a room and its users").arg(room()).arg(json_arg()))
+        .subcommand(
+            Command::new(REMOVE)
+                .about(
+                    "Remove a room with its members, state and messages; servers empty it within two seconds",
+                )
+                .arg(room())
+                .arg(json_arg()),
+        )
+}
+
+fn trace() -> Command {
+    let message = Arg::new(MESSAGE).required(true).value_parser(|text: &str| text.parse::<MessageId>());
+    Command::new(TRACE)
+        .about("Print when a stored message was accepted, stored, delivered and read, without its content")
+        .arg(message)
         .arg(json_arg())
 }
