@@ -83,10 +83,9 @@ fn write(
 ) -> io::Result<u64> {
     let file = BufWriter::new(complete.create()?);
     let passphrase = passphrase.map(|passphrase| passphrase.as_str());
-    let mut writer = Writer::begin(file, head, passphrase).map_err(|error| match error {
-        ArchiveError::Io(error) => error,
-        error => io::Error::other(error),
-    })?;
+    let begun = Writer::begin(file, head, passphrase);
+    let mut writer = begun
+        .map_err(|error| if let ArchiveError::Io(error) = error { error } else { io::Error::other(error) })?;
     writer.add(KEY_FILE, ring.len() as u64, ring.as_bytes())?;
     let copy = File::open(copy)?;
     writer.add(DATABASE, copy.metadata()?.len(), copy)?;

@@ -107,12 +107,14 @@ pub enum CommandError {
 }
 
 fn remedy(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge | io::ErrorKind::QuotaExceeded => {
-            "; free some space on its disk"
-        }
-        io::ErrorKind::PermissionDenied => "; run the command as the server's user",
-        _ => "",
+    let kind = error.kind();
+    if matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge | io::ErrorKind::QuotaExceeded)
+    {
+        "; free some space on its disk"
+    } else if kind == io::ErrorKind::PermissionDenied {
+        "; run the command as the server's user"
+    } else {
+        ""
     }
 }
 
