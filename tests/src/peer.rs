@@ -125,6 +125,12 @@ impl Peer {
         failure
     }
 
+    /// Confirms that this many counted messages were received, and waits until the server knows.
+    pub fn confirms(&mut self, count: u64) {
+        self.sends(json!({"type": "received", "count": count}));
+        self.expects_nothing();
+    }
+
     /// Expects that nothing has arrived for this session: the next message answers a ping that is sent now. Messages
     /// that another session caused before its own `ack` would arrive earlier.
     #[track_caller]

@@ -86,6 +86,47 @@ impl Cluster {
         }
     }
 
+    /// All of a database as SQL statements.
+    ///
+    /// # Errors
+    /// PostgreSQL's error.
+    pub fn dump(&self, database: &str) -> io::Result<String> {
+        let port = self.port.to_string();
+        let mut dump = Command::new(self.tools.join("pg_dump"));
+        dump.args(["--host=127.0.0.1", "--username=postgres", "--port", &port, "--dbname", database]);
+        let output =
+            dump.args(["--no-owner", "--no-privileges", "--inserts"]).stdin(Stdio::null()).output()?;
+        if output.status.success() {
+            // A line that begins with a backslash is a command of psql, which differs for each dump.
+            let text = String::from_utf8_lossy(&output.stdout);
+            Ok(text.lines().filter(|line| !line.starts_with('\\')).map(|line| format!("{line}\n")).collect())
+        } else {
+            Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()))
+        }
+    }
+
+    /// Carries out the statements of a [`dump`](Self::dump) in an empty database.
+    ///
+    /// # Errors
+    /// PostgreSQL's error.
+    pub fn load(&self, database: &str, statements: &str) -> io::Result<()> {
+        let port = self.port.to_string();
+        let mut psql = Command::new(self.tools.join("psql"));
+        psql.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--host=127.0.0.1"]);
+        psql.args(["--username=postgres", "--port", &port, "--dbname", database]);
+        let mut psql = psql.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        let mut input = psql.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        // If psql stops at an error, its output says why.
+        let _ = input.write_all(statements.as_bytes());
+        drop(input);
+        let output = psql.wait_with_output()?;
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()))
+        }
+    }
+
     /// Its port on loopback.
     #[must_use]
     pub fn port(&self) -> u16 {

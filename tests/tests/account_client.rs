@@ -164,7 +164,7 @@ fn a_sign_in_that_cannot_be_stored_is_not_begun() {
         let identity = new_key();
         let forgetful = client_of(&server).keep(|_| async { Err("the disk is full") });
         let error = forgetful.sign_in(&identity).await.unwrap_err();
-        assert!(matches!(error, SignInError::NotKept(_)), "{error}");
+        assert!(matches!(error, SignInError::NotSaved(_)), "{error}");
         let account = client_of(&server).without_device().sign_in(&identity).await.unwrap();
         assert!(account.devices().await.unwrap().is_empty());
     });

@@ -222,12 +222,12 @@ fn an_account_deleted_on_another_node_is_gone() {
 #[test]
 fn a_notice_of_another_node_reaches_a_live_device() {
     let Nodes { one, other } = &Nodes::start();
-    let (asked, asker, second) = (other.user(), one.user(), one.user());
+    let (asked, requester, second) = (other.user(), one.user(), one.user());
     let phone = asked.device("phone").id;
     drop(asked.opens(&phone));
     let mut live = asked.opens(&phone);
-    asks(&asker, &asked.id);
-    assert_eq!(live.expects("contact_request")["user_id"], asker.id);
+    asks(&requester, &asked.id);
+    assert_eq!(live.expects("contact_request")["user_id"], requester.id);
 
     // A notice that was sent no longer waits, and a notice of another node waits for the next connect.
     drop(live);
@@ -243,17 +243,17 @@ fn a_notice_waits_for_a_client_that_resumes() {
         let one = TestServer::start();
         Nodes { other: one.clone(), one }
     }] {
-        let (asked, asker) = (other.user(), one.user());
+        let (asked, requester) = (other.user(), one.user());
         let phone = asked.device("phone").id;
         let live = asked.opens(&phone);
         let token = live.connected["session"]["resume_token"].as_str().unwrap().to_owned();
         live.socket.breaks();
-        asks(&asker, &asked.id);
+        asks(&requester, &asked.id);
         let back = Upgrade::to("/signal").bearer(&asked.token).query("device_id", &phone);
         let back = back.query("resume", &token.replace('+', "%2B")).query("received", "0");
         let mut back = back.connected(&other);
         assert_eq!(back.connected["session"]["resumed"], true);
-        assert_eq!(back.expects("contact_request")["user_id"], asker.id);
+        assert_eq!(back.expects("contact_request")["user_id"], requester.id);
         drop(back);
     }
 }

@@ -115,33 +115,35 @@ fn contacts_are_listed_with_their_state_and_time() {
 #[test]
 fn a_request_reaches_every_live_device_and_is_listed() {
     let server = TestServer::shared();
-    let (asker, asked) = (server.user(), server.user());
+    let (requester, asked) = (server.user(), server.user());
     let mut devices = [asked.connects("one"), asked.connects("two"), asked.opens_ephemeral()];
-    asks(&asker, &asked.id).expects(202);
+    asks(&requester, &asked.id).expects(202);
     for device in &mut devices {
-        assert_eq!(device.expects("contact_request")["user_id"], asker.id);
+        assert_eq!(device.expects("contact_request")["user_id"], requester.id);
     }
-    asks(&asker, &asked.id).expects(202);
+    asks(&requester, &asked.id).expects(202);
     for device in &mut devices {
         device.expects_nothing();
     }
-    assert_eq!(states(&asker), state(&asked, "outgoing"));
-    assert_eq!(states(&asked), state(&asker, "incoming"));
+    assert_eq!(states(&requester), state(&asked, "outgoing"));
+    assert_eq!(states(&asked), state(&requester, "incoming"));
 }
 
 #[test]
 fn a_request_waits_for_offline_devices_and_arrives_once() {
     for builder in [TestServer::builder(), TestServer::builder().postgres()] {
         let server = builder.start();
-        let (asker, asked) = (server.user(), server.user());
+        let (requester, asked) = (server.user(), server.user());
         let (phone, laptop) = (asked.device("phone").id, asked.device("laptop").id);
         let mut live = asked.opens(&phone);
-        asks(&asker, &asked.id).expects(202);
+        asks(&requester, &asked.id).expects(202);
         live.expects("contact_request");
+        live.confirms(1);
         for (device, waits) in [(&laptop, true), (&laptop, false), (&phone, false)] {
             let mut peer = asked.opens(device);
             if waits {
-                assert_eq!(peer.expects("contact_request")["user_id"], asker.id);
+                assert_eq!(peer.expects("contact_request")["user_id"], requester.id);
+                peer.confirms(1);
             }
             peer.expects_nothing();
         }
@@ -165,53 +167,56 @@ fn crossing_requests_allow_both_ways() {
 #[test]
 fn a_user_who_asks_may_be_reached_and_an_answer_allows_both() {
     let server = TestServer::shared();
-    let ((asker, mut first), (asked, mut second)) = strangers(&server);
-    asks(&asker, &asked.id).expects(202);
+    let ((requester, mut first), (asked, mut second)) = strangers(&server);
+    asks(&requester, &asked.id).expects(202);
     second.expects("contact_request");
     does_not_reach(&mut first, &mut second);
     reaches(&mut second, &mut first);
 
-    decides(&asked, &asker.id, "allowed").expects(204);
+    decides(&asked, &requester.id, "allowed").expects(204);
     reaches(&mut first, &mut second);
-    assert_eq!((states(&asked), states(&asker)), (state(&asker, "allowed"), state(&asked, "allowed")));
+    assert_eq!(
+        (states(&asked), states(&requester)),
+        (state(&requester, "allowed"), state(&asked, "allowed"))
+    );
 }
 
 #[test]
 fn the_sender_of_a_request_may_be_reached_until_they_block() {
     let server = TestServer::shared();
-    let ((asker, mut first), (asked, mut second)) = strangers(&server);
-    asks(&asker, &asked.id).expects(202);
+    let ((requester, mut first), (asked, mut second)) = strangers(&server);
+    asks(&requester, &asked.id).expects(202);
     second.expects("contact_request");
-    forgets(&asked, &asker.id);
+    forgets(&asked, &requester.id);
     reaches(&mut second, &mut first);
-    decides(&asker, &asked.id, "blocked").expects(204);
+    decides(&requester, &asked.id, "blocked").expects(204);
     does_not_reach(&mut second, &mut first);
-    forgets(&asker, &asked.id);
+    forgets(&requester, &asked.id);
     does_not_reach(&mut second, &mut first);
 }
 
 #[test]
 fn a_request_by_address_or_fingerprint_finds_its_user() {
     let server = TestServer::shared();
-    let (asker, by_address) = (server.user(), server.user());
+    let (requester, by_address) = (server.user(), server.user());
     let mut live = by_address.connects("device");
-    asks(&asker, &by_address.email.to_uppercase()).expects(202);
-    assert_eq!(live.expects("contact_request")["user_id"], asker.id);
-    assert_eq!(states(&asker), [], "whose the address is stays unsaid");
-    decides(&by_address, &asker.id, "allowed").expects(204);
-    assert_eq!(states(&asker), state(&by_address, "allowed"));
+    asks(&requester, &by_address.email.to_uppercase()).expects(202);
+    assert_eq!(live.expects("contact_request")["user_id"], requester.id);
+    assert_eq!(states(&requester), [], "whose the address is stays unsaid");
+    decides(&by_address, &requester.id, "allowed").expects(204);
+    assert_eq!(states(&requester), state(&by_address, "allowed"));
 
     let identity = Identity::new();
     let mut live = identity.connects(&server, None);
-    asks(&asker, &identity.fingerprint()).expects(202);
-    assert_eq!(live.expects("contact_request")["user_id"], asker.id);
+    asks(&requester, &identity.fingerprint()).expects(202);
+    assert_eq!(live.expects("contact_request")["user_id"], requester.id);
 }
 
 #[test]
 fn every_request_gets_the_same_answer() {
     let server = TestServer::shared();
-    let (asker, there, blocker) = (server.user(), server.user(), server.user());
-    decides(&blocker, &asker.id, "blocked").expects(204);
+    let (requester, there, blocker) = (server.user(), server.user(), server.user());
+    decides(&blocker, &requester.id, "blocked").expects(204);
     let mut blocking = blocker.connects("device");
     let nobody = uuid::Uuid::new_v4().to_string();
     let targets = [
@@ -219,18 +224,18 @@ fn every_request_gets_the_same_answer() {
         there.email.clone(),
         blocker.id.clone(),
         blocker.email.clone(),
-        asker.id.clone(),
+        requester.id.clone(),
         nobody.clone(),
         format!("{}@aldis.example", unique("nobody")),
         Identity::new().fingerprint(),
     ];
     for target in &targets {
-        let answer = asks(&asker, target);
+        let answer = asks(&requester, target);
         assert_eq!((answer.status, answer.body.len()), (202, 0), "{target}");
     }
     blocking.expects_nothing();
-    assert_eq!(states(&blocker), state(&asker, "blocked"));
-    let mut listed = states(&asker);
+    assert_eq!(states(&blocker), state(&requester, "blocked"));
+    let mut listed = states(&requester);
     listed.sort();
     let mut expected: Vec<_> =
         [there.id.clone(), blocker.id, nobody].map(|id| (id, "outgoing".to_owned())).into();
@@ -353,7 +358,7 @@ fn a_hundred_requests_displaced_an_alert() {
     let user = server.user();
     let phone = user.device("phone").id;
     let added = user.device("added").id;
-    let askers: Vec<Value> = (0..101)
+    let requesters: Vec<Value> = (0..101)
         .map(|_| {
             let tokens = Identity::new().signs_in(&server, None).expects(201);
             let http = server.http().bearer(tokens["access_token"].as_str().expect("a token"));
@@ -364,8 +369,8 @@ fn a_hundred_requests_displaced_an_alert() {
         .collect();
     let mut peer = user.opens(&phone);
     assert_eq!(peer.expects("alert")["payload"], json!({"kind": "device_added", "device_id": added}));
-    for asker in &askers[1..] {
-        assert_eq!(peer.expects("contact_request")["user_id"], *asker);
+    for requester in &requesters[1..] {
+        assert_eq!(peer.expects("contact_request")["user_id"], *requester);
     }
     peer.expects_nothing();
 }

@@ -8,6 +8,8 @@ use aldis_protocol::{
 };
 use aldis_tests::{Answer, Http, Identity, Peer, TestServer, Upgrade, User, base64, now_ms, token, unique};
 use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, sqlite::SqliteConnectOptions};
+use tokio::runtime::Runtime;
 
 const HOUR_MS: u64 = 60 * 60 * 1000;
 
@@ -519,7 +521,9 @@ fn every_device_is_alerted() {
     let owner = Owner::new(&server);
     let phone = owner.device("phone");
     let rotation = owner.rotates(&Identity::new()).expects(201);
-    let alert = owner.opens(Some(&phone)).expects("alert");
+    let mut first = owner.opens(Some(&phone));
+    let alert = first.expects("alert");
+    first.confirms(1);
     assert_eq!(alert["payload"]["kind"], "rotation_started", "{alert}");
     assert_eq!(alert["payload"]["hash"], rotation["hash"], "{alert}");
     let cancelled = owner.cancels(&owner.key).expects(200);
@@ -563,9 +567,9 @@ fn a_hundred_contact_requests_displaced_the_alert_of_a_rotation() {
     let phone = owner.device("phone");
     owner.rotates(&Identity::new()).expects(201);
     for _ in 0..101 {
-        let asker = Owner::new(&server);
+        let requester = Owner::new(&server);
         let path = format!("/api/contacts/{}/request", owner.user_id);
-        asker.http().send("POST", &path, &[], Vec::new()).expects(202);
+        requester.http().send("POST", &path, &[], Vec::new()).expects(202);
     }
     let mut peer = owner.opens(Some(&phone));
     assert_eq!(peer.expects("alert")["payload"]["kind"], "rotation_started");
@@ -573,4 +577,29 @@ fn a_hundred_contact_requests_displaced_the_alert_of_a_rotation() {
         peer.expects("contact_request");
     }
     peer.expects_nothing();
+}
+
+#[test]
+fn the_end_of_a_rotations_window_is_logged() {
+    const WINDOW_MS: u64 = 72 * HOUR_MS;
+    let server = TestServer::start();
+    let owner = Owner::new(&server);
+    owner.rotates(&Identity::new()).expects(201);
+    // The window of a rotation that was accepted so long ago ends in a second.
+    let accepted_at_ms = now_ms() - WINDOW_MS + 1_000;
+    let update =
+        format!("UPDATE chain_statements SET accepted_at_ms = {accepted_at_ms} WHERE kind = 'rotation'");
+    Runtime::new().unwrap().block_on(async {
+        let file = SqliteConnectOptions::new().filename(server.directory().join("aldis.db"));
+        sqlx::raw_sql(AssertSqlSafe(update)).execute(&mut file.connect().await.unwrap()).await.unwrap();
+    });
+    server.awaits_log("rotation final");
+    assert!(server.terminate().success());
+    let log = server.log();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("rotation final")).collect();
+    let [line] = lines[..] else { panic!("{lines:?}") };
+    assert!(
+        line.contains(" INFO ") && line.contains(&owner.user_id) && line.contains("sequence=1"),
+        "{line}"
+    );
 }

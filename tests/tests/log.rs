@@ -172,9 +172,12 @@ fn changes_of_an_account_are_logged() {
     });
     user.http().post("/api/identity/link", &body).expects(200);
     let disabled = server.user();
-    let command = ["accounts", "disable", &disabled.id];
-    assert!(TestServer::builder().beside(&server).run(&command).status.success());
+    let signed_out = server.user();
+    for command in [["accounts", "disable", &disabled.id], ["accounts", "revoke", &signed_out.id]] {
+        assert!(TestServer::builder().beside(&server).run(&command).status.success(), "{command:?}");
+    }
     server.awaits_log("account disabled");
+    server.awaits_log("every sign-in revoked");
     user.http().delete("/api/account").expects(204);
 
     let log = log_of(&server);
@@ -192,9 +195,26 @@ fn changes_of_an_account_are_logged() {
         assert_eq!(line.contains(&bound), line.contains("device added") || line.contains("device removed"));
     }
     once(&log, &["account disabled", &of(&disabled)]);
+    once(&log, &["every sign-in revoked", &of(&signed_out)]);
     for private in [&*user.email, "another horse battery", &app.base32(), &signature] {
         assert!(!log.contains(private), "{private} in {log}");
     }
+}
+
+#[test]
+fn the_database_library_logs_nothing_over_postgresql() {
+    let server = TestServer::builder().postgres().start();
+    let user = server.user();
+    let device = user.device("phone").id;
+    user.opens(&device).expects_nothing();
+    let log = log_of(&server);
+    once(&log, &["device added", &of(&user)]);
+    assert_eq!(lines(&log, &["sqlx"]), Vec::<&str>::new());
+
+    // The same work at debug, to show that there was something to leave out.
+    let server = TestServer::builder().postgres().env("ALDIS_LOG", "debug").start();
+    let _user = server.user();
+    assert!(!lines(&log_of(&server), &["sqlx"]).is_empty());
 }
 
 /// The log of a start that fails, written to a file; `JOURNAL_STREAM` names that file or another one.

@@ -5,7 +5,7 @@ use std::{error::Error, sync::Arc};
 use aldis_auth::{ChainError, ChainForked, ChallengeRefused};
 use aldis_protocol::{ErrorCode, PendingRotation};
 
-use crate::{CallError, NotKept, pins::NotPinned};
+use crate::{CallError, SaveError, pins::NotPinned};
 
 /// Why somebody is not signed in.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -22,7 +22,7 @@ pub enum SignInError {
     Signature(#[source] Arc<dyn Error + Send + Sync>),
     /// The application did not keep the account. Nothing is left of a first sign-in.
     #[error(transparent)]
-    NotKept(#[from] NotKept),
+    NotSaved(#[from] SaveError),
     /// The proof is good, but another user's than the account's.
     #[error("this signs in somebody else")]
     OtherUser,
@@ -43,7 +43,7 @@ pub enum AccountError {
     SignedOut,
     /// The application did not keep the new refresh token. It is used all the same: the next call goes through.
     #[error(transparent)]
-    NotKept(#[from] NotKept),
+    NotSaved(#[from] SaveError),
     /// For a new token the device had to answer a challenge, which is not one to sign.
     #[error(transparent)]
     Challenge(#[from] ChallengeRefused),
@@ -122,7 +122,7 @@ impl SignInError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Call(error) => error.is_retryable(),
-            Self::NotKept(_) | Self::Signature(_) => true,
+            Self::NotSaved(_) | Self::Signature(_) => true,
             Self::Challenge(_) | Self::OtherUser | Self::NoDevice => false,
         }
     }
@@ -133,7 +133,7 @@ impl SignInError {
         match self {
             Self::Call(error) => error.needs_credentials(),
             Self::OtherUser | Self::NoDevice => true,
-            Self::NotKept(_) | Self::Challenge(_) | Self::Signature(_) => false,
+            Self::NotSaved(_) | Self::Challenge(_) | Self::Signature(_) => false,
         }
     }
 }
@@ -150,7 +150,7 @@ impl AccountError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Call(error) => error.is_retryable(),
-            Self::NotKept(_) | Self::Signature(_) => true,
+            Self::NotSaved(_) | Self::Signature(_) => true,
             Self::SignedOut | Self::Challenge(_) | Self::NoDevice => false,
         }
     }
@@ -168,7 +168,7 @@ impl AccountError {
         match self {
             Self::Call(error) => error.needs_credentials(),
             Self::SignedOut => true,
-            Self::NotKept(_) | Self::Challenge(_) | Self::NoDevice | Self::Signature(_) => false,
+            Self::NotSaved(_) | Self::Challenge(_) | Self::NoDevice | Self::Signature(_) => false,
         }
     }
 }
@@ -178,7 +178,7 @@ impl From<SignInError> for AccountError {
         match error {
             SignInError::Call(error) => Self::Call(error),
             SignInError::Challenge(refused) => Self::Challenge(refused),
-            SignInError::NotKept(error) => Self::NotKept(error),
+            SignInError::NotSaved(error) => Self::NotSaved(error),
             SignInError::Signature(error) => Self::Signature(error),
             SignInError::OtherUser => Self::SignedOut,
             SignInError::NoDevice => Self::NoDevice,

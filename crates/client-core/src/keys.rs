@@ -1,4 +1,4 @@
-//! The keys of others, as far as they prove themselves (docs/security.md).
+//! The keys of other users and which of them are verified (docs/security.md).
 
 use aldis_auth::{Chain, EncryptionKey, Provisional, PublicKey};
 use aldis_protocol::{
@@ -9,49 +9,49 @@ use aldis_protocol::{
 
 use crate::{IdentityError, Pins};
 
-/// The keys of a user. All but [`unverified`](Self::unverified) is proved by the chain of their identity and by
-/// signatures of its active key, and is no older than what was seen before.
+/// The keys of a user. All except [`unverified`](Self::unverified) are proved by the chain of their identity and by
+/// signatures of its active key, and are no older than what was seen before.
 ///
-/// Asked for by fingerprint, it takes nobody's word for anything. Asked for by user id, that this user has that
-/// fingerprint is the server's word.
+/// If you ask by fingerprint, you need not trust the server at all. If you ask by user id, you trust the server that
+/// this user has that fingerprint.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct UserKeys {
     /// The user.
     pub user_id: UserId,
-    /// Their identity; none if the account has none, and then nothing is verified.
+    /// Their identity. `None` if the account has none; then nothing is verified.
     pub fingerprint: Option<Fingerprint>,
     /// The identity's active key.
     pub active_key: Option<PublicKey>,
-    /// Set while the rotation to the active key can still be taken back: who needs to be sure waits.
+    /// Set while the rotation to the active key can still be cancelled. Wait for its end if you need certainty.
     pub provisional: Option<Provisional>,
     /// The key to encrypt to.
     pub encryption_key: Option<EncryptionKey>,
     /// Their devices.
     pub devices: Vec<VerifiedDevice>,
-    /// What nobody but the server vouches for: nothing is to be encrypted to it, and its signatures prove nothing.
+    /// What only the server claims. Do not encrypt to it; its signatures prove nothing.
     pub unverified: Unverified,
 }
 
-/// A device that its user's identity vouches for.
+/// A device whose statement the user's identity has signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct VerifiedDevice {
     /// Its id.
     pub device_id: DeviceId,
-    /// Its key: what signals of this device are signed with.
+    /// Its key, which signs the signals of this device.
     pub key: PublicKey,
     /// When the identity signed, in Unix milliseconds.
     pub created_at_ms: u64,
 }
 
-/// The server's word: not signed by the identity's active key, or older than what was seen before.
+/// What only the server claims: not signed by the identity's active key, or older than what was seen before.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unverified {
-    /// The key to encrypt to, if nobody should read along.
+    /// The encryption key that the server claims.
     pub encryption_key: Option<[u8; 32]>,
-    /// Devices without a statement that counts. Those without a key of their own are proved by the identity's key.
+    /// Devices without a valid statement. A device without a key of its own is proved by the identity's key.
     pub devices: Vec<DeviceKey>,
 }
 
@@ -68,20 +68,20 @@ impl UserKeys {
         if is_whom_was_asked_for { Ok(claimed.fingerprint) } else { Err(IdentityError::Contradiction) }
     }
 
-    /// The keys of an account without an identity: nobody but the server vouches for them.
+    /// The keys of an account without an identity: only the server claims them.
     #[must_use]
     pub fn unverified(claimed: api::UserKeys) -> Self {
         unverified(claimed)
     }
 
-    /// Sorts the keys into those that the identity's chain proves, and the others. The chain is a verified one.
+    /// Separates the keys that the identity's verified chain proves from the others.
     #[must_use]
     pub fn verified(claimed: api::UserKeys, chain: &Chain, pins: &mut Pins, now_ms: u64) -> Self {
         verify(claimed, chain, pins, now_ms)
     }
 }
 
-/// An account without an identity: nobody but the server vouches for anything.
+/// An account without an identity: everything is only claimed by the server.
 fn unverified(claimed: api::UserKeys) -> UserKeys {
     UserKeys {
         user_id: claimed.user_id,
@@ -94,7 +94,7 @@ fn unverified(claimed: api::UserKeys) -> UserKeys {
     }
 }
 
-/// Which key is active the chain says, whatever the server claims.
+/// The active key comes from the chain, not from the server's claim.
 fn verify(claimed: api::UserKeys, chain: &Chain, pins: &mut Pins, now_ms: u64) -> UserKeys {
     let state = chain.state(now_ms);
     let mut judge = Judge { fingerprint: chain.fingerprint(), signer: state.active_key, pins };
@@ -120,7 +120,7 @@ fn verify(claimed: api::UserKeys, chain: &Chain, pins: &mut Pins, now_ms: u64) -
     }
 }
 
-/// Tells which statements count.
+/// Decides which statements are valid.
 struct Judge<'a> {
     fingerprint: Fingerprint,
     signer: PublicKey,

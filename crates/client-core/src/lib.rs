@@ -1,11 +1,11 @@
 //! The logic of an Aldis client without IO.
 //!
-//! It knows no runtime, no socket, no clock and no randomness: a shell brings those, and holds no rule itself.
-//! `aldis-client` is the shell for tokio. It compiles for `wasm32-unknown-unknown`.
+//! It has no runtime, socket, clock or random source. A shell brings those and makes no decision of its own.
+//! `aldis-client` is the shell for tokio. This crate also compiles for `wasm32-unknown-unknown`.
 //!
-//! A [`Machine`] is a connection that keeps itself up. The shell calls it in a loop: give it an input (`handle_…`) with
-//! the time, carry out every [`Output`] of [`poll_output`](Machine::poll_output), wait for the next input or for
-//! [`next_timeout`](Machine::next_timeout).
+//! A [`Machine`] is a connection that reconnects by itself. The shell calls it in a loop: it gives the machine an input
+//! (`handle_…`) with the time, carries out every [`Output`] of [`poll_output`](Machine::poll_output), and waits for the
+//! next input or for [`next_timeout`](Machine::next_timeout).
 
 mod account_error;
 mod backoff;
@@ -44,7 +44,7 @@ pub use http::{Answer, Call, CallError, HttpAnswer, HttpRefusal, HttpRequest, se
 pub use keys::{Unverified, UserKeys, VerifiedDevice};
 pub use machine::{Machine, Output, Reply, Settings};
 pub use own_device::OwnDevice;
-pub use persistence::{NotKept, SavedAccount};
+pub use persistence::{SaveError, SavedAccount};
 pub use pins::{MAX_PINNED_IDENTITIES, NotPinned, Pins};
 pub use purpose::Since;
 pub use request::OutgoingRequest;

@@ -50,9 +50,9 @@ use crate::{
     purpose::Purpose,
 };
 
-/// What the shell has to do. `R` is what a request's reply is settled with: a channel, a promise.
+/// What the shell has to do. `R` is how the shell delivers the reply of a request, such as a channel or a promise.
 ///
-/// It is exhaustive on purpose: a shell that left one out would not work.
+/// It is exhaustive on purpose, because a shell has to carry out every one.
 #[derive(Debug)]
 pub enum Output<R> {
     /// Ask the application for an access token; [`Machine::handle_token`] takes the answer.
@@ -63,23 +63,23 @@ pub enum Output<R> {
     Dial,
     /// Send a frame, in text for JSON.
     Send(Bytes),
-    /// Send a WebSocket ping. A shell without pings, as a browser, answers with [`Machine::handle_pong`] at once.
+    /// Send a WebSocket ping. A shell that cannot, such as a browser, calls [`Machine::handle_pong`] at once.
     Ping,
     /// Begin the close handshake with code 1000.
     Close,
-    /// Drop the socket, and any dial, token request or signature in progress: their outcomes must not be reported any more.
+    /// Drop the socket and any dial, token request or signature in progress. Do not report their outcomes any more.
     HangUp,
     /// The state has changed.
     State(State),
-    /// There is a session, a new one or the same one resumed.
+    /// A session has begun or was resumed.
     Session(Session),
     /// Something happened that concerns the application.
     Event(Event),
     /// Hand a message of the mailbox to the application; [`Machine::handle_stored`] takes the outcome.
     Store(IncomingMessage),
-    /// The application has its mailbox up to this number.
+    /// The application has all messages of its mailbox up to this number.
     Cursor(u64),
-    /// A request has its outcome.
+    /// The outcome of a request.
     Settle(R, Result<Reply, RequestError>),
 }
 
@@ -88,23 +88,23 @@ pub enum Output<R> {
 pub struct Settings {
     /// How frames are encoded.
     pub codec: Codec,
-    /// Whom a challenge has to name: [`Endpoint::audience`](crate::Endpoint::audience) of the URL that is dialled.
+    /// The audience that a challenge must name: [`Endpoint::audience`](crate::Endpoint::audience) of the dialled URL.
     pub audience: String,
-    /// How the client proves who it is.
+    /// The credentials of the client.
     pub proof: Proof,
-    /// The device to connect as; an ephemeral one where none is named.
+    /// The device to connect as; an ephemeral one if `None`.
     pub device_id: Option<DeviceId>,
     /// How long the handshake may take, from the open socket to `connected`.
     pub handshake_timeout: Duration,
     /// The ceiling of the waits between attempts.
     pub longest_wait: Duration,
-    /// Up to which number the application has its mailbox, where it keeps one.
+    /// The number of the last mailbox message that the application has stored, if it keeps a mailbox.
     pub mailbox: Option<u64>,
-    /// Seeds ids and jitter; 32 bytes of a good source of randomness.
+    /// The seed of ids and jitter: 32 bytes of a cryptographic random source.
     pub seed: [u8; 32],
 }
 
-/// A connection that keeps itself up.
+/// A connection that reconnects by itself.
 #[derive(Debug)]
 pub struct Machine<R> {
     settings: Settings,
@@ -117,7 +117,7 @@ pub struct Machine<R> {
     /// The last attempt was made with a new token because the one before was refused.
     tried_new_token: bool,
     disconnect: Disconnect,
-    /// What `server_draining` asked for.
+    /// When to reconnect, after `server_draining`.
     reconnect_after: Option<Duration>,
     /// The session, while it is live or can be resumed.
     session: Option<Resumable>,
@@ -289,8 +289,8 @@ impl<R> Machine<R> {
         self.handle_end(now, ConnectionError::Broken(error));
     }
 
-    /// The application makes a request, and waits for its reply for this long. While the session may be resumed, the
-    /// request waits for that; without a session, only durable requests wait.
+    /// The application makes a request and waits this long for its reply. While a session can be resumed, the request
+    /// waits for the resume. Without a session only durable requests wait.
     pub fn handle_request(&mut self, now: Now, request: OutgoingRequest, timeout: Duration, reply_to: R) {
         let deadline = now.instant + timeout;
         let request = request.asked_by(|purpose| Origin::Application { purpose, deadline, reply_to });
@@ -336,8 +336,8 @@ impl<R> Machine<R> {
         }
     }
 
-    /// The network has changed, as when a phone leaves its wireless network: the socket is dead without notice. Drops it,
-    /// or the wait for the next attempt, and dials at once; the session is resumed.
+    /// The network has changed, for example because a phone left its Wi-Fi, so the socket may be dead without a sign.
+    /// Drops it, or ends the wait for the next attempt, and dials at once. The session is resumed.
     pub fn handle_network_change(&mut self, now: Now) {
         match &self.phase {
             Phase::Proving(_) | Phase::Live(_) => {

@@ -30,9 +30,9 @@ pub struct SavedAccount {
 /// The application's storage did not keep what it was handed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the account could not be kept: {0}")]
-pub struct NotKept(#[source] Arc<dyn Error + Send + Sync>);
+pub struct SaveError(#[source] Arc<dyn Error + Send + Sync>);
 
-impl NotKept {
+impl SaveError {
     /// The storage's error.
     #[must_use]
     pub fn new(error: BoxError) -> Self {

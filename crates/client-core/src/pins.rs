@@ -1,4 +1,4 @@
-//! What a client remembers of other people's identities, so that no server can show it other ones later.
+//! What a client remembers of other users' identities, so that a server cannot replace them later unnoticed.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +6,16 @@ use aldis_auth::{Chain, ChainForked, Pin, PublicKey, check_pin};
 use aldis_protocol::{DeviceId, Fingerprint, binary};
 use serde::{Deserialize, Serialize};
 
-/// The most identities that are remembered. None is forgotten to make room: it would be trusted again on sight.
+/// The most identities that are remembered. None is dropped to make room, because its next chain would be trusted
+/// without a check.
 pub const MAX_PINNED_IDENTITIES: usize = 10_000;
 /// Statements remembered for one identity and key: those of the 20 devices that it may have, many times over.
 const STATEMENTS: usize = 256;
 
-/// How far each identity's chain was seen, and how new the statements that its keys signed were.
+/// How much of each identity's chain the client has seen, and the newest statements that its keys signed.
 ///
-/// An application keeps it (`serde`) beside its account: an identity that is lost from it is trusted again on sight.
+/// An application stores it (`serde`) beside its account. If an identity is lost from it, its next chain is trusted
+/// without a check.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Pins(BTreeMap<Fingerprint, Pinned>);
@@ -36,43 +38,43 @@ struct Seen {
     created_at_ms: u64,
 }
 
-/// Why a chain is not taken for what it says.
+/// Why a chain is not trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotPinned {
     /// The server shows another chain than it did before.
     #[error(transparent)]
     Forked(#[from] ChainForked),
-    /// As many identities are remembered as may be.
+    /// The limit of remembered identities is reached.
     #[error("{MAX_PINNED_IDENTITIES} identities are remembered already; none is forgotten to make room")]
     Full,
 }
 
 impl Pins {
-    /// How many identities are remembered.
+    /// The number of remembered identities.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether none is.
+    /// Whether no identity is remembered.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How far an identity's chain was seen.
+    /// How much of an identity's chain was seen.
     #[must_use]
     pub fn chain(&self, fingerprint: &Fingerprint) -> Option<&Pin> {
         self.0.get(fingerprint).map(|pinned| &pinned.chain)
     }
 
-    /// Forgets an identity. The next chain that a server shows for it is trusted as the first one was: that is for a
-    /// person to decide, who knows from elsewhere why the chain is another.
+    /// Forgets an identity, so that its next chain is trusted like a first one. Only a person can decide that, if they
+    /// know from another source why the chain changed.
     pub fn forget(&mut self, fingerprint: &Fingerprint) {
         self.0.remove(fingerprint);
     }
 
-    /// Holds a chain that verified against what was seen of it before, and remembers it.
+    /// Compares a verified chain with what was seen of it before, and remembers it.
     ///
     /// # Errors
     /// [`NotPinned`].
@@ -92,7 +94,8 @@ impl Pins {
         Ok(())
     }
 
-    /// Whether a statement that `signer` signed is no older than the newest one seen, which it is from now on.
+    /// Whether a statement signed by `signer` is at least as new as the newest one seen. If so, it is remembered as the
+    /// newest.
     pub(crate) fn is_news(
         &mut self,
         fingerprint: &Fingerprint,
@@ -119,7 +122,7 @@ impl Pins {
 }
 
 impl Pinned {
-    /// A key that can never be active again signs nothing that counts. While a rotation can be cancelled, two can.
+    /// Drops the statements of keys that cannot become active again. While a rotation can be cancelled, two keys can.
     fn forget_spent_keys(&mut self, chain: &Chain, now_ms: u64) {
         let state = chain.state(now_ms);
         let replaced = state.provisional.map(|provisional| provisional.old_key);

@@ -1,7 +1,7 @@
-//! Signing in over HTTP, by a key or by a password, as calls out and answers in.
+//! Signs in over HTTP, by a key or a password, as requests out and answers in.
 //!
-//! [`SignIn`] begins with a [`SignInStep`]. Each step says what has to be done and carries what takes the outcome, which
-//! gives the next step, up to [`SignInStep::Done`].
+//! [`SignIn`] returns the first [`SignInStep`]. A step says what to do, and contains the value that takes the outcome
+//! and returns the next step. The last step is [`SignInStep::Done`].
 
 use std::sync::Arc;
 
@@ -22,15 +22,15 @@ pub const MAX_TOTP_TRIES: u32 = 3;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TotpAsked {
-    /// Which time it is at this sign-in, from 1 to [`MAX_TOTP_TRIES`].
+    /// The number of this attempt, from 1 to [`MAX_TOTP_TRIES`].
     pub attempt: u32,
-    /// Whether the code before this one was refused: wrong, or used already.
+    /// Whether the previous code was refused because it was wrong or already used.
     pub was_wrong: bool,
 }
 
-/// What has to be done next, and what takes the outcome.
+/// What to do next, and the value that takes the outcome.
 ///
-/// It is exhaustive on purpose: a shell that left one out would not work.
+/// It is exhaustive on purpose, because a shell has to carry out every one.
 #[derive(Debug)]
 pub enum SignInStep {
     /// Make the call.
@@ -172,7 +172,7 @@ impl AwaitingSignature {
 }
 
 impl AwaitingCode {
-    /// The user has named a code; none where they gave up, or nobody can be asked.
+    /// The code that the user entered; `None` if they gave up or cannot be asked.
     #[must_use]
     pub fn handle_code(self, code: Option<Secret<'static>>) -> SignInStep {
         let Self { mut attempt, error } = self;
@@ -190,8 +190,8 @@ impl Attempt {
         Self { proof, device_id, code: None, asked: 0 }
     }
 
-    /// The first attempt is made without a code: whether there is a second factor, the server says only after the right
-    /// first one.
+    /// The first attempt has no code, because the server says whether there is a second factor only after a correct
+    /// first factor.
     fn begin(self: Box<Self>) -> SignInStep {
         let call = match &self.proof {
             Proof::Password { email, password } => Call::post("/auth/login").json(&LoginRequest {

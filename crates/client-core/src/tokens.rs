@@ -1,4 +1,4 @@
-//! The tokens of an account: renewed before they expire, by one renewal for all callers.
+//! The tokens of an account. They are renewed before they expire, once for all callers that wait.
 
 use std::time::Duration;
 
@@ -13,22 +13,22 @@ use crate::{AccountError, Answer, Call, CallError, Instant, SignIn, SignInError,
 /// The server asks for re-authentication this long before a token expires, or after two thirds of a shorter life.
 const RENEWED_BEFORE: Duration = Duration::from_secs(60);
 
-/// An access token, and which one of the account's it is.
+/// An access token and its number.
 #[derive(Debug, Clone)]
 pub struct AccessToken {
     /// The token.
     pub token: Secret<'static>,
-    /// Counts the account's tokens: names one that the server refused.
+    /// Its number among the account's tokens, by which a caller names a token that the server refused.
     pub number: u64,
     renew_at: Instant,
 }
 
-/// What an account is signed in with.
+/// The sign-in of an account.
 #[derive(Debug)]
 pub struct Tokens {
     access: Option<AccessToken>,
     refresh_token: Option<Secret<'static>>,
-    /// Signed out, here or by the server. Nothing signs in again by itself.
+    /// Signed out, here or by the server. Only the application can sign in again.
     is_over: bool,
     /// Counts changes of the sign-in, and so its tokens.
     changes: u64,
@@ -40,7 +40,7 @@ pub struct Tokens {
 pub enum TokenDecision {
     /// Use this one.
     Use(AccessToken),
-    /// Wait for the renewal that is in progress: a refresh token serves once.
+    /// Wait for the renewal in progress, because a refresh token can be used only once.
     Wait,
     /// Renew, and report the outcome to [`Tokens::handle_renewed`].
     Renew,
@@ -95,7 +95,7 @@ impl Tokens {
         self.refresh_token.as_ref()
     }
 
-    /// What a caller has to do whose last token of this number was refused, if one was.
+    /// What a caller has to do. `refused` is the number of the token that the server refused, if it refused one.
     pub fn decide(&mut self, now: Instant, refused: Option<u64>) -> TokenDecision {
         if self.is_over {
             TokenDecision::SignedOut

@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 pub use self::contacts::Whom;
 use self::tokens::Login;
 use crate::{
-    Credentials, NotKept, Options, OwnDevice, SavedAccount, Server, SignInError,
+    Credentials, Options, OwnDevice, SaveError, SavedAccount, Server, SignInError,
     api::{Answer, Call},
     clock::Clock,
 };
@@ -204,7 +204,7 @@ impl Account {
     }
 
     /// Hands the application what it has to keep.
-    pub(crate) async fn keep(&self) -> Result<(), NotKept> {
+    pub(crate) async fn keep(&self) -> Result<(), SaveError> {
         let Some(keeper) = &self.0.server.keeper else { return Ok(()) };
         // Nobody closes the semaphore.
         let _turn = self.0.keeping.acquire().await;

@@ -4,12 +4,12 @@ use std::{fmt, future::Future, sync::Arc};
 
 use futures::future::BoxFuture;
 
-use crate::{BoxError, NotKept, SavedAccount};
+use crate::{BoxError, SaveError, SavedAccount};
 
 /// Where the application keeps its account; see [`Server::keep`](crate::Server::keep).
 #[derive(Clone)]
 pub(crate) struct AccountStorage(
-    Arc<dyn Fn(SavedAccount) -> BoxFuture<'static, Result<(), NotKept>> + Send + Sync>,
+    Arc<dyn Fn(SavedAccount) -> BoxFuture<'static, Result<(), SaveError>> + Send + Sync>,
 );
 
 impl AccountStorage {
@@ -21,11 +21,11 @@ impl AccountStorage {
     {
         Self(Arc::new(move |saved| {
             let kept = keep(saved);
-            Box::pin(async move { kept.await.map_err(|error| NotKept::new(error.into())) })
+            Box::pin(async move { kept.await.map_err(|error| SaveError::new(error.into())) })
         }))
     }
 
-    pub(crate) async fn keep(&self, saved: SavedAccount) -> Result<(), NotKept> {
+    pub(crate) async fn keep(&self, saved: SavedAccount) -> Result<(), SaveError> {
         (self.0)(saved).await
     }
 }

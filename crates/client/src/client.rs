@@ -29,7 +29,7 @@ use crate::{
     is_polite,
     statistics::Counters,
     streams::Streams,
-    task::{Command, ReplyTo, Task, Watches, Work},
+    task::{Command, ReplyTo, StateSenders, Task, Work},
 };
 
 /// Commands that may wait for the task. Each request has a slot first, so it always finds room here, beside a few ends of
@@ -105,7 +105,7 @@ impl Client {
             streams: Arc::clone(&streams),
             counters: Arc::clone(&counters),
             network_change: Arc::clone(&network_change),
-            watches: Watches { state: state_sender, session: session_sender, cursor: cursor_sender },
+            watches: StateSenders { state: state_sender, session: session_sender, cursor: cursor_sender },
             stop: stop.clone(),
             work: Work::default(),
         };

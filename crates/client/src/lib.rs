@@ -114,9 +114,9 @@ pub use aldis_auth as auth;
 pub use aldis_client_core::{
     AccountError, BoxError, CallError, ConnectionError, DialError, Event, HttpRefusal, IdentityError,
     IncomingChat, IncomingMessage, IncomingSignal, InvalidUrl, MAX_PINNED_IDENTITIES, MAX_TOTP_TRIES,
-    NotKept, Numbered, OwnDevice, Pins, PutBlobError, Refusal, Reply, RequestError, Restorable, SavedAccount,
-    Session, SignInError, SignalRefused, Since, State, TokenReason, TotpAsked, Unverified, UserKeys,
-    VerifiedDevice, is_polite,
+    Numbered, OwnDevice, Pins, PutBlobError, Refusal, Reply, RequestError, Restorable, SaveError,
+    SavedAccount, Session, SignInError, SignalRefused, Since, State, TokenReason, TotpAsked, Unverified,
+    UserKeys, VerifiedDevice, is_polite,
 };
 pub use aldis_protocol as protocol;
 pub use aldis_protocol::DEFAULT_STUN_SERVERS;

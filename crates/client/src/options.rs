@@ -182,7 +182,8 @@ impl Options {
     ///
     /// By default the environment decides, as it is when this is made: `HTTPS_PROXY` (for `https` and `wss`),
     /// `HTTP_PROXY`, else `ALL_PROXY`, but not for this machine and the hosts that `NO_PROXY` lists: names with their
-    /// subdomains, addresses, `name:port`, or `*`. The names in lower case count as well.
+    /// subdomains, addresses, networks (`10.0.0.0/8`, `fd00::/8`), `name:port`, or `*`. A network matches only a host
+    /// that is given as an address. The names in lower case count as well.
     ///
     /// ```
     /// # use aldis_client::{Options};

@@ -40,7 +40,7 @@ pub(crate) struct ReplyTo {
 }
 
 /// What the task publishes to its handles.
-pub(crate) struct Watches {
+pub(crate) struct StateSenders {
     pub(crate) state: watch::Sender<State>,
     pub(crate) session: watch::Sender<Option<Session>>,
     /// Up to which number the application has its mailbox.
@@ -60,7 +60,7 @@ pub(crate) struct Task {
     pub(crate) counters: Arc<Counters>,
     /// Whether the application says that the network has changed.
     pub(crate) network_change: Arc<Notify>,
-    pub(crate) watches: Watches,
+    pub(crate) watches: StateSenders,
     pub(crate) stop: CancellationToken,
     pub(crate) work: Work,
 }

@@ -2,56 +2,56 @@
 
 use crate::Codec;
 
-/// A WebSocket endpoint. All doors lead to the same session; they differ in how identity is proved, how a refusal looks
-/// and which codec is the default.
+/// A WebSocket endpoint. All doors lead to the same kind of session. They differ in how a client authenticates, in how
+/// the server refuses it and in the default codec.
 // Exhaustive on purpose: a server decides about each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Door {
-    /// `/v1/connect`: an Ed25519 key or a token, on the socket.
+    /// `/v1/connect`: the client authenticates on the socket, by an Ed25519 key or a token.
     Connect,
-    /// `/v1/chat/{room}`: a token in the first message; the session is then in the room.
+    /// `/v1/chat/{room}`: the client sends a token in its first message, and the session joins the room.
     Chat,
-    /// `/signal?token=…&device_id=…`.
+    /// `/signal?token=…&device_id=…`: the token is in the query; JSON by default.
     Signal,
-    /// `/ws?token=…`: protobuf.
+    /// `/ws?token=…`: the token is in the query; protobuf by default.
     Protobuf,
-    /// `/api/ws?token=…`: refused before the upgrade.
+    /// `/api/ws?token=…`: the token is in the query; a refusal is an HTTP response instead of the upgrade.
     Api,
 }
 
-/// How identity is proved.
+/// How a client authenticates.
 // Exhaustive on purpose: a server decides about each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Proof {
-    /// On the socket: by key, answering the challenge that the server sends at once, or by token.
+    /// On the socket, by a signature of the challenge that the server sends at once, or by a token.
     KeyOrToken,
-    /// On the socket: the first message is `auth`.
+    /// On the socket, by `auth` as the first message.
     FirstMessage,
-    /// In the query, or in `Authorization: Bearer`.
+    /// By a token in the query or in `Authorization: Bearer`.
     Query,
 }
 
-/// How a refusal looks.
+/// How the server refuses a client.
 // Exhaustive on purpose: a server decides about each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Refusal {
-    /// `auth_failure`, then the close.
+    /// It sends `auth_failure`, then closes.
     AuthFailure,
-    /// Close 1008 with one of four reasons.
+    /// It closes with 1008 and one of four reasons.
     PolicyViolation,
-    /// The upgrade, then the close.
+    /// It accepts the upgrade, then closes.
     Close,
-    /// HTTP 401 instead of the upgrade.
+    /// It answers with HTTP 401 instead of the upgrade.
     Unauthorized,
 }
 
-/// The names in the query of the three doors that take the proof there.
+/// The names of the query parameters of the three doors that take a token in the query.
 pub mod query {
-    /// The access token; `Authorization: Bearer` serves as well.
+    /// The access token. `Authorization: Bearer` works as well.
     pub const TOKEN: &str = "token";
     /// The device that connects.
     pub const DEVICE_ID: &str = "device_id";
-    /// The resume token of the session to go on with.
+    /// The resume token of the session to resume.
     pub const RESUME: &str = "resume";
     /// How many counted messages of that session the client has received.
     pub const RECEIVED: &str = "received";
@@ -73,7 +73,7 @@ impl Door {
         }
     }
 
-    /// How identity is proved.
+    /// How a client authenticates.
     #[must_use]
     pub const fn proof(self) -> Proof {
         match self {
@@ -83,7 +83,7 @@ impl Door {
         }
     }
 
-    /// How a refusal looks.
+    /// How the server refuses a client.
     #[must_use]
     pub const fn refusal(self) -> Refusal {
         match self {
@@ -94,7 +94,7 @@ impl Door {
         }
     }
 
-    /// The codec where the client names none.
+    /// The codec if the client names none.
     #[must_use]
     pub const fn default_codec(self) -> Codec {
         match self {

@@ -10,7 +10,7 @@ mod presence;
 mod reach;
 mod registry;
 mod rooms;
-mod watches;
+mod subscriptions;
 
 pub use presence::{DevicePresence, UserPresence};
 pub use reach::{Facts, Purpose, Routing, Stance, may_reach};
@@ -18,7 +18,7 @@ pub use registry::{Attached, Attachment, DeviceClaim, Registry};
 pub use rooms::{
     CHUNK, Closed, Departure, Joining, Member, Members, Occupants, Reach, RoomFacts, RoomView, Seat,
 };
-pub use watches::{Decision, Doubt, Sight, TooManyWatches, Watcher, WatcherPage};
+pub use subscriptions::{Decision, PendingDecision, Sight, TooManySubscriptions, Watcher, WatcherPage};
 
 /// The examples of the README are tested.
 #[cfg(doctest)]

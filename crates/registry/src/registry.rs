@@ -6,7 +6,7 @@ use dashmap::{DashMap, Entry};
 use crate::{
     DevicePresence, UserPresence,
     rooms::{Departure, Joined, Rooms},
-    watches::Watches,
+    subscriptions::Subscriptions,
 };
 
 /// The live sessions of a node. All methods take `&self` and may be called from any thread.
@@ -15,7 +15,7 @@ pub struct Registry<H> {
     pub(crate) users: DashMap<UserId, Vec<Here<H>>>,
     devices: DashMap<DeviceId, Indexed<H>>,
     pub(crate) rooms: Rooms<H>,
-    pub(crate) watches: Watches<H>,
+    pub(crate) subscriptions: Subscriptions<H>,
 }
 
 /// A session in the registry.
@@ -80,7 +80,7 @@ impl<H> Default for Registry<H> {
             users: DashMap::new(),
             devices: DashMap::new(),
             rooms: Rooms::default(),
-            watches: Watches::default(),
+            subscriptions: Subscriptions::default(),
         }
     }
 }

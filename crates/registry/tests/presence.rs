@@ -4,7 +4,7 @@
 
 use aldis_protocol::{DeviceId, SessionId, Status, UserId};
 use aldis_registry::{
-    Attached, Attachment, Decision, DeviceClaim, DevicePresence, Registry, Sight, TooManyWatches,
+    Attached, Attachment, Decision, DeviceClaim, DevicePresence, Registry, Sight, TooManySubscriptions,
     UserPresence, Watcher,
 };
 use proptest::prelude::*;
@@ -51,7 +51,7 @@ enum Operation {
         nth: usize,
         sees: bool,
     },
-    Doubt {
+    PendingDecision {
         watcher: u8,
         user: u8,
     },
@@ -93,7 +93,7 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
         1 => (nth.clone(), users).prop_map(|(nth, users)| Operation::Unwatch { nth, users }),
         4 => (nth.clone(), user.clone()).prop_map(|(nth, user)| Operation::Look { nth, user }),
         4 => (nth.clone(), any::<bool>()).prop_map(|(nth, sees)| Operation::Decide { nth, sees }),
-        2 => (user.clone(), user.clone()).prop_map(|(watcher, user)| Operation::Doubt { watcher, user }),
+        2 => (user.clone(), user.clone()).prop_map(|(watcher, user)| Operation::PendingDecision { watcher, user }),
         1 => user.clone().prop_map(|user| Operation::DoubtAll { user }),
         1 => (user.clone(), 0..200_i64).prop_map(|(user, at_ms)| Operation::Saw { user, at_ms }),
         4 => user.clone().prop_map(|user| Operation::Refresh { user }),
@@ -177,7 +177,7 @@ impl Model {
         })
     }
 
-    fn watch(&mut self, session: u64, users: &[u8], at: usize) -> Result<Vec<u8>, TooManyWatches> {
+    fn watch(&mut self, session: u64, users: &[u8], at: usize) -> Result<Vec<u8>, TooManySubscriptions> {
         let mut added = Vec::new();
         for user in users {
             if !added.contains(user) && self.find(session, *user).is_none() {
@@ -186,7 +186,7 @@ impl Model {
         }
         let count = self.watches.iter().filter(|watch| watch.session == session).count();
         if count + added.len() > LIMIT {
-            return Err(TooManyWatches);
+            return Err(TooManySubscriptions);
         }
         for user in &added {
             if self.known.iter().all(|(known, ..)| known != user) {
@@ -219,7 +219,7 @@ impl Model {
     }
 
     /// The watches that must be decided again.
-    fn doubt(&mut self, concerned: impl Fn(&Watch) -> bool, at: usize) -> Vec<(u64, u8)> {
+    fn begin_decision(&mut self, concerned: impl Fn(&Watch) -> bool, at: usize) -> Vec<(u64, u8)> {
         let mut doubted = Vec::new();
         for watch in self.watches.iter_mut().filter(|watch| concerned(watch)) {
             watch.doubted = at;
@@ -362,11 +362,11 @@ fn take(
                 prop_assert_eq!(decided.unwrap_or(Decision::Outdated), expected);
             }
         }
-        Operation::Doubt { watcher, user } => {
+        Operation::PendingDecision { watcher, user } => {
             let sessions: Vec<u64> =
                 model.sessions.iter().filter(|one| one.user == watcher).map(|one| one.number).collect();
             let mut expected =
-                model.doubt(|watch| watch.user == user && sessions.contains(&watch.session), at);
+                model.begin_decision(|watch| watch.user == user && sessions.contains(&watch.session), at);
             expected.retain(|(session, _)| {
                 model
                     .watches
@@ -374,27 +374,27 @@ fn take(
                     .any(|watch| watch.session == *session && watch.user == user && watch.sees.is_some())
             });
             let mut doubted = Vec::new();
-            for doubt in registry.doubt(user_id(watcher), user_id(user)) {
-                prop_assert_eq!(doubt.watcher.user, user_id(watcher));
+            for pending in registry.begin_decision(user_id(watcher), user_id(user)) {
+                prop_assert_eq!(pending.watcher.user, user_id(watcher));
                 model.looked.push(Looked {
-                    session: doubt.watcher.handle,
+                    session: pending.watcher.handle,
                     user,
-                    stamp: Some(doubt.stamp),
+                    stamp: Some(pending.stamp),
                     at,
                 });
-                doubted.push((doubt.watcher.handle, user));
+                doubted.push((pending.watcher.handle, user));
             }
             doubted.sort_unstable();
             prop_assert_eq!(doubted, expected);
         }
         Operation::DoubtAll { user } => {
-            let expected = model.doubt(|watch| watch.user == user, at);
+            let expected = model.begin_decision(|watch| watch.user == user, at);
             let (mut doubted, mut after) = (Vec::new(), None);
             loop {
-                let some = registry.doubt_all(user_id(user), after, 2);
+                let some = registry.begin_decisions(user_id(user), after, 2);
                 let Some(last) = some.last() else { break };
                 after = Some(last.watcher.session);
-                doubted.extend(some.iter().map(|doubt| (doubt.watcher.handle, user)));
+                doubted.extend(some.iter().map(|pending| (pending.watcher.handle, user)));
             }
             prop_assert_eq!(doubted, expected);
         }
@@ -494,7 +494,7 @@ fn watchers_and_watched_on_many_threads_agree_in_the_end() {
                     registry.watch(&watcher, &[user_id(0), user_id(1)], LIMIT).unwrap();
                     let stamp = registry.stamp(session, user_id(0)).unwrap();
                     registry.decide(session, user_id(0), stamp, true);
-                    registry.doubt(user, user_id(1)).into_iter().for_each(drop);
+                    registry.begin_decision(user, user_id(1)).into_iter().for_each(drop);
                     if round < 1_999 {
                         registry.detach(user, session, |_| ());
                         registry.refresh(user, 1);

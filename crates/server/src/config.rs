@@ -120,10 +120,10 @@ pub struct Config {
     pub admin_names: Vec<String>,
     /// Environment variables with the server's prefix that are not settings.
     pub(crate) unknown_variables: Vec<String>,
+    /// The settings as they were given, for a later reload.
+    pub(crate) texts: Texts,
     /// The settings as an operator may see them, with secrets masked.
     pub(crate) in_force: Vec<SettingInForce>,
-    /// The settings as they were given, for a later reload.
-    texts: Texts,
 }
 
 impl Config {
@@ -290,8 +290,8 @@ impl Config {
             rate_limits: settings.value(&setting::RATE_LIMITS, value::boolean)?,
             admin_names: settings.value(&setting::ADMIN_NAMES, value::host_names)?,
             unknown_variables: Vec::new(),
-            in_force: Vec::new(),
             texts: settings.texts(),
+            in_force: Vec::new(),
         })
     }
 }

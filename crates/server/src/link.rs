@@ -18,6 +18,7 @@ mod resume_token;
 mod room_updates;
 #[cfg(test)]
 mod tests;
+mod told_notices;
 mod wire;
 
 pub(crate) use self::{

@@ -362,8 +362,8 @@ mod tests {
         let metrics = Metrics::new();
         metrics.connections.add();
         metrics.entered(Door::Signal);
-        metrics.refused_at(Door::Protobuf, ErrorCode::ExpiredToken, None);
-        metrics.refused_at(Door::Protobuf, ErrorCode::ExpiredToken, None);
+        metrics.refused_at(Door::Protobuf, ErrorCode::InvalidToken, None);
+        metrics.refused_at(Door::Protobuf, ErrorCode::InvalidToken, None);
         metrics.resume(Resume::Unknown);
         metrics.received(MessageKind::Offer);
         metrics.received(MessageKind::Offer);
@@ -379,7 +379,7 @@ mod tests {
             "aldis_sessions 3",
             r#"aldis_sessions_by_state{state="away"} 1"#,
             r#"aldis_handshakes_total{door="/signal"} 1"#,
-            r#"aldis_handshakes_refused_total{door="/ws",code="expired_token"} 2"#,
+            r#"aldis_handshakes_refused_total{door="/ws",code="invalid_token"} 2"#,
             r#"aldis_resumes_total{outcome="no_session"} 1"#,
             r#"aldis_store_commit_seconds_bucket{writer="messages",le="0.0005"} 0"#,
             r#"aldis_store_commit_seconds_bucket{writer="messages",le="0.001"} 1"#,

@@ -37,7 +37,7 @@ pub(crate) use rooms::NO_ROOM;
 
 use self::{
     orders::LastOrder,
-    presence::{DeferredFanout, Standings},
+    presence::{DeferredFanout, RelationLogReader},
     rates::Rates,
     relations::RelationCache,
     room_states::RoomStates,
@@ -67,7 +67,7 @@ pub(crate) struct Relay {
     rates: Rates,
     room_changes: RoomChanges,
     room_states: RoomStates,
-    standings: Standings,
+    relation_log: RelationLogReader,
     orders: LastOrder,
     crowds: DeferredFanout,
     shared_bytes: SharedBytes,
@@ -171,7 +171,7 @@ impl Relay {
             rates: Rates::new(config.rate_limits),
             room_changes: RoomChanges::default(),
             room_states: RoomStates::default(),
-            standings: Standings::default(),
+            relation_log: RelationLogReader::default(),
             orders: LastOrder::default(),
             crowds: DeferredFanout::default(),
             shared_bytes: SharedBytes::default(),

@@ -290,7 +290,7 @@ const READ_REVOCATIONS: Duration = Duration::from_secs(1);
 /// How often sessions are told what came to wait for their devices.
 const TELL_PENDING: Duration = Duration::from_secs(1);
 /// How often a node asks what others changed about who may reach whom.
-const READ_STANDINGS: Duration = Duration::from_secs(1);
+const READ_RELATION_LOG: Duration = Duration::from_secs(1);
 /// How often a node asks for the orders of operators.
 const READ_ORDERS: Duration = Duration::from_secs(1);
 /// How often a node looks for rotation windows that have ended.
@@ -313,7 +313,7 @@ pub(crate) async fn node(
     let accounts = Accounts::new(ring, &shared).map_err(|_| StartError::SecretKeyTooShort)?;
     let relay = Relay::new(&shared, Arc::new(accounts));
     relay.accounts.recall_revocations(Now::read()).await.map_err(|error| database(&config, &error))?;
-    relay.recall_standings().await.map_err(|error| database(&config, &error))?;
+    relay.recall_relations().await.map_err(|error| database(&config, &error))?;
     relay.recall_orders().await.map_err(|error| database(&config, &error))?;
     relay.accounts.count_hash_kinds().await.map_err(|error| database(&config, &error))?;
     Ok(Arc::new(Node::new(shared.config, relay)))
@@ -328,7 +328,8 @@ pub(crate) fn background(node: &Arc<Node>, store: &Arc<Store>) -> Supervisor {
     background.spawn("last seen", write_last_seen(accounts()));
     background.spawn("revocations", read_revocations(accounts()));
     background.spawn("notices", tell_pending(accounts()));
-    background.spawn("standings", read_standings(relay()));
+    background.spawn("confirmed notices", delete_confirmed_notices(accounts()));
+    background.spawn("relation log", read_relation_log(relay()));
     background.spawn("orders", read_orders(relay()));
     background.spawn("presence of crowds", tell_crowds(relay()));
     background.spawn("states of rooms", tell_states(relay()));
@@ -395,12 +396,19 @@ async fn read_orders(relay: Arc<Relay>) {
     }
 }
 
-async fn read_standings(relay: Arc<Relay>) {
-    let mut ticks = interval(READ_STANDINGS);
+async fn delete_confirmed_notices(accounts: Arc<Accounts>) {
+    loop {
+        accounts.notices.confirmed_added().await;
+        accounts.notices.delete_confirmed().await;
+    }
+}
+
+async fn read_relation_log(relay: Arc<Relay>) {
+    let mut ticks = interval(READ_RELATION_LOG);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if let Err(error) = relay.read_standings().await {
+        if let Err(error) = relay.read_relation_log().await {
             tracing::warn!(%error, "cannot read the relation log; trying again");
         }
     }

@@ -25,6 +25,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 mod unacked_presence;
+mod unconfirmed_notices;
 
 pub(crate) use enter::enter;
 pub(crate) use handshake::{Arrival, Credentials};

@@ -5,6 +5,7 @@
 mod journal;
 mod levels;
 mod output;
+mod plain;
 
 use std::{
     backtrace::Backtrace,
@@ -20,6 +21,7 @@ use self::{
     journal::{Journal, is_the_journal},
     levels::LevelFilter,
     output::Output,
+    plain::Plain,
 };
 use crate::{config::LogFilter, transport::UNLOGGED};
 
@@ -54,8 +56,10 @@ pub fn start(chosen: &LogFilter) -> Telemetry {
     let lines = if is_the_journal(&io::stderr()) {
         // The journal has a time and a level of its own for each line.
         lines.without_time().with_writer(Journal(output.clone())).boxed()
-    } else {
+    } else if io::stderr().is_terminal() {
         lines.with_writer(output.clone()).boxed()
+    } else {
+        lines.with_writer(output.clone()).fmt_fields(Plain).event_format(Plain).boxed()
     };
     let lines = tracing_subscriber::registry().with(lines).with(LevelFilter(levels.clone()));
     if lines.try_init().is_ok() {

@@ -103,6 +103,7 @@ impl Environment {
             let name = name.trim_matches(['[', ']']);
             exception == "*"
                 || host == name
+                || is_in_network(&host, exception)
                 || (!name.is_empty() && host.strip_suffix(name).is_some_and(|rest| rest.ends_with('.')))
         })
     }
@@ -207,6 +208,26 @@ fn percent_decoded(text: &str) -> Result<Vec<u8>, InvalidProxy> {
     Ok(bytes)
 }
 
+/// Whether a host is an address in a network such as `10.0.0.0/8` or `fd00::/8`.
+fn is_in_network(host: &str, network: &str) -> bool {
+    let Some((base, length)) = network.split_once('/') else { return false };
+    let parse = |address: &str| address.trim_matches(['[', ']']).parse::<IpAddr>().ok().map(left_aligned);
+    match (parse(base), parse(host), length.parse::<u32>()) {
+        (Some((base, width)), Some((host, host_width)), Ok(length)) => {
+            width == host_width && length <= width && (base ^ host).leading_zeros() >= length
+        }
+        _ => false,
+    }
+}
+
+/// The bits of an address from the highest bit down, and how many there are.
+fn left_aligned(address: IpAddr) -> (u128, u32) {
+    match address {
+        IpAddr::V4(address) => (u128::from(address.to_bits()) << 96, 32),
+        IpAddr::V6(address) => (address.to_bits(), 128),
+    }
+}
+
 fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
@@ -274,6 +295,35 @@ mod tests {
             serves(&environment(&[("ALL_PROXY", "http://all"), ("no_proxy", "*")]), "https://a.test"),
             None
         );
+    }
+
+    #[test]
+    fn addresses_in_excepted_networks_are_reached_directly() {
+        let networks =
+            "10.0.0.0/8,192.168.7.128/25,203.0.113.9/32,fd00::/8,[2001:db8::]/32,172.16.0.0/33,x/8";
+        let proxied = environment(&[("ALL_PROXY", "http://all"), ("NO_PROXY", networks)]);
+        for direct in [
+            "https://10.255.0.1",
+            "https://192.168.7.200:8443",
+            "https://203.0.113.9",
+            "https://[fdab::1]",
+            "https://[2001:db8:1::2]",
+        ] {
+            assert_eq!(serves(&proxied, direct), None, "{direct}");
+        }
+        for by_proxy in [
+            "https://11.0.0.1",
+            "https://192.168.7.1",
+            "https://203.0.113.8",
+            "https://[fe80::1]",
+            "https://172.16.0.1",
+            "https://ten.test",
+        ] {
+            assert!(serves(&proxied, by_proxy).is_some(), "{by_proxy}");
+        }
+        let all = environment(&[("ALL_PROXY", "http://all"), ("NO_PROXY", "0.0.0.0/0")]);
+        assert_eq!(serves(&all, "https://198.51.100.1"), None);
+        assert!(serves(&all, "https://[fd00::1]").is_some(), "of the other family");
     }
 
     #[test]

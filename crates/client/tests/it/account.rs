@@ -176,7 +176,7 @@ async fn what_was_not_kept_is_told_and_used_all_the_same() {
     let (server, record) = giving(|_| None);
     let account = server.keep(|_| async { Err("the disk is full") }).restore(saved(None));
     let error = account.devices().await.unwrap_err();
-    assert!(matches!(error, AccountError::NotKept(_)) && error.is_retryable());
+    assert!(matches!(error, AccountError::NotSaved(_)) && error.is_retryable());
     account.devices().await.unwrap();
     assert_eq!(record.count(REFRESH), 1);
 }

@@ -8,11 +8,11 @@ use aldis_protocol::{
     statement::DeviceStatement,
 };
 
-use super::{Accounts, Caller, notices::device_alert, sign_in::parse_key};
+use super::{Accounts, Caller, sign_in::parse_key};
 use crate::{
     clock::Now,
     refusal::Refusal,
-    store::{self, NewDevice, Registration},
+    store::{self, NewDevice, Notice, Registration},
 };
 
 const KEY_IN_USE: Refusal = Refusal::new(ErrorCode::KeyInUse, "the key is somebody's identity");
@@ -53,7 +53,7 @@ impl Accounts {
             Registration::Registered => {
                 tracing::info!(user = %caller.user, device = device_id.as_str(), "device added");
                 self.cache.forget(caller.user);
-                self.alert_of_device(caller, AlertKind::DeviceAdded, &device_id, now).await;
+                self.tell_of_device(caller, AlertKind::DeviceAdded, &device_id, now).await;
                 true
             }
             Registration::Unchanged => false,
@@ -86,14 +86,14 @@ impl Accounts {
         }
         tracing::info!(user = %caller.user, device = device.as_str(), "device removed");
         self.revoked(now).await;
-        self.alert_of_device(caller, AlertKind::DeviceRemoved, device, now).await;
+        self.tell_of_device(caller, AlertKind::DeviceRemoved, device, now).await;
         Ok(())
     }
 
-    /// Alerts every device except the caller's and the one that the alert is about.
-    async fn alert_of_device(&self, caller: &Caller, kind: AlertKind, device: &DeviceId, now: Now) {
+    /// Delivers the alert about a device to every device except that one and the caller's.
+    async fn tell_of_device(&self, caller: &Caller, kind: AlertKind, device: &DeviceId, now: Now) {
         let except: Vec<&DeviceId> = caller.device.iter().chain([device]).collect();
-        self.notices.notify(caller.user, device_alert(kind, device), &except, now).await;
+        self.notices.tell_written(caller.user, &Notice::of_device(kind, device), &except, now).await;
     }
 
     async fn check_statement(&self, caller: &Caller, request: &RegisterDevice) -> Result<(), Refusal> {

@@ -7,14 +7,13 @@ use uuid::Uuid;
 use super::{
     Accounts, FactorDue,
     key_owner::{KeyOwner, KeyRole},
-    notices::device_alert,
 };
 use crate::{
     clock::Now,
     link::{Identity, TokenLife},
     rate::AddressKey,
     refusal::Refusal,
-    store::{self, Credential, DeviceOwner, NewDevice},
+    store::{self, Credential, DeviceOwner, NewDevice, Notice},
 };
 
 /// A token, for a device.
@@ -119,9 +118,8 @@ impl Accounts {
         match self.register_within_limit(credential, &new, now).await? {
             store::Registration::Registered => {
                 tracing::info!(user = %credential.user, device = device.as_str(), "device added");
-                self.notices
-                    .notify(credential.user, device_alert(AlertKind::DeviceAdded, device), &[device], now)
-                    .await;
+                let added = Notice::of_device(AlertKind::DeviceAdded, device);
+                self.notices.tell_written(credential.user, &added, &[device], now).await;
                 Ok(())
             }
             store::Registration::Unchanged => Ok(()),

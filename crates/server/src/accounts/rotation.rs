@@ -102,7 +102,7 @@ impl Accounts {
                 tracing::info!(user = %caller.user, "identity linked");
                 let fingerprint = key.fingerprint();
                 let linked = Notice::of_identity(AlertKind::IdentityLinked, fingerprint, None);
-                self.notices.tell_written(caller.user, &linked, now).await;
+                self.notices.tell_written(caller.user, &linked, &[], now).await;
                 Ok(LinkResponse { fingerprint })
             }
             IdentityLink::HasIdentity => Err(HAS_IDENTITY),

@@ -5,7 +5,6 @@ use aldis_protocol::{AlertKind, DeviceId, ErrorCode, api::ChangePasswordRequest}
 use super::{Accounts, Caller, passwords::HashCaller};
 use crate::{
     clock::Now,
-    link::SessionHandle,
     refusal::Refusal,
     store::{Notice, PasswordChange},
 };
@@ -68,9 +67,7 @@ impl Accounts {
             PasswordChange::Overtaken => return Err(PASSWORD_CHANGED),
         }
         let own: Vec<&DeviceId> = caller.device.iter().collect();
-        // The caller's own sign-in stays, and so do sessions that a key proved.
-        let ends = |session: &SessionHandle| session.family().is_some_and(|family| family != caller.family);
-        self.notices.notify_around(caller.user, PASSWORD_CHANGED_ALERT, &own, ends, now).await;
+        self.notices.tell_written(caller.user, &PASSWORD_CHANGED_ALERT, &own, now).await;
         Ok(())
     }
 

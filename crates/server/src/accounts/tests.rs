@@ -14,7 +14,7 @@ use super::Accounts;
 use crate::{
     clock::unix_ms_i64,
     config::{Config, LiveConfig, Loaded},
-    link::{Item, SessionHandle},
+    link::{Frame, Item, SessionHandle},
     shared::Shared,
     store::{LoginProof, NewFamily, Store, StoreOptions},
 };
@@ -64,11 +64,8 @@ impl Node {
     /// Ends a session, and gives back the frames that waited for it, as text.
     fn ends(&self, session: &SessionHandle) -> Vec<String> {
         self.accounts.registry.detach(session.user, session.session, |_| {});
-        let text = |item: &Item| match item {
-            Item::Frame(frame) => Some(str::from_utf8(&frame.bytes).unwrap().to_owned()),
-            Item::Reply(..) => None,
-        };
-        session.close().items.iter().filter_map(text).collect()
+        let text = |frame: &Frame| str::from_utf8(&frame.bytes).unwrap().to_owned();
+        session.close().items.iter().filter_map(Item::frame).map(text).collect()
     }
 }
 

@@ -194,8 +194,7 @@ impl Accounts {
     async fn refresh_reused(&self, family: &RefreshFamily, now: Now) -> Refusal {
         tracing::warn!(user = %family.user_id, family = %family.family_id, "a refresh token was used twice");
         self.revoked(now).await;
-        let ends = |session: &SessionHandle| session.family() == Some(family.family_id);
-        self.notices.notify_around(family.user_id, REFRESH_REUSED_ALERT, &[], ends, now).await;
+        self.notices.tell_written(family.user_id, &REFRESH_REUSED_ALERT, &[], now).await;
         Refusal::new(ErrorCode::RefreshReused, "the refresh token was used before; sign in again")
     }
 

@@ -94,7 +94,7 @@ impl Accounts {
         self.cache.forget(caller.user);
         if !was_in_force {
             tracing::info!(user = %caller.user, "second factor added");
-            self.notices.notify(caller.user, TOTP_CHANGED, &[], now).await;
+            self.notices.tell_written(caller.user, &TOTP_CHANGED, &[], now).await;
         }
         Ok(())
     }
@@ -107,7 +107,7 @@ impl Accounts {
         self.change_factor(&credential, FactorChange::Removal, shown, now).await?;
         tracing::info!(user = %caller.user, "second factor removed");
         self.cache.forget(caller.user);
-        self.notices.notify(caller.user, TOTP_CHANGED, &[], now).await;
+        self.notices.tell_written(caller.user, &TOTP_CHANGED, &[], now).await;
         Ok(())
     }
 

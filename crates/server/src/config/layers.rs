@@ -40,7 +40,7 @@ impl Given {
 }
 
 /// The text of each setting that was given, by variable.
-pub(super) type Texts = BTreeMap<&'static str, SecretText>;
+pub(crate) type Texts = BTreeMap<&'static str, SecretText>;
 
 /// What to write instead of a refused value.
 pub(super) type Remedy = Cow<'static, str>;

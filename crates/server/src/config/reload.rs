@@ -46,28 +46,10 @@ impl Config {
     /// # Errors
     /// [`ConfigError`], as for [`load`](Self::load).
     pub fn load_again() -> Result<Self, ConfigError> {
-        match Self::load(std::env::args_os(), std::env::vars_os())? {
-            Loaded::Run(config) => Ok(*config),
-            Loaded::Print(_)
-            | Loaded::RotateKeys(_)
-            | Loaded::Accounts(_)
-            | Loaded::WriteFiles { .. }
-            | Loaded::Operate(_) => {
-                Err(ConfigError::Usage("the command line does not start a server".to_owned()))
-            }
-        }
-    }
-
-    /// The settings in force, as an operator sees them, once those of `fresh` that can change are in force.
-    fn in_force_after(&self, fresh: &Self) -> Vec<SettingInForce> {
-        let of_fresh = |name: &str| fresh.in_force.iter().find(|setting| setting.name == name);
-        let reloads =
-            |name: &str| setting::ALL.iter().any(|setting| setting.variable == name && setting.reloads);
-        let settings = self.in_force.iter().map(|current| match of_fresh(current.name) {
-            Some(fresh) if reloads(current.name) => fresh.clone(),
-            _ => current.clone(),
-        });
-        settings.collect()
+        let Loaded::Run(config) = Self::load(std::env::args_os(), std::env::vars_os())? else {
+            return Err(ConfigError::Usage("the command line does not start a server".to_owned()));
+        };
+        Ok(*config)
     }
 
     /// This configuration with what `fresh` may change.
@@ -81,7 +63,6 @@ impl Config {
             list.push(setting.variable);
         }
         let next = Self {
-            in_force: self.in_force_after(&fresh),
             log: fresh.log,
             allowed_origins: fresh.allowed_origins,
             registration: fresh.registration,
@@ -92,6 +73,7 @@ impl Config {
             session_memory: fresh.session_memory,
             admin_names: fresh.admin_names,
             texts: self.texts_after(&fresh.texts),
+            in_force: self.in_force_after(&fresh.in_force),
             ..self.clone()
         };
         (next, changes)
@@ -104,6 +86,15 @@ impl Config {
             Some((setting.variable, texts.get(setting.variable)?.clone()))
         };
         setting::ALL.iter().filter_map(|setting| of(setting)).collect()
+    }
+
+    /// What an operator sees after a reload.
+    fn in_force_after(&self, fresh: &[SettingInForce]) -> Vec<SettingInForce> {
+        let of = |(old, fresh): (&SettingInForce, &SettingInForce)| {
+            let reloads = setting::ALL.iter().any(|setting| setting.reloads && setting.variable == old.name);
+            if reloads { fresh.clone() } else { old.clone() }
+        };
+        self.in_force.iter().zip(fresh).map(of).collect()
     }
 }
 
@@ -137,11 +128,6 @@ mod tests {
         assert_eq!(live.current().resume_window.as_secs(), 30);
     }
 
-    /// Without the texts for operators, which always change.
-    fn effects(live: &LiveConfig) -> String {
-        format!("{:?}", Config { in_force: Vec::new(), ..(*live.current()).clone() })
-    }
-
     #[test]
     fn every_setting_that_reloads_has_an_effect() {
         let other: &[(&str, &[&str])] = &[
@@ -160,9 +146,9 @@ mod tests {
         for setting in reloading {
             let (_, arguments) = other.iter().find(|(name, _)| *name == setting.variable).unwrap();
             let live = LiveConfig::new(config(&[]));
-            let before = effects(&live);
+            let before = format!("{:?}", live.current());
             assert!(reload(&live, arguments).0.contains(&setting.variable), "{}", setting.variable);
-            assert_ne!(effects(&live), before, "{}", setting.variable);
+            assert_ne!(format!("{:?}", live.current()), before, "{}", setting.variable);
         }
     }
 

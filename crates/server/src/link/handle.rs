@@ -21,8 +21,9 @@ use super::{
     held::{Held, SharedHeld},
     mailbox_cursor::{MailboxCursor, Reached},
     offers::Offers,
-    queue::{Frame, Item, Overflow, Pushed, Queue, Ticket},
+    queue::{Frame, Item, NoticeFrame, Overflow, Pushed, Queue, Ticket},
     room_updates::{RoomUpdates, StateMark},
+    told_notices::ToldNotices,
 };
 
 /// A session as other tasks see it.
@@ -82,6 +83,7 @@ struct State {
     presence: DirtyPresence,
     room_updates: RoomUpdates,
     mailbox: MailboxCursor,
+    notices: ToldNotices,
     waker: Option<Waker>,
     detached: bool,
     closed: bool,
@@ -127,6 +129,20 @@ impl SessionHandle {
         let pushed = state.push(frame);
         wake(state);
         pushed
+    }
+
+    /// Pushes a notice, unless this session was sent it before. `None` then.
+    pub(crate) fn push_notice(&self, id: Uuid, frame: impl FnOnce() -> Frame) -> Option<Pushed> {
+        let mut state = self.lock();
+        if state.closed {
+            return Some(Pushed::Gone);
+        }
+        if state.notices.has(id) {
+            return None;
+        }
+        let pushed = state.push_notice(NoticeFrame { id, frame: frame() });
+        wake(state);
+        Some(pushed)
     }
 
     /// Replies to the session's own request with this ticket. Call it where the effect of the request becomes
@@ -382,7 +398,21 @@ impl SessionHandle {
 
 impl State {
     fn push(&mut self, frame: Frame) -> Pushed {
-        if let Err(Overflow) = self.queue.push(frame) {
+        let pushed = self.queue.push(frame);
+        self.pushed(pushed)
+    }
+
+    fn push_notice(&mut self, notice: NoticeFrame) -> Pushed {
+        let id = notice.id;
+        let pushed = self.queue.push_notice(notice);
+        if pushed.is_ok() {
+            self.notices.add(id);
+        }
+        self.pushed(pushed)
+    }
+
+    fn pushed(&mut self, pushed: Result<(), Overflow>) -> Pushed {
+        if let Err(Overflow) = pushed {
             let closing =
                 Closing::new(CloseCode::SlowConsumer, "", "this connection does not read fast enough");
             self.controls.close(closing);

@@ -7,6 +7,7 @@ use aldis_protocol::{
     limits::{QUEUE_BYTES, QUEUE_FRAMES},
 };
 use bytes::Bytes;
+use uuid::Uuid;
 
 use super::held::Held;
 
@@ -15,6 +16,8 @@ use super::held::Held;
 pub(crate) enum Item {
     /// A frame that others caused.
     Frame(Frame),
+    /// A notice, which waits in the database until its client confirms it.
+    Notice(Box<NoticeFrame>),
     /// The reply to the session's own request with this ticket.
     Reply(Ticket, Box<ServerMessage<'static>>),
 }
@@ -27,6 +30,13 @@ pub(crate) struct Frame {
     pub(crate) counted: bool,
     /// Whether other sessions hold the same bytes.
     pub(crate) shared: bool,
+}
+
+/// The frame of a notice.
+#[derive(Debug)]
+pub(crate) struct NoticeFrame {
+    pub(crate) id: Uuid,
+    pub(crate) frame: Frame,
 }
 
 /// Numbers the requests of one session, in the order in which they were received.
@@ -82,6 +92,17 @@ impl Frame {
     }
 }
 
+impl Item {
+    /// The frame, if it is not a reply.
+    pub(crate) const fn frame(&self) -> Option<&Frame> {
+        match self {
+            Self::Frame(frame) => Some(frame),
+            Self::Notice(notice) => Some(&notice.frame),
+            Self::Reply(..) => None,
+        }
+    }
+}
+
 impl Ticket {
     /// The ticket of the next request.
     pub(crate) const fn next(self) -> Self {
@@ -91,6 +112,18 @@ impl Ticket {
 
 impl Queue {
     pub(super) fn push(&mut self, frame: Frame) -> Result<(), Overflow> {
+        self.make_room(&frame)?;
+        self.items.push_back(Item::Frame(frame));
+        Ok(())
+    }
+
+    pub(super) fn push_notice(&mut self, notice: NoticeFrame) -> Result<(), Overflow> {
+        self.make_room(&notice.frame)?;
+        self.items.push_back(Item::Notice(Box::new(notice)));
+        Ok(())
+    }
+
+    fn make_room(&mut self, frame: &Frame) -> Result<(), Overflow> {
         let frames = self.frames as usize + self.taken.frames();
         let bytes = self.held.total() + self.taken.bytes() + frame.bytes.len();
         if frames >= QUEUE_FRAMES || bytes > QUEUE_BYTES {
@@ -98,7 +131,6 @@ impl Queue {
         }
         self.frames += 1;
         self.held += frame.held();
-        self.items.push_back(Item::Frame(frame));
         Ok(())
     }
 
@@ -137,7 +169,7 @@ impl Queue {
     pub(super) fn take_to_keep(&mut self) -> VecDeque<Item> {
         let items = self.clear();
         for item in &items {
-            if let Item::Frame(frame) = item {
+            if let Some(frame) = item.frame() {
                 self.keep(frame);
             }
         }
@@ -157,7 +189,7 @@ impl Queue {
         let place = self.items.iter().position(|item| matches!(item, Item::Reply(..)))?;
         match self.items.remove(place)? {
             Item::Reply(_, reply) => Some(*reply),
-            Item::Frame(_) => None,
+            Item::Frame(_) | Item::Notice(_) => None,
         }
     }
 

@@ -13,7 +13,7 @@ use crate::{
     clock::Now,
     email,
     refusal::Refusal,
-    store::{Decided, NewRequest, Recipients},
+    store::{Decided, NewRequest},
 };
 
 const NO_SUCH_USER: Refusal = Refusal::new(ErrorCode::NotFound, "there is no such user");
@@ -72,7 +72,7 @@ impl Relay {
             return Err(ONESELF);
         }
         let decided = self.store.decide_contact(&caller.credential(), peer, decision, now.store_ms()).await;
-        self.standing_was_changed(caller.user, peer).await;
+        self.relation_was_changed(caller.user, peer).await;
         match decided? {
             Decided::Done => Ok(()),
             Decided::NoSuchUser => Err(NO_SUCH_USER),
@@ -94,7 +94,7 @@ impl Relay {
             true => self.store.take_back_request(&by, to, &typed, now.store_ms()).await,
             false => self.store.forget_contact(&by, to, &typed, now.store_ms()).await,
         };
-        self.standing_was_changed(from, to).await;
+        self.relation_was_changed(from, to).await;
         Ok(forgotten?)
     }
 
@@ -114,12 +114,11 @@ impl Relay {
         }
         let typed = whom.typed_by(from);
         let request = NewRequest { from, to, typed, by_address, label: request.label };
-        let live = self.accounts.notices.live_devices(to);
-        let (by, waits_for) = (caller.credential(), Recipients::all_but(&live));
-        let is_told = self.store.request_contact(&by, &request, &waits_for, now.store_ms()).await;
-        self.standing_was_changed(from, to).await;
+        let by = caller.credential();
+        let is_told = self.store.request_contact(&by, &request, now.store_ms()).await;
+        self.relation_was_changed(from, to).await;
         if is_told? {
-            self.accounts.notices.tell_live(to, request.notice(), &live, &[], now).await;
+            self.accounts.notices.tell_soon(to, &request.notice(), now);
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ impl Relay {
             Posted::Conflict | Posted::MailboxFull | Posted::NoSuchUser => return,
         };
         if message.reaches_out {
-            self.follow_standing(message.sender, message.recipient).await;
+            self.follow_relation(message.sender, message.recipient).await;
         }
         self.deliver_copy(message, kept, message.recipient).await;
         if message.sender != message.recipient {

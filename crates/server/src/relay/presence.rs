@@ -5,17 +5,17 @@
 //! moment.
 
 mod crowds;
+mod relation_log;
 mod rights;
-mod standings;
 
 use std::sync::Arc;
 
 use aldis_protocol::{
     ErrorCode, Presence, ServerMessage, SetPresence, Timestamp, UserId, UserRef, limits::MAX_SUBSCRIPTIONS,
 };
-use aldis_registry::{DevicePresence, TooManyWatches, Watcher};
+use aldis_registry::{DevicePresence, TooManySubscriptions, Watcher};
 
-pub(super) use self::{crowds::DeferredFanout, standings::Standings};
+pub(super) use self::{crowds::DeferredFanout, relation_log::RelationLogReader};
 use super::{Outcome, Relay, Reply, done, error};
 use crate::{
     clock::{Now, unix_ms_i64},
@@ -135,8 +135,10 @@ impl Relay {
     ) -> Result<(), ServerMessage<'static>> {
         let users = self.users_named(from.user, users).await.map_err(|failure| unavailable(&failure))?;
         let watcher = Watcher { session: from.session, user: from.user, handle: Arc::clone(from) };
-        let added =
-            self.registry.watch(&watcher, &users, MAX_SUBSCRIPTIONS).map_err(|TooManyWatches| too_many())?;
+        let added = self
+            .registry
+            .watch(&watcher, &users, MAX_SUBSCRIPTIONS)
+            .map_err(|TooManySubscriptions| too_many())?;
         if let Err(failure) = self.decide_first(from, &users).await {
             self.unwatch(from, &added);
             return Err(unavailable(&failure));

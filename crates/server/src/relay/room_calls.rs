@@ -150,7 +150,7 @@ impl Relay {
             self.room_changes.note(room);
             self.send_out(user, room);
         }
-        self.follow_standing(user, user).await;
+        self.follow_relation(user, user).await;
         Ok(())
     }
 

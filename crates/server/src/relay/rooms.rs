@@ -284,7 +284,7 @@ impl Relay {
             return Err(TOO_MANY_JOINED);
         }
         if self.store.accept_invitation(&Credential::session(user), room, now.store_ms()).await? {
-            self.follow_standing(user, user).await;
+            self.follow_relation(user, user).await;
         }
         Ok(())
     }

@@ -234,7 +234,7 @@ async fn a_session_is_marked_for_watched_users_after_the_reply() {
 async fn a_change_of_another_node_takes_effect_when_it_is_read() {
     let node = Node::start().await;
     let (user, peer) = (node.user().await, node.user().await);
-    node.relay.recall_standings().await.unwrap();
+    node.relay.recall_relations().await.unwrap();
     let (watcher, _live) = (node.session(user), node.session(peer));
     subscribes(&node, &watcher, &[peer]).await;
     assert_eq!(told(&node, &watcher, peer), Some((Status::Offline, 0)));
@@ -244,9 +244,9 @@ async fn a_change_of_another_node_takes_effect_when_it_is_read() {
     {
         store.decide_contact(&Credential::session(peer), user, decision, now_ms).await.unwrap();
         assert_eq!(told(&node, &watcher, peer), None, "not read yet");
-        node.relay.read_standings().await.unwrap();
+        node.relay.read_relation_log().await.unwrap();
         assert_eq!(told(&node, &watcher, peer), Some(shown));
-        node.relay.read_standings().await.unwrap();
+        node.relay.read_relation_log().await.unwrap();
         assert_eq!(told(&node, &watcher, peer), None);
     }
 }
@@ -260,10 +260,10 @@ async fn presence_is_hidden_while_permission_is_unknown() {
     let (watcher, _live) = (node.session(user), node.session(peer));
     subscribes(&node, &watcher, &[peer]).await;
     assert_eq!(told(&node, &watcher, peer), Some((Status::Online, 1)));
-    node.relay.standing_was_changed(peer, user).await;
+    node.relay.relation_was_changed(peer, user).await;
     assert_eq!(told(&node, &watcher, peer), None, "it is as it was");
     node.relay.store.close().await;
-    assert!(node.relay.standing_changed(peer, user).await.is_err());
+    assert!(node.relay.relation_changed(peer, user).await.is_err());
     assert_eq!(told(&node, &watcher, peer), Some((Status::Offline, 0)));
 }
 

@@ -100,7 +100,7 @@ impl Session {
         for _ in 0..MAX_DEADLINES {
             match self.live.take_due(self.now) {
                 None => return,
-                Some(Due::Ping) => self.live.pong(),
+                Some(Due::Ping) => self.live.pong(self.now),
                 Some(Due::Close(_) | Due::GiveUp) => return self.is_closed = true,
                 Some(Due::Say(_) | Due::IceServers | Due::Write | Due::Read) => {}
             }

@@ -118,6 +118,9 @@ impl Live {
         let missed = self.outbox.missed_after(claim.received).map(|frames| frames.cloned().collect());
         self.tokens.renew(&claim.token, next);
         self.errors_in_a_row = 0;
+        if let Some(notices) = self.outbox.notices() {
+            notices.received(claim.received);
+        }
         self.begin_socket(token, now);
         missed.unwrap_or_default()
     }
@@ -137,6 +140,20 @@ impl Live {
             self.outbox.send(frame);
         }
         self.sent_at_break.is_none_or(|sent| !self.outbox.has_dropped_after(sent))
+    }
+
+    /// Notes that the last counted frame was this notice. A ping follows it, so that a client that does not confirm
+    /// frames by itself does so by its pong.
+    pub(super) fn note_notice(&mut self, id: Uuid, now: Now) {
+        self.outbox.note_notice(id);
+        if self.sent_at_break.is_none() {
+            self.ping_for_notices(now);
+        }
+    }
+
+    /// Takes the notices that the client has confirmed.
+    pub(super) fn take_confirmed_notices(&mut self) -> Vec<Uuid> {
+        self.outbox.take_confirmed_notices()
     }
 
     /// How much is kept until the client confirms it.

@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 
 use aldis_protocol::limits::{QUEUE_BYTES, QUEUE_FRAMES};
 use bytes::Bytes;
+use uuid::Uuid;
 
+use super::unconfirmed_notices::UnconfirmedNotices;
 use crate::link::{Frame, Held};
 
 /// The counted frames of a session. If the client confirms nothing, the oldest are dropped, and then it cannot
@@ -17,11 +19,12 @@ pub(super) struct Outbox {
     kept: Option<Box<ReplayBuffer>>,
 }
 
-/// The unconfirmed frames, up to the limits. Allocates only if there are some.
+/// The unconfirmed frames, up to the limits, and the unconfirmed notices. Allocates only if there are some.
 #[derive(Debug, Default)]
 struct ReplayBuffer {
     frames: VecDeque<ReplayFrame>,
     held: Held,
+    notices: UnconfirmedNotices,
 }
 
 #[derive(Debug)]
@@ -64,10 +67,40 @@ impl Outbox {
         let confirmed = count.saturating_sub(self.first_kept());
         let Some(kept) = &mut self.kept else { return Ok(0) };
         (0..confirmed).for_each(|_| kept.drop_oldest());
-        if kept.frames.is_empty() {
-            self.kept = None;
-        }
+        kept.notices.received(count);
+        self.release();
         Ok(confirmed)
+    }
+
+    /// The last counted frame was this notice.
+    pub(super) fn note_notice(&mut self, id: Uuid) {
+        self.kept.get_or_insert_default().notices.sent(self.sent, id);
+    }
+
+    /// The unconfirmed notices, unless there is nothing unconfirmed at all.
+    pub(super) fn notices(&mut self) -> Option<&mut UnconfirmedNotices> {
+        self.kept.as_mut().map(|kept| &mut kept.notices)
+    }
+
+    /// A ping is sent after everything that was sent so far.
+    pub(super) fn pinged(&mut self) {
+        let sent = self.sent;
+        if let Some(notices) = self.notices() {
+            notices.pinged(sent);
+        }
+    }
+
+    /// Whether the client has to confirm a notice.
+    pub(super) fn awaits_notices(&self) -> bool {
+        self.kept.as_ref().is_some_and(|kept| kept.notices.are_awaited())
+    }
+
+    /// Takes the notices that the client has confirmed.
+    pub(super) fn take_confirmed_notices(&mut self) -> Vec<Uuid> {
+        let Some(notices) = self.notices() else { return Vec::new() };
+        let confirmed = notices.take_confirmed();
+        self.release();
+        confirmed
     }
 
     /// The frames that a client has missed which received this many; `None` if some of them were dropped.
@@ -81,6 +114,13 @@ impl Outbox {
     /// How much is kept.
     pub(super) fn held(&self) -> Held {
         self.kept.as_ref().map_or_else(Held::default, |kept| kept.held)
+    }
+
+    /// Frees the buffer once nothing is left in it.
+    fn release(&mut self) {
+        if self.kept.as_ref().is_some_and(|kept| kept.frames.is_empty() && kept.notices.is_empty()) {
+            self.kept = None;
+        }
     }
 
     /// How many counted frames precede the first one that is kept.

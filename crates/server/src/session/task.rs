@@ -269,6 +269,10 @@ impl Task {
     }
 
     fn note_state(&mut self) {
+        let ids = self.live.take_confirmed_notices();
+        if !ids.is_empty() {
+            self.relay.accounts.notices.confirmed(self.session(), ids);
+        }
         self.session().set_deadline(self.live.next_deadline());
         self.note_held();
     }
@@ -302,7 +306,7 @@ impl Task {
             Incoming::Frame(frame) => self.receive(&frame),
             Incoming::Ping => Flow::Continue(()),
             Incoming::Pong => {
-                self.live.pong();
+                self.live.pong(Now::read());
                 self.unacked_presence.ponged();
                 Flow::Continue(())
             }

@@ -3,13 +3,14 @@
 use std::fmt;
 
 use aldis_auth::HashKind;
-use aldis_protocol::{Fingerprint, UserId};
+use aldis_protocol::{AlertKind, Fingerprint, UserId};
 use uuid::Uuid;
 
 use super::{
     Credential, Store, StoreError, chain,
     db::{Tx, on, within},
     mailbox,
+    notices::{self, Notice, Recipients},
     revocations::{self, Revocation},
     rooms, row,
     tokens::{self, Choice},
@@ -202,6 +203,9 @@ impl Store {
             return Ok(PasswordChange::Overtaken);
         }
         let revoked = tokens::revoke(&mut tx, user, Choice::all_but(credential.family()), now_ms).await?;
+        let others = Recipients::all_but(credential.device());
+        let changed = Notice::of_account(AlertKind::PasswordChanged);
+        notices::add(&mut tx, user, &changed, &others, now_ms).await?;
         revocations::append(&mut tx, &revoked, now_ms).await?;
         tx.commit().await?;
         Ok(PasswordChange::Done)

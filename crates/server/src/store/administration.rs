@@ -258,5 +258,5 @@ async fn end_sessions(tx: &mut Tx, revocation: Revocation, now_ms: i64) -> Resul
 
 /// Call it last in a transaction, or right before appending revocations.
 async fn tell(tx: &mut Tx, user: UserId, kind: AlertKind, now_ms: i64) -> Result<(), StoreError> {
-    notices::add(tx, user, &Notice::of_account(kind), &Recipients::all_but([]), now_ms).await
+    notices::add(tx, user, &Notice::of_account(kind), &Recipients::all(), now_ms).await
 }

@@ -216,7 +216,7 @@ async fn hand_over(
     let mut revoked = vec![Revocation::KeyChanged { user }];
     revoked.extend(tokens::revoke(tx, user, families, now_ms).await?);
     if let Some(alert) = alert {
-        notices::add(tx, user, &alert, &Recipients::all_but([]), now_ms).await?;
+        notices::add(tx, user, &alert, &Recipients::all(), now_ms).await?;
     }
     revocations::append(tx, &revoked, now_ms).await
 }

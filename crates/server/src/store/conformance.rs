@@ -18,6 +18,7 @@ use super::{
 
 mod accounts;
 mod administration;
+mod alerts;
 mod blob;
 mod chain;
 mod challenges;

@@ -77,6 +77,14 @@ impl Credential {
         }
     }
 
+    /// The device of a token.
+    pub(super) const fn device(&self) -> Option<&DeviceId> {
+        match &self.proof {
+            Proof::Token { device, .. } => device.as_ref(),
+            Proof::IdentityKey { .. } | Proof::Session => None,
+        }
+    }
+
     /// The family, for a token.
     pub(super) const fn family(&self) -> Option<Uuid> {
         match self.proof {

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use aldis_protocol::{DeviceId, UserId};
+use aldis_protocol::{AlertKind, DeviceId, UserId};
 use sqlx::{Postgres, Sqlite, Transaction};
 use uuid::Uuid;
 
 use super::{
-    Credential, Store, StoreError, changes,
+    Credential, Store, StoreError,
     db::{Tx, on, within},
     identity,
+    notices::{self, Notice, Recipients},
     revocations::{self, Revocation},
     rotation_backup, row,
     tokens::{self, Choice},
@@ -87,8 +88,8 @@ pub(crate) struct DeviceOwner {
 }
 
 impl Store {
-    /// Registers a device of the user, or finds out why that is not possible. A login with the device's key keeps the
-    /// authentication time of the login that registered it.
+    /// Registers a device of the user and alerts their other devices, or finds out why it cannot be registered. A login
+    /// with the device's key keeps the authentication time of the login that registered it.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -100,6 +101,9 @@ impl Store {
     ) -> Result<Registration, StoreError> {
         let mut tx = self.begin_for(credential).await?;
         let outcome = register(&mut tx, credential, device, now_ms).await?;
+        if outcome == Registration::Registered {
+            alert(&mut tx, credential, AlertKind::DeviceAdded, &device.device_id, now_ms).await?;
+        }
         tx.end(matches!(outcome, Registration::Registered | Registration::Unchanged)).await?;
         Ok(outcome)
     }
@@ -116,8 +120,8 @@ impl Store {
         rows.into_iter().map(Device::try_from).collect()
     }
 
-    /// Removes a device of a user and revokes the families that are bound to it. Only its id and its owner stay
-    /// stored. False if the user has no such device.
+    /// Removes a device of a user, revokes the families that are bound to it and alerts the other devices. Only its id
+    /// and its owner stay stored. False if the user has no such device.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -136,6 +140,7 @@ impl Store {
         rotation_backup::forget_notices(&mut tx, user, device).await?;
         let mut revoked = vec![Revocation::DeviceRemoved { user, device: device.clone() }];
         revoked.extend(tokens::revoke(&mut tx, user, Choice::OfDevice(device), now_ms).await?);
+        alert(&mut tx, credential, AlertKind::DeviceRemoved, device, now_ms).await?;
         revocations::append(&mut tx, &revoked, now_ms).await?;
         tx.commit().await?;
         Ok(true)
@@ -258,6 +263,19 @@ async fn register(
     }
 }
 
+/// Alerts every device except that of the caller and the one that the alert is about. Call it last in a transaction, or
+/// right before appending revocations.
+async fn alert(
+    tx: &mut Tx,
+    credential: &Credential,
+    kind: AlertKind,
+    device: &DeviceId,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    let others = Recipients::all_but(credential.device().into_iter().chain([device]));
+    notices::add(tx, credential.user, &Notice::of_device(kind, device), &others, now_ms).await
+}
+
 /// Whether a device belongs to this user and is not removed.
 pub(super) async fn is_registered_to(
     tx: &mut Tx,
@@ -360,7 +378,6 @@ async fn renew(
         (None, Some(_)) => {
             update(tx, GIVE_KEY, device).await?;
             set_auth_time(tx, &device.device_id, auth_time_ms).await?;
-            changes::note(tx, held.user_id).await?;
             Ok(Registration::Registered)
         }
     }

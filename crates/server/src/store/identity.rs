@@ -211,7 +211,7 @@ async fn link(
     insert_identity(tx, user, public_key, now_ms).await?;
     let fingerprint = Fingerprint::of_first_key(public_key);
     let linked = Notice::of_identity(AlertKind::IdentityLinked, fingerprint, None);
-    notices::add(tx, user, &linked, &Recipients::all_but([]), now_ms).await?;
+    notices::add(tx, user, &linked, &Recipients::all(), now_ms).await?;
     Ok(IdentityLink::Linked)
 }
 

@@ -25,7 +25,7 @@ const NOTICES_PER_QUOTA: i64 = 100;
 /// How long a notice waits.
 const KEPT_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 
-/// A message for every device of a user, sent live or at the device's next connect.
+/// A message for every device of a user. It waits in the database until the device has confirmed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Notice {
     /// Something happened to the account.
@@ -36,12 +36,18 @@ pub(crate) enum Notice {
     RoomInvite(RoomInvite),
 }
 
-/// The registered devices of a user for which a notice waits.
+/// A notice that waits for a device, with the id that it keeps until the device has confirmed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WaitingNotice {
+    pub(crate) id: Uuid,
+    pub(crate) notice: Notice,
+}
+
+/// The registered devices of a user for which a notice waits: all of them, except some.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Recipients {
-    /// Device ids, each between commas; ids contain no comma.
-    listed: String,
-    only_listed: bool,
+pub(super) struct Recipients {
+    /// The ids of the others, each between commas; ids contain no comma.
+    excepted: String,
 }
 
 impl Notice {
@@ -63,6 +69,11 @@ impl Notice {
                 .with_hash(statement.map(|head| head.hash)),
         )
     }
+
+    /// An alert about a device of the account.
+    pub(crate) fn of_device(kind: AlertKind, device: &DeviceId) -> Self {
+        Self::Alert(Alert::new(kind).with_device_id(device.clone()))
+    }
 }
 
 impl From<Notice> for ServerMessage<'static> {
@@ -76,64 +87,65 @@ impl From<Notice> for ServerMessage<'static> {
 }
 
 impl Recipients {
+    /// All devices.
+    pub(super) fn all() -> Self {
+        Self::default()
+    }
+
     /// All devices except these.
-    pub(crate) fn all_but<'a>(devices: impl IntoIterator<Item = &'a DeviceId>) -> Self {
-        Self { listed: list(devices), only_listed: false }
+    pub(super) fn all_but<'a>(devices: impl IntoIterator<Item = &'a DeviceId>) -> Self {
+        Self { excepted: devices.into_iter().map(|device| format!(",{device},")).collect() }
     }
-
-    /// Only these devices.
-    pub(crate) fn only<'a>(devices: impl IntoIterator<Item = &'a DeviceId>) -> Self {
-        Self { listed: list(devices), only_listed: true }
-    }
-}
-
-fn list<'a>(devices: impl IntoIterator<Item = &'a DeviceId>) -> String {
-    devices.into_iter().map(|device| format!(",{device},")).collect()
 }
 
 impl Store {
-    /// Stores a notice for devices of a user. It replaces a waiting one of the same kind and subject.
+    /// The notices that wait for a device of a user, the oldest first. They wait until they are
+    /// [deleted](Self::delete_notices).
     ///
     /// # Errors
     /// [`StoreError`].
-    pub(crate) async fn add_notice(
-        &self,
-        user: UserId,
-        notice: &Notice,
-        recipients: &Recipients,
-        now_ms: i64,
-    ) -> Result<(), StoreError> {
-        let mut tx = self.db.begin().await?;
-        accounts::lock(&mut tx, user).await?;
-        add(&mut tx, user, notice, recipients, now_ms).await?;
-        tx.commit().await
-    }
-
-    /// Takes the notices for a device of a user, the oldest first, and deletes them.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub(crate) async fn take_notices(
+    pub(crate) async fn waiting_notices(
         &self,
         user: UserId,
         device: &DeviceId,
         now_ms: i64,
-    ) -> Result<Vec<Notice>, StoreError> {
+    ) -> Result<Vec<WaitingNotice>, StoreError> {
         if !self.has_notices(user, device, now_ms).await? {
             return Ok(Vec::new());
         }
         let mut tx = self.db.begin_for(user).await?;
         accounts::lock(&mut tx, user).await?;
         rotation_ends::tell(&mut tx, user, now_ms).await?;
-        let mut rows = remove(&mut tx, user, device).await?;
+        let rows = find(&mut tx, user, device).await?;
         tx.commit().await?;
-        rows.sort_by_key(|row| (row.created_at_ms, row.notice_id));
         Ok(rows.iter().filter_map(NoticeRow::read).collect())
+    }
+
+    /// Deletes notices that a device of a user has confirmed. Others, of whatever number, stay.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then they are sent again.
+    pub(crate) async fn delete_notices(
+        &self,
+        user: UserId,
+        device: &DeviceId,
+        ids: &[Uuid],
+    ) -> Result<(), StoreError> {
+        let mut tx = self.db.begin_for(user).await?;
+        // As everybody who changes the notices of a user, so that they cannot deadlock.
+        accounts::lock(&mut tx, user).await?;
+        for id in ids {
+            let delete = "DELETE FROM notices WHERE device_id = $1 AND notice_id = $2";
+            within!(&mut tx, connection => {
+                sqlx::query(delete).bind(device.as_str()).bind(id).execute(connection).await?;
+            });
+        }
+        tx.commit().await
     }
 }
 
-/// Stores a notice for devices of a user. It replaces a waiting one of the same kind and subject. The transaction must
-/// have locked the user. It runs the same statements whether the user exists or not. It also marks the account as
+/// Stores a notice for devices of a user, in the transaction of the change that it is about. It replaces a waiting one
+/// of the same kind and subject. The transaction must have locked the user. It runs the same statements whether the user exists or not. It also marks the account as
 /// changed, so call it last in a transaction.
 pub(super) async fn add(
     tx: &mut Tx,
@@ -146,7 +158,7 @@ pub(super) async fn add(
     delete_same(tx, user, &row, recipients).await?;
     let insert = "INSERT INTO notices (device_id, notice_id, kind, subject, of_chain, body, created_at_ms) \
          SELECT device_id, $2, $3, $4, $5, $6, $7 FROM devices WHERE user_id = $1 AND removed_at_ms IS NULL \
-             AND (replace($8, ',' || device_id || ',', '') <> $8) = $9";
+             AND replace($8, ',' || device_id || ',', '') = $8";
     within!(tx, connection => {
         sqlx::query(insert)
             .bind(user.as_uuid())
@@ -156,8 +168,7 @@ pub(super) async fn add(
             .bind(row.of_chain)
             .bind(&row.body)
             .bind(now_ms)
-            .bind(&recipients.listed)
-            .bind(recipients.only_listed)
+            .bind(&recipients.excepted)
             .execute(connection)
             .await?;
     });
@@ -236,13 +247,16 @@ fn json(body: &impl Serialize) -> Result<String, StoreError> {
 struct NoticeRow {
     notice_id: Uuid,
     kind: String,
-    pub(super) body: String,
-    created_at_ms: i64,
+    body: String,
 }
 
 impl NoticeRow {
     /// The notice, or `None` if only a newer server knows its kind.
-    fn read(&self) -> Option<Notice> {
+    fn read(&self) -> Option<WaitingNotice> {
+        self.notice().map(|notice| WaitingNotice { id: self.notice_id, notice })
+    }
+
+    fn notice(&self) -> Option<Notice> {
         if self.kind == MessageKind::Alert.as_str() {
             serde_json::from_str(&self.body).ok().map(Notice::Alert)
         } else if self.kind == MessageKind::ContactRequest.as_str() {
@@ -263,10 +277,10 @@ async fn delete_same(
     recipients: &Recipients,
 ) -> Result<(), StoreError> {
     let delete = "DELETE FROM notices WHERE kind = $2 AND subject = $3 AND device_id IN (SELECT device_id FROM devices \
-         WHERE user_id = $1 AND (replace($4, ',' || device_id || ',', '') <> $4) = $5)";
+         WHERE user_id = $1 AND replace($4, ',' || device_id || ',', '') = $4)";
     within!(tx, connection => {
         let query = sqlx::query(delete).bind(user.as_uuid()).bind(row.kind).bind(&row.subject);
-        query.bind(&recipients.listed).bind(recipients.only_listed).execute(connection).await?;
+        query.bind(&recipients.excepted).execute(connection).await?;
     });
     Ok(())
 }
@@ -285,11 +299,12 @@ async fn trim(tx: &mut Tx, user: UserId) -> Result<(), StoreError> {
 }
 
 /// A removed device that is registered again does not get the old notices.
-async fn remove(tx: &mut Tx, user: UserId, device: &DeviceId) -> Result<Vec<NoticeRow>, StoreError> {
-    let delete = "DELETE FROM notices WHERE device_id = $1 AND created_at_ms >= (SELECT registered_at_ms FROM devices \
-         WHERE device_id = $1 AND user_id = $2) RETURNING notice_id, kind, body, created_at_ms";
+async fn find(tx: &mut Tx, user: UserId, device: &DeviceId) -> Result<Vec<NoticeRow>, StoreError> {
+    let select = "SELECT notice_id, kind, body FROM notices WHERE device_id = $1 \
+         AND created_at_ms >= (SELECT registered_at_ms FROM devices WHERE device_id = $1 AND user_id = $2) \
+         ORDER BY created_at_ms, notice_id";
     Ok(within!(tx, connection => {
-        let query = sqlx::query_as(delete).bind(device.as_str()).bind(user.as_uuid());
+        let query = sqlx::query_as(select).bind(device.as_str()).bind(user.as_uuid());
         query.fetch_all(connection).await?
     }))
 }

@@ -125,7 +125,7 @@ pub(super) async fn tell(tx: &mut Tx, user: UserId, now_ms: i64) -> Result<(), S
     for (ended_at_ms, notice) in
         untold.into_iter().filter_map(|sequence| end_of(&chain, sequence.unsigned_abs()))
     {
-        notices::add(tx, user, &notice, &Recipients::all_but([]), ended_at_ms).await?;
+        notices::add(tx, user, &notice, &Recipients::all(), ended_at_ms).await?;
     }
     Ok(())
 }

@@ -2,13 +2,14 @@
 
 use std::collections::HashSet;
 
-use aldis_protocol::{DeviceId, UserId};
+use aldis_protocol::{AlertKind, DeviceId, UserId};
 use uuid::Uuid;
 
 use super::{
     Credential, Store, StoreError, accounts,
     db::{Db, Tx, on, within},
     devices, identity,
+    notices::{self, Notice, Recipients},
     revocations::{self, Revocation},
     row, sweep_rows, totp,
 };
@@ -91,7 +92,8 @@ pub(crate) enum RefreshUse {
     Rotated(RefreshFamily),
     /// The token was used a moment ago, and its successor is still unused and remains the family's token.
     Repeated(RefreshFamily),
-    /// The token was used before, so somebody has a stolen copy. The family was revoked now.
+    /// The token was used before, so somebody has a stolen copy. The family was revoked now, and every device is
+    /// alerted.
     Reused(RefreshFamily),
     /// Its family was revoked.
     Revoked,
@@ -165,8 +167,29 @@ impl Store {
         };
         let mut tx = self.db.begin_for(user).await?;
         let outcome = use_token(&mut tx, token_hash, successor_hash, now_ms).await?;
-        tx.end(matches!(outcome, RefreshUse::Rotated(_) | RefreshUse::Reused(_))).await?;
-        Ok(outcome)
+        tx.end(matches!(outcome, RefreshUse::Rotated(_))).await?;
+        match outcome {
+            RefreshUse::Reused(family) => self.revoke_reused(family, now_ms).await,
+            outcome => Ok(outcome),
+        }
+    }
+
+    /// Revokes a family whose token was used twice, and alerts every device. This locks the account before the family,
+    /// as every revocation does, so it cannot run in the transaction that found the reuse. A used token stays used.
+    async fn revoke_reused(&self, family: RefreshFamily, now_ms: i64) -> Result<RefreshUse, StoreError> {
+        let user = family.user_id;
+        let mut tx = self.db.begin_for(user).await?;
+        accounts::lock(&mut tx, user).await?;
+        let revoked = revoke(&mut tx, user, Choice::One(family.family_id), now_ms).await?;
+        if revoked.is_empty() {
+            tx.rollback().await?;
+            return Ok(RefreshUse::Revoked);
+        }
+        let reused = Notice::of_account(AlertKind::RefreshReused);
+        notices::add(&mut tx, user, &reused, &Recipients::all(), now_ms).await?;
+        revocations::append(&mut tx, &revoked, now_ms).await?;
+        tx.commit().await?;
+        Ok(RefreshUse::Reused(family))
     }
 
     /// The family of a token, or why the token can never be used again. Needs no transaction.
@@ -419,8 +442,6 @@ async fn use_token(
     if is_repetition(tx, token_hash, successor_hash, now_ms).await? {
         return Ok(RefreshUse::Repeated(family));
     }
-    let revoked = revoke(tx, family.user_id, Choice::One(family.family_id), now_ms).await?;
-    revocations::append(tx, &revoked, now_ms).await?;
     Ok(RefreshUse::Reused(family))
 }
 

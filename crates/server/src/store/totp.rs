@@ -1,11 +1,12 @@
 //! Second factors: sealed secrets, hashes of recovery codes, and the count of wrong codes.
 
-use aldis_protocol::UserId;
+use aldis_protocol::{AlertKind, UserId};
 use uuid::Uuid;
 
 use super::{
     Credential, Store, StoreError, chain, changes,
     db::{Db, Tx, on, within},
+    notices::{self, Notice, Recipients},
     sweep_rows,
 };
 
@@ -119,7 +120,8 @@ impl Store {
         Ok(checked)
     }
 
-    /// Uses up a code in the same way, and activates or removes the factor.
+    /// Uses up a code in the same way, activates or removes the factor, and alerts every device if that changed
+    /// something.
     ///
     /// # Errors
     /// [`StoreError`]. After [`StoreError::Unavailable`] the change may or may not be made.
@@ -133,16 +135,13 @@ impl Store {
         let user = credential.user;
         let mut tx = self.begin_for(credential).await?;
         chain::forbid_while_provisional(&mut tx, user, now_ms).await?;
-        let checked = match lock(&mut tx, user).await? {
-            Some(factor) => check(&mut tx, user, now_ms, || judge(&factor.sealed_secret)).await?,
-            None => FactorCheck::NotEnrolled,
+        let Some(factor) = lock(&mut tx, user).await? else {
+            tx.rollback().await?;
+            return Ok(FactorCheck::NotEnrolled);
         };
+        let checked = check(&mut tx, user, now_ms, || judge(&factor.sealed_secret)).await?;
         if checked == FactorCheck::Accepted {
-            match change {
-                FactorChange::Confirmation => confirm(&mut tx, credential, now_ms).await?,
-                FactorChange::Removal => remove(&mut tx, user).await?,
-            }
-            changes::note(&mut tx, user).await?;
+            apply(&mut tx, credential, change, &factor, now_ms).await?;
         }
         tx.end(checked.is_kept()).await?;
         Ok(checked)
@@ -291,6 +290,23 @@ async fn take_recovery_code(
         });
     }
     Ok(is_taken)
+}
+
+async fn apply(
+    tx: &mut Tx,
+    credential: &Credential,
+    change: FactorChange,
+    factor: &Factor,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    let user = credential.user;
+    match change {
+        FactorChange::Confirmation if factor.confirmed => return changes::note(tx, user).await,
+        FactorChange::Confirmation => confirm(tx, credential, now_ms).await?,
+        FactorChange::Removal => remove(tx, user).await?,
+    }
+    let changed = Notice::of_account(AlertKind::TotpChanged);
+    notices::add(tx, user, &changed, &Recipients::all(), now_ms).await
 }
 
 async fn confirm(tx: &mut Tx, credential: &Credential, now_ms: i64) -> Result<(), StoreError> {

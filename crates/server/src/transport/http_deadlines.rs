@@ -303,7 +303,7 @@ mod tests {
     async fn pair() -> (DuplexStream, HttpStream<Metered<DuplexStream>>, Arc<HttpDeadlines>) {
         let (client, server) = duplex(64);
         let address = std::net::IpAddr::from([192, 0, 2, 1]).into();
-        let place = Connections::new(true, false).admit(address).await.unwrap();
+        let place = Connections::new(true, false).admit(address).unwrap().turn().await.unwrap();
         let (stream, deadlines) = HttpStream::new(Metered::new(server), 0, Arc::new(place), false);
         (client, stream, deadlines)
     }
@@ -492,7 +492,7 @@ mod tests {
             tokio_rustls::TlsAcceptor::from(Arc::new(server)).accept(Metered::new(far)),
         );
         let address = std::net::IpAddr::from([192, 0, 2, 1]).into();
-        let place = Connections::new(true, false).admit(address).await.unwrap();
+        let place = Connections::new(true, false).admit(address).unwrap().turn().await.unwrap();
         let (stream, deadlines) =
             HttpStream::new(Io::Tls(Box::new(server.unwrap())), 0, Arc::new(place), false);
         (client.unwrap().into_inner().0, stream, deadlines)

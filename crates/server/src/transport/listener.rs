@@ -8,6 +8,7 @@ use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpSocket},
+    task::{unconstrained, yield_now},
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
@@ -30,6 +31,8 @@ use crate::{
 
 /// How many connections the kernel queues; enough for a burst of reconnects.
 const BACKLOG: u32 = 4096;
+/// How many connections are accepted before other tasks run.
+const ACCEPTED_AT_ONCE: usize = 1_024;
 const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long a request that is running when the server stops may take to be answered.
 const LAST_ANSWER: Duration = Duration::from_secs(1);
@@ -83,38 +86,64 @@ pub(crate) async fn serve<L: Accept>(
     routes: Router,
 ) {
     let config = node.config();
-    let connections = Connections::new(config.rate_limits, config.is_behind_proxy());
-    let tasks = TaskTracker::new();
-    loop {
-        let accepted = tokio::select! {
-            () = node.stop.cancelled() => break,
-            accepted = admit(&listener, &connections, &node) => accepted,
-        };
-        let Some((stream, peer, place, order)) = accepted else { continue };
-        let (tls, routes, node) = (tls.clone(), routes.clone(), Arc::clone(&node));
-        tasks.spawn(async move {
-            serve_connection(stream, (peer, order), Arc::new(place), tls, routes, &node).await;
-        });
-    }
-    tasks.close();
-    tasks.wait().await;
+    let serving = Serving {
+        connections: Connections::new(config.rate_limits, config.is_behind_proxy()),
+        tasks: TaskTracker::new(),
+        tls,
+        node,
+        routes,
+    };
+    let stop = serving.node.stop.clone();
+    stop.run_until_cancelled(serving.accept_all(&listener)).await;
+    serving.tasks.close();
+    serving.tasks.wait().await;
 }
 
-/// Admits a connection, or closes it if there are too many.
-async fn admit<L: Accept>(
-    listener: &Listener<L>,
-    connections: &Arc<Connections>,
-    node: &Node,
-) -> Option<(L::Stream, SocketAddr, Place, u64)> {
-    let (stream, peer) = accept(&listener.socket).await;
-    // Drawn here, before the tasks of two connections race each other.
-    let order = next_in_order();
-    (listener.accepted)(node);
-    if let Ok(place) = connections.admit(AddressKey::from(peer.ip())).await {
-        return Some((stream, peer, place, order));
+/// What serves the connections of a listener.
+struct Serving {
+    connections: Arc<Connections>,
+    tasks: TaskTracker,
+    tls: Option<TlsAcceptor>,
+    node: Arc<Node>,
+    routes: Router,
+}
+
+impl Serving {
+    /// Accepts connections as fast as they come, so that the kernel's queue does not run over.
+    async fn accept_all<L: Accept>(&self, listener: &Listener<L>) {
+        loop {
+            // The runtime would interrupt it earlier.
+            unconstrained(async {
+                for _ in 0..ACCEPTED_AT_ONCE {
+                    let (stream, peer) = accept(&listener.socket).await;
+                    // Drawn here, before the tasks of two connections race each other.
+                    let order = next_in_order();
+                    (listener.accepted)(&self.node);
+                    self.admit(stream, peer, order);
+                }
+            })
+            .await;
+            yield_now().await;
+        }
     }
-    node.relay.metrics.limited(Limit::Connections);
-    None
+
+    /// Serves a connection, or closes it if there are too many.
+    fn admit<S: ByteStream>(&self, stream: S, peer: SocketAddr, order: u64) {
+        let node = Arc::clone(&self.node);
+        let Ok(admitted) = self.connections.admit(AddressKey::from(peer.ip())) else {
+            return node.relay.metrics.limited(Limit::Connections);
+        };
+        let (tls, routes) = (self.tls.clone(), self.routes.clone());
+        self.tasks.spawn(async move {
+            let place = match node.stop.run_until_cancelled(admitted.turn()).await {
+                Some(Ok(place)) => place,
+                Some(Err(_)) => return node.relay.metrics.limited(Limit::Connections),
+                None => return,
+            };
+            // Boxed: a connection that waits for its turn does not need the memory.
+            Box::pin(serve_connection(stream, (peer, order), Arc::new(place), tls, routes, &node)).await;
+        });
+    }
 }
 
 async fn accept<L: Accept>(socket: &L) -> (L::Stream, SocketAddr) {

@@ -8,9 +8,9 @@ use super::*;
 use crate::{
     accounts::{KeyProof, TokenProof, tests::Node},
     clock::unix_ms_i64,
-    link::{Identity as Proved, SessionHandle},
+    link::{Identity as Proved, Item, SessionHandle},
     refusal::Refusal,
-    store::{self, Credential, NewDevice, Notice, Recipients},
+    store::{self, Credential, NewDevice, Notice},
 };
 
 const USER: UserId = UserId::new(Uuid::from_u128(1));
@@ -159,6 +159,17 @@ impl Node {
         device_id
     }
 
+    /// Sends what waits to a client that confirms it.
+    async fn hears(&self, session: &SessionHandle, now: Now) {
+        let notices = &self.accounts.notices;
+        notices.tell_waiting(session, now).await;
+        let items = session.take_now(0, 0);
+        let id = |item| if let Item::Notice(notice) = item { Some(notice.id) } else { None };
+        notices.confirmed(session, items.into_iter().filter_map(id).collect());
+        notices.delete_confirmed().await;
+        notices.tell_waiting(session, now).await;
+    }
+
     fn token(&self, user: UserId, now: Now) -> String {
         let now_s = now.unix_ms / 1000;
         let claims = Claims {
@@ -199,7 +210,7 @@ impl Node {
             family,
             Codec::Json,
         );
-        self.accounts.notices.tell_waiting(&session, now).await;
+        self.hears(&session, now).await;
         Ok(identity)
     }
 }
@@ -257,6 +268,7 @@ async fn a_change_by_anybody_is_read_and_forgotten() {
     let store = &node.accounts.store;
     let user = node.connects(&Shown::Key(key(1), None), now).await.unwrap().user;
     let phone = node.device(user, "phone", None).await;
+    node.accounts.read_revocations(Now::read()).await.unwrap();
     let by_key = Shown::Key(key(1), Some(phone.clone()));
 
     let cache = async || {
@@ -272,7 +284,7 @@ async fn a_change_by_anybody_is_read_and_forgotten() {
     assert!(node.accounts.cache.nothing_waits(user, &phone, now), "nothing has changed");
 
     let alert = Alert::new(AlertKind::TotpChanged);
-    store.add_notice(user, &Notice::Alert(alert), &Recipients::default(), unix_ms_i64()).await.unwrap();
+    store.add_notice(user, &Notice::Alert(alert), &[], unix_ms_i64()).await.unwrap();
     is_forgotten("a notice waits").await;
     cache().await;
     node.device(user, "phone", Some(*key(2).public_key().as_bytes())).await;

@@ -8,6 +8,7 @@ use super::{Node, SessionHandle};
 use crate::{
     accounts::RotationEnds,
     clock::{Now, unix_ms_i64},
+    link::Item,
     store::{Credential, LoginProof, NewDevice, NewFamily},
 };
 
@@ -80,9 +81,33 @@ async fn a_live_device_is_told_once_at_the_end() {
     let away = node.session(user, Some(&laptop), None);
     node.accounts.notices.tell_waiting(&away, Now::read()).await;
     assert_eq!(told(&node, &away), 1, "at its next connect");
-    let again = node.session(user, Some(&phone), None);
-    node.accounts.notices.tell_waiting(&again, Now::read()).await;
-    assert_eq!(told(&node, &again), 0, "once");
+}
+
+#[tokio::test]
+async fn a_device_that_lost_its_connection_before_it_had_the_alert_was_never_told() {
+    let node = Node::start().await;
+    let end_ms = unix_ms_i64();
+    let user = rotated(&node, end_ms).await;
+    let phone = device(&node, user, "phone").await;
+    let notices = &node.accounts.notices;
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let session = node.session(user, Some(&phone), None);
+        notices.tell_waiting(&session, Now::read()).await;
+        notices.tell_waiting(&session, Now::read()).await;
+        let items = session.close().items;
+        let [Item::Notice(notice)] = items.as_slices().0 else { panic!("{items:?}") };
+        ids.push(notice.id);
+        node.ends(&session);
+    }
+    assert_eq!(ids[0], ids[1], "a client can tell that it had it before");
+
+    let session = node.session(user, Some(&phone), None);
+    notices.confirmed(&session, ids);
+    notices.confirmed_added().await;
+    notices.delete_confirmed().await;
+    notices.tell_waiting(&session, Now::read()).await;
+    assert_eq!(told(&node, &session), 0, "it has confirmed it");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use aldis_protocol::UserId;
-use aldis_registry::{Decision, Doubt, Facts, Purpose, Stance, may_reach};
+use aldis_registry::{Decision, Facts, PendingDecision, Purpose, Stance, may_reach};
 
 use crate::{
     link::SessionHandle,
@@ -59,7 +59,7 @@ impl Relay {
 
     /// The reachability between two users has changed. Drops what is cached about them, and decides their
     /// subscriptions to each other again.
-    pub(in crate::relay) async fn standing_changed(
+    pub(in crate::relay) async fn relation_changed(
         &self,
         one: UserId,
         other: UserId,
@@ -67,23 +67,23 @@ impl Relay {
         if one == other {
             return self.place_in_rooms_changed(one).await;
         }
-        let doubts = self.doubt_standing(one, other);
-        if doubts.is_empty() { Ok(()) } else { self.resolve_all(one, other, &doubts).await }
+        let pending = self.begin_decisions_between(one, other);
+        if pending.is_empty() { Ok(()) } else { self.resolve_all(one, other, &pending).await }
     }
 
-    /// As [`standing_changed`](Self::standing_changed). If the look-up fails, it is repeated at the next read of the
+    /// As [`relation_changed`](Self::relation_changed). If the look-up fails, it is repeated at the next read of the
     /// list.
-    pub(in crate::relay) async fn follow_standing(&self, one: UserId, other: UserId) {
-        if let Err(error) = self.standing_changed(one, other).await {
+    pub(in crate::relay) async fn follow_relation(&self, one: UserId, other: UserId) {
+        if let Err(error) = self.relation_changed(one, other).await {
             self.look_again(one, other, &error);
         }
     }
 
-    /// As [`follow_standing`](Self::follow_standing), for the user who made the change. It always asks the store, so
+    /// As [`follow_relation`](Self::follow_relation), for the user who made the change. It always asks the store, so
     /// that its duration does not reveal who watches.
-    pub(in crate::relay) async fn standing_was_changed(&self, one: UserId, other: UserId) {
-        let doubts = self.doubt_standing(one, other);
-        if let Err(error) = self.resolve_all(one, other, &doubts).await {
+    pub(in crate::relay) async fn relation_was_changed(&self, one: UserId, other: UserId) {
+        let pending = self.begin_decisions_between(one, other);
+        if let Err(error) = self.resolve_all(one, other, &pending).await {
             self.look_again(one, other, &error);
         }
     }
@@ -94,9 +94,10 @@ impl Relay {
         self.check_rooms_of(user).await?;
         for peers in self.registry.watch_peers(user).chunks(PEERS_AT_ONCE) {
             let of_peers = peers.iter().filter(|peer| **peer != user);
-            let doubts: Vec<_> = of_peers.flat_map(|peer| self.doubt_standing(user, *peer)).collect();
-            if !doubts.is_empty() {
-                self.resolve_with(user, peers, &doubts).await?;
+            let pending: Vec<_> =
+                of_peers.flat_map(|peer| self.begin_decisions_between(user, *peer)).collect();
+            if !pending.is_empty() {
+                self.resolve_with(user, peers, &pending).await?;
             }
         }
         Ok(())
@@ -106,23 +107,27 @@ impl Relay {
     pub(in crate::relay) fn hide_for_good(&self, user: UserId) {
         let mut after = None;
         loop {
-            let doubts = self.registry.doubt_all(user, after, HIDDEN_AT_ONCE);
-            let Some(last) = doubts.last() else { return };
+            let pending = self.registry.begin_decisions(user, after, HIDDEN_AT_ONCE);
+            let Some(last) = pending.last() else { return };
             after = Some(last.watcher.session);
-            doubts.iter().for_each(|doubt| self.resolve(doubt, false));
+            pending.iter().for_each(|pending| self.resolve(pending, false));
         }
     }
 
     fn look_again(&self, one: UserId, other: UserId, error: &StoreError) {
         tracing::warn!(%error, "cannot look up the relation of two users; trying again");
-        self.standings.note_unsettled(one, other);
+        self.relation_log.note_unsettled(one, other);
     }
 
-    fn doubt_standing(&self, one: UserId, other: UserId) -> Vec<Doubt<Arc<SessionHandle>>> {
+    fn begin_decisions_between(
+        &self,
+        one: UserId,
+        other: UserId,
+    ) -> Vec<PendingDecision<Arc<SessionHandle>>> {
         self.relations.forget(one, other);
-        let mut doubts = self.registry.doubt(one, other);
-        doubts.extend(self.registry.doubt(other, one));
-        doubts
+        let mut pending = self.registry.begin_decision(one, other);
+        pending.extend(self.registry.begin_decision(other, one));
+        pending
     }
 
     /// Decides the doubted subscriptions. If the look-up fails, nothing is shown.
@@ -130,9 +135,9 @@ impl Relay {
         &self,
         one: UserId,
         other: UserId,
-        doubts: &[Doubt<Arc<SessionHandle>>],
+        pending: &[PendingDecision<Arc<SessionHandle>>],
     ) -> Result<(), StoreError> {
-        self.resolve_with(one, &[other], doubts).await
+        self.resolve_with(one, &[other], pending).await
     }
 
     /// As [`resolve_all`](Self::resolve_all), between one user and many.
@@ -140,18 +145,18 @@ impl Relay {
         &self,
         one: UserId,
         others: &[UserId],
-        doubts: &[Doubt<Arc<SessionHandle>>],
+        pending: &[PendingDecision<Arc<SessionHandle>>],
     ) -> Result<(), StoreError> {
         let facts = self.facts_between(one, others).await;
-        for doubt in doubts {
-            let pair = (doubt.watcher.user, doubt.watched);
-            self.resolve(doubt, facts.as_ref().is_ok_and(|facts| self.may_see(pair, one, facts)));
+        for pending in pending {
+            let pair = (pending.watcher.user, pending.watched);
+            self.resolve(pending, facts.as_ref().is_ok_and(|facts| self.may_see(pair, one, facts)));
         }
         facts.map(drop)
     }
 
-    fn resolve(&self, doubt: &Doubt<Arc<SessionHandle>>, sees: bool) {
-        let Doubt { watcher, watched, stamp } = doubt;
+    fn resolve(&self, pending: &PendingDecision<Arc<SessionHandle>>, sees: bool) {
+        let PendingDecision { watcher, watched, stamp } = pending;
         if self.registry.decide(watcher.session, *watched, *stamp, sees) == Decision::Changed {
             watcher.handle.mark(*watched);
         }

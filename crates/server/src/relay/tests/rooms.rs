@@ -63,7 +63,7 @@ fn received(session: &SessionHandle) -> Vec<Value> {
     while let Poll::Ready(Taken::Items(items)) = session.poll_take(&mut Context::from_waker(Waker::noop())) {
         received.extend(items.iter().map(|item| match item {
             Item::Frame(frame) => serde_json::from_slice::<Value>(&frame.bytes).unwrap(),
-            Item::Reply(..) => panic!("a reply that nobody awaited"),
+            other => panic!("nobody expects {other:?}"),
         }));
     }
     received

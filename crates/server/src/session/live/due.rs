@@ -45,8 +45,19 @@ impl Live {
     }
 
     /// A pong came.
-    pub(in crate::session) fn pong(&mut self) {
+    pub(in crate::session) fn pong(&mut self, now: Now) {
         liveness::ponged(&mut self.deadlines);
+        if let Some(notices) = self.outbox.notices() {
+            notices.ponged();
+        }
+        self.ping_for_notices(now);
+    }
+
+    /// Sends a ping at once if there are unconfirmed notices, unless the pong to the last ping is awaited.
+    pub(super) fn ping_for_notices(&mut self, now: Now) {
+        if self.outbox.awaits_notices() && !self.deadlines.is_set(Deadline::Pong) {
+            self.deadlines.set(Deadline::Ping, now.tick);
+        }
     }
 
     /// Puts off the pong deadline, while no pong can be seen.
@@ -72,6 +83,7 @@ impl Live {
         Some(match self.deadlines.take_due(now.tick)? {
             Deadline::Ping => {
                 liveness::pinged(&mut self.deadlines, now);
+                self.outbox.pinged();
                 Due::Ping
             }
             Deadline::Pong => Due::Close(liveness::missed()),
@@ -110,6 +122,10 @@ impl Live {
         self.sent_at_break = None;
         self.deadlines.clear_others(Deadline::IceServers);
         liveness::schedule(&mut self.deadlines, now);
+        if let Some(notices) = self.outbox.notices() {
+            notices.lose_socket();
+        }
+        self.ping_for_notices(now);
         if let Some(token) = token {
             reauthentication::schedule(&mut self.deadlines, token, now);
         }

@@ -62,6 +62,11 @@ impl Task {
     pub(super) fn send_all(&mut self, items: VecDeque<Item>) -> Flow {
         items.into_iter().try_for_each(|item| match item {
             Item::Frame(frame) => self.send_or_end(frame),
+            Item::Notice(notice) => {
+                let flow = self.send_or_end(notice.frame);
+                self.live.note_notice(notice.id, Now::read());
+                flow
+            }
             Item::Reply(ticket, reply) => {
                 self.in_flight.reply(ticket, reply);
                 while let Some(reply) = self.in_flight.take_reply() {

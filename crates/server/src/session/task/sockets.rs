@@ -7,9 +7,7 @@ use aldis_protocol::{CloseCode, ServerMessage};
 use super::{Disconnect, Task};
 use crate::{
     clock::Now,
-    link::{
-        Arriving, Closing, HandOver, Item, Leftovers, Offer, OfferAnswer, Outgoing, SessionHandle, Socket,
-    },
+    link::{Arriving, Closing, HandOver, Leftovers, Offer, OfferAnswer, Outgoing, SessionHandle, Socket},
     session::{
         greeting::{self, Greeting},
         journal::Remains,
@@ -106,9 +104,9 @@ impl Task {
         };
         if closing.as_ref().is_some_and(|closing| closing.code != CloseCode::SlowConsumer) {
             for item in items {
-                if let Item::Frame(frame) = item {
+                if let Some(frame) = item.frame() {
                     self.journal.sent();
-                    socket.enqueue(Outgoing::Frame(frame.bytes));
+                    socket.enqueue(Outgoing::Frame(frame.bytes.clone()));
                 }
             }
         }

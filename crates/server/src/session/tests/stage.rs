@@ -193,10 +193,8 @@ impl Stage {
         while let Poll::Ready(Taken::Items(items)) =
             self.other.poll_take(&mut Context::from_waker(Waker::noop()))
         {
-            received.extend(items.iter().filter_map(|item| match item {
-                Item::Frame(frame) => Some(serde_json::from_slice::<Value>(&frame.bytes).unwrap()),
-                Item::Reply(..) => None,
-            }));
+            let frames = items.iter().filter_map(Item::frame);
+            received.extend(frames.map(|frame| serde_json::from_slice::<Value>(&frame.bytes).unwrap()));
         }
         received
     }

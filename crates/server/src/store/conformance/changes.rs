@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{Fixture, NOW, acting, by_token, device_id, log_in, suite};
 use crate::store::{
-    Evidence, FactorChange, FactorCheck, IdentityLink, NewDevice, NewFamily, Notice, Recipients, Registration,
+    Evidence, FactorChange, FactorCheck, IdentityLink, NewDevice, NewFamily, Notice, Registration,
 };
 
 suite! {
@@ -56,7 +56,7 @@ async fn register(at: &Fixture, user_id: UserId, pubkey: Option<[u8; 32]>) -> Re
 async fn notify(at: &Fixture, user: UserId) {
     let kind = AlertKind::TotpChanged;
     let alert = Alert::new(kind);
-    at.store.add_notice(user, &Notice::Alert(alert), &Recipients::default(), NOW).await.unwrap();
+    at.store.add_notice(user, &Notice::Alert(alert), &[], NOW).await.unwrap();
 }
 
 /// Uses a code for a change, or to sign in.
@@ -91,7 +91,7 @@ async fn every_change_of_a_cached_fact_is_recorded(at: Fixture) {
     assert_eq!(reader.reads(&at).await, [user], "it was removed");
 
     assert_eq!(register(&at, user, None).await, Registration::Registered);
-    assert_eq!(reader.reads(&at).await, [], "a missing device is not cached");
+    assert_eq!(reader.reads(&at).await, [user], "the other devices are alerted");
     assert_eq!(register(&at, user, Some([3; 32])).await, Registration::Registered);
     assert_eq!(reader.reads(&at).await, [user], "the device has a key");
 
@@ -130,8 +130,8 @@ async fn changes_and_revocations_are_numbered_together(at: Fixture) {
     at.store.remove_device(&acting(user), &device_id(&format!("phone-{user}")), NOW).await.unwrap();
     notify(&at, user).await;
     let revoked = at.store.revocations_after(0, 10).await.unwrap();
-    assert_eq!(revoked.iter().map(|row| row.number).collect::<Vec<_>>(), [2]);
-    assert_eq!(at.store.changes_after(0, 10).await.unwrap()[0].number, 3);
+    assert_eq!(revoked.iter().map(|row| row.number).collect::<Vec<_>>(), [4]);
+    assert_eq!(at.store.changes_after(0, 10).await.unwrap()[0].number, 5);
 }
 
 /// A reader asks for the changes after the last number that it has seen, while many are written.

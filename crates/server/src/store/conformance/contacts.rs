@@ -11,7 +11,7 @@ use aldis_registry::Stance;
 use uuid::Uuid;
 
 use super::{Fixture, NOW, acting, fifty_at_once, suite};
-use crate::store::{Decided, NewDevice, NewRequest, Notice, Recipients};
+use crate::store::{Decided, NewDevice, NewRequest, Notice};
 
 suite! {
     a_decision_is_listed_with_its_time_and_identity,
@@ -72,7 +72,7 @@ fn by_address(from: UserId, to: UserId) -> NewRequest {
 
 /// Whether the recipient is told of the request.
 async fn asks(at: &Fixture, request: NewRequest, now_ms: i64) -> bool {
-    at.store.request_contact(&acting(request.from), &request, &Recipients::default(), now_ms).await.unwrap()
+    at.store.request_contact(&acting(request.from), &request, now_ms).await.unwrap()
 }
 
 async fn ask(at: &Fixture, from: UserId, to: UserId, now_ms: i64) -> bool {
@@ -126,14 +126,14 @@ async fn a_decision_is_listed_with_its_time_and_identity(at: Fixture) {
 }
 
 async fn a_request_is_listed_on_both_sides_and_leaves_a_notice(at: Fixture) {
-    let (asker, asked) = (at.user().await, at.user().await);
+    let (requester, asked) = (at.user().await, at.user().await);
     let device = phone(&at, asked).await;
-    assert!(ask(&at, asker, asked, NOW).await);
-    assert!(!ask(&at, asker, asked, NOW + 1).await, "told once");
-    assert_eq!(listed(&at, asker).await, [(asked, ContactState::Outgoing, NOW)]);
-    assert_eq!(listed(&at, asked).await, [(asker, ContactState::Incoming, NOW)]);
+    assert!(ask(&at, requester, asked, NOW).await);
+    assert!(!ask(&at, requester, asked, NOW + 1).await, "told once");
+    assert_eq!(listed(&at, requester).await, [(asked, ContactState::Outgoing, NOW)]);
+    assert_eq!(listed(&at, asked).await, [(requester, ContactState::Incoming, NOW)]);
     let notices = at.store.take_notices(asked, &device, NOW + 1).await.unwrap();
-    assert_eq!(notices, [Notice::ContactRequest(ContactRequest::new(asker))]);
+    assert_eq!(notices, [Notice::ContactRequest(ContactRequest::new(requester))]);
 }
 
 async fn crossing_requests_allow_both(at: Fixture) {
@@ -149,7 +149,7 @@ async fn concurrent_crossing_requests_allow_both(at: Fixture) {
     let (one, other) = (at.user().await, at.user().await);
     fifty_at_once(&at.store, |store, number| async move {
         let (from, to) = if number % 2 == 0 { (one, other) } else { (other, one) };
-        store.request_contact(&acting(from), &by_id(from, to), &Recipients::default(), NOW).await.unwrap();
+        store.request_contact(&acting(from), &by_id(from, to), NOW).await.unwrap();
     })
     .await;
     for (user, peer) in [(one, other), (other, one)] {
@@ -158,29 +158,29 @@ async fn concurrent_crossing_requests_allow_both(at: Fixture) {
 }
 
 async fn a_request_to_an_unknown_user_looks_like_any_other(at: Fixture) {
-    let (asker, nobody) = (at.user().await, UserId::new(Uuid::new_v4()));
-    ask(&at, asker, nobody, NOW).await;
-    assert_eq!(listed(&at, asker).await, [(nobody, ContactState::Outgoing, NOW)]);
-    forget(&at, asker, nobody).await;
-    assert_eq!(listed(&at, asker).await, []);
+    let (requester, nobody) = (at.user().await, UserId::new(Uuid::new_v4()));
+    ask(&at, requester, nobody, NOW).await;
+    assert_eq!(listed(&at, requester).await, [(nobody, ContactState::Outgoing, NOW)]);
+    forget(&at, requester, nobody).await;
+    assert_eq!(listed(&at, requester).await, []);
 }
 
 async fn a_request_to_a_user_who_blocks_looks_like_any_other(at: Fixture) {
-    let (asker, blocker) = (at.user().await, at.user().await);
-    decide(&at, blocker, asker, Blocked, NOW).await;
-    assert!(!ask(&at, asker, blocker, NOW + 1).await);
-    assert_eq!(listed(&at, asker).await, [(blocker, ContactState::Outgoing, NOW + 1)]);
-    assert_eq!(listed(&at, blocker).await, [(asker, ContactState::Blocked, NOW)]);
+    let (requester, blocker) = (at.user().await, at.user().await);
+    decide(&at, blocker, requester, Blocked, NOW).await;
+    assert!(!ask(&at, requester, blocker, NOW + 1).await);
+    assert_eq!(listed(&at, requester).await, [(blocker, ContactState::Outgoing, NOW + 1)]);
+    assert_eq!(listed(&at, blocker).await, [(requester, ContactState::Blocked, NOW)]);
 }
 
 async fn a_blocked_sender_cannot_be_reached_and_is_not_listed(at: Fixture) {
-    let (asker, asked) = (at.user().await, at.user().await);
-    ask(&at, asker, asked, NOW).await;
-    decide(&at, asker, asked, Blocked, NOW + 1).await;
+    let (requester, asked) = (at.user().await, at.user().await);
+    ask(&at, requester, asked, NOW).await;
+    decide(&at, requester, asked, Blocked, NOW + 1).await;
     assert_eq!(listed(&at, asked).await, []);
-    forget(&at, asker, asked).await;
-    assert_eq!(at.store.stances(asker, asked).await.unwrap(), [Stance::default(); 2]);
-    assert!(!ask(&at, asked, asker, NOW + 2).await || listed(&at, asker).await.len() == 1);
+    forget(&at, requester, asked).await;
+    assert_eq!(at.store.stances(requester, asked).await.unwrap(), [Stance::default(); 2]);
+    assert!(!ask(&at, asked, requester, NOW + 2).await || listed(&at, requester).await.len() == 1);
 }
 
 async fn a_forgotten_contact_is_no_longer_listed(at: Fixture) {
@@ -268,16 +268,16 @@ async fn at_the_limit_a_request_revealed_whether_an_address_is_a_contact(at: Fix
 }
 
 async fn a_thousand_strangers_hid_a_real_request(at: Fixture) {
-    let [user, asker] = users(&at).await;
+    let [user, requester] = users(&at).await;
     let device = phone(&at, user).await;
     fill(&at, user, 1_000, None, Some(NOW - 1)).await;
-    assert!(ask(&at, asker, user, NOW).await);
-    assert_eq!(listed(&at, asker).await, [(user, ContactState::Outgoing, NOW)]);
+    assert!(ask(&at, requester, user, NOW).await);
+    assert_eq!(listed(&at, requester).await, [(user, ContactState::Outgoing, NOW)]);
     let waiting = listed(&at, user).await;
-    assert_eq!((waiting.len(), waiting.last()), (1_000, Some(&(asker, ContactState::Incoming, NOW))));
+    assert_eq!((waiting.len(), waiting.last()), (1_000, Some(&(requester, ContactState::Incoming, NOW))));
     assert_eq!(at.store.take_notices(user, &device, NOW).await.unwrap().len(), 1);
-    decide(&at, user, asker, Allowed, NOW + 1).await;
-    assert_eq!(listed(&at, asker).await, [(user, ContactState::Allowed, NOW + 1)]);
+    decide(&at, user, requester, Allowed, NOW + 1).await;
+    assert_eq!(listed(&at, requester).await, [(user, ContactState::Allowed, NOW + 1)]);
 }
 
 async fn a_stranger_does_not_displace_a_user_who_was_answered(at: Fixture) {
@@ -290,10 +290,10 @@ async fn a_stranger_does_not_displace_a_user_who_was_answered(at: Fixture) {
     }
     fill(&at, user, 998, None, Some(NOW - 1)).await;
     assert!(ask(&at, first, user, NOW).await);
-    let is_waiting = async |asker| {
+    let is_waiting = async |requester| {
         let waiting = listed(&at, user).await;
         assert_eq!(waiting.len(), 1_000);
-        waiting.iter().any(|(peer, _, _)| *peer == asker)
+        waiting.iter().any(|(peer, _, _)| *peer == requester)
     };
     assert!(is_waiting(removed).await && is_waiting(written_to).await && is_waiting(first).await);
 
@@ -312,143 +312,143 @@ async fn a_stranger_does_not_displace_a_user_who_was_answered(at: Fixture) {
 }
 
 async fn twenty_requests_of_a_user_wait(at: Fixture) {
-    let asker = at.user().await;
+    let requester = at.user().await;
     for number in 0..20 {
         let to = at.user().await;
-        let request = if number % 2 == 0 { by_id(asker, to) } else { by_address(asker, to) };
+        let request = if number % 2 == 0 { by_id(requester, to) } else { by_address(requester, to) };
         assert!(asks(&at, request, NOW).await);
     }
     let [late, allows] = users(&at).await;
-    assert!(!ask(&at, asker, late, NOW).await);
-    assert!(!asks(&at, by_address(asker, late), NOW).await);
+    assert!(!ask(&at, requester, late, NOW).await);
+    assert!(!asks(&at, by_address(requester, late), NOW).await);
     assert_eq!(listed(&at, late).await, []);
-    assert_eq!(listed(&at, asker).await.len(), 10, "requests by id");
-    assert_eq!(at.store.stances(asker, late).await.unwrap(), [Stance::default(); 2]);
+    assert_eq!(listed(&at, requester).await.len(), 10, "requests by id");
+    assert_eq!(at.store.stances(requester, late).await.unwrap(), [Stance::default(); 2]);
     // An answer takes no place.
-    ask(&at, allows, asker, NOW).await;
-    assert!(asks(&at, by_address(asker, allows), NOW).await);
-    assert_eq!(listed(&at, allows).await, [(asker, ContactState::Allowed, NOW)]);
+    ask(&at, allows, requester, NOW).await;
+    assert!(asks(&at, by_address(requester, allows), NOW).await);
+    assert_eq!(listed(&at, allows).await, [(requester, ContactState::Allowed, NOW)]);
 }
 
 /// How many more requests of a user the recipients would be told of.
-async fn free_places(at: &Fixture, asker: UserId, now_ms: i64) -> usize {
+async fn free_places(at: &Fixture, requester: UserId, now_ms: i64) -> usize {
     let mut requests = Vec::new();
     loop {
         let to = at.user().await;
-        if !ask(at, asker, to, now_ms).await {
+        if !ask(at, requester, to, now_ms).await {
             break;
         }
         requests.push(to);
     }
     for to in &requests {
-        at.store.forget_contact(&acting(asker), *to, &typed(&to.to_string()), now_ms).await.unwrap();
+        at.store.forget_contact(&acting(requester), *to, &typed(&to.to_string()), now_ms).await.unwrap();
     }
     requests.len()
 }
 
 async fn a_place_is_taken_by_the_typed_text(at: Fixture) {
-    let [asker, asked] = users(&at).await;
+    let [requester, asked] = users(&at).await;
     let nobody = UserId::new(Uuid::new_v4());
-    let by_fingerprint = NewRequest { typed: typed("fingerprint"), ..by_id(asker, asked) };
-    let unknown = NewRequest { by_address: true, ..by_id(asker, nobody) };
-    let requests = [by_id(asker, asked), by_address(asker, asked), by_fingerprint, unknown];
+    let by_fingerprint = NewRequest { typed: typed("fingerprint"), ..by_id(requester, asked) };
+    let unknown = NewRequest { by_address: true, ..by_id(requester, nobody) };
+    let requests = [by_id(requester, asked), by_address(requester, asked), by_fingerprint, unknown];
     for (taken, request) in requests.iter().enumerate() {
-        assert_eq!(free_places(&at, asker, NOW).await, 20 - taken);
+        assert_eq!(free_places(&at, requester, NOW).await, 20 - taken);
         for _ in 0..3 {
             asks(&at, request.clone(), NOW).await;
         }
     }
-    assert_eq!(free_places(&at, asker, NOW).await, 16);
+    assert_eq!(free_places(&at, requester, NOW).await, 16);
 }
 
 async fn a_place_is_free_once_its_request_is_answered(at: Fixture) {
-    let [asker, allows, asks_back, blocks, sets_aside] = users(&at).await;
+    let [requester, allows, asks_back, blocks, sets_aside] = users(&at).await;
     for to in [allows, asks_back, blocks, sets_aside] {
-        asks(&at, by_id(asker, to), NOW).await;
-        asks(&at, by_address(asker, to), NOW).await;
+        asks(&at, by_id(requester, to), NOW).await;
+        asks(&at, by_address(requester, to), NOW).await;
     }
-    assert_eq!(free_places(&at, asker, NOW).await, 12);
-    decide(&at, blocks, asker, Blocked, NOW).await;
-    forget(&at, sets_aside, asker).await;
-    assert_eq!(free_places(&at, asker, NOW).await, 12, "the sender cannot tell");
-    decide(&at, allows, asker, Allowed, NOW).await;
-    assert_eq!(free_places(&at, asker, NOW).await, 14);
-    asks(&at, by_address(asks_back, asker), NOW).await;
-    assert_eq!(free_places(&at, asker, NOW).await, 16);
+    assert_eq!(free_places(&at, requester, NOW).await, 12);
+    decide(&at, blocks, requester, Blocked, NOW).await;
+    forget(&at, sets_aside, requester).await;
+    assert_eq!(free_places(&at, requester, NOW).await, 12, "the sender cannot tell");
+    decide(&at, allows, requester, Allowed, NOW).await;
+    assert_eq!(free_places(&at, requester, NOW).await, 14);
+    asks(&at, by_address(asks_back, requester), NOW).await;
+    assert_eq!(free_places(&at, requester, NOW).await, 16);
     assert_eq!(free_places(&at, asks_back, NOW).await, 20, "an answer takes none");
 }
 
 async fn a_place_is_free_once_its_request_is_withdrawn(at: Fixture) {
-    let [asker, asked] = users(&at).await;
+    let [requester, asked] = users(&at).await;
     let take_back = async |typed: &[u8; 32]| {
-        at.store.take_back_request(&acting(asker), asked, typed, NOW).await.unwrap();
+        at.store.take_back_request(&acting(requester), asked, typed, NOW).await.unwrap();
     };
-    for request in [by_id(asker, asked), by_address(asker, asked)] {
+    for request in [by_id(requester, asked), by_address(requester, asked)] {
         asks(&at, request, NOW).await;
     }
-    forget(&at, asker, asked).await;
-    assert_eq!(free_places(&at, asker, NOW).await, 19, "a request by address keeps its place");
-    assert_eq!(listed(&at, asked).await, [(asker, ContactState::Incoming, NOW)]);
-    take_back(&by_address(asker, asked).typed).await;
-    assert_eq!(free_places(&at, asker, NOW).await, 20);
+    forget(&at, requester, asked).await;
+    assert_eq!(free_places(&at, requester, NOW).await, 19, "a request by address keeps its place");
+    assert_eq!(listed(&at, asked).await, [(requester, ContactState::Incoming, NOW)]);
+    take_back(&by_address(requester, asked).typed).await;
+    assert_eq!(free_places(&at, requester, NOW).await, 20);
     assert_eq!(listed(&at, asked).await, []);
 
     // A withdrawal by address does nothing else, because that would reveal the owner of the address.
-    decide(&at, asker, asked, Allowed, NOW).await;
-    take_back(&by_address(asker, asked).typed).await;
-    assert_eq!(listed(&at, asker).await, [(asked, ContactState::Allowed, NOW)]);
-    forget(&at, asker, asked).await;
-    ask(&at, asker, asked, NOW).await;
-    take_back(&by_address(asker, asked).typed).await;
-    assert_eq!(listed(&at, asker).await, [(asked, ContactState::Outgoing, NOW)]);
+    decide(&at, requester, asked, Allowed, NOW).await;
+    take_back(&by_address(requester, asked).typed).await;
+    assert_eq!(listed(&at, requester).await, [(asked, ContactState::Allowed, NOW)]);
+    forget(&at, requester, asked).await;
+    ask(&at, requester, asked, NOW).await;
+    take_back(&by_address(requester, asked).typed).await;
+    assert_eq!(listed(&at, requester).await, [(asked, ContactState::Outgoing, NOW)]);
 
-    decide(&at, asker, asked, Blocked, NOW).await;
-    assert_eq!(free_places(&at, asker, NOW).await, 20, "a block withdraws the request too");
+    decide(&at, requester, asked, Blocked, NOW).await;
+    assert_eq!(free_places(&at, requester, NOW).await, 20, "a block withdraws the request too");
 }
 
 async fn a_place_is_free_after_thirty_days(at: Fixture) {
-    let [asker, by_id_asked, by_address_asked] = users(&at).await;
-    ask(&at, asker, by_id_asked, NOW).await;
-    asks(&at, by_address(asker, by_address_asked), NOW).await;
+    let [requester, by_id_asked, by_address_asked] = users(&at).await;
+    ask(&at, requester, by_id_asked, NOW).await;
+    asks(&at, by_address(requester, by_address_asked), NOW).await;
     let end = NOW + MONTH_MS;
-    ask(&at, asker, by_id_asked, end - 1).await;
-    assert_eq!(free_places(&at, asker, end - 1).await, 18);
+    ask(&at, requester, by_id_asked, end - 1).await;
+    assert_eq!(free_places(&at, requester, end - 1).await, 18);
     assert_eq!(listed_at(&at, by_id_asked, end - 1).await.len(), 1);
     for _ in 0..2 {
-        assert_eq!(free_places(&at, asker, end).await, 20);
-        for user in [asker, by_id_asked, by_address_asked] {
+        assert_eq!(free_places(&at, requester, end).await, 20);
+        for user in [requester, by_id_asked, by_address_asked] {
             assert_eq!(listed_at(&at, user, end).await, []);
         }
         at.store.sweep(end).await.unwrap();
     }
-    decide(&at, by_id_asked, asker, Allowed, end).await;
-    assert_eq!(listed_at(&at, asker, end).await, [], "there is nothing to answer");
-    assert!(asks(&at, by_address(asker, by_address_asked), end).await, "asked again");
+    decide(&at, by_id_asked, requester, Allowed, end).await;
+    assert_eq!(listed_at(&at, requester, end).await, [], "there is nothing to answer");
+    assert!(asks(&at, by_address(requester, by_address_asked), end).await, "asked again");
 }
 
 async fn concurrent_requests_take_twenty_places(at: Fixture) {
-    let asker = at.user().await;
+    let requester = at.user().await;
     let told = fifty_at_once(&at.store, |store, number| async move {
         let to = UserId::new(Uuid::from_u128(u128::from(number) + 1));
-        store.request_contact(&acting(asker), &by_id(asker, to), &Recipients::default(), NOW).await.unwrap()
+        store.request_contact(&acting(requester), &by_id(requester, to), NOW).await.unwrap()
     })
     .await;
     assert_eq!(told.into_iter().filter(|told| *told).count(), 20);
-    assert_eq!(listed(&at, asker).await.len(), 20);
+    assert_eq!(listed(&at, requester).await.len(), 20);
 }
 
 async fn requests_to_a_contact_and_a_stranger_take_the_same_place(at: Fixture) {
-    let [asker, contact, one_way, blocked, stranger] = users(&at).await;
-    decide(&at, asker, contact, Allowed, NOW).await;
-    decide(&at, contact, asker, Allowed, NOW).await;
-    decide(&at, asker, one_way, Allowed, NOW).await;
-    decide(&at, asker, blocked, Blocked, NOW).await;
-    let before = listed(&at, asker).await;
+    let [requester, contact, one_way, blocked, stranger] = users(&at).await;
+    decide(&at, requester, contact, Allowed, NOW).await;
+    decide(&at, contact, requester, Allowed, NOW).await;
+    decide(&at, requester, one_way, Allowed, NOW).await;
+    decide(&at, requester, blocked, Blocked, NOW).await;
+    let before = listed(&at, requester).await;
     let nobody = UserId::new(Uuid::new_v4());
     for (taken, to) in [contact, one_way, blocked, stranger, nobody].into_iter().enumerate() {
-        assert_eq!(free_places(&at, asker, NOW).await, 20 - taken, "{taken}");
-        asks(&at, by_address(asker, to), NOW).await;
-        assert_eq!(listed(&at, asker).await, before);
+        assert_eq!(free_places(&at, requester, NOW).await, 20 - taken, "{taken}");
+        asks(&at, by_address(requester, to), NOW).await;
+        assert_eq!(listed(&at, requester).await, before);
     }
 }
 

@@ -9,8 +9,8 @@ use uuid::Uuid;
 use super::{Fixture, NOW, acting, by_token, chain::Owner, device_id, refused, rooms::new_room, suite};
 use crate::store::{
     Credential, Evidence, FactorChange, FactorCheck, FamilyCreation, LoginProof, NewDevice, NewFamily,
-    NewRequest, Precondition, PublishedKey, Recipients, Registration, Revisions, Revocation, Store,
-    StoreError, Unauthorized, accounts, revocations,
+    NewRequest, Precondition, PublishedKey, Registration, Revisions, Revocation, Store, StoreError,
+    Unauthorized, accounts, revocations,
     tokens::{self, Choice},
 };
 
@@ -55,7 +55,7 @@ async fn change(store: &Store, by: &Credential, owner: &Owner, number: usize) ->
         4 => {
             let request =
                 NewRequest { from: by.user, to: peer, typed: [0; 32], by_address: false, label: None };
-            store.request_contact(by, &request, &Recipients::default(), NOW).await.map(drop)
+            store.request_contact(by, &request, NOW).await.map(drop)
         }
         5 => store.create_room(by, &new_room("another"), NOW).await.map(drop),
         6 => store.add_room_member(by, &room, peer, NOW).await.map(drop),

@@ -1,7 +1,7 @@
 //! Invitations to private rooms: the invited user decides whether they become a member.
 
 use aldis_protocol::{
-    DeviceId, RoomInvite, UserId,
+    AlertKind, DeviceId, RoomInvite, UserId,
     api::{ContactDecision, RoomVisibility},
 };
 
@@ -92,6 +92,7 @@ async fn a_user_added_to_a_private_room_shares_it_only_once_they_join(at: Fixtur
 async fn an_invitation_waits_for_each_device_until_it_has_its_answer(at: Fixture) {
     let (owner, user) = (at.user().await, at.user().await);
     let (phone, laptop) = (device(&at, user, "phone").await, device(&at, user, "laptop").await);
+    assert_eq!(waiting(&at, user, &phone).await, [Notice::of_device(AlertKind::DeviceAdded, &laptop)]);
     create(&at, owner, &private("one", &[user])).await;
     create(&at, owner, &private("two", &[])).await;
     add(&at, "two", owner, user).await;
@@ -102,8 +103,8 @@ async fn an_invitation_waits_for_each_device_until_it_has_its_answer(at: Fixture
         let room = format!("more-{number}");
         let other = at.user().await;
         create(&at, other, &private(&room, &[user])).await;
-        let asker = if answer == user { user } else { other };
-        assert_eq!(remove(&at, &room, asker, user).await, PRIVATE);
+        let requester = if answer == user { user } else { other };
+        assert_eq!(remove(&at, &room, requester, user).await, PRIVATE);
         assert_eq!(waiting(&at, user, &phone).await, [], "it was declined or withdrawn");
     }
 }
@@ -227,8 +228,8 @@ async fn an_owner_has_a_hundred_invitations_to_users_who_have_not_allowed_them(a
     assert_eq!(add(&at, "room", owner, others[1]).await, PRIVATE, "they are listed");
     create(&at, owner, &NewRoom { members: others[101..].to_vec(), ..new_room("open") }).await;
 
-    for (asker, user) in [(owner, others[1]), (others[2], others[2])] {
-        assert_eq!(remove(&at, "room", asker, user).await, PRIVATE);
+    for (requester, user) in [(owner, others[1]), (others[2], others[2])] {
+        assert_eq!(remove(&at, "room", requester, user).await, PRIVATE);
         let next = users(&at, 2).await;
         assert_eq!(add(&at, "room", owner, next[0]).await, MemberChange::Invited, "a place is free");
         assert_eq!(add(&at, "room", owner, next[1]).await, MemberChange::TooManyInvitations);

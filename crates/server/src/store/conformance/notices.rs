@@ -4,7 +4,11 @@ use aldis_protocol::{Alert, AlertKind, ContactLabel, ContactRequest, DeviceId, R
 use uuid::Uuid;
 
 use super::{Fixture, NOW, acting, device_id, suite};
-use crate::store::{NewDevice, Notice, Recipients};
+use crate::store::{
+    NewDevice, Notice, Store, StoreError, accounts,
+    db::on,
+    notices::{self, Recipients},
+};
 
 suite! {
     a_notice_waits_for_each_device_once,
@@ -22,6 +26,35 @@ suite! {
     a_notice_for_an_unknown_user_is_no_error,
 }
 
+impl Store {
+    /// Adds a notice that no change causes.
+    pub(crate) async fn add_notice(
+        &self,
+        user: UserId,
+        notice: &Notice,
+        except: &[DeviceId],
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.db.begin().await?;
+        accounts::lock(&mut tx, user).await?;
+        notices::add(&mut tx, user, notice, &Recipients::all_but(except), now_ms).await?;
+        tx.commit().await
+    }
+
+    /// What waits for a device that confirms it at once.
+    pub(crate) async fn take_notices(
+        &self,
+        user: UserId,
+        device: &DeviceId,
+        now_ms: i64,
+    ) -> Result<Vec<Notice>, StoreError> {
+        let waiting = self.waiting_notices(user, device, now_ms).await?;
+        let ids: Vec<Uuid> = waiting.iter().map(|waiting| waiting.id).collect();
+        self.delete_notices(user, device, &ids).await?;
+        Ok(waiting.into_iter().map(|waiting| waiting.notice).collect())
+    }
+}
+
 const MONTH_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 
 async fn register(at: &Fixture, user_id: UserId, id: &str, now_ms: i64) -> DeviceId {
@@ -34,7 +67,16 @@ async fn register(at: &Fixture, user_id: UserId, id: &str, now_ms: i64) -> Devic
         signature: None,
     };
     at.store.register_device(&acting(user_id), &device, now_ms).await.unwrap();
+    forget_added(at, &device_id).await;
     device_id
+}
+
+/// Deletes the alerts about a new device.
+async fn forget_added(at: &Fixture, device: &DeviceId) {
+    let body =
+        serde_json::to_string(&Alert::new(AlertKind::DeviceAdded).with_device_id(device.clone())).unwrap();
+    let delete = "DELETE FROM notices WHERE body = $1";
+    on!(&at.store.db, w, pool => sqlx::query(delete).bind(body).execute(pool).await.map(drop)).unwrap();
 }
 
 fn alert(sequence: u64) -> Notice {
@@ -52,7 +94,7 @@ fn request(number: u128) -> Notice {
 }
 
 async fn add(at: &Fixture, user: UserId, notice: &Notice, now_ms: i64) {
-    at.store.add_notice(user, notice, &Recipients::default(), now_ms).await.unwrap();
+    at.store.add_notice(user, notice, &[], now_ms).await.unwrap();
 }
 
 async fn a_notice_waits_for_each_device_once(at: Fixture) {
@@ -73,9 +115,13 @@ async fn a_notice_waits_only_for_its_recipients(at: Fixture) {
     let (one, two) = (register(&at, user, "d_1", NOW).await, register(&at, user, "d_12", NOW).await);
     let removed = register(&at, user, "removed", NOW).await;
     at.store.remove_device(&acting(user), &removed, NOW).await.unwrap();
-    at.store.add_notice(user, &request(1), &Recipients::all_but([&one]), NOW).await.unwrap();
-    at.store.add_notice(user, &request(2), &Recipients::only([&one, &removed]), NOW).await.unwrap();
-    at.store.add_notice(user, &request(3), &Recipients::all_but([&one, &two]), NOW).await.unwrap();
+    for device in [&one, &two] {
+        let alert = Notice::of_device(AlertKind::DeviceRemoved, &removed);
+        assert_eq!(at.store.take_notices(user, device, NOW).await.unwrap(), [alert]);
+    }
+    at.store.add_notice(user, &request(1), std::slice::from_ref(&one), NOW).await.unwrap();
+    at.store.add_notice(user, &request(2), std::slice::from_ref(&two), NOW).await.unwrap();
+    at.store.add_notice(user, &request(3), &[one.clone(), two.clone()], NOW).await.unwrap();
     assert_eq!(at.store.take_notices(user, &one, NOW).await.unwrap(), [request(2)]);
     assert_eq!(at.store.take_notices(user, &two, NOW).await.unwrap(), [request(1)]);
     register(&at, user, "removed", NOW).await;
@@ -165,7 +211,7 @@ async fn each_of_twenty_devices_has_its_own_quotas(at: Fixture) {
     }
     add(&at, user, &alert(1), NOW).await;
     for number in 0..101 {
-        at.store.add_notice(user, &request(number), &Recipients::only(&devices[..10]), NOW).await.unwrap();
+        at.store.add_notice(user, &request(number), &devices[10..], NOW).await.unwrap();
     }
     for (place, device) in devices.iter().enumerate() {
         let waiting = at.store.take_notices(user, device, NOW).await.unwrap();

@@ -218,12 +218,12 @@ async fn only_the_owner_changes_members(at: Fixture) {
         (("open", stranger), MemberChange::Forbidden),
         (joined, MemberChange::Forbidden),
     ];
-    for ((room, asker), refusal) in cases {
-        assert_eq!(add(&at, room, asker, stranger).await, refusal);
-        assert_eq!(remove(&at, room, asker, owner).await, refusal);
-        assert_eq!(add(&at, room, asker, nobody()).await, refusal);
-        if (room, asker) == invited && !may_enter(&at, room, asker).await {
-            join(&at, room, asker).await;
+    for ((room, requester), refusal) in cases {
+        assert_eq!(add(&at, room, requester, stranger).await, refusal);
+        assert_eq!(remove(&at, room, requester, owner).await, refusal);
+        assert_eq!(add(&at, room, requester, nobody()).await, refusal);
+        if (room, requester) == invited && !may_enter(&at, room, requester).await {
+            join(&at, room, requester).await;
         }
     }
     remove(&at, "open", owner, stranger).await;

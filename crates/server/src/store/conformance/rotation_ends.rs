@@ -117,10 +117,11 @@ async fn only_one_of_many_nodes_tells(at: Fixture) {
     let told = fifty_at_once(&at.store, move |store, number| {
         let store = if number % 2 == 0 { store } else { Arc::clone(&other) };
         let phone = phone.clone();
-        async move { store.take_notices(user, &phone, NOW + 1 + WINDOW).await.unwrap() }
+        async move { store.waiting_notices(user, &phone, NOW + 1 + WINDOW).await.unwrap() }
     })
     .await;
-    assert_eq!(ends(told.concat()), [end]);
+    assert!(told.iter().all(|waiting| *waiting == told[0]), "it is stored once");
+    assert_eq!(ends(told[0].iter().map(|waiting| waiting.notice.clone()).collect()), [end]);
 }
 
 async fn each_rotation_has_its_own_end(at: Fixture) {

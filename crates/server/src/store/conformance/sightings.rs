@@ -6,7 +6,7 @@ use aldis_protocol::{UserId, api::ContactDecision};
 use uuid::Uuid;
 
 use super::{Fixture, NOW, acting, by_token, fifty_at_once, log_in, suite};
-use crate::store::{FamilyCreation, NewFamily, NewRequest, Recipients, Sighting};
+use crate::store::{FamilyCreation, NewFamily, NewRequest, Sighting};
 
 suite! {
     the_latest_sighting_of_a_user_counts,
@@ -89,10 +89,7 @@ async fn stances_with_many_equal_the_stances_with_each(at: Fixture) {
             at.store.decide_contact(&acting(peer), user, ContactDecision::Allowed, NOW).await.unwrap();
         }
         if number & 4 != 0 {
-            at.store
-                .request_contact(&acting(peer), &request(peer, user), &Recipients::default(), NOW)
-                .await
-                .unwrap();
+            at.store.request_contact(&acting(peer), &request(peer, user), NOW).await.unwrap();
         }
         peers.push(peer);
     }
@@ -127,14 +124,8 @@ async fn every_change_between_two_users_is_listed(at: Fixture) {
     assert_eq!(listed(&at).await, []);
     at.store.decide_contact(&acting(one), other, ContactDecision::Allowed, NOW).await.unwrap();
     at.store.forget_contact(&acting(one), other, &[0; 32], NOW).await.unwrap();
-    at.store
-        .request_contact(&acting(other), &request(other, one), &Recipients::default(), NOW)
-        .await
-        .unwrap();
-    at.store
-        .request_contact(&acting(other), &request(other, nobody), &Recipients::default(), NOW)
-        .await
-        .unwrap();
+    at.store.request_contact(&acting(other), &request(other, one), NOW).await.unwrap();
+    at.store.request_contact(&acting(other), &request(other, nobody), NOW).await.unwrap();
     at.store.decide_contact(&acting(one), nobody, ContactDecision::Blocked, NOW).await.unwrap();
     assert_eq!(listed(&at).await, [(one, other), (one, other), (other, one), (other, nobody)]);
     let rest = at.store.relation_changes_after(2, 1).await.unwrap();

@@ -53,7 +53,7 @@ impl NewRequest {
 
 impl Store {
     /// Asks another user to become a contact. If both ask each other, both are allowed. True if the recipient is to be
-    /// told; then the notice waits for each of their registered devices except `live`.
+    /// told; then the notice waits for each of their registered devices.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -61,11 +61,10 @@ impl Store {
         &self,
         credential: &Credential,
         request: &NewRequest,
-        live: &Recipients,
         now_ms: i64,
     ) -> Result<bool, StoreError> {
         let (mut tx, _) = self.begin_for_both(credential, request.to).await?;
-        let is_told = ask(&mut tx, request, live, now_ms).await?;
+        let is_told = ask(&mut tx, request, now_ms).await?;
         tx.commit().await?;
         Ok(is_told)
     }
@@ -93,7 +92,7 @@ impl Store {
     }
 }
 
-async fn ask(tx: &mut Tx, request: &NewRequest, live: &Recipients, now_ms: i64) -> Result<bool, StoreError> {
+async fn ask(tx: &mut Tx, request: &NewRequest, now_ms: i64) -> Result<bool, StoreError> {
     let NewRequest { from, to, ref typed, by_address, ref label } = *request;
     let mut pair = read(tx, from, to, now_ms).await?;
     let contacts = count_contacts(tx, from).await?;
@@ -113,7 +112,8 @@ async fn ask(tx: &mut Tx, request: &NewRequest, live: &Recipients, now_ms: i64) 
     let evicts = outcome == Outcome::Told && waiting.is_full();
     evict(tx, if evicts { to } else { NOBODY }, from, waiting.oldest).await?;
     let is_told = outcome != Outcome::Unheard;
-    notices::add(tx, if is_told { to } else { NOBODY }, &request.notice(), live, now_ms).await?;
+    notices::add(tx, if is_told { to } else { NOBODY }, &request.notice(), &Recipients::all(), now_ms)
+        .await?;
     relation_log::append(tx, &[(from, to)], now_ms).await?;
     Ok(is_told)
 }
@@ -231,9 +231,9 @@ pub(super) async fn withdraw_unheard(
     peer: UserId,
     pair: &Pair,
 ) -> Result<(), StoreError> {
-    for (side, asked, asker) in [(&pair.mine, user, peer), (&pair.theirs, peer, user)] {
+    for (side, asked, requester) in [(&pair.mine, user, peer), (&pair.theirs, peer, user)] {
         let told = if side.was_asked_at_ms.is_none() { asked } else { NOBODY };
-        notices::withdraw(tx, told, MessageKind::ContactRequest, &asker.to_string()).await?;
+        notices::withdraw(tx, told, MessageKind::ContactRequest, &requester.to_string()).await?;
     }
     Ok(())
 }

@@ -208,15 +208,15 @@ async fn remove_member(
     tx: &mut Tx,
     room: &RoomId,
     access: &RoomAccess,
-    asker: UserId,
+    requester: UserId,
     user: UserId,
     now_ms: i64,
 ) -> Result<MemberChange, StoreError> {
-    if access.owner == asker {
+    if access.owner == requester {
         return take_out(tx, room, access, user, now_ms).await;
     }
     let is_listed = matches!(access.membership, Membership::Joined | Membership::Invited);
-    if asker != user || !is_listed {
+    if requester != user || !is_listed {
         return Ok(refusal(access));
     }
     leave(tx, room, access, user, now_ms).await

@@ -1,8 +1,8 @@
 //! Subscriptions to presence (watches): who watches whom, and what each watcher may see.
 //!
-//! A watch is requested, decided, and decided again whenever its rights may have changed (a doubt). Each doubt gives
+//! A watch is requested, decided, and decided again whenever its rights may have changed. Each new decision gives
 //! the watch a new stamp. The caller reads the stamp before it looks up the facts, and passes it to the decision. If
-//! there was a doubt in between, the stamps differ and the decision is discarded, so facts from before a change never
+//! another decision began in between, the stamps differ and the decision is discarded, so facts from before a change never
 //! override it. Locks are taken in the order watching session, watched user, user.
 
 use std::{
@@ -18,11 +18,11 @@ use crate::{Registry, UserPresence};
 
 /// The watches of a node.
 #[derive(Debug)]
-pub(crate) struct Watches<H> {
+pub(crate) struct Subscriptions<H> {
     /// The users that each session watches.
     watching: DashMap<SessionId, HashSet<UserId>>,
     watched: DashMap<UserId, Watched<H>>,
-    /// The last stamp; no two doubts have the same one.
+    /// The last stamp; no two decisions have the same one.
     stamp: AtomicU64,
 }
 
@@ -39,12 +39,12 @@ pub struct Watcher<H> {
 
 /// The session watches the maximum number of users; nothing changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TooManyWatches;
+pub struct TooManySubscriptions;
 
 /// A watch that must be decided again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "until it is decided, the watcher sees the same as before"]
-pub struct Doubt<H> {
+pub struct PendingDecision<H> {
     /// The watcher.
     pub watcher: Watcher<H>,
     /// The watched user.
@@ -60,7 +60,7 @@ pub enum Decision {
     Changed,
     /// The decision is the same as before.
     Unchanged,
-    /// There was a doubt since, or the watch has ended.
+    /// Another decision began since, or the watch has ended.
     Outdated,
 }
 
@@ -112,7 +112,7 @@ enum Told {
     Revision(u64),
 }
 
-impl<H> Default for Watches<H> {
+impl<H> Default for Subscriptions<H> {
     fn default() -> Self {
         Self { watching: DashMap::new(), watched: DashMap::new(), stamp: AtomicU64::new(0) }
     }
@@ -128,30 +128,31 @@ impl<H: Clone> Registry<H> {
     /// is [decided](Self::decide). `limit` is the maximum number of watched users.
     ///
     /// # Errors
-    /// [`TooManyWatches`].
+    /// [`TooManySubscriptions`].
     pub fn watch(
         &self,
         watcher: &Watcher<H>,
         users: &[UserId],
         limit: usize,
-    ) -> Result<Vec<UserId>, TooManyWatches> {
-        let mut watching = self.watches.watching.entry(watcher.session).or_default();
+    ) -> Result<Vec<UserId>, TooManySubscriptions> {
+        let mut watching = self.subscriptions.watching.entry(watcher.session).or_default();
         let mut new = HashSet::new();
         let added: Vec<UserId> =
             users.iter().copied().filter(|user| !watching.contains(user) && new.insert(*user)).collect();
         if watching.len() + added.len() > limit {
-            return Err(TooManyWatches);
+            return Err(TooManySubscriptions);
         }
         for user in &added {
             watching.insert(*user);
-            let mut watched = self.watches.watched.entry(*user).or_insert_with(|| Watched {
+            let mut watched = self.subscriptions.watched.entry(*user).or_insert_with(|| Watched {
                 presence: self.presence(*user),
                 revision: 0,
                 last_seen_ms: None,
                 watchers: BTreeMap::new(),
             });
             let (user, handle) = (watcher.user, watcher.handle.clone());
-            let watch = Watch { user, handle, sees: None, stamp: self.watches.next_stamp(), told: None };
+            let watch =
+                Watch { user, handle, sees: None, stamp: self.subscriptions.next_stamp(), told: None };
             watched.watchers.insert(watcher.session, watch);
         }
         Ok(added)
@@ -159,10 +160,10 @@ impl<H: Clone> Registry<H> {
 
     /// Ends a session's watches of these users.
     pub fn unwatch(&self, session: SessionId, users: &[UserId]) {
-        let Entry::Occupied(mut watching) = self.watches.watching.entry(session) else { return };
+        let Entry::Occupied(mut watching) = self.subscriptions.watching.entry(session) else { return };
         for user in users {
             if watching.get_mut().remove(user) {
-                self.watches.remove(session, *user);
+                self.subscriptions.remove(session, *user);
             }
         }
         if watching.get().is_empty() {
@@ -172,34 +173,34 @@ impl<H: Clone> Registry<H> {
 
     /// Ends all watches of a session that has ended.
     pub fn unwatch_all(&self, session: SessionId) {
-        if let Some((_, users)) = self.watches.watching.remove(&session) {
-            users.into_iter().for_each(|user| self.watches.remove(session, user));
+        if let Some((_, users)) = self.subscriptions.watching.remove(&session) {
+            users.into_iter().for_each(|user| self.subscriptions.remove(session, user));
         }
     }
 
     /// How many users a session watches.
     #[must_use]
     pub fn watch_count(&self, session: SessionId) -> usize {
-        self.watches.watching.get(&session).map_or(0, |users| users.len())
+        self.subscriptions.watching.get(&session).map_or(0, |users| users.len())
     }
 
     /// The stamp of a watch; `None` if there is no such watch. Read it before the facts.
     #[must_use]
     pub fn stamp(&self, session: SessionId, user: UserId) -> Option<u64> {
-        self.watches.watched.get(&user)?.watchers.get(&session).map(|watch| watch.stamp)
+        self.subscriptions.watched.get(&user)?.watchers.get(&session).map(|watch| watch.stamp)
     }
 
     /// Records that the rights of `watcher` to see `user` may have changed, and returns the watches that must be
-    /// decided again. Watches without a decision are left out: their pending decision will be outdated.
-    pub fn doubt(&self, watcher: UserId, user: UserId) -> Vec<Doubt<H>> {
+    /// decided again. Subscriptions without a decision are left out: their pending decision will be outdated.
+    pub fn begin_decision(&self, watcher: UserId, user: UserId) -> Vec<PendingDecision<H>> {
         let sessions = self.of_user(watcher);
-        let Some(mut watched) = self.watches.watched.get_mut(&user) else { return Vec::new() };
+        let Some(mut watched) = self.subscriptions.watched.get_mut(&user) else { return Vec::new() };
         let mut doubted = Vec::new();
         for session in sessions.iter().map(|attached| attached.session) {
             let Some(watch) = watched.watchers.get_mut(&session) else { continue };
-            watch.stamp = self.watches.next_stamp();
+            watch.stamp = self.subscriptions.next_stamp();
             if watch.sees.is_some() {
-                doubted.push(watch.doubt(session, user));
+                doubted.push(watch.begin_decision(session, user));
             }
         }
         doubted
@@ -210,11 +211,11 @@ impl<H: Clone> Registry<H> {
     pub fn watch_peers(&self, user: UserId) -> Vec<UserId> {
         let mut peers = HashSet::new();
         for attached in self.of_user(user) {
-            if let Some(watching) = self.watches.watching.get(&attached.session) {
+            if let Some(watching) = self.subscriptions.watching.get(&attached.session) {
                 peers.extend(watching.iter().copied());
             }
         }
-        if let Some(watched) = self.watches.watched.get(&user) {
+        if let Some(watched) = self.subscriptions.watched.get(&user) {
             peers.extend(watched.watchers.values().map(|watch| watch.user));
         }
         peers.into_iter().collect()
@@ -222,19 +223,24 @@ impl<H: Clone> Registry<H> {
 
     /// Records that nobody may see this user any more. Returns the watches to decide, at most `limit` of them after a
     /// session.
-    pub fn doubt_all(&self, user: UserId, after: Option<SessionId>, limit: usize) -> Vec<Doubt<H>> {
-        let Some(mut watched) = self.watches.watched.get_mut(&user) else { return Vec::new() };
+    pub fn begin_decisions(
+        &self,
+        user: UserId,
+        after: Option<SessionId>,
+        limit: usize,
+    ) -> Vec<PendingDecision<H>> {
+        let Some(mut watched) = self.subscriptions.watched.get_mut(&user) else { return Vec::new() };
         let some = watched.watchers.range_mut(following(after)).take(limit);
         some.map(|(session, watch)| {
-            watch.stamp = self.watches.next_stamp();
-            watch.doubt(*session, user)
+            watch.stamp = self.subscriptions.next_stamp();
+            watch.begin_decision(*session, user)
         })
         .collect()
     }
 
     /// Decides whether a session sees a user, by facts that were read after this stamp.
     pub fn decide(&self, session: SessionId, user: UserId, stamp: u64, sees: bool) -> Decision {
-        let mut watched = self.watches.watched.get_mut(&user);
+        let mut watched = self.subscriptions.watched.get_mut(&user);
         let watch = watched.as_mut().and_then(|watched| watched.watchers.get_mut(&session));
         match watch.filter(|watch| watch.stamp == stamp) {
             None => Decision::Outdated,
@@ -249,7 +255,7 @@ impl<H: Clone> Registry<H> {
 
     /// Records when a user was last seen. A later known time stays.
     pub fn saw(&self, user: UserId, at_ms: i64) {
-        if let Some(mut watched) = self.watches.watched.get_mut(&user) {
+        if let Some(mut watched) = self.subscriptions.watched.get_mut(&user) {
             watched.last_seen_ms = watched.last_seen_ms.max(Some(at_ms));
         }
     }
@@ -257,7 +263,7 @@ impl<H: Clone> Registry<H> {
     /// Updates the user's presence. True if it has changed, so that the [`watchers`](Self::watchers) must be told.
     /// Call it after each change of the user's sessions.
     pub fn refresh(&self, user: UserId, now_ms: i64) -> bool {
-        let Some(mut watched) = self.watches.watched.get_mut(&user) else { return false };
+        let Some(mut watched) = self.subscriptions.watched.get_mut(&user) else { return false };
         let presence = self.presence(user);
         if presence == watched.presence {
             return false;
@@ -273,7 +279,7 @@ impl<H: Clone> Registry<H> {
     /// Those of the next `limit` watchers after a session who may see the user.
     #[must_use]
     pub fn watchers(&self, user: UserId, after: Option<SessionId>, limit: usize) -> WatcherPage<H> {
-        let Some(watched) = self.watches.watched.get(&user) else {
+        let Some(watched) = self.subscriptions.watched.get(&user) else {
             return WatcherPage { handles: Vec::new(), next: None };
         };
         let mut rest = watched.watchers.range(following(after));
@@ -290,7 +296,7 @@ impl<H: Clone> Registry<H> {
     /// What a session must tell its client about a user; this then counts as told. `None` if the session does not
     /// watch the user, the watch is not decided yet, or the client was told this already.
     pub fn tell(&self, session: SessionId, user: UserId) -> Option<Sight> {
-        let mut watched = self.watches.watched.get_mut(&user)?;
+        let mut watched = self.subscriptions.watched.get_mut(&user)?;
         let Watched { presence, revision, last_seen_ms, watchers } = &mut *watched;
         let watch = watchers.get_mut(&session)?;
         let news = if watch.sees? { Told::Revision(*revision) } else { Told::Nothing };
@@ -305,7 +311,7 @@ impl<H: Clone> Registry<H> {
 
     /// Records that what a client was told about a user was lost, or is requested again.
     pub fn untell(&self, session: SessionId, user: UserId) {
-        if let Some(mut watched) = self.watches.watched.get_mut(&user)
+        if let Some(mut watched) = self.subscriptions.watched.get_mut(&user)
             && let Some(watch) = watched.watchers.get_mut(&session)
         {
             watch.told = None;
@@ -313,7 +319,7 @@ impl<H: Clone> Registry<H> {
     }
 }
 
-impl<H> Watches<H> {
+impl<H> Subscriptions<H> {
     fn remove(&self, session: SessionId, user: UserId) {
         if let Entry::Occupied(mut watched) = self.watched.entry(user) {
             watched.get_mut().watchers.remove(&session);
@@ -329,9 +335,9 @@ impl<H> Watches<H> {
 }
 
 impl<H: Clone> Watch<H> {
-    fn doubt(&self, session: SessionId, watched: UserId) -> Doubt<H> {
+    fn begin_decision(&self, session: SessionId, watched: UserId) -> PendingDecision<H> {
         let watcher = Watcher { session, user: self.user, handle: self.handle.clone() };
-        Doubt { watcher, watched, stamp: self.stamp }
+        PendingDecision { watcher, watched, stamp: self.stamp }
     }
 }
 

@@ -21,12 +21,12 @@ const UNSETTLED: usize = 65_536;
 
 /// How far the list has been read.
 #[derive(Debug, Default)]
-pub(in crate::relay) struct Standings {
+pub(in crate::relay) struct RelationLogReader {
     last: AtomicI64,
     unsettled: Mutex<HashSet<(UserId, UserId)>>,
 }
 
-impl Standings {
+impl RelationLogReader {
     /// Remembers to look up this pair again.
     pub(super) fn note_unsettled(&self, one: UserId, other: UserId) {
         let mut unsettled = self.unsettled.lock().unwrap_or_else(PoisonError::into_inner);
@@ -42,28 +42,28 @@ impl Standings {
 
 impl Relay {
     /// Begins at the end of the list: before the node serves sessions, nobody watches.
-    pub(crate) async fn recall_standings(&self) -> Result<(), StoreError> {
-        self.standings.last.store(self.store.last_relation_change().await?, Ordering::Relaxed);
+    pub(crate) async fn recall_relations(&self) -> Result<(), StoreError> {
+        self.relation_log.last.store(self.store.last_relation_change().await?, Ordering::Relaxed);
         Ok(())
     }
 
     /// Carries out the entries that were added since the last read. Entries that fail are tried again at the next
     /// read.
-    pub(crate) async fn read_standings(&self) -> Result<(), StoreError> {
-        for (one, other) in self.standings.take_unsettled() {
-            self.follow_standing(one, other).await;
+    pub(crate) async fn read_relation_log(&self) -> Result<(), StoreError> {
+        for (one, other) in self.relation_log.take_unsettled() {
+            self.follow_relation(one, other).await;
         }
         loop {
-            let last = self.standings.last.load(Ordering::Relaxed);
+            let last = self.relation_log.last.load(Ordering::Relaxed);
             let entries = self.store.relation_changes_after(last, BATCH).await?;
             let Some(end) = entries.last().map(|entry| entry.number) else { return Ok(()) };
             let mut pairs = HashSet::new();
             for entry in &entries {
                 if pairs.insert((entry.user.min(entry.peer), entry.user.max(entry.peer))) {
-                    self.standing_changed(entry.user, entry.peer).await?;
+                    self.relation_changed(entry.user, entry.peer).await?;
                 }
             }
-            self.standings.last.store(end, Ordering::Relaxed);
+            self.relation_log.last.store(end, Ordering::Relaxed);
         }
     }
 }
