@@ -71,7 +71,7 @@ pub(crate) use self::{
     keys::{KeyPublication, PublishedKey},
     mailbox::{Marked, NewMessage, NewReceipt, Posted, SenderReceipt, StoredMessage, StoredMeta, Which},
     migrations::{Migration, Migrations},
-    notices::{Notice, Recipients, WaitingNotice},
+    notices::{Notice, WaitingNotice},
     orders::{NumberedOrder, Order},
     overview::RoomSummary,
     restored::Restored,
