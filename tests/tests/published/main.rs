@@ -4,6 +4,7 @@ mod calls;
 mod commands;
 mod messages;
 mod page;
+mod privacy;
 mod schemas;
 mod statements;
 mod tables;
