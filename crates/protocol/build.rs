@@ -2,6 +2,13 @@
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
+    #[cfg(feature = "protobuf")]
+    compile()?;
+    Ok(())
+}
+
+#[cfg(feature = "protobuf")]
+fn compile() -> Result<(), Box<dyn std::error::Error>> {
     let schema = protox::compile(["aldis/v1/envelope.proto"], ["proto"])?;
     prost_build::Config::new()
         .bytes(["."])

@@ -3,8 +3,10 @@
 use std::{fmt, net::IpAddr};
 
 use aldis_auth::audience_of;
-use aldis_protocol::Door;
+use aldis_protocol::{Door, RoomId};
 use http::Uri;
+
+use crate::segment;
 
 /// A URL that is not one of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -76,8 +78,18 @@ impl Endpoint {
     /// The URL of the WebSocket.
     #[must_use]
     pub fn door_url(&self) -> String {
+        self.socket_url(Door::Connect.path())
+    }
+
+    /// The URL of the WebSocket of one room, which takes tokens only.
+    #[must_use]
+    pub fn chat_url(&self, room: &RoomId) -> String {
+        self.socket_url(&Door::Chat.path().replace("{room}", &segment(room.as_str())))
+    }
+
+    fn socket_url(&self, path: &str) -> String {
         let scheme = if self.secure { "wss" } else { "ws" };
-        format!("{scheme}://{}{}{}", self.audience, self.base_path, Door::Connect.path())
+        format!("{scheme}://{}{}{path}", self.audience, self.base_path)
     }
 
     /// A path of the HTTP API, below the path of the URL.

@@ -128,6 +128,9 @@ pub enum ConnectionError {
     /// The application reported that the network has changed.
     #[error("the network has changed")]
     NetworkChanged,
+    /// The application connects as somebody else from now on.
+    #[error("connecting with other credentials")]
+    CredentialsChanged,
     /// The application stopped the client.
     #[error("stopped by the application")]
     Stopped,
@@ -150,6 +153,7 @@ impl ConnectionError {
             | Self::Broken(_)
             | Self::Silent
             | Self::NetworkChanged
+            | Self::CredentialsChanged
             | Self::Stopped => false,
         }
     }

@@ -42,7 +42,7 @@ pub use events::{
 };
 pub use http::{Answer, Call, CallError, HttpAnswer, HttpRefusal, HttpRequest, segment};
 pub use keys::{Unverified, UserKeys, VerifiedDevice};
-pub use machine::{Machine, Output, Reply, Settings};
+pub use machine::{Machine, Output, Pings, Reply, Settings};
 pub use own_device::OwnDevice;
 pub use persistence::{SaveError, SavedAccount};
 pub use pins::{MAX_PINNED_IDENTITIES, NotPinned, Pins};
@@ -53,4 +53,4 @@ pub use sign_in::{
     TotpAsked,
 };
 pub use time::{Instant, Now};
-pub use tokens::{AccessToken, AwaitingRefresh, Renewal, RenewalOf, TokenDecision, Tokens};
+pub use tokens::{AccessToken, AwaitingRefresh, Renewal, RenewalOf, TokenDecision, Tokens, renewed_after};

@@ -63,7 +63,7 @@ pub enum Output<R> {
     Dial,
     /// Send a frame, in text for JSON.
     Send(Bytes),
-    /// Send a WebSocket ping. A shell that cannot, such as a browser, calls [`Machine::handle_pong`] at once.
+    /// Send a WebSocket ping. Only where [`Settings::pings`] says so.
     Ping,
     /// Begin the close handshake with code 1000.
     Close,
@@ -90,6 +90,8 @@ pub struct Settings {
     pub codec: Codec,
     /// The audience that a challenge must name: [`Endpoint::audience`](crate::Endpoint::audience) of the dialled URL.
     pub audience: String,
+    /// How the client asks whether the server is still there.
+    pub pings: Pings,
     /// The credentials of the client.
     pub proof: Proof,
     /// The device to connect as; an ephemeral one if `None`.
@@ -102,6 +104,18 @@ pub struct Settings {
     pub mailbox: Option<u64>,
     /// The seed of ids and jitter: 32 bytes of a cryptographic random source.
     pub seed: [u8; 32],
+}
+
+/// How a client asks whether the server is still there.
+///
+/// It is exhaustive on purpose: a shell knows which one its sockets can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pings {
+    /// By WebSocket pings ([`Output::Ping`]); the shell sees those of the server too.
+    Frames,
+    /// By `ping` messages, since the shell's sockets show no pings, as in a browser. The server's heartbeat cannot be seen
+    /// either, so only a missing reply counts as silence.
+    Messages,
 }
 
 /// A connection that reconnects by itself.
@@ -131,6 +145,8 @@ pub struct Machine<R> {
     calls: CallBook,
     refused_signals: u64,
     sleep_watch: SleepWatch,
+    /// There is no network: an attempt waits for one.
+    is_offline: bool,
     outputs: VecDeque<Output<R>>,
 }
 
@@ -178,6 +194,7 @@ impl<R> Machine<R> {
             calls: CallBook::default(),
             refused_signals: 0,
             sleep_watch: SleepWatch::default(),
+            is_offline: false,
             outputs: VecDeque::new(),
         }
     }
@@ -356,6 +373,59 @@ impl<R> Machine<R> {
         }
     }
 
+    /// The application may have been suspended, as a page that was hidden: a connection is checked with a ping whose reply
+    /// has 5 s, and a wait for the next attempt ends.
+    pub fn handle_wake(&mut self, now: Now) {
+        match &mut self.phase {
+            Phase::Live(live) => {
+                live.liveness.doubt(now.instant);
+                self.ping();
+            }
+            Phase::Waiting(_) => self.attempt(),
+            Phase::Idle
+            | Phase::AskingToken
+            | Phase::Dialing(_)
+            | Phase::Proving(_)
+            | Phase::Leaving(_)
+            | Phase::Finished => {}
+        }
+    }
+
+    /// The application connects as somebody else from now on: as a registered device, where it was an ephemeral one. A session
+    /// ends with its connection, and a fresh one has the same rooms, presence and mailbox.
+    pub fn handle_credentials(&mut self, now: Now, proof: Proof, device_id: Option<DeviceId>) {
+        (self.settings.proof, self.settings.device_id) = (proof, device_id);
+        match &self.phase {
+            Phase::Leaving(_) | Phase::Finished | Phase::Idle => return,
+            Phase::Proving(_) | Phase::Live(_) => self.outputs.push_back(Output::Close),
+            Phase::Waiting(_) | Phase::AskingToken | Phase::Dialing(_) => {}
+        }
+        self.lose_session();
+        self.break_off(now);
+        self.set_state(State::Reconnecting);
+        let cause = ConnectionError::CredentialsChanged;
+        self.tell(Event::Closed { cause, retry_in: Some(Duration::ZERO) });
+        self.attempt();
+    }
+
+    /// The system says whether there is a network. Without one, attempts wait. Either way a connection is checked, since
+    /// the system may be wrong.
+    pub fn handle_online(&mut self, now: Now, is_online: bool) {
+        self.is_offline = !is_online;
+        self.handle_wake(now);
+    }
+
+    /// The application begins to keep the mailbox, of which it has everything up to this number. Where it keeps it already,
+    /// nothing changes.
+    pub fn handle_mailbox(&mut self, now: Now, cursor: u64) {
+        if self.mailbox.is_none() {
+            let mut mailbox = Mailbox::new(cursor);
+            mailbox.restart();
+            self.mailbox = Some(mailbox);
+            self.drive(now);
+        }
+    }
+
     /// The deadline of [`next_timeout`](Self::next_timeout) has come.
     pub fn handle_timeout(&mut self, now: Now) {
         for request in self.pending.take_overdue(now.instant) {
@@ -397,6 +467,10 @@ impl<R> Machine<R> {
     }
 
     fn attempt(&mut self) {
+        if self.is_offline {
+            self.phase = Phase::Waiting(Instant::default());
+            return;
+        }
         match self.settings.proof {
             Proof::Key(_) => self.dial(None),
             Proof::Token => {

@@ -207,7 +207,7 @@ impl<R> Pending<R> {
 
     /// The caller does not wait any more, or the reply may come a second time.
     pub(crate) fn give_up(&mut self, request: &Request<R>) {
-        let Some(purpose @ (Purpose::Chat(_) | Purpose::Message)) = request.purpose() else { return };
+        let Some(purpose @ (Purpose::Chat(_) | Purpose::Message(_))) = request.purpose() else { return };
         if self.given_up.len() == MAX_UNANSWERED_REQUESTS {
             self.given_up.pop_front();
         }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use aldis_protocol::{ClientMessage, RoomId, SetPresence, Signal, SignalKind, Target, UserRef};
+use aldis_protocol::{ClientMessage, Hash, RoomId, SetPresence, Signal, SignalKind, Target, UserRef};
 
 /// From where an application follows a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,8 +25,8 @@ pub(crate) enum Purpose {
     Chat(RoomId),
     /// A request that needs membership of the room.
     InRoom(RoomId),
-    /// A message to a mailbox; the number in its `ack` is one of the own mailbox.
-    Message,
+    /// A message to a mailbox, with the hash of its content; the number in its `ack` is one of the own mailbox.
+    Message(Hash),
     Sync,
     Presence(SetPresence<'static>),
     Subscribe(Vec<UserRef>),
@@ -59,7 +59,7 @@ impl Purpose {
             ClientMessage::ChatMessage(chat) => chat.room.clone().map_or(Self::Nothing, Self::Chat),
             ClientMessage::Broadcast(broadcast) => in_room(&broadcast.room),
             ClientMessage::History(history) => in_room(&history.room),
-            ClientMessage::Message(_) => Self::Message,
+            ClientMessage::Message(message) => Self::Message(Hash::of(&message.encrypted_content)),
             ClientMessage::Sync(_) => Self::Sync,
             ClientMessage::Presence(presence) => Self::Presence(owned(presence)),
             ClientMessage::PresenceSubscribe(subscribe) => Self::Subscribe(subscribe.user_ids.clone()),
@@ -83,7 +83,7 @@ impl Purpose {
             | Self::Call(_)
             | Self::Join(..)
             | Self::Leave(_)
-            | Self::Message
+            | Self::Message(_)
             | Self::Sync
             | Self::Presence(_)
             | Self::Subscribe(_)

@@ -13,6 +13,12 @@ use crate::{AccountError, Answer, Call, CallError, Instant, SignIn, SignInError,
 /// The server asks for re-authentication this long before a token expires, or after two thirds of a shorter life.
 const RENEWED_BEFORE: Duration = Duration::from_secs(60);
 
+/// How long after its issue an access token of this life is renewed.
+#[must_use]
+pub fn renewed_after(life: Duration) -> Duration {
+    life - RENEWED_BEFORE.min(life / 3)
+}
+
 /// An access token and its number.
 #[derive(Debug, Clone)]
 pub struct AccessToken {
@@ -168,7 +174,7 @@ impl Tokens {
         let access = AccessToken {
             token: tokens.access_token,
             number: self.changes,
-            renew_at: now + (life - RENEWED_BEFORE.min(life / 3)),
+            renew_at: now + renewed_after(life),
         };
         self.access = Some(access.clone());
         self.refresh_token = Some(tokens.refresh_token);

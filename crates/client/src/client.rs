@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aldis_client_core::{Machine, OutgoingRequest, Settings};
+use aldis_client_core::{Machine, OutgoingRequest, Pings, Settings};
 use aldis_protocol::{
     Ack, ClientMessage, Codec, DEFAULT_STUN_SERVERS, DeviceId, IceServer, Payload, RequestId, Signal,
     SignalKind, Target, limits::MAX_UNANSWERED_REQUESTS,
@@ -87,6 +87,7 @@ impl Client {
             codec,
             audience: options.audience().to_owned(),
             handshake_timeout: options.connect_timeout_in_use(),
+            pings: Pings::Frames,
             proof: options.credentials.proof,
             device_id: options.credentials.device_id,
             mailbox: cursor,

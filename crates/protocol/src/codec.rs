@@ -1,6 +1,7 @@
 //! Frames as bytes. A codec encodes and decodes the frames of both sides; it knows nothing about sessions.
 
 mod json;
+#[cfg(feature = "protobuf")]
 mod proto;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use crate::{ClientFrame, ErrorCode, MessageKind, RequestId, ServerFrame};
 
 #[cfg(feature = "openapi")]
 pub(crate) use json::fields;
+#[cfg(feature = "protobuf")]
 pub use proto::schema;
 
 /// The two wire formats.
@@ -18,6 +20,7 @@ pub enum Codec {
     /// Text frames, one JSON object each.
     Json,
     /// Binary frames, one `aldis.v1.Envelope` each.
+    #[cfg(feature = "protobuf")]
     Proto,
 }
 
@@ -71,14 +74,20 @@ impl DecodeError {
 }
 
 impl Codec {
-    /// Both.
+    /// All.
+    #[cfg(feature = "protobuf")]
     pub const ALL: [Self; 2] = [Self::Json, Self::Proto];
+
+    /// All.
+    #[cfg(not(feature = "protobuf"))]
+    pub const ALL: [Self; 1] = [Self::Json];
 
     /// The name by which `Sec-WebSocket-Protocol` picks it.
     #[must_use]
     pub const fn subprotocol(self) -> &'static str {
         match self {
             Self::Json => "aldis.v1.json",
+            #[cfg(feature = "protobuf")]
             Self::Proto => "aldis.v1.proto",
         }
     }
@@ -102,6 +111,7 @@ impl Codec {
     pub fn decode_client(self, frame: &Bytes) -> Result<ClientFrame<'_>, DecodeError> {
         match self {
             Self::Json => json::decode_client(frame),
+            #[cfg(feature = "protobuf")]
             Self::Proto => proto::decode_client(frame),
         }
     }
@@ -111,6 +121,7 @@ impl Codec {
     pub fn encode_client(self, frame: &ClientFrame<'_>) -> Bytes {
         match self {
             Self::Json => json::encode_client(frame),
+            #[cfg(feature = "protobuf")]
             Self::Proto => proto::encode_client(frame),
         }
     }
@@ -123,6 +134,7 @@ impl Codec {
     pub fn decode_server(self, frame: &Bytes) -> Result<ServerFrame<'_>, DecodeError> {
         match self {
             Self::Json => json::decode_server(frame),
+            #[cfg(feature = "protobuf")]
             Self::Proto => proto::decode_server(frame),
         }
     }
@@ -132,6 +144,7 @@ impl Codec {
     pub fn encode_server(self, frame: &ServerFrame<'_>) -> Bytes {
         match self {
             Self::Json => json::encode_server(frame),
+            #[cfg(feature = "protobuf")]
             Self::Proto => proto::encode_server(frame),
         }
     }

@@ -1,5 +1,6 @@
 //! The five doors as data (docs/protocol/doors.md).
 
+#[cfg(feature = "protobuf")]
 use crate::Codec;
 
 /// A WebSocket endpoint. All doors lead to the same kind of session. They differ in how a client authenticates, in how
@@ -94,7 +95,8 @@ impl Door {
         }
     }
 
-    /// The codec if the client names none.
+    /// The codec where the client names none.
+    #[cfg(feature = "protobuf")]
     #[must_use]
     pub const fn default_codec(self) -> Codec {
         match self {

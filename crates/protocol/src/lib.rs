@@ -53,7 +53,9 @@ pub mod whole;
 pub use client::{ClientFrame, ClientMessage};
 pub use close::{Advice, CloseCode, reason};
 pub use code::ErrorCode;
-pub use codec::{Codec, DecodeError, schema};
+#[cfg(feature = "protobuf")]
+pub use codec::schema;
+pub use codec::{Codec, DecodeError};
 pub use door::{Door, Proof, Refusal, query};
 pub use ids::{
     ContactLabel, DeviceId, Fingerprint, Hash, InvalidId, MAX_ID_LEN, MessageId, RequestId, RoomId,

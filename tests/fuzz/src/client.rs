@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aldis_auth::SecretKey;
 use aldis_client_core::{
-    DialError, Instant, Machine, Now, OutgoingRequest, Output, Proof, Settings, TokenError,
+    DialError, Instant, Machine, Now, OutgoingRequest, Output, Pings, Proof, Settings, TokenError,
 };
 use aldis_protocol::{Codec, Secret};
 use bytes::Bytes;
@@ -19,8 +19,8 @@ const MAX_OUTPUTS: usize = 20_000;
 /// A line is a frame of the server. A line of `!` and a number is a close with this code; `!` alone breaks the socket.
 /// A line of `?` and a client's frame is a request of the application; `=` fails what the machine waits for.
 pub(crate) fn survives(data: &[u8]) {
-    for proof in [Proof::Token, Proof::Key(key().public_key())] {
-        let mut shell = Shell::new(proof);
+    for (proof, pings) in [(Proof::Token, Pings::Frames), (Proof::Key(key().public_key()), Pings::Messages)] {
+        let mut shell = Shell::new(proof, pings);
         script::steps(data).for_each(|step| shell.take(&step));
         shell.stop();
     }
@@ -40,9 +40,10 @@ struct Shell {
 }
 
 impl Shell {
-    fn new(proof: Proof) -> Self {
+    fn new(proof: Proof, pings: Pings) -> Self {
         let machine = Machine::new(Settings {
             codec: Codec::Json,
+            pings,
             audience: "relay.example.test".into(),
             proof,
             device_id: None,

@@ -260,7 +260,7 @@ impl<R> Machine<R> {
             | Purpose::Leave(_)
             | Purpose::Chat(_)
             | Purpose::InRoom(_)
-            | Purpose::Message
+            | Purpose::Message(_)
             | Purpose::Sync
             | Purpose::Presence(_)
             | Purpose::Subscribe(_)
@@ -278,7 +278,7 @@ impl<R> Machine<R> {
             Purpose::Nothing
             | Purpose::Chat(_)
             | Purpose::InRoom(_)
-            | Purpose::Message
+            | Purpose::Message(_)
             | Purpose::Sync
             | Purpose::Presence(_)
             | Purpose::Subscribe(_) => {}
@@ -290,7 +290,7 @@ impl<R> Machine<R> {
         match (purpose, seq) {
             (Purpose::Join(room, _), _) => self.room_joined(&room, at),
             (Purpose::Chat(room), Some(seq)) => self.chat_acked(now, &room, seq),
-            (Purpose::Message, Some(seq)) => self.mail_acked(now, seq),
+            (Purpose::Message(_), Some(seq)) => self.mail_acked(now, seq),
             (Purpose::Presence(presence), _) => self.watching.show(presence),
             (Purpose::Subscribe(users), _) => self.note_watched(users),
             (Purpose::Unsubscribe(users), _) => self.watching.unwatch(&users),
@@ -313,7 +313,7 @@ impl<R> Machine<R> {
     pub(super) fn note_late(&mut self, purpose: &Purpose) {
         match (purpose, &mut self.mailbox) {
             (Purpose::Chat(room), _) => self.rooms.fall_behind(room),
-            (Purpose::Message, Some(mailbox)) => mailbox.fall_behind(),
+            (Purpose::Message(_), Some(mailbox)) => mailbox.fall_behind(),
             _ => {}
         }
     }

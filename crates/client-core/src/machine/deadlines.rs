@@ -20,7 +20,7 @@ impl<R> Machine<R> {
     pub(super) fn phase_deadline(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Leaving(leaving) => Some(leaving.deadline()),
-            Phase::Waiting(until) => Some(*until),
+            Phase::Waiting(until) => Some(*until).filter(|_| !self.is_offline),
             Phase::Proving(proving) => Some(proving.deadline),
             Phase::Live(live) => Some(live.liveness.deadline()),
             Phase::Idle | Phase::AskingToken | Phase::Dialing(_) | Phase::Finished => None,

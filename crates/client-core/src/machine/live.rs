@@ -8,7 +8,7 @@ use aldis_protocol::{
 };
 
 use super::{
-    ConnectionError, Event, Machine, Now, Output, Phase, TokenReason,
+    ConnectionError, Event, Machine, Now, Output, Phase, Pings, TokenReason,
     liveness::{Due, Liveness},
 };
 use crate::{BoxError, IncomingSignal, Instant, Proof};
@@ -84,13 +84,13 @@ impl<R> Machine<R> {
             | ServerMessage::RoomUpdate(_)
             | ServerMessage::Receipt(_)
             | ServerMessage::Unknown(_)) => self.tell_other(id, timestamp, message),
+            ServerMessage::Pong => self.handle_pong(now),
             // Replies to requests that waited no longer, and what has no place here.
             ServerMessage::AuthChallenge(_)
             | ServerMessage::Connected(_)
             | ServerMessage::Ack(_)
             | ServerMessage::History(_)
             | ServerMessage::Synced(_)
-            | ServerMessage::Pong
             | _ => {}
         }
     }
@@ -120,9 +120,17 @@ impl<R> Machine<R> {
     pub(super) fn keep_alive(&mut self, now: Now) {
         let Phase::Live(live) = &mut self.phase else { return };
         match live.liveness.due(now.instant) {
-            Some(Due::Ping) => self.outputs.push_back(Output::Ping),
+            Some(Due::Ping) => self.ping(),
             Some(Due::Break) => self.handle_end(now, ConnectionError::Silent),
             None => {}
+        }
+    }
+
+    /// Asks whether the server is still there.
+    pub(super) fn ping(&mut self) {
+        match self.settings.pings {
+            Pings::Frames => self.outputs.push_back(Output::Ping),
+            Pings::Messages => self.say(ClientMessage::Ping),
         }
     }
 

@@ -6,8 +6,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use aldis_protocol::{
-    Ack, AckStatus, ClientFrame, ClientMessage, DeviceId, MailboxMessage, MessageId, Synced, Timestamp,
-    limits::MAX_IDS_PER_RECEIPT,
+    Ack, AckStatus, DeviceId, Hash, MailboxMessage, MessageId, Synced, Timestamp, limits::MAX_IDS_PER_RECEIPT,
 };
 use rand::RngExt;
 
@@ -319,11 +318,11 @@ impl<R> Machine<R> {
     /// Whether this is a message of a pending request. The message then settles the request, before its `ack`. A page does
     /// not name request ids, but two encrypted messages are never alike.
     fn claim_mail(&mut self, message: &MailboxMessage<'_>) -> bool {
-        let codec = self.settings.codec;
-        let is_it = |request: &Request<R>| {
-            request.purpose() == Some(&Purpose::Message)
-                && codec.decode_client(&request.frame).is_ok_and(|frame| says(&frame, message))
-        };
+        if !self.pending.has(|purpose| matches!(purpose, Purpose::Message(_))) {
+            return false;
+        }
+        let purpose = Purpose::Message(Hash::of(&message.encrypted_content));
+        let is_it = |request: &Request<R>| request.purpose() == Some(&purpose);
         let Some(reply_to) = self.pending.take_known(is_it) else { return false };
         let (seq, message_id) = (Some(message.seq), Some(message.message_id));
         let ack = Ack::new(AckStatus::Stored, STORED).with_seq(seq).with_message_id(message_id);
@@ -334,13 +333,5 @@ impl<R> Machine<R> {
     /// Whether this is the device that the client is connected as.
     pub(super) fn is_this_device(&self, device_id: &DeviceId) -> bool {
         self.me.as_ref().is_some_and(|me| me.device_id == *device_id)
-    }
-}
-
-fn says(frame: &ClientFrame<'_>, message: &MailboxMessage<'_>) -> bool {
-    if let ClientMessage::Message(sent) = &frame.message {
-        sent.encrypted_content == message.encrypted_content
-    } else {
-        false
     }
 }

@@ -2,11 +2,13 @@
 
 use aldis_auth::{ReceivedChallenge, verify_challenge};
 use aldis_protocol::{
-    Auth, AuthChallenge, AuthFailure, AuthResponse, ClientFrame, ClientMessage, Connected, Secret,
+    Auth, AuthChallenge, AuthFailure, AuthResponse, ClientFrame, ClientMessage, Connected, Heartbeat, Secret,
     ServerMessage, Timestamp, statement::Transport,
 };
 
-use super::{ConnectionError, Event, Live, Machine, Me, Now, Output, Phase, Resumable, Session, State};
+use super::{
+    ConnectionError, Event, Live, Machine, Me, Now, Output, Phase, Pings, Resumable, Session, State,
+};
 use crate::{Instant, Proof};
 
 #[derive(Debug)]
@@ -154,7 +156,11 @@ impl<R> Machine<R> {
             expires_at,
             limits: connected.limits,
         };
-        self.phase = Phase::Live(Live::new(connected.heartbeat, replayed, now));
+        let heartbeat = match self.settings.pings {
+            Pings::Frames => connected.heartbeat,
+            Pings::Messages => Heartbeat { interval: 0, timeout: 0 },
+        };
+        self.phase = Phase::Live(Live::new(heartbeat, replayed, now));
         self.tried_new_token = false;
         self.outputs.push_back(Output::Session(session.clone()));
         self.set_state(State::Connected);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Machine, Now, Output, Phase};
+use super::{Machine, Now, Phase};
 use crate::Instant;
 
 /// How often the clocks are compared.
@@ -44,7 +44,7 @@ impl<R> Machine<R> {
             *until = until.checked_sub(slept).unwrap_or(now.instant);
         } else if let Phase::Live(live) = &mut self.phase {
             live.liveness.doubt(now.instant);
-            self.outputs.push_back(Output::Ping);
+            self.ping();
         }
     }
 }

@@ -3,6 +3,7 @@ mod ends;
 mod mailbox;
 mod model;
 mod net;
+mod page;
 mod proving;
 mod requests;
 mod resume;
@@ -64,8 +65,18 @@ impl Rig {
 
     /// With a mailbox that the application has up to a number.
     fn keeping(proof: Proof, mailbox: Option<u64>) -> Self {
+        Self::started(proof, mailbox, Pings::Frames)
+    }
+
+    /// As in a page, whose sockets show no pings.
+    fn in_page() -> Self {
+        Self::started(by_key(), None, Pings::Messages)
+    }
+
+    fn started(proof: Proof, mailbox: Option<u64>, pings: Pings) -> Self {
         let settings = Settings {
             codec: Codec::Json,
+            pings,
             audience: AUDIENCE.into(),
             proof,
             device_id: Some(device()),

@@ -43,7 +43,14 @@ fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, DecodeError> {
     serde_json::from_str(text).map_err(|error| DecodeError::bad_request(explain::<T>(text, &error)))
 }
 
+/// What serde_json tells.
+#[cfg(not(feature = "field-paths"))]
+fn explain<T>(_: &str, error: &serde_json::Error) -> String {
+    error.to_string()
+}
+
 /// The error with the path of its field. serde_json alone does not tell the path.
+#[cfg(feature = "field-paths")]
 fn explain<'a, T: Deserialize<'a>>(text: &'a str, error: &serde_json::Error) -> String {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {

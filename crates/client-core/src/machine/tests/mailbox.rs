@@ -112,7 +112,8 @@ impl Rig {
             recipient,
             encrypted_content: b"own".as_slice().into(),
         });
-        self.request(reply_to, message, Purpose::Message);
+        let purpose = Purpose::of(&message);
+        self.request(reply_to, message, purpose);
     }
 
     fn answers_last(&mut self, message: ServerMessage<'static>) {

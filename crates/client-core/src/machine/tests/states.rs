@@ -22,6 +22,8 @@ enum Step {
     Pass(u64),
     Hold,
     NetworkChange,
+    Wake,
+    Online(bool),
     Stop,
 }
 
@@ -49,6 +51,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..40_000_u64).prop_map(Step::Pass),
         1 => Just(Step::Hold),
         1 => Just(Step::NetworkChange),
+        1 => Just(Step::Wake),
+        1 => any::<bool>().prop_map(Step::Online),
         1 => Just(Step::Stop),
     ]
 }
@@ -88,6 +92,10 @@ impl Rig {
             }
             Step::Pass(ms) => self.pass(Duration::from_millis(ms)),
             Step::Hold => self.act(|machine, _| machine.hold_rooms(|_| false)),
+            Step::Wake => self.act(Machine::handle_wake),
+            Step::Online(is_online) => {
+                self.act(|machine, now| machine.handle_online(now, is_online));
+            }
             Step::NetworkChange => self.act(Machine::handle_network_change),
             Step::Stop => self.act(Machine::handle_stop),
         }
