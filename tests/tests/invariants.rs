@@ -146,7 +146,7 @@ const WITHOUT_CREDENTIAL: [(&str, &[&str]); 16] = [
     ("restored", &["end_what_a_restore_revives"]),
     ("sightings", &["set_sightings"]),
     ("sweep", &["set_newest_time", "sweep_rows"]),
-    ("tokens", &["create_family", "use_refresh_token"]),
+    ("tokens", &["create_family", "revoke_reused", "use_refresh_token"]),
     ("totp", &["check_second_factor"]),
     ("writer", &["write"]),
 ];

@@ -66,13 +66,6 @@ pub(super) enum ArchiveError {
     WrongPassphrase,
 }
 
-impl ArchiveError {
-    /// The error where a file may end too early.
-    fn of_a_short_file(self) -> Self {
-        if let Self::Io(error) = self { content::cut_short(error) } else { self }
-    }
-}
-
 impl From<ArchiveError> for io::Error {
     fn from(error: ArchiveError) -> Self {
         if let ArchiveError::Io(error) = error { error } else { Self::other(error) }

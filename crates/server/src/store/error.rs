@@ -100,7 +100,12 @@ impl StoreError {
     /// Whether the disk of a SQLite file is full, or the file has reached a limit.
     pub(crate) fn is_disk_full(&self) -> bool {
         let (Self::Unavailable(error) | Self::Internal(error)) = self else { return false };
-        let error = cause_of_migration(error).unwrap_or(error);
+        let mut error = &**error;
+        if let sqlx::Error::Migrate(migration) = error
+            && let MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) = &**migration
+        {
+            error = cause;
+        }
         let code =
             error.as_database_error().and_then(|error| error.code()).and_then(|code| code.parse().ok());
         matches!(code, Some(SQLITE_FULL | SQLITE_IOERR_WRITE))
@@ -187,16 +192,6 @@ const SQLITE_READONLY_DBMOVED: u32 = 1032;
 /// full, cannot open, lock protocol.
 fn sqlite_is_unavailable(code: &str) -> bool {
     code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5..=10 | 13..=15))
-}
-
-/// The database's own error, if it stopped a migration.
-fn cause_of_migration(error: &sqlx::Error) -> Option<&sqlx::Error> {
-    let sqlx::Error::Migrate(migration) = error else { return None };
-    if let MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) = &**migration {
-        Some(cause)
-    } else {
-        Some(error)
-    }
 }
 
 #[cfg(test)]

@@ -100,7 +100,7 @@ impl<R: Read> Files<R> {
     fn check_end(&mut self) -> Result<(), ArchiveError> {
         let expected = self.digest.clone().finalize();
         let mut found = [0; 32];
-        self.content.read(&mut found).map_err(ArchiveError::of_a_short_file)?;
+        self.content.read(&mut found)?;
         if found == *expected && self.content.is_at_end()? { Ok(()) } else { Err(ArchiveError::Damaged) }
     }
 
