@@ -324,16 +324,15 @@ impl Builder {
         let mut child = command.args(arguments).stdin(Stdio::piped()).spawn().expect("the server's binary");
         // A program may end without reading all of its input.
         let _ = child.stdin.take().expect("its input").write_all(input.as_bytes());
-        let deadline = Instant::now() + PATIENCE;
-        while child.try_wait().expect("the binary's state").is_none() {
-            if Instant::now() > deadline {
-                let _ = child.kill();
-                let _ = child.wait();
-                panic!("the binary was to end with {arguments:?}");
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        child.wait_with_output().expect("the binary's output")
+        let id = child.id().to_string();
+        let (sender, ended) = mpsc::sync_channel(1);
+        // Its output is read meanwhile, so that the program never blocks on a full pipe.
+        thread::spawn(move || sender.send(child.wait_with_output()));
+        let Ok(output) = ended.recv_timeout(PATIENCE) else {
+            let _ = Command::new("kill").args(["-KILL", &id]).status();
+            panic!("the binary was to end with {arguments:?}");
+        };
+        output.expect("the binary's output")
     }
 
     fn own_directory(&mut self) -> Directory {

@@ -187,6 +187,32 @@ async fn old_database(file: &Path, up_to: i64) {
 }
 
 #[test]
+fn a_backup_of_an_older_version_is_migrated_and_leaves_nothing_where_the_disk_is_too_small() {
+    let server = TestServer::start();
+    let directory = std::env::temp_dir().join(unique("aldis-old"));
+    let (old, new) = (directory.join("old"), directory.join("new"));
+    for path in [&directory, &old, &new] {
+        std::fs::create_dir(path).unwrap();
+    }
+    std::fs::copy(server.directory().join("aldis.key"), old.join("aldis.key")).unwrap();
+    tokio::runtime::Runtime::new().unwrap().block_on(old_database(&old.join("aldis.db"), 19));
+    let at = |path: &Path| {
+        let database = format!("sqlite:{}", path.join("aldis.db").display());
+        TestServer::builder().env("ALDIS_DATA_DIR", path.to_str().unwrap()).env("DATABASE_URL", &database)
+    };
+    let file = directory.join("backup");
+    let file = file.to_str().unwrap();
+    assert_eq!(json_of(at(&old).run(&["backup", file, "--json"]))["schema"], 19);
+    let size = std::fs::metadata(file).unwrap().len();
+    let error = refused(at(&new).limits_files(size + 4_096).run(&["restore", file]), 1);
+    assert!(error.contains("free some space"), "{error}");
+    assert_eq!(std::fs::read_dir(&new).unwrap().count(), 0, "nothing is half done");
+    json_of(at(&new).run(&["restore", file, "--json"]));
+    assert!(done(at(&new).run(&["migrate", "--dry-run"])).contains("is up to date"));
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+#[test]
 fn a_dry_run_lists_what_the_database_lacks_and_changes_nothing() {
     let server = TestServer::start();
     let up_to_date = done(operator(&server).run(&["migrate", "--dry-run"]));

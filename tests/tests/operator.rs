@@ -116,6 +116,29 @@ fn an_account_is_created_while_registration_is_closed() {
 }
 
 #[test]
+fn accounts_are_printed_as_json_too() {
+    let server = TestServer::start();
+    assert_eq!(done(&server, &["list", "--json"], ""), "[\n]\n");
+    let email = address();
+    let made: Value =
+        serde_json::from_str(&done(&server, &["create", &email, "--json"], "correct horse battery\n"))
+            .unwrap();
+    assert_eq!(made["outcome"], "created", "{made}");
+    let second = address();
+    done(&server, &["create", &second], "correct horse battery\n");
+    let list: Value = serde_json::from_str(&done(&server, &["--json", "list"], "")).unwrap();
+    assert_eq!((&list[0]["user_id"], &list[0]["email"]), (&made["user_id"], &json!(email)), "{list}");
+    assert_eq!(
+        (&list[1]["email"], &list[1]["state"], &list[1]["totp"]),
+        (&json!(second), &json!("active"), &json!(false))
+    );
+    let counts: Value =
+        serde_json::from_str(&done(&server, &["import", "-", "--json"], &format!("{email},{}\n", BCRYPT.0)))
+            .unwrap();
+    assert_eq!(counts, json!({"imported": 0, "existed": 1, "bad": 0}));
+}
+
+#[test]
 fn an_account_is_created_while_no_server_runs() {
     let server = TestServer::start();
     assert!(server.terminate().success());

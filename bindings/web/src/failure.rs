@@ -73,8 +73,7 @@ impl From<&RequestError> for Failure {
 impl From<&ConnectionError> for Failure {
     fn from(error: &ConnectionError) -> Self {
         let close_code = if let ConnectionError::Closed { code, .. } = error { Some(*code) } else { None };
-        let rotation =
-            if let ConnectionError::Refused { rotation, .. } = error { rotation.clone() } else { None };
+        let rotation = if let ConnectionError::Refused { rotation, .. } = error { *rotation } else { None };
         let dial = if let ConnectionError::Dial(error) = error { Some(error) } else { None };
         Self {
             retry_after: milliseconds(dial.and_then(DialError::retry_after)),
@@ -100,7 +99,7 @@ impl From<&CallError> for Failure {
             retry_after: milliseconds(refusal.and_then(|refusal| refusal.retry_after)),
             needs_credentials: Some(error.needs_credentials()),
             status: refusal.map(|refusal| refusal.status),
-            rotation: refusal.and_then(|refusal| refusal.rotation.clone()),
+            rotation: refusal.and_then(|refusal| refusal.rotation),
             ..Self::mistake(call_code(error), error.to_string())
         }
     }

@@ -1,5 +1,7 @@
 /** Servers, functions and times that are as bad as they get. */
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
 import { after, afterEach, test } from "node:test";
 import {
   type AldisError, Client, ConnectionError, OptionError, RequestError, SignedOutError, TokenError, type Why, connect, generateKey, open,
@@ -324,6 +326,14 @@ test("options that cannot be used say which", async () => {
       return error instanceof OptionError && error.code === code && !error.message.includes("secret");
     });
   }
+});
+
+test("without a WebSocket, open says what is needed", async () => {
+  const script = `import { open, usePlatform } from "@aldis/client";
+    usePlatform({ wasm: async () => undefined, webSocket: async () => undefined });
+    await open("http://localhost", { token: () => "" }).catch((error) => console.log(error.name, error.code));`;
+  const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", script], { cwd: import.meta.dirname });
+  assert.equal(stdout.trim(), "EnvironmentError no_websocket");
 });
 
 test("a room's stream that nobody reads holds the room, and only that", async () => {

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
-const BINARY = process.env["ALDIS_BINARY"] ?? join(import.meta.dirname ?? ".", "../../../../target/debug/aldis");
+const BINARY = process.env["ALDIS_BINARY"] ?? "aldis";
 export const SECRET_KEY = "a key for scenarios only, 32 bytes and more";
 
 export class Server {

@@ -14,11 +14,12 @@ export interface CallsSide {
 /** Signals that may wait for a call to be answered. */
 const MAX_WAITING = 256;
 
-/** The calls of a client: one with each device. */
+/** The calls of a client: one with each device. Where both call each other at once, the two are one. */
 export class Calls {
   readonly #side: CallsSide;
   readonly #calls = new Map<string, Call>();
-  /** The signals of devices whose call is not answered yet. */
+  readonly #making = new Map<string, Promise<Call>>();
+  /** The signals of devices with which no call is made yet. */
   readonly #waiting = new Map<string, IncomingSignal[]>();
   #isOver = false;
 
@@ -26,20 +27,33 @@ export class Calls {
     this.#side = side;
   }
 
+  /** The call with a device; a new one where there is none. */
   async call(device: string, media: MediaStream | undefined): Promise<Call> {
-    const made = await this.#make(device);
-    if (media !== undefined) made.add(media);
-    return made;
+    const there = this.#calls.get(device);
+    if (there !== undefined) {
+      if (media !== undefined) there.add(media);
+      return there;
+    }
+    const making = this.#making.get(device) ?? this.#make(device, media);
+    this.#making.set(device, making);
+    try {
+      return await making;
+    } finally {
+      this.#making.delete(device);
+    }
   }
 
   /** Whether a signal belongs to a call. */
   take(signal: IncomingSignal): boolean {
     const { deviceId } = signal.sender;
     const call = this.#calls.get(deviceId);
-    call?.handle(signal);
+    if (call !== undefined) {
+      call.handle(signal);
+      return true;
+    }
     const waiting = this.#waiting.get(deviceId);
     if (waiting !== undefined && waiting.length < MAX_WAITING) waiting.push(signal);
-    return call !== undefined || waiting !== undefined;
+    return waiting !== undefined;
   }
 
   /** Keeps the signals of a caller until the application has decided. */
@@ -50,12 +64,8 @@ export class Calls {
     const isWaiting = (): boolean => this.#waiting.get(deviceId) === signals;
     return {
       accept: async (media) => {
-        if (!isWaiting()) throw new RequestError(failure("call_over", "this call was answered or has ended"));
-        const call = await this.#make(deviceId);
-        if (media !== undefined) call.add(media);
-        this.#waiting.delete(deviceId);
-        for (const signal of signals) call.handle(signal);
-        return call;
+        if (isWaiting() || this.#calls.has(deviceId)) return this.call(deviceId, media);
+        throw new RequestError(failure("call_over", "this call has ended"));
       },
       reject: () => {
         if (!isWaiting()) return;
@@ -66,6 +76,7 @@ export class Calls {
     };
   }
 
+  /** Looks for another way where a call has lost its own. */
   restart(): void {
     for (const call of this.#calls.values()) {
       if (call.connection.connectionState !== "connected" && call.connection.remoteDescription !== null) call.restart();
@@ -78,16 +89,22 @@ export class Calls {
     this.#waiting.clear();
   }
 
-  async #make(device: string): Promise<Call> {
-    const servers = await this.#side.iceServers();
-    if (this.#isOver) throw new RequestError(failure("stopped", "the client has stopped"));
-    this.#calls.get(device)?.close();
-    const { signal, end, report } = this.#side;
-    const call = new Call({ ownDevice: this.#side.ownDevice(), signal, end, report }, device, servers);
-    this.#calls.set(device, call);
-    call.on("ended", () => {
-      if (this.#calls.get(device) === call) this.#calls.delete(device);
-    });
-    return call;
+  async #make(device: string, media: MediaStream | undefined): Promise<Call> {
+    // What comes meanwhile belongs to this call.
+    const signals = this.#waiting.get(device) ?? [];
+    this.#waiting.set(device, signals);
+    try {
+      const servers = await this.#side.iceServers();
+      if (this.#isOver) throw new RequestError(failure("stopped", "the client has stopped"));
+      const { signal, end, report } = this.#side;
+      const call = new Call({ ownDevice: this.#side.ownDevice(), signal, end, report }, device, servers);
+      this.#calls.set(device, call);
+      call.on("ended", () => this.#calls.delete(device));
+      if (media !== undefined) call.add(media);
+      for (const signal of signals) call.handle(signal);
+      return call;
+    } finally {
+      this.#waiting.delete(device);
+    }
   }
 }

@@ -48,6 +48,10 @@ export function loadCore(): Promise<void> {
 }
 
 async function load(): Promise<void> {
+  if ((await currentPlatform().webSocket()) === undefined) {
+    const message = "there is no WebSocket here: Node before version 22 needs the package ws";
+    throw new EnvironmentError(failure("no_websocket", message));
+  }
   try {
     const source = await currentPlatform().wasm();
     if (source instanceof Uint8Array) initSync({ module: source });

@@ -167,7 +167,11 @@ export class Shell {
     }
     if (this.#isCarryingOut) return;
     this.#isCarryingOut = true;
-    for (let next = this.#wanted.shift(); next !== undefined; next = this.#wanted.shift()) this.#carryOut(next);
+    try {
+      for (let next = this.#wanted.shift(); next !== undefined; next = this.#wanted.shift()) this.#carryOut(next);
+    } catch (error) {
+      return this.#crash(error);
+    }
     this.#isCarryingOut = false;
     this.#setTimer();
   }
@@ -292,6 +296,7 @@ export class Shell {
 
   /** The core panicked or the shell has a bug: nothing is left to go on with. */
   #crash(error: unknown): void {
+    if (this.#state === "closed") return;
     this.#hangUp();
     this.#isCarryingOut = false;
     this.#wanted.length = 0;
@@ -305,5 +310,15 @@ export class Shell {
     for (const waiting of this.#requests.values()) waiting.reject(stopped);
     this.#requests.clear();
     for (const begin of this.#inLine.splice(0)) begin();
+    this.#free();
+  }
+
+  /** Nothing calls the core of a client that has stopped. */
+  #free(): void {
+    try {
+      this.#core.free();
+    } catch {
+      // A core that has panicked cannot be freed; its memory is lost with the page.
+    }
   }
 }

@@ -46,9 +46,7 @@ export class Socket {
     try {
       const Constructor = await currentPlatform().webSocket();
       if (this.#events === undefined) return;
-      if (Constructor === undefined) {
-        return this.#fail("there is no WebSocket: Node before version 22 needs the package ws", false);
-      }
+      if (Constructor === undefined) return this.#fail("there is no WebSocket here", false);
       this.#listen(new Constructor(url, CODEC));
     } catch (error) {
       this.#fail(textOf(error), false);
@@ -66,8 +64,11 @@ export class Socket {
       if (typeof data === "string") this.#events?.frame(data);
       else this.#end((events) => events.broken("the server sent a binary frame"));
     };
-    // An error says nothing that the close after it does not.
-    socket.onerror = () => undefined;
+    // Browsers close after an error. Node's own WebSocket may not.
+    socket.onerror = () => {
+      if (!this.#isOpen) this.#fail("the server cannot be reached", false);
+      else this.#end((events) => events.broken("the connection broke"));
+    };
     socket.onclose = ({ code, reason }) => {
       if (!this.#isOpen) this.#fail("the server cannot be reached", false);
       else if (code === ABNORMAL) this.#end((events) => events.broken("the connection ended without a close"));

@@ -112,10 +112,10 @@ pub fn run(job: AccountsJob) -> Result<(), AccountsError> {
 }
 
 async fn run_on_store(job: AccountsJob) -> Result<(), AccountsError> {
-    let AccountsJob { config, command } = job;
+    let AccountsJob { config, command, json } = job;
     let opened = Store::open(&config.database_url, &StoreOptions::default()).await;
     let store = opened.map_err(|error| AccountsError::Database(config.database_url.explain(&error)))?;
-    let accounts = StoredAccounts { store: &store, hasher: config.password_hash.hasher() };
+    let accounts = StoredAccounts { store: &store, hasher: config.password_hash.hasher(), json };
     let done = accounts.carry_out(command).await;
     store.close().await;
     done
@@ -125,6 +125,7 @@ async fn run_on_store(job: AccountsJob) -> Result<(), AccountsError> {
 struct StoredAccounts<'a> {
     store: &'a Store,
     hasher: PasswordHasher,
+    json: bool,
 }
 
 impl StoredAccounts<'_> {
@@ -132,25 +133,25 @@ impl StoredAccounts<'_> {
     async fn carry_out(&self, command: AccountsCommand) -> Result<(), AccountsError> {
         match command {
             AccountsCommand::Create(email) => self.create(&email).await,
-            AccountsCommand::List => list::print(self.store).await,
+            AccountsCommand::List => list::print(self.store, self.json).await,
             AccountsCommand::Disable(account) => {
                 let user = self.find(account).await?;
-                report(user, self.store.disable_account(user, unix_ms_i64()).await?, "disabled")
+                self.report(user, self.store.disable_account(user, unix_ms_i64()).await?, "disabled")
             }
             AccountsCommand::Enable(account) => {
                 let user = self.find(account).await?;
-                report(user, self.store.enable_account(user).await?, "enabled")
+                self.report(user, self.store.enable_account(user).await?, "enabled")
             }
             AccountsCommand::SetPassword(account) => self.set_password(account).await,
             AccountsCommand::RemoveTotp(account) => {
                 let user = self.find(account).await?;
-                report(user, self.store.remove_second_factor(user, unix_ms_i64()).await?, "totp_removed")
+                self.report(user, self.store.remove_second_factor(user, unix_ms_i64()).await?, "totp_removed")
             }
             AccountsCommand::Revoke(account) => {
                 let user = self.find(account).await?;
-                report(user, self.store.sign_out(user, unix_ms_i64()).await?, "signed_out")
+                self.report(user, self.store.sign_out(user, unix_ms_i64()).await?, "signed_out")
             }
-            AccountsCommand::Import(source) => import::import(self.store, source).await,
+            AccountsCommand::Import(source) => import::import(self.store, source, self.json).await,
         }
     }
 
@@ -161,7 +162,7 @@ impl StoredAccounts<'_> {
         let hash = self.read_and_hash()?;
         let user = UserId::new(Uuid::now_v7());
         match self.store.create_account(user, email, &hash, unix_ms_i64()).await? {
-            AccountCreation::Created => report(user, Administered::Done, "created"),
+            AccountCreation::Created => self.report(user, Administered::Done, "created"),
             AccountCreation::EmailTaken => Err(AccountsError::EmailTaken),
         }
     }
@@ -172,12 +173,28 @@ impl StoredAccounts<'_> {
             return Err(AccountsError::NoPassword);
         }
         let hash = self.read_and_hash()?;
-        report(user, self.store.set_password(user, &hash, unix_ms_i64()).await?, "password_set")
+        self.report(user, self.store.set_password(user, &hash, unix_ms_i64()).await?, "password_set")
     }
 
     fn read_and_hash(&self) -> Result<String, AccountsError> {
         let password = terminal::read_new("Password")?;
         Ok(self.hasher.hash(&password, &mut rand::rng())?)
+    }
+
+    /// Prints one line for scripts: the user id and the outcome.
+    fn report(&self, user: UserId, outcome: Administered, done: &str) -> Result<(), AccountsError> {
+        let outcome = match outcome {
+            Administered::Done => done,
+            Administered::Unchanged => "unchanged",
+            Administered::NoPassword => return Err(AccountsError::NoPassword),
+            Administered::NoAccount => return Err(AccountsError::NoAccount),
+        };
+        print(&if self.json {
+            format!("{}\n", serde_json::json!({ "user_id": user, "outcome": outcome }))
+        } else {
+            format!("{user}\t{outcome}\n")
+        });
+        Ok(())
     }
 
     async fn find(&self, account: AccountName) -> Result<UserId, AccountsError> {
@@ -192,18 +209,6 @@ impl StoredAccounts<'_> {
         };
         found.ok_or(AccountsError::NoAccount)
     }
-}
-
-/// Prints one line for scripts: the user id and the outcome.
-fn report(user: UserId, outcome: Administered, done: &str) -> Result<(), AccountsError> {
-    let became = match outcome {
-        Administered::Done => done,
-        Administered::Unchanged => "unchanged",
-        Administered::NoPassword => return Err(AccountsError::NoPassword),
-        Administered::NoAccount => return Err(AccountsError::NoAccount),
-    };
-    print(&format!("{user}\t{became}\n"));
-    Ok(())
 }
 
 /// Prints text. Returns false if nobody reads standard output; the command itself is done either way.

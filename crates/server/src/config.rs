@@ -244,7 +244,9 @@ impl Config {
             Task::Check { json: false } => Loaded::Print(report::text(&config)),
             Task::Check { json: true } => Loaded::Print(report::json(&config)),
             Task::RotateKeys => Loaded::RotateKeys(config.data_dir),
-            Task::Accounts(command) => Loaded::Accounts(Box::new(AccountsJob { config, command })),
+            Task::Accounts { command, json } => {
+                Loaded::Accounts(Box::new(AccountsJob { config, command, json }))
+            }
             Task::Operate(operation) => Loaded::Operate(Box::new(Job { config, operation })),
         })
     }

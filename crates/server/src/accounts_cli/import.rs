@@ -54,7 +54,7 @@ struct Counts {
 }
 
 /// Creates an account for each line, except if the address is taken, reports invalid lines, and prints the counts.
-pub(super) async fn import(store: &Store, source: Source) -> Result<(), AccountsError> {
+pub(super) async fn import(store: &Store, source: Source, json: bool) -> Result<(), AccountsError> {
     let (mut lines, path) = open(source)?;
     let mut counts = Counts::default();
     let mut columns = Columns::default();
@@ -72,7 +72,7 @@ pub(super) async fn import(store: &Store, source: Source) -> Result<(), Accounts
         }
     }
     counts.write(store, batch).await?;
-    counts.report()
+    counts.report(json)
 }
 
 impl Counts {
@@ -95,9 +95,13 @@ impl Counts {
         Ok(())
     }
 
-    fn report(&self) -> Result<(), AccountsError> {
+    fn report(&self, json: bool) -> Result<(), AccountsError> {
         let Self { imported, existed, bad, .. } = self;
-        print(&format!("imported\t{imported}\nexisted\t{existed}\nbad\t{bad}\n"));
+        print(&if json {
+            format!("{}\n", serde_json::json!({ "imported": imported, "existed": existed, "bad": bad }))
+        } else {
+            format!("imported\t{imported}\nexisted\t{existed}\nbad\t{bad}\n")
+        });
         if *bad == 0 { Ok(()) } else { Err(AccountsError::BadLines(*bad)) }
     }
 }

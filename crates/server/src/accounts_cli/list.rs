@@ -1,6 +1,7 @@
 //! Lists all accounts as a table.
 
 use aldis_protocol::Timestamp;
+use serde_json::{Value, json};
 
 use super::{AccountsError, print as write};
 use crate::store::{AccountSummary, Store};
@@ -11,19 +12,47 @@ const PAGE: i64 = 500;
 const HEADER: &str = "user_id\temail\tfingerprint\tstate\ttotp\tcreated_at\n";
 const NONE: &str = "-";
 
-/// Prints a line for each account, in the order in which they were created, until the reader closes the pipe.
-pub(super) async fn print(store: &Store) -> Result<(), AccountsError> {
-    let mut is_read = write(HEADER);
+/// Prints a line for each account, in the order in which they were created, until the reader closes the pipe. As JSON it is
+/// one array.
+pub(super) async fn print(store: &Store, json: bool) -> Result<(), AccountsError> {
+    let mut is_read = write(if json { "[" } else { HEADER });
     let mut last = None;
     while is_read {
         let page = store.accounts_after(last, PAGE).await?;
-        is_read = write(&page.iter().map(line).collect::<String>());
+        let before = if last.is_none() { "\n" } else { ",\n" };
+        is_read = match (json, page.is_empty()) {
+            (false, _) => write(&page.iter().map(line).collect::<String>()),
+            (true, true) => true,
+            (true, false) => {
+                let objects: Vec<String> = page.iter().map(|account| object(account).to_string()).collect();
+                write(&format!("{before}{}", objects.join(",\n")))
+            }
+        };
         match page.last() {
             Some(account) => last = Some(account.user_id),
             None => break,
         }
     }
+    if json {
+        write("\n]\n");
+    }
     Ok(())
+}
+
+fn object(account: &AccountSummary) -> Value {
+    let AccountSummary { user_id, email, fingerprint, created_at_ms, .. } = account;
+    json!({
+        "user_id": user_id,
+        "email": email,
+        "fingerprint": fingerprint,
+        "state": state(account),
+        "totp": account.second_factor_at_ms.is_some(),
+        "created_at": Timestamp::from_ms(*created_at_ms).to_string(),
+    })
+}
+
+const fn state(account: &AccountSummary) -> &'static str {
+    if account.disabled_at_ms.is_some() { "disabled" } else { "active" }
 }
 
 fn line(account: &AccountSummary) -> String {
@@ -31,7 +60,7 @@ fn line(account: &AccountSummary) -> String {
     let email = account.email.as_deref().map_or_else(|| NONE.to_owned(), shown);
     let fingerprint =
         account.fingerprint.map_or_else(|| NONE.to_owned(), |fingerprint| fingerprint.to_string());
-    let state = if account.disabled_at_ms.is_some() { "disabled" } else { "active" };
+    let state = state(account);
     let totp = if account.second_factor_at_ms.is_some() { "on" } else { "off" };
     let created_at = Timestamp::from_ms(*created_at_ms);
     format!("{user_id}\t{email}\t{fingerprint}\t{state}\t{totp}\t{created_at}\n")

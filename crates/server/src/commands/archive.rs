@@ -66,6 +66,12 @@ pub(super) enum ArchiveError {
     WrongPassphrase,
 }
 
+impl From<ArchiveError> for io::Error {
+    fn from(error: ArchiveError) -> Self {
+        if let ArchiveError::Io(error) = error { error } else { Self::other(error) }
+    }
+}
+
 const KDF: &str = "argon2id";
 
 impl Head {

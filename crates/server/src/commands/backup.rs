@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::{
     CommandError,
-    archive::{ArchiveError, Head, Seal, Writer},
+    archive::{Head, Seal, Writer},
     passphrase, print, print_json,
     temporary::Temporary,
 };
@@ -83,10 +83,7 @@ fn write(
 ) -> io::Result<u64> {
     let file = BufWriter::new(complete.create()?);
     let passphrase = passphrase.map(|passphrase| passphrase.as_str());
-    let mut writer = Writer::begin(file, head, passphrase).map_err(|error| match error {
-        ArchiveError::Io(error) => error,
-        error => io::Error::other(error),
-    })?;
+    let mut writer = Writer::begin(file, head, passphrase)?;
     writer.add(KEY_FILE, ring.len() as u64, ring.as_bytes())?;
     let copy = File::open(copy)?;
     writer.add(DATABASE, copy.metadata()?.len(), copy)?;

@@ -107,12 +107,15 @@ pub enum CommandError {
 }
 
 fn remedy(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge | io::ErrorKind::QuotaExceeded => {
-            "; free some space on its disk"
-        }
-        io::ErrorKind::PermissionDenied => "; run the command as the server's user",
-        _ => "",
+    use io::ErrorKind::{FileTooLarge, PermissionDenied, QuotaExceeded, StorageFull};
+
+    let kind = error.kind();
+    if matches!(kind, StorageFull | FileTooLarge | QuotaExceeded) {
+        "; free some space on its disk"
+    } else if kind == PermissionDenied {
+        "; run the command as the server's user"
+    } else {
+        ""
     }
 }
 

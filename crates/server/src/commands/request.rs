@@ -79,7 +79,7 @@ impl Request<'_> {
         let mut bytes = Vec::new();
         match stream.take(MAX_ANSWER_BYTES).read_to_end(&mut bytes) {
             // A server may end TLS without a notice. The body's JSON shows whether it is whole.
-            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
             _ => parse(&bytes).ok_or_else(|| io::Error::other("not an HTTP answer")),
         }
     }

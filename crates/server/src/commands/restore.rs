@@ -84,9 +84,9 @@ pub(super) async fn after_postgres(config: &Config, json: bool) -> Result<(), Co
     store.close().await;
     let ended = ended.map_err(explained)?;
     if json {
-        print_json(&ended)
+        print_json(&ended);
     } else {
-        print(&ended_lines(&ended))
+        print(&ended_lines(&ended));
     }
     Ok(())
 }

@@ -10,8 +10,9 @@ use std::{
 use uuid::Uuid;
 
 use super::CommandError;
+use crate::store::snapshot;
 
-/// A file, readable by its owner alone, that is removed unless it is [kept](Self::keep_as).
+/// A file, readable by its owner alone, that is removed unless it is [kept](Self::keep_as). It may be a database.
 pub(super) struct Temporary {
     path: PathBuf,
     is_kept: bool,
@@ -47,8 +48,11 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         if !self.is_kept {
-            // It may not have been created; if it cannot be removed, there is nothing left to do.
+            // They may not have been created; if one cannot be removed, there is nothing left to do.
             let _ = fs::remove_file(&self.path);
+            for companion in snapshot::companions(&self.path) {
+                let _ = fs::remove_file(companion);
+            }
         }
     }
 }

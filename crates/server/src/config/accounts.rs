@@ -12,6 +12,8 @@ use crate::email;
 pub struct AccountsJob {
     pub(crate) config: Config,
     pub(crate) command: AccountsCommand,
+    /// Print JSON.
+    pub(crate) json: bool,
 }
 
 /// What to do to the accounts.

@@ -31,7 +31,7 @@ pub(super) enum Task {
     Serve,
     Check { json: bool },
     RotateKeys,
-    Accounts(AccountsCommand),
+    Accounts { command: AccountsCommand, json: bool },
     Operate(Operation),
 }
 
@@ -129,7 +129,8 @@ fn task(matches: &ArgMatches) -> Option<Task> {
     match matches.subcommand() {
         None | Some((SERVE_COMMAND, _)) => Some(Task::Serve),
         Some((CHECK_COMMAND, matches)) => Some(Task::Check { json: matches.get_flag(JSON_FLAG) }),
-        Some((accounts::COMMAND, matches)) => accounts::task(matches).map(Task::Accounts),
+        Some((accounts::COMMAND, matches)) => accounts::task(matches)
+            .map(|command| Task::Accounts { command, json: matches.get_flag(JSON_FLAG) }),
         Some((KEYS_COMMAND, _)) => Some(Task::RotateKeys),
         Some((name, matches)) => operations::task(name, matches).map(Task::Operate),
     }

@@ -147,6 +147,7 @@ fn every_bad_value_is_refused_by_name_with_the_remedy() {
         ("ALDIS_NAME", " ", "give a name"),
         ("ALDIS_LOG", "warning", "give off, error, warn"),
         ("ALDIS_TLS_CERT", "", "give a path"),
+        ("ALDIS_TLS_SELF_SIGNED", "yes", "give on or off"),
         ("ALDIS_REGISTRATION", "maybe", "give open or closed"),
         ("ALDIS_ROUTING", "closed", "give contacts or open"),
         ("ALDIS_ROOMS_AUTO_CREATE", "yes", "give on or off"),

@@ -56,9 +56,9 @@ async fn share(node: &Node, request: Request, next: Next) -> Response {
 async fn check(node: &Node, request: Request, next: Next) -> Response {
     match requests::take(node, &request) {
         Ok(place) => {
-            let response = match head::check(&request) {
-                Ok(()) => next.run(request).await,
-                Err(response) => response,
+            let response = match head::refuse(&request) {
+                None => next.run(request).await,
+                Some(response) => response,
             };
             requests::keep(response, place)
         }

@@ -27,21 +27,21 @@ const HEADER_LINE_EXTRA: usize = 4;
 pub(crate) struct BareLineFeed;
 
 /// Refuses a head that proxies may read differently, or that is over its limits.
-pub(super) fn check(request: &Request) -> Result<(), Response> {
+pub(super) fn refuse(request: &Request) -> Option<Response> {
     if let Err(problem) = check_form(request) {
         let mut response = problem.into_response();
         // The sender may have meant the following bytes as a part of this request.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        return Err(response);
+        return Some(response);
     }
-    check_size(request).map_err(IntoResponse::into_response)
+    check_size(request).err().map(IntoResponse::into_response)
 }
 
-/// [`check`] as a layer.
+/// [`refuse`] as a layer.
 pub(super) async fn limit(request: Request, next: Next) -> Response {
-    match check(&request) {
-        Ok(()) => next.run(request).await,
-        Err(response) => response,
+    match refuse(&request) {
+        None => next.run(request).await,
+        Some(response) => response,
     }
 }
 

@@ -9,6 +9,7 @@ const LIMIT: usize = 256;
 
 /// The last notices that the session was sent. Allocates only if there are some.
 #[derive(Debug, Default)]
+#[expect(clippy::box_collection, reason = "a session without notices should not carry an empty queue")]
 pub(super) struct ToldNotices(Option<Box<VecDeque<Uuid>>>);
 
 impl ToldNotices {

@@ -100,13 +100,12 @@ impl StoreError {
     /// Whether the disk of a SQLite file is full, or the file has reached a limit.
     pub(crate) fn is_disk_full(&self) -> bool {
         let (Self::Unavailable(error) | Self::Internal(error)) = self else { return false };
-        let error = match &**error {
-            sqlx::Error::Migrate(migration) => match &**migration {
-                MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) => cause,
-                _ => return false,
-            },
-            error => error,
-        };
+        let mut error = &**error;
+        if let sqlx::Error::Migrate(migration) = error
+            && let MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) = &**migration
+        {
+            error = cause;
+        }
         let code =
             error.as_database_error().and_then(|error| error.code()).and_then(|code| code.parse().ok());
         matches!(code, Some(SQLITE_FULL | SQLITE_IOERR_WRITE))

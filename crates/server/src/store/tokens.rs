@@ -168,9 +168,10 @@ impl Store {
         let mut tx = self.db.begin_for(user).await?;
         let outcome = use_token(&mut tx, token_hash, successor_hash, now_ms).await?;
         tx.end(matches!(outcome, RefreshUse::Rotated(_))).await?;
-        match outcome {
-            RefreshUse::Reused(family) => self.revoke_reused(family, now_ms).await,
-            outcome => Ok(outcome),
+        if let RefreshUse::Reused(family) = outcome {
+            self.revoke_reused(family, now_ms).await
+        } else {
+            Ok(outcome)
         }
     }
 

@@ -90,7 +90,7 @@ impl Certificates {
     /// The SHA-256 fingerprint of the current certificate, as browsers show it.
     pub(crate) fn fingerprint(&self) -> String {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        let digest = current.cert.first().map(|certificate| Sha256::digest(certificate)).unwrap_or_default();
+        let digest = current.cert.first().map(Sha256::digest).unwrap_or_default();
         digest.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":")
     }
 

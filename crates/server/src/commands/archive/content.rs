@@ -126,6 +126,6 @@ fn next_chunk(file: &mut impl Read) -> io::Result<Vec<u8>> {
     Ok(chunk)
 }
 
-pub(super) fn cut_short(error: io::Error) -> ArchiveError {
+fn cut_short(error: io::Error) -> ArchiveError {
     if error.kind() == io::ErrorKind::UnexpectedEof { ArchiveError::Damaged } else { ArchiveError::Io(error) }
 }

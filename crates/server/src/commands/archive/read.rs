@@ -5,10 +5,7 @@ use std::io::{BufRead, Read, Write};
 use aldis_auth::ChunkCipher;
 use sha2::{Digest, Sha256};
 
-use super::{
-    ArchiveError, FORMAT, Head, MAGIC, MAX_HEAD_BYTES, MAX_NAME_BYTES,
-    content::{ContentReader, cut_short},
-};
+use super::{ArchiveError, FORMAT, Head, MAGIC, MAX_HEAD_BYTES, MAX_NAME_BYTES, content::ContentReader};
 
 /// A backup of which the head is known.
 pub(in crate::commands) struct Reader<R> {
@@ -103,10 +100,7 @@ impl<R: Read> Files<R> {
     fn check_end(&mut self) -> Result<(), ArchiveError> {
         let expected = self.digest.clone().finalize();
         let mut found = [0; 32];
-        self.content.read(&mut found).map_err(|error| match error {
-            ArchiveError::Io(error) => cut_short(error),
-            error => error,
-        })?;
+        self.content.read(&mut found)?;
         if found == *expected && self.content.is_at_end()? { Ok(()) } else { Err(ArchiveError::Damaged) }
     }
 

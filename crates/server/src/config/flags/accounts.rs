@@ -2,7 +2,7 @@
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 
-use super::{arguments, setting};
+use super::{arguments, json_arg, setting};
 use crate::config::accounts::{AccountName, AccountsCommand, Source, parse_address};
 
 /// Its name.
@@ -33,6 +33,7 @@ pub(super) fn command() -> Command {
              3 refused, nothing was changed; 4 some lines of an import were invalid.",
         )
         .args(SETTINGS.iter().flat_map(|setting| arguments(setting)).map(|argument| argument.global(true)))
+        .arg(json_arg().global(true))
         .subcommand_required(true)
         .subcommand(
             Command::new(CREATE)

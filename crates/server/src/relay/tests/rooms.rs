@@ -63,7 +63,7 @@ fn received(session: &SessionHandle) -> Vec<Value> {
     while let Poll::Ready(Taken::Items(items)) = session.poll_take(&mut Context::from_waker(Waker::noop())) {
         received.extend(items.iter().map(|item| match item {
             Item::Frame(frame) => serde_json::from_slice::<Value>(&frame.bytes).unwrap(),
-            other => panic!("nobody expects {other:?}"),
+            other @ (Item::Notice(_) | Item::Reply(..)) => panic!("nobody expects {other:?}"),
         }));
     }
     received

@@ -126,7 +126,7 @@ async fn a_notice_was_gone_before_its_device_had_confirmed_it(at: Fixture) {
     let [added, removed]: [WaitingNotice; 2] = first.try_into().unwrap();
     at.store.delete_notices(user, &laptop, &[added.id]).await.unwrap();
     at.store.delete_notices(user, &phone, &[added.id, Uuid::now_v7()]).await.unwrap();
-    assert_eq!(waiting().await, [removed.clone()]);
+    assert_eq!(waiting().await, std::slice::from_ref(&removed));
     at.store.delete_notices(user, &phone, &[removed.id]).await.unwrap();
     assert_eq!(waiting().await, []);
 }
