@@ -229,11 +229,15 @@ fn a_notice_of_another_node_reaches_a_live_device() {
     asks(&requester, &asked.id);
     assert_eq!(live.expects("contact_request")["user_id"], requester.id);
 
-    // A notice that was sent no longer waits, and a notice of another node waits for the next connect.
+    // A notice that was confirmed no longer waits, and a notice of another node waits for the next connect.
+    live.confirms(1);
     drop(live);
     asked.opens(&phone).expects_nothing();
     asks(&second, &asked.id);
-    assert_eq!(asked.opens(&phone).expects("contact_request")["user_id"], second.id);
+    let mut next = asked.opens(&phone);
+    assert_eq!(next.expects("contact_request")["user_id"], second.id);
+    next.confirms(1);
+    drop(next);
     asked.opens(&phone).expects_nothing();
 }
 
