@@ -19,6 +19,7 @@ mod rooms;
 mod sequenced_stream;
 mod session;
 mod sleep;
+mod told_notices;
 mod watching;
 
 use std::{collections::VecDeque, time::Duration};
@@ -39,6 +40,7 @@ use self::{
     rooms::Rooms,
     session::Resumable,
     sleep::SleepWatch,
+    told_notices::ToldNotices,
     watching::Watching,
 };
 use crate::{
@@ -143,6 +145,7 @@ pub struct Machine<R> {
     watching: Watching,
     mailbox: Option<Mailbox>,
     calls: CallBook,
+    told_notices: ToldNotices,
     refused_signals: u64,
     sleep_watch: SleepWatch,
     /// There is no network: an attempt waits for one.
@@ -192,6 +195,7 @@ impl<R> Machine<R> {
             rooms: Rooms::default(),
             watching: Watching::default(),
             calls: CallBook::default(),
+            told_notices: ToldNotices::default(),
             refused_signals: 0,
             sleep_watch: SleepWatch::default(),
             is_offline: false,

@@ -64,9 +64,9 @@ impl<R> Machine<R> {
             ServerMessage::Signal(signal) => self.handle_signal(now, id, timestamp, signal),
             ServerMessage::IceServers(servers) => self.tell(Event::IceServers(servers.into_owned())),
             ServerMessage::Presence(presence) => self.tell(Event::Presence(presence.into_owned())),
-            ServerMessage::Alert(alert) => self.tell(Event::Alert(alert)),
-            ServerMessage::ContactRequest(request) => self.tell(Event::ContactRequest(request)),
-            ServerMessage::RoomInvite(invite) => self.tell(Event::RoomInvite(invite)),
+            ServerMessage::Alert(alert) => self.tell_notice(id, Event::Alert(alert)),
+            ServerMessage::ContactRequest(request) => self.tell_notice(id, Event::ContactRequest(request)),
+            ServerMessage::RoomInvite(invite) => self.tell_notice(id, Event::RoomInvite(invite)),
             ServerMessage::ServerDraining(draining) => self.handle_draining(draining),
             ServerMessage::ChatMessage(chat) => self.handle_chat(now, id, timestamp, chat),
             ServerMessage::Message(message) => {
@@ -92,6 +92,12 @@ impl<R> Machine<R> {
             | ServerMessage::History(_)
             | ServerMessage::Synced(_)
             | _ => {}
+        }
+    }
+
+    fn tell_notice(&mut self, id: Option<RequestId>, notice: Event) {
+        if self.told_notices.is_new(id) {
+            self.tell(notice);
         }
     }
 

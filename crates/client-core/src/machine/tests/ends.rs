@@ -124,3 +124,18 @@ fn an_http_refusal_is_obeyed() {
     rig.act(|machine, now| machine.handle_dial_failed(now, forbidden));
     assert!(rig.finished);
 }
+
+#[test]
+fn a_notice_that_came_again_after_a_break_was_told_twice() {
+    let mut rig = Rig::with_key();
+    rig.connect();
+    let alert = || ServerMessage::Alert(aldis_protocol::Alert::new(aldis_protocol::AlertKind::DeviceAdded));
+    rig.hear(Some("n-1"), alert());
+    rig.act(|machine, now| machine.handle_broken(now, "reset".into()));
+    rig.wait();
+    rig.connect();
+    rig.hear(Some("n-1"), alert());
+    rig.hear(Some("n-2"), alert());
+    let told = rig.events.iter().filter(|event| matches!(event, Event::Alert(_))).count();
+    assert_eq!(told, 2, "each once");
+}
