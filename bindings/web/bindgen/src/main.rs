@@ -10,6 +10,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: aldis-web-bindgen INPUT.wasm DIRECTORY".into());
     };
     let mut bindgen = Bindgen::new();
-    bindgen.web(true)?.typescript(true).omit_default_module_path(false).remove_name_section(true).remove_producers_section(true);
+    bindgen
+        .web(true)?
+        .typescript(true)
+        .omit_default_module_path(false)
+        .remove_name_section(true)
+        .remove_producers_section(true);
     Ok(bindgen.input_path(input).out_name("aldis").generate(directory)?)
 }
