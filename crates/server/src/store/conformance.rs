@@ -12,8 +12,8 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{
-    Credential, DatabaseUrl, FamilyCreation, LoginProof, NewFamily, Store, StoreError, StoreOptions,
-    Unauthorized, db::Tx,
+    Credential, DatabaseUrl, FamilyCreation, LoginProof, NewDevice, NewFamily, Store, StoreError,
+    StoreOptions, Unauthorized, db::Tx,
 };
 
 mod accounts;
@@ -164,6 +164,11 @@ async fn take_every_turn(store: &Store) -> Vec<Tx> {
 
 fn device_id(text: &str) -> DeviceId {
     DeviceId::registered(text).unwrap()
+}
+
+/// A device without a key and a name.
+fn plain_device(device_id: &DeviceId) -> NewDevice {
+    NewDevice { device_id: device_id.clone(), pubkey: None, name: None, created_at_ms: NOW, signature: None }
 }
 
 /// A directory that is deleted after the test.

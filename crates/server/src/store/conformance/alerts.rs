@@ -4,10 +4,10 @@
 use aldis_protocol::{AlertKind, DeviceId, UserId};
 use uuid::Uuid;
 
-use super::{Fixture, NOW, acting, device_id, suite};
+use super::{Fixture, NOW, acting, device_id, plain_device, suite};
 use crate::store::{
-    Credential, Evidence, FactorChange, FactorCheck, LoginProof, NewDevice, NewFamily, Notice,
-    PasswordChange, RefreshUse, WaitingNotice,
+    Credential, Evidence, FactorChange, FactorCheck, LoginProof, NewFamily, Notice, PasswordChange,
+    RefreshUse, WaitingNotice,
 };
 
 suite! {
@@ -20,13 +20,7 @@ suite! {
 
 async fn register(at: &Fixture, credential: &Credential, id: &str) -> DeviceId {
     let device_id = device_id(id);
-    let device = NewDevice {
-        device_id: device_id.clone(),
-        pubkey: None,
-        name: None,
-        created_at_ms: NOW,
-        signature: None,
-    };
+    let device = plain_device(&device_id);
     at.store.register_device(credential, &device, NOW).await.unwrap();
     device_id
 }

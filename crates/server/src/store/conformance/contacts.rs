@@ -10,8 +10,8 @@ use aldis_protocol::{
 use aldis_registry::Stance;
 use uuid::Uuid;
 
-use super::{Fixture, NOW, acting, fifty_at_once, suite};
-use crate::store::{Decided, NewDevice, NewRequest, Notice};
+use super::{Fixture, NOW, acting, fifty_at_once, plain_device, suite};
+use crate::store::{Decided, NewRequest, Notice};
 
 suite! {
     a_decision_is_listed_with_its_time_and_identity,
@@ -93,13 +93,7 @@ async fn users<const N: usize>(at: &Fixture) -> [UserId; N] {
 
 async fn phone(at: &Fixture, user_id: UserId) -> DeviceId {
     let device_id = super::device_id(&format!("phone-{user_id}"));
-    let device = NewDevice {
-        device_id: device_id.clone(),
-        pubkey: None,
-        name: None,
-        created_at_ms: NOW,
-        signature: None,
-    };
+    let device = plain_device(&device_id);
     at.store.register_device(&acting(user_id), &device, NOW).await.unwrap();
     device_id
 }

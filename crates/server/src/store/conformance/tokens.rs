@@ -3,10 +3,12 @@
 use aldis_protocol::{DeviceId, UserId};
 use uuid::Uuid;
 
-use super::{Fixture, NOW, acting, by_token, device_id, fifty_at_once, log_in, suite, take_every_turn};
+use super::{
+    Fixture, NOW, acting, by_token, device_id, fifty_at_once, log_in, plain_device, suite, take_every_turn,
+};
 use crate::store::{
-    FamilyCreation, LoginProof, NewDevice, NewFamily, NumberedRevocation, REFRESH_IDLE_MS, RefreshFamily,
-    RefreshUse, Registration, Revocation,
+    FamilyCreation, LoginProof, NewFamily, NumberedRevocation, REFRESH_IDLE_MS, RefreshFamily, RefreshUse,
+    Registration, Revocation,
     db::on,
     tokens::{REFRESH_GRACE_MS, REFRESH_LIFETIME_MS},
 };
@@ -45,13 +47,7 @@ async fn family(at: &Fixture, first_hash: u8) -> RefreshFamily {
 
 async fn registered(at: &Fixture, user_id: UserId) -> DeviceId {
     let device_id = device_id("phone");
-    let device = NewDevice {
-        device_id: device_id.clone(),
-        pubkey: None,
-        name: None,
-        created_at_ms: NOW,
-        signature: None,
-    };
+    let device = plain_device(&device_id);
     assert_eq!(
         at.store.register_device(&acting(user_id), &device, NOW).await.unwrap(),
         Registration::Registered
